@@ -1,0 +1,117 @@
+"""secateur: prune Caffe and Darknet networks and write them back in their own format.
+
+    import secateur
+
+    network = secateur.load("yolo.cfg", "yolo.weights")
+    pruned = secateur.prune(network, rate=0.3)
+    secateur.save(pruned, "pruned/")
+
+Everything here loads its part of the library when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .version import __version__
+
+if TYPE_CHECKING:
+    from .core.channels import Group, Groups, find_groups
+    from .core.compare import Comparison, compare
+    from .core.cost import NetworkCost, measure_cost
+    from .core.criteria import CRITERIA
+    from .core.data import open_dataset
+    from .core.describe import Description, describe
+    from .core.errors import (
+        DataError,
+        FormatError,
+        PlanError,
+        SecateurError,
+        UnsupportedError,
+        VerificationError,
+    )
+    from .core.evaluate import evaluate, fidelity
+    from .core.gate import check_drop
+    from .core.ir.network import Network, Preprocess
+    from .core.ir.rebuild import expose
+    from .core.plan import Plan
+    from .core.prune import apply_plan, prune
+    from .core.report import summarize
+    from .core.session import Session
+    from .formats import Saved, load, load_all, save
+
+__all__ = [
+    "CRITERIA",
+    "Comparison",
+    "DataError",
+    "Description",
+    "FormatError",
+    "Group",
+    "Groups",
+    "Network",
+    "NetworkCost",
+    "Plan",
+    "PlanError",
+    "Preprocess",
+    "Saved",
+    "SecateurError",
+    "Session",
+    "UnsupportedError",
+    "VerificationError",
+    "__version__",
+    "apply_plan",
+    "check_drop",
+    "compare",
+    "describe",
+    "evaluate",
+    "expose",
+    "fidelity",
+    "find_groups",
+    "load",
+    "load_all",
+    "measure_cost",
+    "open_dataset",
+    "prune",
+    "save",
+    "summarize",
+]
+
+_HOMES = {
+    ".core.channels": ("Group", "Groups", "find_groups"),
+    ".core.compare": ("Comparison", "compare"),
+    ".core.cost": ("NetworkCost", "measure_cost"),
+    ".core.criteria": ("CRITERIA",),
+    ".core.data": ("open_dataset",),
+    ".core.describe": ("Description", "describe"),
+    ".core.errors": (
+        "DataError",
+        "FormatError",
+        "PlanError",
+        "SecateurError",
+        "UnsupportedError",
+        "VerificationError",
+    ),
+    ".core.evaluate": ("evaluate", "fidelity"),
+    ".core.gate": ("check_drop",),
+    ".core.ir.network": ("Network", "Preprocess"),
+    ".core.ir.rebuild": ("expose",),
+    ".core.plan": ("Plan",),
+    ".core.prune": ("apply_plan", "prune"),
+    ".core.report": ("summarize",),
+    ".core.session": ("Session",),
+    ".formats": ("Saved", "load", "load_all", "save"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'secateur' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME_OF[name], __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,95 @@
+"""`secateur compare`: run two models on the same inputs and tell how far apart they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import options, words
+from .data import open_data
+from .terminal import Terminal
+
+if TYPE_CHECKING:
+    from ..core.compare import Comparison
+
+
+def command(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...", help="The files of two models of any format.", show_default=False
+        ),
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--input",
+            "--data",
+            help="Images or .npz; noise where left out.",
+            rich_help_panel=options.DATA,
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option(min=0.0, help="Largest relative difference allowed.")
+    ] = 1e-4,
+    mean: options.Mean = None,
+    scale: options.Scale = None,
+    channels: options.Channels = None,
+    letterbox: options.Letterbox = None,
+    limit: options.Limit = None,
+    flavour: options.Flavour = "auto",
+    partial: options.Partial = False,
+    phase: options.Phase = "TEST",
+    stage: options.Stage = None,
+    level: options.Level = 0,
+    input_shape: options.InputShape = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> None:
+    """Run two models on the same inputs and print how far their outputs are apart."""
+    import secateur
+
+    terminal = Terminal(quiet=quiet, verbose=verbose)
+    settings = options.load_settings(flavour, partial, phase, stage, level, input_shape)
+    networks = secateur.load_all(files, **settings)
+    if len(networks) != 2:
+        raise typer.BadParameter(
+            f"two models are needed, got {len(networks)}", param_hint="FILE..."
+        )
+    first, second = networks
+    dataset = open_data(
+        data, first, mean=mean, scale=scale, channels=channels, letterbox=letterbox, limit=limit
+    )
+    with terminal.bars() as progress:
+        comparison = secateur.compare(first, second, dataset, progress=progress)
+    for note in comparison.notes:
+        terminal.note(f"note: {note}")
+    _print(terminal, comparison)
+    if not comparison.within(tolerance):
+        terminal.err.print(
+            f"error: output '{comparison.worst.a}' differs by {comparison.worst.relative:.2e}, "
+            f"allowed is {tolerance:.0e}",
+            markup=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(3)
+
+
+def _print(terminal: Terminal, comparison: Comparison) -> None:
+    from rich.table import Table
+
+    table = Table(header_style="bold")
+    table.add_column("Output", overflow="fold")
+    table.add_column("Shape", no_wrap=True)
+    for name in ("Max. absolute", "Max. relative"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for output in comparison.outputs:
+        name = output.a if output.a == output.b else f"{output.a} / {output.b}"
+        table.add_row(
+            name, words.shape(output.shape), f"{output.absolute:.3e}", f"{output.relative:.3e}"
+        )
+    terminal.out.print(table)
+    terminal.note(f"{comparison.samples} samples; relative to the output's largest value")

@@ -1,0 +1,52 @@
+"""`secateur convert`: a model as ONNX, or read and written in its own format again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options, words
+from .terminal import Terminal
+
+
+def command(
+    files: options.Files,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="File (.onnx, .prototxt, .cfg) or directory to write."),
+    ],
+    expose: Annotated[
+        str | None,
+        typer.Option(
+            metavar="all|LAYER,LAYER...",
+            help="Add inner layers as outputs called layer:<name> (.onnx only).",
+        ),
+    ] = None,
+    flavour: options.Flavour = "auto",
+    partial: options.Partial = False,
+    phase: options.Phase = "TEST",
+    stage: options.Stage = None,
+    level: options.Level = 0,
+    input_shape: options.InputShape = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> None:
+    """Write a model as ONNX, or in its own format again."""
+    import secateur
+
+    terminal = Terminal(quiet=quiet, verbose=verbose)
+    if expose is not None and output.suffix.lower() != ".onnx":
+        raise typer.BadParameter("needs an .onnx file as --output", param_hint="--expose")
+    settings = options.load_settings(flavour, partial, phase, stage, level, input_shape)
+    network = secateur.load(*files, **settings)
+    terminal.notes(network.notes)
+    if expose is not None:
+        network = secateur.expose(network, None if expose == "all" else expose.split(","))
+    with terminal.bars() as progress:
+        saved = secateur.save(network, output, progress=progress)
+    for path in saved.paths:
+        terminal.note(f"wrote {path} ({words.size(path.stat().st_size)})")
+    terminal.note(f"read again, it computes the same (difference {saved.difference:.1e})")

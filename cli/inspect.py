@@ -1,0 +1,131 @@
+"""`secateur inspect`: the layers of a model, what they cost, and what can be pruned."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import options, words
+from .terminal import Terminal
+
+if TYPE_CHECKING:
+    from ..core.describe import Description, LayerRow
+
+
+def command(
+    files: options.Files,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    flavour: options.Flavour = "auto",
+    partial: options.Partial = False,
+    phase: options.Phase = "TEST",
+    stage: options.Stage = None,
+    level: options.Level = 0,
+    input_shape: options.InputShape = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> None:
+    """Show the layers of a model: shapes, parameters, operations, channel groups."""
+    import secateur
+
+    terminal = Terminal(quiet=quiet, verbose=verbose)
+    settings = options.load_settings(flavour, partial, phase, stage, level, input_shape)
+    description = secateur.describe(secateur.load(*files, **settings))
+    terminal.notes(description.notes)
+    if as_json:
+        print(json.dumps(as_data(description), indent=1, ensure_ascii=False))  # noqa: T201
+    else:
+        _print(terminal, description)
+
+
+def as_data(description: Description) -> dict[str, Any]:
+    """Return a description as plain values for JSON."""
+    cost = description.cost
+    return {
+        "name": description.name,
+        "format": description.format,
+        "inputs": {name: list(shape) for name, shape in description.inputs.items()},
+        "outputs": {name: list(shape) for name, shape in description.outputs.items()},
+        "totals": {
+            "parameters": cost.parameters,
+            "operations": cost.operations,
+            "operations_without_fully_connected": cost.convolution_operations,
+        },
+        "layers": [
+            {
+                "name": row.name,
+                "type": row.type,
+                "line": row.line,
+                "shape": list(row.shape) if row.shape is not None else None,
+                "parameters": row.parameters,
+                "operations": row.operations,
+                "groups": list(row.groups),
+                "fixed": row.reason,
+            }
+            for row in description.layers
+        ],
+        "groups": [
+            {
+                "name": group.name,
+                "layers": list(group.layers),
+                "channels": len(group.channels),
+                "removable": sum(len(cell) for bank in group.banks for cell in bank),
+                "fixed": str(group.reason) if group.reason is not None else None,
+            }
+            for group in description.groups
+        ],
+    }
+
+
+def _print(terminal: Terminal, description: Description) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("Layer", overflow="fold")
+    table.add_column("Type", overflow="fold")
+    table.add_column("Output", overflow="fold")
+    table.add_column("Params", justify="right", no_wrap=True)
+    table.add_column("Ops", justify="right", no_wrap=True)
+    table.add_column("Group, or why fixed", overflow="fold")
+    for row in description.layers:
+        table.add_row(
+            row.name,
+            row.type,
+            words.shape(row.shape),
+            words.count(row.parameters) if row.parameters else "",
+            words.count(row.operations) if row.operations else "",
+            _group(row),
+        )
+    terminal.out.print(table)
+    cost = description.cost
+    prunable = [group for group in description.groups if group.prunable]
+    lines = (
+        ("Inputs", _shapes(description.inputs)),
+        ("Outputs", _shapes(description.outputs)),
+        ("Parameters", f"{cost.parameters:,}"),
+        ("Operations", f"{cost.operations:,} (2 × MAC + bias, one sample)"),
+        ("Vendor's count", f"{cost.convolution_operations:,} (fully connected layers left out)"),
+        ("Groups", f"{len(description.groups)}, of which {len(prunable)} can be pruned"),
+    )
+    terminal.out.print()
+    for name, text in lines:
+        terminal.out.print(f"{name + ':':<16}{text}", markup=False)
+
+
+def _group(row: LayerRow) -> str:
+    if row.reason is not None:
+        return f"[dim]{_escaped(row.reason)}[/dim]"
+    shown = ", ".join(row.groups[:3])
+    return _escaped(shown + (f" and {len(row.groups) - 3} more" if len(row.groups) > 3 else ""))
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _shapes(values: dict[str, tuple[int | str, ...]]) -> str:
+    return ", ".join(f"{name} {words.shape(shape)}" for name, shape in values.items())

@@ -1,0 +1,135 @@
+"""Options that several commands share, with the words of their help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+MODEL = "Model"
+DATA = "Data"
+SCREEN = "Screen"
+
+Files = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILE...",
+        help="The model: .prototxt and .caffemodel, .cfg and .weights, or .onnx, in any order.",
+        show_default=False,
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Print results and errors only.", rich_help_panel=SCREEN),
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Print notes of the reader.", rich_help_panel=SCREEN)
+]
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", help="Show a traceback where something fails.", rich_help_panel=SCREEN),
+]
+Flavour = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|alexeyab|pjreddie", help="Darknet: whose arithmetic.", rich_help_panel=MODEL
+    ),
+]
+Partial = Annotated[
+    bool,
+    typer.Option(
+        "--partial", help="Darknet: accept weights that end early.", rich_help_panel=MODEL
+    ),
+]
+Phase = Annotated[
+    str, typer.Option(metavar="TEST|TRAIN", help="Caffe: the net's phase.", rich_help_panel=MODEL)
+]
+Stage = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Caffe: a stage of the net.", rich_help_panel=MODEL),
+]
+Level = Annotated[int, typer.Option(help="Caffe: the net's level.", rich_help_panel=MODEL)]
+InputShape = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=C,H,W",
+        help="Caffe: shape of an input that the prototxt leaves open.",
+        rich_help_panel=MODEL,
+    ),
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        metavar="V[,V,V]",
+        help="Images: subtract this, one number or one a channel.",
+        rich_help_panel=DATA,
+    ),
+]
+Scale = Annotated[
+    float | None,
+    typer.Option(help="Images: multiply by this after --mean.", rich_help_panel=DATA),
+]
+Channels = Annotated[
+    str | None,
+    typer.Option(metavar="bgr|rgb|gray", help="Images: channel order.", rich_help_panel=DATA),
+]
+Letterbox = Annotated[
+    bool | None,
+    typer.Option(
+        "--letterbox/--stretch",
+        help="Images: keep the aspect ratio, or not.",
+        rich_help_panel=DATA,
+    ),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(min=1, help="Use only so many samples.", rich_help_panel=DATA),
+]
+
+
+def numbers(text: str, option: str) -> tuple[float, ...]:
+    """Return the numbers of a comma-separated list.
+
+    Raises:
+        typer.BadParameter: an entry is no number.
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"'{text}' is no list of numbers", param_hint=option) from None
+
+
+def input_shapes(texts: list[str] | None) -> dict[str, tuple[int, ...]]:
+    """Return input name → C, H, W from `NAME=C,H,W` texts.
+
+    Raises:
+        typer.BadParameter: a text has another form.
+    """
+    shapes = {}
+    for text in texts or []:
+        name, _, sizes = text.rpartition("=")
+        parts = sizes.split(",")
+        if not name or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+            raise typer.BadParameter(f"'{text}' is not NAME=C,H,W", param_hint="--input-shape")
+        shapes[name] = tuple(int(part) for part in parts)
+    return shapes
+
+
+def load_settings(
+    flavour: str,
+    partial: bool,
+    phase: str,
+    stage: list[str] | None,
+    level: int,
+    input_shape: list[str] | None,
+) -> dict[str, Any]:
+    """Return the settings of :func:`secateur.load` from the flags."""
+    return {
+        "flavour": flavour,
+        "partial": partial,
+        "phase": phase.upper(),
+        "stages": tuple(stage or ()),
+        "level": level,
+        "input_shapes": input_shapes(input_shape),
+    }

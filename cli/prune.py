@@ -1,0 +1,137 @@
+"""`secateur prune`: take channels out by rate, prove it, write it back, and tell what it cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import options, words
+from .data import open_data
+from .terminal import Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..core.report import Row
+
+
+def command(
+    files: options.Files,
+    rate: Annotated[
+        float, typer.Option(min=0.0, max=0.99, help="Fraction of the operations to remove.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Directory, or a file that names the output itself."),
+    ],
+    criterion: Annotated[
+        str, typer.Option(metavar="NAME|help", help="What says which channels leave first.")
+    ] = "l1",
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LAYER", help="Keep all channels of a layer (may be repeated)."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Images or .npz for proofs and measurements.", rich_help_panel=options.DATA
+        ),
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            metavar="POINTS", help="Write nothing if accuracy drops by more (labelled data)."
+        ),
+    ] = None,
+    mean: options.Mean = None,
+    scale: options.Scale = None,
+    channels: options.Channels = None,
+    letterbox: options.Letterbox = None,
+    limit: options.Limit = None,
+    flavour: options.Flavour = "auto",
+    partial: options.Partial = False,
+    phase: options.Phase = "TEST",
+    stage: options.Stage = None,
+    level: options.Level = 0,
+    input_shape: options.InputShape = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> None:
+    """Remove whole channels until a fraction of the operations is gone."""
+    import secateur
+
+    terminal = Terminal(quiet=quiet, verbose=verbose)
+    if criterion == "help":
+        _list_criteria(terminal)
+        return
+    settings = options.load_settings(flavour, partial, phase, stage, level, input_shape)
+    network = secateur.load(*files, **settings)
+    terminal.notes(network.notes)
+    dataset = open_data(
+        data, network, mean=mean, scale=scale, channels=channels, letterbox=letterbox, limit=limit
+    )
+    with terminal.bars() as progress:
+        pruned = secateur.prune(
+            network,
+            rate=rate,
+            criterion=criterion,
+            exclude=exclude or (),
+            data=dataset,
+            progress=progress,
+        )
+        if max_drop is not None:
+            secateur.check_drop(network, pruned, dataset, max_drop, progress=progress)
+        saved = secateur.save(pruned, output, data=dataset, progress=progress)
+        before = sum(path.stat().st_size for path in files)
+        rows = secateur.summarize(
+            network, pruned, data=dataset, sizes=(before, saved.size), progress=progress
+        )
+    for note in pruned.notes[len(network.notes) :]:
+        terminal.warn(note)
+    terminal.out.print(_table(rows))
+    if pruned.plan is not None:
+        proof = pruned.plan.provenance["proof"]
+        terminal.note(
+            f"masked = dense: {proof['masked_equals_dense']:.1e}, "
+            f"written = dense: {saved.difference:.1e} "
+            f"(largest relative difference, {proof['samples']} samples of {proof['inputs']})"
+        )
+    for path in (*saved.paths, *([saved.plan] if saved.plan else [])):
+        terminal.note(f"wrote {path}")
+
+
+def _table(rows: Sequence[Row]) -> object:
+    from rich.table import Table
+
+    table = Table(header_style="bold")
+    table.add_column("Item")
+    for name in ("Baseline", "Compressed", "Delta"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        delta = words.percent(row.delta) if row.relative else _difference(row)
+        table.add_row(row.item, _value(row, row.baseline), _value(row, row.compressed), delta)
+    return table
+
+
+def _value(row: Row, value: float) -> str:
+    if row.unit == "B":
+        return words.size(value)
+    if row.unit == "ms":
+        return f"{value:.2f} ms"
+    if row.unit == "%":
+        return f"{value:.2f} %"
+    return words.count(value) + row.unit if row.relative else f"{value:.4f}"
+
+
+def _difference(row: Row) -> str:
+    return f"{row.delta:+.2f}" if row.unit == "%" else f"{row.delta:+.4f}"
+
+
+def _list_criteria(terminal: Terminal) -> None:
+    import secateur
+
+    for name, criterion in sorted(secateur.CRITERIA.items()):
+        terminal.out.print(f"{name:<12}{criterion.summary} ({criterion.source})", markup=False)

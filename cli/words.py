@@ -1,0 +1,33 @@
+"""Numbers and shapes as people read them."""
+
+from __future__ import annotations
+
+__all__ = ["count", "percent", "shape", "size"]
+
+_DECIMAL = ("", " k", " M", " G", " T")
+
+
+def count(value: float) -> str:
+    """Return a count with a decimal unit: 4581600 → "4.58 M"."""
+    for unit in _DECIMAL:
+        if abs(value) < 1000 or unit == _DECIMAL[-1]:
+            break
+        value /= 1000
+    digits = 0 if unit == "" else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    return f"{value:.{digits}f}{unit}"
+
+
+def size(value: float) -> str:
+    """Return bytes with a decimal unit: 1384268 → "1.38 MB"."""
+    text = count(value)
+    return text + ("B" if " " in text else " B")
+
+
+def percent(fraction: float) -> str:
+    """Return a signed change in percent: -0.2989 → "-29.9 %"."""
+    return f"{100 * fraction:+.1f} %"
+
+
+def shape(dims: tuple[int | str, ...] | None) -> str:
+    """Return a shape with × between the sizes."""
+    return "×".join(str(dim) for dim in dims) if dims is not None else "-"

@@ -1,0 +1,116 @@
+"""The removal order: steps that leave one after another, and the place where a rate cuts it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..channels.groups import Groups
+from ..cost import Costs
+
+__all__ = ["Order", "Step", "bank_steps", "cut"]
+
+Removed = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Channels that leave at once: one of every cell of a bank, so that balance rules hold.
+
+    `share` is the part of the bank's removable channels gone after this step.
+    """
+
+    group: int
+    share: float
+    classes: tuple[int, ...]
+
+
+Order = Sequence[Step]
+
+
+def bank_steps(groups: Groups, scores: npt.NDArray[np.float64]) -> Iterator[list[Step]]:
+    """Yield the steps of each bank of each group, the lowest scores first, ties by position."""
+    for index, group in enumerate(groups.groups):
+        for bank in group.banks:
+            ranked = [
+                sorted((group.channels[place] for place in cell), key=lambda c: (scores[c], c))
+                for cell in bank
+            ]
+            count = min(len(cell) for cell in ranked)
+            yield [
+                Step(index, (k + 1) / count, tuple(cell[k] for cell in ranked))
+                for k in range(count)
+            ]
+
+
+def cut(order: Order, groups: Groups, costs: Costs, rate: float) -> tuple[Removed, float]:
+    """Follow an order until a fraction of the operations is gone.
+
+    Steps that would empty a value are left out. The longest run that does not exceed `rate` is
+    found by bisection (removing more never costs more); then single steps that still fit are added
+    in order, so that what is missing is less than the cheapest step left.
+
+    Args:
+        order: the steps.
+        groups: the groups the steps belong to.
+        costs: operations of the network.
+        rate: fraction of the operations to remove, 0 to 1.
+
+    Returns:
+        a mask over classes, and the fraction of operations it removes.
+    """
+    steps = _legal(order, groups)
+    baseline = costs.operations()
+
+    def achieved(removed: Removed) -> float:
+        return 1.0 - costs.operations(removed) / baseline if baseline else 0.0
+
+    low, high = 0, len(steps)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (
+            (middle, high) if achieved(_mask(steps[:middle], groups)) <= rate else (low, middle - 1)
+        )
+    removed = _mask(steps[:low], groups)
+    reached = achieved(removed)
+    closed: set[int] = set()
+    for step in steps[low:]:
+        if step.group in closed:
+            continue
+        trial = removed.copy()
+        trial[list(step.classes)] = True
+        if (gone := achieved(trial)) <= rate:
+            removed, reached = trial, gone
+        else:
+            closed.add(step.group)
+    return removed, reached
+
+
+def _mask(steps: Sequence[Step], groups: Groups) -> Removed:
+    removed = np.zeros(groups.number, dtype=np.bool_)
+    removed[[channel for step in steps for channel in step.classes]] = True
+    return removed
+
+
+def _legal(order: Order, groups: Groups) -> list[Step]:
+    """Return the steps without those that would leave a value with no channel."""
+    floors_of: dict[int, list[int]] = {}
+    left = []
+    for number, floor in enumerate(groups.floors):
+        left.append(len(floor))
+        for channel in floor:
+            floors_of.setdefault(channel, []).append(number)
+    legal = []
+    for step in order:
+        touched = [number for channel in step.classes for number in floors_of.get(channel, ())]
+        for number in touched:
+            left[number] -= 1
+        if any(left[number] < 1 for number in touched):
+            for number in touched:
+                left[number] += 1
+        else:
+            legal.append(step)
+    return legal

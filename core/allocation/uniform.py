@@ -1,0 +1,17 @@
+"""Uniform allocation: every group loses the same share of its channels."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ..channels.groups import Groups
+from .order import Order, bank_steps
+
+__all__ = ["uniform"]
+
+
+def uniform(groups: Groups, scores: npt.NDArray[np.float64]) -> Order:
+    """Return the order in which all groups shrink evenly, the lowest scores of each first."""
+    steps = [step for bank in bank_steps(groups, scores) for step in bank]
+    return sorted(steps, key=lambda step: (step.share, step.group, step.classes))

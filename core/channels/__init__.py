@@ -1,0 +1,6 @@
+"""Which channels must be removed together: labels pushed through the graph, united into groups."""
+
+from .groups import Group, Groups, find_groups
+from .reasons import Kind, Reason
+
+__all__ = ["Group", "Groups", "Kind", "Reason", "find_groups"]

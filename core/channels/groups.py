@@ -1,0 +1,274 @@
+"""Groups: what must be removed together, found by running the graph on labels.
+
+`find_groups` is pure and returns frozen values. A *channel* of a group is one class of labels that
+can only leave as a whole; a group holds the channels that share a producing layer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from ..ir.network import Network
+from .labels import Labels, LabelVector, components
+from .reasons import Kind, Reason
+from .rules import RULES
+from .rules.unknown import unknown
+from .trace import Balance, Count, Producer, Trace, Use, Weighing, static_shape
+
+Bank = tuple[tuple[int, ...], ...]
+Signature = tuple[tuple[int, int], ...]
+
+__all__ = ["Bank", "Group", "Groups", "find_groups", "trace"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """Channels that are chosen from together.
+
+    Args:
+        name: the layer that produces the first channel.
+        layers: names of all layers that produce channels of the group.
+        channels: the class of each channel (an index into :attr:`Groups.classes`), in the order of
+            the first producer.
+        banks: positions in `channels` that may be removed. A bank is a set of cells that must lose
+            equally many channels each; without balance rules a group is one bank of one cell.
+        reason: why no channel may be removed, or None.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    channels: tuple[int, ...]
+    banks: tuple[Bank, ...]
+    reason: Reason | None = None
+
+    @property
+    def prunable(self) -> bool:
+        """Whether at least one channel may be removed."""
+        return bool(self.banks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Groups:
+    """Everything a trace found out, frozen.
+
+    `classes[label]` is the class of a label; classes are numbered from 0 in order of their first
+    label.
+    """
+
+    groups: tuple[Group, ...]
+    classes: LabelVector
+    producers: tuple[Producer, ...]
+    uses: tuple[Use, ...]
+    counts: tuple[Count, ...]
+    bundles: tuple[LabelVector, ...]
+    weighings: tuple[Weighing, ...]
+    reasons: dict[int, Reason]
+    """Class → why it is fixed."""
+    values: dict[str, Labels]
+    """Name of a value → its labels."""
+
+    @cached_property
+    def number(self) -> int:
+        """Number of classes."""
+        return int(self.classes.max()) + 1 if len(self.classes) else 0
+
+    @cached_property
+    def floors(self) -> tuple[tuple[int, ...], ...]:
+        """Sets of classes of which at least one must stay, since no value may be empty."""
+        return tuple({tuple(np.unique(self.classes[labels]).tolist()) for labels in self.bundles})
+
+    @cached_property
+    def group_of(self) -> dict[int, Group]:
+        """Class → the group it is a channel of."""
+        return {channel: group for group in self.groups for channel in group.channels}
+
+    def by_name(self, name: str) -> Group | None:
+        """Return the group of a name."""
+        return next((group for group in self.groups if group.name == name), None)
+
+    def surviving(self, removed: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Return for each label whether it survives the removal of classes."""
+        kept: npt.NDArray[np.bool_] = ~removed[self.classes]
+        return kept
+
+
+def trace(network: Network) -> Trace:
+    """Run the graph of `network` on labels."""
+    state = Trace(network)
+    for value in network.graph.inputs:
+        shape = static_shape(value)
+        assert shape is not None
+        label = state.anonymous(Reason(Kind.INPUT, str(value.name)))
+        state.labels[str(value.name)] = Labels(shape, None, label)
+    for node in network.graph:
+        inferred = all(value.shape is not None for value in node.outputs)
+        known = RULES.get(node.op_type) if inferred and node.domain == "" else None
+        reads = any(state.known(node, index) is not None for index in range(len(node.inputs)))
+        labels = known(state, node) if known and reads else unknown(state, node)
+        for value, found in zip(node.outputs, labels, strict=False):
+            state.labels[str(value.name)] = found
+    for value in network.graph.outputs:
+        found = state.labels[str(value.name)]
+        state.fix(found.vector, Reason(Kind.OUTPUT, str(value.name)))
+    return state
+
+
+def find_groups(network: Network) -> Groups:
+    """Find which channels of a network must be removed together, and which cannot be removed.
+
+    Returns:
+        frozen groups; nothing is written on the network.
+    """
+    state = trace(network)
+    roots = state.unions.roots(state.count)
+    _, classes = np.unique(roots, return_inverse=True)
+    classes = classes.astype(np.int64)
+    reasons = _reasons(state, classes)
+    balances = [Balance(classes[b.labels], b.subject) for b in state.balances]
+    members = _members(state.producers, classes, balances)
+    groups = tuple(
+        _group(producers, channels, balances, reasons) for producers, channels in members
+    )
+    return Groups(
+        groups=_distinct(groups),
+        classes=classes,
+        producers=tuple(state.producers),
+        uses=tuple(state.uses.values()),
+        counts=tuple(state.counts),
+        bundles=tuple(state.bundles),
+        weighings=tuple(state.weighings),
+        reasons=reasons,
+        values=dict(state.labels),
+    )
+
+
+def _reasons(state: Trace, classes: LabelVector) -> dict[int, Reason]:
+    found: dict[int, Reason] = {}
+    for labels, reason in state.fixed:
+        for index in np.unique(classes[labels]).tolist():
+            found[index] = min(reason, found.get(index, reason))
+    return found
+
+
+def _members(
+    producers: Sequence[Producer], classes: LabelVector, balances: Sequence[Balance]
+) -> list[tuple[list[Producer], list[int]]]:
+    """Return the producers of each group with its classes in order of first appearance.
+
+    Producers belong together where they share a class or a balance rule spans them.
+    """
+    owned = [classes[producer.labels] for producer in producers]
+    first: dict[int, int] = {}
+    pairs = [
+        (first.setdefault(channel, index), index)
+        for index, channels in enumerate(owned)
+        for channel in np.unique(channels).tolist()
+    ]
+    for rule in balances:
+        makers = [first[channel] for channel in np.unique(rule.labels).tolist() if channel in first]
+        pairs.extend((makers[0], maker) for maker in makers[1:])
+    roots = components(len(producers), np.array(pairs, dtype=np.int64).reshape(-1, 2).T)
+    collected: dict[int, tuple[list[Producer], dict[int, None]]] = defaultdict(lambda: ([], {}))
+    for index, producer in enumerate(producers):
+        group, channels_seen = collected[int(roots[index])]
+        group.append(producer)
+        channels_seen.update(dict.fromkeys(owned[index].tolist()))
+    return [(group, list(seen)) for group, seen in collected.values()]
+
+
+def _group(
+    producers: Sequence[Producer],
+    channels: Sequence[int],
+    balances: Sequence[Balance],
+    reasons: Mapping[int, Reason],
+) -> Group:
+    banks, reason = _banks(channels, balances, reasons)
+    if len(channels) == 1 and reason is None:
+        banks, reason = (), Reason(Kind.ALONE, "")
+    names = tuple(dict.fromkeys(producer.name for producer in producers))
+    return Group(name=names[0], layers=names, channels=tuple(channels), banks=banks, reason=reason)
+
+
+def _banks(
+    channels: Sequence[int], balances: Sequence[Balance], reasons: Mapping[int, Reason]
+) -> tuple[tuple[Bank, ...], Reason | None]:
+    """Return the banks of a group, or why there is none.
+
+    The signature of a channel says in which shares of which rules it occurs. Channels of one
+    signature form a cell, cells that a rule connects form a bank. Taking equally many from every
+    cell of a bank keeps every rule, provided that the cells lie evenly over the shares; where they
+    do not, or one of them is fixed altogether, nothing may go.
+    """
+    signatures = _signatures(channels, balances)
+    cells: dict[Signature, list[int]] = defaultdict(list)
+    for place, signature in enumerate(signatures):
+        cells[signature].append(place)
+    banks = []
+    refused: list[Reason] = []
+    for signatures_of_bank in _connected(list(cells)):
+        free = [
+            tuple(place for place in cells[signature] if channels[place] not in reasons)
+            for signature in signatures_of_bank
+        ]
+        uneven = _uneven(signatures_of_bank, balances)
+        if uneven is not None:
+            refused.append(Reason(Kind.BALANCE, uneven.subject))
+        elif all(free):
+            banks.append(tuple(free))
+        elif any(free):
+            rule = balances[signatures_of_bank[0][0][0]]
+            refused.append(Reason(Kind.BALANCE, rule.subject))
+    refused.extend(reasons[channel] for channel in channels if channel in reasons)
+    return tuple(banks), None if banks else min(refused)
+
+
+def _signatures(channels: Sequence[int], balances: Sequence[Balance]) -> list[Signature]:
+    position = {channel: place for place, channel in enumerate(channels)}
+    found: list[list[tuple[int, int]]] = [[] for _ in channels]
+    for number, rule in enumerate(balances):
+        for share, row in enumerate(rule.labels.tolist()):
+            for channel in row:
+                if channel in position:
+                    found[position[channel]].append((number, share))
+    return [tuple(sorted(signature)) for signature in found]
+
+
+def _connected(signatures: Sequence[Signature]) -> list[list[Signature]]:
+    """Return the signatures in sets that have rules in common."""
+    rules: dict[int, int] = {}
+    pairs = [
+        (rules.setdefault(number, index), index)
+        for index, signature in enumerate(signatures)
+        for number, _ in signature
+    ]
+    roots = components(len(signatures), np.array(pairs, dtype=np.int64).reshape(-1, 2).T)
+    sets: dict[int, list[Signature]] = defaultdict(list)
+    for root, signature in zip(roots.tolist(), signatures, strict=True):
+        sets[root].append(signature)
+    return list(sets.values())
+
+
+def _uneven(bank: Sequence[Signature], balances: Sequence[Balance]) -> Balance | None:
+    """Return a rule over whose shares the cells of a bank do not lie evenly."""
+    hits = Counter(entry for signature in bank for entry in signature)
+    for number in sorted({number for number, _ in hits}):
+        if len({hits[number, share] for share in range(len(balances[number].labels))}) > 1:
+            return balances[number]
+    return None
+
+
+def _distinct(groups: Sequence[Group]) -> tuple[Group, ...]:
+    """Return the groups with names that differ, so that a plan can speak of them."""
+    seen: dict[str, int] = defaultdict(int)
+    named = []
+    for group in groups:
+        seen[group.name] += 1
+        count = seen[group.name]
+        named.append(group if count == 1 else replace(group, name=f"{group.name}#{count}"))
+    return tuple(named)

@@ -1,0 +1,44 @@
+"""Why a channel cannot be removed, in words that a report can print."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+__all__ = ["Kind", "Reason"]
+
+
+class Kind(IntEnum):
+    """Kinds of reasons; where several hold, the smallest is printed."""
+
+    OUTPUT = 1
+    INPUT = 2
+    MIXED = 3
+    OPERATOR = 4
+    SPATIAL = 5
+    BROADCAST = 6
+    BALANCE = 7
+    ALONE = 8
+
+
+_SENTENCES = {
+    Kind.OUTPUT: "feeds output '{subject}'",
+    Kind.INPUT: "is input '{subject}'",
+    Kind.MIXED: "mixed by {subject}",
+    Kind.OPERATOR: "read by operator {subject}, which is not traced",
+    Kind.SPATIAL: "channels and positions mixed before {subject}",
+    Kind.BROADCAST: "spread over all channels by {subject}",
+    Kind.BALANCE: "must lose equal shares with channels that are fixed ({subject})",
+    Kind.ALONE: "has one channel",
+}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Reason:
+    """A kind and what it happened at: the name of a layer, node or output."""
+
+    kind: Kind
+    subject: str
+
+    def __str__(self) -> str:
+        return _SENTENCES[self.kind].format(subject=self.subject)

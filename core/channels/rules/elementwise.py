@@ -1,0 +1,79 @@
+"""Element-wise operators on several inputs: channels that meet at a position go together.
+
+Residual sums, squeeze-and-excite products, slopes and learned scales all come out of this: computed
+operands unite their labels, parameters become vectors over them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from ..labels import Labels, LabelVector
+from ..reasons import Kind
+from ..trace import Trace, fix_input, static_shape
+from .attributes import output_shape
+from .registry import rule
+from .unknown import fixed_outputs
+
+ROLES = {"Add": "bias", "Sub": "bias", "Sum": "bias", "Mul": "scale", "Div": "divisor",
+         "Pow": "divisor", "Mod": "divisor"}  # fmt: skip
+
+
+@rule(
+    "Add", "Sub", "Mul", "Div", "Pow", "Mod", "PRelu", "Max", "Min", "Sum", "Mean", "Where",
+    "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Xor",
+)  # fmt: skip
+def elementwise(state: Trace, node: ir.Node) -> Sequence[Labels]:
+    """Return the united labels of all operands."""
+    shape = output_shape(node)
+    operands = {
+        index: labels
+        for index in range(len(node.inputs))
+        if (labels := state.known(node, index)) is not None
+    }
+    axes = {axis for labels in operands.values() if (axis := _axis(labels, shape)) is not None}
+    if len(axes) > 1 or not operands:
+        return fixed_outputs(state, node, Kind.SPATIAL)
+    if not axes:
+        first, *others = operands.values()
+        for other in others:
+            state.unions.unite(first.vector[:1], other.vector[:1])
+        return [Labels(shape, None, first.vector[:1])]
+    (axis,) = axes
+    vector = next(x.vector for x in operands.values() if _axis(x, shape) == axis)
+    for index, labels in operands.items():
+        if _axis(labels, shape) == axis:
+            state.unions.unite(vector, labels.vector)
+        elif _size(labels.shape, axis, len(shape)) == 1:
+            fix_input(state, node, index, Kind.BROADCAST)
+        else:
+            state.unions.unite(vector, labels.vector[:1])
+    _parameters(state, node, vector, axis, len(shape))
+    return [Labels(shape, axis, vector)]
+
+
+def _parameters(state: Trace, node: ir.Node, vector: LabelVector, axis: int, rank: int) -> None:
+    """State how the parameters among the operands lie along the channel axis."""
+    for value in node.inputs:
+        if value is None or value.const_value is None:
+            continue
+        shape = static_shape(value) or ()
+        own = axis - (rank - len(shape))
+        if own >= 0 and shape[own] == len(vector) and len(vector) > 1:
+            spread = vector.reshape([-1 if k == own else 1 for k in range(len(shape))])
+            state.use(value, ROLES.get(node.op_type, "vector"), spread)
+
+
+def _axis(labels: Labels, shape: Sequence[int]) -> int | None:
+    """Return the channel axis of an operand as an axis of the result; None where it has none."""
+    if labels.axis is None:
+        return None
+    axis = labels.axis + len(shape) - len(labels.shape)
+    return axis if labels.shape[labels.axis] == shape[axis] else None
+
+
+def _size(shape: Sequence[int], axis: int, rank: int) -> int:
+    own = axis - (rank - len(shape))
+    return shape[own] if own >= 0 else 1

@@ -1,0 +1,90 @@
+"""Operators that treat every channel alone and keep the shape of channels: labels pass through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from ..labels import Labels
+from ..reasons import Kind
+from ..trace import Trace, fix_input, static_shape
+from .attributes import constant_input, ints_attribute, output_shape
+from .registry import rule
+
+UNARY = [
+    "Abs",
+    "Acos",
+    "Acosh",
+    "Asin",
+    "Asinh",
+    "Atan",
+    "Atanh",
+    "Cast",
+    "CastLike",
+    "Ceil",
+    "Celu",
+    "Clip",
+    "Cos",
+    "Cosh",
+    "Dropout",
+    "Elu",
+    "Erf",
+    "Exp",
+    "Floor",
+    "Gelu",
+    "HardSigmoid",
+    "HardSwish",
+    "Identity",
+    "IsInf",
+    "IsNaN",
+    "LeakyRelu",
+    "Log",
+    "Mish",
+    "Neg",
+    "Not",
+    "Reciprocal",
+    "Relu",
+    "Round",
+    "Selu",
+    "Sigmoid",
+    "Sign",
+    "Sin",
+    "Sinh",
+    "Softplus",
+    "Softsign",
+    "Sqrt",
+    "Tan",
+    "Tanh",
+    "ThresholdedRelu",
+]
+
+
+@rule(*UNARY)
+def unary(state: Trace, node: ir.Node) -> Sequence[Labels]:
+    """Return the labels of the input, for every output."""
+    x = state.of(node, 0)
+    return [Labels(x.shape, x.axis, x.vector) for _ in node.outputs]
+
+
+@rule("MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
+def pooling(state: Trace, node: ir.Node) -> Sequence[Labels]:
+    """Return the labels of the input at the size of the output."""
+    x = state.of(node, 0)
+    if x.axis is not None and x.axis > 1:
+        fix_input(state, node, 0, Kind.SPATIAL)
+        x = Labels(x.shape, None, x.vector[:1])
+    return [Labels(static_shape(v) or x.shape, x.axis, x.vector) for v in node.outputs]
+
+
+@rule("Resize", "Upsample")
+def resize(state: Trace, node: ir.Node) -> Sequence[Labels]:
+    """Return the labels of the input; a target size counts the channels."""
+    x, shape = state.of(node, 0), output_shape(node)
+    if x.axis is not None and shape[x.axis] != x.shape[x.axis]:
+        fix_input(state, node, 0, Kind.SPATIAL)
+        return [Labels(shape, None, x.vector[:1])]
+    axes = ints_attribute(node, "axes") or tuple(range(len(x.shape)))
+    if len(node.inputs) > 3 and x.axis in axes and constant_input(node, 3) is not None:
+        state.size(node.inputs[3], axes.index(x.axis), x.vector)
+    return [Labels(shape, x.axis, x.vector)]

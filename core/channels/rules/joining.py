@@ -1,0 +1,98 @@
+"""Joining and cutting tensors: concatenation, split, slice, gather."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from ..labels import Labels
+from ..reasons import Kind, Reason
+from ..trace import Trace, fix_input, static_shape
+from .attributes import constant_input, int_attribute, output_shape
+from .registry import rule
+from .unknown import unknown
+
+
+@rule("Concat")
+def concat(state: Trace, node: ir.Node) -> Sequence[Labels]:
+    """Return the labels of all inputs one after another."""
+    shape = output_shape(node)
+    axis = int_attribute(node, "axis", 1) % len(shape)
+    parts = [_part(state, node, index).compact(full=(axis,)) for index in range(len(node.inputs))]
+    common = [max(part.shape[k] for part in parts) for k in range(len(shape))]
+    spread = [
+        np.broadcast_to(part, [part.shape[k] if k == axis else d for k, d in enumerate(common)])
+        for part in parts
+    ]
+    return [state.aligned(np.concatenate(spread, axis=axis), shape)]
+
+
+def _part(state: Trace, node: ir.Node, index: int) -> Labels:
+    """Return the labels of an input; a constant part has one label and stays."""
+    labels = state.known(node, index)
+    if labels is not None:
+        return labels
+    value = node.inputs[index]
+    assert value is not None
+    fixed = state.anonymous(Reason(Kind.OPERATOR, state.subject(node)))
+    return Labels(static_shape(value) or (), None, fixed)
+
+
+@rule("Split")
+def split(state: Trace, node: ir.Node) -> Sequence[Labels]:
+    """Return the parts of the labels; a split without sizes must stay even."""
+    x = state.of(node, 0)
+    shapes = [output_shape(node, k) for k in range(len(node.outputs))]
+    axis = int_attribute(node, "axis", 0) % len(x.shape)
+    if x.axis != axis:
+        return [Labels(shape, x.axis, x.vector) for shape in shapes]
+    sizes = [shape[axis] for shape in shapes]
+    parts = np.split(x.vector, np.cumsum(sizes)[:-1])
+    if constant_input(node, 1) is not None:
+        for entry, part in enumerate(parts):
+            state.size(node.inputs[1], entry, part)
+            state.bundles.append(part)
+    elif len(set(sizes)) == 1:
+        state.balance(np.stack(parts), node)
+        state.bundles.extend(parts)
+    else:
+        fix_input(state, node, 0, Kind.BALANCE)
+    return [Labels(shape, axis, part) for shape, part in zip(shapes, parts, strict=True)]
+
+
+@rule("Slice")
+def slice_(state: Trace, node: ir.Node) -> Sequence[Labels]:
+    """Return the labels of the part; its ends count the channels before them."""
+    x, shape = state.of(node, 0), output_shape(node)
+    starts, ends = constant_input(node, 1), constant_input(node, 2)
+    if starts is None or ends is None:
+        return unknown(state, node)
+    axes = [axis % len(x.shape) for axis in constant_input(node, 3) or range(len(starts))]
+    if x.axis is None or x.axis not in axes:
+        return [Labels(shape, x.axis, x.vector)]
+    entry = axes.index(x.axis)
+    steps = constant_input(node, 4)
+    if steps is not None and steps[entry] != 1:
+        return unknown(state, node)
+    start, end, _ = slice(starts[entry], ends[entry]).indices(len(x.vector))
+    part = x.vector[start:end]
+    state.size(node.inputs[1], entry, x.vector[:start])
+    state.size(node.inputs[2], entry, x.vector[:end])
+    state.bundles.append(part)
+    return [Labels(shape, x.axis, part)]
+
+
+@rule("Gather")
+def gather(state: Trace, node: ir.Node) -> Sequence[Labels]:
+    """Return the labels, unless channels themselves are picked, which fixes them."""
+    if state.known(node, 0) is None:
+        return unknown(state, node)
+    x, shape = state.of(node, 0), output_shape(node)
+    axis = int_attribute(node, "axis", 0) % len(x.shape)
+    if x.axis == axis:
+        return unknown(state, node)
+    if x.axis is None or x.axis < axis:
+        return [Labels(shape, x.axis, x.vector)]
+    return [Labels(shape, x.axis + len(shape) - len(x.shape), x.vector)]

@@ -1,0 +1,75 @@
+"""Products with a trained matrix: Gemm [out, in] (transB=1) or [in, out], MatMul [in, out]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from ...ir.network import layer_of
+from ...ir.rebuild import node_key
+from ..labels import Labels, LabelVector
+from ..reasons import Kind
+from ..trace import Trace, Weighing, fix_input, static_shape
+from .attributes import int_attribute, output_shape
+from .registry import rule
+from .unknown import unknown
+
+
+@rule("Gemm", "MatMul")
+def linear(state: Trace, node: ir.Node) -> Sequence[Labels]:
+    """Return fresh labels for the output features."""
+    weight = node.inputs[1]
+    if (
+        weight is None
+        or weight.const_value is None
+        or state.known(node, 0) is None
+        or int_attribute(node, "transA", 0)
+        or len(weight.const_value.shape) != 2
+    ):
+        return unknown(state, node)
+    x, shape = state.of(node, 0), output_shape(node)
+    weight_shape = static_shape(weight)
+    assert weight_shape is not None
+    rows_out = bool(int_attribute(node, "transB", 0))
+    incoming = _feature_labels(state, node, x)
+    out = state.fresh(node, shape[-1])
+    if rows_out:
+        state.use(weight, "weight", out.reshape(-1, 1), incoming.reshape(1, -1))
+    else:
+        state.use(weight, "weight", out.reshape(1, -1), incoming.reshape(-1, 1))
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    if bias is not None and bias.shape is not None and bias.shape[-1] != 1:
+        state.use(bias, "bias", out)
+    positions = int(np.prod(shape[1:-1]))
+    state.weighings.append(
+        Weighing(
+            node_key(node),
+            layer_of(node),
+            str(weight.name),
+            positions,
+            out,
+            positions if bias is not None or _shifted(node) else 0,
+        )
+    )
+    return [Labels(shape, len(shape) - 1, out)]
+
+
+def _feature_labels(state: Trace, node: ir.Node, x: Labels) -> LabelVector:
+    last = len(x.shape) - 1
+    if x.axis == last:
+        return x.vector
+    if x.axis is not None:
+        fix_input(state, node, 0, Kind.SPATIAL)
+    return np.repeat(x.vector[:1], x.shape[last])
+
+
+def _shifted(node: ir.Node) -> bool:
+    """Whether the same layer adds a shift of its own right afterwards."""
+    uses = list(node.outputs[0].uses())
+    return len(uses) == 1 and (
+        uses[0].node.op_type in ("Add", "BatchNormalization")
+        and layer_of(node) is not None
+        and layer_of(uses[0].node) == layer_of(node)
+    )

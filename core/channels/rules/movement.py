@@ -1,0 +1,120 @@
+"""Pure movement of data within one tensor, executed on the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from ..labels import Labels
+from ..reasons import Kind
+from ..trace import Trace
+from .attributes import constant_input, int_attribute, ints_attribute, output_shape
+from .registry import rule
+from .unknown import fixed_outputs, unknown
+
+
+@rule("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+def reshape(state: Trace, node: ir.Node) -> Sequence[Labels]:
+    """Return the labels in their new places; entries of the target count channels."""
+    if state.known(node, 0) is None:
+        return unknown(state, node)
+    x, shape = state.of(node, 0), output_shape(node)
+    size = int(np.prod(x.shape))
+    if int(np.prod(shape)) != size:
+        unknown_sizes = [k for k, d in enumerate(node.outputs[0].shape or ()) if _symbolic(d)]
+        if len(unknown_sizes) < 1 or size % int(np.prod(shape)):
+            return unknown(state, node)
+        shape = tuple(
+            size // int(np.prod(shape)) if k == unknown_sizes[-1] else d
+            for k, d in enumerate(shape)
+        )
+    moved = state.aligned(x.array().reshape(shape), shape)
+    if node.op_type == "Reshape":
+        for entry, target in enumerate(constant_input(node, 1) or ()):
+            if target > 0:
+                state.size(node.inputs[1], entry, moved.along(entry))
+    return [moved]
+
+
+def _symbolic(dim: object) -> bool:
+    return not isinstance(dim, int)
+
+
+@rule("Transpose")
+def transpose(state: Trace, node: ir.Node) -> Sequence[Labels]:
+    """Return the labels with the channel axis in its new place."""
+    x = state.of(node, 0)
+    order = ints_attribute(node, "perm") or tuple(reversed(range(len(x.shape))))
+    axis = order.index(x.axis) if x.axis is not None else None
+    return [Labels(tuple(x.shape[k] for k in order), axis, x.vector)]
+
+
+@rule("Expand")
+def expand(state: Trace, node: ir.Node) -> Sequence[Labels]:
+    """Return the labels of the broadcast value; entries of the target count channels."""
+    if state.known(node, 0) is None:
+        return unknown(state, node)
+    x, shape = state.of(node, 0), output_shape(node)
+    if x.axis is None:
+        return [Labels(shape, None, x.vector)]
+    axis = x.axis + len(shape) - len(x.shape)
+    if shape[axis] != x.shape[x.axis]:
+        return fixed_outputs(state, node, Kind.BROADCAST)
+    target = constant_input(node, 1) or ()
+    entry = axis - (len(shape) - len(target))
+    if 0 <= entry < len(target) and target[entry] != 1:
+        state.size(node.inputs[1], entry, x.vector)
+    return [Labels(shape, axis, x.vector)]
+
+
+@rule("Tile")
+def tile(state: Trace, node: ir.Node) -> Sequence[Labels]:
+    """Return the labels, repeated along the channel axis where that is repeated."""
+    x, repeats = state.of(node, 0), constant_input(node, 1)
+    if repeats is None:
+        return unknown(state, node)
+    if x.axis is None:
+        return [Labels(output_shape(node), None, x.vector)]
+    return [Labels(output_shape(node), x.axis, np.tile(x.vector, repeats[x.axis]))]
+
+
+@rule("Pad")
+def pad(state: Trace, node: ir.Node) -> Sequence[Labels]:
+    """Return the labels; padding along the channel axis fixes them."""
+    x, pads = state.of(node, 0), constant_input(node, 1)
+    if pads is None:
+        return unknown(state, node)
+    axes = [axis % len(x.shape) for axis in constant_input(node, 3) or range(len(x.shape))]
+    padded = {
+        axis
+        for k, axis in enumerate(axes)
+        if pads[k] != 0 or pads[k + len(axes)] != 0
+    }  # fmt: skip
+    if x.axis in padded:
+        return fixed_outputs(state, node, Kind.SPATIAL)
+    return [Labels(output_shape(node), x.axis, x.vector)]
+
+
+@rule("SpaceToDepth", "DepthToSpace")
+def blocks(state: Trace, node: ir.Node) -> Sequence[Labels]:
+    """Return the labels moved between channels and positions in blocks."""
+    x, shape = state.of(node, 0), output_shape(node)
+    size = int_attribute(node, "blocksize", 1)
+    _, channels, height, width = x.shape
+    array = x.array()[0]
+    if node.op_type == "SpaceToDepth":
+        split = array.reshape(channels, height // size, size, width // size, size)
+        moved = split.transpose(2, 4, 0, 1, 3)
+    else:
+        mode = node.attributes.get("mode")
+        column_first = mode is not None and mode.as_string() == "CRD"
+        deep = channels // size**2
+        if column_first:
+            split = array.reshape(deep, size, size, height, width)
+            moved = split.transpose(0, 3, 1, 4, 2)
+        else:
+            split = array.reshape(size, size, deep, height, width)
+            moved = split.transpose(2, 3, 0, 4, 1)
+    return [state.aligned(moved.reshape(1, *shape[1:]), shape)]

@@ -1,0 +1,206 @@
+"""The state of one trace: labels of every value, and what the rules found out about them.
+
+Rules (in `rules/`, one file a behaviour) read the labels of a node's inputs and return those of its
+outputs; on the way they state facts with the methods of :class:`Trace`. Nothing is written on the
+graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from ..ir.network import Network, layer_of
+from ..ir.rebuild import node_key
+from .labels import Labels, LabelVector, Unions, align
+from .reasons import Kind, Reason
+
+__all__ = ["Balance", "Count", "Producer", "Trace", "Use", "static_shape"]
+
+KEEPS_VALUE = frozenset({"mean", "variance", "divisor"})
+"""Roles that a mask must not zero: they divide, and a zero there makes NaN out of nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One parameter with the labels that its elements depend on.
+
+    Args:
+        parameter: name of the initializer.
+        role: "weight", "bias", "scale", "shift", "mean", "variance", "divisor" or "vector".
+        labels: arrays that broadcast to the parameter's shape; an element survives only if all its
+            labels do. For weights the first array holds the channels it produces, the second those
+            it consumes.
+    """
+
+    parameter: str
+    role: str
+    labels: tuple[LabelVector, ...]
+
+    @property
+    def zeroed(self) -> bool:
+        """Whether a mask sets the removed elements to zero."""
+        return self.role not in KEEPS_VALUE
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A number in the graph that says how many channels there are.
+
+    `target` is the name of an initializer and `entry` the position in it, or `target` is a node key
+    and `attribute` its attribute. The number becomes the count of surviving labels.
+    """
+
+    target: str
+    labels: LabelVector
+    entry: int | None = None
+    attribute: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Shares (rows) that must lose equally many channels. `labels` is shares × channels."""
+
+    labels: LabelVector
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Producer:
+    """A node that makes channels anew, and their labels in order."""
+
+    node: str
+    name: str
+    labels: LabelVector
+
+
+@dataclass(frozen=True, slots=True)
+class Weighing:
+    """What one multiplying node costs, for any choice of surviving channels.
+
+    Operations a sample = 2 · (surviving elements of the weight) · `positions`
+    + (surviving output channels) · `bias_positions`.
+    """
+
+    node: str
+    layer: int | None
+    weight: str
+    positions: int
+    out: LabelVector
+    bias_positions: int
+
+
+@dataclass(slots=True)
+class Trace:
+    """Labels of a network under construction; read-only once :func:`trace` has returned it."""
+
+    network: Network
+    labels: dict[str, Labels] = field(default_factory=dict)
+    unions: Unions = field(default_factory=Unions)
+    uses: dict[str, Use] = field(default_factory=dict)
+    counts: list[Count] = field(default_factory=list)
+    balances: list[Balance] = field(default_factory=list)
+    producers: list[Producer] = field(default_factory=list)
+    bundles: list[LabelVector] = field(default_factory=list)
+    """Sets of channels of which at least one must stay, since a value cannot be empty."""
+    weighings: list[Weighing] = field(default_factory=list)
+    fixed: list[tuple[LabelVector, Reason]] = field(default_factory=list)
+    count: int = 0
+
+    # -- what rules read ---------------------------------------------------------------------
+
+    def of(self, node: ir.Node, index: int) -> Labels:
+        """Return the labels of an input that is a computed value."""
+        value = node.inputs[index]
+        assert value is not None
+        return self.labels[str(value.name)]
+
+    def known(self, node: ir.Node, index: int) -> Labels | None:
+        """Return the labels of an input, or None where it is absent or a parameter."""
+        if index >= len(node.inputs) or node.inputs[index] is None:
+            return None
+        return self.labels.get(str(node.inputs[index].name))  # type: ignore[union-attr]
+
+    def layer_name(self, node: ir.Node) -> str:
+        """Return the name users know a node by: that of its layer."""
+        index = layer_of(node)
+        return self.network.layers[index].name if index is not None else node_key(node)
+
+    def subject(self, node: ir.Node) -> str:
+        """Return the name of a node's layer with its type."""
+        index = layer_of(node)
+        kind = self.network.layers[index].type if index is not None else node.op_type
+        return f"'{self.layer_name(node)}' ({kind})"
+
+    # -- what rules state --------------------------------------------------------------------
+
+    def fresh(self, node: ir.Node, count: int) -> LabelVector:
+        """Return new labels for the channels that `node` produces."""
+        labels = np.arange(self.count, self.count + count, dtype=np.int64)
+        self.count += count
+        self.producers.append(Producer(node_key(node), self.layer_name(node), labels))
+        self.bundles.append(labels)
+        return labels
+
+    def anonymous(self, reason: Reason) -> LabelVector:
+        """Return one new label that is fixed from the start."""
+        label = np.array([self.count], dtype=np.int64)
+        self.count += 1
+        self.fix(label, reason)
+        return label
+
+    def fix(self, labels: npt.ArrayLike, reason: Reason) -> None:
+        """State that channels cannot be removed."""
+        self.fixed.append((np.unique(np.asarray(labels, dtype=np.int64)), reason))
+
+    def balance(self, shares: LabelVector, node: ir.Node) -> None:
+        """State that the rows of `shares` must lose equally many channels."""
+        if shares.shape[0] > 1:
+            self.balances.append(Balance(shares, self.subject(node)))
+            self.bundles.extend(shares)
+
+    def use(self, value: ir.Value | None, role: str, *labels: LabelVector) -> None:
+        """State which labels the elements of a parameter depend on.
+
+        A parameter that is used twice unites the labels of both uses.
+        """
+        if value is None or value.const_value is None or not labels:
+            return
+        name = str(value.name)
+        earlier = self.uses.get(name)
+        if earlier is None:
+            self.uses[name] = Use(name, role, labels)
+            return
+        for first, second in zip(earlier.labels, labels, strict=True):
+            self.unions.unite(first, second)
+
+    def size(self, value: ir.Value | None, entry: int, labels: LabelVector | None) -> None:
+        """State that an entry of a constant counts the channels with these labels."""
+        if value is not None and value.const_value is not None and labels is not None:
+            self.counts.append(Count(str(value.name), labels, entry=entry))
+
+    def attribute(self, node: ir.Node, name: str, labels: LabelVector) -> None:
+        """State that an attribute counts the channels with these labels."""
+        self.counts.append(Count(node_key(node), labels, attribute=name))
+
+    def aligned(self, array: LabelVector, shape: Sequence[int]) -> Labels:
+        """Return an array of labels in the one-axis form; see :func:`.labels.align`."""
+        return align(array, shape, self.unions)
+
+
+def static_shape(value: ir.Value) -> tuple[int, ...] | None:
+    """Return the shape with symbolic sizes as 1, or None where it is not known."""
+    if value.shape is None:
+        return None
+    return tuple(dim if isinstance(dim, int) else 1 for dim in value.shape)
+
+
+def fix_input(state: Trace, node: ir.Node, index: int, kind: Kind) -> None:
+    """Fix the labels of one input of a node, if it has any."""
+    labels = state.known(node, index)
+    if labels is not None:
+        state.fix(labels.vector, Reason(kind, state.subject(node)))

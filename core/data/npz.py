@@ -1,0 +1,198 @@
+"""Samples from a numpy archive, streamed: no array is ever in memory as a whole.
+
+NOTE for developers: `np.load` reads a whole array at the first touch, so the members of the
+archive are read here with the public functions of `np.lib.format`. Objects are never unpickled.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from ..errors import DataError, located
+from ..ir.network import Network
+from ..session import sample_fits, shape_text
+from .base import BATCH_SIZE, Batch, batch_size, limited
+
+__all__ = ["NpzDataset"]
+
+_BROKEN = (OSError, EOFError, ValueError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
+"""What zipfile and np.lib.format raise at broken, encrypted or unknown archives."""
+
+_HINT = "save N×C×H×W float32 as 'x' and integer labels as 'y': np.savez(path, x=…, y=…)"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Header:
+    """What stands at the head of one array of the archive."""
+
+    key: str
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype
+
+
+class NpzDataset:
+    """The samples of a `.npz` file: inputs as they stand (no preprocessing) and perhaps labels.
+
+    A network's only input is fed from the array of its name or else from `x`; several inputs from
+    arrays of their names. `y` holds one integer label a sample (N or N×1). All else is ignored.
+
+    Args:
+        path: the archive.
+        network: whose inputs the arrays must fit.
+        batch: samples a batch.
+        limit: use only so many samples from the start.
+
+    Raises:
+        DataError: the file or an array is broken or does not fit the network.
+    """
+
+    problems: tuple[str, ...] = ()
+
+    def __init__(
+        self, path: Path, network: Network, *, batch: int = BATCH_SIZE, limit: int | None = None
+    ):
+        self.path = Path(path)
+        self.name = str(path)
+        self._batch = batch_size(network, batch)
+        with located(file=self.name):
+            headers = self._headers({*network.inputs, "x", "y"})
+            self._inputs = {
+                name: self._input_header(headers, name, shape, single=len(network.inputs) == 1)
+                for name, shape in network.inputs.items()
+            }
+            self._labels = None if "y" in network.inputs else _label_header(headers)
+            used = list(self._inputs.values()) + ([self._labels] if self._labels else [])
+            if len({header.shape[0] for header in used}) > 1:
+                counts = ", ".join(f"'{h.key}' has {h.shape[0]}" for h in used)
+                raise DataError(f"the arrays have different numbers of samples: {counts}")
+            if used[0].shape[0] < 1:
+                raise DataError(f"array '{used[0].key}' holds no sample")
+            self.samples = limited(used[0].shape[0], limit, network)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the file has an array `y`."""
+        return self._labels is not None
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Stream the samples; raises DataError where the file turns out to be broken."""
+        with located(file=self.name):
+            rows = {name: self._rows(header) for name, header in self._inputs.items()}
+            labels = self._rows(self._labels) if self._labels else None
+            for _ in range(0, self.samples, self._batch):
+                inputs = {name: _floats(next(stream)) for name, stream in rows.items()}
+                found = next(labels).reshape(-1).astype(np.int64) if labels else None
+                yield Batch(inputs=inputs, labels=found)
+
+    def _headers(self, wanted: set[str]) -> dict[str, _Header]:
+        """Return the heads of the arrays of `wanted` names that are there."""
+        headers = {}
+        with _reading("the file cannot be read as a numpy archive"):
+            archive = zipfile.ZipFile(self.path)
+        with archive:
+            members = archive.namelist()
+            self._keys = [name.removesuffix(".npy") for name in members if name.endswith(".npy")]
+            for key in sorted(wanted.intersection(self._keys)):
+                message = f"array '{key}' cannot be read"
+                with _reading(message), archive.open(f"{key}.npy") as stream:
+                    headers[key] = _read_header(key, stream)
+        return headers
+
+    def _input_header(
+        self, headers: dict[str, _Header], name: str, shape: tuple[int | str, ...], *, single: bool
+    ) -> _Header:
+        """Return the array that feeds the input `name`, checked."""
+        header = headers.get(name) or (headers.get("x") if single else None)
+        if header is None:
+            wanted = f"'x' or '{name}'" if single else f"'{name}'"
+            found = ", ".join(f"'{key}'" for key in self._keys) or "nothing"
+            raise DataError(
+                f"there is no array {wanted} for input '{name}', only {found}", hint=_HINT
+            )
+        if header.dtype.kind != "f":
+            raise DataError(
+                f"array '{header.key}' holds {header.dtype}, not float32",
+                hint="store inputs as the network takes them, after mean and scale",
+            )
+        if not header.shape or not sample_fits(header.shape, shape):
+            raise DataError(
+                f"array '{header.key}' is {shape_text(header.shape)}, but input '{name}' "
+                f"takes {shape_text(shape)}"
+            )
+        return header
+
+    def _rows(self, header: _Header) -> Iterator[np.ndarray]:
+        """Yield the samples of one array, batch by batch."""
+        message = f"array '{header.key}' cannot be read"
+        if header.fortran:  # samples are not stored one after the other
+            with _reading(message), np.load(self.path, allow_pickle=False) as archive:
+                whole = archive[header.key]
+            for start in range(0, self.samples, self._batch):
+                yield whole[start : min(start + self._batch, self.samples)]
+            return
+        width = header.dtype.itemsize * int(np.prod(header.shape[1:], dtype=np.int64))
+        with _reading(message):
+            archive_file = zipfile.ZipFile(self.path)
+        with archive_file:
+            with _reading(message):
+                stream = archive_file.open(f"{header.key}.npy")
+                _read_header(header.key, stream)
+            with stream:
+                for start in range(0, self.samples, self._batch):
+                    count = min(self._batch, self.samples - start)
+                    with _reading(message):
+                        data = stream.read(count * width)
+                    if len(data) < count * width:
+                        raise DataError(
+                            f"array '{header.key}' ends in sample {start + len(data) // width} "
+                            f"of {header.shape[0]}"
+                        )
+                    yield np.frombuffer(data, header.dtype).reshape(count, *header.shape[1:])
+
+
+@contextmanager
+def _reading(message: str) -> Iterator[None]:
+    """Turn what readers of broken files raise into a DataError."""
+    try:
+        yield
+    except _BROKEN as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{message}: {reason}", hint=_HINT) from error
+
+
+def _read_header(key: str, stream: IO[bytes]) -> _Header:
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    elif version == (2, 0):
+        shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream)
+    else:
+        raise ValueError(f"format version {version[0]}.{version[1]} is not for plain arrays")
+    return _Header(key=key, shape=shape, fortran=fortran and len(shape) > 1, dtype=dtype)
+
+
+def _label_header(headers: dict[str, _Header]) -> _Header | None:
+    header = headers.get("y")
+    if header is None:
+        return None
+    if header.dtype.kind not in "iu":
+        raise DataError(f"array 'y' holds {header.dtype}, not integer labels", hint=_HINT)
+    if not header.shape or any(size != 1 for size in header.shape[1:]):
+        raise DataError(
+            f"array 'y' is {shape_text(header.shape)}, not one label a sample", hint=_HINT
+        )
+    return header
+
+
+def _floats(rows: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(rows, dtype=np.float32)

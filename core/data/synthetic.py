@@ -1,0 +1,81 @@
+"""Noise instead of data: enough to prove that two networks are the same, not that they are good."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..errors import DataError
+from ..ir.network import Network, Preprocess
+from ..session import shape_text
+from .base import BATCH_SIZE, Batch, batch_size, fixed_batch
+from .preprocess import normalized
+
+__all__ = ["SyntheticDataset"]
+
+FULL_SCALE = 255.0
+"""The largest value of a pixel before preprocessing."""
+
+
+class SyntheticDataset:
+    """What images of uniform noise would give, the same for the same seed on every machine.
+
+    Pixels are uniform in 0…255, then `(pixel − mean) × scale`. Inputs that are no images (not
+    N×C×H×W, or another number of channels than `mean`) are uniform in 0…1. A sample depends on
+    the seed and its number only, not on the batch.
+
+    Args:
+        network: whose inputs to fill.
+        samples: how many samples; rounded up to a multiple of a batch that the network insists on.
+        batch: samples a batch.
+        seed: of the noise.
+        preprocess: instead of the network's own.
+
+    Raises:
+        DataError: an input has a size that is not known, or `samples` or `batch` is not positive.
+    """
+
+    name = "noise"
+    labelled = False
+    problems: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        samples: int = BATCH_SIZE,
+        batch: int = BATCH_SIZE,
+        seed: int = 0,
+        preprocess: Preprocess | None = None,
+    ):
+        self._seed = seed
+        self._preprocess = preprocess or network.preprocess
+        if samples < 1:
+            raise DataError(f"there must be at least one sample, not {samples}")
+        own = fixed_batch(network) or 1
+        self.samples = -(-samples // own) * own
+        self._batch = batch_size(network, batch)
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        for name, shape in network.inputs.items():
+            sizes = tuple(size for size in shape[1:] if isinstance(size, int))
+            if len(sizes) != len(shape) - 1:
+                raise DataError(f"input '{name}' ({shape_text(shape)}) has no fixed size")
+            self._shapes[name] = sizes
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Stream the samples."""
+        for start in range(0, self.samples, self._batch):
+            numbers = range(start, min(start + self._batch, self.samples))
+            drawn = [self._sample(number) for number in numbers]
+            yield Batch(inputs={name: np.stack([d[name] for d in drawn]) for name in self._shapes})
+
+    def _sample(self, number: int) -> dict[str, np.ndarray]:
+        generator = np.random.default_rng([self._seed, number])
+        sample = {}
+        for name, shape in self._shapes.items():
+            noise = generator.random(shape, dtype=np.float32)
+            if len(shape) == 3 and len(self._preprocess.mean) in (0, 1, shape[0]):
+                noise = normalized(noise * np.float32(FULL_SCALE), self._preprocess)
+            sample[name] = noise
+        return sample

@@ -1,0 +1,127 @@
+"""The one tree of errors that users see.
+
+SecateurError
+├── FormatError        a file does not say what its format demands
+├── UnsupportedError   legal, but secateur cannot carry it
+├── PlanError          a plan does not fit the network
+├── DataError          calibration or test data cannot be used
+└── VerificationError  a proof or a gate failed (exit code 3)
+
+The raiser says only what is wrong. Where it happened (file, line, layer, field) is added by the
+walk, with :func:`located`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+
+__all__ = [
+    "DataError",
+    "FormatError",
+    "PlanError",
+    "SecateurError",
+    "UnsupportedError",
+    "VerificationError",
+    "Where",
+    "located",
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Where:
+    """A place in the user's files. `line` counts from 1, `offset` is in bytes from 0."""
+
+    file: str | None = None
+    line: int | None = None
+    offset: int | None = None
+    item: str | None = None
+    field: str | None = None
+
+    def within(self, outer: Where) -> Where:
+        """Return this place with what it leaves open taken from `outer`.
+
+        An inner place in another file keeps nothing of the outer file's lines.
+        """
+        if self.file and outer.file and self.file != outer.file:
+            return self
+        filled = {
+            f.name: getattr(self, f.name)
+            if getattr(self, f.name) is not None
+            else getattr(outer, f.name)
+            for f in fields(self)
+        }
+        if self.line is not None or self.offset is not None:
+            filled["line"], filled["offset"] = self.line, self.offset
+        return Where(**filled)
+
+    def __str__(self) -> str:
+        place = self.file or ""
+        if self.line is not None:
+            place += f":{self.line}" if place else f"line {self.line}"
+        elif self.offset is not None:
+            place += f", byte {self.offset}" if place else f"byte {self.offset}"
+        inside = ", ".join(
+            part for part in (self.item, f"field {self.field}" if self.field else None) if part
+        )
+        return ": ".join(part for part in (place, inside) if part)
+
+
+class SecateurError(Exception):
+    """An error that the user can understand and mend; `str()` is one line."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None, where: Where | None = None):
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.where = where or Where()
+
+    def __str__(self) -> str:
+        place = str(self.where)
+        text = f"{place}: {self.message}" if place else self.message
+        if self.hint:
+            text += f" (hint: {self.hint})"
+        return " ".join(text.split())
+
+
+class FormatError(SecateurError):
+    """A file is broken or contradicts itself."""
+
+
+class UnsupportedError(SecateurError):
+    """A legal construct that secateur cannot carry."""
+
+
+class PlanError(SecateurError):
+    """A plan does not fit the network it is applied to."""
+
+
+class DataError(SecateurError):
+    """Calibration or test data cannot be read or does not fit the network."""
+
+
+class VerificationError(SecateurError):
+    """A proof or a gate failed; nothing was written."""
+
+    exit_code = 3
+
+
+@contextmanager
+def located(
+    *,
+    file: str | None = None,
+    line: int | None = None,
+    offset: int | None = None,
+    item: str | None = None,
+    field: str | None = None,
+) -> Iterator[None]:
+    """Add a place to every :class:`SecateurError` raised inside, where it does not know better."""
+    try:
+        yield
+    except SecateurError as error:
+        outer = Where(file=file, line=line, offset=offset, item=item, field=field)
+        error.where = error.where.within(outer)
+        raise

@@ -1,0 +1,45 @@
+"""The gate: nothing is written when accuracy drops further than the user allows."""
+
+from __future__ import annotations
+
+from .data import Dataset
+from .errors import DataError, VerificationError
+from .evaluate import evaluate
+from .ir.network import Network
+from .progress import Progress, silent
+
+__all__ = ["check_drop"]
+
+
+def check_drop(
+    baseline: Network,
+    compressed: Network,
+    data: Dataset | None,
+    points: float,
+    *,
+    progress: Progress = silent,
+) -> float:
+    """Return how many points of top-1 accuracy are lost (negative for a gain).
+
+    Args:
+        baseline: the original network.
+        compressed: the pruned network.
+        data: labelled samples.
+        points: how many points of a hundred may be lost.
+        progress: told how far the measurement is.
+
+    Raises:
+        DataError: there is no labelled data.
+        VerificationError: more is lost.
+    """
+    if data is None or not data.labelled:
+        raise DataError("a limit on the accuracy drop needs labelled data", hint="an .npz with y")
+    before = evaluate(baseline, data, progress=progress).value
+    after = evaluate(compressed, data, progress=progress).value
+    lost = 100.0 * (before - after)
+    if lost > points:
+        raise VerificationError(
+            f"accuracy drops by {lost:.2f} points, {points:g} are allowed; nothing was written",
+            hint="lower the rate, or allow more",
+        )
+    return lost

@@ -1,0 +1,185 @@
+"""What a network is to every part of secateur: an ONNX graph and where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import onnx_ir as ir
+
+if TYPE_CHECKING:
+    from ..plan import Plan
+
+__all__ = [
+    "BATCH",
+    "IR_VERSION",
+    "OPSET",
+    "BlobRef",
+    "Head",
+    "LayerInfo",
+    "Network",
+    "Preprocess",
+    "Source",
+    "blob_refs",
+    "layer_of",
+    "tensors_by_blob",
+]
+
+OPSET = 18
+"""The one opset of every graph. 18 is the first with axes of reductions as inputs."""
+
+IR_VERSION = 10
+"""The ONNX file version written; onnx 1.16 and onnxruntime 1.18 are the first to read it."""
+
+BATCH = "N"
+"""Name of the symbolic batch dimension."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class BlobRef:
+    """One stored parameter of the source: the blob `index` (in file order) of a layer."""
+
+    layer: int
+    """Position of the layer in :attr:`Network.layers`."""
+    index: int
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerInfo:
+    """A layer of the source as users know it, and the values of the graph it reads and makes."""
+
+    name: str
+    type: str
+    bottoms: tuple[str, ...] = ()
+    """Names of graph values, so that they survive every copy of the graph."""
+    tops: tuple[str, ...] = ()
+    line: int | None = None
+    stored: int = 0
+    """Number of values this layer stores in the file, shared ones counted where they stand."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preprocess:
+    """How an image becomes an input: resize, order channels, subtract `mean`, multiply `scale`.
+
+    Args:
+        channels: "bgr", "rgb" or "gray".
+        mean: subtracted from 8-bit pixel values, one number or one a channel, in that order.
+        scale: multiplied afterwards.
+        letterbox: keep the aspect ratio and pad with grey (half of full scale), not stretch.
+    """
+
+    channels: str = "bgr"
+    mean: tuple[float, ...] = ()
+    scale: float = 1.0
+    letterbox: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Head:
+    """How an output becomes answers, for metrics: its kind and the numbers decoding needs."""
+
+    output: str
+    kind: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """The documents a network was read from; it can render them for a changed network."""
+
+    @property
+    def format(self) -> str:
+        """Name of the format, for people."""
+        ...
+
+    @property
+    def paths(self) -> Mapping[str, Path]:
+        """The files it was read from, by their usual suffix (".prototxt" → …)."""
+        ...
+
+    def render(self, network: Network) -> Mapping[str, bytes]:
+        """Return the files for `network`: suffix (".prototxt") to content. Changes nothing."""
+        ...
+
+    def reread(self, paths: Mapping[str, Path]) -> Network:
+        """Read written files again, with the settings this source was read with."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A network in the neutral form every function of the core takes and returns.
+
+    The graph holds standard ONNX operators of opset :data:`OPSET` with inference semantics, NCHW
+    float32, static sizes but for a symbolic batch. It is never changed in place: see
+    :func:`secateur.core.ir.rebuild.rebuild`.
+    """
+
+    name: str
+    model: ir.Model
+    layers: tuple[LayerInfo, ...] = ()
+    source: Source | None = None
+    preprocess: Preprocess = Preprocess()
+    heads: tuple[Head, ...] = ()
+    plan: Plan | None = None
+    notes: tuple[str, ...] = ()
+    """What the reader wants the user to know (ignored weights, unused keys); shown by --verbose."""
+
+    @property
+    def graph(self) -> ir.Graph:
+        """The graph of the model."""
+        return self.model.graph
+
+    @property
+    def inputs(self) -> dict[str, tuple[int | str, ...]]:
+        """Input names with their shapes; the symbolic batch is a string."""
+        return {str(v.name): shape_of(v) for v in self.graph.inputs}
+
+    @property
+    def outputs(self) -> dict[str, tuple[int | str, ...]]:
+        """Output names with their shapes; the symbolic batch is a string."""
+        return {str(v.name): shape_of(v) for v in self.graph.outputs}
+
+    def values(self) -> dict[str, ir.Value]:
+        """Every value of the graph by its name."""
+        return {str(v.name): v for v in _all_values(self.graph)}
+
+
+def _all_values(graph: ir.Graph) -> Iterator[ir.Value]:
+    yield from graph.inputs
+    yield from graph.initializers.values()
+    for node in graph:
+        yield from node.outputs
+
+
+def shape_of(value: ir.Value) -> tuple[int | str, ...]:
+    """Return the shape with symbolic dimensions as strings ("?" where unnamed)."""
+    assert value.shape is not None, f"{value.name} has no shape"
+    return tuple(
+        dim if isinstance(dim, int) else str(dim.value if dim.value is not None else "?")
+        for dim in value.shape
+    )
+
+
+def layer_of(node: ir.Node) -> int | None:
+    """Return the position in :attr:`Network.layers` of the layer that `node` belongs to."""
+    index = node.meta.get("layer")
+    return index if isinstance(index, int) else None
+
+
+def blob_refs(value: ir.Value) -> tuple[BlobRef, ...]:
+    """Return the source blobs an initializer stands for: several where they are shared."""
+    return tuple(value.meta.get("blobs", ()))
+
+
+def tensors_by_blob(model: ir.Model) -> dict[BlobRef, ir.TensorProtocol]:
+    """Return every source blob's tensor as the graph holds it."""
+    return {
+        ref: value.const_value
+        for value in model.graph.initializers.values()
+        if value.const_value is not None
+        for ref in blob_refs(value)
+    }

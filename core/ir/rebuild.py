@@ -1,0 +1,111 @@
+"""Copying a network with other tensors or attributes: the only way a graph ever changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+
+from .builder import Attribute
+from .network import Network
+from .shapes import infer_node
+
+__all__ = ["expose", "node_key", "rebuild"]
+
+
+def node_key(node: ir.Node) -> str:
+    """Return what identifies a node in every copy of its graph: the name of its first output."""
+    return str(node.outputs[0].name)
+
+
+def rebuild(
+    network: Network,
+    *,
+    tensors: Mapping[str, np.ndarray] | None = None,
+    attributes: Mapping[str, Mapping[str, Attribute]] | None = None,
+    extra_outputs: Mapping[str, str] | None = None,
+) -> Network:
+    """Return a copy of `network` with some initializers and attributes replaced.
+
+    Tensors that are not replaced are shared with the original, so that a copy costs nothing and
+    unchanged blobs are known by identity. Shapes are inferred anew.
+
+    Args:
+        network: the network to copy.
+        tensors: initializer name → new array.
+        attributes: node key (see :func:`node_key`) → attribute name → new value.
+        extra_outputs: name of a new output → name of the inner value it shows.
+
+    Raises:
+        FormatError: the new sizes do not fit together.
+    """
+    tensors = tensors or {}
+    attributes = attributes or {}
+    graph = network.graph
+    copies: dict[str, ir.Value] = {}
+    for value in graph.inputs:
+        copies[str(value.name)] = _copy(value)
+    initializers = []
+    for name, value in graph.initializers.items():
+        copy = _copy(value, tensors.get(name))
+        copies[name] = copy
+        initializers.append(copy)
+    nodes = []
+    for node in graph:
+        changed = attributes.get(node_key(node), {})
+        attrs = {name: attr for name, attr in node.attributes.items() if name not in changed}
+        copy_node = ir.Node(
+            node.domain,
+            node.op_type,
+            [copies[str(v.name)] if v is not None else None for v in node.inputs],
+            [*attrs.values(), *ir.convenience.convert_attributes(changed)],
+            outputs=[ir.Value(name=v.name, type=v.type) for v in node.outputs],
+            name=node.name,
+        )
+        copy_node.meta.update(node.meta)
+        infer_node(copy_node)
+        copies.update((str(v.name), v) for v in copy_node.outputs)
+        nodes.append(copy_node)
+    outputs = [copies[str(v.name)] for v in graph.outputs]
+    for name, inner in (extra_outputs or {}).items():
+        shown = ir.node("Identity", [copies[inner]], name=f"{name}:node")
+        shown.outputs[0].name = name
+        infer_node(shown)
+        nodes.append(shown)
+        outputs.append(shown.outputs[0])
+    copied = ir.Graph(
+        [copies[str(v.name)] for v in graph.inputs],
+        outputs,
+        nodes=nodes,
+        initializers=initializers,
+        opset_imports=dict(graph.opset_imports),
+        name=graph.name,
+    )
+    model = ir.Model(
+        copied, ir_version=network.model.ir_version, producer_name=network.model.producer_name
+    )
+    return replace(network, model=model)
+
+
+def expose(network: Network, layers: Sequence[str] | None = None) -> Network:
+    """Return a copy with the first top of inner layers as further outputs `layer:<name>`.
+
+    Args:
+        network: the network to copy.
+        layers: names of layers; None for all. Where several layers bear one name, the last counts.
+    """
+    by_name = {info.name: info.tops[0] for info in network.layers if info.tops}
+    names = list(by_name) if layers is None else list(layers)
+    return rebuild(network, extra_outputs={f"layer:{name}": by_name[name] for name in names})
+
+
+def _copy(value: ir.Value, array: np.ndarray | None = None) -> ir.Value:
+    tensor = value.const_value
+    if array is not None:
+        tensor = ir.Tensor(np.ascontiguousarray(array), name=value.name)
+    shape = ir.Shape(tensor.numpy().shape) if tensor is not None else value.shape
+    copy = ir.Value(name=value.name, shape=shape, type=value.type, const_value=tensor)
+    copy.meta.update(value.meta)
+    return copy

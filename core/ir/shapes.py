@@ -1,0 +1,86 @@
+"""Shapes of single nodes, by ONNX's own shape inference."""
+
+from __future__ import annotations
+
+import functools
+
+import onnx
+import onnx_ir as ir
+
+from ..errors import FormatError
+from .network import IR_VERSION, OPSET
+
+__all__ = ["SMALL", "infer_node"]
+
+SMALL = 4096
+"""Constants up to this many elements (shapes, axes, pads) are shown to shape inference."""
+
+
+@functools.cache
+def _schema(op_type: str, domain: str) -> onnx.defs.OpSchema:
+    return onnx.defs.get_schema(op_type, OPSET, domain)
+
+
+@functools.cache
+def _opset() -> list[onnx.OperatorSetIdProto]:
+    return [onnx.helper.make_opsetid("", OPSET)]
+
+
+def infer_node(node: ir.Node) -> None:
+    """Set types and shapes of the outputs of a fresh node from those of its inputs.
+
+    Raises:
+        FormatError: the inputs do not fit the operator, or an output would be empty.
+    """
+    proto = ir.serde.serialize_node(node)
+    types = {}
+    data = {}
+    for value in node.inputs:
+        if value is None:
+            continue
+        types[str(value.name)] = _type_proto(value)
+        tensor = value.const_value
+        if tensor is not None and tensor.size <= SMALL and tensor.dtype == ir.DataType.INT64:
+            data[str(value.name)] = onnx.numpy_helper.from_array(tensor.numpy())
+    try:
+        inferred = onnx.shape_inference.infer_node_outputs(
+            _schema(node.op_type, node.domain),
+            proto,
+            types,
+            data,
+            opset_imports=_opset(),
+            ir_version=IR_VERSION,
+        )
+    except onnx.shape_inference.InferenceError as error:
+        raise FormatError(f"sizes do not fit: {_reason(error)}") from error
+    for value in node.outputs:
+        found = inferred.get(str(value.name))
+        if found is None:
+            continue
+        value.type = ir.TensorType(ir.DataType(found.tensor_type.elem_type))
+        if not found.tensor_type.HasField("shape"):
+            continue
+        dims = [
+            dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None)
+            for dim in found.tensor_type.shape.dim
+        ]
+        if node.op_type == "Resize" and dims and dims[0] is None:
+            dims[0] = types[proto.input[0]].tensor_type.shape.dim[0].dim_param or None
+        if any(isinstance(dim, int) and dim <= 0 for dim in dims):
+            shown = "×".join(str(dim) for dim in dims)
+            raise FormatError(f"the output would be empty ({shown}): the input is too small")
+        value.shape = ir.Shape(dims)
+
+
+def _type_proto(value: ir.Value) -> onnx.TypeProto:
+    dtype = value.dtype or ir.DataType.FLOAT
+    if value.shape is None:
+        return onnx.helper.make_tensor_type_proto(int(dtype), None)
+    dims = [dim if isinstance(dim, int) else dim.value for dim in value.shape]
+    return onnx.helper.make_tensor_type_proto(int(dtype), dims)
+
+
+def _reason(error: Exception) -> str:
+    """Return the last sentence of ONNX's report, which says what is wrong."""
+    text = str(error).strip().splitlines()[-1]
+    return text.rsplit("] ", 1)[-1].strip() or "the operator refused its inputs"

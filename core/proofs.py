@@ -1,0 +1,47 @@
+"""Proofs that a step changed nothing: both networks run on the same inputs, and must agree."""
+
+from __future__ import annotations
+
+from .compare import Comparison, compare
+from .data import Dataset
+from .errors import VerificationError
+from .ir.network import Network
+from .progress import Progress, silent
+
+__all__ = ["TOLERANCE", "prove_equal"]
+
+TOLERANCE = 1e-4
+"""Largest difference allowed, relative to the largest value of the output."""
+
+
+def prove_equal(
+    claim: str,
+    first: Network,
+    second: Network,
+    dataset: Dataset,
+    *,
+    tolerance: float = TOLERANCE,
+    progress: Progress = silent,
+) -> Comparison:
+    """Run two networks on the same inputs and return how far apart they are.
+
+    Args:
+        claim: what is proved, for messages ("masked = dense").
+        first: the network that counts as right.
+        second: the network that must equal it.
+        dataset: inputs for both.
+        tolerance: largest relative difference allowed.
+        progress: told of the samples done.
+
+    Raises:
+        VerificationError: an output differs by more than `tolerance`.
+    """
+    comparison = compare(first, second, dataset, progress=progress)
+    if not comparison.within(tolerance):
+        worst = comparison.worst
+        raise VerificationError(
+            f"{claim} does not hold: output '{worst.a}' differs by {worst.relative:.2e} of its "
+            f"largest value (at most {tolerance:.0e} is allowed)",
+            hint="this is a bug in secateur; nothing was written",
+        )
+    return comparison

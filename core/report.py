@@ -1,0 +1,104 @@
+"""What pruning cost and what it saved, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .channels import find_groups
+from .cost import measure_cost
+from .data import Dataset, SyntheticDataset
+from .evaluate import evaluate, fidelity
+from .ir.network import Network
+from .latency import latency
+from .progress import Progress, silent
+
+__all__ = ["Row", "summarize"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One line of the summary: an item before and after.
+
+    Args:
+        item: what is measured.
+        baseline: its value for the original network.
+        compressed: its value for the pruned network.
+        unit: "", "%", "ms", "B" for bytes or "Op" for operations.
+        relative: whether the change is told as a part of the baseline (or as a difference).
+    """
+
+    item: str
+    baseline: float
+    compressed: float
+    unit: str = ""
+    relative: bool = True
+
+    @property
+    def delta(self) -> float:
+        """The change, as a fraction of the baseline or in units."""
+        change = self.compressed - self.baseline
+        if not self.relative:
+            return change
+        return change / self.baseline if self.baseline else 0.0
+
+
+def summarize(
+    baseline: Network,
+    compressed: Network,
+    *,
+    data: Dataset | None = None,
+    sizes: tuple[int, int] | None = None,
+    progress: Progress = silent,
+) -> Sequence[Row]:
+    """Measure both networks.
+
+    Args:
+        baseline: the original network.
+        compressed: the pruned network.
+        data: with labels, accuracy is measured on it; without, how far the outputs agree; noise
+            where there is no data.
+        sizes: bytes of the files before and after.
+        progress: told how far the work is.
+
+    Raises:
+        DataError: the data does not fit the networks.
+    """
+    rows: list[Row] = []
+    rows.extend(_quality(baseline, compressed, data or SyntheticDataset(baseline), progress))
+    before, after = (
+        measure_cost(network, find_groups(network)) for network in (baseline, compressed)
+    )
+    rows.append(Row(item="Parameters", baseline=before.parameters, compressed=after.parameters))
+    rows.append(
+        Row(item="Operations", baseline=before.operations, compressed=after.operations, unit="Op")
+    )
+    if sizes is not None:
+        rows.append(Row(item="File size", baseline=sizes[0], compressed=sizes[1], unit="B"))
+    times = latency([baseline, compressed], progress=progress)
+    rows.append(Row(item="Latency", baseline=times[0], compressed=times[1], unit="ms"))
+    return rows
+
+
+def _quality(
+    baseline: Network, compressed: Network, data: Dataset, progress: Progress
+) -> Sequence[Row]:
+    if data.labelled:
+        before = evaluate(baseline, data, progress=progress).value
+        after = evaluate(compressed, data, progress=progress).value
+        return [
+            Row(item="Accuracy", baseline=100 * before, compressed=100 * after, unit="%",
+                relative=False)
+        ]  # fmt: skip
+    found = fidelity(baseline, compressed, data, progress=progress)
+    inputs = " (noise)" if isinstance(data, SyntheticDataset) else ""
+    rows = []
+    if found.agreement is not None:
+        rows.append(
+            Row(item=f"Top-1 agreement{inputs}", baseline=100.0, compressed=100 * found.agreement, unit="%",
+                relative=False)
+        )  # fmt: skip
+    rows.append(
+        Row(item=f"Output cosine{inputs}", baseline=1.0, compressed=found.cosine, relative=False)
+    )
+    return rows

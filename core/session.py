@@ -1,0 +1,243 @@
+"""Running a network with onnxruntime on the processor.
+
+NOTE for developers: weights never go through protobuf. Every initializer above :data:`INLINE`
+bytes is declared as external data that exists nowhere, and its array is handed over with
+`SessionOptions.add_external_initializers`, which uses the memory as it stands. That memory (often
+a mapped file) must outlive the session, so the session keeps it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state
+
+from .errors import DataError, UnsupportedError
+from .ir.network import Network
+
+__all__ = ["INLINE", "Arrays", "Session", "cores", "sample_fits", "shape_text"]
+
+INLINE = 4096
+"""Initializers up to this many bytes are written into the model handed to onnxruntime."""
+
+_FATAL = 4
+"""The only severity logged: whatever goes wrong is raised, so it need not be printed too."""
+
+_ERRORS: tuple[type[Exception], ...] = (
+    *(
+        kind
+        for kind in vars(onnxruntime_pybind11_state).values()
+        if isinstance(kind, type) and issubclass(kind, Exception)
+    ),
+    RuntimeError,  # what exceptions of its C++ code without a class of their own arrive as
+)
+
+Arrays = dict[str, np.ndarray]
+
+
+class Session:
+    """A network made ready to run. It holds threads and memory: make one where it is used.
+
+    Args:
+        network: what to run. Its arrays are used where they lie and must not change meanwhile.
+        threads: threads of one run; None for all cores this process may use.
+
+    Raises:
+        UnsupportedError: onnxruntime does not accept the graph.
+    """
+
+    def __init__(self, network: Network, threads: int | None = None):
+        self.network = network
+        self._inputs = network.inputs
+        self._dtypes = {str(value.name): _numpy_type(value) for value in network.graph.inputs}
+        self._outputs = list(network.outputs)
+        options = _options(threads or cores())
+        model, arrays = _split(network.model)
+        self._weights = [onnxruntime.OrtValue.ortvalue_from_numpy(a) for a in arrays.values()]
+        try:
+            if arrays:
+                options.add_external_initializers(list(arrays), self._weights)
+            self._session = onnxruntime.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except _ERRORS as error:
+            raise UnsupportedError(
+                f"onnxruntime does not accept network '{network.name}': {_reason(error)}"
+            ) from error
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
+        """Compute all outputs.
+
+        A network whose batch is fixed runs once a slice; its outputs are joined along axis 0.
+
+        Args:
+            feeds: every input by its name, as `Network.inputs` describes them (N×C×H×W). Other
+                types of numbers are converted to float32.
+
+        Returns:
+            every output by its name, in the order of the network.
+
+        Raises:
+            DataError: an input is missing, unknown, of another shape or not numeric.
+            UnsupportedError: onnxruntime failed at this network.
+        """
+        return self.prepare(feeds)()
+
+    def prepare(self, feeds: Mapping[str, np.ndarray]) -> Callable[[], Arrays]:
+        """Check inputs once and return what runs on them, again and again, for timing.
+
+        Args:
+            feeds: as for :meth:`run`, which says what is raised, too.
+        """
+        arrays = self._checked(feeds)
+        count = self._slices(arrays)
+        slices = [
+            {
+                name: array[i * len(array) // count : (i + 1) * len(array) // count]
+                if array.ndim
+                else array
+                for name, array in arrays.items()
+            }
+            for i in range(count)
+        ]
+        if count == 1:
+            return lambda: self._execute(slices[0])
+        return lambda: _joined([self._execute(part) for part in slices])
+
+    def _execute(self, arrays: Arrays) -> Arrays:
+        try:
+            results = self._session.run(self._outputs, arrays)
+        except _ERRORS as error:
+            raise UnsupportedError(
+                f"onnxruntime failed at network '{self.network.name}': {_reason(error)}"
+            ) from error
+        return dict(zip(self._outputs, results, strict=True))
+
+    def _checked(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
+        """Return the inputs in the network's order and types."""
+        name = self.network.name
+        expected = ", ".join(f"'{i}' ({shape_text(s)})" for i, s in self._inputs.items())
+        if missing := [i for i in self._inputs if i not in feeds]:
+            raise DataError(
+                f"input '{missing[0]}' of network '{name}' is missing", hint=f"it takes {expected}"
+            )
+        if unknown := [i for i in feeds if i not in self._inputs]:
+            raise DataError(
+                f"network '{name}' has no input '{unknown[0]}'", hint=f"it takes {expected}"
+            )
+        return {i: self._fitted(i, feeds[i]) for i in self._inputs}
+
+    def _fitted(self, name: str, data: np.ndarray) -> np.ndarray:
+        wanted = self._inputs[name]
+        array = np.asarray(data)
+        if array.dtype.kind not in "biuf":
+            raise DataError(f"input '{name}' holds {array.dtype}, not numbers")
+        if not sample_fits(array.shape, wanted):
+            raise DataError(
+                f"input '{name}' must be {shape_text(wanted)}, but is {shape_text(array.shape)}"
+            )
+        if array.size == 0:
+            raise DataError(f"input '{name}' is empty ({shape_text(array.shape)})")
+        with np.errstate(over="ignore"):
+            return np.ascontiguousarray(array, dtype=self._dtypes[name])
+
+    def _slices(self, arrays: Arrays) -> int:
+        """Return how many runs the data takes: one, unless a batch is fixed to less."""
+        batches = {name: shape[0] for name, shape in self._inputs.items() if shape}
+        fixed = {name: batch for name, batch in batches.items() if isinstance(batch, int)}
+        for name, batch in fixed.items():
+            if len(arrays[name]) % batch:
+                raise DataError(
+                    f"network '{self.network.name}' takes batches of {batch}, but input '{name}' "
+                    f"has {len(arrays[name])} samples",
+                    hint=f"give a multiple of {batch} samples",
+                )
+        counts = {name: len(arrays[name]) // batch for name, batch in fixed.items()}
+        free = {n: len(a) for n, a in arrays.items() if n not in fixed and a.ndim}
+        if len(set(counts.values())) > 1 or len(set(free.values())) > 1:
+            sizes = ", ".join(f"'{name}' has {len(a)}" for name, a in arrays.items() if a.ndim)
+            raise DataError(f"the inputs have different numbers of samples: {sizes}")
+        count = next(iter(counts.values()), 1)
+        for name, samples in free.items():
+            if samples % count:
+                raise DataError(f"the {samples} samples of input '{name}' do not divide by {count}")
+        return count
+
+
+def cores() -> int:
+    """Return the number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def sample_fits(shape: tuple[int, ...], wanted: tuple[int | str, ...]) -> bool:
+    """Return whether samples of an array fit an input, however many they are (axis 0)."""
+    return len(shape) == len(wanted) and all(
+        has == want or isinstance(want, str)
+        for has, want in zip(shape[1:], wanted[1:], strict=True)
+    )
+
+
+def shape_text(shape: tuple[int | str, ...]) -> str:
+    """Return a shape as people write it: "N×3×32×32"."""
+    return "×".join(str(dim) for dim in shape) or "a single number"
+
+
+def _options(threads: int) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _FATAL
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.use_deterministic_compute = True
+    # Idle threads of one session would steal the cores of the next one that is measured.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return options
+
+
+def _split(model: ir.Model) -> tuple[onnx.ModelProto, Arrays]:
+    """Return the model with its large initializers declared external, and these arrays."""
+    source = model.graph
+    proto = onnx.ModelProto(ir_version=model.ir_version, producer_name="secateur")
+    for domain, version in source.opset_imports.items():
+        proto.opset_import.add(domain=domain, version=version)
+    graph = proto.graph
+    graph.name = source.name or "graph"
+    graph.node.extend(ir.serde.serialize_node(node) for node in source)
+    graph.input.extend(ir.serde.serialize_value(value) for value in source.inputs)
+    graph.output.extend(ir.serde.serialize_value(value) for value in source.outputs)
+    arrays: Arrays = {}
+    for name, value in source.initializers.items():
+        tensor = value.const_value
+        assert tensor is not None, f"initializer {name} has no data"
+        if tensor.nbytes <= INLINE:
+            graph.initializer.append(onnx.numpy_helper.from_array(tensor.numpy(), name))
+            continue
+        array = np.require(tensor.numpy(), requirements=["C", "A"])
+        arrays[name] = array
+        declared = graph.initializer.add(name=name, dims=array.shape, data_type=tensor.dtype.value)
+        declared.data_location = onnx.TensorProto.EXTERNAL
+        declared.external_data.add(key="location", value="in-memory")
+    return proto, arrays
+
+
+def _numpy_type(value: ir.Value) -> np.dtype:
+    return (value.dtype or ir.DataType.FLOAT).numpy()
+
+
+def _joined(parts: list[Arrays]) -> Arrays:
+    return {
+        name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in parts[0]
+    }
+
+
+def _reason(error: Exception) -> str:
+    """Return onnxruntime's report without its codes and its empty lines."""
+    text = " ".join(str(error).split())
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text) or type(error).__name__

@@ -1,0 +1,111 @@
+"""Carrying out a removal: `mask` zeroes channels at full size, `shrink` takes them out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+import numpy.typing as npt
+
+from .channels.groups import Groups
+from .channels.labels import LabelVector
+from .ir.builder import Attribute
+from .ir.network import Network
+from .ir.rebuild import rebuild
+
+__all__ = ["mask", "shrink"]
+
+Removed = npt.NDArray[np.bool_]
+
+
+def mask(network: Network, groups: Groups, removed: Removed) -> Network:
+    """Return the full-size network with removed channels set to zero.
+
+    The producers' slices and the consumers' slices are zeroed, since not every activation maps 0
+    to 0. Means, variances and divisors stay.
+
+    Args:
+        network: the network that `groups` was found in.
+        groups: its groups.
+        removed: mask over classes.
+    """
+    surviving = groups.surviving(removed)
+    tensors = {}
+    for use in groups.uses:
+        kept = [surviving[labels] for labels in use.labels]
+        if use.zeroed and not all(array.all() for array in kept):
+            tensor = _tensor(network, use.parameter)
+            for array in kept:
+                tensor = np.where(array, tensor, np.zeros((), tensor.dtype))
+            tensors[use.parameter] = tensor
+    return rebuild(network, tensors=tensors)
+
+
+def shrink(network: Network, groups: Groups, removed: Removed) -> Network:
+    """Return the network without the removed channels.
+
+    Every parameter is gathered by the labels that arrive at it, and every number that counts
+    channels is counted again.
+
+    Args:
+        network: the network that `groups` was found in.
+        groups: its groups.
+        removed: mask over classes.
+
+    Raises:
+        AssertionError: shares that must stay equal did not; plans are checked before.
+    """
+    surviving = groups.surviving(removed)
+    tensors = {}
+    for use in groups.uses:
+        if not all(surviving[labels].all() for labels in use.labels):
+            tensor = _tensor(network, use.parameter)
+            tensors[use.parameter] = _gather(tensor, use.labels, surviving)
+    attributes: dict[str, dict[str, Attribute]] = defaultdict(dict)
+    for count in groups.counts:
+        kept = surviving[count.labels]
+        if kept.all():
+            continue
+        if count.attribute is not None:
+            attributes[count.target][count.attribute] = int(kept.sum())
+        else:
+            assert count.entry is not None
+            if count.target not in tensors:
+                tensors[count.target] = _tensor(network, count.target).copy()
+            tensors[count.target][count.entry] = int(kept.sum())
+    return rebuild(network, tensors=tensors, attributes=attributes)
+
+
+def _tensor(network: Network, name: str) -> npt.NDArray[np.generic]:
+    tensor = network.graph.initializers[name].const_value
+    assert tensor is not None
+    return tensor.numpy()
+
+
+def _gather(
+    tensor: npt.NDArray[np.generic],
+    labels: tuple[LabelVector, ...],
+    surviving: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.generic]:
+    """Return the elements all of whose labels survive, as a rectangle.
+
+    Labels along one axis cut whole slices. Labels over two axes (a grouped convolution, where each
+    group keeps other channels) pick elements row by row; every row must keep equally many.
+    """
+    rows = np.ones(tensor.shape[0], dtype=np.bool_) if tensor.ndim else None
+    matrices = []
+    for array in labels:
+        axes = [axis for axis, size in enumerate(array.shape) if size > 1]
+        if len(axes) > 1:
+            matrices.append(array)
+        elif axes:
+            kept = surviving[array.ravel()]
+            tensor = np.compress(kept, tensor, axis=axes[0])
+            if axes[0] == 0:
+                rows = kept
+    for array in matrices:
+        assert rows is not None
+        kept = surviving[array.reshape(array.shape[0], array.shape[1])][rows]
+        (each,) = set(kept.sum(axis=1).tolist())
+        tensor = tensor[kept].reshape(tensor.shape[0], each, *tensor.shape[2:])
+    return np.ascontiguousarray(tensor)

@@ -1,0 +1,253 @@
+"""What a layer file declares, whatever its format: fields, blobs, names; and the registry of them.
+
+A layer class is a frozen dataclass. Its dataclass fields are the keys of the file with their
+defaults (:func:`key`), `blobs` lists what is stored in file order (:class:`Blob`), `sizes` gives
+the numbers behind the axis names used there, and `to_ir` emits the ONNX nodes.
+Reading, checking and writing back derive from these.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import onnx_ir as ir
+
+from ..core.errors import FormatError, UnsupportedError
+from ..core.ir.builder import Attribute, Builder
+from ..core.ir.network import BlobRef
+
+__all__ = [
+    "REQUIRED",
+    "Blob",
+    "Key",
+    "LayerBuilder",
+    "Registry",
+    "Shape",
+    "blob_shapes",
+    "discover",
+    "key",
+    "keys_of",
+]
+
+REQUIRED = dataclasses.MISSING
+Shape = tuple[int | str, ...]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Key:
+    """How one field of a layer class stands in the file.
+
+    Args:
+        names: names in the file, the current one first; empty for the name of the attribute.
+        choices: the words allowed, numbered from 0 as the file's enumeration numbers them.
+        numbers: the numbers of `choices` where they are not 0, 1, 2, …
+        channels: True where pruning may change the value.
+        doc: one line for the support tables.
+    """
+
+    names: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
+    channels: bool = False
+    doc: str = ""
+
+
+def key(
+    default: Any = REQUIRED,
+    *names: str,
+    choices: Sequence[str] = (),
+    numbers: Sequence[int] = (),
+    channels: bool = False,
+    doc: str = "",
+) -> Any:
+    """Declare a field of a layer: its default, its names in the file, and what may change it."""
+    declared = Key(
+        names=names, choices=tuple(choices), numbers=tuple(numbers), channels=channels, doc=doc
+    )
+    if isinstance(default, list | dict | set):
+        raise TypeError("defaults of layer fields are immutable")
+    return dataclasses.field(default=default, metadata={"key": declared})
+
+
+def keys_of(layer: Any) -> dict[str, tuple[dataclasses.Field[Any], Key]]:
+    """Return attribute name → (dataclass field, declaration) of a layer class or instance."""
+    return {
+        field.name: (field, field.metadata["key"])
+        for field in dataclasses.fields(layer)
+        if "key" in field.metadata
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """One stored parameter of a layer type.
+
+    Args:
+        name: what it is ("weight", "bias", "rolling_mean").
+        axes: names of its axes in file order, outermost first ("out in/group kernel"); `sizes` of
+            the layer gives their lengths. An axis may stand for several ("kernel" for kh and kw).
+        when: the attribute that must be true for the blob to be there; "" for always.
+        doc: one line for the support tables.
+    """
+
+    name: str
+    axes: str
+    when: str = ""
+    doc: str = ""
+
+
+def blob_shapes(
+    blobs: Sequence[Blob], layer: Any, sizes: Mapping[str, int | tuple[int, ...]]
+) -> dict[str, tuple[int, ...]]:
+    """Return the expected shape of every blob that `layer` stores, in file order."""
+    found = {}
+    for blob in blobs:
+        if blob.when and not getattr(layer, blob.when):
+            continue
+        shape: list[int] = []
+        for axis in blob.axes.split():
+            size = sizes[axis]
+            shape.extend(size if isinstance(size, tuple) else (size,))
+        found[blob.name] = tuple(shape)
+    return found
+
+
+class LayerBuilder:
+    """What `to_ir` of a layer works with: operators to emit, and the layer's own stored blobs."""
+
+    def __init__(
+        self,
+        builder: Builder,
+        blobs: Mapping[str, np.ndarray],
+        refs: Mapping[str, tuple[BlobRef, ...]],
+        shared: dict[tuple[BlobRef, ...], ir.Value] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ):
+        self.builder = builder
+        self.blobs = blobs
+        self.refs = refs
+        self.shared = shared if shared is not None else {}
+        self.settings: Mapping[str, Any] = settings or {}
+
+    def op(self, op_type: str, *inputs: ir.Value | None, **attributes: Attribute) -> ir.Value:
+        """Emit an ONNX node with one output."""
+        return self.builder.op(op_type, *inputs, **attributes)
+
+    def ops(
+        self, op_type: str, *inputs: ir.Value | None, count: int, **attributes: Attribute
+    ) -> tuple[ir.Value, ...]:
+        """Emit an ONNX node with `count` outputs."""
+        return self.builder.ops(op_type, *inputs, count=count, **attributes)
+
+    def constant(self, array: Any, dtype: Any = np.int64) -> ir.Value:
+        """Add a constant that belongs to no blob; int64 unless told."""
+        return self.builder.constant(array, dtype)
+
+    def parameter(self, name: str, array: np.ndarray | None = None) -> ir.Value:
+        """Put the stored blob `name` into the graph, as it stands or in the form of `array`.
+
+        `array` must hold the same elements in the same order (another shape, rescaled values), so
+        that pruned and repaired values find their way back into the blob.
+        """
+        stored = self.blobs[name]
+        array = stored if array is None else array
+        assert array.size == stored.size, f"{name}: {array.shape} does not hold {stored.shape}"
+        refs = self.refs[name]
+        known = self.shared.get(refs)
+        if known is not None and known.shape is not None and known.shape.numpy() == array.shape:
+            return known
+        value = self.builder.parameter(array, *refs)
+        self.shared[refs] = value
+        return value
+
+    @staticmethod
+    def shape(value: ir.Value) -> Shape:
+        """Return the shape of a value; a symbolic batch is a string."""
+        assert value.shape is not None
+        return tuple(d if isinstance(d, int) else str(d.value) for d in value.shape)
+
+    def dims(self, value: ir.Value, start: int = 1) -> tuple[int, ...]:
+        """Return the sizes from axis `start` on, which must be numbers.
+
+        Raises:
+            StaticBatchNeeded: one of them is the symbolic batch.
+        """
+        dims = self.shape(value)[start:]
+        numbers = tuple(dim for dim in dims if isinstance(dim, int))
+        if len(numbers) != len(dims):
+            raise StaticBatchNeeded("this layer computes with the batch size")
+        return numbers
+
+
+class StaticBatchNeeded(UnsupportedError):
+    """A layer works along the batch: the reader starts again with the batch size of the file."""
+
+
+class Registry(Generic[T]):
+    """Layer classes by the names that files use for them.
+
+    Args:
+        what: "layer type" or "section", for messages.
+    """
+
+    def __init__(self, what: str):
+        self.what = what
+        self.classes: dict[str, type[T]] = {}
+
+    def register(self, *names: str) -> Callable[[type[T]], type[T]]:
+        """Claim names for a class; a second claim on a name is a bug and raises."""
+
+        def claim(cls: type[T]) -> type[T]:
+            for name in names:
+                other = self.classes.get(name)
+                if other is not None and other.__module__ != cls.__module__:
+                    raise RuntimeError(
+                        f"{self.what} {name!r}: claimed by {other.__module__} and {cls.__module__}"
+                    )
+                self.classes[name] = cls
+            return cls
+
+        return claim
+
+    def find(self, name: str) -> type[T]:
+        """Return the class for a name.
+
+        Raises:
+            UnsupportedError: nobody claimed it; the message names the nearest known ones.
+        """
+        found = self.classes.get(name)
+        if found is None:
+            near = difflib.get_close_matches(name, self.classes, n=3, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else self.hint()
+            raise UnsupportedError(f"unsupported {self.what} '{name[:80]}'", hint=hint)
+        return found
+
+    def hint(self) -> str:
+        """Return where to read what is supported."""
+        return f"docs/ lists every supported {self.what}"
+
+
+def discover(package: ModuleType) -> None:
+    """Import every module of a package in sorted order, so that a new layer is one new file."""
+    for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+
+
+def check_positive(**values: int) -> None:
+    """Refuse sizes that are not positive.
+
+    Raises:
+        FormatError: names the first field that is zero or negative.
+    """
+    for name, value in values.items():
+        if value <= 0:
+            raise FormatError(f"{name} must be positive, got {value}")

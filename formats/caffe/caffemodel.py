@@ -1,0 +1,383 @@
+"""The lossless caffemodel: layers and blobs as spans over the mapped file.
+
+Reading copies no weights: packed float data is a view of the file. Writing copies every byte
+that did not change and encodes anew only blobs and fields that did.
+Source: caffe.proto (NetParameter, LayerParameter, BlobProto), blob.cpp `Blob::FromProto`.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ...core.errors import FormatError, Where, located
+from ...proto.caffe import fields_of, message_class
+from .wire import (
+    DOUBLE,
+    FLOAT,
+    LENGTH,
+    VARINT,
+    Piece,
+    WireField,
+    bad,
+    length_field,
+    varint_field,
+    walk,
+    walk_varints,
+)
+
+__all__ = ["Caffemodel", "LayerChange", "StoredBlob", "StoredLayer", "open_caffemodel"]
+
+_LAYER, _V1_LAYER = fields_of("NetParameter")["layer"].number, fields_of("NetParameter")["layers"].number
+_BLOB = {name: info.number for name, info in fields_of("BlobProto").items()}
+_LEGACY = tuple(_BLOB[name] for name in ("num", "channels", "height", "width"))
+_GRADIENTS = {_BLOB[name] for name in ("diff", "double_diff", "raw_diff", "raw_diff_type")}
+_RAW_TYPES = {0: np.dtype("<f8"), 1: np.dtype("<f4"), 2: np.dtype("<f2")}
+_DATA = {_BLOB["data"]: np.dtype("<f4"), _BLOB["double_data"]: np.dtype("<f8")}
+MAX_DIM = 2**31 - 1
+"""Caffe counts in int32 and cuts longer dims silently; here they are refused."""
+
+_FOREIGN = {
+    b"\x1f\x8b": "a gzip file: unpack it first",
+    b"PK\x03\x04": "a zip file: unpack it first",
+    b"\x89HDF": "an HDF5 file; only binary protobuf weights can be read",
+    b"<": "a web page or XML file",
+    b"version https://git-lfs": "a Git LFS pointer: fetch the file itself",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Values side by side: `step` bytes apart, each after `skip` bytes of tag."""
+
+    start: int
+    count: int
+    dtype: np.dtype[np.floating]
+    skip: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """A BlobProto: where it stands, its dims as written, and where its values are."""
+
+    tag: int
+    start: int
+    end: int
+    shape: tuple[int, ...]
+    legacy: bool
+    """True where the dims are num/channels/height/width, always four of them."""
+    data_field: int
+    runs: tuple[_Run, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of values stored."""
+        return sum(run.count for run in self.runs)
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether Caffe would accept this blob for a parameter of `shape` (Blob::ShapeEquals)."""
+        if self.legacy:
+            return len(shape) <= 4 and (1,) * (4 - len(shape)) + shape == self.shape
+        return shape == self.shape
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLayer:
+    """A layer entry. `version` is 2 (layer), 1 (layers) or 0 (layers with a nested layer)."""
+
+    name: str
+    version: int
+    entry: WireField
+    inner: WireField | None
+    """The nested V0 layer that holds the blobs, where there is one."""
+    blobs: tuple[StoredBlob, ...]
+    typed: bool = True
+    """Whether the entry says its type: some files hold names and blobs only."""
+
+    @property
+    def schema(self) -> str:
+        """Name of the message that holds the name and the blobs."""
+        return ("V0LayerParameter", "V1LayerParameter", "LayerParameter")[self.version]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerChange:
+    """What changes in one layer entry.
+
+    Args:
+        blobs: position → new values in file shape.
+        fields: path ("convolution_param", "num_output") → the numbers to stand there.
+    """
+
+    blobs: Mapping[int, np.ndarray] = field(default_factory=dict)
+    fields: Mapping[tuple[str, ...], tuple[int, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Caffemodel:
+    """The mapped file and its layers, in file order."""
+
+    path: Path
+    buffer: memoryview
+    layers: tuple[StoredLayer, ...]
+
+    def __bytes__(self) -> bytes:
+        return bytes(self.buffer)
+
+    def values(self, blob: StoredBlob) -> np.ndarray:
+        """Return the values of a blob as float32, flat; a view of the file where possible."""
+        parts = [self._part(run) for run in blob.runs]
+        if len(parts) == 1:
+            return parts[0].astype(np.float32, copy=False)
+        empty = np.empty(0, np.float32)
+        return np.concatenate(parts or [empty]).astype(np.float32, copy=False)
+
+    def _part(self, run: _Run) -> np.ndarray:
+        if not run.skip:
+            return np.frombuffer(self.buffer, run.dtype, run.count, run.start)
+        step = run.skip + run.dtype.itemsize
+        rows = np.frombuffer(self.buffer, np.uint8, run.count * step, run.start)
+        values = np.ascontiguousarray(rows.reshape(run.count, step)[:, run.skip :])
+        return values.view(run.dtype).reshape(run.count)
+
+    def replace(self, changes: Mapping[int, LayerChange]) -> bytes:
+        """Return the file with changes to layers, by their position; the rest byte for byte."""
+        edits: dict[int, list[Piece]] = {}
+        for index, change in changes.items():
+            layer = self.layers[index]
+            content = layer.inner or layer.entry
+            pieces = self._changed_layer(layer, content, change)
+            if layer.inner is not None:
+                nested = {layer.inner.tag: length_field(layer.inner.number, pieces)}
+                pieces = _rewrite(self.buffer, layer.entry.start, layer.entry.end, nested)
+            edits[layer.entry.tag] = length_field(layer.entry.number, pieces)
+        return b"".join(_rewrite(self.buffer, 0, len(self.buffer), edits))
+
+    def _changed_layer(
+        self, layer: StoredLayer, content: WireField, change: LayerChange
+    ) -> list[Piece]:
+        number = fields_of(layer.schema)["blobs"].number
+        edits = {
+            layer.blobs[i].tag: length_field(number, _changed_blob(self.buffer, layer.blobs[i], array))
+            for i, array in change.blobs.items()
+        }
+        by_message: dict[str, dict[int, tuple[int, ...]]] = {}
+        appended: list[Piece] = []
+        for path, numbers in change.fields.items():
+            outer, name = ("", path[0]) if len(path) == 1 else path
+            if outer and outer not in fields_of(layer.schema):
+                continue
+            holder = fields_of(layer.schema)[outer].type if outer else layer.schema
+            by_message.setdefault(outer, {})[fields_of(holder)[name].number] = numbers
+        for outer, values in by_message.items():
+            if not outer:
+                more, tail = _varint_edits(self.buffer, content.start, content.end, values)
+                edits.update(more)
+                appended += tail
+                continue
+            wanted = fields_of(layer.schema)[outer].number
+            absent = layer.typed
+            for found in walk(self.buffer, content.start, content.end):
+                if found.number == wanted and found.kind == LENGTH:
+                    more, tail = _varint_edits(self.buffer, found.start, found.end, values)
+                    inside = _rewrite(self.buffer, found.start, found.end, more)
+                    edits[found.tag] = length_field(wanted, [*inside, *tail])
+                    absent = False
+            if absent:
+                _, tail = _varint_edits(self.buffer, 0, 0, values)
+                appended += length_field(wanted, tail)
+        return [*_rewrite(self.buffer, content.start, content.end, edits), *appended]
+
+
+def _rewrite(
+    buffer: memoryview, start: int, end: int, edits: Mapping[int, list[Piece]]
+) -> list[Piece]:
+    """Return `buffer[start:end]` in pieces, with the fields at the given tags replaced."""
+    pieces: list[Piece] = []
+    done = start
+    for found in walk(buffer, start, end) if edits else ():
+        if found.tag in edits:
+            pieces += [buffer[done : found.tag], *edits[found.tag]]
+            done = found.end
+    return [*pieces, buffer[done:end]]
+
+
+def _varint_edits(
+    buffer: memoryview, start: int, end: int, values: Mapping[int, tuple[int, ...]]
+) -> tuple[dict[int, list[Piece]], list[Piece]]:
+    """Return edits that make fields hold `values`, and what must be appended for absent ones."""
+    edits: dict[int, list[Piece]] = {}
+    left = {
+        number: [varint_field(number, value) for value in numbers]
+        for number, numbers in values.items()
+    }
+    for found in walk(buffer, start, end):
+        if found.number in values:
+            edits[found.tag] = list(left.pop(found.number, []))
+    return edits, [piece for pieces in left.values() for piece in pieces]
+
+
+def _changed_blob(buffer: memoryview, blob: StoredBlob, array: np.ndarray) -> list[Piece]:
+    """Return a blob's content with other dims and values, everything else as it was."""
+    if blob.legacy:
+        dims = (1,) * (4 - array.ndim) + array.shape
+        shape = [varint_field(number, dim) for number, dim in zip(_LEGACY, dims, strict=True)]
+    else:
+        message = message_class("BlobShape")(dim=array.shape).SerializeToString()
+        shape = length_field(_BLOB["shape"], [message])  # type: ignore[assignment]
+    dtype = blob.runs[0].dtype if blob.runs else np.dtype("<f4")
+    data = np.ascontiguousarray(array, dtype=dtype)
+    new = length_field(blob.data_field, [memoryview(data.reshape(-1)).cast("B")])
+    dropped = {*_LEGACY, _BLOB["shape"], *_GRADIENTS, blob.data_field}
+    edits: dict[int, list[Piece]] = {}
+    shape_left, data_left = list[Piece](shape), new
+    for found in walk(buffer, blob.start, blob.end):
+        if found.number not in dropped:
+            continue
+        edits[found.tag] = []
+        if found.number == blob.data_field:
+            edits[found.tag], data_left = data_left, []
+        elif found.number not in _GRADIENTS:
+            edits[found.tag], shape_left = shape_left, []
+    return [*_rewrite(buffer, blob.start, blob.end, edits), *data_left]
+
+
+def open_caffemodel(path: Path) -> Caffemodel:
+    """Map a caffemodel and find its layers and blobs.
+
+    Raises:
+        FormatError: it is no caffemodel, is cut short or contradicts itself; names the offset.
+    """
+    with located(file=str(path)):
+        buffer = _map(path)
+        for magic, what in _FOREIGN.items():
+            if bytes(buffer[: len(magic)]) == magic:
+                raise bad(f"not a caffemodel but {what}", 0)
+        layers = []
+        for found in walk(buffer, 0, len(buffer)):
+            if found.number in (_LAYER, _V1_LAYER):
+                if found.kind != LENGTH:
+                    raise bad("not a caffemodel: a layer is no message", found.tag)
+                layers.append(_layer(buffer, found))
+        if not layers:
+            raise FormatError("not a caffemodel: there is no layer in it", where=Where(offset=0))
+    return Caffemodel(path, buffer, tuple(layers))
+
+
+def _map(path: Path) -> memoryview:
+    if path.is_dir():
+        raise FormatError("this is a directory, not a caffemodel")
+    try:
+        with path.open("rb") as file:
+            if path.stat().st_size == 0:
+                raise FormatError("the file is empty: every weight is missing")
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except OSError as error:
+        raise FormatError(f"cannot be read: {error.strerror}") from error
+
+
+def _layer(buffer: memoryview, entry: WireField) -> StoredLayer:
+    if entry.number == _LAYER:
+        return _entry(buffer, entry, None, 2)
+    for found in walk(buffer, entry.start, entry.end):
+        if found.number == fields_of("V1LayerParameter")["layer"].number and found.kind == LENGTH:
+            return _entry(buffer, entry, found, 0)
+    return _entry(buffer, entry, None, 1)
+
+
+def _entry(
+    buffer: memoryview, entry: WireField, inner: WireField | None, version: int
+) -> StoredLayer:
+    schema = fields_of(("V0LayerParameter", "V1LayerParameter", "LayerParameter")[version])
+    content = inner or entry
+    name, typed = "", False
+    blobs: list[WireField] = []
+    for found in walk(buffer, content.start, content.end):
+        if found.number == schema["name"].number and found.kind == LENGTH:
+            raw = bytes(buffer[found.start : found.end])
+            try:
+                name = raw.decode("utf-8")
+            except UnicodeDecodeError:
+                name = raw.decode("latin-1")
+        elif found.number == schema["type"].number:
+            typed = True
+        elif found.number == schema["blobs"].number:
+            if found.kind != LENGTH:
+                raise bad("a blob is no message", found.tag)
+            blobs.append(found)
+    with located(item=f"layer '{name}'"):
+        read = tuple(_blob(buffer, blob) for blob in blobs)
+    return StoredLayer(name, version, entry, inner, read, typed)
+
+
+def _blob(buffer: memoryview, place: WireField) -> StoredBlob:
+    dims: list[int] = []
+    legacy: dict[int, int] = {}
+    floats: dict[int, list[_Run]] = {number: [] for number in _DATA}
+    raw: WireField | None = None
+    raw_type = 1
+    for found in walk(buffer, place.start, place.end):
+        if found.number in _LEGACY and found.kind == VARINT:
+            legacy[found.number] = _dim(found.value, found.tag)
+        elif found.number == _BLOB["shape"] and found.kind == LENGTH:
+            dims += _dims(buffer, found)
+        elif found.number in _DATA:
+            floats[found.number].append(_run_of(found, _DATA[found.number]))
+        elif found.number == _BLOB["raw_data"] and found.kind == LENGTH:
+            raw = found
+        elif found.number == _BLOB["raw_data_type"] and found.kind == VARINT:
+            raw_type = found.value
+    shape = tuple(legacy.get(number, 0) for number in _LEGACY) if legacy else tuple(dims)
+    data_field = _BLOB["double_data"] if floats[_BLOB["double_data"]] else _BLOB["data"]
+    runs = floats[data_field]
+    if raw is not None and not runs:
+        dtype = _RAW_TYPES.get(raw_type)
+        if dtype is None:
+            raise bad(f"raw_data of type {raw_type} cannot be read", raw.tag)
+        data_field, runs = _BLOB["raw_data"], [_packed(raw, dtype)]
+    blob = StoredBlob(
+        place.tag, place.start, place.end, shape, bool(legacy), data_field, tuple(runs)
+    )
+    claimed = math.prod(shape)
+    if blob.size != claimed:
+        shown = "×".join(map(str, shape)) or "no dims"
+        raise bad(f"a blob of {shown} needs {claimed} values, {blob.size} are stored", place.tag)
+    return blob
+
+
+def _dims(buffer: memoryview, place: WireField) -> list[int]:
+    dims: list[int] = []
+    for found in walk(buffer, place.start, place.end):
+        if found.number == 1 and found.kind == VARINT:
+            dims.append(_dim(found.value, found.tag))
+        elif found.number == 1 and found.kind == LENGTH:
+            dims += [_dim(value, found.tag) for value in walk_varints(buffer, found.start, found.end)]
+        if len(dims) > 32:
+            raise bad(f"a blob has {len(dims)} dims; Caffe allows 32", place.tag)
+    return dims
+
+
+def _dim(value: int, offset: int) -> int:
+    if value > MAX_DIM:
+        raise bad(f"a blob claims a dim of {value}", offset)
+    return value
+
+
+def _run_of(found: WireField, dtype: np.dtype[np.floating]) -> _Run:
+    if found.kind == LENGTH:
+        return _packed(found, dtype)
+    if found.kind != (FLOAT if dtype.itemsize == 4 else DOUBLE):
+        raise bad("blob data is of another wire type", found.tag)
+    return _Run(found.tag, found.count, dtype, found.start - found.tag)
+
+
+def _packed(found: WireField, dtype: np.dtype[np.floating]) -> _Run:
+    size = found.end - found.start
+    if size % dtype.itemsize:
+        raise bad(f"{size} bytes of data are no whole number of values", found.tag)
+    return _Run(found.start, size // dtype.itemsize, dtype)

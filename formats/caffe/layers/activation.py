@@ -1,0 +1,163 @@
+"""ReLU, ReLU6, PReLU, ELU, Sigmoid, TanH, AbsVal, BNLL, Swish, Clip, Threshold: element by element.
+
+Source: relu_layer.cpp, prelu_layer.cpp, elu_layer.cpp, bnll_layer.cpp, swish_layer.cpp,
+clip_layer.cpp, threshold_layer.cpp (BVLC 9b89154). PReLU slopes: [channels], or one number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_ir as ir
+
+from ...adapter import REQUIRED
+from ..layer import Blob, CaffeBuilder, Layer, Shape, key, layer, number
+
+
+@layer("ReLU")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReLU(Layer):
+    """max(x, 0) + negative_slope · min(x, 0)."""
+
+    negative_slope: float = key(0.0)
+
+    param: ClassVar = "relu_param"
+
+    def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        if self.negative_slope == 0:
+            return b.op("Relu", x)
+        return b.op("LeakyRelu", x, alpha=self.negative_slope)
+
+
+@layer("ReLU6")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReLU6(Layer):
+    """min(max(x, 0), 6), of MobileNet forks."""
+
+    param: ClassVar = "relu6_param"
+
+    def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        return b.op("Clip", x, b.scalar(0), b.scalar(6))
+
+
+@layer("PReLU")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PReLU(Layer):
+    """max(x, 0) + slope · min(x, 0), with learned slopes."""
+
+    channel_shared: bool = key(False, doc="one slope for all channels")
+
+    param: ClassVar = "prelu_param"
+    blobs: ClassVar = (
+        Blob("slope", "channels", when="per_channel"),
+        Blob("slope", "", when="channel_shared"),
+    )
+
+    @property
+    def per_channel(self) -> bool:
+        """Whether every channel has its own slope."""
+        return not self.channel_shared
+
+    def sizes(self, shape: Shape) -> dict[str, int | tuple[int, ...]]:
+        return {"channels": 1 if self.channel_shared or len(shape) < 2 else number(shape[1])}
+
+    def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        slope = b.blobs["slope"]
+        axes = 1 if self.channel_shared else len(b.dims(x, 1))
+        return b.op("PRelu", x, b.parameter("slope", slope.reshape(-1, *(1,) * (axes - 1))))
+
+
+@layer("ELU")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ELU(Layer):
+    """x where positive, α(exp(x) − 1) elsewhere."""
+
+    alpha: float = key(1.0)
+
+    param: ClassVar = "elu_param"
+
+    def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        return b.op("Elu", x, alpha=self.alpha)
+
+
+@layer("Sigmoid")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sigmoid(Layer):
+    """1 / (1 + exp(−x))."""
+
+    param: ClassVar = "sigmoid_param"
+
+    def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        return b.op("Sigmoid", x)
+
+
+@layer("TanH")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TanH(Layer):
+    """Hyperbolic tangent."""
+
+    param: ClassVar = "tanh_param"
+
+    def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        return b.op("Tanh", x)
+
+
+@layer("AbsVal")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AbsVal(Layer):
+    """|x|."""
+
+    def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        return b.op("Abs", x)
+
+
+@layer("BNLL")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BNLL(Layer):
+    """log(1 + exp(x)), in the form that does not overflow."""
+
+    def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        small = b.op("Exp", b.op("Neg", b.op("Abs", x)))
+        return b.op("Add", b.op("Relu", x), b.op("Log", b.op("Add", small, b.scalar(1))))
+
+
+@layer("Swish")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Swish(Layer):
+    """x · sigmoid(βx)."""
+
+    beta: float = key(1.0)
+
+    param: ClassVar = "swish_param"
+
+    def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        scaled = x if self.beta == 1 else b.op("Mul", x, b.scalar(self.beta))
+        return b.op("Mul", x, b.op("Sigmoid", scaled))
+
+
+@layer("Clip")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Clip(Layer):
+    """min(max(x, lowest), highest)."""
+
+    lowest: float = key(REQUIRED, "min")
+    highest: float = key(REQUIRED, "max")
+
+    param: ClassVar = "clip_param"
+
+    def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        return b.op("Clip", x, b.scalar(self.lowest), b.scalar(self.highest))
+
+
+@layer("Threshold")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Threshold(Layer):
+    """1 where x > threshold, 0 elsewhere."""
+
+    threshold: float = key(0.0)
+
+    param: ClassVar = "threshold_param"
+
+    def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        return b.op("Cast", b.op("Greater", x, b.scalar(self.threshold)), to=int(ir.DataType.FLOAT))

@@ -1,0 +1,55 @@
+"""Dropout, Split, Silence: nothing is computed when testing.
+
+Source: dropout_layer.cpp, split_layer.cpp, silence_layer.cpp (BVLC 9b89154). No blobs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_ir as ir
+
+from ..layer import CaffeBuilder, Layer, key, layer
+
+
+@layer("Dropout")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dropout(Layer):
+    """Copies: what was dropped in training was made up for there."""
+
+    dropout_ratio: float = key(0.5, doc="not used when testing")
+
+    param: ClassVar = "dropout_param"
+
+    def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        del b
+        return x
+
+
+@layer("Split")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Split(Layer):
+    """Gives its bottom under several names."""
+
+    top_range: ClassVar = (1, None)
+
+    def to_ir(self, b: CaffeBuilder, x: ir.Value) -> tuple[ir.Value, ...]:
+        del b
+        return (x,) * len(self.tops)
+
+    def shares_memory(self) -> bool:
+        return True
+
+
+@layer("Silence")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Silence(Layer):
+    """Reads blobs so that they are no outputs."""
+
+    bottom_range: ClassVar = (1, None)
+    top_range: ClassVar = (0, 0)
+
+    def to_ir(self, b: CaffeBuilder, *bottoms: ir.Value) -> tuple[ir.Value, ...]:
+        del b, bottoms
+        return ()

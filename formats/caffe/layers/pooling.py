@@ -1,0 +1,145 @@
+"""Pooling. Source: pooling_layer.cpp `Reshape`, `Forward_cpu` (BVLC 9b89154). No blobs.
+
+Output (i + 2p − k) / s + 1, rounded up (down for round_mode FLOOR); where there is padding on any
+axis, a last window that would start beyond i + p is dropped on every axis. MAX ignores padding.
+AVE divides by min(start + k, i + p) − start: padding counts, what hangs over beyond it does not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import onnx_ir as ir
+
+from ....core.errors import FormatError, UnsupportedError
+from ..layer import CaffeBuilder, Layer, check_positive, key, layer, pair, spatial
+
+LOWEST = float(np.finfo(np.float32).min)
+"""What MAX gives for a window without a value."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Windows:
+    """Where the windows of one pooling lie, per spatial axis."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    pad: tuple[int, ...]
+    size: tuple[int, ...]
+    floor: bool = False
+
+    def outputs(self) -> tuple[int, ...]:
+        """Return the number of windows on each axis."""
+        found = []
+        for k, s, p, i in zip(self.kernel, self.stride, self.pad, self.size, strict=True):
+            check_positive(kernel_size=k, stride=s)
+            if p >= k:
+                raise FormatError(f"pad {p} is not smaller than the kernel {k}")
+            room = i + 2 * p - k
+            out = (math.floor(room / s) if self.floor else math.ceil(room / s)) + 1
+            if any(self.pad) and (out - 1) * s >= i + p:
+                out -= 1
+            if out < 1:
+                raise FormatError(f"kernel {k} does not fit a bottom of {i} with pad {p}")
+            found.append(out)
+        return tuple(found)
+
+    def ends(self) -> tuple[int, ...]:
+        """Return the padding at the end of each axis that lets the last window fit."""
+        rows = zip(self.outputs(), self.kernel, self.stride, self.pad, self.size, strict=True)
+        return tuple(max(0, (out - 1) * s + k - i - p) for out, k, s, p, i in rows)
+
+    def beyond(self) -> bool:
+        """Whether some window lies wholly outside, which ONNX cannot say by padding."""
+        return any(end >= k for end, k in zip(self.ends(), self.kernel, strict=True))
+
+    def divisors(self) -> np.ndarray:
+        """Return kernel area / number of counted cells for every window, [out_h, out_w]."""
+        factors = []
+        rows = zip(self.outputs(), self.kernel, self.stride, self.pad, self.size, strict=True)
+        for out, k, s, p, i in rows:
+            starts = np.arange(out) * s - p
+            factors.append(k / (np.minimum(starts + k, i + p) - starts))
+        return np.outer(*factors).astype(np.float32)
+
+
+def pool(b: CaffeBuilder, x: ir.Value, windows: Windows, method: str) -> ir.Value:
+    """Emit a pooling of method MAX or AVE over the two spatial axes of `x`."""
+    pads = [*windows.pad, *windows.ends()]
+    if windows.beyond():
+        if method != "MAX":
+            raise UnsupportedError("an AVE window lies wholly outside: Caffe divides by zero there")
+        before, after = [0, 0, *pads[:2]], [0, 0, *pads[2:]]
+        x = b.op("Pad", x, b.constant([*before, *after]), b.scalar(LOWEST))
+        pads = [0, 0, 0, 0]
+    settings = {"kernel_shape": windows.kernel, "strides": windows.stride, "pads": pads}
+    if method == "MAX":
+        return b.op("MaxPool", x, **settings)
+    y = b.op("AveragePool", x, count_include_pad=1, **settings)
+    divisors = windows.divisors()
+    if (divisors == 1).all():
+        return y
+    return b.op("Mul", y, b.constant(divisors, np.float32))
+
+
+@layer("Pooling")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pooling(Layer):
+    """Maximum or average of windows; a second top of MAX holds positions inside the plane."""
+
+    pool: str = key("MAX", choices=("MAX", "AVE", "STOCHASTIC"))
+    kernel: tuple[int, ...] = pair((), "kernel_size", "kernel_h", "kernel_w")
+    stride: tuple[int, ...] = pair((), "stride", "stride_h", "stride_w")
+    pad: tuple[int, ...] = pair((), "pad", "pad_h", "pad_w")
+    global_pooling: bool = key(False, doc="one window over the whole plane")
+    round_mode: str = key("CEIL", choices=("CEIL", "FLOOR"))
+    ceil_mode: bool = key(True, doc="a fork's name for round_mode")
+
+    param: ClassVar = "pooling_param"
+    top_range: ClassVar = (1, 2)
+
+    def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value | tuple[ir.Value, ...]:
+        if b.rank(x) != 4:
+            raise FormatError(f"pooling needs a bottom of 4 axes, this one has {b.rank(x)}")
+        if self.pool == "STOCHASTIC":
+            raise UnsupportedError("STOCHASTIC pooling draws at random")
+        if len(self.tops) == 2 and self.pool != "MAX":
+            raise FormatError("only MAX pooling has a second top")
+        windows = self._windows(b.dims(x, 2))
+        if len(self.tops) == 2:
+            return self._with_mask(b, x, windows)
+        if self.global_pooling:
+            return b.op("GlobalMaxPool" if self.pool == "MAX" else "GlobalAveragePool", x)
+        return pool(b, x, windows, self.pool)
+
+    def _windows(self, size: Sequence[int]) -> Windows:
+        if self.global_pooling:
+            if self.kernel:
+                raise FormatError("with global_pooling the kernel size is not given")
+            return Windows(kernel=tuple(size), stride=(1, 1), pad=(0, 0), size=tuple(size))
+        if not self.kernel:
+            raise FormatError("kernel_size or global_pooling is required")
+        return Windows(
+            kernel=spatial(self.kernel, 2, 0, "kernel_size"),
+            stride=spatial(self.stride, 2, 1, "stride"),
+            pad=spatial(self.pad, 2, 0, "pad"),
+            size=tuple(size),
+            floor=self.round_mode == "FLOOR" or not self.ceil_mode,
+        )
+
+    def _with_mask(
+        self, b: CaffeBuilder, x: ir.Value, windows: Windows
+    ) -> tuple[ir.Value, ir.Value]:
+        """Emit both tops; ONNX counts positions over the whole blob, Caffe inside each plane."""
+        if windows.beyond():
+            raise UnsupportedError("a window lies wholly outside: it has no position")
+        y, where = b.ops(
+            "MaxPool", x, count=2, kernel_shape=windows.kernel, strides=windows.stride,
+            pads=[*windows.pad, *windows.ends()],
+        )  # fmt: skip
+        plane = b.op("Mod", where, b.constant(math.prod(b.dims(x, 2))))
+        return y, b.op("Cast", plane, to=int(ir.DataType.FLOAT))

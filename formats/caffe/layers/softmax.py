@@ -1,0 +1,26 @@
+"""Softmax. Source: softmax_layer.cpp (BVLC 9b89154). No blobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_ir as ir
+
+from ..layer import CaffeBuilder, Layer, key, layer
+
+
+@layer("Softmax")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Softmax(Layer):
+    """exp(x) / Σ exp(x) along an axis."""
+
+    axis: int = key(1)
+
+    param: ClassVar = "softmax_param"
+
+    def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        axis = b.axis(x, self.axis)
+        if axis == 0:
+            b.dims(x, 0)
+        return b.op("Softmax", x, axis=axis)

@@ -1,0 +1,395 @@
+"""Reading a prototxt and a caffemodel into a network: the one loop over layers.
+
+Source: net.cpp `Init`, `AppendBottom`, `AppendTop`, `AppendParam`, `CopyTrainedLayersFrom`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from ...core.errors import FormatError, UnsupportedError, located
+from ...core.ir.builder import Builder
+from ...core.ir.network import BlobRef, LayerInfo, Network, Preprocess
+from ..adapter import StaticBatchNeeded
+from .caffemodel import Caffemodel, StoredLayer, open_caffemodel
+from .document import Document, parse
+from .fields import check_schema, read_fields
+from .layer import LAYERS, CaffeBuilder, Layer, Settings
+from .source import CaffeSource, Options, SourceLayer
+from .upgrade import LayerText, net_of
+
+__all__ = ["load"]
+
+
+def load(
+    prototxt: Path,
+    caffemodel: Path,
+    *,
+    phase: str = "TEST",
+    stages: Sequence[str] = (),
+    level: int = 0,
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> Network:
+    """Read a Caffe network.
+
+    Args:
+        prototxt: the net, of any age (V0, V1, current), deploy or train_val.
+        caffemodel: its binary weights, of any age.
+        phase: "TEST" or "TRAIN"; which layers are there.
+        stages: stages of the net's state, besides those its own `state` names.
+        level: level of the net's state.
+        input_shapes: blob name → (C, H, W) for data layers whose shape the file does not tell.
+
+    Raises:
+        FormatError: a file is broken or both do not fit together; says where.
+        UnsupportedError: the net has something that cannot be carried.
+    """
+    options = Options(
+        phase=phase, stages=tuple(stages), level=level, input_shapes=dict(input_shapes or {})
+    )
+    document = _read_document(prototxt)
+    weights = open_caffemodel(caffemodel)
+    with located(file=str(prototxt)):
+        notes = check_schema(document.root)
+        net = net_of(document)
+        chosen, others = net.active(phase, options.stages, level)
+        if not chosen:
+            raise FormatError(f"no layer is left in phase {phase}")
+        layers = tuple(_read_layer(text) for text in chosen)
+        _check_links(chosen)
+        matched = _match(chosen, layers, weights)
+        settings = Settings(input_shapes=options.input_shapes, folder=str(prototxt.parent))
+        read = _Reading(net.name or prototxt.stem, chosen, layers, matched, weights, settings)
+        try:
+            network = read.run()
+        except StaticBatchNeeded:
+            read = replace(read, settings=replace(settings, static=True, batch=None, inputs=[]))
+            network = read.run()
+    source = CaffeSource(
+        paths={".prototxt": prototxt, ".caffemodel": caffemodel},
+        document=document,
+        weights=weights,
+        layers=tuple(
+            SourceLayer(
+                layer=layer,
+                text=text,
+                stored=stored or _definitions(text, chosen, weights),
+                twins=_twins(text, others),
+            )
+            for text, layer, stored in zip(chosen, layers, matched, strict=True)
+        ),
+        options=options,
+        model=network.model,
+        reader=load,
+    )
+    return replace(network, source=source, notes=(*notes, *network.notes))
+
+
+def _read_document(path: Path) -> Document:
+    with located(file=str(path)):
+        if path.is_dir():
+            raise FormatError("this is a directory, not a prototxt")
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise FormatError(f"cannot be read: {error.strerror}") from error
+        return parse(data, path)
+
+
+def _read_layer(text: LayerText) -> Layer:
+    """Return the layer with the fields the document gives it."""
+    with located(line=text.line, item=text.item):
+        cls = LAYERS.find(text.type)
+        values = read_fields(cls, text.message, cls.param)
+        found = cls(
+            name=text.name,
+            type=text.type,
+            bottoms=tuple(bottom.text for bottom in text.bottoms),
+            tops=tuple(top.text for top in text.tops),
+            **values,
+        )
+        for what, names, (least, most) in (
+            ("bottoms", found.bottoms, cls.bottom_range),
+            ("tops", found.tops, cls.top_range),
+        ):
+            if len(names) < least or (most is not None and len(names) > most):
+                limit = f"{least}" if least == most else f"{least} to {most or 'any number'}"
+                raise FormatError(f"{len(names)} {what}, but this layer has {limit}")
+        return found
+
+
+def _check_links(texts: Sequence[LayerText]) -> None:
+    """Refuse bottoms that nothing makes before they are read, and blobs made twice."""
+    made: set[str] = set()
+    every = {top.text for text in texts for top in text.tops}
+    for text in texts:
+        with located(line=text.line, item=text.item):
+            for bottom in text.bottoms:
+                if bottom.text not in made:
+                    hint = "a later layer makes it: layers stand in the order in which they run"
+                    with located(line=bottom.line, field="bottom"):
+                        raise FormatError(
+                            f"no layer before makes '{bottom.text}'",
+                            hint=hint if bottom.text in every else None,
+                        )
+            for index, top in enumerate(text.tops):
+                in_place = index < len(text.bottoms) and text.bottoms[index].text == top.text
+                if top.text in made and not in_place:
+                    with located(line=top.line, field="top"):
+                        raise FormatError(f"'{top.text}' is made by two layers, and not in place")
+                made.add(top.text)
+
+
+def _match(
+    texts: Sequence[LayerText], layers: Sequence[Layer], weights: Caffemodel
+) -> list[tuple[int, ...]]:
+    """Return for every layer the positions of its entries in the caffemodel, found by name."""
+    entries: dict[str, list[int]] = {}
+    for index, stored in enumerate(weights.layers):
+        entries.setdefault(stored.name, []).append(index)
+    matched = []
+    bearer: dict[str, LayerText] = {}
+    for text, layer in zip(texts, layers, strict=True):
+        wanted = len(layer.stored())
+        found = [i for i in entries.get(text.name, ()) if weights.layers[i].blobs]
+        with located(line=text.line, item=text.item):
+            other = bearer.get(text.name)
+            if wanted and other is not None:
+                raise FormatError(
+                    f"a layer with weights bears the same name in line {other.line}: "
+                    "Caffe finds weights by name and would leave this one without"
+                )
+            if wanted:
+                bearer[text.name] = text
+            for i in found:
+                stored = weights.layers[i]
+                if len(stored.blobs) != wanted and (wanted or other is None):
+                    with located(file=str(weights.path), offset=stored.entry.tag, item=text.item):
+                        raise FormatError(
+                            f"{len(stored.blobs)} blobs are stored, the net needs {wanted}"
+                        )
+        matched.append(tuple(found) if wanted else ())
+    return matched
+
+
+def _definitions(
+    text: LayerText, texts: Sequence[LayerText], weights: Caffemodel
+) -> tuple[int, ...]:
+    """Return the caffemodel's entries for a layer without weights, where the name is its own."""
+    if sum(other.name == text.name for other in texts) > 1:
+        return ()
+    return tuple(i for i, stored in enumerate(weights.layers) if stored.name == text.name)
+
+
+def _twins(text: LayerText, others: Sequence[LayerText]) -> tuple[LayerText, ...]:
+    """Return the layers of other phases that stand for the same layer."""
+    return tuple(other for other in others if (other.name, other.type) == (text.name, text.type))
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """One pass over the layers of a net, with a symbolic or the static batch."""
+
+    name: str
+    texts: Sequence[LayerText]
+    layers: Sequence[Layer]
+    matched: Sequence[tuple[int, ...]]
+    weights: Caffemodel
+    settings: Settings
+
+    def run(self) -> Network:
+        builder = Builder(self.name)
+        refs, sharers = self._references()
+        shared: dict[tuple[BlobRef, ...], ir.Value] = {}
+        values: dict[str, ir.Value | None] = {}
+        unread: dict[str, ir.Value] = {}
+        storage: dict[str, int] = {}
+        links: list[tuple[list[ir.Value], list[ir.Value], int]] = []
+        notes: list[str] = []
+        for index, (text, layer) in enumerate(zip(self.texts, self.layers, strict=True)):
+            builder.layer, builder.scope = index, layer.name or f"{layer.type}{index}"
+            bottoms = [values[bottom] for bottom in layer.bottoms]
+            with self._at(text):
+                present = [value for value in bottoms if value is not None]
+                stored: dict[str, np.ndarray] = {}
+                if len(present) == len(bottoms):
+                    shapes = layer.shapes(*(CaffeBuilder.shape(value) for value in present))
+                    stored = {
+                        name: self._blob(index, position, shape, sharers)
+                        for position, (name, shape) in enumerate(shapes.items())
+                    }
+                elif layer.stored():
+                    raise UnsupportedError("a layer with weights reads what a data layer makes")
+                b = CaffeBuilder(builder, stored, refs[index], shared, reading=self.settings)
+                tops = self._tops(b, layer, bottoms, notes)
+                for bottom in layer.bottoms:
+                    unread.pop(bottom, None)
+                self._check_memory(index, tops, values, unread, storage)
+            for name, top in zip(layer.tops, tops, strict=True):
+                values[name] = top
+                if top is not None and (layer.bottoms or stored):
+                    unread[name] = top
+            kept = [top for top in tops if top is not None]
+            links.append((present, kept, sum(blob.size for blob in stored.values())))
+        builder.layer, builder.scope = None, self.name
+        return self._network(builder, unread, links, notes)
+
+    @contextmanager
+    def _at(self, text: LayerText) -> Iterator[None]:
+        with located(line=text.line, item=text.item):
+            yield
+
+    def _tops(
+        self,
+        b: CaffeBuilder,
+        layer: Layer,
+        bottoms: Sequence[ir.Value | None],
+        notes: list[str],
+    ) -> tuple[ir.Value | None, ...]:
+        if any(bottom is None for bottom in bottoms):
+            top = layer.without(b, *bottoms)
+            what = "left out" if top is None else "read as inference does"
+            notes.append(f"layer '{layer.name}' ({layer.type}) is {what}: it has no labels")
+            return (top, *(None,) * (len(layer.tops) - 1)) if layer.tops else ()
+        found = layer.to_ir(b, *bottoms)
+        tops = found if isinstance(found, tuple) else (found,)
+        if len(tops) != len(layer.tops):
+            raise FormatError(f"{len(layer.tops)} tops, but this layer makes {len(tops)}")
+        return tops
+
+    def _references(
+        self,
+    ) -> tuple[list[dict[str, tuple[BlobRef, ...]]], dict[BlobRef, tuple[BlobRef, ...]]]:
+        """Return each layer's references by blob name, and who shares with whom."""
+        groups: dict[str, list[BlobRef]] = {}
+        every: list[list[tuple[BlobRef, str]]] = []
+        for index, (text, layer) in enumerate(zip(self.texts, self.layers, strict=True)):
+            own = []
+            for position, blob in enumerate(layer.stored()):
+                ref = BlobRef(index, position, blob.name)
+                name = text.params[position][0] if position < len(text.params) else ""
+                if name:
+                    groups.setdefault(name, []).append(ref)
+                own.append((ref, name))
+            every.append(own)
+        sharers = {ref: tuple(group) for group in groups.values() for ref in group}
+        refs = [{ref.name: sharers.get(ref, (ref,)) for ref, _ in own} for own in every]
+        return refs, sharers
+
+    def _blob(
+        self,
+        index: int,
+        position: int,
+        shape: tuple[int, ...],
+        sharers: Mapping[BlobRef, tuple[BlobRef, ...]],
+    ) -> np.ndarray:
+        """Return a stored blob in file shape, after checking what is stored against `shape`.
+
+        Where parameters are shared, the one that stands last in the file serves all.
+        """
+        layer = self.layers[index]
+        own = BlobRef(index, position, layer.stored()[position].name)
+        candidates = sorted(
+            (entry, ref.index, ref)
+            for ref in sharers.get(own, (own,))
+            for entry in self.matched[ref.layer]
+        )
+        if not candidates:
+            shown = "×".join(map(str, shape))
+            with located(file=str(self.weights.path), item=self.texts[index].item):
+                raise FormatError(f"no weights: {own.name} of {shown} is not in the file")
+        entry, _, ref = candidates[-1]
+        stored: StoredLayer = self.weights.layers[entry]
+        blob = stored.blobs[ref.index]
+        if not blob.fits(shape) and not (ref != own and self._permissive(own, blob.size, shape)):
+            shown = "×".join(map(str, blob.shape)) or "no dims"
+            needed = "×".join(map(str, shape)) or "no dims"
+            with located(
+                file=str(self.weights.path), offset=blob.tag, item=self.texts[index].item
+            ):
+                raise FormatError(f"{own.name} is stored as {shown}, the net needs {needed}")
+        return self.weights.values(blob).reshape(shape)
+
+    def _permissive(self, own: BlobRef, size: int, shape: tuple[int, ...]) -> bool:
+        params = self.texts[own.layer].params
+        product = 1
+        for dim in shape:
+            product *= dim
+        return own.index < len(params) and params[own.index][1] and product == size
+
+    def _check_memory(
+        self,
+        index: int,
+        tops: Sequence[ir.Value | None],
+        values: Mapping[str, ir.Value | None],
+        unread: Mapping[str, ir.Value],
+        storage: dict[str, int],
+    ) -> None:
+        """Refuse in-place layers whose write Caffe would also show under another name."""
+        layer = self.layers[index]
+        for position, (name, top) in enumerate(zip(layer.tops, tops, strict=True)):
+            in_place = position < len(layer.bottoms) and layer.bottoms[position] == name
+            if not in_place:
+                first = layer.bottoms[0] if layer.bottoms else ""
+                storage[name] = storage[first] if first and layer.shares_memory() else index
+                continue
+            if top is values[name]:
+                continue
+            later = {bottom for other in self.layers[index + 1 :] for bottom in other.bottoms}
+            for other, place in storage.items():
+                if other != name and place == storage[name] and (other in later or other in unread):
+                    raise UnsupportedError(
+                        f"in place on '{name}', whose memory Caffe shares with '{other}': "
+                        f"'{other}' would change too",
+                        hint="give this layer a top of its own",
+                    )
+
+    def _network(
+        self,
+        builder: Builder,
+        unread: Mapping[str, ir.Value],
+        links: Sequence[tuple[list[ir.Value], list[ir.Value], int]],
+        notes: Sequence[str],
+    ) -> Network:
+        inputs = set(self.settings.inputs)
+        outputs = {
+            f"{name}_out" if name in inputs else name: value for name, value in unread.items()
+        }
+        if not outputs:
+            raise FormatError("the net computes nothing: no layer makes an output")
+        model = builder.finish(outputs)
+        infos = tuple(
+            LayerInfo(
+                name=layer.name,
+                type=layer.type,
+                bottoms=tuple(str(value.name) for value in bottoms),
+                tops=tuple(str(value.name) for value in tops),
+                line=text.line,
+                stored=stored,
+            )
+            for text, layer, (bottoms, tops, stored) in zip(
+                self.texts, self.layers, links, strict=True
+            )
+        )
+        return Network(
+            name=self.name,
+            model=model,
+            layers=infos,
+            preprocess=self._preprocess(model),
+            notes=tuple(notes),
+        )
+
+    def _preprocess(self, model: ir.Model) -> Preprocess:
+        for layer in self.layers:
+            found = layer.preprocess()
+            if found is not None:
+                return found
+        first = model.graph.inputs[0].shape if model.graph.inputs else None
+        gray = first is not None and len(first) == 4 and first[1] == 1
+        return Preprocess(channels="gray" if gray else "bgr")

@@ -1,0 +1,213 @@
+"""The documents a Caffe network came from, and patching them for a changed network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from ...core.errors import FormatError, UnsupportedError, located
+from ...core.ir.network import BlobRef, Network, layer_of, shape_of, tensors_by_blob
+from ..adapter import Key, keys_of
+from .caffemodel import Caffemodel, LayerChange, StoredLayer
+from .document import Document, Insert, Message, Replace, Scalar
+from .fields import places
+from .layer import Layer
+from .upgrade import V0_FIELDS, LayerText
+
+__all__ = ["CaffeSource", "Options", "SourceLayer"]
+
+Tensors = Mapping[BlobRef, ir.TensorProtocol]
+Fields = Mapping[str, tuple[int, ...]]
+"""Attribute of a layer → the numbers its field has in the changed network."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """The settings a net was read with."""
+
+    phase: str = "TEST"
+    stages: tuple[str, ...] = ()
+    level: int = 0
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceLayer:
+    """A layer as read: its values, its text, its entries in the caffemodel, its twins.
+
+    `twins` are layers of other phases that bear its name and type.
+    """
+
+    layer: Layer
+    text: LayerText
+    stored: tuple[int, ...]
+    twins: tuple[LayerText, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaffeSource:
+    """A prototxt and a caffemodel; implements :class:`secateur.core.ir.network.Source`."""
+
+    paths: Mapping[str, Path]
+    document: Document
+    weights: Caffemodel
+    layers: tuple[SourceLayer, ...]
+    options: Options
+    model: ir.Model
+    """The graph as it was read: tensors that are still its own did not change."""
+    reader: Callable[..., Network]
+    format: str = "caffe"
+
+    def render(self, network: Network) -> dict[str, bytes]:
+        """Return both files for a changed network; what did not change stays byte for byte.
+
+        Raises:
+            UnsupportedError: the change cannot be said in these files; names the layer.
+        """
+        before, now = tensors_by_blob(self.model), tensors_by_blob(network.model)
+        by_layer: dict[int, list[ir.Node]] = {}
+        for node in network.graph:
+            by_layer.setdefault(_index(node), []).append(node)
+        shapes = {name: shape_of(value) for name, value in network.values().items() if value.shape}
+        edits: list[Replace | Insert] = []
+        changes: dict[int, LayerChange] = {}
+        for index, own in enumerate(self.layers):
+            bottoms = [shapes.get(name, ()) for name in network.layers[index].bottoms]
+            with located(file=str(self.paths[".prototxt"]), line=own.text.line, item=own.text.item):
+                tensors = {
+                    blob.name: now[ref]
+                    for i, blob in enumerate(own.layer.stored())
+                    if (ref := BlobRef(index, i, blob.name)) in now
+                }
+                changed = any(
+                    now.get(BlobRef(index, i, b.name)) is not before.get(BlobRef(index, i, b.name))
+                    for i, b in enumerate(own.layer.stored())
+                )
+                arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+                nodes = by_layer.get(index, [])
+                new = own.layer.from_ir(nodes, arrays) if nodes else own.layer
+                fields = _changed_fields(own.layer, new)
+                for text in (own.text, *own.twins) if fields else ():
+                    edits += _field_edits(own.layer, text, fields)
+                if changed or fields:
+                    blobs = _file_arrays(new, arrays, bottoms) if changed else {}
+                    for entry in own.stored:
+                        changes[entry] = self._change(entry, own, blobs, fields)
+        return {
+            ".prototxt": bytes(self.document.replace(edits)) if edits else self.document.data,
+            ".caffemodel": self.weights.replace(changes),
+        }
+
+    def reread(self, paths: Mapping[str, Path]) -> Network:
+        """Read written files with the settings of the original."""
+        options = self.options
+        return self.reader(
+            paths[".prototxt"], paths[".caffemodel"], phase=options.phase, stages=options.stages,
+            level=options.level, input_shapes=options.input_shapes,
+        )  # fmt: skip
+
+    def _change(
+        self, entry: int, own: SourceLayer, blobs: Mapping[str, np.ndarray], fields: Fields
+    ) -> LayerChange:
+        """Return the change of one caffemodel entry; blobs that keep their values are left out."""
+        stored = self.weights.layers[entry]
+        by_position = {}
+        for position, blob in enumerate(own.layer.stored()):
+            array = blobs.get(blob.name)
+            if array is None or position >= len(stored.blobs):
+                continue
+            place = stored.blobs[position]
+            same = place.fits(array.shape) and np.array_equal(
+                self.weights.values(place), array.reshape(-1), equal_nan=True
+            )
+            if not same:
+                by_position[position] = array
+        return LayerChange(blobs=by_position, fields=_binary_fields(own.layer, stored, fields))
+
+
+def _index(node: ir.Node) -> int:
+    found = layer_of(node)
+    return -1 if found is None else found
+
+
+def _changed_fields(old: Layer, new: Layer) -> dict[str, tuple[int, ...]]:
+    found = {}
+    for name, (_, declared) in keys_of(old).items():
+        was, is_now = getattr(old, name), getattr(new, name)
+        if was == is_now:
+            continue
+        if not declared.channels:
+            raise UnsupportedError(f"field {name} would change, which pruning must not do")
+        found[name] = is_now if isinstance(is_now, tuple) else (is_now,)
+    return found
+
+
+def _file_arrays(
+    layer: Layer, arrays: Mapping[str, np.ndarray], bottoms: Sequence[tuple[Any, ...]]
+) -> Mapping[str, np.ndarray]:
+    """Return what the file stores for the blobs of a changed layer."""
+    shapes = layer.shapes(*bottoms)
+    shaped = {}
+    for name, array in arrays.items():
+        wanted = int(np.prod(shapes[name], dtype=object))
+        if wanted != array.size:
+            raise FormatError(f"{name} has {array.size} values, the net needs {wanted}")
+        shaped[name] = array.reshape(shapes[name])
+    return layer.store(shaped)
+
+
+def _field_edits(layer: Layer, text: LayerText, fields: Fields) -> list[Replace | Insert]:
+    edits: list[Replace | Insert] = []
+    for attribute, numbers in fields.items():
+        names = _names(keys_of(layer)[attribute][1], attribute)
+        found = next((f for name in names if (f := places(text.message, layer.param, name))), ())
+        if found:
+            if len(found) != len(numbers):
+                raise UnsupportedError(f"{names[0]} would need {len(numbers)} numbers")
+            for place, value in zip(found, numbers, strict=True):
+                assert isinstance(place.value, Scalar)
+                edits.append(Replace(place.value, str(value)))
+            continue
+        edits += _inserted(layer, text, names[0], numbers)
+    return edits
+
+
+def _inserted(
+    layer: Layer, text: LayerText, name: str, numbers: Sequence[int]
+) -> list[Replace | Insert]:
+    holders = text.message.messages(layer.param)
+    holder: Message = holders[-1] if holders else text.message
+    if holder.synthetic or "." in name:
+        raise UnsupportedError(f"{layer.param}.{name} must be written, but there is no place for it")
+    if holders:
+        return [Insert(holder, name, str(value)) for value in numbers]
+    content = " ".join(f"{name}: {value}" for value in numbers)
+    return [Insert(holder, layer.param, f"{{ {content} }}")]
+
+
+def _names(declared: Key, attribute: str) -> tuple[str, ...]:
+    return declared.names or (attribute,)
+
+
+def _binary_fields(
+    layer: Layer, stored: StoredLayer, fields: Fields
+) -> dict[tuple[str, ...], tuple[int, ...]]:
+    """Return the fields as paths of the entry's own schema; nested shapes are left as they are."""
+    found: dict[tuple[str, ...], tuple[int, ...]] = {}
+    for attribute, numbers in fields.items():
+        name = _names(keys_of(layer)[attribute][1], attribute)[0]
+        if "." in name:
+            continue
+        if stored.version:
+            found[layer.param, name] = numbers
+            continue
+        for param, renamed in V0_FIELDS.values():
+            for flat, current in renamed.items() if param == layer.param else ():
+                if current == name:
+                    found[(flat,)] = numbers
+    return found

@@ -1,0 +1,74 @@
+"""Batch normalisation as the two Darknets compute it. Source: blas.c normalize_cpu.
+
+AlexeyAB: (x − μ) / √(v + 1e-5); pjreddie: (x − μ) / (√v + 1e-6). ONNX knows only the first form, so
+that for the second the variance stands in the graph as (√v + 1e-6)², with an epsilon of 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from .section import SectionBuilder
+
+__all__ = ["batch_norm", "graph_variance", "stored_variance"]
+
+EPSILON = 1e-5
+PJREDDIE_EPSILON = 1e-6
+
+
+def batch_norm(
+    b: SectionBuilder,
+    x: ir.Value,
+    *,
+    channels: int,
+    scale: str | None = "scale",
+    bias: str | None = "bias",
+    mean: str | None = "rolling_mean",
+    variance: str | None = "rolling_variance",
+) -> ir.Value:
+    """Emit a BatchNormalization over axis 1.
+
+    Args:
+        b: the builder.
+        x: what is normalised.
+        channels: the length of its axis 1.
+        scale: name of the blob; None where the file holds none: Darknet starts from 1.
+        bias: name of the blob, or None for 0.
+        mean: name of the blob, or None for 0.
+        variance: name of the blob, or None for 0.
+    """
+
+    def vector(blob: str | None, default: float) -> ir.Value:
+        if blob is not None:
+            return b.parameter(blob)
+        return b.constant(np.full(channels, default), np.float32)
+
+    if variance is None or not b.pjreddie:
+        spread = vector(variance, 0.0 if not b.pjreddie else PJREDDIE_EPSILON**2)
+    else:
+        spread = b.parameter(variance, graph_variance(b.blobs[variance]))
+    return b.op(
+        "BatchNormalization", x, vector(scale, 1.0), vector(bias, 0.0), vector(mean, 0.0), spread,
+        epsilon=0.0 if b.pjreddie else EPSILON,
+    )  # fmt: skip
+
+
+def graph_variance(stored: np.ndarray) -> np.ndarray:
+    """Return (√v + 1e-6)², which under an epsilon of 0 divides as pjreddie's Darknet does."""
+    with np.errstate(invalid="ignore"):
+        root = np.sqrt(stored.astype(np.float64))
+    return np.square(root + PJREDDIE_EPSILON).astype(np.float32)
+
+
+def stored_variance(
+    arrays: Mapping[str, np.ndarray], *, pjreddie: bool, name: str = "rolling_variance"
+) -> Mapping[str, np.ndarray]:
+    """Return arrays with the variance as the file stores it: the inverse of `graph_variance`."""
+    if not pjreddie or name not in arrays:
+        return arrays
+    with np.errstate(invalid="ignore"):
+        root = np.sqrt(arrays[name].astype(np.float64)) - PJREDDIE_EPSILON
+    return {**arrays, name: np.square(np.maximum(root, 0)).astype(np.float32)}

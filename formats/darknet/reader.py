@@ -1,0 +1,311 @@
+"""Reading a cfg and its weights into a network: the one loop over sections."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial as bind
+from math import prod
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnx_ir as ir
+
+from ...core.errors import FormatError, SecateurError, located
+from ...core.ir.builder import Builder
+from ...core.ir.network import BlobRef, Head, LayerInfo, Network, tensors_by_blob
+from ..adapter import LayerBuilder, blob_shapes
+from . import sections as _sections  # noqa: F401  # registers every section type
+from .activations import ALEXEYAB_ONLY
+from .document import Block, Document, parse
+from .flavour import Flavour, FlavourMismatch
+from .section import (
+    SECTIONS, Context, Section, SectionBuilder, Size, read_section, unread_keys,
+)  # fmt: skip
+from .sections.net import MOST_VALUES, Net
+from .source import DarknetSource, Record
+from .weights import Stream, WrongCount, has_bad_values
+
+__all__ = ["load"]
+
+AUTO = "auto"
+MOST_BYTES = 1 << 26
+"""No cfg is larger than this; the largest published ones are about 100 kB."""
+
+
+def load(
+    cfg: Path, weights: Path, *, flavour: str = AUTO, partial: bool = False
+) -> Network:
+    """Read a Darknet network.
+
+    Args:
+        cfg: the network's description.
+        weights: its weights file.
+        flavour: whose Darknet it is for: "alexeyab", "pjreddie", or "auto", which takes AlexeyAB's
+            unless sections or keys that only pjreddie's has, or the size of the weights file, say
+            otherwise. They differ in the epsilon of batch normalisation, in [region] and
+            [batchnorm], and in shortcuts between unlike maps.
+        partial: accept weights that end between two sections; the rest is zero.
+
+    Returns:
+        A network with the input `data` and one output `layer_<index>` for every detection head,
+        for the last layer that is no [cost], and for every layer that nothing reads.
+
+    Raises:
+        FormatError: a file is broken, or the two do not fit together.
+        UnsupportedError: a section or key that cannot be carried.
+    """
+    cfg, weights = Path(cfg), Path(weights)
+    with located(file=str(cfg)):
+        document = parse(_read(cfg), str(cfg))
+        if not document.sections or document.sections[0].name not in ("net", "network"):
+            raise FormatError("the first section must be [net]")
+    wanted = _choose(document) if flavour == AUTO else Flavour(flavour)
+    folders = (cfg.parent, cfg.parent.parent)
+    reading = bind(_Reading, document, cfg, weights, partial=partial, folders=folders)
+    try:
+        return reading(flavour=wanted).run()
+    except (FlavourMismatch, WrongCount):
+        if flavour != AUTO or wanted is Flavour.PJREDDIE:
+            raise
+        try:
+            return reading(flavour=Flavour.PJREDDIE).run()
+        except SecateurError:
+            pass
+        raise
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise FormatError("too large for a cfg file")
+        return path.read_bytes()
+    except OSError as error:
+        raise FormatError(f"cannot be read: {error.strerror or error}") from error
+
+
+def _choose(document: Document) -> Flavour:
+    """Return pjreddie where sections or keys only exist there and none is only AlexeyAB's."""
+    found = set()
+    for block in document.sections:
+        cls = SECTIONS.classes.get(block.name)
+        if cls is None or not cls.only:
+            continue
+        found |= {owner for key, owner in cls.only.items() if key == "" or key in block.options}
+        activation = block.options.get("activation")
+        if activation is not None and activation.value in ALEXEYAB_ONLY:
+            found.add(Flavour.ALEXEYAB)
+    return Flavour.PJREDDIE if found == {Flavour.PJREDDIE} else Flavour.ALEXEYAB
+
+
+class _Layer(NamedTuple):
+    """A layer while the network is being read."""
+
+    record: Record
+    value: ir.Value
+    inputs: tuple[int, ...]
+
+
+class _Reading:
+    """One pass over a cfg and its weights, for one flavour."""
+
+    def __init__(
+        self, document: Document, cfg: Path, weights: Path, *, flavour: Flavour, partial: bool,
+        folders: tuple[Path, ...],
+    ):  # fmt: skip
+        self.document = document
+        self.cfg = cfg
+        self.weights = weights
+        self.flavour = flavour
+        self.partial = partial
+        self.folders = folders
+        with located(file=str(weights)):
+            self.stream = Stream(weights, flavour, partial=partial)
+        self.builder = Builder(cfg.stem)
+        self.shared: dict[tuple[BlobRef, ...], ir.Value] = {}
+        self.blobs: dict[BlobRef, np.ndarray] = {}
+        self.layers: list[_Layer] = []
+        self.notes: defaultdict[str, list[int]] = defaultdict(list)
+        self.unread: defaultdict[str, dict[str, None]] = defaultdict(dict)
+
+    def run(self) -> Network:
+        """Read everything.
+
+        Raises:
+            FormatError: the files are broken, or do not fit together.
+            UnsupportedError: something cannot be carried.
+        """
+        first, *blocks = self.document.sections
+        with located(file=str(self.cfg), line=first.line, item=f"[{first.name}]"):
+            net = read_section(Net, first, Context(flavour=self.flavour))
+            assert isinstance(net, Net)
+            self.data = self.builder.input("data", net.shape)
+            self._watch(Net, first)
+            if not blocks:
+                raise FormatError("the network has no layers")
+        self.context = Context(
+            flavour=self.flavour,
+            transposed=self.stream.header.transposed,
+            folders=self.folders,
+            width=net.width,
+            height=net.height,
+        )
+        for index, block in enumerate(blocks):
+            with located(file=str(self.cfg), line=block.line, item=_item(index, block)):
+                self._layer(index, block)
+        with located(file=str(self.weights)):
+            self.stream.finish()
+        return self._close(net, blocks)
+
+    def _layer(self, index: int, block: Block) -> None:
+        """Read one section, take its blobs, and emit its nodes."""
+        cls = SECTIONS.find(block.name)
+        owner = cls.only.get("", self.flavour)
+        if owner is not self.flavour:
+            raise FlavourMismatch(f"only the Darknet of {owner.value} knows [{block.name}]")
+        section = read_section(cls, block, replace(self.context, index=index))
+        self._watch(cls, block)
+        inputs = section.inputs()
+        values = [self.layers[k].value if k >= 0 else self.data for k in inputs]
+        self.builder.layer, self.builder.scope = index, f"layer_{index}"
+        blobs: Mapping[str, np.ndarray] = {}
+        if section.blobs:
+            record, blobs = self._take(section, _item(index, block), index, values)
+        else:
+            record = Record(section=section, item=_item(index, block))
+        b = SectionBuilder(
+            self.builder, blobs, record.refs, self.shared, data=self.data,
+            note=lambda text: self.notes[text].append(index),
+            pjreddie=self.flavour is Flavour.PJREDDIE,
+        )  # fmt: skip
+        value = section.to_ir(b, *values)
+        if prod(b.dims(value)) > MOST_VALUES:
+            raise FormatError("more outputs than Darknet can count")
+        self.layers.append(_Layer(record, value, inputs))
+
+    def _take(
+        self, section: Section, item: str, index: int, values: Iterable[ir.Value]
+    ) -> tuple[Record, Mapping[str, np.ndarray]]:
+        """Take a section's blobs from the file, or those of the layer whose blobs it shares."""
+        inputs = [_size(value) for value in values]
+        shapes = blob_shapes(section.blobs, section, section.sizes(*inputs))
+        owner = section.shares()
+        if owner is not None:
+            return self._share(section, item, owner, inputs)
+        before = self.stream.taken
+        with located(file=str(self.weights), item=item):
+            arrays = self.stream.take(item, shapes)
+        refs = {name: (BlobRef(index, k, name),) for k, name in enumerate(shapes)}
+        self.blobs.update((refs[name][0], array) for name, array in arrays.items())
+        stored = arrays if self.stream.taken > before else {}
+        return Record(section=section, item=item, refs=refs, stored=stored), arrays
+
+    def _share(
+        self, section: Section, item: str, owner: int, inputs: Iterable[Size]
+    ) -> tuple[Record, Mapping[str, np.ndarray]]:
+        record = self.layers[owner].record
+        blobs = {name: self.blobs[ref] for name, (ref,) in record.refs.items()}
+        section.check_shared(record.section, {name: array.shape for name, array in blobs.items()}, *inputs)
+        return Record(section=section, item=item, refs=record.refs), blobs
+
+    def _watch(self, cls: type[Section], block: Block) -> None:
+        """Remember the keys that nothing reads."""
+        self.unread[block.name].update(dict.fromkeys(unread_keys(cls, block, self.flavour)))
+
+    def _close(self, net: Net, blocks: Sequence[Block]) -> Network:
+        """Name the outputs and put everything together."""
+        read = {k for layer in self.layers if not layer.record.section.loss for k in layer.inputs}
+        kept = [k for k, layer in enumerate(self.layers) if not layer.record.section.loss]
+        if not kept:
+            raise FormatError("the network has no layers but [cost]")
+        outputs: dict[str, ir.Value] = {}
+        heads: list[Head] = []
+        for index in kept:
+            name = f"layer_{index}"
+            layer = self.layers[index]
+            head = layer.record.section.head(name)
+            if head is not None:
+                heads.append(head)
+            if head is not None or index not in read or index == kept[-1]:
+                outputs[name] = layer.value
+        self.builder.layer, self.builder.scope = None, "outputs"
+        model = self.builder.finish(outputs)
+        infos = tuple(
+            LayerInfo(
+                name=str(index),
+                type=block.name,
+                bottoms=tuple(
+                    str((self.layers[k].value if k >= 0 else self.data).name) for k in layer.inputs
+                ),
+                tops=(str(layer.value.name),),
+                line=block.line,
+                stored=sum(array.size for array in layer.record.stored.values()),
+            )
+            for index, (block, layer) in enumerate(zip(blocks, self.layers, strict=True))
+        )
+        source = DarknetSource(
+            paths={".cfg": self.cfg, ".weights": self.weights},
+            document=self.document,
+            header=self.stream.header.data,
+            records=[layer.record for layer in self.layers],
+            tensors=tensors_by_blob(model),
+            read_again=bind(
+                _reread, flavour=self.flavour, partial=self.partial, folders=self.folders
+            ),
+        )
+        return Network(
+            name=self.cfg.stem,
+            model=model,
+            layers=infos,
+            source=source,
+            preprocess=net.preprocess,
+            heads=tuple(heads),
+            notes=tuple(self._all_notes()),
+        )
+
+    def _all_notes(self) -> Iterator[str]:
+        if self.flavour is Flavour.PJREDDIE:
+            yield "read as a network for pjreddie's Darknet"
+        for text, layers in self.notes.items():
+            yield f"{text} (layer{'s' * (len(layers) > 1)} {_some(layers)})"
+        for name, keys in self.unread.items():
+            if keys:
+                yield f"[{name}]: keys that change nothing: {_some(keys)}"
+        if has_bad_values(self.stream.values[: self.stream.taken]):
+            yield "the weights hold NaN or infinite values"
+        if self.partial and any(
+            layer.record.refs and not layer.record.stored and layer.record.section.shares() is None
+            for layer in self.layers
+        ):
+            yield f"the weights end after {self.stream.last}; the rest is zero"
+
+
+def _reread(
+    cfg: Path, weights: Path, *, flavour: Flavour, partial: bool, folders: tuple[Path, ...]
+) -> Network:
+    """Read written files; what the cfg names lies where it lay for the original."""
+    with located(file=str(cfg)):
+        document = parse(_read(cfg), str(cfg))
+    return _Reading(
+        document, cfg, weights, flavour=flavour, partial=partial, folders=(cfg.parent, *folders)
+    ).run()
+
+
+def _item(index: int, block: Block) -> str:
+    return f"layer {index} [{block.name[:80]}]"
+
+
+def _size(value: ir.Value) -> Size:
+    """Return the size of a value as Darknet counts it."""
+    channels, *rest = LayerBuilder.shape(value)[1:]
+    height, width = rest or (1, 1)
+    return Size(int(channels), int(height), int(width))
+
+
+def _some(things: Collection[object], most: int = 8) -> str:
+    """Return the first few things as text."""
+    shown = ", ".join(str(thing)[:40] for thing in itertools.islice(things, most))
+    return shown if len(things) <= most else f"{shown} and {len(things) - most} more"

@@ -1,0 +1,42 @@
+"""[dropout] and other identities. Source: dropout_layer.c, parser.c parse_empty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from ..flavour import Flavour
+from ..section import Section, SectionBuilder, section
+
+
+@section("dropout")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dropout(Section):
+    """Nothing in inference."""
+
+    unused = frozenset(
+        {"probability", "dropblock", "dropblock_size_rel", "dropblock_size_abs", "dropblock_size"}
+    )
+
+    def to_ir(self, b: SectionBuilder, x: ir.Value) -> ir.Value:  # noqa: ARG002
+        """Return the input."""
+        return x
+
+
+@section("empty", "silence")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Empty(Dropout):
+    """Nothing at all."""
+
+    only = {"": Flavour.ALEXEYAB}  # noqa: RUF012
+    unused = frozenset()
+
+
+@section("cost")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost(Dropout):
+    """A loss: only training reads it."""
+
+    unused = frozenset({"type", "scale", "ratio", "noobj", "thresh"})
+    loss = True

@@ -1,0 +1,38 @@
+"""[local_avgpool]. Source: parser.c parse_local_avgpool, maxpool_layer.c (avgpool = 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from ...adapter import check_positive, key
+from ..flavour import Flavour
+from ..pooling import pool
+from ..section import Section, SectionBuilder, section
+from .maxpool import UNSET
+
+
+@section("local_avgpool", "local_avg")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalAvgpool(Section):
+    """The mean over windows; cells outside the image do not count."""
+
+    stride: int = key(1)
+    stride_x: int = key(UNSET)
+    stride_y: int = key(UNSET)
+    size: int = key(UNSET, doc="the stride where absent")
+    padding: int = key(UNSET, doc="size − 1 where absent")
+
+    only = {"": Flavour.ALEXEYAB}  # noqa: RUF012
+
+    def to_ir(self, b: SectionBuilder, x: ir.Value) -> ir.Value:
+        """Emit AveragePool with Darknet's windows."""
+        strides = (
+            self.stride_y if self.stride_y >= 1 else self.stride,
+            self.stride_x if self.stride_x >= 1 else self.stride,
+        )
+        size = self.stride if self.size == UNSET else self.size
+        padding = size - 1 if self.padding == UNSET else self.padding
+        check_positive(size=size, stride=min(strides))
+        return pool(b, b.image(x), "AveragePool", size, strides, padding)

@@ -1,0 +1,39 @@
+"""Sections that are refused: recurrent and training layers. Source: rnn_layer.c, gru_layer.c, …"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import onnx_ir as ir
+
+from ....core.errors import UnsupportedError
+from ..section import Section, section
+
+
+@section("rnn", "gru", "lstm", "crnn", "conv_lstm", "history")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recurrent(Section):
+    """A layer with a memory from one input to the next."""
+
+    def to_ir(self, *args: Any, **kwargs: Any) -> ir.Value:  # noqa: ARG002
+        """Refuse.
+
+        Raises:
+            UnsupportedError: always.
+        """
+        raise UnsupportedError("recurrent layers remember earlier inputs; they are not supported")
+
+
+@section("contrastive", "iseg")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Training(Section):
+    """A layer whose arithmetic is about training."""
+
+    def to_ir(self, *args: Any, **kwargs: Any) -> ir.Value:  # noqa: ARG002
+        """Refuse.
+
+        Raises:
+            UnsupportedError: always.
+        """
+        raise UnsupportedError("this layer is about training; it is not supported")

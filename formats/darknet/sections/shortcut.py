@@ -1,0 +1,167 @@
+"""[shortcut]. Source: parser.c parse_shortcut, shortcut_layer.c, blas.c shortcut_multilayer_cpu.
+
+AlexeyAB adds a list of layers of one width and height, weighted by stored numbers where
+`weights_type` says so: [layers + 1] or [layers + 1, channels], the own input first. pjreddie adds
+one layer, takes every n-th pixel of a larger one or fills every n-th of a smaller one, and scales
+what meets by alpha and beta. Where channels differ, both add the first ones only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from ....core.errors import FormatError, UnsupportedError
+from ...adapter import Blob, key
+from ..activations import activate
+from ..flavour import Flavour, FlavourMismatch
+from ..section import Section, SectionBuilder, Size, section
+
+MOST_INPUTS = 1024
+TYPES = {"none": "", "per_feature": "1", "per_layer": "1", "per_channel": "c"}
+NORMALIZATIONS = {"relu": "relu", "avg_relu": "relu", "softmax": "softmax"}
+EPSILON = 1e-4
+
+
+@section("shortcut")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shortcut(Section):
+    """The sum of the previous layer and earlier ones."""
+
+    layers: tuple[int, ...] = key((), "from", doc="negative indices count back from here")
+    activation: str = key("linear")
+    alpha: float = key(1.0, doc="factor of the previous layer where channels meet")
+    beta: float = key(1.0, doc="factor of the other layer")
+    weights_type: str = key("none")
+    weights_normalization: str = key("none")
+
+    blobs = (Blob("weight", "count weights", when="weighted"),)
+    only = {  # noqa: RUF012
+        "alpha": Flavour.PJREDDIE,
+        "beta": Flavour.PJREDDIE,
+        "weights_type": Flavour.ALEXEYAB,
+        "weights_normalization": Flavour.ALEXEYAB,
+    }
+    unused = frozenset({"stopbackward", "assisted_excitation"})
+
+    @property
+    def weighted(self) -> bool:
+        """Whether the file holds weights of the inputs."""
+        return bool(TYPES.get(self.weights_type))
+
+    def inputs(self) -> tuple[int, ...]:
+        """Return the previous layer and the listed ones."""
+        if not self.layers:
+            raise FormatError("a shortcut needs from=")
+        if len(self.layers) > MOST_INPUTS:
+            raise UnsupportedError(f"more than {MOST_INPUTS} inputs")
+        listed = self.layers[:1] if self.context.pjreddie else self.layers
+        return (self.context.index - 1, *(self.context.absolute(index) for index in listed))
+
+    def sizes(self, x: Size, *others: Size) -> dict[str, int | tuple[int, ...]]:
+        """Return the axes of the weights.
+
+        Raises:
+            FormatError: unknown kinds of weights.
+        """
+        for name, value, known in (
+            ("weights_type", self.weights_type, TYPES),
+            ("weights_normalization", self.weights_normalization, {"none": "", **NORMALIZATIONS}),
+        ):
+            if value not in known:
+                raise FormatError(f"{name}={value[:80]} is none of {', '.join(known)}")
+        if self.weighted and self.weights_normalization == "none":
+            raise UnsupportedError("weights without weights_normalization; Darknet refuses them too")
+        each = x.channels if TYPES[self.weights_type] == "c" else 1
+        return {"count": len(others) + 1, "weights": each}
+
+    def to_ir(self, b: SectionBuilder, x: ir.Value, *others: ir.Value) -> ir.Value:
+        """Emit Add for every input, with Mul where they are weighted."""
+        if len(b.shape(x)) == 4:
+            others = tuple(b.image(other) for other in others)
+        factors: list[ir.Value | None] = [None] * (len(others) + 1)
+        if self.weighted:
+            factors = list(self._factors(b))
+        elif self.context.pjreddie and (self.alpha, self.beta) != (1.0, 1.0):
+            factors = [b.scalar(self.alpha), b.scalar(self.beta)]
+        own, *theirs = factors
+        total = x
+        if own is not None and self.weighted:
+            total = b.op("Mul", x, own)
+        for other, factor in zip(others, theirs, strict=True):
+            total = self._add(b, total, other, None if self.weighted else own, factor)
+        return activate(b, self.activation, total)
+
+    def _factors(self, b: SectionBuilder) -> tuple[ir.Value, ...]:
+        """Return one factor an input: w / (Σ w + 1e-4), w being relu or softmax of the weights."""
+        stored = b.blobs["weight"]
+        weight = b.parameter("weight", stored.reshape(*stored.shape, 1, 1))
+        if NORMALIZATIONS[self.weights_normalization] == "relu":
+            weight = b.op("Relu", weight)
+        else:
+            highest = b.op("ReduceMax", weight, b.constant([0]), keepdims=1)
+            weight = b.op("Exp", b.op("Sub", weight, highest))
+        total = b.op("ReduceSum", weight, b.constant([0]), keepdims=1)
+        share = b.op("Div", weight, b.op("Add", total, b.scalar(EPSILON)))
+        count = stored.shape[0]
+        return b.ops("Split", share, count=count, num_outputs=count, axis=0)
+
+    def _add(
+        self, b: SectionBuilder, x: ir.Value, other: ir.Value, own: ir.Value | None,
+        factor: ir.Value | None,
+    ) -> ir.Value:  # fmt: skip
+        """Return x + other on the channels both have; the rest of x passes."""
+        size, other_size = b.size(x), b.size(other)
+        if size[1:] != other_size[1:]:
+            other = self._fit(b, other, other_size, size, scaled=own is not None)
+        common = min(size.channels, other_size.channels)
+        if factor is not None:
+            if self.weights_type == "per_channel" and common < size.channels:
+                factor = b.slice(factor, [1], [0], [common])
+            other = b.op("Mul", other, factor)
+        if other_size.channels > common:
+            other = b.slice(other, [1], [0], [common])
+        rest = None
+        if size.channels > common:
+            rest = b.slice(x, [1], [common], [size.channels])
+            x = b.slice(x, [1], [0], [common])
+        if own is not None:
+            x = b.op("Mul", x, own)
+        total = b.op("Add", x, other)
+        return total if rest is None else b.op("Concat", total, rest, axis=1)
+
+    def _fit(
+        self, b: SectionBuilder, x: ir.Value, old: Size, new: Size, *, scaled: bool
+    ) -> ir.Value:
+        """Bring a map to another width and height: every n-th pixel, or zeros in between.
+
+        Raises:
+            FormatError: width and height ask for different n.
+            FlavourMismatch: AlexeyAB's Darknet adds maps of one size only.
+        """
+        shown = f"{old.height}×{old.width} and {new.height}×{new.width} maps"
+        steps = {(a // c, c // a) for a, c in zip(old[1:], new[1:], strict=True)}
+        if len(steps) > 1:
+            raise FormatError(f"{shown} cannot be added")
+        if not self.context.pjreddie:
+            raise FlavourMismatch(f"{shown} cannot be added; only pjreddie's Darknet does")
+        ((stride, sample),) = steps
+        stride, sample = max(stride, 1), max(sample, 1)
+        if scaled and sample > 1:
+            raise UnsupportedError("alpha and beta with a smaller map")
+        kept = [min(a, c) for a, c in zip(old[1:], new[1:], strict=True)]
+        ends = [(count - 1) * stride + 1 for count in kept]
+        if stride > 1 or ends != [*old[1:]]:
+            x = b.slice(x, [2, 3], [0, 0], ends, [stride, stride])
+        if sample > 1:
+            x = b.op("Unsqueeze", x, b.constant([3, 5]))
+            pads = np.zeros(12, dtype=np.int64)
+            pads[[9, 11]] = sample - 1
+            x = b.op("Pad", x, b.constant(pads))
+            x = b.op("Reshape", x, b.constant([0, -1, *(count * sample for count in kept)]))
+        after = [c - k * sample for c, k in zip(new[1:], kept, strict=True)]
+        if any(after):
+            x = b.op("Pad", x, b.constant([0, 0, *after]), None, b.constant([2, 3]))
+        return x

@@ -1,0 +1,126 @@
+"""[yolo] and [Gaussian_yolo]. Source: yolo_layer.c forward_yolo_layer, gaussian_yolo_layer.c.
+
+The layer's own arithmetic: sigmoids, and x, y spread by scale_x_y around the middle of the cell.
+Channels: anchors × (x y w h objectness classes); Gaussian: each of x y w h with its deviation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import onnx_ir as ir
+
+from ....core.errors import FormatError, UnsupportedError
+from ....core.ir.network import Head
+from ...adapter import check_positive, key
+from ..flavour import Flavour
+from ..section import LIMIT, Section, SectionBuilder, Size, section
+
+TRAINING = frozenset(
+    {
+        "jitter", "ignore_thresh", "truth_thresh", "random", "iou_loss", "iou_normalizer",
+        "cls_normalizer", "obj_normalizer", "delta_normalizer", "max_delta", "label_smooth_eps",
+        "iou_thresh", "iou_thresh_kind", "nms_kind", "beta_nms", "max", "map", "focal_loss",
+        "show_details", "objectness_smooth", "resize", "uc_normalizer", "yolo_point", "stopbackward",
+        "counters_per_class", "embedding_layer", "track_history_size", "sim_thresh", "dets_for_track",
+        "dets_for_show", "track_ciou_norm", "maximum", "scale_x_y", "new_coords",
+    }
+)  # fmt: skip
+
+
+@section("yolo")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Yolo(Section):
+    """A YOLOv3 and later detection head."""
+
+    classes: int = key(20)
+    num: int = key(1, doc="anchors in the list")
+    mask: tuple[int, ...] = key((), doc="the anchors of this head; all where absent")
+    anchors: tuple[float, ...] = key((), doc="width, height in pixels of the network's input")
+    scale_x_y: float = key(1.0)
+    new_coords: bool = key(False, doc="the convolution before has done the sigmoids")
+
+    only = {"scale_x_y": Flavour.ALEXEYAB, "new_coords": Flavour.ALEXEYAB}  # noqa: RUF012
+    unused = TRAINING
+
+    kind: ClassVar[str] = "yolo"
+    spread: ClassVar[tuple[int, ...]] = (0, 1)
+    """Entries of an anchor that scale_x_y moves."""
+    raw: ClassVar[tuple[int, ...]] = (2, 3)
+    """Entries without a sigmoid."""
+    before_classes: ClassVar[int] = 5
+
+    @property
+    def used(self) -> tuple[int, ...]:
+        """The positions of this head's anchors in the list."""
+        return self.mask or tuple(range(self.num))
+
+    def sizes(self, x: Size) -> dict[str, int | tuple[int, ...]]:
+        """Check the channels.
+
+        Raises:
+            FormatError: they do not fit anchors and classes.
+        """
+        count = len(self.mask) or self.num
+        check_positive(num=count)
+        if self.classes < 0 or x.channels > LIMIT:
+            raise UnsupportedError(f"{self.classes} classes in {x.channels} channels")
+        entries = self.classes + self.before_classes
+        if x.channels != count * entries:
+            raise FormatError(
+                f"{count} anchors of {entries} numbers need {count * entries} channels, "
+                f"the layer before has {x.channels}",
+                hint="filters= there, or classes= or mask= here, is wrong",
+            )
+        return {}
+
+    def to_ir(self, b: SectionBuilder, x: ir.Value) -> ir.Value:
+        """Emit the sigmoids where the layer has them, and the spread of x and y."""
+        x = b.image(x)
+        anchors, entries = len(self.used), self.classes + self.before_classes
+
+        def per_channel(entry_values: np.ndarray, dtype: type) -> ir.Value:
+            channels = np.tile(entry_values, anchors).reshape(1, -1, 1, 1)
+            return b.constant(channels, dtype)
+
+        if not self.new_coords:
+            kept = np.isin(np.arange(entries), self.raw)
+            x = b.op("Where", per_channel(kept, np.bool_), x, b.op("Sigmoid", x))
+        if self.scale_x_y != 1.0:
+            moved = np.isin(np.arange(entries), self.spread)
+            factor = np.where(moved, self.scale_x_y, 1.0)
+            x = b.op("Mul", x, per_channel(factor, np.float32))
+            x = b.op("Add", x, per_channel(-0.5 * (factor - 1.0), np.float32))
+        return x
+
+    def head(self, output: str) -> Head:
+        """Return anchors in pixels, the mask and what else decoding needs."""
+        wanted = max(self.num, *self.used) + 1 if self.used else self.num
+        numbers = (*self.anchors[: 2 * wanted], *[0.5] * max(0, 2 * self.num - len(self.anchors)))
+        return Head(
+            output=output,
+            kind=self.kind,
+            settings={
+                "anchors": tuple(zip(numbers[::2], numbers[1::2], strict=False)),
+                "mask": self.used,
+                "classes": self.classes,
+                "scale_x_y": self.scale_x_y,
+                "new_coords": self.new_coords,
+                "width": self.context.width,
+                "height": self.context.height,
+            },
+        )
+
+
+@section("Gaussian_yolo")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GaussianYolo(Yolo):
+    """A head that also gives deviations: x, σx, y, σy, w, σw, h, σh, objectness, classes."""
+
+    only = {"": Flavour.ALEXEYAB}  # noqa: RUF012
+    kind = "gaussian_yolo"
+    spread = (0, 2)
+    raw = (4, 6)
+    before_classes = 9

@@ -1,0 +1,127 @@
+"""Writing back: a Darknet network's documents, patched for a changed graph."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from ...core.errors import located
+from ...core.ir.network import BlobRef, Network, layer_of, tensors_by_blob
+from ..adapter import keys_of
+from .document import Document
+from .section import Section
+
+__all__ = ["DarknetSource", "Record"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """A layer as it was read.
+
+    Args:
+        section: its keys.
+        item: what messages call it.
+        refs: blob name → the blobs of the source it stands for; another layer's where shared.
+        stored: blob name → the values in the file, in file order; empty where the file ends before.
+    """
+
+    section: Section
+    item: str
+    refs: Mapping[str, tuple[BlobRef, ...]] = field(default_factory=dict)
+    stored: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def own(self) -> dict[str, BlobRef]:
+        """Blob name → the blob of the file, for blobs that stand in the file under this layer."""
+        return {name: self.refs[name][0] for name in self.stored}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DarknetSource:
+    """The cfg and weights a network was read from; renders them for the network as it is now.
+
+    `tensors` are the graph's at load time: a blob whose tensor is still that very object was not
+    touched, and its bytes are written as they were read.
+    """
+
+    paths: Mapping[str, Path]
+    document: Document
+    header: bytes
+    records: Sequence[Record]
+    tensors: Mapping[BlobRef, ir.TensorProtocol]
+    read_again: Callable[[Path, Path], Network]
+    format: str = "darknet"
+
+    def render(self, network: Network) -> Mapping[str, bytes]:
+        """Return cfg and weights for `network`, which was made from the one read here.
+
+        Only what changed is patched: a network that did not change gives back its files.
+
+        Raises:
+            FormatError: a key cannot be written.
+        """
+        tensors = tensors_by_blob(network.model)
+        nodes: defaultdict[int | None, list[ir.Node]] = defaultdict(list)
+        for node in network.graph:
+            nodes[layer_of(node)].append(node)
+        values: dict[tuple[int, str], int | str] = {}
+        chunks: list[bytes | memoryview] = [self.header]
+        for index, record in enumerate(self.records):
+            if not record.refs:
+                continue
+            with located(file=self.document.file, item=record.item):
+                values.update(self._changed_keys(record, index, nodes[index], tensors))
+                chunks += self._blobs(record, tensors)
+        document = self.document.replace(values) if values else self.document
+        return {".cfg": bytes(document), ".weights": b"".join(chunks)}
+
+    def reread(self, paths: Mapping[str, Path]) -> Network:
+        """Read written files again, as this source was read."""
+        return self.read_again(paths[".cfg"], paths[".weights"])
+
+    def _changed_keys(
+        self,
+        record: Record,
+        index: int,
+        nodes: Sequence[ir.Node],
+        tensors: Mapping[BlobRef, ir.TensorProtocol],
+    ) -> dict[tuple[int, str], int | str]:
+        """Return (section, key) → new value; section 0 of the file is [net]."""
+        arrays = {
+            name: tensors[refs[0]].numpy() for name, refs in record.refs.items() if refs[0] in tensors
+        }
+        if len(arrays) < len(record.refs):
+            return {}
+        section = record.section.from_ir(nodes, arrays)
+        return {
+            (index + 1, declared.names[0] if declared.names else name): getattr(section, name)
+            for name, (_, declared) in keys_of(section).items()
+            if declared.channels and getattr(section, name) != getattr(record.section, name)
+        }
+
+    def _blobs(
+        self, record: Record, tensors: Mapping[BlobRef, ir.TensorProtocol]
+    ) -> list[bytes | memoryview]:
+        """Return the bytes of what the file holds for a layer, in file order."""
+        changed = {
+            name: tensors[ref].numpy()
+            for name, ref in record.own.items()
+            if ref in tensors and tensors[ref] is not self.tensors[ref]
+        }
+        changed = {
+            name: array
+            for name, array in changed.items()
+            if not np.array_equal(array, self.tensors[record.own[name]].numpy(), equal_nan=True)
+        }
+        stored = record.section.store(changed) if changed else changed
+        return [
+            np.ascontiguousarray(stored[name], dtype="<f4").tobytes()
+            if name in stored
+            else memoryview(array).cast("B")
+            for name, array in record.stored.items()
+        ]

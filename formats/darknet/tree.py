@@ -1,0 +1,56 @@
+"""Hierarchies of classes (WordTree). Source: tree.c read_tree, softmax_layer.c softmax_tree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+import onnx_ir as ir
+
+from ...core.errors import FormatError, located
+from .numerals import read_int
+from .section import SectionBuilder
+
+__all__ = ["read_tree", "softmax_tree"]
+
+MOST_BYTES = 1 << 24
+
+
+def read_tree(name: str, folders: Sequence[Path], count: int) -> tuple[int, ...]:
+    """Return the sizes of the groups of siblings, in order.
+
+    Each line of the file holds a label and the index of its parent; neighbours with one parent are
+    siblings.
+
+    Args:
+        name: the file as the cfg names it.
+        folders: where to look for it.
+        count: the number of classes it must have.
+
+    Raises:
+        FormatError: the file is not there, or is for another number of classes.
+    """
+    path = next((path for folder in folders if (path := folder / name).is_file()), None)
+    if path is None:
+        raise FormatError(f"tree={name[:80]}: no such file beside the cfg")
+    with located(file=str(path)):
+        if path.stat().st_size > MOST_BYTES:
+            raise FormatError("too large for a tree of classes")
+        lines = path.read_text(errors="replace").splitlines()
+        parents = [
+            read_int(words[1]) if len(words) > 1 else -1
+            for line in lines
+            if (words := line.split())
+        ]
+        if len(parents) != count:
+            raise FormatError(f"a tree of {len(parents)} classes for {count} values")
+    return tuple(len(list(group)) for _, group in groupby(parents))
+
+
+def softmax_tree(b: SectionBuilder, x: ir.Value, groups: Sequence[int], axis: int) -> ir.Value:
+    """Emit one softmax per group along `axis`."""
+    if len(groups) == 1:
+        return b.op("Softmax", x, axis=axis)
+    parts = b.ops("Split", x, b.constant(groups), count=len(groups), axis=axis)
+    return b.op("Concat", *(b.op("Softmax", part, axis=axis) for part in parts), axis=axis)

@@ -1,0 +1,31 @@
+"""The source of a network read from an ONNX file: the graph itself is the document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...core.ir.network import Network
+
+__all__ = ["OnnxSource"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxSource:
+    """Renders a network as ONNX again."""
+
+    paths: Mapping[str, Path]
+    format: str = "onnx"
+
+    def render(self, network: Network) -> Mapping[str, bytes]:
+        """Return the network as one ONNX file."""
+        from .writer import to_bytes
+
+        return {".onnx": to_bytes(network)}
+
+    def reread(self, paths: Mapping[str, Path]) -> Network:
+        """Read a written file again."""
+        from .reader import load
+
+        return load(paths[".onnx"])

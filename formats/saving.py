@@ -1,0 +1,165 @@
+"""Saving a model: rendered, written aside, read again, compared, and only then put in place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.data import Dataset, SyntheticDataset
+from ..core.errors import FormatError, UnsupportedError, located
+from ..core.ir.network import Network
+from ..core.progress import Progress, silent
+from ..core.proofs import prove_equal
+from ..core.prune import PROOF_SAMPLES
+from .files import SUFFIXES
+
+__all__ = ["PLAN_NAME", "Saved", "render", "save"]
+
+PLAN_NAME = "plan.yaml"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Saved:
+    """What was written: the files of the model, the plan beside them, and the proof.
+
+    `difference` is the largest relative difference between what the written files compute and
+    what the network in memory computes.
+    """
+
+    paths: tuple[Path, ...]
+    plan: Path | None
+    difference: float
+
+    @property
+    def size(self) -> int:
+        """Bytes of the model's files."""
+        return sum(path.stat().st_size for path in self.paths)
+
+
+def render(network: Network, suffix: str | None = None) -> Mapping[str, bytes]:
+    """Return the files of a network by suffix: in its own format, or as ONNX for ".onnx".
+
+    Raises:
+        UnsupportedError: the network does not come from the format of `suffix`.
+    """
+    if suffix == ".onnx" or network.source is None:
+        from .onnx.writer import to_bytes
+
+        return {".onnx": to_bytes(network)}
+    files = network.source.render(network)
+    if suffix is not None and suffix not in files:
+        own = " + ".join(files)
+        raise UnsupportedError(
+            f"a network read from {own} cannot be written as {suffix}",
+            hint=f"networks are written back in their own format ({own}) or as .onnx",
+        )
+    return files
+
+
+def save(
+    network: Network,
+    target: str | os.PathLike[str],
+    *,
+    data: Dataset | None = None,
+    progress: Progress = silent,
+) -> Saved:
+    """Write a network, prove that the files compute the same, and put them in place.
+
+    Args:
+        network: what to write.
+        target: a directory, in which the files keep the base names of the inputs, or a file that
+            names the output itself (its partner stands beside it). ".onnx" writes ONNX.
+        data: inputs for the proof *written = dense*; noise where there is none.
+        progress: told how far the proof is.
+
+    Raises:
+        UnsupportedError: the format of `target` is not the network's own.
+        FormatError: the target cannot be written, or an input would be overwritten.
+        VerificationError: the written files do not compute the same; nothing is left behind.
+    """
+    target = Path(target)
+    suffix = target.suffix.lower() if target.suffix.lower() in SUFFIXES else None
+    if target.is_dir():
+        suffix = None
+    files = render(network, suffix)
+    folder = target.parent if suffix else target
+    paths = {end: folder / _name(network, target, suffix, end) for end in files}
+    plan = folder / PLAN_NAME if network.plan is not None else None
+    with located(file=str(target)):
+        _refuse_inputs(network, paths)
+        folder_made = _first_missing(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            aside = Path(tempfile.mkdtemp(prefix=".secateur-", dir=folder))
+        except OSError as error:
+            raise FormatError(f"cannot be written: {error.strerror or error}") from error
+    done = False
+    try:
+        written = {end: aside / path.name for end, path in paths.items()}
+        for end, content in files.items():
+            _write(written[end], content)
+        difference = _prove(network, written, data, progress)
+        if plan is not None and network.plan is not None:
+            _write(aside / PLAN_NAME, network.plan.to_yaml().encode())
+            (aside / PLAN_NAME).replace(plan)
+        for end, path in paths.items():
+            written[end].replace(path)
+        done = True
+    except OSError as error:
+        raise FormatError(f"cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        if not done and folder_made is not None:
+            shutil.rmtree(folder_made, ignore_errors=True)
+    return Saved(paths=tuple(paths.values()), plan=plan, difference=difference)
+
+
+def _prove(
+    network: Network, written: Mapping[str, Path], data: Dataset | None, progress: Progress
+) -> float:
+    if network.source is not None and ".onnx" not in written:
+        again = network.source.reread(written)
+    else:
+        from .onnx.reader import load
+
+        again = load(written[".onnx"])
+    inputs = data or SyntheticDataset(network, samples=PROOF_SAMPLES)
+    return prove_equal("written = dense", network, again, inputs, progress=progress).worst.relative
+
+
+def _name(network: Network, target: Path, suffix: str | None, end: str) -> str:
+    if suffix is not None:
+        return target.name if end == suffix else f"{target.stem}{end}"
+    source = network.source.paths.get(end) if network.source is not None else None
+    return source.name if source is not None else f"{network.name}{end}"
+
+
+def _refuse_inputs(network: Network, paths: Mapping[str, Path]) -> None:
+    sources = network.source.paths.values() if network.source is not None else ()
+    for path in paths.values():
+        for source in sources:
+            if path.exists() and source.exists() and path.samefile(source):
+                raise FormatError(
+                    f"would overwrite the input {source.name}", hint="choose another directory"
+                )
+
+
+def _first_missing(folder: Path) -> Path | None:
+    """Return the outermost directory that does not exist yet, to be taken away on failure."""
+    missing = None
+    for path in (folder, *folder.parents):
+        if path.exists():
+            break
+        missing = path
+    return missing
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,1 @@
+"""Message schemas, written from wire facts; they import nothing of secateur."""

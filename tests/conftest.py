@@ -1,0 +1,27 @@
+"""Shared fixtures: where the reference models, data and golden cases stand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("SECATEUR_SHARED", ROOT.parent / "shared"))
+
+
+def lacking(reason: str) -> NoReturn:
+    """Skip on a developer's machine, fail in CI, where everything must be there."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{reason} (CI must have it)")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with reference models, data and golden cases (SECATEUR_SHARED)."""
+    if not (SHARED / "models").is_dir():
+        lacking(f"no reference data at {SHARED}; set SECATEUR_SHARED")
+    return SHARED

@@ -22,7 +22,7 @@ import onnx_ir as ir
 
 from ..core.errors import FormatError, UnsupportedError
 from ..core.ir.builder import Attribute, Builder
-from ..core.ir.network import BlobRef
+from ..core.ir.network import BLOCK, BlobRef
 
 __all__ = [
     "REQUIRED",
@@ -174,6 +174,11 @@ class LayerBuilder:
         """Return the shape of a value; a symbolic batch is a string."""
         assert value.shape is not None
         return tuple(d if isinstance(d, int) else str(d.value) for d in value.shape)
+
+    @staticmethod
+    def blocks(value: ir.Value, size: int) -> None:
+        """State that the format can only say `value` with channels in whole blocks of `size`."""
+        value.meta[BLOCK] = size
 
     def dims(self, value: ir.Value, start: int = 1) -> tuple[int, ...]:
         """Return the sizes from axis `start` on, which must be numbers.

@@ -13,8 +13,9 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir as ir
 
-from ..ir.network import Network
+from ..ir.network import BLOCK, Network
 from .labels import Labels, LabelVector, components
 from .reasons import Kind, Reason
 from .rules import RULES
@@ -113,10 +114,19 @@ def trace(network: Network) -> Trace:
         labels = known(state, node) if known and reads else unknown(state, node)
         for value, found in zip(node.outputs, labels, strict=False):
             state.labels[str(value.name)] = found
+            _unite_blocks(state, value, found)
     for value in network.graph.outputs:
         found = state.labels[str(value.name)]
         state.fix(found.vector, Reason(Kind.OUTPUT, str(value.name)))
     return state
+
+
+def _unite_blocks(state: Trace, value: ir.Value, labels: Labels) -> None:
+    """Unite channels that the source can only express in blocks of consecutive ones."""
+    size = value.meta.get(BLOCK)
+    if size is not None and labels.axis is not None:
+        blocks = labels.vector.reshape(-1, size)
+        state.unions.unite(blocks[:, :1], blocks)
 
 
 def find_groups(network: Network) -> Groups:

@@ -28,7 +28,7 @@ _SENTENCES = {
     Kind.OPERATOR: "read by operator {subject}, which is not traced",
     Kind.SPATIAL: "channels and positions mixed before {subject}",
     Kind.BROADCAST: "spread over all channels by {subject}",
-    Kind.BALANCE: "must lose equal shares with channels that are fixed ({subject})",
+    Kind.BALANCE: "cannot lose equally many channels from each share of {subject}",
     Kind.ALONE: "has one channel",
 }
 

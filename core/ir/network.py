@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BATCH",
+    "BLOCK",
     "IR_VERSION",
     "OPSET",
     "BlobRef",
@@ -35,6 +36,10 @@ IR_VERSION = 10
 
 BATCH = "N"
 """Name of the symbolic batch dimension."""
+
+
+BLOCK = "block"
+"""Key in the `meta` of a value: its channels come in blocks of so many, which go as a whole."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

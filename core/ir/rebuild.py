@@ -61,7 +61,7 @@ def rebuild(
             node.op_type,
             [copies[str(v.name)] if v is not None else None for v in node.inputs],
             [*attrs.values(), *ir.convenience.convert_attributes(changed)],
-            outputs=[ir.Value(name=v.name, type=v.type) for v in node.outputs],
+            outputs=[_blank(v) for v in node.outputs],
             name=node.name,
         )
         copy_node.meta.update(node.meta)
@@ -99,6 +99,13 @@ def expose(network: Network, layers: Sequence[str] | None = None) -> Network:
     by_name = {info.name: info.tops[0] for info in network.layers if info.tops}
     names = list(by_name) if layers is None else list(layers)
     return rebuild(network, extra_outputs={f"layer:{name}": by_name[name] for name in names})
+
+
+def _blank(value: ir.Value) -> ir.Value:
+    """Return an output of the same name and meaning whose shape is still to be inferred."""
+    blank = ir.Value(name=value.name, type=value.type)
+    blank.meta.update(value.meta)
+    return blank
 
 
 def _copy(value: ir.Value, array: np.ndarray | None = None) -> ir.Value:

@@ -83,7 +83,7 @@ def _hardtan(b: SectionBuilder, x: ir.Value) -> ir.Value:
 
 
 def _lhtan(b: SectionBuilder, x: ir.Value) -> ir.Value:
-    """x within [0, 1], slope 0.001 outside."""
+    """X within [0, 1], slope 0.001 outside."""
     inner = _clip(b, x, 0.0, 1.0)
     return b.op("Add", inner, _times(b, b.op("Sub", x, inner), 0.001))
 
@@ -97,7 +97,7 @@ def _mish(b: SectionBuilder, x: ir.Value) -> ir.Value:
 
 
 def _hard_mish(b: SectionBuilder, x: ir.Value) -> ir.Value:
-    """x above 0, x²/2 + x down to −2, then 0."""
+    """X above 0, x²/2 + x down to −2, then 0."""
     inner = _clip(b, x, -2.0, 0.0)
     curve = b.op("Mul", inner, _plus(b, _times(b, inner, 0.5), 1.0))
     return b.op("Add", b.op("Relu", x), curve)

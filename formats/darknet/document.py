@@ -132,7 +132,9 @@ def parse(data: bytes, file: str | None = None) -> Document:
         elif options is None:
             raise FormatError(
                 "the first line that is no comment must be [net]",
-                hint="the file begins with a byte order mark" if data[:3] == b"\xef\xbb\xbf" else None,
+                hint="the file begins with a byte order mark"
+                if data[:3] == b"\xef\xbb\xbf"
+                else None,
                 where=Where(file=file, line=number),
             )
         else:

@@ -28,7 +28,9 @@ def window(length: int, size: int, stride: int, padding: int) -> tuple[int, int]
     """
     count = quotient(length + padding - size, stride) + 1
     if count < 1 or padding < 0:
-        raise FormatError(f"windows of {size} with padding {padding} do not fit into {length} cells")
+        raise FormatError(
+            f"windows of {size} with padding {padding} do not fit into {length} cells"
+        )
     before = padding // 2
     return before, max((count - 1) * stride + size - before - length, 0)
 
@@ -53,9 +55,7 @@ def pool(
     if max(pads) >= size:
         if op_type != "MaxPool":
             raise UnsupportedError(f"averages over {size} cells with padding {padding}")
-        x = b.op(
-            "Pad", x, b.constant(pads), b.scalar(LOWEST), b.constant([2, 3]), mode="constant"
-        )
+        x = b.pad(x, top, left, bottom, right, LOWEST)
         pads = [0, 0, 0, 0]
     return b.op(op_type, x, kernel_shape=[size, size], strides=list(strides), pads=pads)
 
@@ -66,7 +66,5 @@ def blur(b: SectionBuilder, x: ir.Value, kind: int, strides: tuple[int, int]) ->
     [1 2 1] is [1 1] over [1 1], so the 3×3 blur is two means over 2×2, whatever the channels.
     """
     if kind != 2:
-        x = b.op(
-            "AveragePool", x, kernel_shape=[2, 2], pads=[1, 1, 1, 1], count_include_pad=1
-        )
+        x = b.op("AveragePool", x, kernel_shape=[2, 2], pads=[1, 1, 1, 1], count_include_pad=1)
     return b.op("AveragePool", x, kernel_shape=[2, 2], strides=list(strides))

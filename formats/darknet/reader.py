@@ -23,7 +23,13 @@ from .activations import ALEXEYAB_ONLY
 from .document import Block, Document, parse
 from .flavour import Flavour, FlavourMismatch
 from .section import (
-    SECTIONS, Context, Section, SectionBuilder, Size, read_section, unread_keys,
+    SECTIONS,
+    Context,
+    Section,
+    SectionBuilder,
+    Size,
+    read_section,
+    unread_keys,
 )  # fmt: skip
 from .sections.net import MOST_VALUES, Net
 from .source import DarknetSource, Record
@@ -36,9 +42,7 @@ MOST_BYTES = 1 << 26
 """No cfg is larger than this; the largest published ones are about 100 kB."""
 
 
-def load(
-    cfg: Path, weights: Path, *, flavour: str = AUTO, partial: bool = False
-) -> Network:
+def load(cfg: Path, weights: Path, *, flavour: str = AUTO, partial: bool = False) -> Network:
     """Read a Darknet network.
 
     Args:
@@ -171,11 +175,7 @@ class _Reading:
         inputs = section.inputs()
         values = [self.layers[k].value if k >= 0 else self.data for k in inputs]
         self.builder.layer, self.builder.scope = index, f"layer_{index}"
-        blobs: Mapping[str, np.ndarray] = {}
-        if section.blobs:
-            record, blobs = self._take(section, _item(index, block), index, values)
-        else:
-            record = Record(section=section, item=_item(index, block))
+        record, blobs = self._take(section, _item(index, block), values)
         b = SectionBuilder(
             self.builder, blobs, record.refs, self.shared, data=self.data,
             note=lambda text: self.notes[text].append(index),
@@ -187,18 +187,21 @@ class _Reading:
         self.layers.append(_Layer(record, value, inputs))
 
     def _take(
-        self, section: Section, item: str, index: int, values: Iterable[ir.Value]
+        self, section: Section, item: str, values: Iterable[ir.Value]
     ) -> tuple[Record, Mapping[str, np.ndarray]]:
         """Take a section's blobs from the file, or those of the layer whose blobs it shares."""
         inputs = [_size(value) for value in values]
-        shapes = blob_shapes(section.blobs, section, section.sizes(*inputs))
+        sizes = section.sizes(*inputs)
         owner = section.shares()
         if owner is not None:
             return self._share(section, item, owner, inputs)
+        if not section.blobs:
+            return Record(section=section, item=item), {}
+        shapes = blob_shapes(section.blobs, section, sizes)
         before = self.stream.taken
         with located(file=str(self.weights), item=item):
             arrays = self.stream.take(item, shapes)
-        refs = {name: (BlobRef(index, k, name),) for k, name in enumerate(shapes)}
+        refs = {name: (BlobRef(section.context.index, k, name),) for k, name in enumerate(shapes)}
         self.blobs.update((refs[name][0], array) for name, array in arrays.items())
         stored = arrays if self.stream.taken > before else {}
         return Record(section=section, item=item, refs=refs, stored=stored), arrays
@@ -208,7 +211,9 @@ class _Reading:
     ) -> tuple[Record, Mapping[str, np.ndarray]]:
         record = self.layers[owner].record
         blobs = {name: self.blobs[ref] for name, (ref,) in record.refs.items()}
-        section.check_shared(record.section, {name: array.shape for name, array in blobs.items()}, *inputs)
+        section.check_shared(
+            record.section, {name: array.shape for name, array in blobs.items()}, *inputs
+        )
         return Record(section=section, item=item, refs=record.refs), blobs
 
     def _watch(self, cls: type[Section], block: Block) -> None:

@@ -7,7 +7,6 @@ behind the axis names, `to_ir` that emits the ONNX nodes, and, where pruning cha
 
 from __future__ import annotations
 
-import functools
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -131,10 +130,21 @@ class SectionBuilder(LayerBuilder):
             inputs.append(self.constant(steps))
         return self.op("Slice", *inputs)
 
+    def pad(
+        self, x: ir.Value, top: int, left: int, bottom: int, right: int, value: float = 0.0
+    ) -> ir.Value:
+        """Add rows and columns around a map."""
+        pads = self.constant([0, 0, top, left, 0, 0, bottom, right])
+        return self.op("Pad", x, pads, self.scalar(value) if value else None)
+
     def _per_image(self) -> ir.Value:
         axes = self.constant(list(range(1, len(self.shape(self.data)))))
         one = self.op("ReduceMean", self.data, axes, keepdims=1)
-        return one if len(self.shape(one)) == 4 else self.op("Reshape", one, self.constant([0, 1, 1, 1]))
+        return (
+            one
+            if len(self.shape(one)) == 4
+            else self.op("Reshape", one, self.constant([0, 1, 1, 1]))
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,7 +183,9 @@ class Section:
         raise NotImplementedError
 
     def from_ir(
-        self, nodes: Sequence[ir.Node], arrays: Mapping[str, np.ndarray]  # noqa: ARG002
+        self,
+        nodes: Sequence[ir.Node],
+        arrays: Mapping[str, np.ndarray],  # noqa: ARG002
     ) -> Self:
         """Return this section with the values that its changed nodes and blobs ask for."""
         return self
@@ -187,7 +199,10 @@ class Section:
         return None
 
     def check_shared(
-        self, owner: Section, shapes: Mapping[str, tuple[int, ...]], *inputs: Size  # noqa: ARG002
+        self,
+        owner: Section,
+        shapes: Mapping[str, tuple[int, ...]],
+        *inputs: Size,
     ) -> None:
         """Check that the blobs of `owner`, of the given shapes, serve this section too.
 
@@ -212,14 +227,18 @@ _READERS: Mapping[Any, Reader] = {
 }
 
 
-@functools.cache
+_FIELDS: dict[type[Section], tuple[tuple[str, str, Reader], ...]] = {}
+
+
 def _fields(cls: type[Section]) -> tuple[tuple[str, str, Reader], ...]:
-    """Return (attribute, key in the file, reader) of every field."""
-    hints = typing.get_type_hints(cls)
-    return tuple(
-        (name, declared.names[0] if declared.names else name, _READERS[hints[name]])
-        for name, (_, declared) in keys_of(cls).items()
-    )
+    """Return (attribute, key in the file, reader) of every field; found once a class."""
+    if cls not in _FIELDS:
+        hints = typing.get_type_hints(cls)
+        _FIELDS[cls] = tuple(
+            (name, declared.names[0] if declared.names else name, _READERS[hints[name]])
+            for name, (_, declared) in keys_of(cls).items()
+        )
+    return _FIELDS[cls]
 
 
 def read_section(cls: type[Section], block: Block, context: Context) -> Section:
@@ -246,6 +265,5 @@ def unread_keys(cls: type[Section], block: Block, flavour: Flavour) -> list[str]
     return [
         key
         for key in block.options
-        if (key not in read and key not in cls.unused)
-        or cls.only.get(key, flavour) is not flavour
+        if (key not in read and key not in cls.unused) or cls.only.get(key, flavour) is not flavour
     ]

@@ -92,11 +92,9 @@ class DarknetSource:
         tensors: Mapping[BlobRef, ir.TensorProtocol],
     ) -> dict[tuple[int, str], int | str]:
         """Return (section, key) → new value; section 0 of the file is [net]."""
-        arrays = {
-            name: tensors[refs[0]].numpy() for name, refs in record.refs.items() if refs[0] in tensors
-        }
-        if len(arrays) < len(record.refs):
+        if any(refs[0] not in tensors for refs in record.refs.values()):
             return {}
+        arrays = {name: tensors[refs[0]].numpy() for name, refs in record.refs.items()}
         section = record.section.from_ir(nodes, arrays)
         return {
             (index + 1, declared.names[0] if declared.names else name): getattr(section, name)
@@ -122,6 +120,6 @@ class DarknetSource:
         return [
             np.ascontiguousarray(stored[name], dtype="<f4").tobytes()
             if name in stored
-            else memoryview(array).cast("B")
+            else array.reshape(-1).view(np.uint8).data
             for name, array in record.stored.items()
         ]

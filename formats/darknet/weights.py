@@ -101,8 +101,8 @@ class Stream:
             if self.left == 0:
                 hint = "a file that ends between two sections can be read as a partial one"
             raise WrongCount(
-                f"the weights end too early: {item} needs {wanted} values, after {self.last} only "
-                f"{self.left // 4} are left ({4 * wanted - self.left} bytes missing)",
+                f"the weights end too early: {wanted} values are needed, but behind {self.last} "
+                f"only {self.left // 4} are left ({4 * wanted - self.left} bytes are missing)",
                 hint=hint,
             )
         arrays = {}
@@ -121,7 +121,7 @@ class Stream:
         """
         if self.left:
             raise WrongCount(
-                f"{self.left} bytes are left over after {self.last}, the last section with weights",
+                f"{self.left} bytes are left over behind {self.last}, the last with weights",
                 hint="do these weights belong to this cfg?",
             )
 

@@ -11,6 +11,7 @@ from secateur.core.data import Batch, SyntheticDataset
 from secateur.core.errors import DataError, VerificationError
 from secateur.core.ir.builder import Builder
 from secateur.core.ir.network import Network
+from secateur.core.progress import tracked
 
 
 class Given:
@@ -42,12 +43,12 @@ def adding(
     return Network(name="adding", model=b.finish(found))
 
 
-X = Given(x=[[1, 2, 3], [4, 5, 6], [7, -20, 9]])
+X = Given(x=[[1, 2, 3], [4, 5, 6], [0, 1, 2], [7, -20, 9]])
 
 
 def test_equal_networks_do_not_differ() -> None:
     result = compare(adding({"y": 0}), adding({"y": 0}), X)
-    assert (result.samples, result.notes) == (3, ())
+    assert (result.samples, result.notes) == (4, ())
     assert (result.worst.absolute, result.worst.relative) == (0, 0)
     assert result.within(0)
 
@@ -64,7 +65,7 @@ def test_the_largest_difference_and_where_it_is() -> None:
     y, z = result.outputs
     assert (y.a, y.b, y.shape, y.absolute, y.relative) == ("y", "y", ("N", 3), 0.5, 0.5 / 20)
     assert (y.sample, y.index) == (0, (1,))
-    assert (z.absolute, z.relative, z.peak, z.sample, z.index) == (10, 0.5, 20, 2, (1,))
+    assert (z.absolute, z.relative, z.peak, z.sample, z.index) == (10, 0.5, 20, 3, (1,))
     assert result.worst == z
     assert result.within(0.5)
     assert not result.within(0.49)
@@ -157,6 +158,21 @@ def test_progress_counts_samples() -> None:
     result = compare(network, network, SyntheticDataset(network, samples=5, batch=2), progress=note)
     assert isinstance(result, Comparison)
     assert seen == [(0, 5), (2, 5), (4, 5), (5, 5)]
+
+
+def test_tracked_work_reports_each_item_after_it_is_done() -> None:
+    seen: list[tuple[int, int]] = []
+
+    def note(label: str, done: int, total: int) -> None:
+        seen.append((done, total))
+
+    for number in tracked(range(3), "job", 3, note):
+        assert seen[-1] == (number, 3)
+    assert seen[-1] == (3, 3)
+    assert list(tracked("ab", "job", 0, note)) == ["a", "b"]
+    assert seen[4:] == [(0, 0), (1, 0), (2, 0), (2, 2)]
+    assert list(tracked("a", "job", 5, note)) == ["a"]
+    assert seen[-1] == (1, 1)
 
 
 def test_no_data_proves_nothing() -> None:

@@ -16,8 +16,6 @@ import pytest
 from secateur.core.data import (
     Batch,
     Dataset,
-    ImageDataset,
-    NpzDataset,
     SyntheticDataset,
     open_dataset,
     streamed,
@@ -58,9 +56,6 @@ def noise(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
 
-# --- archives --------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_an_archive_is_streamed_as_it_stands(
@@ -70,7 +65,6 @@ def test_an_archive_is_streamed_as_it_stands(
     save(tmp_path / "d.npz", x=np.asarray(x, order=order), y=y, other=np.array(["text"]))  # type: ignore[call-overload]
     network = taking(Preprocess(mean=(9.0,), scale=5.0), data=IMAGES)
     dataset = open_dataset(tmp_path / "d.npz", network, batch=3)
-    assert isinstance(dataset, NpzDataset)
     assert isinstance(dataset, Dataset)
     assert [batch.size for batch in dataset] == [3, 3, 1]
     assert (dataset.samples, dataset.labelled, dataset.problems) == (7, True, ())
@@ -91,6 +85,8 @@ def test_arrays_by_the_names_of_inputs(tmp_path: Path) -> None:
     path = saved(tmp_path / "e.npz", data=left, x=right)
     whole = joined(open_dataset(path, taking(data=("N", 3))))
     np.testing.assert_array_equal(whole.inputs["data"], left)
+    with pytest.raises(DataError, match="no array 'right' for input 'right', only 'data', 'x'"):
+        open_dataset(path, taking(data=("N", 3), right=("N", 3)))
 
 
 def test_doubles_and_labels_in_a_column(tmp_path: Path) -> None:
@@ -149,12 +145,6 @@ def test_archives_that_do_not_fit(
     assert str(raised.value).startswith(str(path))
 
 
-def test_a_missing_one_of_several_inputs(tmp_path: Path) -> None:
-    path = saved(tmp_path / "d.npz", x=noise(2, 3), left=noise(2, 3))
-    with pytest.raises(DataError, match="no array 'right' for input 'right'"):
-        open_dataset(path, taking(left=("N", 3), right=("N", 3)))
-
-
 def test_files_that_are_no_archives(tmp_path: Path) -> None:
     for name, content in {
         "text.npz": b"hello",
@@ -210,9 +200,6 @@ def _zip(**members: bytes) -> bytes:
     return buffer.getvalue()
 
 
-# --- images ----------------------------------------------------------------------------------
-
-
 def write_image(path: Path, image: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), image)
@@ -228,7 +215,6 @@ def test_a_folder_in_the_order_of_its_names(tmp_path: Path) -> None:
         write_image(tmp_path / name, plain(number, 0, 0))
     (tmp_path / "notes.txt").write_text("no image")
     dataset = open_dataset(tmp_path, taking(data=IMAGES), batch=2)
-    assert isinstance(dataset, ImageDataset)
     assert (dataset.samples, dataset.labelled) == (3, False)
     assert [batch.size for batch in dataset] == [2, 1]
     assert joined(dataset).inputs["data"][:, 0, 0, 0].tolist() == [2, 1, 0]
@@ -364,9 +350,6 @@ def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
 def test_opencv_is_imported_only_when_used() -> None:
     code = "import sys, secateur.core.data; sys.exit('cv2' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-# --- noise and streaming ---------------------------------------------------------------------
 
 
 def test_noise_is_what_noise_images_would_give() -> None:

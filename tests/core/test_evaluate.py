@@ -162,7 +162,13 @@ def test_latency_tells_a_large_network_from_a_small_one() -> None:
     assert seen[-1] == (50, 50)
 
 
-def test_latency_stays_within_its_time_and_counts_samples() -> None:
+def test_latency_is_that_of_one_sample() -> None:
+    one, many = (linear(np.ones((3, 4)), batch=batch) for batch in (1, 256))
+    times = latency([one, many], seconds=0.2)
+    assert 0 < times[1] < times[0] / 4
+
+
+def test_latency_stays_within_its_time() -> None:
     rounds: list[int] = []
 
     def note(label: str, done: int, total: int) -> None:

@@ -37,7 +37,7 @@ def across_axis(state: Trace, node: ir.Node) -> Sequence[Labels]:
     return [x]
 
 
-@rule("LRN", "LpNormalization", "MeanVarianceNormalization")
+@rule("LRN", "LpNormalization", "MeanVarianceNormalization", "CumSum")
 def across_channels(state: Trace, node: ir.Node) -> Sequence[Labels]:
     """Fix everything: each output channel depends on its neighbours."""
     return fixed_outputs(state, node, Kind.MIXED)

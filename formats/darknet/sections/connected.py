@@ -27,7 +27,7 @@ class Connected(Section):
 
     output: int = key(1, channels=True)
     activation: str = key("logistic")
-    batch_normalize: bool = key(False)
+    batch_normalize: bool = key(default=False)
 
     blobs = (
         Blob("bias", "out"),
@@ -57,7 +57,9 @@ class Connected(Section):
         return activate(b, self.activation, y)
 
     def from_ir(
-        self, nodes: Sequence[ir.Node], arrays: Mapping[str, np.ndarray]  # noqa: ARG002
+        self,
+        nodes: Sequence[ir.Node],
+        arrays: Mapping[str, np.ndarray],
     ) -> Self:
         """Return the number of outputs that the matrix has now."""
         return replace(self, output=arrays["weight"].shape[0])

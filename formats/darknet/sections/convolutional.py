@@ -37,20 +37,22 @@ class Convolutional(Section):
     stride: int = key(1)
     stride_x: int = key(-1)
     stride_y: int = key(-1)
-    pad: bool = key(False, doc="pads by size/2, whatever `padding` says")
+    pad: bool = key(default=False, doc="pads by size/2, whatever `padding` says")
     padding: int = key(0)
     groups: int = key(1, channels=True)
     dilation: int = key(1, doc="1 where size is 1; multiplies the padding too")
-    batch_normalize: bool = key(False)
-    cbn: bool = key(False, doc="batch normalisation over several batches: in inference the same")
+    batch_normalize: bool = key(default=False)
+    cbn: bool = key(
+        default=False, doc="batch normalisation over several batches: in inference the same"
+    )
     activation: str = key("logistic")
     antialiasing: int = key(0, doc="convolve at stride 1, then blur at the stride")
     share_index: int = key(NOT_SHARED, doc="use the parameters of another layer")
-    flipped: bool = key(False)
-    dontload: bool = key(False)
-    dontloadscales: bool = key(False)
+    flipped: bool = key(default=False)
+    dontload: bool = key(default=False)
+    dontloadscales: bool = key(default=False)
     numload: int = key(0)
-    xnor: bool = key(False)
+    xnor: bool = key(default=False)
 
     blobs = (
         Blob("bias", "out", when="stored"),

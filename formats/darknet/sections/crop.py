@@ -18,7 +18,7 @@ class Crop(Section):
 
     crop_height: int = key(1)
     crop_width: int = key(1)
-    noadjust: bool = key(False)
+    noadjust: bool = key(default=False)
 
     unused = frozenset({"flip", "angle", "saturation", "exposure", "shift"})
 

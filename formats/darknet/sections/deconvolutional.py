@@ -28,12 +28,12 @@ class Deconvolutional(Section):
     filters: int = key(1, channels=True)
     size: int = key(1)
     stride: int = key(1)
-    pad: bool = key(False, doc="pads by size/2, whatever `padding` says")
+    pad: bool = key(default=False, doc="pads by size/2, whatever `padding` says")
     padding: int = key(0)
-    batch_normalize: bool = key(False)
+    batch_normalize: bool = key(default=False)
     activation: str = key("logistic")
-    dontload: bool = key(False)
-    dontloadscales: bool = key(False)
+    dontload: bool = key(default=False)
+    dontloadscales: bool = key(default=False)
 
     blobs = (
         Blob("bias", "out"),
@@ -71,7 +71,9 @@ class Deconvolutional(Section):
         return activate(b, self.activation, y)
 
     def from_ir(
-        self, nodes: Sequence[ir.Node], arrays: Mapping[str, np.ndarray]  # noqa: ARG002
+        self,
+        nodes: Sequence[ir.Node],
+        arrays: Mapping[str, np.ndarray],
     ) -> Self:
         """Return the number of filters the weights have now."""
         return replace(self, filters=arrays["weight"].shape[1])

@@ -25,8 +25,8 @@ class Detection(Section):
     classes: int = key(1)
     num: int = key(1)
     side: int = key(7)
-    softmax: bool = key(False)
-    sqrt: bool = key(False, doc="boxes hold the roots of width and height")
+    softmax: bool = key(default=False)
+    sqrt: bool = key(default=False, doc="boxes hold the roots of width and height")
 
     unused = frozenset(
         {

@@ -43,7 +43,9 @@ class Implicit(Section):
         return b.parameter("weight", b.blobs["weight"].reshape(1, self.filters, self.atoms, 1))
 
     def from_ir(
-        self, nodes: Sequence[ir.Node], arrays: Mapping[str, np.ndarray]  # noqa: ARG002
+        self,
+        nodes: Sequence[ir.Node],
+        arrays: Mapping[str, np.ndarray],
     ) -> Self:
         """Return the number of channels left."""
         return replace(self, filters=arrays["weight"].shape[1])

@@ -25,7 +25,7 @@ class Local(Section):
     filters: int = key(1)
     size: int = key(1)
     stride: int = key(1)
-    pad: bool = key(False, doc="pads by 1, and counts outputs as if that kept the size")
+    pad: bool = key(default=False, doc="pads by 1, and counts outputs as if that kept the size")
     activation: str = key("logistic")
 
     blobs = (
@@ -67,7 +67,7 @@ class Local(Section):
         channels, *_ = b.size(x)
         rows, columns = self._map(b.size(x))
         if self.pad:
-            x = b.op("Pad", x, b.constant([1, 1, 1, 1]), None, b.constant([2, 3]))
+            x = b.pad(x, 1, 1, 1, 1)
         span = ((rows - 1) * self.stride + 1, (columns - 1) * self.stride + 1)
         cells = [
             b.slice(x, [2, 3], [i, j], [i + span[0], j + span[1]], [self.stride, self.stride])

@@ -25,7 +25,7 @@ class Maxpool(Section):
     stride_y: int = key(UNSET)
     size: int = key(UNSET, doc="the stride where absent")
     padding: int = key(UNSET, doc="size − 1 where absent; half of it, rounded down, comes first")
-    maxpool_depth: bool = key(False)
+    maxpool_depth: bool = key(default=False)
     out_channels: int = key(1)
     antialiasing: int = key(0)
 
@@ -57,6 +57,7 @@ class Maxpool(Section):
         if missing > LIMIT:
             raise UnsupportedError(f"{self.out_channels} out_channels out of {channels}")
         if missing:
-            x = b.op("Pad", x, b.constant([0, missing]), b.scalar(LOWEST), b.constant([1]))
+            pads = b.constant([0, 0, 0, 0, 0, missing, 0, 0])
+            x = b.op("Pad", x, pads, b.scalar(LOWEST))
         rows = b.op("Reshape", x, b.constant([0, -1, self.out_channels, height, width]))
         return b.op("ReduceMax", rows, b.constant([1]), keepdims=0)

@@ -24,7 +24,7 @@ class Net(Section):
     height: int = key(0)
     channels: int = key(0)
     inputs_: int = key(0, "inputs", doc="the length of a flat input, where there is no image")
-    letter_box: bool = key(False, doc="evaluate with the aspect ratio kept")
+    letter_box: bool = key(default=False, doc="evaluate with the aspect ratio kept")
 
     unused = frozenset(
         {

@@ -28,8 +28,8 @@ class Region(Section):
     num: int = key(1)
     coords: int = key(4)
     anchors: tuple[float, ...] = key((), doc="width, height in cells of the map")
-    softmax: bool = key(False)
-    background: bool = key(False, doc="objectness is one more class")
+    softmax: bool = key(default=False)
+    background: bool = key(default=False, doc="objectness is one more class")
     tree: str = key("")
 
     only = {"background": Flavour.PJREDDIE}  # noqa: RUF012
@@ -68,7 +68,9 @@ class Region(Section):
             parts = self._pjreddie(b, boxes)
         else:
             if self.coords != 4:
-                raise UnsupportedError(f"AlexeyAB's Darknet takes coords=4 for granted, not {self.coords}")
+                raise UnsupportedError(
+                    f"AlexeyAB's Darknet takes coords=4 for granted, not {self.coords}"
+                )
             coords, scores, classes = self._cut(b, boxes, [self.coords, 1, self.classes])
             parts = [coords, b.op("Sigmoid", scores), self._classes(b, classes, raw=True)]
         y = b.op("Concat", *parts, axis=2)

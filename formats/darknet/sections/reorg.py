@@ -24,8 +24,8 @@ class Reorg(Section):
     """Blocks of pixels become channels, in Darknet's own order."""
 
     stride: int = key(1)
-    reverse: bool = key(False)
-    flatten: bool = key(False)
+    reverse: bool = key(default=False)
+    flatten: bool = key(default=False)
     extra: int = key(0)
 
     only = {"flatten": Flavour.PJREDDIE, "extra": Flavour.PJREDDIE}  # noqa: RUF012
@@ -56,6 +56,7 @@ class Reorg(Section):
         channels, height, width = b.size(x)
         if channels % self.stride**2:
             raise FormatError(f"{channels} channels are no multiple of {self.stride}²")
+        b.blocks(x, self.stride**2)
         return b.op("Reshape", x, b.constant([0, -1, height, self.stride, width, self.stride]))
 
     def _flatten(self, b: SectionBuilder, x: ir.Value) -> ir.Value:

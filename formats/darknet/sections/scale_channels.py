@@ -21,7 +21,7 @@ class ScaleChannels(Section):
     """An earlier map times one number a channel, or times one map for all channels."""
 
     layers: tuple[int, ...] = key((), "from")
-    scale_wh: bool = key(False, doc="the layer before is one map, not one number a channel")
+    scale_wh: bool = key(default=False, doc="the layer before is one map, not one number a channel")
     activation: str = key("linear")
 
     only = {"": Flavour.ALEXEYAB}  # noqa: RUF012

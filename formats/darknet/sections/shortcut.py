@@ -73,7 +73,9 @@ class Shortcut(Section):
             if value not in known:
                 raise FormatError(f"{name}={value[:80]} is none of {', '.join(known)}")
         if self.weighted and self.weights_normalization == "none":
-            raise UnsupportedError("weights without weights_normalization; Darknet refuses them too")
+            raise UnsupportedError(
+                "weights without weights_normalization; Darknet refuses them too"
+            )
         each = x.channels if TYPES[self.weights_type] == "c" else 1
         return {"count": len(others) + 1, "weights": each}
 
@@ -138,7 +140,8 @@ class Shortcut(Section):
         """Bring a map to another width and height: every n-th pixel, or zeros in between.
 
         Raises:
-            FormatError: width and height ask for different n.
+            FormatError: width and height ask for different n, or AlexeyAB's Darknet meets sizes
+                that are no multiples, which is a mistake rather than the other flavour.
             FlavourMismatch: AlexeyAB's Darknet adds maps of one size only.
         """
         shown = f"{old.height}×{old.width} and {new.height}×{new.width} maps"
@@ -146,7 +149,9 @@ class Shortcut(Section):
         if len(steps) > 1:
             raise FormatError(f"{shown} cannot be added")
         if not self.context.pjreddie:
-            raise FlavourMismatch(f"{shown} cannot be added; only pjreddie's Darknet does")
+            even = all(max(a, c) % min(a, c) == 0 for a, c in zip(old[1:], new[1:], strict=True))
+            kind = FlavourMismatch if even else FormatError
+            raise kind(f"{shown} cannot be added; only pjreddie's Darknet would, with strides")
         ((stride, sample),) = steps
         stride, sample = max(stride, 1), max(sample, 1)
         if scaled and sample > 1:
@@ -163,5 +168,5 @@ class Shortcut(Section):
             x = b.op("Reshape", x, b.constant([0, -1, *(count * sample for count in kept)]))
         after = [c - k * sample for c, k in zip(new[1:], kept, strict=True)]
         if any(after):
-            x = b.op("Pad", x, b.constant([0, 0, *after]), None, b.constant([2, 3]))
+            x = b.pad(x, 0, 0, *after)
         return x

@@ -40,7 +40,7 @@ class Yolo(Section):
     mask: tuple[int, ...] = key((), doc="the anchors of this head; all where absent")
     anchors: tuple[float, ...] = key((), doc="width, height in pixels of the network's input")
     scale_x_y: float = key(1.0)
-    new_coords: bool = key(False, doc="the convolution before has done the sigmoids")
+    new_coords: bool = key(default=False, doc="the convolution before has done the sigmoids")
 
     only = {"scale_x_y": Flavour.ALEXEYAB, "new_coords": Flavour.ALEXEYAB}  # noqa: RUF012
     unused = TRAINING

@@ -102,11 +102,11 @@ class Source(Protocol):
 
     @property
     def paths(self) -> Mapping[str, Path]:
-        """The files it was read from, by their usual suffix (".prototxt" → …)."""
+        """The files it was read from, by their usual suffix (".onnx" → …)."""
         ...
 
     def render(self, network: Network) -> Mapping[str, bytes]:
-        """Return the files for `network`: suffix (".prototxt") to content. Changes nothing."""
+        """Return the files for `network`: suffix (".onnx") to content. Changes nothing."""
         ...
 
     def reread(self, paths: Mapping[str, Path]) -> Network:

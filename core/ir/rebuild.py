@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
+from ..errors import PlanError
 from .builder import Attribute
 from .network import Network
 from .shapes import infer_node
@@ -95,9 +96,15 @@ def expose(network: Network, layers: Sequence[str] | None = None) -> Network:
     Args:
         network: the network to copy.
         layers: names of layers; None for all. Where several layers bear one name, the last counts.
+
+    Raises:
+        PlanError: there is no layer of a name.
     """
     by_name = {info.name: info.tops[0] for info in network.layers if info.tops}
     names = list(by_name) if layers is None else list(layers)
+    for name in names:
+        if name not in by_name:
+            raise PlanError(f"the network has no layer '{name}' to expose")
     return rebuild(network, extra_outputs={f"layer:{name}": by_name[name] for name in names})
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ...core.errors import FormatError, UnsupportedError
-from ...core.ir.network import BATCH, Preprocess
+from ...core.ir.network import BATCH, Head, Preprocess
 from ..adapter import (
     REQUIRED,
     Blob,
@@ -163,6 +163,8 @@ class Layer:
     """What is stored, in file order."""
     bottom_range: ClassVar[tuple[int, int | None]] = (1, 1)
     top_range: ClassVar[tuple[int, int | None]] = (1, 1)
+    decodes: ClassVar[bool] = False
+    """True where the layer only decodes: its bottoms are outputs, and `head` tells the rest."""
 
     def sizes(self, *_shapes: Any, **_: Any) -> dict[str, int | tuple[int, ...]]:
         """Return the lengths behind the axis names in `blobs`, given the shapes of the bottoms."""
@@ -193,6 +195,10 @@ class Layer:
 
     def preprocess(self) -> Preprocess | None:
         """Return how images become the first top, where the layer says so."""
+        return None
+
+    def head(self) -> Head | None:
+        """Return how the bottoms of a decoding layer become answers."""
         return None
 
     def shares_memory(self) -> bool:

@@ -5,6 +5,7 @@ Source: net.cpp `Init`, `AppendBottom`, `AppendTop`, `AppendParam`, `CopyTrained
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from ...core.errors import FormatError, UnsupportedError, located
 from ...core.ir.builder import Builder
 from ...core.ir.network import BlobRef, LayerInfo, Network, Preprocess
 from ..adapter import StaticBatchNeeded
-from .caffemodel import Caffemodel, StoredLayer, open_caffemodel
+from .caffemodel import Caffemodel, open_caffemodel
 from .document import Document, parse
 from .fields import check_schema, read_fields
 from .layer import LAYERS, CaffeBuilder, Layer, Settings
@@ -209,7 +210,7 @@ class _Reading:
         shared: dict[tuple[BlobRef, ...], ir.Value] = {}
         values: dict[str, ir.Value | None] = {}
         unread: dict[str, ir.Value] = {}
-        storage: dict[str, int] = {}
+        storage: dict[str, tuple[int, int]] = {}
         links: list[tuple[list[ir.Value], list[ir.Value], int]] = []
         notes: list[str] = []
         for index, (text, layer) in enumerate(zip(self.texts, self.layers, strict=True)):
@@ -228,7 +229,7 @@ class _Reading:
                     raise UnsupportedError("a layer with weights reads what a data layer makes")
                 b = CaffeBuilder(builder, stored, refs[index], shared, reading=self.settings)
                 tops = self._tops(b, layer, bottoms, notes)
-                for bottom in layer.bottoms:
+                for bottom in () if layer.decodes else layer.bottoms:
                     unread.pop(bottom, None)
                 self._check_memory(index, tops, values, unread, storage)
             for name, top in zip(layer.tops, tops, strict=True):
@@ -257,6 +258,8 @@ class _Reading:
             what = "left out" if top is None else "read as inference does"
             notes.append(f"layer '{layer.name}' ({layer.type}) is {what}: it has no labels")
             return (top, *(None,) * (len(layer.tops) - 1)) if layer.tops else ()
+        if layer.decodes:
+            return (None,) * len(layer.tops)
         found = layer.to_ir(b, *bottoms)
         tops = found if isinstance(found, tuple) else (found,)
         if len(tops) != len(layer.tops):
@@ -304,24 +307,19 @@ class _Reading:
             shown = "×".join(map(str, shape))
             with located(file=str(self.weights.path), item=self.texts[index].item):
                 raise FormatError(f"no weights: {own.name} of {shown} is not in the file")
+        for entry, _, ref in candidates:
+            blob = self.weights.layers[entry].blobs[ref.index]
+            # Caffe compares shapes for the layer's own blob, and only counts for a shared one.
+            if not (blob.fits(shape) if ref == own else blob.size == math.prod(shape)):
+                stored = "×".join(map(str, blob.shape)) or "no dims"
+                needed = "×".join(map(str, shape)) or "no dims"
+                with located(
+                    file=str(self.weights.path), offset=blob.tag, item=self.texts[ref.layer].item
+                ):
+                    raise FormatError(f"{own.name} is stored as {stored}, the net needs {needed}")
         entry, _, ref = candidates[-1]
-        stored: StoredLayer = self.weights.layers[entry]
-        blob = stored.blobs[ref.index]
-        if not blob.fits(shape) and not (ref != own and self._permissive(own, blob.size, shape)):
-            shown = "×".join(map(str, blob.shape)) or "no dims"
-            needed = "×".join(map(str, shape)) or "no dims"
-            with located(
-                file=str(self.weights.path), offset=blob.tag, item=self.texts[index].item
-            ):
-                raise FormatError(f"{own.name} is stored as {shown}, the net needs {needed}")
-        return self.weights.values(blob).reshape(shape)
-
-    def _permissive(self, own: BlobRef, size: int, shape: tuple[int, ...]) -> bool:
-        params = self.texts[own.layer].params
-        product = 1
-        for dim in shape:
-            product *= dim
-        return own.index < len(params) and params[own.index][1] and product == size
+        stored_blob = self.weights.layers[entry].blobs[ref.index]
+        return self.weights.values(stored_blob).reshape(shape)
 
     def _check_memory(
         self,
@@ -329,7 +327,7 @@ class _Reading:
         tops: Sequence[ir.Value | None],
         values: Mapping[str, ir.Value | None],
         unread: Mapping[str, ir.Value],
-        storage: dict[str, int],
+        storage: dict[str, tuple[int, int]],
     ) -> None:
         """Refuse in-place layers whose write Caffe would also show under another name."""
         layer = self.layers[index]
@@ -337,7 +335,8 @@ class _Reading:
             in_place = position < len(layer.bottoms) and layer.bottoms[position] == name
             if not in_place:
                 first = layer.bottoms[0] if layer.bottoms else ""
-                storage[name] = storage[first] if first and layer.shares_memory() else index
+                shared = bool(first) and layer.shares_memory()
+                storage[name] = storage[first] if shared else (index, position)
                 continue
             if top is values[name]:
                 continue
@@ -382,6 +381,7 @@ class _Reading:
             model=model,
             layers=infos,
             preprocess=self._preprocess(model),
+            heads=tuple(head for layer in self.layers if (head := layer.head()) is not None),
             notes=tuple(notes),
         )
 

@@ -90,7 +90,7 @@ class CaffeSource:
                 )
                 arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
                 nodes = by_layer.get(index, [])
-                new = own.layer.from_ir(nodes, arrays) if nodes else own.layer
+                new = own.layer.from_ir(nodes, arrays) if nodes or arrays else own.layer
                 fields = _changed_fields(own.layer, new)
                 for text in (own.text, *own.twins) if fields else ():
                     edits += _field_edits(own.layer, text, fields)

@@ -108,7 +108,7 @@ def parse(data: bytes, file: str | None = None) -> Document:
 
     Args:
         data: the bytes of the file. Outside comments they should be UTF-8; what is not is shown
-            as `\\x..` escapes.
+            as escapes.
         file: its name, for messages.
 
     Raises:

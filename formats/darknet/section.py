@@ -23,6 +23,7 @@ from ..adapter import Blob, LayerBuilder, Registry, keys_of
 from .document import Block
 from .flavour import Flavour
 from .numerals import read_float, read_floats, read_int, read_ints
+from .training import TRAINING_KEYS
 
 __all__ = ["SECTIONS", "Context", "Section", "SectionBuilder", "Size", "read_section", "section"]
 
@@ -157,8 +158,6 @@ class Section:
     """What the weights file holds for it, in file order."""
     only: ClassVar[Mapping[str, Flavour]] = {}
     """Keys, or "" for the section itself, that only one flavour knows."""
-    unused: ClassVar[frozenset[str]] = frozenset()
-    """Known keys that change nothing in inference."""
     loss: ClassVar[bool] = False
     """True for what only training reads: it neither counts as a reader nor as an output."""
 
@@ -184,7 +183,7 @@ class Section:
 
     def from_ir(
         self,
-        nodes: Sequence[ir.Node],
+        nodes: Sequence[ir.Node],  # noqa: ARG002
         arrays: Mapping[str, np.ndarray],  # noqa: ARG002
     ) -> Self:
         """Return this section with the values that its changed nodes and blobs ask for."""
@@ -265,5 +264,6 @@ def unread_keys(cls: type[Section], block: Block, flavour: Flavour) -> list[str]
     return [
         key
         for key in block.options
-        if (key not in read and key not in cls.unused) or cls.only.get(key, flavour) is not flavour
+        if (key not in read and key not in TRAINING_KEYS)
+        or cls.only.get(key, flavour) is not flavour
     ]

@@ -1,4 +1,4 @@
-"""[activation], [logistic], [l2norm]. Source: activation_layer.c, logistic_layer.c, l2norm_layer.c."""
+"""[activation], [logistic], [l2norm]. Source: {activation,logistic,l2norm}_layer.c forward_…."""
 
 from __future__ import annotations
 

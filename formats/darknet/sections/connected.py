@@ -36,7 +36,6 @@ class Connected(Section):
         Blob("rolling_mean", "out", when="batch_normalize"),
         Blob("rolling_variance", "out", when="batch_normalize"),
     )
-    unused = frozenset({"learning_rate", "dontsave", "stopbackward"})
 
     def sizes(self, x: Size) -> dict[str, int | tuple[int, ...]]:
         """Return the axes of the blobs."""
@@ -58,7 +57,7 @@ class Connected(Section):
 
     def from_ir(
         self,
-        nodes: Sequence[ir.Node],
+        nodes: Sequence[ir.Node],  # noqa: ARG002
         arrays: Mapping[str, np.ndarray],
     ) -> Self:
         """Return the number of outputs that the matrix has now."""

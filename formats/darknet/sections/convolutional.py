@@ -62,14 +62,6 @@ class Convolutional(Section):
         Blob("weight", "out in/groups kernel", when="stored"),
     )
     only = dict.fromkeys(ALEXEYAB_KEYS, Flavour.ALEXEYAB)
-    unused = frozenset(
-        {
-            "binary", "bin_output", "learning_rate", "stopbackward", "onlyforward", "dontsave",
-            "train_only_bn", "burnin_update", "sway", "rotate", "stretch", "stretch_sway", "dot",
-            "angle", "grad_centr", "reverse", "assisted_excitation", "wait_stream", "time_normalizer",
-            "label_smooth_eps", "equidistant_point",
-        }
-    )  # fmt: skip
 
     @property
     def normalized(self) -> bool:

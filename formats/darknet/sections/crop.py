@@ -20,8 +20,6 @@ class Crop(Section):
     crop_width: int = key(1)
     noadjust: bool = key(default=False)
 
-    unused = frozenset({"flip", "angle", "saturation", "exposure", "shift"})
-
     def to_ir(self, b: SectionBuilder, x: ir.Value) -> ir.Value:
         """Emit Slice, Mul, Sub."""
         check_positive(crop_height=self.crop_height, crop_width=self.crop_width)

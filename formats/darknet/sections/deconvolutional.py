@@ -72,7 +72,7 @@ class Deconvolutional(Section):
 
     def from_ir(
         self,
-        nodes: Sequence[ir.Node],
+        nodes: Sequence[ir.Node],  # noqa: ARG002
         arrays: Mapping[str, np.ndarray],
     ) -> Self:
         """Return the number of filters the weights have now."""

@@ -28,13 +28,6 @@ class Detection(Section):
     softmax: bool = key(default=False)
     sqrt: bool = key(default=False, doc="boxes hold the roots of width and height")
 
-    unused = frozenset(
-        {
-            "rescore", "jitter", "object_scale", "noobject_scale", "class_scale", "coord_scale",
-            "max", "forced", "random", "reorg",
-        }
-    )  # fmt: skip
-
     def sizes(self, x: Size) -> dict[str, int | tuple[int, ...]]:
         """Check the length of the input.
 

@@ -15,10 +15,6 @@ from ..section import Section, SectionBuilder, section
 class Dropout(Section):
     """Nothing in inference."""
 
-    unused = frozenset(
-        {"probability", "dropblock", "dropblock_size_rel", "dropblock_size_abs", "dropblock_size"}
-    )
-
     def to_ir(self, b: SectionBuilder, x: ir.Value) -> ir.Value:  # noqa: ARG002
         """Return the input."""
         return x
@@ -30,7 +26,6 @@ class Empty(Dropout):
     """Nothing at all."""
 
     only = {"": Flavour.ALEXEYAB}  # noqa: RUF012
-    unused = frozenset()
 
 
 @section("cost")
@@ -38,5 +33,4 @@ class Empty(Dropout):
 class Cost(Dropout):
     """A loss: only training reads it."""
 
-    unused = frozenset({"type", "scale", "ratio", "noobj", "thresh"})
     loss = True

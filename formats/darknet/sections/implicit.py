@@ -27,7 +27,6 @@ class Implicit(Section):
 
     blobs = (Blob("weight", "out atoms"),)
     only = {"": Flavour.ALEXEYAB}  # noqa: RUF012
-    unused = frozenset({"mean", "std", "learning_rate", "dontsave"})
 
     def inputs(self) -> tuple[int, ...]:
         """Return nothing."""
@@ -44,7 +43,7 @@ class Implicit(Section):
 
     def from_ir(
         self,
-        nodes: Sequence[ir.Node],
+        nodes: Sequence[ir.Node],  # noqa: ARG002
         arrays: Mapping[str, np.ndarray],
     ) -> Self:
         """Return the number of channels left."""

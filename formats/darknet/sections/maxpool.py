@@ -32,7 +32,6 @@ class Maxpool(Section):
     only = dict.fromkeys(
         ("stride_x", "stride_y", "maxpool_depth", "out_channels", "antialiasing"), Flavour.ALEXEYAB
     )
-    unused = frozenset({"maxpool_zero_nonmax"})
 
     def to_ir(self, b: SectionBuilder, x: ir.Value) -> ir.Value:
         """Emit a MaxPool with Darknet's windows, or a maximum over channels."""

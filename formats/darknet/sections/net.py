@@ -26,23 +26,6 @@ class Net(Section):
     inputs_: int = key(0, "inputs", doc="the length of a flat input, where there is no image")
     letter_box: bool = key(default=False, doc="evaluate with the aspect ratio kept")
 
-    unused = frozenset(
-        {
-            "batch", "subdivisions", "momentum", "decay", "angle", "saturation", "exposure", "hue",
-            "learning_rate", "burn_in", "max_batches", "policy", "steps", "scales", "scale", "step",
-            "gamma", "power", "min_crop", "max_crop", "max_epochs", "flip", "center", "mosaic",
-            "mixup", "cutmix", "blur", "aspect", "min_ratio", "max_ratio", "time_steps", "adam",
-            "B1", "B2", "eps", "notruth", "random", "optimized_memory", "workspace_size_limit_MB",
-            "label_smooth_eps", "resize_step", "attention", "adversarial_lr", "contrastive",
-            "contrastive_jit_flip", "contrastive_color", "unsupervised", "num_steps_xy", "dynamic_minibatch",
-            "ema_alpha", "ema_start", "sgdr_cycle", "sgdr_mult", "seq_scales", "track", "augment_speed",
-            "init_sequential_subdivisions", "sequential_subdivisions", "gaussian_noise", "equidistant_point",
-            "badlabels_rejection_percentage", "num_sigmas_reject_badlabels", "show_receptive_field",
-            "weights_reject_freq", "loss_scale", "mosaic_bound", "try_fix_nan", "cudnn_half",
-            "gpu_index", "letter_box", "log_step", "trainable", "reject_threshold",
-        }
-    )  # fmt: skip
-
     @property
     def shape(self) -> tuple[int | str, ...]:
         """The shape of the input: N × channels × height × width, or N × numbers.

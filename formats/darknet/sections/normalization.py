@@ -1,8 +1,8 @@
 """[normalization]. Source: normalization_layer.c forward_normalization_layer.
 
-x · (κ + α Σ x²)^−β over `size` neighbouring channels, α not divided by size. Darknet keeps a running
-sum that starts without the square of channel size/2 but subtracts it later: that one square counts
-one time too little in every sum.
+x · (κ + α Σ x²)^−β over `size` neighbouring channels, α not divided by size. Darknet keeps a
+running sum that starts without the square of channel size/2 but subtracts it later: that one
+square counts one time too little in every sum.
 """
 
 from __future__ import annotations

@@ -33,13 +33,6 @@ class Region(Section):
     tree: str = key("")
 
     only = {"background": Flavour.PJREDDIE}  # noqa: RUF012
-    unused = frozenset(
-        {
-            "bias_match", "jitter", "rescore", "object_scale", "noobject_scale", "class_scale",
-            "coord_scale", "absolute", "thresh", "random", "max", "log", "sqrt", "mask", "map",
-            "focal_loss", "mask_scale", "classfix",
-        }
-    )  # fmt: skip
 
     def sizes(self, x: Size) -> dict[str, int | tuple[int, ...]]:
         """Check the channels.

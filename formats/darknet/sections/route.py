@@ -24,7 +24,6 @@ class Route(Section):
     group_id: int = key(0, doc="the share to take")
 
     only = {"groups": Flavour.ALEXEYAB, "group_id": Flavour.ALEXEYAB}  # noqa: RUF012
-    unused = frozenset({"stopbackward"})
 
     def inputs(self) -> tuple[int, ...]:
         """Return the listed layers."""

@@ -25,7 +25,6 @@ class ScaleChannels(Section):
     activation: str = key("linear")
 
     only = {"": Flavour.ALEXEYAB}  # noqa: RUF012
-    unused = frozenset({"stopbackward"})
 
     def inputs(self) -> tuple[int, ...]:
         """Return the previous layer and the earlier one."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import onnx_ir as ir
 
 from ....core.errors import FormatError, UnsupportedError
 from ...adapter import Blob, key
 from ..activations import activate
-from ..flavour import Flavour, FlavourMismatch
+from ..fit import fit_map
+from ..flavour import Flavour
 from ..section import Section, SectionBuilder, Size, section
 
 MOST_INPUTS = 1024
@@ -44,7 +44,6 @@ class Shortcut(Section):
         "weights_type": Flavour.ALEXEYAB,
         "weights_normalization": Flavour.ALEXEYAB,
     }
-    unused = frozenset({"stopbackward", "assisted_excitation"})
 
     @property
     def weighted(self) -> bool:
@@ -117,7 +116,7 @@ class Shortcut(Section):
         """Return x + other on the channels both have; the rest of x passes."""
         size, other_size = b.size(x), b.size(other)
         if size[1:] != other_size[1:]:
-            other = self._fit(b, other, other_size, size, scaled=own is not None)
+            other = fit_map(b, other, size, scaled=own is not None)
         common = min(size.channels, other_size.channels)
         if factor is not None:
             if self.weights_type == "per_channel" and common < size.channels:
@@ -133,40 +132,3 @@ class Shortcut(Section):
             x = b.op("Mul", x, own)
         total = b.op("Add", x, other)
         return total if rest is None else b.op("Concat", total, rest, axis=1)
-
-    def _fit(
-        self, b: SectionBuilder, x: ir.Value, old: Size, new: Size, *, scaled: bool
-    ) -> ir.Value:
-        """Bring a map to another width and height: every n-th pixel, or zeros in between.
-
-        Raises:
-            FormatError: width and height ask for different n, or AlexeyAB's Darknet meets sizes
-                that are no multiples, which is a mistake rather than the other flavour.
-            FlavourMismatch: AlexeyAB's Darknet adds maps of one size only.
-        """
-        shown = f"{old.height}×{old.width} and {new.height}×{new.width} maps"
-        steps = {(a // c, c // a) for a, c in zip(old[1:], new[1:], strict=True)}
-        if len(steps) > 1:
-            raise FormatError(f"{shown} cannot be added")
-        if not self.context.pjreddie:
-            even = all(max(a, c) % min(a, c) == 0 for a, c in zip(old[1:], new[1:], strict=True))
-            kind = FlavourMismatch if even else FormatError
-            raise kind(f"{shown} cannot be added; only pjreddie's Darknet would, with strides")
-        ((stride, sample),) = steps
-        stride, sample = max(stride, 1), max(sample, 1)
-        if scaled and sample > 1:
-            raise UnsupportedError("alpha and beta with a smaller map")
-        kept = [min(a, c) for a, c in zip(old[1:], new[1:], strict=True)]
-        ends = [(count - 1) * stride + 1 for count in kept]
-        if stride > 1 or ends != [*old[1:]]:
-            x = b.slice(x, [2, 3], [0, 0], ends, [stride, stride])
-        if sample > 1:
-            x = b.op("Unsqueeze", x, b.constant([3, 5]))
-            pads = np.zeros(12, dtype=np.int64)
-            pads[[9, 11]] = sample - 1
-            x = b.op("Pad", x, b.constant(pads))
-            x = b.op("Reshape", x, b.constant([0, -1, *(count * sample for count in kept)]))
-        after = [c - k * sample for c, k in zip(new[1:], kept, strict=True)]
-        if any(after):
-            x = b.pad(x, 0, 0, *after)
-        return x

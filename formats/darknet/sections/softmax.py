@@ -22,8 +22,6 @@ class Softmax(Section):
     temperature: float = key(1.0)
     tree: str = key("", doc="file of a hierarchy: one softmax per group of siblings")
 
-    unused = frozenset({"spatial", "noloss"})
-
     def to_ir(self, b: SectionBuilder, x: ir.Value) -> ir.Value:
         """Emit Softmax between two reshapes; the output is flat."""
         check_positive(groups=self.groups)

@@ -18,17 +18,6 @@ from ...adapter import check_positive, key
 from ..flavour import Flavour
 from ..section import LIMIT, Section, SectionBuilder, Size, section
 
-TRAINING = frozenset(
-    {
-        "jitter", "ignore_thresh", "truth_thresh", "random", "iou_loss", "iou_normalizer",
-        "cls_normalizer", "obj_normalizer", "delta_normalizer", "max_delta", "label_smooth_eps",
-        "iou_thresh", "iou_thresh_kind", "nms_kind", "beta_nms", "max", "map", "focal_loss",
-        "show_details", "objectness_smooth", "resize", "uc_normalizer", "yolo_point", "stopbackward",
-        "counters_per_class", "embedding_layer", "track_history_size", "sim_thresh", "dets_for_track",
-        "dets_for_show", "track_ciou_norm", "maximum", "scale_x_y", "new_coords",
-    }
-)  # fmt: skip
-
 
 @section("yolo")
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +32,6 @@ class Yolo(Section):
     new_coords: bool = key(default=False, doc="the convolution before has done the sigmoids")
 
     only = {"scale_x_y": Flavour.ALEXEYAB, "new_coords": Flavour.ALEXEYAB}  # noqa: RUF012
-    unused = TRAINING
 
     kind: ClassVar[str] = "yolo"
     spread: ClassVar[tuple[int, ...]] = (0, 1)

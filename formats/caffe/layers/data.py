@@ -1,0 +1,152 @@
+"""Data, ImageData, MemoryData, HDF5Data, WindowData, AnnotatedData, DummyData: inputs from files.
+
+Source: caffe.proto TransformationParameter, DataParameter, …; data_transformer.cpp;
+upgrade_proto.cpp UpgradeNetDataTransformation (BVLC 9b89154). No blobs.
+The first top becomes a graph input; labels have no value, and what reads only them is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_ir as ir
+
+from ....core.errors import FormatError, UnsupportedError
+from ....core.ir.network import Preprocess
+from ...adapter import REQUIRED
+from ..layer import CaffeBuilder, Layer, key, layer
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _FromFiles(Layer):
+    """What every layer that reads images shares."""
+
+    batch_size: int = key(1)
+    scale: float = key(1.0, "/transform_param.scale", "scale")
+    mean_value: tuple[float, ...] = key((), "/transform_param.mean_value")
+    mean_file: str = key("", "/transform_param.mean_file", "mean_file")
+    crop_size: int = key(0, "/transform_param.crop_size", "crop_size")
+    force_color: bool = key(False, "/transform_param.force_color")
+    force_gray: bool = key(False, "/transform_param.force_gray")
+
+    bottom_range: ClassVar = (0, 0)
+    top_range: ClassVar = (1, None)
+
+    def image(self) -> tuple[int, int, int] | None:
+        """Return channels, height and width where the fields tell them all."""
+        channels = self.channels()
+        return (channels, self.crop_size, self.crop_size) if channels and self.crop_size else None
+
+    def channels(self) -> int:
+        """Return the number of channels, 0 where it is not known."""
+        if self.force_gray:
+            return 1
+        return 3 if self.force_color or len(self.mean_value) == 3 else 0
+
+    def to_ir(self, b: CaffeBuilder) -> tuple[ir.Value | None, ...]:
+        top = self.tops[0]
+        shape = b.reading.input_shapes.get(top) or self.image()
+        if shape is None:
+            raise UnsupportedError(
+                f"the shape of '{top}' stands in the data, not in this file",
+                hint=f"--input-shape {top}=C,H,W",
+            )
+        return (b.input(top, (max(1, self.batch_size), *shape)), *(None,) * (len(self.tops) - 1))
+
+    def preprocess(self) -> Preprocess | None:
+        gray = self.force_gray or self.channels() == 1
+        return Preprocess(
+            channels="gray" if gray else "bgr", mean=self.mean_value, scale=self.scale
+        )
+
+
+@layer("Data", "AnnotatedData", "LMDBData")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Data(_FromFiles):
+    """Images and labels from a database."""
+
+    param: ClassVar = "data_param"
+
+
+@layer("ImageData")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageData(_FromFiles):
+    """Images and labels from a list of files."""
+
+    new_height: int = key(0)
+    new_width: int = key(0)
+    is_color: bool = key(True)
+
+    param: ClassVar = "image_data_param"
+
+    def channels(self) -> int:
+        return 3 if self.is_color else 1
+
+    def image(self) -> tuple[int, int, int] | None:
+        height, width = self.crop_size or self.new_height, self.crop_size or self.new_width
+        return (self.channels(), height, width) if height and width else None
+
+
+@layer("WindowData")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WindowData(_FromFiles):
+    """Windows cut out of images; always in colour."""
+
+    param: ClassVar = "window_data_param"
+
+    def channels(self) -> int:
+        return 3
+
+
+@layer("HDF5Data")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HDF5Data(_FromFiles):
+    """Arrays from HDF5 files."""
+
+    param: ClassVar = "hdf5_data_param"
+
+
+@layer("MemoryData")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MemoryData(_FromFiles):
+    """Images handed over by a program."""
+
+    count: int = key(REQUIRED, "channels")
+    height: int = key(REQUIRED)
+    width: int = key(REQUIRED)
+
+    param: ClassVar = "memory_data_param"
+
+    def channels(self) -> int:
+        return self.count
+
+    def image(self) -> tuple[int, int, int] | None:
+        return (self.count, self.height, self.width)
+
+
+@layer("DummyData")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DummyData(Layer):
+    """Filled blobs; they become inputs, so that a caller may fill them."""
+
+    shape: tuple[tuple[int, ...], ...] = key(())
+    num: tuple[int, ...] = key(())
+    channels: tuple[int, ...] = key(())
+    height: tuple[int, ...] = key(())
+    width: tuple[int, ...] = key(())
+
+    param: ClassVar = "dummy_data_param"
+    bottom_range: ClassVar = (0, 0)
+    top_range: ClassVar = (1, None)
+
+    def to_ir(self, b: CaffeBuilder) -> tuple[ir.Value, ...]:
+        legacy = (self.num, self.channels, self.height, self.width)
+        if len({len(dims) for dims in legacy}) > 1:
+            raise FormatError("num, channels, height and width stand equally often")
+        shapes = self.shape or tuple(zip(*legacy, strict=True))
+        if len(shapes) == 1:
+            shapes *= len(self.tops)
+        if len(shapes) != len(self.tops):
+            raise FormatError(f"{len(self.tops)} tops, but {len(shapes)} shapes")
+        return tuple(b.input(top, dims) for top, dims in zip(self.tops, shapes, strict=True))

@@ -1,0 +1,39 @@
+"""MVN. Source: mvn_layer.cpp (BVLC 9b89154). No blobs. The top always has 4 axes.
+
+y = (x − mean) / (sqrt(variance) + eps): eps stands outside the root.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_ir as ir
+
+from ....core.errors import FormatError
+from ..layer import CaffeBuilder, Layer, key, layer
+
+
+@layer("MVN")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MVN(Layer):
+    """Mean and variance normalisation of each channel, or of each item."""
+
+    normalize_variance: bool = key(True)
+    across_channels: bool = key(False)
+    eps: float = key(1e-9)
+
+    param: ClassVar = "mvn_param"
+
+    def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        rank = b.rank(x)
+        if rank > 4:
+            raise FormatError(f"MVN takes up to 4 axes, this bottom has {rank}")
+        if rank < 4:
+            x = b.reshape(x, *(0,) * rank, *(1,) * (4 - rank))
+        axes = b.constant([1, 2, 3] if self.across_channels else [2, 3])
+        centred = b.op("Sub", x, b.op("ReduceMean", x, axes))
+        if not self.normalize_variance:
+            return centred
+        deviation = b.op("Sqrt", b.op("ReduceMean", b.op("Mul", centred, centred), axes))
+        return b.op("Div", centred, b.op("Add", deviation, b.scalar(self.eps)))

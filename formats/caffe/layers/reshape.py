@@ -1,0 +1,118 @@
+"""Reshape, Flatten, Permute. Source: reshape_layer.cpp, flatten_layer.cpp (BVLC 9b89154);
+permute_layer.cpp of SSD. No blobs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+import numpy as np
+import onnx_ir as ir
+
+from ....core.errors import FormatError
+from ..layer import CaffeBuilder, Layer, key, layer
+
+
+@layer("Reshape")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reshape(Layer):
+    """Other axes for the same values: 0 copies an axis of the bottom, -1 is inferred."""
+
+    dims: tuple[int, ...] = key((), "shape.dim", channels=True)
+    axis: int = key(0, doc="first axis replaced; -1 means behind the last")
+    num_axes: int = key(-1, doc="axes replaced; -1 for all that follow")
+
+    param: ClassVar = "reshape_param"
+
+    def _span(self, rank: int) -> tuple[int, int]:
+        start = self.axis if self.axis >= 0 else rank + self.axis + 1
+        end = rank if self.num_axes == -1 else start + self.num_axes
+        if not 0 <= start <= end <= rank:
+            raise FormatError(
+                f"axis {self.axis}, num_axes {self.num_axes} do not fit {rank} axes of the bottom"
+            )
+        return start, end
+
+    def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        start, end = self._span(b.rank(x))
+        if self.dims.count(-1) > 1 or any(dim < -1 for dim in self.dims):
+            raise FormatError("dims are -1 (at most once), 0, or positive")
+        if any(dim == 0 and start + i >= end for i, dim in enumerate(self.dims)):
+            raise FormatError("a dim 0 copies an axis that the bottom does not have")
+        if start == 0 and end > 0 and self.dims and self.dims[0] > 0:
+            b.dims(x, 0)
+        target = [0] * start + list(self.dims)
+        shift = len(self.dims) - (end - start)
+        target += [0] * (b.rank(x) - end) if shift == 0 else b.dims(x, end)
+        rest = target[1:]
+        if target[:1] == [-1] and b.rank(x) > 0 and all(dim > 0 for dim in rest):
+            shape = b.shape(x)[1:]
+            if all(isinstance(dim, int) for dim in shape) and math.prod(rest) == math.prod(
+                dim for dim in shape if isinstance(dim, int)
+            ):
+                target[0] = 0
+        return b.reshape(x, *target)
+
+    def from_ir(self, nodes: Sequence[ir.Node], arrays: Mapping[str, np.ndarray]) -> Self:
+        del arrays
+        bottom, target = nodes[0].inputs
+        assert bottom is not None
+        assert bottom.shape is not None
+        assert target is not None
+        assert target.const_value is not None
+        start, _ = self._span(len(bottom.shape))
+        written = [int(dim) for dim in target.const_value.numpy()][start:]
+        dims = tuple(
+            new if old > 0 else old for old, new in zip(self.dims, written, strict=False)
+        )
+        return replace(self, dims=dims)
+
+    def shares_memory(self) -> bool:
+        return True
+
+
+@layer("Flatten")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Flatten(Layer):
+    """The axes `axis` … `end_axis` become one."""
+
+    axis: int = key(1)
+    end_axis: int = key(-1)
+
+    param: ClassVar = "flatten_param"
+
+    def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        start, end = b.axis(x, self.axis), b.axis(x, self.end_axis)
+        if start > end:
+            raise FormatError(f"axis {start} lies behind end_axis {end}")
+        rank = b.rank(x)
+        if start == 1 and end == rank - 1:
+            return x if rank == 2 else b.op("Flatten", x, axis=1)
+        if start == 0:
+            b.dims(x, 0)
+        behind = (0,) * (rank - end - 1) if start == end else b.dims(x, end + 1)
+        return b.reshape(x, *(0,) * start, -1, *behind)
+
+    def shares_memory(self) -> bool:
+        return True
+
+
+@layer("Permute")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Permute(Layer):
+    """Axes in another order; those not named follow in their own order."""
+
+    order: tuple[int, ...] = key(())
+
+    param: ClassVar = "permute_param"
+
+    def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        rank = b.rank(x)
+        if len(set(self.order)) < len(self.order) or any(i not in range(rank) for i in self.order):
+            raise FormatError(f"order {list(self.order)} is no order of {rank} axes")
+        left = [axis for axis in range(rank) if axis not in self.order]
+        order = [*self.order, *left]
+        return x if order == list(range(rank)) else b.op("Transpose", x, perm=order)

@@ -1,0 +1,153 @@
+"""The program as users meet it: what it prints, writes and returns."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import secateur
+
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
+CAFFE = [str(FIXTURES / "shapes_caffe" / f"shapes.{end}") for end in ("prototxt", "caffemodel")]
+DARKNET = [str(FIXTURES / "shapes_darknet" / f"shapes.{end}") for end in ("cfg", "weights")]
+DATA = str(FIXTURES / "shapes.npz")
+
+
+def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    result = subprocess.run(
+        [sys.executable, "-m", "secateur.cli.main", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": "/usr/bin:/bin", "COLUMNS": "80", "PYTHONUTF8": "1"},
+    )
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr
+    return result
+
+
+def one_line(result: subprocess.CompletedProcess[str]) -> str:
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    return lines[0]
+
+
+def test_version_and_help():
+    assert run("--version").stdout.strip() == f"secateur {secateur.__version__}"
+    text = run("--help").stdout
+    for name in ("inspect", "convert", "prune", "compare"):
+        assert name in text
+        assert max(map(len, run(name, "--help").stdout.splitlines())) <= 80
+
+
+def test_inspect_prints_every_layer_and_the_totals():
+    text = run("inspect", *CAFFE).stdout
+    network = secateur.load(*CAFFE)
+    for info in network.layers:
+        assert re.search(rf"^{re.escape(info.name)}\s", text, re.MULTILINE), info.name
+    assert "Vendor's count" in text
+    assert "feeds output 'prob'" in text
+
+
+def test_inspect_as_json():
+    data = json.loads(run("inspect", *DARKNET, "--json").stdout)
+    assert data["format"] == "darknet"
+    assert data["inputs"] == {"data": ["N", 1, 28, 28]}
+    assert data["totals"]["operations"] == sum(row["operations"] for row in data["layers"])
+    assert data["totals"]["parameters"] == 93314
+    fixed = {row["name"]: row["fixed"] for row in data["layers"]}
+    assert fixed["14"] is not None
+    assert fixed["0"] is None
+
+
+def test_convert_to_onnx_with_inner_layers(tmp_path):
+    run("convert", *CAFFE, "-o", tmp_path / "net.onnx", "--expose", "conv1,res2")
+    outputs = secateur.load(tmp_path / "net.onnx").outputs
+    assert list(outputs) == ["prob", "layer:conv1", "layer:res2"]
+
+
+def test_convert_to_the_same_format(tmp_path):
+    run("convert", *DARKNET, "-o", tmp_path / "net.cfg", "--quiet")
+    assert (tmp_path / "net.cfg").read_bytes() == Path(DARKNET[0]).read_bytes()
+    assert (tmp_path / "net.weights").read_bytes() == Path(DARKNET[1]).read_bytes()
+
+
+@pytest.mark.parametrize("files", [CAFFE, DARKNET], ids=["caffe", "darknet"])
+def test_prune_writes_files_plan_and_table(files, tmp_path):
+    result = run("prune", *files, "--rate", 0.3, "--data", DATA, "-o", tmp_path / "out")
+    for item in ("Accuracy", "Parameters", "Operations", "File size", "Latency"):
+        assert item in result.stdout
+    assert "masked = dense" in result.stderr
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == sorted(["plan.yaml", *(Path(file).name for file in files)])
+    before = json.loads(run("inspect", *files, "--json").stdout)["totals"]["operations"]
+    small = [tmp_path / "out" / Path(file).name for file in files]
+    after = json.loads(run("inspect", *small, "--json").stdout)["totals"]["operations"]
+    assert 0.28 <= 1 - after / before <= 0.3
+
+
+def test_the_gate_keeps_files_from_being_written(tmp_path):
+    result = run(
+        "prune", *CAFFE, "--rate", 0.9, "--data", DATA, "--max-drop", 0.1, "-o", tmp_path / "out",
+        code=3,
+    )  # fmt: skip
+    assert "accuracy drops by" in one_line(result)
+    assert not (tmp_path / "out").exists()
+
+
+def test_compare_agrees_and_disagrees(tmp_path):
+    run("convert", *CAFFE, "-o", tmp_path / "net.onnx")
+    result = run("compare", *CAFFE, tmp_path / "net.onnx", "--input", DATA)
+    assert "prob" in result.stdout
+    run("prune", *CAFFE, "--rate", 0.3, "-o", tmp_path / "out")
+    small = [tmp_path / "out" / Path(file).name for file in CAFFE]
+    result = run("compare", *CAFFE, *small, "--input", DATA, code=3)
+    assert "output 'prob' differs by" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["inspect", "nowhere.cfg"], 1, "error: nowhere.cfg: no such file"),
+        (["inspect", CAFFE[0]], 1, "a .caffemodel with its weights is missing"),
+        (["prune", *CAFFE, "--rate", "0.3", "-o", CAFFE[0]], 1, "would overwrite the input"),
+        (
+            ["prune", *CAFFE, "--rate", "0.3", "-o", "out", "--data", "nowhere.npz"],
+            1,
+            "there is no data at 'nowhere.npz'",
+        ),
+        (
+            ["prune", *CAFFE, "--rate", "0.3", "-o", "out", "--criterion", "magic"],
+            1,
+            "unknown criterion 'magic'",
+        ),
+    ],
+)
+def test_errors_are_one_line(arguments, code, message, tmp_path):
+    assert message in one_line(run(*arguments, code=code))
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["prune", *CAFFE, "-o", "out"],
+        ["prune", *CAFFE, "--rate", "2", "-o", "out"],
+        ["compare", *CAFFE],
+        ["convert", *CAFFE, "-o", "x.prototxt", "--expose", "all"],
+        ["inspect", *CAFFE, "--input-shape", "data"],
+    ],
+)
+def test_wrong_usage_returns_two(arguments):
+    assert "Error" in run(*arguments, code=2).stderr
+
+
+def test_quiet_prints_results_only(tmp_path):
+    result = run("prune", *DARKNET, "--rate", 0.2, "-o", tmp_path / "out", "--quiet")
+    assert result.stderr == ""
+    assert "Operations" in result.stdout

@@ -1,0 +1,344 @@
+"""Channel groups of every coupling structure, with the expected groups written out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from secateur.core.channels import find_groups
+from secateur.core.cost import Costs, measure_cost
+from secateur.core.data import SyntheticDataset
+from secateur.core.ir.network import BLOCK
+from secateur.core.proofs import prove_equal
+from secateur.core.transform import mask, shrink
+
+from support.graphs import Graph, random_removal, shown
+
+
+def chain():
+    g = Graph()
+    x = g.op("relu", "Relu", g.conv("a", g.data, 8))
+    x = g.conv("b", g.op("pool", "MaxPool", x, kernel_shape=[2, 2], strides=[2, 2]), 6)
+    x = g.gemm("fc", g.op("flat", "Flatten", x), 10)
+    return g.network(prob=g.op("prob", "Softmax", g.gemm("out", x, 4), axis=1)), {
+        "a": (("a",), 8, [[8]]),
+        "b": (("b",), 6, [[6]]),
+        "fc": (("fc",), 10, [[10]]),
+        "out": "mixed by 'prob' (Softmax)",
+    }
+
+
+def residual_of_three():
+    g = Graph()
+    a = g.conv("a", g.data, 8)
+    b, c = g.conv("b", a, 8), g.conv("c", a, 8)
+    total = g.op("sum", "Sum", a, b, c)
+    return g.network(y=g.conv("out", total, 2)), {
+        "a": (("a", "b", "c"), 8, [[8]]),
+        "out": "feeds output 'y'",
+    }
+
+
+def residual_to_output():
+    g = Graph()
+    a = g.conv("a", g.data, 8)
+    return g.network(y=g.op("sum", "Add", a, g.conv("b", a, 8))), {"a": "feeds output 'y'"}
+
+
+def concatenation():
+    g = Graph()
+    a, b = g.conv("a", g.data, 4), g.conv("b", g.data, 6)
+    both = g.op("cat", "Concat", a, b, axis=1)
+    c = g.conv("c", both, 10)
+    return g.network(y=g.conv("out", g.op("sum", "Add", both, c), 2)), {
+        "a": (("a", "b", "c"), 10, [[10]]),
+        "out": "feeds output 'y'",
+    }
+
+
+def the_same_twice():
+    g = Graph()
+    a = g.conv("a", g.data, 4)
+    return g.network(y=g.conv("out", g.op("cat", "Concat", a, a, axis=1), 2)), {
+        "a": (("a",), 4, [[4]]),
+        "out": "feeds output 'y'",
+    }
+
+
+def depthwise():
+    g = Graph()
+    a = g.conv("a", g.data, 6, kernel=1)
+    d = g.conv("d", a, 6, group=6)
+    return g.network(y=g.conv("out", d, 2)), {
+        "a": (("a",), 6, [[6]]),
+        "out": "feeds output 'y'",
+    }
+
+
+def depthwise_multiplier():
+    g = Graph()
+    d = g.conv("d", g.conv("a", g.data, 4), 12, group=4)
+    return g.network(y=g.conv("out", d, 2)), {
+        "a": (("a",), 4, [[4]]),
+        "out": "feeds output 'y'",
+    }
+
+
+def depthwise_on_the_input():
+    g = Graph()
+    return g.network(y=g.conv("out", g.conv("d", g.data, 3, group=3), 2)), {
+        "out": "feeds output 'y'"
+    }
+
+
+def grouped():
+    g = Graph()
+    b = g.conv("b", g.conv("a", g.data, 8), 12, group=2)
+    return g.network(y=g.conv("out", b, 2)), {
+        "a": (("a",), 8, [[4, 4]]),
+        "b": (("b",), 12, [[6, 6]]),
+        "out": "feeds output 'y'",
+    }
+
+
+def grouped_twice():
+    g = Graph()
+    b = g.conv("b", g.conv("a", g.data, 8, group=1), 8, group=2)
+    return g.network(y=g.conv("out", g.conv("c", b, 8, group=4), 2)), {
+        "a": (("a",), 8, [[4, 4]]),
+        "b": (("b",), 8, [[2, 2, 2, 2]]),
+        "c": (("c",), 8, [[2, 2, 2, 2]]),
+        "out": "feeds output 'y'",
+    }
+
+
+def grouped_that_cannot():
+    g = Graph()
+    b = g.conv("b", g.conv("a", g.data, 8), 12, group=4)
+    return g.network(y=g.conv("out", g.conv("c", b, 6, group=3), 2)), {
+        "a": (("a",), 8, [[2, 2, 2, 2]]),
+        "b": "cannot lose equally many channels from each share of 'b' (Conv)",
+        "c": (("c",), 6, [[2, 2, 2]]),
+        "out": "feeds output 'y'",
+    }
+
+
+def even_split():
+    g = Graph()
+    a = g.conv("a", g.data, 8)
+    g.builder.layer, g.builder.scope = 0, "route"
+    _, second = g.builder.ops("Split", a, count=2, axis=1, num_outputs=2)
+    return g.network(y=g.conv("out", second, 2), z=g.conv("whole", a, 2)), {
+        "a": (("a",), 8, [[4, 4]]),
+        "out": "feeds output 'y'",
+        "whole": "feeds output 'z'",
+    }
+
+
+def uneven_split():
+    g = Graph()
+    a = g.conv("a", g.data, 8)
+    sizes = g.builder.constant([3, 5])
+    first, second = g.builder.ops("Split", a, sizes, count=2, axis=1)
+    return g.network(y=g.conv("one", first, 2), z=g.conv("two", second, 2)), {
+        "a": (("a",), 8, [[8]]),
+        "one": "feeds output 'y'",
+        "two": "feeds output 'z'",
+    }
+
+
+def slice_and_add():
+    g = Graph()
+    a, b = g.conv("a", g.data, 8), g.conv("b", g.data, 5)
+    k = g.builder.constant
+    head = g.op("head", "Slice", a, k([0]), k([5]), k([1]))
+    tail = g.op("tail", "Slice", a, k([5]), k([2**31 - 1]), k([1]))
+    x = g.op("cat", "Concat", g.op("add", "Add", head, b), tail, axis=1)
+    return g.network(y=g.conv("out", x, 2)), {
+        "a": (("a", "b"), 8, [[8]]),
+        "out": "feeds output 'y'",
+    }
+
+
+def squeeze_and_excite():
+    g = Graph()
+    a = g.conv("a", g.data, 8)
+    s = g.op("pool", "GlobalAveragePool", a)
+    s = g.op("relu", "Relu", g.conv("squeeze", s, 4, kernel=1))
+    s = g.op("gate", "Sigmoid", g.conv("excite", s, 8, kernel=1))
+    return g.network(y=g.conv("out", g.op("scale", "Mul", a, s), 2)), {
+        "a": (("a", "excite"), 8, [[8]]),
+        "squeeze": (("squeeze",), 4, [[4]]),
+        "out": "feeds output 'y'",
+    }
+
+
+def spatial_attention():
+    g = Graph()
+    a = g.conv("a", g.data, 8)
+    gate = g.op("gate", "Sigmoid", g.conv("map", a, 1))
+    return g.network(y=g.conv("out", g.op("scale", "Mul", a, gate), 2)), {
+        "a": (("a",), 8, [[8]]),
+        "map": "spread over all channels by 'scale' (Mul)",
+        "out": "feeds output 'y'",
+    }
+
+
+def channel_shuffle():
+    g = Graph()
+    a = g.conv("a", g.data, 12)
+    k = g.builder.constant
+    x = g.op("cut", "Reshape", a, k([0, 3, 4, 8, 8]))
+    x = g.op("swap", "Transpose", x, perm=[0, 2, 1, 3, 4])
+    x = g.op("join", "Reshape", x, k([0, -1, 8, 8]))
+    return g.network(y=g.conv("out", x, 2)), {
+        "a": (("a",), 4, [[4]]),  # three positions of `a` go together
+        "out": "feeds output 'y'",
+    }
+
+
+def blocks():
+    g = Graph()
+    a = g.conv("a", g.data, 8)
+    a.meta[BLOCK] = 4
+    return g.network(y=g.conv("out", a, 2)), {
+        "a": (("a",), 2, [[2]]),
+        "out": "feeds output 'y'",
+    }
+
+
+def space_to_depth():
+    g = Graph()
+    a = g.conv("a", g.data, 6)
+    x = g.op("reorg", "SpaceToDepth", a, blocksize=2)
+    return g.network(y=g.conv("out", x, 2)), {
+        "a": (("a",), 6, [[6]]),
+        "out": "feeds output 'y'",
+    }
+
+
+def depth_to_space():
+    g = Graph()
+    a = g.conv("a", g.data, 20)
+    x = g.op("up", "DepthToSpace", a, blocksize=2)
+    return g.network(y=g.conv("out", x, 2)), {
+        "a": (("a",), 5, [[5]]),
+        "out": "feeds output 'y'",
+    }
+
+
+def transposed_convolution():
+    g = Graph()
+    a = g.conv("a", g.data, 6)
+    up = g.layer(
+        "up", "ConvTranspose",
+        lambda: g.builder.op("ConvTranspose", a, g.parameter(6, 4, 2, 2), strides=[2, 2]),
+    )  # fmt: skip
+    each = g.layer(
+        "each", "ConvTranspose",
+        lambda: g.builder.op("ConvTranspose", up, g.parameter(4, 1, 2, 2), strides=[2, 2], group=4),
+    )  # fmt: skip
+    return g.network(y=g.conv("out", each, 2)), {
+        "a": (("a",), 6, [[6]]),
+        "up": (("up",), 4, [[4]]),
+        "out": "feeds output 'y'",
+    }
+
+
+def vectors():
+    g = Graph()
+    a = g.conv("a", g.data, 6, bias=False)
+    bn = g.layer(
+        "bn", "BatchNormalization",
+        lambda: g.builder.op(
+            "BatchNormalization", a, *(g.parameter(6) for _ in range(3)),
+            g.builder.parameter(np.ones(6, np.float32)),
+        ),
+    )  # fmt: skip
+    prelu = g.layer("prelu", "PRelu", lambda: g.builder.op("PRelu", bn, g.parameter(6, 1, 1)))
+    x = g.layer("scale", "Mul", lambda: g.builder.op("Mul", prelu, g.parameter(6, 1, 1)))
+    return g.network(y=g.conv("out", x, 2)), {
+        "a": (("a",), 6, [[6]]),
+        "out": "feeds output 'y'",
+    }
+
+
+def shared_weights():
+    g = Graph()
+    weight, first, second = g.parameter(4, 3, 3, 3), None, None
+    first = g.layer("one", "Conv", lambda: g.builder.op("Conv", g.data, weight))
+    second = g.layer("two", "Conv", lambda: g.builder.op("Conv", g.data, weight))
+    return g.network(y=g.conv("out", g.op("cat", "Concat", first, second, axis=1), 2)), {
+        "one": (("one", "two"), 4, [[4]]),
+        "out": "feeds output 'y'",
+    }
+
+
+def unknown_operator():
+    g = Graph()
+    a = g.conv("a", g.data, 4)
+    x = g.op("odd", "Einsum", a, equation="nchw->nchw")
+    return g.network(y=g.conv("out", x, 2)), {
+        "a": "read by operator 'odd' (Einsum), which is not traced",
+        "out": "feeds output 'y'",
+    }
+
+
+def across_channels():
+    g = Graph()
+    x = g.op("lrn", "LRN", g.conv("a", g.data, 4), size=3)
+    return g.network(y=g.conv("out", x, 2)), {
+        "a": "mixed by 'lrn' (LRN)",
+        "out": "feeds output 'y'",
+    }
+
+
+STRUCTURES = [
+    chain, residual_of_three, residual_to_output, concatenation, the_same_twice, depthwise,
+    depthwise_multiplier, depthwise_on_the_input, grouped, grouped_twice, grouped_that_cannot,
+    even_split, uneven_split, slice_and_add, squeeze_and_excite, spatial_attention,
+    channel_shuffle, blocks, space_to_depth, depth_to_space, transposed_convolution, vectors,
+    shared_weights, unknown_operator, across_channels,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("structure", STRUCTURES, ids=lambda s: s.__name__)
+def test_groups_are_the_expected_ones(structure):
+    network, expected = structure()
+    assert shown(find_groups(network)) == expected
+
+
+@pytest.mark.parametrize("structure", STRUCTURES, ids=lambda s: s.__name__)
+def test_masked_equals_dense(structure):
+    network, _ = structure()
+    groups = find_groups(network)
+    random = np.random.default_rng(1)
+    data = SyntheticDataset(network, samples=4)
+    shrunk = False
+    for _ in range(4):
+        removed = random_removal(groups, random)
+        dense = shrink(network, groups, removed)
+        prove_equal("masked = dense", mask(network, groups, removed), dense, data)
+        again = find_groups(dense)
+        predicted = Costs(network, groups).operations(removed)
+        assert measure_cost(dense, again).operations == predicted
+        shrunk = shrunk or removed.any()
+    assert shrunk or not any(group.prunable for group in groups.groups)
+
+
+def test_nothing_removed_is_the_same_network():
+    network, _ = chain()
+    groups = find_groups(network)
+    same = shrink(network, groups, np.zeros(groups.number, dtype=bool))
+    for name, value in network.graph.initializers.items():
+        assert same.graph.initializers[name].const_value is value.const_value
+
+
+def test_operations_are_two_macs_and_bias():
+    network, _ = chain()
+    cost = measure_cost(network, find_groups(network))
+    conv_a = 2 * 64 * 8 * 27 + 64 * 8
+    conv_b = 2 * 16 * 6 * 72 + 16 * 6
+    linear = 2 * 96 * 10 + 10 + 2 * 10 * 4 + 4
+    assert cost.operations == conv_a + conv_b + linear
+    assert cost.convolution_operations == conv_a + conv_b
+    assert cost.parameters == (8 * 27 + 8) + (6 * 72 + 6) + (960 + 10) + (40 + 4)

@@ -1,0 +1,101 @@
+"""Small graphs for tests of the core, made with the builder and seeded weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import onnx_ir as ir
+from secateur.core.channels import Groups
+from secateur.core.ir.builder import Builder
+from secateur.core.ir.network import BlobRef, LayerInfo, Network
+
+
+class Graph:
+    """A builder with layers: every call makes one layer of the name given."""
+
+    def __init__(self, channels: int = 3, size: int = 8, seed: int = 0):
+        self.builder = Builder("net")
+        self.random = np.random.default_rng(seed)
+        self.layers: list[LayerInfo] = []
+        self.data = self.builder.input("data", ("N", channels, size, size))
+
+    def layer(self, name: str, kind: str, emit: Callable[[], ir.Value]) -> ir.Value:
+        self.builder.layer, self.builder.scope = len(self.layers), name
+        value = emit()
+        self.layers.append(LayerInfo(name=name, type=kind, tops=(str(value.name),)))
+        return value
+
+    def parameter(self, *shape: int) -> ir.Value:
+        array = self.random.normal(size=shape).astype(np.float32)
+        return self.builder.parameter(array, BlobRef(len(self.layers), 0, "weight"))
+
+    def conv(
+        self, name: str, x: ir.Value, out: int, kernel: int = 3, group: int = 1, bias: bool = True
+    ) -> ir.Value:
+        assert x.shape is not None
+        into = int(x.shape[1]) // group  # type: ignore[arg-type]
+
+        def emit() -> ir.Value:
+            inputs = [x, self.parameter(out, into, kernel, kernel)]
+            if bias:
+                inputs.append(self.parameter(out))
+            return self.builder.op("Conv", *inputs, group=group, pads=[kernel // 2] * 4)
+
+        return self.layer(name, "Conv", emit)
+
+    def gemm(self, name: str, x: ir.Value, out: int) -> ir.Value:
+        assert x.shape is not None
+        into = int(x.shape[1])  # type: ignore[arg-type]
+        return self.layer(
+            name,
+            "Gemm",
+            lambda: self.builder.op(
+                "Gemm", x, self.parameter(out, into), self.parameter(out), transB=1
+            ),
+        )
+
+    def op(self, name: str, kind: str, *inputs: ir.Value, **attributes: object) -> ir.Value:
+        return self.layer(name, kind, lambda: self.builder.op(kind, *inputs, **attributes))  # type: ignore[arg-type]
+
+    def network(self, **outputs: ir.Value) -> Network:
+        model = self.builder.finish(outputs)
+        return Network(name="net", model=model, layers=tuple(self.layers))
+
+
+def shown(groups: Groups) -> dict[str, object]:
+    """Return group name → (layers, number of channels, sizes of the cells) or the reason."""
+    return {
+        group.name: (
+            group.layers,
+            len(group.channels),
+            [[len(cell) for cell in bank] for bank in group.banks],
+        )
+        if group.prunable
+        else str(group.reason)
+        for group in groups.groups
+    }
+
+
+def random_removal(groups: Groups, random: np.random.Generator) -> np.ndarray:
+    """Return a random legal removal: balance rules and floors are kept."""
+    removed = np.zeros(groups.number, dtype=bool)
+    for group in groups.groups:
+        for bank in group.banks:
+            each = int(random.integers(0, min(len(cell) for cell in bank)))
+            for cell in bank:
+                for place in random.permutation(list(cell))[:each]:
+                    removed[group.channels[place]] = True
+    for floor in groups.floors:
+        if removed[list(floor)].all():
+            return random_removal(groups, random)
+    return removed
+
+
+def weights(network: Network) -> Mapping[str, tuple[int, ...]]:
+    """Return initializer → shape."""
+    return {
+        name: tuple(value.const_value.numpy().shape)
+        for name, value in network.graph.initializers.items()
+        if value.const_value is not None
+    }

@@ -1,0 +1,172 @@
+"""Rules of the project itself: imports, words, packaging, sizes, tests that can fail."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("core", "formats", "proto", "cli")
+MAY_IMPORT = {
+    "core": {"core", "version"},
+    "proto": {"proto"},
+    "formats": {"formats", "core", "proto"},
+    "cli": {"cli", "core", "version", ""},
+}
+INSIDE_FORMATS = {"caffe", "darknet", "onnx"}
+LONGEST = 600
+
+
+def sources(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """Return what a file imports of secateur, as dotted names below the package."""
+    package = path.relative_to(ROOT).parent.parts
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1]
+            module = [*base, *(node.module or "").split(".")] if node.module else list(base)
+            names = [alias.name for alias in node.names] if not node.module else [""]
+            found.update(".".join([*module, name]).strip(".") for name in names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "secateur":
+            found.add(".".join((node.module or "").split(".")[1:]))
+        elif isinstance(node, ast.Import):
+            names = [a.name for a in node.names if a.name.split(".")[0] == "secateur"]
+            found.update(".".join(name.split(".")[1:]) for name in names)
+    return found
+
+
+def test_the_import_reader_sees_imports():
+    assert "core.errors" in imported(ROOT / "core/plan.py")
+    assert "core.channels" in imported(ROOT / "core/prune.py")
+
+
+@pytest.mark.parametrize("folder", PACKAGES)
+def test_imports_point_inward(folder):
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sources(folder)
+        for name in imported(path)
+        if name.split(".")[0] not in MAY_IMPORT[folder]
+    ]
+    assert wrong == []
+
+
+def test_formats_do_not_know_each_other():
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for own in INSIDE_FORMATS
+        for path in sources(f"formats/{own}")
+        for name in imported(path)
+        if name.startswith("formats.") and name.split(".")[1] in INSIDE_FORMATS - {own}
+    ]
+    assert wrong == []
+
+
+def test_only_caffe_reads_the_message_schema():
+    wrong = [
+        str(path.relative_to(ROOT))
+        for path in sources("formats")
+        if any(name.split(".")[0] == "proto" for name in imported(path))
+        and path.parts[len(ROOT.parts) + 1] != "caffe"
+    ]
+    assert wrong == []
+
+
+def test_layer_files_do_not_look_at_their_neighbours():
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for folder in ("formats/caffe/layers", "formats/darknet/sections")
+        for path in sources(folder)
+        for name in imported(path)
+        if name.startswith(folder.replace("/", ".") + ".")
+    ]
+    assert wrong == []
+
+
+def test_core_names_no_file_format():
+    words = re.compile(r"caffe|darknet|yolo|prototxt|\bcfg\b", re.IGNORECASE)
+    wrong = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in sources("core")
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if words.search(line)
+    ]
+    assert wrong == []
+
+
+def test_no_file_is_too_long():
+    long = [
+        f"{path.relative_to(ROOT)}: {count}"
+        for path in sources(*PACKAGES, "tests")
+        if (count := len(path.read_text().splitlines())) > LONGEST
+    ]
+    assert long == []
+
+
+def test_every_test_asserts_something():
+    def asserts(function: ast.FunctionDef) -> bool:
+        return any(
+            isinstance(node, ast.Assert)
+            or (isinstance(node, ast.Call) and "raises" in ast.unparse(node.func))
+            or (
+                isinstance(node, ast.Call)
+                and re.search(r"assert|prove|check", ast.unparse(node.func))
+            )
+            for node in ast.walk(function)
+        )
+
+    idle = [
+        f"{path.relative_to(ROOT)}: {node.name}"
+        for path in sources("tests")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and not asserts(node)
+    ]
+    assert idle == []
+
+
+def test_the_public_names_are_all_there():
+    import secateur
+
+    assert sorted(secateur.__all__) == secateur.__all__
+    for name in secateur.__all__:
+        assert getattr(secateur, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        _ = secateur.nonsense
+
+
+def test_every_folder_is_in_the_wheel(tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, ROOT],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        packed = set(archive.namelist())
+    expected = {f"secateur/{path.relative_to(ROOT)}" for path in sources(*PACKAGES)}
+    assert expected <= packed
+    assert "secateur/py.typed" in packed
+    assert not any(
+        name.startswith(("core/", "formats/", "tests/", "secateur/tests")) for name in packed
+    )
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; from secateur.cli.main import app; "
+        "print([m for m in ('onnx', 'onnx_ir', 'onnxruntime', 'cv2', 'numpy') if m in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"

@@ -7,6 +7,7 @@ import functools
 import math
 import types
 import typing
+from collections.abc import Collection
 from typing import Any
 
 from ...core.errors import FormatError, located
@@ -184,8 +185,15 @@ def _float(value: Scalar) -> float:
     return number
 
 
-def check_schema(message: Message, schema: str = "NetParameter") -> list[str]:
+def check_schema(
+    message: Message, forks: Collection[str] = (), schema: str = "NetParameter"
+) -> list[str]:
     """Check a whole document against Caffe's schema.
+
+    Args:
+        message: the root of the document.
+        forks: names of messages that Caffe does not know but some layer class reads.
+        schema: name of the message in the schema.
 
     Returns:
         A note for every field that Caffe does not know; such fields are kept and not read.
@@ -199,6 +207,8 @@ def check_schema(message: Message, schema: str = "NetParameter") -> list[str]:
     for field in message.fields:
         info = known.get(field.name)
         if info is None:
+            if field.name in forks:
+                continue
             notes.append(f"line {field.line}: field {field.name} is not Caffe's own")
             continue
         with located(line=field.line, field=field.name):
@@ -209,5 +219,5 @@ def check_schema(message: Message, schema: str = "NetParameter") -> list[str]:
                 raise FormatError(f"{wanted} is expected")
             seen.add(field.name)
             if isinstance(field.value, Message):
-                notes += check_schema(field.value, info.type)
+                notes += check_schema(field.value, forks, info.type)
     return notes

@@ -6,8 +6,7 @@ Source: net.cpp `Init`, `AppendBottom`, `AppendTop`, `AppendParam`, `CopyTrained
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -57,16 +56,19 @@ def load(
     document = _read_document(prototxt)
     weights = open_caffemodel(caffemodel)
     with located(file=str(prototxt)):
-        notes = check_schema(document.root)
+        notes = check_schema(document.root, {cls.param for cls in LAYERS.classes.values()})
         net = net_of(document)
         chosen, others = net.active(phase, options.stages, level)
         if not chosen:
             raise FormatError(f"no layer is left in phase {phase}")
         layers = tuple(_read_layer(text) for text in chosen)
         _check_links(chosen)
-        matched = _match(chosen, layers, weights)
+        matched = _match(chosen, layers, weights, str(prototxt))
         settings = Settings(input_shapes=options.input_shapes, folder=str(prototxt.parent))
-        read = _Reading(net.name or prototxt.stem, chosen, layers, matched, weights, settings)
+        read = _Reading(
+            name=net.name or prototxt.stem, file=str(prototxt), texts=chosen, layers=layers,
+            matched=matched, weights=weights, settings=settings,
+        )  # fmt: skip
         try:
             network = read.run()
         except StaticBatchNeeded:
@@ -148,7 +150,7 @@ def _check_links(texts: Sequence[LayerText]) -> None:
 
 
 def _match(
-    texts: Sequence[LayerText], layers: Sequence[Layer], weights: Caffemodel
+    texts: Sequence[LayerText], layers: Sequence[Layer], weights: Caffemodel, file: str
 ) -> list[tuple[int, ...]]:
     """Return for every layer the positions of its entries in the caffemodel, found by name."""
     entries: dict[str, list[int]] = {}
@@ -159,7 +161,7 @@ def _match(
     for text, layer in zip(texts, layers, strict=True):
         wanted = len(layer.stored())
         found = [i for i in entries.get(text.name, ()) if weights.layers[i].blobs]
-        with located(line=text.line, item=text.item):
+        with located(file=file, line=text.line, item=text.item):
             other = bearer.get(text.name)
             if wanted and other is not None:
                 raise FormatError(
@@ -198,6 +200,7 @@ class _Reading:
     """One pass over the layers of a net, with a symbolic or the static batch."""
 
     name: str
+    file: str
     texts: Sequence[LayerText]
     layers: Sequence[Layer]
     matched: Sequence[tuple[int, ...]]
@@ -216,7 +219,7 @@ class _Reading:
         for index, (text, layer) in enumerate(zip(self.texts, self.layers, strict=True)):
             builder.layer, builder.scope = index, layer.name or f"{layer.type}{index}"
             bottoms = [values[bottom] for bottom in layer.bottoms]
-            with self._at(text):
+            with located(file=self.file, line=text.line, item=text.item):
                 present = [value for value in bottoms if value is not None]
                 stored: dict[str, np.ndarray] = {}
                 if len(present) == len(bottoms):
@@ -240,11 +243,6 @@ class _Reading:
             links.append((present, kept, sum(blob.size for blob in stored.values())))
         builder.layer, builder.scope = None, self.name
         return self._network(builder, unread, links, notes)
-
-    @contextmanager
-    def _at(self, text: LayerText) -> Iterator[None]:
-        with located(line=text.line, item=text.item):
-            yield
 
     def _tops(
         self,
@@ -386,10 +384,8 @@ class _Reading:
         )
 
     def _preprocess(self, model: ir.Model) -> Preprocess:
-        for layer in self.layers:
-            found = layer.preprocess()
-            if found is not None:
-                return found
+        told = (found for layer in self.layers if (found := layer.preprocess()) is not None)
+        preprocess = next(told, Preprocess())
         first = model.graph.inputs[0].shape if model.graph.inputs else None
         gray = first is not None and len(first) == 4 and first[1] == 1
-        return Preprocess(channels="gray" if gray else "bgr")
+        return replace(preprocess, channels="gray") if gray else preprocess

@@ -42,19 +42,24 @@ class Reshape(Layer):
             raise FormatError("dims are -1 (at most once), 0, or positive")
         if any(dim == 0 and start + i >= end for i, dim in enumerate(self.dims)):
             raise FormatError("a dim 0 copies an axis that the bottom does not have")
-        if start == 0 and end > 0 and self.dims and self.dims[0] > 0:
-            b.dims(x, 0)
         target = [0] * start + list(self.dims)
         shift = len(self.dims) - (end - start)
         target += [0] * (b.rank(x) - end) if shift == 0 else b.dims(x, end)
-        rest = target[1:]
-        if target[:1] == [-1] and b.rank(x) > 0 and all(dim > 0 for dim in rest):
-            shape = b.shape(x)[1:]
-            if all(isinstance(dim, int) for dim in shape) and math.prod(rest) == math.prod(
-                dim for dim in shape if isinstance(dim, int)
-            ):
-                target[0] = 0
+        if b.rank(x) and target and target[0] != 0:
+            target[0] = self._batch(b, x, target)
         return b.reshape(x, *target)
+
+    def _batch(self, b: CaffeBuilder, x: ir.Value, target: Sequence[int]) -> int:
+        """Return 0 where the first dim of the target is the batch in other words."""
+        item = math.prod(b.dims(x, 1))
+        own = (0, *b.dims(x, 1))
+        rest = [own[i] if dim == 0 else dim for i, dim in enumerate(target) if i]
+        known = math.prod(dim for dim in rest if dim != -1)
+        fits = item % known == 0 if -1 in rest else item == known
+        if fits and target[0] in (-1, b.reading.batch) and isinstance(b.shape(x)[0], str):
+            return 0
+        b.dims(x, 0)
+        return target[0]
 
     def from_ir(self, nodes: Sequence[ir.Node], arrays: Mapping[str, np.ndarray]) -> Self:
         del arrays

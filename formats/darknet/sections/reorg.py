@@ -26,7 +26,7 @@ class Reorg(Section):
     stride: int = key(1)
     reverse: bool = key(default=False)
     flatten: bool = key(default=False)
-    extra: int = key(0)
+    extra: int = key(0, doc="a flat copy with so many zeros behind it instead")
 
     only = {"flatten": Flavour.PJREDDIE, "extra": Flavour.PJREDDIE}  # noqa: RUF012
 
@@ -34,11 +34,11 @@ class Reorg(Section):
         """Emit Reshape, Transpose, Reshape."""
         check_positive(stride=self.stride)
         x = b.image(x)
-        if self.extra:
-            raise UnsupportedError("extra values behind the map")
         step, (channels, height, width) = self.stride, b.size(x)
         if self.flatten:
             return self._flatten(b, x)
+        if self.extra > 0:
+            return b.op("Pad", b.flat(x), b.constant([0, 0, 0, self.extra]))
         if self.reverse:
             if channels % step**2:
                 raise FormatError(f"{channels} channels are no multiple of {step}²")

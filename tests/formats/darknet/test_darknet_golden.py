@@ -1,0 +1,129 @@
+"""Outputs computed by the two Darknets, and files that are broken."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import SHARED
+from secateur.core.errors import SecateurError
+from secateur.core.ir.rebuild import expose
+from secateur.formats.darknet.reader import load
+from support.darknet import difference, index, run, unpack
+
+GOLDEN = SHARED / "golden/darknet"
+CASES = index(SHARED)["cases"] if GOLDEN.is_dir() else []
+MALFORMED = sorted(p.name for p in (GOLDEN / "malformed").iterdir()) if GOLDEN.is_dir() else []
+
+REFUSED = {
+    "conv_1x1_stride_y", "conv_xnor", "partial_boundary", "rnn_pjreddie", "rnn_alexeyab",
+    "gru_alexeyab", "gru_pjreddie", "lstm_alexeyab", "lstm_pjreddie", "crnn",
+}  # fmt: skip
+ALTERNATIVE = {"act_relu6", "act_section_swish", "conv_1x1_stride2_pjreddie"}
+AUTO_TAKES_THE_OTHER = {
+    "act_relu6_pjreddie", "bn_tinyvar_pjreddie", "bn_dontloadscales_pjreddie",
+    "conn_bn_tinyvar_pjreddie", "region_softmax0_pjreddie", "region_softmax1_pjreddie",
+    "net_yolov2_tiny_pjreddie",
+}  # fmt: skip
+"""Files of pjreddie's Darknet that nothing tells from AlexeyAB's."""
+
+
+@pytest.fixture(scope="module")
+def results() -> Iterator[Counter[str]]:
+    counts: Counter[str] = Counter()
+    yield counts
+    print(f"\ngolden cases: {counts.total()} run, {dict(counts)}")
+
+
+def compare(case: dict[str, Any], flavour: str) -> str:
+    folder = GOLDEN / case["name"]
+    files = folder / "model.cfg", folder / "model.weights"
+    try:
+        network = load(*files, flavour=flavour)
+    except SecateurError as error:
+        assert str(folder) in str(error)
+        assert "layer" in str(error)
+        return "refuse"
+    assert {f"layer_{i}" for i in case["outputs"]} <= set(network.outputs)
+    assert len(network.layers) == len(case["layers"])
+    assert all(shape[0] == "N" for shape in network.outputs.values())
+    rendered = network.source.render(network) if network.source else {}
+    assert rendered == {path.suffix: path.read_bytes() for path in files}
+    wanted = np.load(folder / "io.npz")
+    # A batch of two: nothing may take the batch for 1.
+    got = run(expose(network), np.stack([wanted["in"], wanted["in"]]))
+    answer = "match"
+    for name in wanted.files:
+        kind, _, layer = name.partition(":")
+        if kind not in ("out", "mid"):
+            continue
+        value = got[f"layer:{layer}"]
+        assert np.array_equal(value[0], value[1], equal_nan=True)
+        if difference(value[0], wanted[name]) <= case["tol"]:
+            continue
+        alternative = f"alt:{layer}"
+        assert alternative in wanted.files, f"{name}: {difference(value[0], wanted[name])}"
+        assert difference(value[0], wanted[alternative]) <= case["tol"], name
+        answer = "alt"
+    return answer
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_golden(case: dict[str, Any], results: Counter[str]) -> None:
+    name = case["name"]
+    own = ["alexeyab", "pjreddie"] if case["flavour"] == "both" else [case["flavour"]]
+    if name not in AUTO_TAKES_THE_OTHER:
+        own.append("auto")
+    answers = {compare(case, flavour) for flavour in own}
+    assert len(answers) == 1
+    (answer,) = answers
+    results[answer] += 1
+    assert answer in case["accept"]
+    expected = "refuse" if name in REFUSED else "alt" if name in ALTERNATIVE else "match"
+    assert answer == expected
+
+
+def test_all_cases_are_there(shared: Path) -> None:
+    assert len(CASES) == 179
+    assert len(MALFORMED) == 23
+
+
+def test_partial_file(shared: Path) -> None:
+    folder = GOLDEN / "partial_boundary"
+    network = load(folder / "model.cfg", folder / "model.weights", partial=True)
+    assert any("the weights end after layer 1" in note for note in network.notes)
+    wanted = np.load(folder / "io.npz")
+    got = run(expose(network), wanted["in"][None])
+    assert difference(got["layer:1"][0], wanted["mid:1"]) < 1e-5
+    assert network.source is not None
+    rendered = network.source.render(network)
+    assert rendered[".weights"] == (folder / "model.weights").read_bytes()
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed(name: str, tmp_path: Path) -> None:
+    expected = json.loads((GOLDEN / "malformed" / name / "expected.json").read_text())
+    cfg, weights = unpack(GOLDEN / "malformed" / name, tmp_path)
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        network = load(cfg, weights)
+    except SecateurError as error:
+        message = str(error)
+        print(message)
+        assert str(cfg) in message or str(weights) in message
+        assert len(message) < 1000
+    else:
+        assert expected["expect"] != "refuse"
+        assert expected["expect"] == "any" or network.notes
+    assert time.perf_counter() - start < 5
+    unit = 1 if sys.platform == "darwin" else 1024
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit
+    assert grown < 500e6

@@ -17,6 +17,17 @@ if TYPE_CHECKING:
     from ..core.report import Row
 
 
+def _list_if_asked(name: str) -> str:
+    """Print all criteria where the name is "help", before anything else is asked for."""
+    if name != "help":
+        return name
+    import secateur
+
+    for entry in sorted(secateur.CRITERIA.values(), key=lambda entry: entry.name):
+        typer.echo(f"{entry.name:<12}{entry.summary} ({entry.source})")
+    raise typer.Exit
+
+
 def command(
     files: options.Files,
     rate: Annotated[
@@ -27,7 +38,13 @@ def command(
         typer.Option("--output", "-o", help="Directory, or a file that names the output itself."),
     ],
     criterion: Annotated[
-        str, typer.Option(metavar="NAME|help", help="What says which channels leave first.")
+        str,
+        typer.Option(
+            metavar="NAME|help",
+            callback=_list_if_asked,
+            is_eager=True,
+            help="What says which channels leave first.",
+        ),
     ] = "l1",
     exclude: Annotated[
         list[str] | None,
@@ -64,9 +81,6 @@ def command(
     import secateur
 
     terminal = Terminal(quiet=quiet, verbose=verbose)
-    if criterion == "help":
-        _list_criteria(terminal)
-        return
     settings = options.load_settings(flavour, partial, phase, stage, level, input_shape)
     network = secateur.load(*files, **settings)
     terminal.notes(network.notes)
@@ -128,10 +142,3 @@ def _value(row: Row, value: float) -> str:
 
 def _difference(row: Row) -> str:
     return f"{row.delta:+.2f}" if row.unit == "%" else f"{row.delta:+.4f}"
-
-
-def _list_criteria(terminal: Terminal) -> None:
-    import secateur
-
-    for name, criterion in sorted(secateur.CRITERIA.items()):
-        terminal.out.print(f"{name:<12}{criterion.summary} ({criterion.source})", markup=False)

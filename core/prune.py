@@ -166,6 +166,8 @@ def _limits(groups: Groups) -> str:
     for group in groups.groups:
         if group.reason is not None:
             fixed[f"'{group.name}' ({group.reason})"] += len(group.channels)
+    if not groups.groups:
+        return "it has no convolution and no fully connected layer"
     if not fixed:
         return "every group keeps at least one channel"
     return "fixed are " + ", ".join(text for text, _ in fixed.most_common(3))

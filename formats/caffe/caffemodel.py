@@ -131,11 +131,10 @@ class Caffemodel:
 
     def values(self, blob: StoredBlob) -> np.ndarray:
         """Return the values of a blob as float32, flat; a view of the file where possible."""
-        parts = [self._part(run) for run in blob.runs]
-        if len(parts) == 1:
-            return parts[0].astype(np.float32, copy=False)
-        empty = np.empty(0, np.float32)
-        return np.concatenate(parts or [empty]).astype(np.float32, copy=False)
+        parts = [self._part(run) for run in blob.runs] or [np.empty(0, np.float32)]
+        joined = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        with np.errstate(over="ignore"):  # doubles beyond float32 become infinite, as in Caffe
+            return joined.astype(np.float32, copy=False)
 
     def _part(self, run: _Run) -> np.ndarray:
         if not run.skip:

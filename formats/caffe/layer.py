@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
@@ -13,7 +14,6 @@ import onnx_ir as ir
 from ...core.errors import FormatError, UnsupportedError
 from ...core.ir.network import BATCH, Head, Preprocess
 from ..adapter import (
-    REQUIRED,
     Blob,
     Key,
     LayerBuilder,
@@ -26,7 +26,7 @@ from ..adapter import (
 )
 
 __all__ = [
-    "LAYERS", "Blob", "CaffeBuilder", "Layer", "Settings", "Shape", "check_positive", "key",
+    "LAYERS", "Blob", "CaffeBuilder", "Layer", "Settings", "Shape", "check_constant", "check_positive", "key",
     "layer", "number", "pair", "spatial",
 ]  # fmt: skip
 
@@ -34,6 +34,23 @@ LAYERS: Registry[Layer] = Registry("layer type")
 """Every layer class by the types it claims."""
 
 layer = LAYERS.register
+
+LARGEST_BLOB = 2**31 - 1
+"""Most values of a blob: Caffe counts in int32 (blob.cpp `Reshape`)."""
+
+LARGEST_CONSTANT = 2**22
+"""Most values of a constant that a layer makes up (boxes, divisors), so that a number in a text
+file can never ask for more memory than a network could need."""
+
+
+def check_constant(count: int, what: str) -> None:
+    """Refuse to make up constants out of all proportion.
+
+    Raises:
+        UnsupportedError: `count` values are more than any real network needs.
+    """
+    if count > LARGEST_CONSTANT:
+        raise UnsupportedError(f"{count} {what} are too many")
 
 
 def pair(default: Any, both: str, height: str, width: str, *, doc: str = "") -> Any:
@@ -103,6 +120,8 @@ class CaffeBuilder(LayerBuilder):
             dims = (*dims[: len(dims) - len(wanted)], *wanted)
         for dim in dims:
             check_positive(dim=dim)
+        if math.prod(dims) > LARGEST_BLOB:
+            raise FormatError(f"a blob of {'×'.join(map(str, dims))} is too large for Caffe")
         shape: list[int | str] = list(dims)
         if dims and not self.reading.static:
             if self.reading.batch not in (None, dims[0]):
@@ -163,6 +182,8 @@ class Layer:
     """What is stored, in file order."""
     bottom_range: ClassVar[tuple[int, int | None]] = (1, 1)
     top_range: ClassVar[tuple[int, int | None]] = (1, 1)
+    bottom_axes: ClassVar[tuple[int, int]] = (0, 32)
+    """Fewest and most axes of the first bottom."""
     decodes: ClassVar[bool] = False
     """True where the layer only decodes: its bottoms are outputs, and `head` tells the rest."""
 

@@ -256,6 +256,11 @@ class _Reading:
             what = "left out" if top is None else "read as inference does"
             notes.append(f"layer '{layer.name}' ({layer.type}) is {what}: it has no labels")
             return (top, *(None,) * (len(layer.tops) - 1)) if layer.tops else ()
+        axes = b.rank(bottoms[0]) if bottoms and bottoms[0] is not None else 0
+        least, most = layer.bottom_axes
+        if bottoms and not least <= axes <= most:
+            limit = f"{least}" if least == most else f"{least} to {most}"
+            raise FormatError(f"the bottom has {axes} axes, this layer takes {limit}")
         if layer.decodes:
             return (None,) * len(layer.tops)
         found = layer.to_ir(b, *bottoms)

@@ -303,7 +303,7 @@ def _meets(rule: Message, phase: str, stages: Iterable[str], level: int) -> bool
         return False
     try:
         lowest, highest = _text(rule, "min_level"), _text(rule, "max_level")
-        if lowest and level < int(lowest) or highest and level > int(highest):
+        if (lowest and level < int(lowest)) or (highest and level > int(highest)):
             return False
     except ValueError:
         raise FormatError("min_level and max_level are whole numbers") from None

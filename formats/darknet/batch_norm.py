@@ -58,8 +58,11 @@ def batch_norm(
 
 def graph_variance(stored: np.ndarray) -> np.ndarray:
     """Return (√v + 1e-6)², which under an epsilon of 0 divides as pjreddie's Darknet does."""
+    # Darknet is built with -Ofast, under which the processor takes denormal numbers, even negative
+    # ones, for 0; trained files hold some.
+    flushed = np.where(np.abs(stored) < np.finfo(np.float32).tiny, 0, stored)
     with np.errstate(invalid="ignore"):
-        root = np.sqrt(stored.astype(np.float64))
+        root = np.sqrt(flushed.astype(np.float64))
     return np.square(root + PJREDDIE_EPSILON).astype(np.float32)
 
 

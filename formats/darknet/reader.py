@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import onnx_ir as ir
 
-from ...core.errors import FormatError, SecateurError, located
+from ...core.errors import FormatError, SecateurError, UnsupportedError, Where, located
 from ...core.ir.builder import Builder
 from ...core.ir.network import BlobRef, Head, LayerInfo, Network, tensors_by_blob
 from ..adapter import LayerBuilder, blob_shapes
@@ -67,7 +67,7 @@ def load(cfg: Path, weights: Path, *, flavour: str = AUTO, partial: bool = False
         document = parse(_read(cfg), str(cfg))
         if not document.sections or document.sections[0].name not in ("net", "network"):
             raise FormatError("the first section must be [net]")
-    wanted = _choose(document) if flavour == AUTO else Flavour(flavour)
+    wanted = _flavour(flavour, document)
     folders = (cfg.parent, cfg.parent.parent)
     reading = bind(_Reading, document, cfg, weights, partial=partial, folders=folders)
     try:
@@ -91,12 +91,20 @@ def _read(path: Path) -> bytes:
         raise FormatError(f"cannot be read: {error.strerror or error}") from error
 
 
-def _choose(document: Document) -> Flavour:
-    """Return pjreddie where sections or keys only exist there and none is only AlexeyAB's."""
+def _flavour(name: str, document: Document) -> Flavour:
+    """Return the flavour asked for; for "auto" pjreddie where only that one knows the cfg.
+
+    That is where sections or keys exist only there, and none is only AlexeyAB's.
+    """
+    names = [flavour.value for flavour in Flavour]
+    if name != AUTO:
+        if name not in names:
+            raise UnsupportedError(f"the flavour is {AUTO} or {' or '.join(names)}, not {name!r}")
+        return Flavour(name)
     found = set()
     for block in document.sections:
         cls = SECTIONS.classes.get(block.name)
-        if cls is None or not cls.only:
+        if cls is None:
             continue
         found |= {owner for key, owner in cls.only.items() if key == "" or key in block.options}
         activation = block.options.get("activation")
@@ -225,7 +233,9 @@ class _Reading:
         read = {k for layer in self.layers if not layer.record.section.loss for k in layer.inputs}
         kept = [k for k, layer in enumerate(self.layers) if not layer.record.section.loss]
         if not kept:
-            raise FormatError("the network has no layers but [cost]")
+            raise FormatError(
+                "the network has no layers but [cost]", where=Where(file=str(self.cfg))
+            )
         outputs: dict[str, ir.Value] = {}
         heads: list[Head] = []
         for index in kept:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 import secateur
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"

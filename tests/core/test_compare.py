@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
+
 from secateur.core.compare import Comparison, compare, pair
 from secateur.core.data import Batch, SyntheticDataset
 from secateur.core.errors import DataError, VerificationError

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+
 from secateur.core.data import Batch
 from secateur.core.errors import DataError, VerificationError
 from secateur.core.evaluate import classifier_output, evaluate, fidelity

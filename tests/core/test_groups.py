@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from secateur.core.channels import find_groups
 from secateur.core.cost import Costs, measure_cost
 from secateur.core.data import SyntheticDataset
 from secateur.core.ir.network import BLOCK
 from secateur.core.proofs import prove_equal
 from secateur.core.transform import mask, shrink
-
 from support.graphs import Graph, random_removal, shown
 
 

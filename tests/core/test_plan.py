@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+
 from secateur.core.channels import find_groups
 from secateur.core.errors import PlanError
 from secateur.core.plan import Plan, PlanGroup, removed_classes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 import pytest
+
 from secateur.core.errors import DataError, UnsupportedError
 from secateur.core.ir.builder import Builder
 from secateur.core.ir.network import Network

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 import secateur
 from secateur.formats.files import identify, models
 

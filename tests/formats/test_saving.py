@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+
 import secateur
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+
 from secateur.core.channels import find_groups
 from secateur.core.cost import Costs, measure_cost
 from secateur.core.data import SyntheticDataset

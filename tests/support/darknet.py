@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from secateur.core.ir.network import Network, tensors_by_blob
 from secateur.core.session import Session
 from secateur.formats.darknet.document import Document, parse

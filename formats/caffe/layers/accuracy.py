@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from ..layer import CaffeBuilder, Layer, key, layer
+from ..layer import CaffeBuilder, Layer, check_constant, key, layer
 from .loss import chosen
 
 _FLOAT = int(ir.DataType.FLOAT)
@@ -23,6 +23,7 @@ class Accuracy(Layer):
     ignore_label: int | None = key(None)
 
     param: ClassVar = "accuracy_param"
+    bottom_axes: ClassVar = (1, 32)
     bottom_range: ClassVar = (2, 2)
     top_range: ClassVar = (1, 2)
 
@@ -38,6 +39,7 @@ class Accuracy(Layer):
         tops = [self._share(b, right, counted, list(range(b.rank(x))))]
         if len(self.tops) == 2:
             classes = b.dims(x, axis)[0]
+            check_constant(classes, "classes")
             row = [1] * b.rank(x)
             row[axis] = classes
             numbers = b.reshape(b.constant(range(classes)), *row)

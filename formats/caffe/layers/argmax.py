@@ -21,6 +21,7 @@ class ArgMax(Layer):
     axis: int | None = key(None, doc="none: over all but the batch")
 
     param: ClassVar = "argmax_param"
+    bottom_axes: ClassVar = (1, 32)
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         if self.axis is not None:

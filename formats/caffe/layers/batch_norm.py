@@ -27,6 +27,7 @@ class BatchNorm(Layer):
     scale_bias: bool = key(False, doc="NVCaffe: scale and shift are blobs of this layer")
 
     param: ClassVar = "batch_norm_param"
+    bottom_axes: ClassVar = (2, 32)
     blobs: ClassVar = (
         Blob("mean", "channels"),
         Blob("variance", "channels"),

@@ -16,7 +16,18 @@ import onnx_ir as ir
 
 from ....core.errors import FormatError, UnsupportedError
 from ...adapter import REQUIRED
-from ..layer import Blob, CaffeBuilder, Layer, Shape, check_positive, key, layer, number, pair, spatial
+from ..layer import (
+    Blob,
+    CaffeBuilder,
+    Layer,
+    Shape,
+    check_positive,
+    key,
+    layer,
+    number,
+    pair,
+    spatial,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +44,7 @@ class _Convolving(Layer):
     axis: int = key(1, doc="channel axis; those before it count as batch")
 
     param: ClassVar = "convolution_param"
+    bottom_axes: ClassVar = (1, 32)
     bottom_range: ClassVar = (1, None)
     top_range: ClassVar = (1, None)
 

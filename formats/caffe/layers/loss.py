@@ -13,7 +13,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from ....core.errors import FormatError, UnsupportedError
-from ..layer import CaffeBuilder, Layer, key, layer
+from ..layer import CaffeBuilder, Layer, check_constant, key, layer
 
 SMALLEST = 1.1754943508222875e-38
 """FLT_MIN: the least probability that a logarithm is taken of."""
@@ -139,6 +139,7 @@ class HingeLoss(Loss):
     def to_ir(self, b: CaffeBuilder, x: ir.Value, label: ir.Value) -> ir.Value:
         outer = b.dims(x, 0)[0]
         scores = x if b.rank(x) == 2 else b.op("Flatten", x, axis=1)
+        check_constant(b.dims(scores, 1)[0], "classes")
         classes = b.constant(range(b.dims(scores, 1)[0]))
         true = b.op("Cast", b.reshape(label, outer, 1), to=int(ir.DataType.INT64))
         sign = b.op("Where", b.op("Equal", true, classes), b.scalar(-1), b.scalar(1))

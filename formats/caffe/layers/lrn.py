@@ -27,13 +27,12 @@ class LRN(Layer):
     k: float = key(1.0)
 
     param: ClassVar = "lrn_param"
+    bottom_axes: ClassVar = (4, 4)
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         n = self.local_size
         if n < 1 or n % 2 == 0:
             raise FormatError(f"local_size must be odd, got {n}")
-        if b.rank(x) != 4:
-            raise FormatError(f"LRN needs a bottom of 4 axes, this one has {b.rank(x)}")
         if self.norm_region == "ACROSS_CHANNELS":
             return b.op("LRN", x, size=n, alpha=self.alpha, beta=self.beta, bias=self.k)
         squares = b.op("Mul", x, x)

@@ -10,7 +10,6 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from ....core.errors import FormatError
 from ..layer import CaffeBuilder, Layer, key, layer
 
 
@@ -24,11 +23,10 @@ class MVN(Layer):
     eps: float = key(1e-9)
 
     param: ClassVar = "mvn_param"
+    bottom_axes: ClassVar = (0, 4)
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         rank = b.rank(x)
-        if rank > 4:
-            raise FormatError(f"MVN takes up to 4 axes, this bottom has {rank}")
         if rank < 4:
             x = b.reshape(x, *(0,) * rank, *(1,) * (4 - rank))
         axes = b.constant([1, 2, 3] if self.across_channels else [2, 3])

@@ -23,6 +23,7 @@ class Normalize(Layer):
     eps: float = key(1e-10)
 
     param: ClassVar = "norm_param"
+    bottom_axes: ClassVar = (4, 4)
     blobs: ClassVar = (
         Blob("scale", "channels", when="per_channel"),
         Blob("scale", "", when="channel_shared"),

@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ....core.errors import FormatError, UnsupportedError
-from ..layer import CaffeBuilder, Layer, check_positive, key, layer, pair, spatial
+from ..layer import CaffeBuilder, Layer, check_constant, check_positive, key, layer, pair, spatial
 
 LOWEST = float(np.finfo(np.float32).min)
 """What MAX gives for a window without a value."""
@@ -57,14 +57,15 @@ class Windows:
         """Whether some window lies wholly outside, which ONNX cannot say by padding."""
         return any(end >= k for end, k in zip(self.ends(), self.kernel, strict=True))
 
-    def divisors(self) -> np.ndarray:
-        """Return kernel area / number of counted cells for every window, [out_h, out_w]."""
+    def divisors(self) -> list[np.ndarray]:
+        """Return kernel / number of counted cells for every window of each axis."""
         factors = []
         rows = zip(self.outputs(), self.kernel, self.stride, self.pad, self.size, strict=True)
         for out, k, s, p, i in rows:
+            check_constant(out, "windows")
             starts = np.arange(out) * s - p
             factors.append(k / (np.minimum(starts + k, i + p) - starts))
-        return np.outer(*factors).astype(np.float32)
+        return factors
 
 
 def pool(b: CaffeBuilder, x: ir.Value, windows: Windows, method: str) -> ir.Value:
@@ -80,10 +81,11 @@ def pool(b: CaffeBuilder, x: ir.Value, windows: Windows, method: str) -> ir.Valu
     if method == "MAX":
         return b.op("MaxPool", x, **settings)
     y = b.op("AveragePool", x, count_include_pad=1, **settings)
-    divisors = windows.divisors()
-    if (divisors == 1).all():
+    rows, columns = windows.divisors()
+    if (rows == 1).all() and (columns == 1).all():
         return y
-    return b.op("Mul", y, b.constant(divisors, np.float32))
+    check_constant(rows.size * columns.size, "windows")
+    return b.op("Mul", y, b.constant(np.outer(rows, columns), np.float32))
 
 
 @layer("Pooling")
@@ -100,11 +102,10 @@ class Pooling(Layer):
     ceil_mode: bool = key(True, doc="a fork's name for round_mode")
 
     param: ClassVar = "pooling_param"
+    bottom_axes: ClassVar = (4, 4)
     top_range: ClassVar = (1, 2)
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value | tuple[ir.Value, ...]:
-        if b.rank(x) != 4:
-            raise FormatError(f"pooling needs a bottom of 4 axes, this one has {b.rank(x)}")
         if self.pool == "STOCHASTIC":
             raise UnsupportedError("STOCHASTIC pooling draws at random")
         if len(self.tops) == 2 and self.pool != "MAX":

@@ -19,6 +19,18 @@ def affine(b: CaffeBuilder, x: ir.Value, scale: float, shift: float) -> ir.Value
     return b.op("Add", x, b.scalar(shift)) if shift != 0 else x
 
 
+def power(base: float, exponent: float) -> float:
+    """Return base^exponent.
+
+    Raises:
+        FormatError: there is no such number, or none that is finite.
+    """
+    try:
+        return math.pow(base, exponent)
+    except (OverflowError, ValueError) as error:
+        raise FormatError(f"{base}^{exponent} is no finite number") from error
+
+
 @layer("Power")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Power(Layer):
@@ -32,7 +44,7 @@ class Power(Layer):
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         if self.power == 0 or self.scale == 0:
-            value = 1.0 if self.power == 0 else math.pow(self.shift, self.power)
+            value = power(self.shift, self.power)  # 0^0 is 1
             return affine(b, x, 0, value)
         inner = affine(b, x, self.scale, self.shift)
         if self.power == 1:
@@ -65,7 +77,7 @@ class Exp(_WithBase):
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         log = self.log_base()
         y = b.op("Exp", affine(b, x, log * self.scale, 0))
-        return affine(b, y, math.exp(log * self.shift), 0)
+        return affine(b, y, power(math.e, log * self.shift), 0)
 
 
 @layer("Log")

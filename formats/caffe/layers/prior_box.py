@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from ....core.errors import FormatError
 from ...adapter import REQUIRED
-from ..layer import CaffeBuilder, Layer, check_positive, key, layer, pair, spatial
+from ..layer import CaffeBuilder, Layer, check_constant, check_positive, key, layer, pair, spatial
 
 
 @layer("PriorBox")
@@ -36,6 +36,7 @@ class PriorBox(Layer):
     offset: float = key(0.5)
 
     param: ClassVar = "prior_box_param"
+    bottom_axes: ClassVar = (4, 4)
     bottom_range: ClassVar = (2, 2)
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value, data: ir.Value) -> ir.Value:
@@ -45,10 +46,13 @@ class PriorBox(Layer):
         if self.image:
             image_height, image_width = spatial(self.image, 2, 0, "img_size")
         else:
+            if b.rank(data) != 4:
+                raise FormatError(f"the second bottom has {b.rank(data)} axes, not those of an image")
             image_height, image_width = b.dims(data, 2)
         check_positive(image_height=image_height, image_width=image_width)
         step_h = self.step_h or self.step or image_height / height
         step_w = self.step_w or self.step or image_width / width
+        check_constant(height * width * len(self.sides()) * 8, "numbers of prior boxes")
         sizes = np.array(self.sides(), np.float64)
         half_w, half_h = sizes[:, 0] / 2 / image_width, sizes[:, 1] / 2 / image_height
         y = (np.arange(height) + self.offset)[:, None, None] * step_h / image_height

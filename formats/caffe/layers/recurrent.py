@@ -16,8 +16,21 @@ from typing import ClassVar
 import numpy as np
 import onnx_ir as ir
 
-from ....core.errors import FormatError
-from ..layer import Blob, CaffeBuilder, Layer, Shape, check_positive, key, layer, number
+from ....core.errors import FormatError, UnsupportedError
+from ..layer import (
+    Blob,
+    CaffeBuilder,
+    Layer,
+    Shape,
+    check_constant,
+    check_positive,
+    key,
+    layer,
+    number,
+)
+
+LONGEST = 1024
+"""Most time steps that are unrolled."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +41,7 @@ class _Recurrent(Layer):
     expose_hidden: bool = key(False, doc="states are bottoms and tops")
 
     param: ClassVar = "recurrent_param"
+    bottom_axes: ClassVar = (2, 32)
     bottom_range: ClassVar = (2, 5)
     top_range: ClassVar = (1, 3)
     gates: ClassVar[int] = 1
@@ -65,6 +79,8 @@ class _Recurrent(Layer):
 
     def split(self, b: CaffeBuilder, x: ir.Value, steps: int) -> tuple[ir.Value, ...]:
         """Cut a blob [T, …] into its time steps."""
+        if steps > LONGEST:
+            raise UnsupportedError(f"{steps} time steps are more than {LONGEST}")
         if steps == 1:
             return (x,)
         return b.ops("Split", x, b.constant([1] * steps), count=steps, axis=0)
@@ -78,6 +94,7 @@ class _Recurrent(Layer):
         """Return the states before the first step, [1, N, H] each."""
         if self.expose_hidden:
             return list(bottoms[-self.states :])
+        check_constant(b.dims(bottoms[0], 0)[1] * self.num_output, "numbers of state")
         zeros = np.zeros((1, b.dims(bottoms[0], 0)[1], self.num_output))
         return [b.constant(zeros, np.float32) for _ in range(self.states)]
 

@@ -20,6 +20,7 @@ class ShuffleChannel(Layer):
     group: int = key(1)
 
     param: ClassVar = "shuffle_channel_param"
+    bottom_axes: ClassVar = (2, 32)
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         check_positive(group=self.group)

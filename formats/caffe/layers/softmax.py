@@ -18,6 +18,7 @@ class Softmax(Layer):
     axis: int = key(1)
 
     param: ClassVar = "softmax_param"
+    bottom_axes: ClassVar = (1, 32)
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         axis = b.axis(x, self.axis)

@@ -22,6 +22,7 @@ class SPP(Layer):
     pool: str = key("MAX", choices=("MAX", "AVE", "STOCHASTIC"))
 
     param: ClassVar = "spp_param"
+    bottom_axes: ClassVar = (4, 4)
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         check_positive(pyramid_height=self.pyramid_height)

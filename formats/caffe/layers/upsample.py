@@ -34,6 +34,7 @@ class Upsample(Layer):
     scale: int = key(2)
 
     param: ClassVar = "upsample_param"
+    bottom_axes: ClassVar = (4, 4)
     bottom_range: ClassVar = (1, 2)
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value, *mask: ir.Value) -> ir.Value:
@@ -57,6 +58,7 @@ class Interp(Layer):
     pad_end: int = key(0, doc="0 or negative: rows and columns cut off at the end")
 
     param: ClassVar = "interp_param"
+    bottom_axes: ClassVar = (4, 4)
     bottom_range: ClassVar = (1, 2)
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value, *like: ir.Value) -> ir.Value:
@@ -68,6 +70,8 @@ class Interp(Layer):
             x = b.op("Slice", x, starts, b.constant(ends), b.constant([2, 3]))
         check_positive(zoom_factor=self.zoom_factor, shrink_factor=self.shrink_factor)
         if like:
+            if b.rank(like[0]) != 4:
+                raise FormatError(f"the second bottom has {b.rank(like[0])} axes, not 4")
             height, width = b.dims(like[0], 2)
         elif self.height or self.width:
             height, width = self.height, self.width

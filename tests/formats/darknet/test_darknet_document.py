@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from secateur.core.errors import FormatError
 from secateur.formats.darknet.document import parse
 
@@ -117,5 +118,5 @@ def test_is_fast_on_large_files() -> None:
     long = b"[net]\n# " + b"x" * 1_000_000 + b"\nwidth=" + b"1 " * 500_000 + b"\n"
     assert bytes(parse(long)) == long
     assert len(document.sections) == 100_001
-    assert changed.sections[99_999].options["probability"].value == "1.5"[:1] + ".5"
+    assert changed.sections[99_999].options["probability"].value == "1"
     assert time.perf_counter() - start < 10

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import lacking
+
 from secateur.formats.darknet.reader import load
 from support.darknet import difference, noise, read_document, run, smaller, with_random_weights
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from secateur.core.errors import FormatError, SecateurError, UnsupportedError
 from secateur.formats.adapter import keys_of
 from secateur.formats.darknet.activations import ACTIVATIONS
@@ -63,7 +64,7 @@ def test_layers_outputs_heads_and_preprocessing(tmp_path: Path) -> None:
         (NET + "[convolutinal]\n", "unsupported section 'convolutinal' (hint: did you mean"),
         (NET + "[conv]\nfilters=4x\nstride=0\n", "stride must be positive, got 0"),
         (NET + "[conv]\nfilters=99999999999\n", "cfg:6: layer 0 [conv], field filters: the number"),
-        (NET + "[conv]\nfilters=4\nsize=40\n", "sizes do not fit"),
+        (NET + "[conv]\nfilters=4\nsize=40\n", "19204 values are needed"),
         (NET + "[route]\n", "a route needs layers="),
         (NET + "[dropout]\n[route]\nlayers=1\n", "layer 1 is not before this one"),
         (NET + "[dropout]\n[route]\nlayers=-2\n", "layer -2 is not before this one"),
@@ -93,7 +94,7 @@ def test_mistakes_are_located(tmp_path: Path, cfg: str, message: str) -> None:
     with pytest.raises(SecateurError) as caught:
         load(*write(tmp_path, cfg))
     assert message in str(caught.value)
-    assert "model.cfg" in str(caught.value)
+    assert str(caught.value).startswith(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -204,7 +205,7 @@ def test_every_section_is_documented() -> None:
     for cls in SECTIONS.classes.values():
         assert cls.__doc__
         assert not cls.__doc__.startswith(cls.__name__ + "(")
-        for _, (field, declared) in keys_of(cls).items():
+        for field, declared in keys_of(cls).values():
             assert field.default is not None
             assert declared.names == () or len(declared.names) == 1
     assert len(ACTIVATIONS) == 23

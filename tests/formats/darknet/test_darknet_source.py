@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from secateur.core.ir.network import Network
 from secateur.core.ir.rebuild import node_key, rebuild
 from secateur.formats.darknet.reader import load
@@ -46,7 +47,7 @@ def test_real_models_are_written_back_unchanged(shared: Path, model: str) -> Non
     network = load(cfg, weights)
     assert network.source is not None
     assert network.source.format == "darknet"
-    assert network.source.paths == (cfg, weights)
+    assert network.source.paths == {".cfg": cfg, ".weights": weights}
     for unchanged in (network, rebuild(network)):
         rendered = network.source.render(unchanged)
         assert rendered[".cfg"] == cfg.read_bytes()

@@ -23,6 +23,8 @@ def _list_if_asked(name: str) -> str:
         return name
     import secateur
 
+    typer.echo("auto        surgery where --data is given, else l1")
+    typer.echo("surgery     least loss of the network's outputs per operation, others compensate")
     for entry in sorted(secateur.CRITERIA.values(), key=lambda entry: entry.name):
         typer.echo(f"{entry.name:<12}{entry.summary} ({entry.source})")
     raise typer.Exit
@@ -45,7 +47,11 @@ def command(
             is_eager=True,
             help="What says which channels leave first.",
         ),
-    ] = "l1",
+    ] = "auto",
+    repair: Annotated[
+        bool,
+        typer.Option("--repair/--no-repair", help="Refit the remaining weights (needs --data)."),
+    ] = True,
     exclude: Annotated[
         list[str] | None,
         typer.Option(metavar="LAYER", help="Keep all channels of a layer (may be repeated)."),
@@ -92,6 +98,7 @@ def command(
             network,
             rate=rate,
             criterion=criterion,
+            repair=repair,
             exclude=exclude or (),
             data=dataset,
             progress=progress,

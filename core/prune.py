@@ -1,11 +1,14 @@
-"""Pruning by rate: groups → scores → order → plan → dense network, proved equal to masked."""
+"""Pruning by rate: groups → plan → dense network, proved equal to masked → repair."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from .allocation import cut, uniform
 from .channels import Groups, find_groups
@@ -13,14 +16,26 @@ from .cost import Costs
 from .criteria import find_criterion
 from .data import Dataset, SyntheticDataset
 from .errors import PlanError
+from .evaluate import fidelity
 from .ir.digest import digest
 from .ir.network import Network
+from .ir.rebuild import rebuild
 from .plan import Plan, make_plan, removed_classes
 from .progress import Progress, silent
 from .proofs import prove_equal
+from .repair import refit
+from .surgery import find_operators, gather_grams, operate
+from .surgery.calibration import Calibration
+from .surgery.disturbance import measure_disturbances
 from .transform import mask, shrink
 
-__all__ = ["PROOF_SAMPLES", "apply_plan", "plan_by_rate", "prune"]
+__all__ = ["AUTOMATIC", "PROOF_SAMPLES", "SURGERY", "Choice", "apply_plan", "choose", "prune"]
+
+AUTOMATIC = "auto"
+"""Surgery where there is data to calibrate on, else the L1 norm."""
+
+SURGERY = "surgery"
+"""Structured optimal brain surgery: criterion, allocation and compensation in one."""
 
 PROOF_SAMPLES = 8
 """Samples of noise that proofs run on where the user gave no data."""
@@ -29,11 +44,27 @@ NOTED_MISS = 0.01
 """A rate missed by more than this is explained."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """What leaves, and what the choice already did to the weights.
+
+    Args:
+        plan: the channels.
+        tensors: compensated weights at full size; empty where the choice only looks.
+        notes: what the user should know.
+    """
+
+    plan: Plan
+    tensors: Mapping[str, npt.NDArray[np.generic]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
 def prune(
     network: Network,
     *,
     rate: float,
-    criterion: str = "l1",
+    criterion: str = AUTOMATIC,
+    repair: bool = True,
     exclude: Sequence[str] = (),
     data: Dataset | None = None,
     progress: Progress = silent,
@@ -44,63 +75,93 @@ def prune(
         network: the network, unchanged by this.
         rate: fraction of the operations to remove (2 · multiply-accumulates + bias additions of
             every layer, fully connected ones included), 0 to below 1.
-        criterion: name of the score that says which channels leave first.
+        criterion: what says which channels leave: "surgery", the name of a criterion, or "auto"
+            for surgery where there is data and the L1 norm where there is none.
+        repair: whether the remaining weights are refitted to the original's outputs; needs data.
         exclude: names of layers whose channels all stay.
-        data: inputs for the proof; noise where there is none.
+        data: inputs for calibration and proofs; labels are not used. Without data the proof runs
+            on noise.
         progress: told how far the work is.
 
     Returns:
         the dense network, with the plan that made it as `plan`.
 
     Raises:
-        PlanError: the rate is out of range, an excluded layer is unknown, or nothing can go.
+        PlanError: the rate is out of range, a name is unknown, or nothing can go.
         VerificationError: the dense network does not equal the masked one.
     """
     groups = find_groups(network)
-    plan, notes = plan_by_rate(network, groups, rate=rate, criterion=criterion, exclude=exclude)
-    pruned = apply_plan(network, plan, groups=groups, data=data, progress=progress)
-    return replace(pruned, notes=(*pruned.notes, *notes))
+    choice = choose(
+        network,
+        groups,
+        rate=rate,
+        criterion=criterion,
+        exclude=exclude,
+        data=data,
+        progress=progress,
+    )
+    pruned = apply_plan(
+        network,
+        choice.plan,
+        groups=groups,
+        tensors=choice.tensors,
+        data=data,
+        repair=repair,
+        progress=progress,
+    )
+    return replace(pruned, notes=(*pruned.notes, *choice.notes))
 
 
-def plan_by_rate(
+def choose(
     network: Network,
     groups: Groups,
     *,
     rate: float,
-    criterion: str = "l1",
+    criterion: str = AUTOMATIC,
     exclude: Sequence[str] = (),
-) -> tuple[Plan, tuple[str, ...]]:
-    """Choose the channels that make up a rate, the same share of every group.
-
-    Returns:
-        the plan, and notes for the user where the rate was not met.
-
-    Raises:
-        PlanError: as :func:`prune`.
-    """
+    data: Dataset | None = None,
+    progress: Progress = silent,
+) -> Choice:
+    """Choose the channels that make up a rate; arguments and errors as :func:`prune`."""
     if not 0.0 <= rate < 1.0:
         raise PlanError(f"the rate must be from 0 to below 1, got {rate:g}")
-    chosen = _without(groups, exclude, network)
-    if not any(group.prunable for group in chosen.groups):
+    open_groups = _without(groups, exclude, network)
+    if not any(group.prunable for group in open_groups.groups):
         raise PlanError("no channel of this network can be removed", hint=_limits(groups))
-    scores = find_criterion(criterion).score(network, chosen)
-    order = uniform(chosen, scores)
-    removed, achieved = cut(order, chosen, Costs(network, chosen), rate)
+    if criterion == AUTOMATIC:
+        criterion = SURGERY if data is not None else "l1"
+    tensors: Mapping[str, npt.NDArray[np.generic]] = {}
+    if criterion == SURGERY:
+        if data is None:
+            raise PlanError("surgery needs data to calibrate on", hint="give images or an .npz")
+        removed, tensors = _operated(network, open_groups, rate, data, progress)
+        allocation = "global"
+    else:
+        found = find_criterion(criterion)
+        order = uniform(open_groups, found.score(network, open_groups))
+        removed, _ = cut(order, open_groups, Costs(network, open_groups), rate)
+        allocation = "uniform"
+    costs = Costs(network, groups)
+    baseline = costs.operations()
+    achieved = 1.0 - costs.operations(removed) / baseline if baseline else 0.0
     notes: tuple[str, ...] = ()
     if rate - achieved > NOTED_MISS:
         notes = (
             f"rate {rate:g} was asked, {achieved:.3f} is what whole channels allow: "
             f"{_limits(groups)}",
         )
-    provenance: Mapping[str, Any] = {
+    provenance: dict[str, Any] = {
         "model": network.name,
         "digest": f"sha256:{digest(network)}",
         "criterion": criterion,
-        "allocation": "uniform",
+        "allocation": allocation,
         "rate": {"asked": float(rate), "achieved": round(achieved, 6)},
-        **({"exclude": list(exclude)} if exclude else {}),
     }
-    return make_plan(groups, removed, provenance), notes
+    if data is not None:
+        provenance["data"] = {"name": data.name, "samples": data.samples}
+    if exclude:
+        provenance["exclude"] = list(exclude)
+    return Choice(plan=make_plan(groups, removed, provenance), tensors=tensors, notes=notes)
 
 
 def apply_plan(
@@ -108,17 +169,21 @@ def apply_plan(
     plan: Plan,
     *,
     groups: Groups | None = None,
+    tensors: Mapping[str, npt.NDArray[np.generic]] | None = None,
     data: Dataset | None = None,
+    repair: bool = True,
     progress: Progress = silent,
 ) -> Network:
-    """Carry out a plan and prove that the dense network equals the masked one.
+    """Carry out a plan, prove that the dense network equals the masked one, and repair it.
 
     Args:
         network: the network the plan was made for.
         plan: what to remove.
         groups: groups of the network where they are known already.
-        data: inputs for the proof; noise where there is none.
-        progress: told how far the proof is.
+        tensors: weights that already compensate for what leaves (see :class:`Choice`).
+        data: inputs for proof and repair; the proof runs on noise where there is none.
+        repair: whether to refit the remaining weights, where there is data.
+        progress: told how far the work is.
 
     Raises:
         PlanError: the plan does not fit the network.
@@ -126,10 +191,11 @@ def apply_plan(
     """
     groups = groups or find_groups(network)
     removed = removed_classes(plan, groups)
-    dense = shrink(network, groups, removed)
-    proof_data = data or SyntheticDataset(network, samples=PROOF_SAMPLES)
+    compensated = rebuild(network, tensors=tensors) if tensors else network
+    dense = shrink(compensated, groups, removed)
+    proof_data = Calibration(data) if data else SyntheticDataset(network, samples=PROOF_SAMPLES)
     comparison = prove_equal(
-        "masked = dense", mask(network, groups, removed), dense, proof_data, progress=progress
+        "masked = dense", mask(compensated, groups, removed), dense, proof_data, progress=progress
     )
     provenance = dict(plan.provenance)
     provenance["proof"] = {
@@ -137,7 +203,43 @@ def apply_plan(
         "inputs": proof_data.name,
         "samples": comparison.samples,
     }
+    if repair and data is not None and removed.any():
+        dense, provenance["repair"] = _repaired(
+            network, dense, groups, removed, Calibration(data), progress
+        )
     return replace(dense, plan=replace(plan, provenance=provenance))
+
+
+def _operated(
+    network: Network, groups: Groups, rate: float, data: Dataset, progress: Progress
+) -> tuple[npt.NDArray[np.bool_], Mapping[str, npt.NDArray[np.generic]]]:
+    calibration = Calibration(data)
+    operators = find_operators(network)
+    grams = gather_grams(network, operators, calibration, progress=progress)
+    weights = measure_disturbances(network, operators, calibration, progress=progress)
+    surgery = operate(network, groups, operators, grams, weights, rate=rate, progress=progress)
+    return surgery.removed, surgery.tensors
+
+
+def _repaired(
+    network: Network,
+    dense: Network,
+    groups: Groups,
+    removed: npt.NDArray[np.bool_],
+    data: Dataset,
+    progress: Progress,
+) -> tuple[Network, dict[str, Any]]:
+    """Return the refitted network where that is nearer to the original, with both errors."""
+    refitted = refit(network, dense, groups, removed, data, progress=progress)
+    before = fidelity(network, dense, data, progress=progress).error
+    after = fidelity(network, refitted, data, progress=progress).error
+    record = {
+        "method": "refit",
+        "output_error_before": float(f"{before:.4g}"),
+        "output_error_after": float(f"{after:.4g}"),
+        "kept": bool(after < before),
+    }
+    return (refitted if after < before else dense), record
 
 
 def _without(groups: Groups, exclude: Sequence[str], network: Network) -> Groups:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -12,10 +12,74 @@ from ..errors import DataError
 from ..ir.network import Network
 from ..progress import Progress, silent
 
-__all__ = ["BATCH_SIZE", "Batch", "Dataset", "batch_size", "fixed_batch", "limited", "streamed"]
+__all__ = [
+    "BATCH_SIZE",
+    "Batch",
+    "Dataset",
+    "Frame",
+    "Objects",
+    "batch_size",
+    "fixed_batch",
+    "limited",
+    "streamed",
+]
 
 BATCH_SIZE = 16
 """Samples a batch where nobody says otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Frame:
+    """The size of an image in pixels, and where it lies in the input made of it.
+
+    `left`, `top`, `right`, `bottom` are the edges of the whole image in the input, in parts of the
+    input's size: 0, 0, 1, 1 where it was stretched, inside where letterboxed, outside where cropped.
+    """
+
+    width: int
+    height: int
+    left: float = 0.0
+    top: float = 0.0
+    right: float = 1.0
+    bottom: float = 1.0
+
+    def to_image(self, boxes: np.ndarray) -> np.ndarray:
+        """Return boxes (n×4: x0, y0, x1, y1) in pixels of the image, given in parts of the input."""
+        offset = np.array([self.left, self.top, self.left, self.top])
+        wide, high = self.width / (self.right - self.left), self.height / (self.bottom - self.top)
+        return np.asarray((boxes - offset) * np.array([wide, high, wide, high]))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Objects:
+    """What is to be found in one image.
+
+    Args:
+        boxes: n×4 float64: x0, y0, x1, y1 in pixels of the image as stored.
+        classes: n int64, counted from 0.
+        ignored: n bool: objects that need not be found (difficult ones, crowds).
+        crowd: n bool: boxes around many objects, of which detections may find any number.
+    """
+
+    boxes: np.ndarray
+    classes: np.ndarray
+    ignored: np.ndarray
+    crowd: np.ndarray
+
+    @staticmethod
+    def of(
+        rows: Sequence[tuple[int, float, float, float, float]],
+        ignored: Sequence[bool] = (),
+        crowd: Sequence[bool] = (),
+    ) -> Objects:
+        """Return objects from rows of class, x0, y0, x1, y1."""
+        table = np.asarray(rows, np.float64).reshape(-1, 5)
+        return Objects(
+            boxes=table[:, 1:].copy(),
+            classes=table[:, 0].astype(np.int64),
+            ignored=np.asarray(ignored or [False] * len(table), bool),
+            crowd=np.asarray(crowd or [False] * len(table), bool),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,11 +88,18 @@ class Batch:
 
     Args:
         inputs: input name → array with the samples along axis 0 (N×C×H×W float32).
-        labels: one class number a sample (N, int64), or None where they are unknown.
+        labels: one class number a sample (N, int64) or a pixel (N×H×W, int64; 255 and negative
+            ones do not count), or None where they are unknown.
+        objects: what is to be found in each image, for detectors.
+        targets: what the network should compute (N×…, float32), for regression.
+        frames: the images the samples were made of, None where they were no images.
     """
 
     inputs: dict[str, np.ndarray]
     labels: np.ndarray | None = None
+    objects: tuple[Objects, ...] | None = None
+    targets: np.ndarray | None = None
+    frames: tuple[Frame, ...] | None = None
 
     @property
     def size(self) -> int:
@@ -55,7 +126,7 @@ class Dataset(Protocol):
 
     @property
     def labelled(self) -> bool:
-        """Whether batches have labels."""
+        """Whether batches have something to measure against: labels, objects or targets."""
         ...
 
     @property

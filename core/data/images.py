@@ -1,117 +1,83 @@
-"""Samples from image files, read with OpenCV, a batch at a time on all cores."""
+"""Images in files: reading them with OpenCV, and folders of them, with a folder a class or not."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import DataError, located
-from ..ir.network import Network, Preprocess
-from ..session import cores, shape_text
-from .base import BATCH_SIZE, Batch, batch_size, limited
-from .preprocess import channel_order, to_input
+from .stream import Sample
 
-__all__ = ["MAX_BROKEN", "SUFFIXES", "ImageDataset", "image_files", "read_image"]
+__all__ = ["SUFFIXES", "ImageFolder", "class_folders", "image_files", "read_image", "read_map"]
 
 SUFFIXES = (
     ".bmp", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
 """File names that count as images, in lower case."""
 
-MAX_BROKEN = 10
-"""So many unreadable images of a folder are left out; one more is an error."""
 
-
-class ImageDataset:
-    """The images of a folder and of its folders, in the order of their names, or one image.
+class ImageFolder:
+    """The images of a folder and of its folders in the order of their names, or one image.
 
     Args:
         path: a folder or an image.
-        network: its only input (N×C×H×W) gives the size.
-        preprocess: instead of the network's own.
-        batch: samples a batch.
-        limit: use only so many images from the start.
+        classes: names of folders in the order of the classes; images in them have labels, and
+            images elsewhere are an error. Empty where folders mean nothing.
 
     Raises:
-        DataError: there is no image, or the network takes something else than images.
+        DataError: there is no image.
     """
 
-    labelled = False
-
-    def __init__(
-        self,
-        path: Path,
-        network: Network,
-        *,
-        preprocess: Preprocess | None = None,
-        batch: int = BATCH_SIZE,
-        limit: int | None = None,
-    ):
-        self.path = Path(path)
+    def __init__(self, path: Path, classes: Sequence[str] = ()):
+        self.path = path
         self.name = str(path)
-        self._preprocess = preprocess or network.preprocess
-        self._input, self._size = _image_input(network)
-        channel_order(self._preprocess, self._size[0])
-        self._batch = batch_size(network, batch)
-        self._broken: list[str] = []
+        self.answers = "label" if classes else ""
         with located(file=self.name):
-            files = image_files(self.path)
-            self._files = files[: limited(len(files), limit, network)]
-        self.samples = len(self._files)
+            self._files = image_files(path)
+            self._labels = self._classes(classes) if classes else []
 
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """The images that the last pass could not read, and why."""
-        return tuple(self._broken)
+    def __len__(self) -> int:
+        return len(self._files)
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Stream the images, without those that cannot be read.
+    def read(self, index: int, *, gray: bool) -> Sample:
+        """Return an image and the class its folder stands for."""
+        image = read_image(self._files[index], gray=gray)
+        return Sample(image=image, label=self._labels[index] if self._labels else None)
 
-        Raises:
-            DataError: none, or all but more than :data:`MAX_BROKEN`, of the images can be read.
-        """
-        self._broken = []
-        samples: list[np.ndarray] = []
-        found = 0
-        with ThreadPoolExecutor(min(cores(), 8)) as pool:
-            for start in range(0, self.samples, self._batch):
-                for sample in pool.map(self._sample, self._files[start : start + self._batch]):
-                    if isinstance(sample, DataError):
-                        self._note(sample)
-                    else:
-                        samples.append(sample)
-                if len(samples) >= self._batch:
-                    yield self._stacked(samples[: self._batch])
-                    found += self._batch
-                    del samples[: self._batch]
-        if samples:
-            yield self._stacked(samples)
-        elif not found:
-            raise DataError(f"none of the images can be read; {self._broken[0]}")
+    def _classes(self, classes: Sequence[str]) -> list[int]:
+        numbers = {name: number for number, name in enumerate(classes)}
+        labels = []
+        for file in self._files:
+            first, *rest = file.relative_to(self.path).parts
+            if not rest or first not in numbers:
+                with located(file=str(file)):
+                    raise DataError(
+                        f"the folder '{first if rest else '.'}' is none of the {len(numbers)} "
+                        "classes",
+                        hint="one folder a class; --names gives their order",
+                    )
+            labels.append(numbers[first])
+        return labels
 
-    def _stacked(self, samples: list[np.ndarray]) -> Batch:
-        return Batch(inputs={self._input: np.stack(samples)})
 
-    def _sample(self, path: Path) -> np.ndarray | DataError:
-        try:
-            return to_input(read_image(path, gray=self._size[0] == 1), self._size, self._preprocess)
-        except DataError as error:
-            return error
+def class_folders(path: Path) -> tuple[str, ...]:
+    """Return the folders of a folder in the order of their names, where all images lie in them.
 
-    def _note(self, error: DataError) -> None:
-        """Remember an unreadable image; raise where it is the only one, or one too many."""
-        if self.path.is_file():
-            raise error
-        self._broken.append(str(error))
-        if len(self._broken) > MAX_BROKEN:
-            raise DataError(
-                f"more than {MAX_BROKEN} images cannot be read; the last: {error}",
-                hint="is this a folder of images?",
-            )
+    Names that begin with numbers are sorted by these. Empty where images stand in the folder
+    itself, or in fewer than two folders.
+    """
+    folders = []
+    for entry in os.scandir(path):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            folders.append(entry.name)
+        elif entry.name.lower().endswith(SUFFIXES):
+            return ()
+    return tuple(sorted(folders, key=_number_first)) if len(folders) > 1 else ()
 
 
 def image_files(path: Path) -> list[Path]:
@@ -142,31 +108,70 @@ def read_image(path: Path, *, gray: bool = False) -> np.ndarray:
     Raises:
         DataError: the file cannot be read or is no image.
     """
+    with located(file=str(path)):
+        try:
+            data = np.fromfile(path, np.uint8)
+        except OSError as error:
+            raise DataError(f"the image cannot be read: {error.strerror or error}") from error
+        return decode_image(data, gray=gray)
+
+
+def decode_image(data: np.ndarray, *, gray: bool = False) -> np.ndarray:
+    """Return the 8-bit pixels of a compressed image in memory (uint8).
+
+    Raises:
+        DataError: it is no image.
+    """
+    import cv2
+
+    try:
+        flag = cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR
+        image = cv2.imdecode(data, flag) if data.size else None
+    except cv2.error as error:
+        raise DataError(f"the image cannot be read: {error}") from error
+    if image is None:
+        raise DataError("this is no image that OpenCV can read")
+    return np.asarray(image)
+
+
+def read_map(path: Path) -> np.ndarray:
+    """Return an image of classes as H×W uint8: the numbers of its palette, or its grey values.
+
+    Raises:
+        DataError: the file cannot be read, or is a colour image without a palette.
+    """
     import cv2
 
     with located(file=str(path)):
         try:
-            data = np.frombuffer(path.read_bytes(), np.uint8)
-            flag = cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR
-            image = cv2.imdecode(data, flag) if data.size else None
+            data = np.fromfile(path, np.uint8)
         except OSError as error:
-            raise DataError(f"the image cannot be read: {error.strerror or error}") from error
-        except cv2.error as error:
-            raise DataError(f"the image cannot be read: {error}") from error
+            raise DataError(f"the map cannot be read: {error.strerror or error}") from error
+        if _has_palette(data):
+            return _palette_indices(path)
+        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
         if image is None:
             raise DataError("this is no image that OpenCV can read")
+        if image.ndim != 2 or image.dtype != np.uint8:
+            raise DataError(
+                "a map of classes has one channel of 8 bits or a palette, this is a colour image"
+            )
         return np.asarray(image)
 
 
-def _image_input(network: Network) -> tuple[str, tuple[int, int, int]]:
-    """Return the name of the only input and its channels, height and width."""
-    shapes = network.inputs
-    hint = "give the inputs as arrays in a .npz file"
-    if len(shapes) != 1:
-        names = ", ".join(f"'{name}'" for name in shapes)
-        raise DataError(f"images feed one input, but the network has {names}", hint=hint)
-    name, shape = next(iter(shapes.items()))
-    sizes = tuple(size for size in shape[1:] if isinstance(size, int))
-    if len(shape) != 4 or len(sizes) != 3:
-        raise DataError(f"input '{name}' ({shape_text(shape)}) takes no images", hint=hint)
-    return name, (sizes[0], sizes[1], sizes[2])
+def _has_palette(data: np.ndarray) -> bool:
+    """Whether this is a PNG of colour type 3 (its header says so in byte 25)."""
+    return bytes(data[:8]) == b"\x89PNG\r\n\x1a\n" and data.size > 25 and int(data[25]) == 3
+
+
+def _palette_indices(path: Path) -> np.ndarray:
+    """Return what a PNG with a palette stores; OpenCV would only give the colours."""
+    from .png import palette_indices
+
+    return palette_indices(path.read_bytes())
+
+
+def _number_first(name: str) -> tuple[int, int, str]:
+    """Return the order of a folder's name: numbers by value before words by letters."""
+    digits = len(name) - len(name.lstrip("0123456789"))
+    return (0, int(name[:digits]), name) if digits else (1, 0, name)

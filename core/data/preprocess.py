@@ -1,18 +1,26 @@
-"""From 8-bit pixels to what a network takes: resize, order channels, subtract mean, scale."""
+"""From 8-bit pixels to what a network takes: resize, crop, order channels, subtract mean, scale."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
 from ..errors import DataError
 from ..ir.network import Preprocess
+from .base import Frame
+from .resample import resized_by_corners
 
-__all__ = ["channel_order", "normalized", "to_input"]
+__all__ = ["channel_order", "frame_of", "labels_to_input", "normalized", "to_input"]
 
 GREY = 127.5
 """What letterboxing fills the remaining area with: half of full scale."""
 
+IGNORED = 255
+"""The class of a pixel that does not count."""
+
 _DEPTH = {"bgr": 3, "rgb": 3, "gray": 1}
+_SAMPLING = ("centres", "corners")
 
 
 def channel_order(preprocess: Preprocess, channels: int) -> str:
@@ -30,6 +38,11 @@ def channel_order(preprocess: Preprocess, channels: int) -> str:
         raise DataError(
             f"the network takes {channels} channels, but {order} images have {_DEPTH[order]}"
         )
+    if preprocess.sampling not in _SAMPLING:
+        raise DataError(
+            f"sampling '{preprocess.sampling}' is unknown",
+            hint=f"it is one of {', '.join(_SAMPLING)}",
+        )
     if len(preprocess.mean) not in (0, 1, channels):
         raise DataError(
             f"the mean has {len(preprocess.mean)} values for {channels} channels",
@@ -39,9 +52,24 @@ def channel_order(preprocess: Preprocess, channels: int) -> str:
 
 
 def normalized(pixels: np.ndarray, preprocess: Preprocess) -> np.ndarray:
-    """Return `(pixels − mean) × scale` as float32; `pixels` is C×H×W, `mean` one or C numbers."""
-    mean = np.asarray(preprocess.mean or (0.0,), np.float32).reshape(-1, 1, 1)
-    return np.asarray((pixels - mean) * np.float32(preprocess.scale), dtype=np.float32)
+    """Return `(pixels − mean) × scale` as float32.
+
+    Args:
+        pixels: …×C×H×W.
+        preprocess: its `mean` has one or C numbers, its `mean_image` the size of the pixels.
+
+    Raises:
+        DataError: the mean image has another size.
+    """
+    image = preprocess.mean_image
+    if image is None:
+        image = np.asarray(preprocess.mean or (0.0,), np.float32).reshape(-1, 1, 1)
+    elif image.shape != pixels.shape[-3:]:
+        raise DataError(
+            f"the mean image is {_by(image.shape)}, but the image {_by(pixels.shape[-3:])}",
+            hint="make the mean of images of this size, or give --mean with one value a channel",
+        )
+    return np.asarray((pixels - image) * np.float32(preprocess.scale), dtype=np.float32)
 
 
 def to_input(image: np.ndarray, size: tuple[int, int, int], preprocess: Preprocess) -> np.ndarray:
@@ -56,40 +84,139 @@ def to_input(image: np.ndarray, size: tuple[int, int, int], preprocess: Preproce
         C×H×W float32.
 
     Raises:
-        DataError: the channels do not fit.
+        DataError: the channels do not fit, or the image is too small to be cropped.
     """
-    import cv2
-
     channels, height, width = size
-    order = channel_order(preprocess, channels)
-    if image.ndim == 3 and order == "gray":
-        image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    elif image.ndim == 3 and order == "rgb":
-        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    elif image.ndim == 2 and order != "gray":
-        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    image = _ordered(image, channel_order(preprocess, channels))
+    if preprocess.crop:
+        pixels = _sized(image, *_before_crop(image, height, width, preprocess), preprocess)
+        return _cropped(pixels.reshape(*pixels.shape[:2], channels), height, width, preprocess)
     if preprocess.letterbox:
-        pixels = _letterboxed(image, height, width)
+        pixels = _letterboxed(image, height, width, preprocess)
     else:
-        pixels = _resized(image, height, width).astype(np.float32)
+        pixels = _sized(image, height, width, preprocess)
     return normalized(pixels.reshape(height, width, channels).transpose(2, 0, 1), preprocess)
 
 
-def _letterboxed(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    ratio = min(height / image.shape[0], width / image.shape[1])
-    inner_height = max(1, min(height, int(image.shape[0] * ratio + 1e-6)))
-    inner_width = max(1, min(width, int(image.shape[1] * ratio + 1e-6)))
+def frame_of(image: np.ndarray, height: int, width: int, preprocess: Preprocess) -> Frame:
+    """Return where an image lies in an input of `height` × `width` pixels."""
+    own_height, own_width = image.shape[:2]
+    if preprocess.crop:
+        full_height, full_width = _before_crop(image, height, width, preprocess)
+    elif preprocess.letterbox:
+        full_height, full_width = _inside(image, height, width)
+    else:
+        return Frame(width=own_width, height=own_height)
+    # The middle is that of real numbers even where the pixels were placed by whole ones:
+    # frameworks that letterbox turn boxes back that way.
+    left, top = (1 - full_width / width) / 2, (1 - full_height / height) / 2
+    return Frame(
+        width=own_width, height=own_height, left=left, top=top, right=1 - left, bottom=1 - top
+    )
+
+
+def labels_to_input(
+    labels: np.ndarray, height: int, width: int, preprocess: Preprocess
+) -> np.ndarray:
+    """Return a map of classes (H×W) as the image beside it becomes an input, without mixing.
+
+    Where letterboxing leaves an area free, classes are :data:`IGNORED`.
+    """
+    if preprocess.crop:
+        full = _before_crop(labels, height, width, preprocess)
+        labels = _nearest(labels, *full)
+        top, left = (full[0] - height) // 2, (full[1] - width) // 2
+        return labels[top : top + height, left : left + width]
+    if preprocess.letterbox:
+        inner = _inside(labels, height, width)
+        whole = np.full((height, width), IGNORED, labels.dtype)
+        top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+        whole[top : top + inner[0], left : left + inner[1]] = _nearest(labels, *inner)
+        return whole
+    return _nearest(labels, height, width)
+
+
+def _ordered(image: np.ndarray, order: str) -> np.ndarray:
+    import cv2
+
+    if image.ndim == 3 and order == "gray":
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
+    if image.ndim == 3 and order == "rgb":
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+    if image.ndim == 2 and order != "gray":
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
+    return image
+
+
+def _before_crop(
+    image: np.ndarray, height: int, width: int, preprocess: Preprocess
+) -> tuple[int, int]:
+    """Return height and width an image has before its centre is cut out."""
+    own_height, own_width = image.shape[:2]
+    if len(preprocess.resize) == 2:
+        full = preprocess.resize[0], preprocess.resize[1]
+    elif len(preprocess.resize) == 1:
+        short = preprocess.resize[0]
+        if own_width < own_height:
+            full = own_height * short // own_width, short
+        else:
+            full = short, own_width * short // own_height
+    else:
+        full = own_height, own_width
+    if full[0] < height or full[1] < width:
+        raise DataError(
+            f"the image is {_by(full)}, too small to cut {height}×{width} out of it",
+            hint="resize first: --resize H,W or --resize SHORT_SIDE",
+        )
+    return full
+
+
+def _cropped(pixels: np.ndarray, height: int, width: int, preprocess: Preprocess) -> np.ndarray:
+    """Return the normalised centre of H×W×C pixels; a mean image of their size is cut alike."""
+    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+    window = np.s_[top : top + height, left : left + width]
+    mean = preprocess.mean_image
+    if mean is not None and mean.shape[1:] == pixels.shape[:2]:
+        preprocess = replace(preprocess, mean_image=mean[:, window[0], window[1]])
+    return normalized(pixels[window].transpose(2, 0, 1), preprocess)
+
+
+def _inside(image: np.ndarray, height: int, width: int) -> tuple[int, int]:
+    """Return height and width of a letterboxed image inside its frame."""
+    own_height, own_width = image.shape[:2]
+    if width * own_height < height * own_width:
+        return max(1, own_height * width // own_width), width
+    return height, max(1, own_width * height // own_height)
+
+
+def _letterboxed(image: np.ndarray, height: int, width: int, preprocess: Preprocess) -> np.ndarray:
+    inner_height, inner_width = _inside(image, height, width)
     top, left = (height - inner_height) // 2, (width - inner_width) // 2
     pixels = np.full((height, width, *image.shape[2:]), GREY, np.float32)
-    pixels[top : top + inner_height, left : left + inner_width] = _resized(
-        image, inner_height, inner_width
+    pixels[top : top + inner_height, left : left + inner_width] = _sized(
+        image, inner_height, inner_width, preprocess
     )
     return pixels
 
 
-def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+def _sized(image: np.ndarray, height: int, width: int, preprocess: Preprocess) -> np.ndarray:
+    """Return an image in another size, as float32."""
     import cv2
 
+    if preprocess.sampling == "corners":
+        return resized_by_corners(image, height, width)
     if image.shape[:2] == (height, width):
-        return image
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR))
+        return image.astype(np.float32)
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32)
+
+
+def _nearest(labels: np.ndarray, height: int, width: int) -> np.ndarray:
+    import cv2
+
+    if labels.shape == (height, width):
+        return labels
+    return np.asarray(cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST))
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))

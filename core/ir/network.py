@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import onnx_ir as ir
 
 if TYPE_CHECKING:
@@ -68,19 +69,31 @@ class LayerInfo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preprocess:
-    """How an image becomes an input: resize, order channels, subtract `mean`, multiply `scale`.
+    """How an image becomes an input: resize, crop, order channels, subtract mean, multiply `scale`.
 
     Args:
         channels: "bgr", "rgb" or "gray".
         mean: subtracted from 8-bit pixel values, one number or one a channel, in that order.
         scale: multiplied afterwards.
         letterbox: keep the aspect ratio and pad with grey (half of full scale), not stretch.
+        crop: cut the input out of the centre of the image, which is resized only as `resize` says.
+        resize: what `crop` cuts from: height and width, or the length of the short side with the
+            aspect ratio kept; empty for the image as it is.
+        sampling: "centres" is OpenCV's bilinear resize, whose result is rounded to 8 bits;
+            "corners" keeps the corner pixels in place and does not round.
+        mean_file: where the file with an image to subtract stands, as the source names it.
+        mean_image: that image, C×H×W, once it has been read; it takes the place of `mean`.
     """
 
     channels: str = "bgr"
     mean: tuple[float, ...] = ()
     scale: float = 1.0
     letterbox: bool = False
+    crop: bool = False
+    resize: tuple[int, ...] = ()
+    sampling: str = "centres"
+    mean_file: str = ""
+    mean_image: np.ndarray | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,7 +13,7 @@ from .builder import Attribute
 from .network import Network
 from .shapes import infer_node
 
-__all__ = ["expose", "node_key", "rebuild"]
+__all__ = ["copied_node", "copied_value", "expose", "node_key", "rebuild"]
 
 
 def node_key(node: ir.Node) -> str:
@@ -47,28 +47,15 @@ def rebuild(
     graph = network.graph
     copies: dict[str, ir.Value] = {}
     for value in graph.inputs:
-        copies[str(value.name)] = _copy(value)
+        copies[str(value.name)] = copied_value(value)
     initializers = []
     for name, value in graph.initializers.items():
-        copy = _copy(value, tensors.get(name))
+        copy = copied_value(value, tensors.get(name))
         copies[name] = copy
         initializers.append(copy)
     nodes = []
     for node in graph:
-        changed = attributes.get(node_key(node), {})
-        attrs = {name: attr for name, attr in node.attributes.items() if name not in changed}
-        copy_node = ir.Node(
-            node.domain,
-            node.op_type,
-            [copies[str(v.name)] if v is not None else None for v in node.inputs],
-            [*attrs.values(), *ir.convenience.convert_attributes(changed)],
-            outputs=[_blank(v) for v in node.outputs],
-            name=node.name,
-        )
-        copy_node.meta.update(node.meta)
-        infer_node(copy_node)
-        copies.update((str(v.name), v) for v in copy_node.outputs)
-        nodes.append(copy_node)
+        nodes.append(copied_node(node, copies, attributes.get(node_key(node))))
     outputs = [copies[str(v.name)] for v in graph.outputs]
     for name, inner in (extra_outputs or {}).items():
         shown = ir.node("Identity", [copies[inner]], name=f"{name}:node")
@@ -88,6 +75,48 @@ def rebuild(
         copied, ir_version=network.model.ir_version, producer_name=network.model.producer_name
     )
     return replace(network, model=model)
+
+
+def copied_node(
+    node: ir.Node,
+    copies: dict[str, ir.Value],
+    changed: Mapping[str, Attribute] | None = None,
+) -> ir.Node:
+    """Return a copy of a node that reads the copies of its inputs; its outputs join `copies`.
+
+    Args:
+        node: the node.
+        copies: name → value of the graph that is being made.
+        changed: attributes with new values.
+
+    Raises:
+        FormatError: the inputs do not fit the operator.
+    """
+    changed = changed or {}
+    attributes = [attr for name, attr in node.attributes.items() if name not in changed]
+    copy = ir.Node(
+        node.domain,
+        node.op_type,
+        [copies[str(v.name)] if v is not None else None for v in node.inputs],
+        [*attributes, *ir.convenience.convert_attributes(changed)],
+        outputs=[_blank(v) for v in node.outputs],
+        name=node.name,
+    )
+    copy.meta.update(node.meta)
+    infer_node(copy)
+    copies.update((str(v.name), v) for v in copy.outputs)
+    return copy
+
+
+def copied_value(value: ir.Value, array: np.ndarray | None = None) -> ir.Value:
+    """Return a copy of an input or initializer, the latter with another array where one is given."""
+    tensor = value.const_value
+    if array is not None:
+        tensor = ir.Tensor(np.ascontiguousarray(array), name=value.name)
+    shape = ir.Shape(tensor.numpy().shape) if tensor is not None else value.shape
+    copy = ir.Value(name=value.name, shape=shape, type=value.type, const_value=tensor)
+    copy.meta.update(value.meta)
+    return copy
 
 
 def expose(network: Network, layers: Sequence[str] | None = None) -> Network:
@@ -113,13 +142,3 @@ def _blank(value: ir.Value) -> ir.Value:
     blank = ir.Value(name=value.name, type=value.type)
     blank.meta.update(value.meta)
     return blank
-
-
-def _copy(value: ir.Value, array: np.ndarray | None = None) -> ir.Value:
-    tensor = value.const_value
-    if array is not None:
-        tensor = ir.Tensor(np.ascontiguousarray(array), name=value.name)
-    shape = ir.Shape(tensor.numpy().shape) if tensor is not None else value.shape
-    copy = ir.Value(name=value.name, shape=shape, type=value.type, const_value=tensor)
-    copy.meta.update(value.meta)
-    return copy

@@ -12,6 +12,7 @@ import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,14 +34,25 @@ from .wire import (
 
 __all__ = ["Caffemodel", "LayerChange", "StoredBlob", "StoredLayer", "open_caffemodel"]
 
-_LAYER, _V1_LAYER = fields_of("NetParameter")["layer"].number, fields_of("NetParameter")["layers"].number
+_LAYER = fields_of("NetParameter")["layer"].number
+_V1_LAYER = fields_of("NetParameter")["layers"].number
 _BLOB = {name: info.number for name, info in fields_of("BlobProto").items()}
 _LEGACY = tuple(_BLOB[name] for name in ("num", "channels", "height", "width"))
 _GRADIENTS = {_BLOB[name] for name in ("diff", "double_diff", "raw_diff", "raw_diff_type")}
-_RAW_TYPES = {0: np.dtype("<f8"), 1: np.dtype("<f4"), 2: np.dtype("<f2")}
-_DATA = {_BLOB["data"]: np.dtype("<f4"), _BLOB["double_data"]: np.dtype("<f8")}
+_RAW_TYPES: dict[int, np.dtype[np.floating[Any]]] = {
+    0: np.dtype("<f8"),
+    1: np.dtype("<f4"),
+    2: np.dtype("<f2"),
+}
+_DATA: dict[int, np.dtype[np.floating[Any]]] = {
+    _BLOB["data"]: np.dtype("<f4"),
+    _BLOB["double_data"]: np.dtype("<f8"),
+}
 MAX_DIM = 2**31 - 1
 """Caffe counts in int32 and cuts longer dims silently; here they are refused."""
+
+MAX_AXES = 32
+"""Most axes of a blob (blob.hpp kMaxBlobAxes)."""
 
 _FOREIGN = {
     b"\x1f\x8b": "a gzip file: unpack it first",
@@ -57,7 +69,7 @@ class _Run:
 
     start: int
     count: int
-    dtype: np.dtype[np.floating]
+    dtype: np.dtype[np.floating[Any]]
     skip: int = 0
 
 
@@ -162,7 +174,9 @@ class Caffemodel:
     ) -> list[Piece]:
         number = fields_of(layer.schema)["blobs"].number
         edits = {
-            layer.blobs[i].tag: length_field(number, _changed_blob(self.buffer, layer.blobs[i], array))
+            (blob := layer.blobs[i]).tag: length_field(
+                number, _changed_blob(self.buffer, blob, array)
+            )
             for i, array in change.blobs.items()
         }
         by_message: dict[str, dict[int, tuple[int, ...]]] = {}
@@ -231,7 +245,7 @@ def _changed_blob(buffer: memoryview, blob: StoredBlob, array: np.ndarray) -> li
         shape = length_field(_BLOB["shape"], [message])  # type: ignore[assignment]
     dtype = blob.runs[0].dtype if blob.runs else np.dtype("<f4")
     data = np.ascontiguousarray(array, dtype=dtype)
-    new = length_field(blob.data_field, [memoryview(data.reshape(-1)).cast("B")])
+    new = length_field(blob.data_field, [data.reshape(-1).view(np.uint8).data])
     dropped = {*_LEGACY, _BLOB["shape"], *_GRADIENTS, blob.data_field}
     edits: dict[int, list[Piece]] = {}
     shape_left, data_left = list[Piece](shape), new
@@ -355,9 +369,10 @@ def _dims(buffer: memoryview, place: WireField) -> list[int]:
         if found.number == 1 and found.kind == VARINT:
             dims.append(_dim(found.value, found.tag))
         elif found.number == 1 and found.kind == LENGTH:
-            dims += [_dim(value, found.tag) for value in walk_varints(buffer, found.start, found.end)]
-        if len(dims) > 32:
-            raise bad(f"a blob has {len(dims)} dims; Caffe allows 32", place.tag)
+            values = walk_varints(buffer, found.start, found.end)
+            dims += [_dim(value, found.tag) for value in values]
+        if len(dims) > MAX_AXES:
+            raise bad(f"a blob has more than {MAX_AXES} dims", place.tag)
     return dims
 
 
@@ -367,7 +382,7 @@ def _dim(value: int, offset: int) -> int:
     return value
 
 
-def _run_of(found: WireField, dtype: np.dtype[np.floating]) -> _Run:
+def _run_of(found: WireField, dtype: np.dtype[np.floating[Any]]) -> _Run:
     if found.kind == LENGTH:
         return _packed(found, dtype)
     if found.kind != (FLOAT if dtype.itemsize == 4 else DOUBLE):
@@ -375,7 +390,7 @@ def _run_of(found: WireField, dtype: np.dtype[np.floating]) -> _Run:
     return _Run(found.tag, found.count, dtype, found.start - found.tag)
 
 
-def _packed(found: WireField, dtype: np.dtype[np.floating]) -> _Run:
+def _packed(found: WireField, dtype: np.dtype[np.floating[Any]]) -> _Run:
     size = found.end - found.start
     if size % dtype.itemsize:
         raise bad(f"{size} bytes of data are no whole number of values", found.tag)

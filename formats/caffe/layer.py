@@ -26,8 +26,8 @@ from ..adapter import (
 )
 
 __all__ = [
-    "LAYERS", "Blob", "CaffeBuilder", "Layer", "Settings", "Shape", "check_constant", "check_positive", "key",
-    "layer", "number", "pair", "spatial",
+    "LAYERS", "Blob", "CaffeBuilder", "Layer", "Settings", "Shape", "check_constant",
+    "check_positive", "key", "layer", "number", "pair", "spatial",
 ]  # fmt: skip
 
 LAYERS: Registry[Layer] = Registry("layer type")
@@ -185,7 +185,7 @@ class Layer:
     bottom_axes: ClassVar[tuple[int, int]] = (0, 32)
     """Fewest and most axes of the first bottom."""
     decodes: ClassVar[bool] = False
-    """True where the layer only decodes: its bottoms are outputs, and `head` tells the rest."""
+    """True where the layer only decodes: its bottoms are outputs, and `heads` tells the rest."""
 
     def sizes(self, *_shapes: Any, **_: Any) -> dict[str, int | tuple[int, ...]]:
         """Return the lengths behind the axis names in `blobs`, given the shapes of the bottoms."""
@@ -218,9 +218,9 @@ class Layer:
         """Return how images become the first top, where the layer says so."""
         return None
 
-    def head(self) -> Head | None:
-        """Return how the bottoms of a decoding layer become answers."""
-        return None
+    def heads(self) -> tuple[Head, ...]:
+        """Return how blobs become answers, by their names; those that are no outputs are left."""
+        return ()
 
     def shares_memory(self) -> bool:
         """Whether tops share the bottom's memory in Caffe, so that in-place writes show in both."""

@@ -384,7 +384,12 @@ class _Reading:
             model=model,
             layers=infos,
             preprocess=self._preprocess(model),
-            heads=tuple(head for layer in self.layers if (head := layer.head()) is not None),
+            heads=tuple(
+                head
+                for layer in self.layers
+                for head in layer.heads()
+                if head.output in outputs and len(CaffeBuilder.shape(outputs[head.output])) > 1
+            ),
             notes=tuple(notes),
         )
 

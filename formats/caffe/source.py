@@ -183,7 +183,7 @@ def _inserted(
     holders = text.message.messages(layer.param)
     holder: Message = holders[-1] if holders else text.message
     if holder.synthetic or "." in name:
-        raise UnsupportedError(f"{layer.param}.{name} must be written, but there is no place for it")
+        raise UnsupportedError(f"there is no place to write {layer.param}.{name}")
     if holders:
         return [Insert(holder, name, str(value)) for value in numbers]
     content = " ".join(f"{name}: {value}" for value in numbers)

@@ -162,10 +162,10 @@ def _v2(message: Message) -> LayerText:
         (_text(param, "name"), _text(param, "share_mode") in ("PERMISSIVE", "1"))
         for param in message.messages("param")
     )
-    with located(line=message.line, item=f"layer '{_text(message, 'name')}'"):
-        kind = _text(message, "type")
-        if not kind:
-            raise FormatError("required, but missing") from None
+    kind = _text(message, "type")
+    if not kind:
+        with located(line=message.line, item=f"layer '{_text(message, 'name')}'", field="type"):
+            raise FormatError("required, but missing")
     return LayerText(
         name=_text(message, "name"), type=kind, bottoms=_scalars(message, "bottom"),
         tops=_scalars(message, "top"), message=message, line=message.line, params=params,
@@ -216,7 +216,9 @@ def _moved(flat: Message, param: str, names: Mapping[str, str]) -> list[Field]:
     fields = tuple(replace(f, name=names[f.name]) for f in flat.fields if f.name in names)
     if not fields:
         return []
-    return [Field(param, flat.line, flat.span, Message(fields, flat.span, flat.line, True))]
+    return [
+        Field(param, flat.line, flat.span, Message(fields, flat.span, flat.line, synthetic=True))
+    ]
 
 
 def _padded(layers: list[LayerText]) -> list[LayerText]:
@@ -273,7 +275,7 @@ def _inputs(root: Message, shapes: Sequence[Message]) -> list[LayerText]:
                 )
             fields = [_shape_field(dims[i : i + 4]) for i in range(0, len(dims), 4)]
     span = (0, 0)
-    param = Field("input_param", line, span, Message(tuple(fields), span, line, True))
+    param = Field("input_param", line, span, Message(tuple(fields), span, line, synthetic=True))
     return [
         LayerText(
             name="input", type="Input", bottoms=(), tops=names, line=line,
@@ -285,7 +287,7 @@ def _inputs(root: Message, shapes: Sequence[Message]) -> list[LayerText]:
 def _shape_field(dims: Sequence[Field]) -> Field:
     fields = tuple(replace(dim, name="dim") for dim in dims)
     span = dims[0].span
-    return Field("shape", dims[0].line, span, Message(fields, span, dims[0].line, True))
+    return Field("shape", dims[0].line, span, Message(fields, span, dims[0].line, synthetic=True))
 
 
 def _included(message: Message, phase: str, stages: set[str], level: int) -> bool:

@@ -31,6 +31,8 @@ _MAGICS = {
     b"\x80\x02": "a Python pickle",
 }
 _CHUNK = 1 << 20
+MOST_MISSING = 1 << 27
+"""No published layer has more values; what is missing may have to be held in memory."""
 
 
 class WrongCount(FormatError):
@@ -95,6 +97,8 @@ class Stream:
         if not wanted:
             return {}
         if self.partial and self.left == 0:
+            if wanted > MOST_MISSING:
+                raise WrongCount(f"{wanted} missing values are more than a partial file may lack")
             return {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
         if 4 * wanted > self.left:
             hint = None

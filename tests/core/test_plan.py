@@ -111,7 +111,7 @@ def test_a_network_without_anything_to_remove_is_refused():
 
 def test_l1_takes_the_smallest_filters():
     net = network()
-    pruned = prune(net, rate=0.2, exclude=["b"])
+    pruned = prune(net, rate=0.2, exclude=["b"], criterion="l1")
     filters = net.graph.initializers["a/weight"].const_value.numpy()
     norms = np.abs(filters).sum(axis=(1, 2, 3))
     removed = pruned.plan.groups[0].removed

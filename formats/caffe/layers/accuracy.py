@@ -49,7 +49,9 @@ class Accuracy(Layer):
             tops.append(self._share(b, hits, counts, others))
         return tuple(tops)
 
-    def _share(self, b: CaffeBuilder, hits: ir.Value, counts: ir.Value, axes: list[int]) -> ir.Value:
+    def _share(
+        self, b: CaffeBuilder, hits: ir.Value, counts: ir.Value, axes: list[int]
+    ) -> ir.Value:
         """Emit Σ hits / Σ counts over axes, 0 where nothing counts."""
         over = b.constant(axes)
         total = b.op("ReduceSum", hits, over, keepdims=0)

@@ -46,7 +46,7 @@ class ReLU6(Layer):
 class PReLU(Layer):
     """max(x, 0) + slope · min(x, 0), with learned slopes."""
 
-    channel_shared: bool = key(False, doc="one slope for all channels")
+    channel_shared: bool = key(default=False, doc="one slope for all channels")
 
     param: ClassVar = "prelu_param"
     blobs: ClassVar = (

@@ -1,4 +1,4 @@
-"""ArgMax. Source: argmax_layer.cpp (BVLC 9b89154). No blobs. Of equal values the last comes first."""
+"""ArgMax. Source: argmax_layer.cpp (BVLC 9b89154). No blobs. Of equals the last comes first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..layer import CaffeBuilder, Layer, key, layer
 class ArgMax(Layer):
     """Positions (as floats) or values of the largest elements, along an axis or of a whole item."""
 
-    out_max_val: bool = key(False, doc="with axis: values in place of positions; else both")
+    out_max_val: bool = key(default=False, doc="with axis: values in place of positions; else both")
     top_k: int = key(1)
     axis: int | None = key(None, doc="none: over all but the batch")
 
@@ -36,7 +36,7 @@ class ArgMax(Layer):
         return b.reshape(both, 0, 2, self.top_k, *behind)
 
     def _largest(self, b: CaffeBuilder, x: ir.Value, axis: int) -> tuple[ir.Value, ir.Value]:
-        """Emit values and positions; the axis is reversed, as ONNX puts the first of equals first."""
+        """Emit values and positions; reversed, as ONNX puts the first of equals first."""
         size = b.dims(x, axis)[0]
         if not 1 <= self.top_k <= size:
             raise FormatError(f"top_k {self.top_k} is not within 1 to {size}")

@@ -1,7 +1,8 @@
 """BatchNorm. Source: batch_norm_layer.cpp (BVLC 9b89154).
 
-y = (x − μ) / sqrt(v + eps). Blobs: mean [channels], variance [channels], factor [1]: both are stored
-multiplied by the factor, and count as 0 where it is 0. NVCaffe's `scale_bias` adds scale and shift.
+y = (x − μ) / sqrt(v + eps). Blobs: mean [channels], variance [channels], factor [1]: both are
+stored multiplied by the factor, and count as 0 where it is 0. NVCaffe's `scale_bias` adds scale
+and shift.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from ..layer import Blob, CaffeBuilder, Layer, Shape, key, layer, number
 class BatchNorm(Layer):
     """Normalisation by stored statistics, or by those of the batch where the file insists."""
 
-    use_global_stats: bool = key(True, doc="false takes statistics of the batch, even in TEST")
+    use_global_stats: bool = key(
+        default=True, doc="false takes statistics of the batch, even in TEST"
+    )
     moving_average_fraction: float = key(0.999, doc="not used when testing")
     eps: float = key(1e-5)
-    scale_bias: bool = key(False, doc="NVCaffe: scale and shift are blobs of this layer")
+    scale_bias: bool = key(default=False, doc="NVCaffe: scale and shift are blobs of this layer")
 
     param: ClassVar = "batch_norm_param"
     bottom_axes: ClassVar = (2, 32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import ClassVar, Self
 
 import numpy as np
@@ -43,7 +43,7 @@ class Slice(Layer):
     """A blob cut along an axis, at given points or into equal parts."""
 
     axis: int = key(1, "axis", "slice_dim")
-    slice_point: tuple[int, ...] = key((), channels=True, doc="where parts begin; none: equal parts")
+    slice_point: tuple[int, ...] = key((), channels=True, doc="where parts begin; none: equal")
 
     param: ClassVar = "slice_param"
     top_range: ClassVar = (1, None)
@@ -61,7 +61,7 @@ class Slice(Layer):
         if len(points) != len(self.tops) - 1:
             raise FormatError(f"{len(self.tops)} tops need {len(self.tops) - 1} slice_point")
         edges = (0, *points, size)
-        sizes = [after - before for before, after in zip(edges, edges[1:], strict=False)]
+        sizes = [after - before for before, after in pairwise(edges)]
         if min(sizes) <= 0:
             raise FormatError(f"slice_point {list(points)} does not rise within 0 to {size}")
         return b.ops("Split", x, b.constant(sizes), count=len(sizes), axis=axis)

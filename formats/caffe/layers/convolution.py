@@ -14,7 +14,7 @@ from typing import ClassVar, Self
 import numpy as np
 import onnx_ir as ir
 
-from ....core.errors import FormatError, UnsupportedError
+from ....core.errors import FormatError
 from ...adapter import REQUIRED
 from ..layer import (
     Blob,
@@ -36,7 +36,7 @@ class _Convolving(Layer):
 
     num_output: int = key(channels=True, doc="channels of the top")
     group: int = key(1, channels=True, doc="groups; equal to the channels for depthwise")
-    bias_term: bool = key(True, doc="whether there is a bias blob")
+    bias_term: bool = key(default=True, doc="whether there is a bias blob")
     kernel: tuple[int, ...] = pair(REQUIRED, "kernel_size", "kernel_h", "kernel_w")
     stride: tuple[int, ...] = pair((), "stride", "stride_h", "stride_w")
     pad: tuple[int, ...] = pair((), "pad", "pad_h", "pad_w")
@@ -77,7 +77,7 @@ class _Convolving(Layer):
         check_positive(group=group)
         if channels % group or self.num_output % group:
             raise FormatError(
-                f"group {group} divides not both {channels} channels and num_output {self.num_output}"
+                f"group {group} does not divide {channels} channels and {self.num_output} outputs"
             )
         kernel = self.window(len(shape) - axis - 1)["kernel"]
         return {
@@ -101,7 +101,7 @@ class _Convolving(Layer):
 
     def emit(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit the operator for a bottom of batch, channels and spatial axes."""
-        raise UnsupportedError("unknown kind of convolution")
+        raise NotImplementedError(f"{b} {x}")
 
 
 @layer("Convolution", "ConvolutionND", "NdConvolution")
@@ -125,7 +125,11 @@ class Convolution(_Convolving):
         )  # fmt: skip
 
     def _grown(
-        self, b: CaffeBuilder, x: ir.Value, space: Sequence[int], window: Mapping[str, Sequence[int]]
+        self,
+        b: CaffeBuilder,
+        x: ir.Value,
+        space: Sequence[int],
+        window: Mapping[str, Sequence[int]],
     ) -> ir.Value:
         """Add the zeros that Caffe's rounding towards zero reads beyond a too small bottom."""
         lacking = []
@@ -159,9 +163,7 @@ class DepthwiseConvolution(Convolution):
 
     def from_ir(self, nodes: Sequence[ir.Node], arrays: Mapping[str, np.ndarray]) -> Self:
         group = next(n.attributes["group"].as_int() for n in nodes if n.op_type == "Conv")
-        return replace(
-            self, num_output=arrays["weight"].shape[0], group=group if self.group else 0
-        )
+        return replace(self, num_output=arrays["weight"].shape[0], group=group if self.group else 0)
 
 
 @layer("Deconvolution")

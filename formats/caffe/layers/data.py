@@ -27,8 +27,8 @@ class _FromFiles(Layer):
     mean_value: tuple[float, ...] = key((), "/transform_param.mean_value")
     mean_file: str = key("", "/transform_param.mean_file", "mean_file")
     crop_size: int = key(0, "/transform_param.crop_size", "crop_size")
-    force_color: bool = key(False, "/transform_param.force_color")
-    force_gray: bool = key(False, "/transform_param.force_gray")
+    force_color: bool = key(False, "/transform_param.force_color")  # noqa: FBT003
+    force_gray: bool = key(False, "/transform_param.force_gray")  # noqa: FBT003
 
     bottom_range: ClassVar = (0, 0)
     top_range: ClassVar = (1, None)
@@ -76,7 +76,7 @@ class ImageData(_FromFiles):
 
     new_height: int = key(0)
     new_width: int = key(0)
-    is_color: bool = key(True)
+    is_color: bool = key(default=True)
 
     param: ClassVar = "image_data_param"
 

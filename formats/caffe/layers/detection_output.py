@@ -20,7 +20,7 @@ class DetectionOutput(Layer):
     """Boxes from offsets, class scores and priors, thinned out by non-maximum suppression."""
 
     num_classes: int = key(REQUIRED)
-    share_location: bool = key(True)
+    share_location: bool = key(default=True)
     background_label_id: int = key(0)
     nms_threshold: float = key(0.3, "nms_param.nms_threshold")
     nms_top_k: int = key(-1, "nms_param.top_k")
@@ -28,7 +28,7 @@ class DetectionOutput(Layer):
     code_type: str = key(
         "CORNER", choices=("CORNER", "CENTER_SIZE", "CORNER_SIZE"), numbers=(1, 2, 3)
     )
-    variance_encoded_in_target: bool = key(False)
+    variance_encoded_in_target: bool = key(default=False)
     keep_top_k: int = key(-1)
     confidence_threshold: float = key(0.0)
 
@@ -37,9 +37,9 @@ class DetectionOutput(Layer):
     top_range: ClassVar = (0, 1)
     decodes: ClassVar = True
 
-    def head(self) -> Head:
+    def heads(self) -> tuple[Head, ...]:
         locations, scores, priors = self.bottoms[:3]
-        return Head(
+        head = Head(
             output=locations,
             kind="priors",
             settings={
@@ -58,3 +58,4 @@ class DetectionOutput(Layer):
                 "confidence_threshold": self.confidence_threshold,
             },
         )
+        return (head,)

@@ -23,7 +23,7 @@ class Embed(Layer):
 
     num_output: int = key(REQUIRED, channels=True)
     input_dim: int = key(REQUIRED, doc="how many numbers there are")
-    bias_term: bool = key(True)
+    bias_term: bool = key(default=True)
 
     param: ClassVar = "embed_param"
     blobs: ClassVar = (

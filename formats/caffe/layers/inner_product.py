@@ -23,9 +23,9 @@ class InnerProduct(Layer):
     """A fully connected layer."""
 
     num_output: int = key(channels=True, doc="length of the output vector")
-    bias_term: bool = key(True, doc="whether there is a bias blob")
+    bias_term: bool = key(default=True, doc="whether there is a bias blob")
     axis: int = key(1, doc="first axis that is flattened")
-    transpose: bool = key(False, doc="weights stand as [in, out]")
+    transpose: bool = key(default=False, doc="weights stand as [in, out]")
 
     param: ClassVar = "inner_product_param"
     blobs: ClassVar = (

@@ -13,6 +13,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from ....core.errors import FormatError, UnsupportedError
+from ....core.ir.network import Head
 from ..layer import CaffeBuilder, Layer, check_constant, key, layer
 
 SMALLEST = 1.1754943508222875e-38
@@ -96,6 +97,9 @@ class SoftmaxWithLoss(Loss):
     def without(self, b: CaffeBuilder, *bottoms: ir.Value | None) -> ir.Value | None:
         x = bottoms[0]
         return None if x is None else b.op("Softmax", x, axis=b.axis(x, self.axis))
+
+    def heads(self) -> tuple[Head, ...]:
+        return (Head(output=self.tops[0], kind="classifier"),) if self.tops else ()
 
 
 @layer("EuclideanLoss")

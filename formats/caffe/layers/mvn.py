@@ -18,8 +18,8 @@ from ..layer import CaffeBuilder, Layer, key, layer
 class MVN(Layer):
     """Mean and variance normalisation of each channel, or of each item."""
 
-    normalize_variance: bool = key(True)
-    across_channels: bool = key(False)
+    normalize_variance: bool = key(default=True)
+    across_channels: bool = key(default=False)
     eps: float = key(1e-9)
 
     param: ClassVar = "mvn_param"

@@ -18,8 +18,8 @@ from ..layer import Blob, CaffeBuilder, Layer, Shape, key, layer, number
 class Normalize(Layer):
     """L2 normalisation with learned scales."""
 
-    across_spatial: bool = key(True)
-    channel_shared: bool = key(True, doc="one scale for all channels")
+    across_spatial: bool = key(default=True)
+    channel_shared: bool = key(default=True, doc="one scale for all channels")
     eps: float = key(1e-10)
 
     param: ClassVar = "norm_param"

@@ -97,9 +97,9 @@ class Pooling(Layer):
     kernel: tuple[int, ...] = pair((), "kernel_size", "kernel_h", "kernel_w")
     stride: tuple[int, ...] = pair((), "stride", "stride_h", "stride_w")
     pad: tuple[int, ...] = pair((), "pad", "pad_h", "pad_w")
-    global_pooling: bool = key(False, doc="one window over the whole plane")
+    global_pooling: bool = key(default=False, doc="one window over the whole plane")
     round_mode: str = key("CEIL", choices=("CEIL", "FLOOR"))
-    ceil_mode: bool = key(True, doc="a fork's name for round_mode")
+    ceil_mode: bool = key(default=True, doc="a fork's name for round_mode")
 
     param: ClassVar = "pooling_param"
     bottom_axes: ClassVar = (4, 4)

@@ -1,4 +1,4 @@
-"""Power, Exp, Log. Source: power_layer.cpp, exp_layer.cpp, log_layer.cpp (BVLC 9b89154). No blobs."""
+"""Power, Exp, Log. Source: power_layer.cpp, exp_layer.cpp, log_layer.cpp (BVLC 9b89154)."""
 
 from __future__ import annotations
 

@@ -26,8 +26,8 @@ class PriorBox(Layer):
     min_size: tuple[float, ...] = key(REQUIRED)
     max_size: tuple[float, ...] = key(())
     aspect_ratio: tuple[float, ...] = key(())
-    flip: bool = key(True)
-    clip: bool = key(False)
+    flip: bool = key(default=True)
+    clip: bool = key(default=False)
     variance: tuple[float, ...] = key(())
     image: tuple[int, ...] = pair((), "img_size", "img_h", "img_w")
     step: float = key(0.0)
@@ -47,7 +47,7 @@ class PriorBox(Layer):
             image_height, image_width = spatial(self.image, 2, 0, "img_size")
         else:
             if b.rank(data) != 4:
-                raise FormatError(f"the second bottom has {b.rank(data)} axes, not those of an image")
+                raise FormatError(f"the second bottom has {b.rank(data)} axes, not 4")
             image_height, image_width = b.dims(data, 2)
         check_positive(image_height=image_height, image_width=image_width)
         step_h = self.step_h or self.step or image_height / height

@@ -38,7 +38,7 @@ class _Recurrent(Layer):
     """What both share: the bottoms, the transformed input and the loop over time."""
 
     num_output: int = key(0, doc="H, length of the state")
-    expose_hidden: bool = key(False, doc="states are bottoms and tops")
+    expose_hidden: bool = key(default=False, doc="states are bottoms and tops")
 
     param: ClassVar = "recurrent_param"
     bottom_axes: ClassVar = (2, 32)

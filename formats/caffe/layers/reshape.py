@@ -70,9 +70,8 @@ class Reshape(Layer):
         assert target.const_value is not None
         start, _ = self._span(len(bottom.shape))
         written = [int(dim) for dim in target.const_value.numpy()][start:]
-        dims = tuple(
-            new if old > 0 else old for old, new in zip(self.dims, written, strict=False)
-        )
+        pairs = zip(self.dims, written, strict=False)
+        dims = tuple(new if old > 0 and new > 0 else old for old, new in pairs)
         return replace(self, dims=dims)
 
     def shares_memory(self) -> bool:

@@ -54,7 +54,8 @@ class _Broadcast(Layer):
         stored: np.ndarray = b.blobs[name]
         axis = b.axis(x, self.axis)
         behind = b.rank(x) - axis - stored.ndim
-        return b.parameter(name, stored.reshape(stored.shape + (1,) * behind if stored.ndim else ()))
+        shape = stored.shape + (1,) * behind if stored.ndim else ()
+        return b.parameter(name, stored.reshape(shape))
 
     def second(self, b: CaffeBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
         """Return the second bottom, with axes of length 1 behind."""
@@ -70,7 +71,7 @@ class _Broadcast(Layer):
 class Scale(_Broadcast):
     """x · scale [+ bias]."""
 
-    bias_term: bool = key(False, doc="whether there is a bias blob")
+    bias_term: bool = key(default=False, doc="whether there is a bias blob")
 
     param: ClassVar = "scale_param"
     blobs: ClassVar = (

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
+from ....core.ir.network import Head
 from ..layer import CaffeBuilder, Layer, key, layer
 
 
@@ -25,3 +26,6 @@ class Softmax(Layer):
         if axis == 0:
             b.dims(x, 0)
         return b.op("Softmax", x, axis=axis)
+
+    def heads(self) -> tuple[Head, ...]:
+        return (Head(output=self.tops[0], kind="classifier"),) if self.axis == 1 else ()

@@ -19,11 +19,13 @@ from ...adapter import Blob, check_positive, key
 from ..activations import activate
 from ..batch_norm import batch_norm, stored_variance
 from ..flavour import Flavour
-from ..numerals import quotient
+from ..geometry import UNSET, check_counts, check_pointwise, strides
 from ..pooling import blur
 from ..section import Section, SectionBuilder, Size, section
 
 NOT_SHARED = -1000000000
+MUST_AGREE = ("normalized", "dontloadscales", "flipped")
+"""What two convolutions that share weights must have in common."""
 ALEXEYAB_KEYS = ("stride_x", "stride_y", "dilation", "antialiasing", "share_index", "cbn")
 
 
@@ -35,16 +37,14 @@ class Convolutional(Section):
     filters: int = key(1, channels=True)
     size: int = key(1)
     stride: int = key(1)
-    stride_x: int = key(-1)
-    stride_y: int = key(-1)
+    stride_x: int = key(UNSET)
+    stride_y: int = key(UNSET)
     pad: bool = key(default=False, doc="pads by size/2, whatever `padding` says")
     padding: int = key(0)
     groups: int = key(1, channels=True)
     dilation: int = key(1, doc="1 where size is 1; multiplies the padding too")
     batch_normalize: bool = key(default=False)
-    cbn: bool = key(
-        default=False, doc="batch normalisation over several batches: in inference the same"
-    )
+    cbn: bool = key(default=False, doc="batch normalisation, trained over several batches")
     activation: str = key("logistic")
     antialiasing: int = key(0, doc="convolve at stride 1, then blur at the stride")
     share_index: int = key(NOT_SHARED, doc="use the parameters of another layer")
@@ -81,9 +81,7 @@ class Convolutional(Section):
     @property
     def strides(self) -> tuple[int, int]:
         """Rows and columns from one output to the next."""
-        along_y = self.stride_y if self.stride_y >= 1 else self.stride
-        along_x = self.stride_x if self.stride_x >= 1 else self.stride
-        return along_y, along_x
+        return strides(self.stride, self.stride_y, self.stride_x)
 
     def shares(self) -> int | None:
         """Return the layer named by share_index."""
@@ -102,8 +100,7 @@ class Convolutional(Section):
         if (
             not isinstance(owner, Convolutional)
             or shapes["weight"] != kernel
-            or owner.normalized != self.normalized
-            or owner.flipped != self.flipped
+            or any(getattr(owner, name) != getattr(self, name) for name in MUST_AGREE)
         ):
             raise FormatError(f"layer {owner.context.index} cannot share its weights with this one")
 
@@ -137,24 +134,17 @@ class Convolutional(Section):
     def to_ir(self, b: SectionBuilder, x: ir.Value) -> ir.Value:
         """Emit Conv, BatchNormalization, the activation and the blur."""
         x = b.image(x)
-        strides = (1, 1) if self.antialiasing else self.strides
+        steps = (1, 1) if self.antialiasing else self.strides
         dilation = self.dilation if self.size > 1 else 1
         padding = self.size // 2 if self.pad else self.padding
-        self._check_pointwise(b, strides, dilation, padding)
+        if self.size == 1:
+            check_pointwise(b, steps, padding)
         y = b.op(
             "Conv", x, self._weight(b), None if self.normalized else b.parameter("bias"),
-            kernel_shape=[self.size, self.size], strides=list(strides),
+            kernel_shape=[self.size, self.size], strides=list(steps),
             pads=[padding * dilation] * 4, dilations=[dilation] * 2, group=self.groups,
         )  # fmt: skip
-        expected = [
-            quotient(length + 2 * padding - self.size, stride) + 1
-            for length, stride in zip(b.size(x)[1:], strides, strict=True)
-        ]
-        if [*b.size(y)[1:]] != expected:
-            raise UnsupportedError(
-                f"with dilation {dilation} and padding {padding} Darknet counts "
-                f"{expected[0]}×{expected[1]} outputs, but computes others"
-            )
+        check_counts(b.size(x), b.size(y), self.size, steps, padding)
         if self.normalized:
             own = not self.dontloadscales
             y = batch_norm(
@@ -164,24 +154,6 @@ class Convolutional(Section):
             )  # fmt: skip
         y = activate(b, self.activation, y)
         return blur(b, y, self.antialiasing, self.strides) if self.antialiasing else y
-
-    def _check_pointwise(
-        self, b: SectionBuilder, strides: tuple[int, int], dilation: int, padding: int
-    ) -> None:
-        """Say where Darknet's shortcut for 1×1 kernels is not a convolution.
-
-        On the CPU it multiplies the memory as it stands: pjreddie's for every kernel of size 1,
-        AlexeyAB's where stride_x is 1.
-        """
-        if self.size > 1 or dilation > 1 or (strides == (1, 1) and not padding):
-            return
-        if self.context.pjreddie:
-            b.note(
-                "1×1 convolutions with strides are computed as on the GPU; on the CPU this Darknet "
-                "ignores their strides"
-            )
-        elif strides[1] == 1 and strides[0] > 1:
-            raise UnsupportedError("a 1×1 convolution with stride_x=1 and another stride_y")
 
     def _weight(self, b: SectionBuilder) -> ir.Value:
         stored = b.blobs["weight"]

@@ -8,9 +8,9 @@ import onnx_ir as ir
 
 from ...adapter import check_positive, key
 from ..flavour import Flavour
+from ..geometry import UNSET, strides
 from ..pooling import pool
 from ..section import Section, SectionBuilder, section
-from .maxpool import UNSET
 
 
 @section("local_avgpool", "local_avg")
@@ -28,11 +28,8 @@ class LocalAvgpool(Section):
 
     def to_ir(self, b: SectionBuilder, x: ir.Value) -> ir.Value:
         """Emit AveragePool with Darknet's windows."""
-        strides = (
-            self.stride_y if self.stride_y >= 1 else self.stride,
-            self.stride_x if self.stride_x >= 1 else self.stride,
-        )
+        steps = strides(self.stride, self.stride_y, self.stride_x)
         size = self.stride if self.size == UNSET else self.size
         padding = size - 1 if self.padding == UNSET else self.padding
-        check_positive(size=size, stride=min(strides))
-        return pool(b, b.image(x), "AveragePool", size, strides, padding)
+        check_positive(size=size, stride=min(steps))
+        return pool(b, b.image(x), "AveragePool", size, steps, padding)

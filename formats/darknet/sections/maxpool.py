@@ -9,10 +9,9 @@ import onnx_ir as ir
 from ....core.errors import UnsupportedError
 from ...adapter import check_positive, key
 from ..flavour import Flavour
+from ..geometry import UNSET, strides
 from ..pooling import LOWEST, blur, pool
 from ..section import LIMIT, Section, SectionBuilder, section
-
-UNSET = -1
 
 
 @section("maxpool", "max")
@@ -38,15 +37,12 @@ class Maxpool(Section):
         x = b.image(x)
         if self.maxpool_depth:
             return self._over_channels(b, x)
-        strides = (
-            self.stride_y if self.stride_y >= 1 else self.stride,
-            self.stride_x if self.stride_x >= 1 else self.stride,
-        )
+        steps = strides(self.stride, self.stride_y, self.stride_x)
         size = self.stride if self.size == UNSET else self.size
         padding = size - 1 if self.padding == UNSET else self.padding
-        check_positive(size=size, stride=min(strides))
-        y = pool(b, x, "MaxPool", size, (1, 1) if self.antialiasing else strides, padding)
-        return blur(b, y, self.antialiasing, strides) if self.antialiasing else y
+        check_positive(size=size, stride=min(steps))
+        y = pool(b, x, "MaxPool", size, (1, 1) if self.antialiasing else steps, padding)
+        return blur(b, y, self.antialiasing, steps) if self.antialiasing else y
 
     def _over_channels(self, b: SectionBuilder, x: ir.Value) -> ir.Value:
         """Output g is the maximum over the channels k with k mod out_channels = g."""

@@ -18,6 +18,8 @@ from ...adapter import check_positive, key
 from ..flavour import Flavour
 from ..section import LIMIT, Section, SectionBuilder, Size, section
 
+DEFAULT_ANCHOR = 0.5
+
 
 @section("yolo")
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +55,9 @@ class Yolo(Section):
         """
         count = len(self.mask) or self.num
         check_positive(num=count)
+        wrong = next((place for place in self.mask if not 0 <= place < self.num), None)
+        if wrong is not None:
+            raise FormatError(f"mask names anchor {wrong}, but num={self.num}")
         if self.classes < 0 or x.channels > LIMIT:
             raise UnsupportedError(f"{self.classes} classes in {x.channels} channels")
         entries = self.classes + self.before_classes
@@ -85,8 +90,9 @@ class Yolo(Section):
 
     def head(self, output: str) -> Head:
         """Return anchors in pixels, the mask and what else decoding needs."""
-        wanted = max(self.num, *self.used) + 1 if self.used else self.num
-        numbers = (*self.anchors[: 2 * wanted], *[0.5] * max(0, 2 * self.num - len(self.anchors)))
+        listed = self.anchors[: 2 * self.num]
+        missing = 2 * (max(self.used) + 1) - len(listed)
+        numbers = (*listed, *[DEFAULT_ANCHOR] * max(missing, 0))
         return Head(
             output=output,
             kind=self.kind,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import resource
 import sys
 import time
@@ -126,3 +127,48 @@ def test_malformed(name: str, tmp_path: Path) -> None:
     unit = 1 if sys.platform == "darwin" else 1024
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit
     assert grown < 500e6
+
+
+VALUES = (
+    "0", "-1", "2", "3", "1000000", "2147483647", "-2147483648", "99999999999", "", "x", "1.5",
+    "nan", "0,1,2", "-1,-2", "relu", "softmax", "per_channel",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_mutilated_files_never_crash(seed: int, tmp_path: Path) -> None:
+    if not CASES:
+        pytest.skip("no golden cases")
+    chosen = random.Random(seed)
+    loaded = 0
+    for _ in range(150):
+        folder = GOLDEN / chosen.choice(CASES)["name"]
+        lines = (folder / "model.cfg").read_bytes().split(b"\n")
+        weights = (folder / "model.weights").read_bytes()
+        for _ in range(chosen.randint(1, 3)):
+            place = chosen.randrange(len(lines))
+            if b"=" in lines[place]:
+                value = chosen.choice(VALUES).encode()
+                lines[place] = lines[place].partition(b"=")[0] + b"=" + value
+            elif chosen.random() < 0.5:
+                lines.insert(place, chosen.choice(lines))
+            else:
+                lines[place] = chosen.randbytes(6)
+        if chosen.random() < 0.2:
+            weights = weights[: chosen.randrange(len(weights))]
+        paths = tmp_path / "model.cfg", tmp_path / "model.weights"
+        paths[0].write_bytes(b"\n".join(lines))
+        paths[1].write_bytes(weights)
+        flavour = chosen.choice(["auto", "alexeyab", "pjreddie"])
+        try:
+            network = load(*paths, flavour=flavour, partial=chosen.random() < 0.5)
+        except SecateurError as error:
+            message = str(error)
+        else:
+            message = str(tmp_path)
+            loaded += 1
+            assert network.source is not None
+            rendered = network.source.render(network)
+            assert rendered == {path.suffix: path.read_bytes() for path in paths}
+        assert str(tmp_path) in message
+    assert loaded

@@ -83,6 +83,7 @@ def test_layers_outputs_heads_and_preprocessing(tmp_path: Path) -> None:
         (NET + "[crop]\ncrop_width=9\ncrop_height=2\n", "cannot be cut out of"),
         (NET + "[region]\nclasses=3\n", "need 8 channels, the layer before has 3"),
         (NET + "[detection]\nclasses=3\n", "7×7 cells need"),
+        (NET + "[yolo]\nmask=3\nnum=2\n", "mask names anchor 3, but num=2"),
         (NET + "[gru]\n", "recurrent layers"),
         ("[net]\nwidth=99999\nheight=99999\nchannels=3\n[dropout]\n", "cannot be"),
         (NET + "[upsample]\nstride=9999\n", "more outputs than Darknet can count"),

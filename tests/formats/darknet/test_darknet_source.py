@@ -9,6 +9,7 @@ import pytest
 
 from secateur.core.ir.network import Network
 from secateur.core.ir.rebuild import node_key, rebuild
+from secateur.core.prune import prune
 from secateur.formats.darknet.reader import load
 from support.darknet import noise, read_document, run, with_random_weights
 
@@ -181,3 +182,29 @@ def test_shared_weights_change_every_section(tmp_path: Path) -> None:
     assert [block.options["filters"].value for block in blocks] == ["2", "2", "2"]
     data = noise(network)
     assert np.allclose(run(pruned, data)["layer_3"], run(again, data)["layer_3"], atol=1e-6)
+
+
+PRUNED = [
+    "net_darknet19", "net_resnet_pjreddie", "net_yolov2_tiny_alexeyab", "net_yolov2_tiny_pjreddie",
+    "net_yolov3_spp", "net_yolov4_tiny", "net_yolov4_mish_pan", "net_fastest_depthwise",
+    "net_efficientnet_se", "net_densenet", "net_enet_sam", "conn_legacy_100100_pjreddie",
+    "conv_flipped", "deconv_bn", "implicit_scale", "route_groups_multi", "shortcut_from_less",
+    "shortcut_from_more", "upsample_negative", "bn_section_pjreddie", "reorg3d_2",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PRUNED)
+def test_pruned_networks_are_read_as_they_were_written(
+    shared: Path, tmp_path: Path, name: str
+) -> None:
+    folder = shared / "golden/darknet" / name
+    flavour = "pjreddie" if "pjreddie" in name or name.startswith("deconv") else "alexeyab"
+    network = load(folder / "model.cfg", folder / "model.weights", flavour=flavour)
+    pruned = prune(network, rate=0.3)
+    again = written_again(pruned, tmp_path)
+    size = (tmp_path / "pruned.weights").stat().st_size
+    assert size < (folder / "model.weights").stat().st_size
+    data = noise(network)
+    values = run(again, data)
+    for output, value in run(pruned, data).items():
+        assert np.abs(value - values[output]).max() <= 1e-5 * max(1, np.abs(value).max())

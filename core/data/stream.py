@@ -1,0 +1,245 @@
+"""Batches from any source of images: read on all cores, made into inputs, broken ones left out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ..errors import DataError, located
+from ..ir.network import Network, Preprocess
+from ..session import cores, shape_text
+from .base import BATCH_SIZE, Batch, Frame, Objects, batch_size, limited
+from .preprocess import channel_order, frame_of, labels_to_input, to_input
+
+__all__ = ["MAX_BROKEN", "ImageSource", "ImageStream", "Sample", "image_input"]
+
+MAX_BROKEN = 10
+"""So many unreadable samples of a set are left out; one more is an error."""
+
+THREADS = 8
+AHEAD = 2
+"""Images that are worked on beyond those of a batch, a thread."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """One image as stored, and what is known about it.
+
+    Args:
+        image: 8-bit pixels, H×W×3 in the order blue, green, red, or H×W grey.
+        label: its class.
+        objects: what is to be found in it.
+        pixels: the class of each pixel, H×W uint8.
+        target: the image a network should make of it, as `image`.
+    """
+
+    image: np.ndarray
+    label: int | None = None
+    objects: Objects | None = None
+    pixels: np.ndarray | None = None
+    target: np.ndarray | None = None
+
+
+class ImageSource(Protocol):
+    """Images that can be read one by one, in any order, from several threads."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it: its path."""
+        ...
+
+    @property
+    def answers(self) -> str:
+        """What is known of each image: "", "label", "objects", "pixels" or "target"."""
+        ...
+
+    def __len__(self) -> int:
+        """Return how many images there are."""
+        ...
+
+    def read(self, index: int, *, gray: bool) -> Sample:
+        """Return an image with what is known of it; `gray` asks for one channel.
+
+        Raises:
+            DataError: it is broken, with its file and, for lists, its line.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A sample as the network takes it."""
+
+    input: np.ndarray
+    frame: Frame
+    label: int | None
+    objects: Objects | None
+    pixels: np.ndarray | None
+    target: np.ndarray | None
+
+
+class ImageStream:
+    """The images of a source, as batches for a network.
+
+    Args:
+        source: the images.
+        network: its only input (N×C×H×W) gives the size.
+        preprocess: instead of the network's own.
+        batch: samples a batch.
+        limit: use only so many images from the start.
+        tolerant: leave out up to :data:`MAX_BROKEN` broken images; False for none.
+
+    Raises:
+        DataError: there is no image, or the network takes something else than images.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        network: Network,
+        *,
+        preprocess: Preprocess | None = None,
+        batch: int = BATCH_SIZE,
+        limit: int | None = None,
+        tolerant: bool = True,
+    ):
+        self.source = source
+        self.name = source.name
+        self.labelled = bool(source.answers)
+        self._preprocess = preprocess or network.preprocess
+        self._input, self._size = image_input(network)
+        self._target = _image_output(network) if source.answers == "target" else None
+        channel_order(self._preprocess, self._size[0])
+        self._batch = batch_size(network, batch)
+        self._tolerant = tolerant
+        self._broken: list[str] = []
+        with located(file=self.name):
+            self.samples = limited(len(source), limit, network)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The images that the last pass could not use, and why."""
+        return tuple(self._broken)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Stream the images, without those that cannot be read.
+
+        Raises:
+            DataError: none, or all but more than :data:`MAX_BROKEN`, of the images can be read.
+        """
+        self._broken = []
+        made: list[_Made] = []
+        found = False
+        for sample in self._all():
+            if isinstance(sample, DataError):
+                self._note(sample)
+                continue
+            made.append(sample)
+            if len(made) == self._batch:
+                found = True
+                yield self._stacked(made)
+                made = []
+        if made:
+            yield self._stacked(made)
+        elif not found:
+            first = self._broken[0] if self._broken else f"there are none in {self.name}"
+            raise DataError(f"none of the images can be read; {first}")
+
+    def _all(self) -> Iterator[_Made | DataError]:
+        """Yield every image in order, while threads work on the next ones."""
+        threads = min(cores(), THREADS)
+        waiting: deque[Future[_Made | DataError]] = deque()
+        pool = ThreadPoolExecutor(threads)
+        try:
+            for index in range(self.samples):
+                waiting.append(pool.submit(self._make, index))
+                if len(waiting) > self._batch + AHEAD * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _make(self, index: int) -> _Made | DataError:
+        channels, height, width = self._size
+        try:
+            sample = self.source.read(index, gray=channels == 1)
+            pixels, target = sample.pixels, sample.target
+            return _Made(
+                to_input(sample.image, self._size, self._preprocess),
+                frame_of(sample.image, height, width, self._preprocess),
+                sample.label,
+                sample.objects,
+                None if pixels is None
+                else labels_to_input(pixels, height, width, self._preprocess),
+                None if target is None or self._target is None
+                else to_input(target, self._target, self._preprocess),
+            )  # fmt: skip
+        except DataError as error:
+            return error
+
+    def _stacked(self, made: list[_Made]) -> Batch:
+        answers = self.source.answers
+        labels: np.ndarray | None = None
+        if answers == "label":
+            labels = np.array([sample.label for sample in made], np.int64)
+        elif answers == "pixels":
+            labels = np.stack([s.pixels for s in made if s.pixels is not None]).astype(np.int64)
+        return Batch(
+            inputs={self._input: np.stack([sample.input for sample in made])},
+            labels=labels,
+            objects=tuple(s.objects for s in made if s.objects is not None)
+            if answers == "objects"
+            else None,
+            targets=np.stack([s.target for s in made if s.target is not None])
+            if answers == "target"
+            else None,
+            frames=tuple(sample.frame for sample in made),
+        )
+
+    def _note(self, error: DataError) -> None:
+        """Remember an unreadable image; raise where none may be, or it is one too many."""
+        if not self._tolerant:
+            raise error
+        self._broken.append(str(error))
+        if len(self._broken) > MAX_BROKEN:
+            raise DataError(
+                f"more than {MAX_BROKEN} images cannot be read; the last: {error}",
+                hint="is this the right folder or list of images?",
+            )
+
+
+def image_input(network: Network) -> tuple[str, tuple[int, int, int]]:
+    """Return the name of the only input and its channels, height and width.
+
+    Raises:
+        DataError: there are several inputs, or the only one takes no images.
+    """
+    shapes = network.inputs
+    hint = "give the inputs as arrays in a .npz file"
+    if len(shapes) != 1:
+        names = ", ".join(f"'{name}'" for name in shapes)
+        raise DataError(f"images feed one input, but the network has {names}", hint=hint)
+    name, shape = next(iter(shapes.items()))
+    sizes = tuple(size for size in shape[1:] if isinstance(size, int))
+    if len(shape) != 4 or len(sizes) != 3:
+        raise DataError(f"input '{name}' ({shape_text(shape)}) takes no images", hint=hint)
+    return name, (sizes[0], sizes[1], sizes[2])
+
+
+def _image_output(network: Network) -> tuple[int, int, int]:
+    """Return channels, height and width of the last output that is an image.
+
+    Raises:
+        DataError: there is none.
+    """
+    for shape in reversed(list(network.outputs.values())):
+        sizes = tuple(size for size in shape[1:] if isinstance(size, int))
+        if len(shape) == 4 and len(sizes) == 3 and sizes[0] in (1, 3):
+            return sizes[0], sizes[1], sizes[2]
+    raise DataError("the labels are images, but the network makes none")

@@ -1,0 +1,78 @@
+"""Lists in text files: read line by line, with the line numbers that errors need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import DataError, located
+
+__all__ = ["MOST_BYTES", "first_lines", "found_beside", "numbered_lines", "read_names", "reading"]
+
+MOST_BYTES = 1 << 30
+"""No list of samples is larger than this."""
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what reading a text file raises into a DataError that names the file."""
+    with located(file=str(path)):
+        try:
+            yield
+        except OSError as error:
+            raise DataError(f"cannot be read: {error.strerror or error}") from error
+        except UnicodeDecodeError as error:
+            raise DataError(f"this is no UTF-8 text: {error.reason}") from error
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a text that are not blank, stripped, with their numbers from 1.
+
+    Raises:
+        DataError: the file cannot be read, is too large, or is no text.
+    """
+    with reading(path):
+        if path.stat().st_size > MOST_BYTES:
+            raise DataError("too large for a list")
+        with path.open(encoding="utf-8-sig", newline=None) as file:
+            for number, line in enumerate(file, 1):
+                if text := line.strip():
+                    yield number, text
+
+
+def first_lines(path: Path, count: int = 8) -> list[str]:
+    """Return the first lines of a file that are not blank; none where it is no text."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(1 << 16)
+    except OSError:
+        return []
+    if b"\0" in head:
+        return []
+    text = head.decode("utf-8-sig", errors="replace").splitlines()
+    return [line.strip() for line in text if line.strip()][:count]
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """Return the names of classes, one a line, in their order.
+
+    Raises:
+        DataError: the file cannot be read, or holds none.
+    """
+    names = tuple(text for _, text in numbered_lines(path))
+    if not names:
+        with located(file=str(path)):
+            raise DataError("there are no names of classes in the file", hint="one name a line")
+    return names
+
+
+def found_beside(name: str, folders: Sequence[Path]) -> Path | None:
+    """Return the file a text names: as it stands, or else relative to the first folder that fits.
+
+    Only in that order is the meaning of a relative name the same as for the program the text was
+    written for.
+    """
+    path = Path(name)
+    candidates = [path] if path.is_absolute() else [path, *(folder / path for folder in folders)]
+    return next((candidate for candidate in candidates if candidate.exists()), None)

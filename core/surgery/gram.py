@@ -1,0 +1,125 @@
+"""Second moments of what every operator reads, gathered in one stream over the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..data import Dataset, streamed
+from ..ir.network import Network
+from ..ir.rebuild import rebuild
+from ..progress import Progress, silent
+from ..session import Session
+from .operators import Array, Operator
+
+__all__ = ["POSITIONS", "Gram", "Moments", "gather_grams", "shown"]
+
+POSITIONS = 256
+"""Output positions of a convolution that are looked at in one sample, drawn anew for each batch.
+
+Neighbouring positions say nearly the same, so more of them cost time and add little.
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gram:
+    """Moments of an operator's inputs.
+
+    Args:
+        mean: [groups, inputs · taps].
+        covariance: [groups, inputs · taps, inputs · taps], around `mean`.
+        count: positions that were averaged over.
+    """
+
+    mean: Array
+    covariance: Array
+    count: int
+
+
+class Moments:
+    """Running sums of x, x xᵀ and, where there are targets, y and y xᵀ. [groups, …] each."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.x: Array | None = None
+        self.xx: Array | None = None
+        self.y: Array | None = None
+        self.yx: Array | None = None
+
+    def add(self, x: Array, y: Array | None = None) -> None:
+        """Add positions: x [groups, positions, inputs], y [groups, positions, outputs]."""
+        self.count += x.shape[1]
+        self.x = _sum(self.x, x.sum(axis=1, dtype=np.float64))
+        self.xx = _sum(self.xx, x.transpose(0, 2, 1) @ x)
+        if y is not None:
+            self.y = _sum(self.y, y.sum(axis=1, dtype=np.float64))
+            self.yx = _sum(self.yx, y.transpose(0, 2, 1) @ x)
+
+    def gram(self, *, centred: bool) -> Gram:
+        """Return the moments around the mean, or around zero."""
+        assert self.x is not None
+        assert self.xx is not None
+        mean = self.x / self.count
+        second = self.xx / self.count
+        if not centred:
+            return Gram(mean=np.zeros_like(mean), covariance=second, count=self.count)
+        return Gram(
+            mean=mean,
+            covariance=second - mean[:, :, None] * mean[:, None, :],
+            count=self.count,
+        )
+
+
+def gather_grams(
+    network: Network,
+    operators: Sequence[Operator],
+    dataset: Dataset,
+    *,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> dict[str, Gram]:
+    """Stream the data once and return the moments of every operator's inputs by its key.
+
+    Inputs are centred where the operator can store a shift of its output.
+
+    Args:
+        network: the network the operators are of.
+        operators: what to look at.
+        dataset: inputs; labels are not used. Memory does not grow with its size.
+        seed: of the positions drawn.
+        progress: told of the samples done.
+
+    Raises:
+        DataError: the data does not fit the network.
+    """
+    names = list(dict.fromkeys(operator.x for operator in operators))
+    session = Session(shown(network, names))
+    shapes = network.values()
+    moments = {operator.key: Moments() for operator in operators}
+    random = np.random.default_rng(seed)
+    for batch in streamed(dataset, "covariances", progress):
+        values = {**batch.inputs, **session.run(batch.inputs)}
+        for operator in operators:
+            shape = [dim if isinstance(dim, int) else 1 for dim in shapes[operator.y].shape or ()]
+            positions = operator.positions(shape, POSITIONS, random)
+            x = values.get(operator.x, values.get(f"shown:{operator.x}"))
+            assert x is not None
+            moments[operator.key].add(operator.inputs(x, positions))
+    return {
+        operator.key: moments[operator.key].gram(centred=operator.shift is not None)
+        for operator in operators
+    }
+
+
+def shown(network: Network, names: Sequence[str]) -> Network:
+    """Return the network with inner values as outputs `shown:<name>`."""
+    inputs = set(network.inputs)
+    return rebuild(
+        network, extra_outputs={f"shown:{name}": name for name in names if name not in inputs}
+    )
+
+
+def _sum(total: Array | None, more: Array) -> Array:
+    return more.astype(np.float64) if total is None else total + more

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from .core.compare import Comparison, compare
     from .core.cost import NetworkCost, measure_cost
     from .core.criteria import CRITERIA
-    from .core.data import open_dataset
     from .core.describe import Description, describe
     from .core.errors import (
         DataError,
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from .core.report import summarize
     from .core.session import Session
     from .formats import Saved, load, load_all, save
+    from .formats.datasets import open_dataset
 
 __all__ = [
     "CRITERIA",
@@ -82,7 +82,6 @@ _HOMES = {
     ".core.compare": ("Comparison", "compare"),
     ".core.cost": ("NetworkCost", "measure_cost"),
     ".core.criteria": ("CRITERIA",),
-    ".core.data": ("open_dataset",),
     ".core.describe": ("Description", "describe"),
     ".core.errors": (
         "DataError",
@@ -101,6 +100,7 @@ _HOMES = {
     ".core.report": ("summarize",),
     ".core.session": ("Session",),
     ".formats": ("Saved", "load", "load_all", "save"),
+    ".formats.datasets": ("open_dataset",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

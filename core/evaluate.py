@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from .compare import pair
-from .data import Dataset, streamed
+from .data import Batch, Dataset, Frame, Objects, streamed
 from .errors import DataError, VerificationError
 from .ir.network import Network
+from .metrics.agreement import Divergence
+from .metrics.classification import Accuracy, ClassMeter
+from .metrics.decode import Detections, box_heads, decode
+from .metrics.detection import DetectionMeter, DetectionResult
+from .metrics.segmentation import PixelMeter, Pixels
+from .metrics.values import ValueMeter, Values
 from .progress import Progress, silent
-from .session import Session, shape_text
+from .session import Arrays, Session, shape_text
 
-__all__ = ["Accuracy", "Fidelity", "OutputFidelity", "classifier_output", "evaluate", "fidelity"]
+__all__ = [
+    "Accuracy",
+    "Fidelity",
+    "OutputFidelity",
+    "Result",
+    "classes_of",
+    "classifier_output",
+    "evaluate",
+    "fidelity",
+    "find_objects",
+]
 
 CLASSIFIER = "classifier"
 """The kind of :class:`Head` that says which output holds the scores of the classes."""
 
+CONFIDENT = 0.25
+"""Without labels, what the baseline finds with this score or more counts as an object."""
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Accuracy:
-    """Top-1 accuracy: `correct` of `samples` labels have the highest score of `output`."""
-
-    output: str
-    correct: int
-    samples: int
-
-    @property
-    def value(self) -> float:
-        """The share of correct answers, 0…1."""
-        return self.correct / self.samples
+Result = Accuracy | DetectionResult | Pixels | Values
+"""What a measurement gives: `metric` is the name of its main figure, `value` that figure."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,26 +54,44 @@ class OutputFidelity:
         error: ‖baseline − pruned‖₂ / ‖baseline‖₂ over all data; infinite beside NaN or infinity.
         agreement: share of the samples where the largest value stands in the same place, 0…1;
             None where the output is no single vector of several values.
+        divergence: KL(baseline ‖ pruned) of the classes in nats, the mean over samples; None
+            likewise.
     """
 
     name: str
     cosine: float
     error: float
     agreement: float | None
+    divergence: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fidelity:
-    """How close all outputs of a pruned network are to those of its baseline."""
+    """How close all outputs of a pruned network are to those of its baseline.
+
+    Args:
+        outputs: one by one.
+        samples: how many.
+        notes: how outputs with other names were paired.
+        detections: mean average precision of the pruned detector, where what the baseline finds
+            with a score of at least 0.25 stands for the objects; None for other networks.
+    """
 
     outputs: tuple[OutputFidelity, ...]
     samples: int
     notes: tuple[str, ...] = ()
+    detections: DetectionResult | None = None
 
     @property
     def agreement(self) -> float | None:
         """Agreement of the last output that has one; None where none has."""
         found = [output.agreement for output in self.outputs if output.agreement is not None]
+        return found[-1] if found else None
+
+    @property
+    def divergence(self) -> float | None:
+        """Divergence of the last output that has one; None where none has."""
+        found = [output.divergence for output in self.outputs if output.divergence is not None]
         return found[-1] if found else None
 
     @property
@@ -95,41 +123,217 @@ def classifier_output(network: Network) -> str:
     return name
 
 
+def classes_of(network: Network) -> int:
+    """Return how many classes a classifier tells apart; 0 where the network is none."""
+    try:
+        shape = network.outputs[classifier_output(network)]
+    except DataError:
+        return 0
+    return max(size for size in shape[1:] if isinstance(size, int))
+
+
 def evaluate(
     network: Network,
     dataset: Dataset,
     *,
+    top: Sequence[int] = (1, 5),
+    score: float | None = None,
+    suppress: float | None = None,
+    overlap: float = 0.5,
+    output: str | None = None,
     threads: int | None = None,
     progress: Progress = silent,
-) -> Accuracy:
-    """Measure the top-1 accuracy of a classifier.
+) -> Result:
+    """Measure a network by the labels of its data, whatever kind they are.
 
     Args:
-        network: its classifier output (see :func:`classifier_output`) is flattened to classes.
-        dataset: labelled samples, opened for `network`; labels count classes from 0.
+        network: a classifier (see :func:`classifier_output`), a detector (its heads say how its
+            outputs become boxes), or a network that makes maps or values.
+        dataset: labelled samples, opened for `network`; classes count from 0.
+        top: classifiers: count labels among the so many highest scores.
+        score: detectors: leave out detections with not more than this score; None for the head's
+            own limit, or 0.005.
+        suppress: detectors: overlap at which a box suppresses a worse one of its class; None for
+            the head's own limit, or 0.45.
+        overlap: detectors: intersection over union that makes a detection right.
+        output: the output to measure, where it is not the usual one.
         threads: threads of each run; None for all cores.
         progress: told about every batch.
 
+    Returns:
+        by the labels: :class:`Accuracy` for one class a sample, :class:`DetectionResult` for
+        objects, :class:`Pixels` for one class a pixel, :class:`Values` for targets.
+
     Raises:
-        DataError: there are no labels, or they do not fit the classes.
+        DataError: there are no labels, or they do not fit the network.
     """
     if not dataset.labelled:
         raise DataError(
             f"there are no labels in {dataset.name}",
-            hint="labels stand in array 'y' of a .npz file",
+            hint="docs/data.md says where labels stand in each kind of data",
         )
-    output = classifier_output(network)
+    if output is not None and output not in network.outputs:
+        raise DataError(
+            f"network '{network.name}' has no output '{output}'",
+            hint=f"it has {', '.join(network.outputs)}",
+        )
+    meter: _Measuring | None = None
     session = Session(network, threads)
-    correct = samples = 0
     for batch in streamed(dataset, "evaluating", progress):
-        assert batch.labels is not None, "the dataset says it is labelled"
-        scores = session.run(batch.inputs)[output]
+        if meter is None:
+            meter = _measuring(network, batch, output, tuple(top), (score, suppress, overlap))
+        meter.add(session.run(batch.inputs), batch)
+    assert meter is not None, "streamed() raises where there is no sample"
+    return meter.result(len(dataset.problems))
+
+
+def find_objects(
+    network: Network,
+    dataset: Dataset,
+    *,
+    score: float | None = None,
+    suppress: float | None = None,
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> Iterator[Detections]:
+    """Yield what a detector finds in each sample, in pixels of the image it was made of.
+
+    Args:
+        network: a detector.
+        dataset: opened for `network`; labels are not needed.
+        score: as for :func:`evaluate`.
+        suppress: as for :func:`evaluate`.
+        threads: threads of each run; None for all cores.
+        progress: told about every batch.
+
+    Raises:
+        DataError: the network is no detector, or the data does not fit.
+    """
+    session = Session(network, threads)
+    for batch in streamed(dataset, "detecting", progress):
+        found = decode(box_heads(network), session.run(batch.inputs), score=score, overlap=suppress)
+        frames = batch.frames or (Frame(width=1, height=1),) * batch.size
+        for one, frame in zip(found, frames, strict=True):
+            yield Detections(frame.to_image(one.boxes), one.scores, one.classes)
+
+
+class _Measuring(Protocol):
+    """Takes in outputs and what they should be."""
+
+    def add(self, outputs: Arrays, batch: Batch) -> None: ...
+
+    def result(self, skipped: int) -> Result: ...
+
+
+def _measuring(
+    network: Network,
+    batch: Batch,
+    output: str | None,
+    top: tuple[int, ...],
+    limits: tuple[float | None, float | None, float],
+) -> _Measuring:
+    """Return what measures labels of the kind that a batch has."""
+    if batch.objects is not None:
+        return _OfObjects(network, *limits)
+    if batch.targets is not None:
+        return _OfValues(output or _fitting_output(network, batch.targets.shape[1:]))
+    assert batch.labels is not None, "the dataset says it is labelled"
+    if batch.labels.ndim > 1:
+        return _OfPixels(network, output or _map_output(network))
+    return _OfClasses(output or classifier_output(network), top)
+
+
+class _OfClasses:
+    def __init__(self, output: str, top: tuple[int, ...]):
+        self._output = output
+        self._meter = ClassMeter(top)
+
+    def add(self, outputs: Arrays, batch: Batch) -> None:
+        scores = outputs[self._output]
         scores = scores.reshape(len(scores), -1)
-        labels = _fitting_labels(batch.labels, scores, samples)
-        answers = np.where(np.isnan(scores).any(axis=1), -1, scores.argmax(axis=1))
-        correct += int((answers == labels).sum())
-        samples += batch.size
-    return Accuracy(output=output, correct=correct, samples=samples)
+        assert batch.labels is not None
+        self._meter.add(scores, _fitting_labels(batch.labels, scores, self._meter.samples))
+
+    def result(self, skipped: int) -> Result:
+        return self._meter.result(self._output, skipped)
+
+
+class _OfObjects:
+    def __init__(
+        self, network: Network, score: float | None, suppress: float | None, overlap: float
+    ):
+        self._heads = box_heads(network)
+        if not self._heads:
+            raise DataError(
+                f"the labels are objects, but network '{network.name}' has no head that finds any"
+            )
+        self._classes = int(self._heads[0].settings["classes"])
+        self._limits = score, suppress
+        self._meter = DetectionMeter(overlap)
+
+    def add(self, outputs: Arrays, batch: Batch) -> None:
+        score, suppress = self._limits
+        found = decode(self._heads, outputs, score=score, overlap=suppress)
+        assert batch.objects is not None
+        assert batch.frames is not None
+        for one, truth, frame in zip(found, batch.objects, batch.frames, strict=True):
+            if truth.classes.size and int(truth.classes.max()) >= self._classes:
+                raise DataError(
+                    f"there is an object of class {int(truth.classes.max())}, but the network "
+                    f"tells {self._classes} classes apart (0…{self._classes - 1})"
+                )
+            self._meter.add(
+                Detections(frame.to_image(one.boxes), one.scores, one.classes), truth
+            )
+
+    def result(self, skipped: int) -> Result:
+        return self._meter.result(skipped)
+
+
+class _OfPixels:
+    def __init__(self, network: Network, output: str):
+        self._output = output
+        self._meter = PixelMeter(int(network.outputs[output][1]))
+
+    def add(self, outputs: Arrays, batch: Batch) -> None:
+        assert batch.labels is not None
+        labels = batch.labels.reshape(len(batch.labels), *batch.labels.shape[-2:])
+        self._meter.add(outputs[self._output], labels)
+
+    def result(self, skipped: int) -> Result:
+        return self._meter.result(self._output, skipped)
+
+
+class _OfValues:
+    def __init__(self, output: str):
+        self._output = output
+        self._meter = ValueMeter()
+
+    def add(self, outputs: Arrays, batch: Batch) -> None:
+        assert batch.targets is not None
+        self._meter.add(outputs[self._output], batch.targets)
+
+    def result(self, skipped: int) -> Result:
+        return self._meter.result(self._output, skipped)
+
+
+def _map_output(network: Network) -> str:
+    for name, shape in reversed(network.outputs.items()):
+        if len(shape) == 4 and isinstance(shape[1], int) and shape[1] > 1:
+            return name
+    raise DataError(f"the labels are maps, but network '{network.name}' makes none")
+
+
+def _fitting_output(network: Network, wanted: tuple[int, ...]) -> str:
+    size = int(np.prod(wanted))
+    for name, shape in reversed(network.outputs.items()):
+        if all(isinstance(d, int) for d in shape[1:]) and size == np.prod(
+            [int(d) for d in shape[1:]]
+        ):
+            return name
+    raise DataError(
+        f"no output of network '{network.name}' has the {shape_text(wanted)} values of a target"
+    )
 
 
 def fidelity(
@@ -156,15 +360,41 @@ def fidelity(
     pairing = pair(baseline, pruned)
     sessions = Session(baseline, threads), Session(pruned, threads)
     meters = {name: _Meter(vector=_is_vector(shape)) for name, shape in baseline.outputs.items()}
+    objects = _Agreeing(baseline, pruned) if box_heads(baseline) and box_heads(pruned) else None
     samples = 0
     for batch in streamed(dataset, "comparing", progress):
         before = sessions[0].run(batch.inputs)
         after = sessions[1].run(pairing.feeds(batch.inputs))
         for name, meter in meters.items():
             meter.add(name, before[name], after[pairing.outputs[name]], batch.size)
+        if objects is not None:
+            objects.add(before, after)
         samples += batch.size
     outputs = tuple(meter.result(name) for name, meter in meters.items())
-    return Fidelity(outputs=outputs, samples=samples, notes=pairing.notes)
+    return Fidelity(
+        outputs=outputs,
+        samples=samples,
+        notes=pairing.notes,
+        detections=objects.meter.result() if objects is not None else None,
+    )
+
+
+class _Agreeing:
+    """Detections of a pruned network against those of its baseline."""
+
+    def __init__(self, baseline: Network, pruned: Network):
+        self._heads = box_heads(baseline), box_heads(pruned)
+        self.meter = DetectionMeter()
+
+    def add(self, before: Arrays, after: Arrays) -> None:
+        """Take in the outputs of both for one batch."""
+        wanted = decode(self._heads[0], before, score=CONFIDENT)
+        found = decode(self._heads[1], after)
+        for one, truth in zip(found, wanted, strict=True):
+            no = np.zeros(len(truth), bool)
+            self.meter.add(
+                one, Objects(boxes=truth.boxes, classes=truth.classes, ignored=no, crowd=no)
+            )
 
 
 def _is_vector(shape: tuple[int | str, ...]) -> bool:
@@ -191,6 +421,7 @@ class _Meter:
 
     def __init__(self, *, vector: bool):
         self.vector = vector
+        self.divergence = Divergence()
         self.rows = 0
         self.cosines = 0.0
         self.agreeing = 0
@@ -214,6 +445,8 @@ class _Meter:
         if self.vector:
             self.agreeing += int((finite & (a.argmax(axis=1) == b.argmax(axis=1))).sum())
         a, b = a[finite], b[finite]
+        if self.vector and len(a):
+            self.divergence.add(a, b)
         self.cosines += float(_cosines(a, b).sum())
         self.distance += float(np.square(a - b).sum())
         self.norm += float(np.square(a).sum())
@@ -229,6 +462,7 @@ class _Meter:
             cosine=self.cosines / self.rows,
             error=error,
             agreement=self.agreeing / self.rows if self.vector else None,
+            divergence=self.divergence.value if self.vector else None,
         )
 
 

@@ -86,19 +86,18 @@ def _quality(
     if data.labelled:
         before = evaluate(baseline, data, progress=progress).value
         after = evaluate(compressed, data, progress=progress).value
-        return [
-            Row(item="Accuracy", baseline=100 * before, compressed=100 * after, unit="%",
-                relative=False)
-        ]  # fmt: skip
+        return [_points("Accuracy", 100 * before, 100 * after)]
     found = fidelity(baseline, compressed, data, progress=progress)
     inputs = " (noise)" if isinstance(data, SyntheticDataset) else ""
     rows = []
     if found.agreement is not None:
-        rows.append(
-            Row(item=f"Top-1 agreement{inputs}", baseline=100.0, compressed=100 * found.agreement, unit="%",
-                relative=False)
-        )  # fmt: skip
+        agreed = 100 * found.agreement
+        rows.append(_points(f"Top-1 agreement{inputs}", 100.0, agreed))
     rows.append(
         Row(item=f"Output cosine{inputs}", baseline=1.0, compressed=found.cosine, relative=False)
     )
     return rows
+
+
+def _points(item: str, before: float, after: float) -> Row:
+    return Row(item=item, baseline=before, compressed=after, unit="%", relative=False)

@@ -217,7 +217,8 @@ def _split(model: ir.Model) -> tuple[onnx.ModelProto, Arrays]:
     for name, value in source.initializers.items():
         tensor = value.const_value
         assert tensor is not None, f"initializer {name} has no data"
-        if tensor.nbytes <= INLINE:
+        # Integers are sizes and axes, which shape inference must be able to read.
+        if tensor.nbytes <= INLINE or not tensor.dtype.is_floating_point():
             graph.initializer.append(onnx.numpy_helper.from_array(tensor.numpy(), name))
             continue
         array = np.require(tensor.numpy(), requirements=["C", "A"])

@@ -82,17 +82,6 @@ def test_only_caffe_reads_the_message_schema():
     assert wrong == []
 
 
-def test_layer_files_do_not_look_at_their_neighbours():
-    wrong = [
-        f"{path.relative_to(ROOT)} imports {name}"
-        for folder in ("formats/caffe/layers", "formats/darknet/sections")
-        for path in sources(folder)
-        for name in imported(path)
-        if name.startswith(folder.replace("/", ".") + ".")
-    ]
-    assert wrong == []
-
-
 def test_core_names_no_file_format():
     words = re.compile(r"caffe|darknet|yolo|prototxt|\bcfg\b", re.IGNORECASE)
     wrong = [

@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import DataError
 from ..ir.network import Network
 from ..progress import Progress, silent
+from .prefetch import prefetched
 
 __all__ = [
     "BATCH_SIZE",
@@ -146,12 +147,14 @@ class Dataset(Protocol):
 def streamed(dataset: Dataset, label: str, progress: Progress = silent) -> Iterator[Batch]:
     """Yield all batches and report the samples that have been worked on.
 
+    The next batches are made in another thread meanwhile.
+
     Raises:
         DataError: the data is broken, or there is none.
     """
     done = 0
     progress(label, 0, dataset.samples)
-    for batch in dataset:
+    for batch in prefetched(dataset):
         yield batch
         done += batch.size
         progress(label, done, max(done, dataset.samples))

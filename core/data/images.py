@@ -11,7 +11,15 @@ import numpy as np
 from ..errors import DataError, located
 from .stream import Sample
 
-__all__ = ["SUFFIXES", "ImageFolder", "class_folders", "image_files", "read_image", "read_map"]
+__all__ = [
+    "SUFFIXES",
+    "ImageFolder",
+    "class_folders",
+    "decode_image",
+    "image_files",
+    "read_image",
+    "read_map",
+]
 
 SUFFIXES = (
     ".bmp", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
@@ -64,20 +72,29 @@ class ImageFolder:
 
 
 def class_folders(path: Path) -> tuple[str, ...]:
-    """Return the folders of a folder in the order of their names, where all images lie in them.
+    """Return the folders of a folder in the order of their names, where each holds images.
 
     Names that begin with numbers are sorted by these. Empty where images stand in the folder
-    itself, or in fewer than two folders.
+    itself, where there are fewer than two folders, or one without images.
     """
     folders = []
-    for entry in os.scandir(path):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            folders.append(entry.name)
-        elif entry.name.lower().endswith(SUFFIXES):
-            return ()
-    return tuple(sorted(folders, key=_number_first)) if len(folders) > 1 else ()
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                folders.append(entry.name)
+            elif entry.name.lower().endswith(SUFFIXES):
+                return ()
+    if len(folders) < 2 or not all(_holds_images(path / name) for name in folders):
+        return ()
+    return tuple(sorted(folders, key=_number_first))
+
+
+def _holds_images(path: Path) -> bool:
+    return any(
+        name.lower().endswith(SUFFIXES) for _, _, names in os.walk(path) for name in names
+    )
 
 
 def image_files(path: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Samples from a numpy archive, streamed: no array is ever in memory as a whole.
+"""Samples from numpy files, streamed: no array is ever in memory as a whole.
 
 NOTE for developers: `np.load` reads a whole array at the first touch, so the members of the
 archive are read here with the public functions of `np.lib.format`. Objects are never unpickled.
@@ -10,16 +10,17 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
 from ..errors import DataError, located
-from ..ir.network import Network
+from ..ir.network import Network, Preprocess
 from ..session import sample_fits, shape_text
 from .base import BATCH_SIZE, Batch, batch_size, limited
+from .preprocess import normalized
 
 __all__ = ["NpzDataset"]
 
@@ -37,17 +38,27 @@ class _Header:
     shape: tuple[int, ...]
     fortran: bool
     dtype: np.dtype
+    channels_last: bool = False
+    """Whether it holds pixels as N×H×W×C."""
 
 
 class NpzDataset:
-    """The samples of a `.npz` file: inputs as they stand (no preprocessing) and perhaps labels.
+    """The samples of a `.npz` or `.npy` file: inputs, and perhaps labels.
 
-    A network's only input is fed from the array of its name or else from `x`; several inputs from
-    arrays of their names. `y` holds one integer label a sample (N or N×1). All else is ignored.
+    A network's only input is fed from the array of its name or else from `x` (or, in the archives
+    of Keras, `x_test`); several inputs from arrays of their names. Numbers with a point are fed as
+    they stand; 8-bit pixels (N×C×H×W, N×H×W×C or N×H×W) get mean and scale, in the order of
+    channels in which they are stored.
+
+    `y` (or `y_test`) holds one integer label a sample (N or N×1), the class of each pixel (integers
+    N×H×W), or what an output should be (numbers with a point, in its shape). All else is ignored.
+
+    A `.npy` file holds the inputs alone.
 
     Args:
-        path: the archive.
+        path: the file.
         network: whose inputs the arrays must fit.
+        preprocess: instead of the network's own, for pixels.
         batch: samples a batch.
         limit: use only so many samples from the start.
 
@@ -58,18 +69,25 @@ class NpzDataset:
     problems: tuple[str, ...] = ()
 
     def __init__(
-        self, path: Path, network: Network, *, batch: int = BATCH_SIZE, limit: int | None = None
+        self,
+        path: Path,
+        network: Network,
+        *,
+        preprocess: Preprocess | None = None,
+        batch: int = BATCH_SIZE,
+        limit: int | None = None,
     ):
         self.path = Path(path)
         self.name = str(path)
+        self._preprocess = preprocess or network.preprocess
         self._batch = batch_size(network, batch)
         with located(file=self.name):
-            headers = self._headers({*network.inputs, "x", "y"})
+            headers = self._headers({*network.inputs, "x", "y", "x_test", "y_test"})
             self._inputs = {
                 name: self._input_header(headers, name, shape, single=len(network.inputs) == 1)
                 for name, shape in network.inputs.items()
             }
-            self._labels = None if "y" in network.inputs else _label_header(headers)
+            self._labels = None if "y" in network.inputs else _label_header(headers, network)
             used = list(self._inputs.values()) + ([self._labels] if self._labels else [])
             if len({header.shape[0] for header in used}) > 1:
                 counts = ", ".join(f"'{h.key}' has {h.shape[0]}" for h in used)
@@ -80,7 +98,7 @@ class NpzDataset:
 
     @property
     def labelled(self) -> bool:
-        """Whether the file has an array `y`."""
+        """Whether the file has labels."""
         return self._labels is not None
 
     def __iter__(self) -> Iterator[Batch]:
@@ -89,13 +107,36 @@ class NpzDataset:
             rows = {name: self._rows(header) for name, header in self._inputs.items()}
             labels = self._rows(self._labels) if self._labels else None
             for _ in range(0, self.samples, self._batch):
-                inputs = {name: _floats(next(stream)) for name, stream in rows.items()}
-                found = next(labels).reshape(-1).astype(np.int64) if labels else None
-                yield Batch(inputs=inputs, labels=found)
+                inputs = {
+                    name: self._fed(self._inputs[name], next(stream))
+                    for name, stream in rows.items()
+                }
+                found = next(labels) if labels else None
+                if found is None:
+                    yield Batch(inputs=inputs)
+                elif found.dtype.kind == "f":
+                    yield Batch(inputs=inputs, targets=_floats(found))
+                else:
+                    shape = (len(found),) if found[0].size == 1 else found.shape
+                    yield Batch(inputs=inputs, labels=found.reshape(shape).astype(np.int64))
+
+    def _fed(self, header: _Header, rows: np.ndarray) -> np.ndarray:
+        if header.dtype != np.uint8:
+            return _floats(rows)
+        if header.channels_last:
+            rows = rows.transpose(0, 3, 1, 2)
+        elif rows.ndim == 3:
+            rows = rows[:, None]
+        return np.ascontiguousarray(normalized(rows, self._preprocess))
 
     def _headers(self, wanted: set[str]) -> dict[str, _Header]:
         """Return the heads of the arrays of `wanted` names that are there."""
         headers = {}
+        if self.path.suffix.lower() == ".npy":
+            self._keys = ["x"]
+            message = "the file cannot be read as a numpy array"
+            with _reading(message), self.path.open("rb") as stream:
+                return {"x": _read_header("x", stream)}
         with _reading("the file cannot be read as a numpy archive"):
             archive = zipfile.ZipFile(self.path)
         with archive:
@@ -111,17 +152,21 @@ class NpzDataset:
         self, headers: dict[str, _Header], name: str, shape: tuple[int | str, ...], *, single: bool
     ) -> _Header:
         """Return the array that feeds the input `name`, checked."""
-        header = headers.get(name) or (headers.get("x") if single else None)
+        header = headers.get(name)
+        if header is None and single:
+            header = headers.get("x") or headers.get("x_test")
         if header is None:
             wanted = f"'x' or '{name}'" if single else f"'{name}'"
             found = ", ".join(f"'{key}'" for key in self._keys) or "nothing"
             raise DataError(
                 f"there is no array {wanted} for input '{name}', only {found}", hint=_HINT
             )
+        if header.dtype == np.uint8 and len(shape) == 4 and len(header.shape) in (3, 4):
+            return self._pixel_header(header, name, shape)
         if header.dtype.kind != "f":
             raise DataError(
                 f"array '{header.key}' holds {header.dtype}, not float32",
-                hint="store inputs as the network takes them, after mean and scale",
+                hint="store inputs as the network takes them, or pixels as uint8",
             )
         if not header.shape or not sample_fits(header.shape, shape):
             raise DataError(
@@ -130,12 +175,34 @@ class NpzDataset:
             )
         return header
 
+    def _pixel_header(
+        self, header: _Header, name: str, shape: tuple[int | str, ...]
+    ) -> _Header:
+        """Return the array of pixels that feeds an input N×C×H×W, checked."""
+        stored = header.shape if len(header.shape) == 4 else (header.shape[0], 1, *header.shape[1:])
+        last = (stored[0], stored[3], *stored[1:3])
+        if not sample_fits(stored, shape) and sample_fits(last, shape):
+            stored, header = last, replace(header, channels_last=True)
+        if not sample_fits(stored, shape):
+            raise DataError(
+                f"array '{header.key}' is {shape_text(header.shape)}, but input '{name}' "
+                f"takes {shape_text(shape)}"
+            )
+        if len(self._preprocess.mean) not in (0, 1, stored[1]):
+            raise DataError(f"the mean has {len(self._preprocess.mean)} values for {stored[1]} "
+                            "channels")  # fmt: skip
+        return header
+
     def _rows(self, header: _Header) -> Iterator[np.ndarray]:
         """Yield the samples of one array, batch by batch."""
         message = f"array '{header.key}' cannot be read"
-        if header.fortran:  # samples are not stored one after the other
-            with _reading(message), np.load(self.path, allow_pickle=False) as archive:
-                whole = archive[header.key]
+        alone = self.path.suffix.lower() == ".npy"
+        if alone or header.fortran:  # mapped, or not stored one sample after the other
+            with _reading(message):
+                whole = np.load(self.path, allow_pickle=False, mmap_mode="r" if alone else None)
+                if not alone:
+                    with whole as archive:
+                        whole = archive[header.key]
             for start in range(0, self.samples, self._batch):
                 yield whole[start : min(start + self._batch, self.samples)]
             return
@@ -180,15 +247,24 @@ def _read_header(key: str, stream: IO[bytes]) -> _Header:
     return _Header(key=key, shape=shape, fortran=fortran and len(shape) > 1, dtype=dtype)
 
 
-def _label_header(headers: dict[str, _Header]) -> _Header | None:
-    header = headers.get("y")
+def _label_header(headers: dict[str, _Header], network: Network) -> _Header | None:
+    header = headers.get("y") or headers.get("y_test")
     if header is None:
         return None
-    if header.dtype.kind not in "iu":
-        raise DataError(f"array 'y' holds {header.dtype}, not integer labels", hint=_HINT)
-    if not header.shape or any(size != 1 for size in header.shape[1:]):
+    kind, shape = header.dtype.kind, header.shape
+    if kind == "f" and any(sample_fits(shape, out) for out in network.outputs.values()):
+        return header
+    if kind not in "iu":
         raise DataError(
-            f"array 'y' is {shape_text(header.shape)}, not one label a sample", hint=_HINT
+            f"array '{header.key}' holds {header.dtype}, not integer labels", hint=_HINT
+        )
+    if not shape or (len(shape) < 3 and any(size != 1 for size in shape[1:])):
+        raise DataError(
+            f"array '{header.key}' is {shape_text(shape)}, not one label a sample", hint=_HINT
+        )
+    if len(shape) > 3 and shape[1] != 1:
+        raise DataError(
+            f"array '{header.key}' is {shape_text(shape)}, not one label a pixel", hint=_HINT
         )
     return header
 

@@ -1,47 +1,47 @@
-"""Parts of a network: what leads to some values, or what follows from one."""
+"""Parts of a network: what leads from some values to others, or what follows from one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import onnx_ir as ir
 
 from .network import Network
-from .rebuild import copied_node, copied_value
+from .rebuild import copied_value, twin_node
 
-__all__ = ["prefix", "suffix"]
+__all__ = ["between", "nodes_between", "suffix"]
 
 
-def prefix(network: Network, values: Sequence[str]) -> Network:
-    """Return the part of a network that computes some inner values, which become its outputs.
+def nodes_between(
+    network: Network, known: Collection[str], wanted: Collection[str]
+) -> list[ir.Node]:
+    """Return the nodes that compute `wanted` values from `known` ones, in order."""
+    missing = set(wanted) - set(known)
+    needed: list[ir.Node] = []
+    for node in reversed(list(network.graph)):
+        if any(value.name in missing for value in node.outputs):
+            needed.append(node)
+            missing.update(
+                str(value.name)
+                for value in node.inputs
+                if value is not None and value.name not in known
+            )
+    return needed[::-1]
 
-    A value that is an input of the network comes out of an Identity called `shown:<name>`.
+
+def between(network: Network, known: Collection[str], wanted: Sequence[str]) -> Network:
+    """Return the part of a network that computes `wanted` values from `known` ones.
+
+    Its inputs are those known values that it reads; wanted values that are known are left out.
 
     Args:
         network: the whole network.
-        values: names of values, in the order of the outputs.
+        known: names of values whose arrays are at hand.
+        wanted: names of values, which become the outputs in this order.
     """
-    wanted = set(values)
-    needed: list[ir.Node] = []
-    for node in reversed(list(network.graph)):
-        if any(value.name in wanted for value in node.outputs):
-            needed.append(node)
-            wanted.update(str(value.name) for value in node.inputs if value is not None)
-    copies = _initial(network)
-    nodes = [copied_node(node, copies) for node in reversed(needed)]
-    outputs = []
-    for name in values:
-        value = copies[name]
-        if value.is_graph_input():
-            show = ir.node("Identity", [value], name=f"shown:{name}:node")
-            show.outputs[0].name = f"shown:{name}"
-            show.outputs[0].shape, show.outputs[0].type = value.shape, value.type
-            nodes.append(show)
-            value = show.outputs[0]
-        outputs.append(value)
-    inputs = [copies[str(value.name)] for value in network.graph.inputs]
-    return _network(network, inputs, outputs, nodes, copies)
+    nodes = nodes_between(network, known, wanted)
+    return _assembled(network, nodes, [name for name in wanted if name not in known])
 
 
 def suffix(network: Network, value: str) -> Network:
@@ -56,43 +56,29 @@ def suffix(network: Network, value: str) -> Network:
         if any(v is not None and v.name in inside for v in node.inputs):
             following.append(node)
             inside.update(str(v.name) for v in node.outputs)
-    made = {str(v.name) for node in following for v in node.outputs}
-    copies = _initial(network)
-    inputs: dict[str, ir.Value] = {}
-    for node in following:
-        for read in node.inputs:
-            if read is None or read.name in made or read.const_value is not None:
+    outputs = [str(v.name) for v in network.graph.outputs if v.name in inside and v.name != value]
+    return _assembled(network, following, outputs)
+
+
+def _assembled(network: Network, nodes: Sequence[ir.Node], outputs: Sequence[str]) -> Network:
+    """Return a network of some nodes; what they read and do not make becomes input."""
+    made = {str(value.name) for node in nodes for value in node.outputs}
+    copies: dict[str, ir.Value] = {}
+    inputs: list[ir.Value] = []
+    initializers: list[ir.Value] = []
+    for node in nodes:
+        for value in node.inputs:
+            if value is None or value.name in made or value.name in copies:
                 continue
-            name = str(read.name)
-            if name not in inputs:
-                inputs[name] = ir.Value(name=name, shape=read.shape, type=read.type)
-            copies[name] = inputs[name]
-    nodes = [copied_node(node, copies) for node in following]
-    outputs = [copies[str(v.name)] for v in network.graph.outputs if v.name in made]
-    return _network(network, list(inputs.values()), outputs, nodes, copies)
-
-
-def _initial(network: Network) -> dict[str, ir.Value]:
-    graph = network.graph
-    return {
-        str(value.name): copied_value(value)
-        for value in (*graph.inputs, *graph.initializers.values())
-    }
-
-
-def _network(
-    network: Network,
-    inputs: Sequence[ir.Value],
-    outputs: Sequence[ir.Value],
-    nodes: Sequence[ir.Node],
-    copies: dict[str, ir.Value],
-) -> Network:
-    read = {id(value) for node in nodes for value in node.inputs if value is not None}
+            copy = copied_value(value)
+            copies[str(value.name)] = copy
+            (inputs if value.const_value is None else initializers).append(copy)
+    twins = [twin_node(node, copies) for node in nodes]
     graph = ir.Graph(
         inputs,
-        outputs,
-        nodes=nodes,
-        initializers=[v for v in copies.values() if v.const_value is not None and id(v) in read],
+        [copies[name] for name in outputs],
+        nodes=twins,
+        initializers=initializers,
         opset_imports=dict(network.graph.opset_imports),
         name=network.graph.name,
     )

@@ -13,7 +13,7 @@ from .builder import Attribute
 from .network import Network
 from .shapes import infer_node
 
-__all__ = ["copied_node", "copied_value", "expose", "node_key", "rebuild"]
+__all__ = ["copied_value", "expose", "node_key", "rebuild", "twin_node"]
 
 
 def node_key(node: ir.Node) -> str:
@@ -31,7 +31,7 @@ def rebuild(
     """Return a copy of `network` with some initializers and attributes replaced.
 
     Tensors that are not replaced are shared with the original, so that a copy costs nothing and
-    unchanged blobs are known by identity. Shapes are inferred anew.
+    unchanged blobs are known by identity. Shapes are inferred anew where sizes changed.
 
     Args:
         network: the network to copy.
@@ -53,9 +53,17 @@ def rebuild(
         copy = copied_value(value, tensors.get(name))
         copies[name] = copy
         initializers.append(copy)
+    resized = bool(attributes) or any(
+        tensors[name].shape != tuple(graph.initializers[name].shape or ()) for name in tensors
+    )
     nodes = []
     for node in graph:
-        nodes.append(copied_node(node, copies, attributes.get(node_key(node))))
+        if resized:
+            copy = _copied_node(node, copies, attributes.get(node_key(node)))
+            infer_node(copy)
+        else:
+            copy = twin_node(node, copies)
+        nodes.append(copy)
     outputs = [copies[str(v.name)] for v in graph.outputs]
     for name, inner in (extra_outputs or {}).items():
         shown = ir.node("Identity", [copies[inner]], name=f"{name}:node")
@@ -77,21 +85,24 @@ def rebuild(
     return replace(network, model=model)
 
 
-def copied_node(
+def twin_node(node: ir.Node, copies: dict[str, ir.Value]) -> ir.Node:
+    """Return a copy of a node that reads the copies of its inputs; its outputs join `copies`.
+
+    Args:
+        node: the node; its outputs keep their shapes.
+        copies: name → value of the graph that is being made.
+    """
+    twin = _copied_node(node, copies)
+    for value, original in zip(twin.outputs, node.outputs, strict=True):
+        value.shape = original.shape
+    return twin
+
+
+def _copied_node(
     node: ir.Node,
     copies: dict[str, ir.Value],
     changed: Mapping[str, Attribute] | None = None,
 ) -> ir.Node:
-    """Return a copy of a node that reads the copies of its inputs; its outputs join `copies`.
-
-    Args:
-        node: the node.
-        copies: name → value of the graph that is being made.
-        changed: attributes with new values.
-
-    Raises:
-        FormatError: the inputs do not fit the operator.
-    """
     changed = changed or {}
     attributes = [attr for name, attr in node.attributes.items() if name not in changed]
     copy = ir.Node(
@@ -103,13 +114,12 @@ def copied_node(
         name=node.name,
     )
     copy.meta.update(node.meta)
-    infer_node(copy)
     copies.update((str(v.name), v) for v in copy.outputs)
     return copy
 
 
 def copied_value(value: ir.Value, array: np.ndarray | None = None) -> ir.Value:
-    """Return a copy of an input or initializer, the latter with another array where one is given."""
+    """Return a copy of a value; an initializer gets another array where one is given."""
     tensor = value.const_value
     if array is not None:
         tensor = ir.Tensor(np.ascontiguousarray(array), name=value.name)

@@ -20,14 +20,17 @@ import numpy.typing as npt
 from ..channels.groups import Groups
 from ..data import Dataset, streamed
 from ..ir.network import Network
-from ..ir.partial import prefix
 from ..ir.rebuild import rebuild
 from ..progress import Progress, silent, tracked
-from ..session import Session
+from ..session import Arrays
 from ..surgery.gram import Moments
 from ..surgery.operators import Array, Operator, find_operators
+from .walk import Walk, largest_front
 
-__all__ = ["RIDGE", "refit"]
+__all__ = ["MEMORY", "RIDGE", "refit"]
+
+MEMORY = 1 << 31
+"""Bytes of activations that are held at once; so many samples are used as fit into it."""
 
 RIDGE = 1e-2
 """Weight of staying where one is, relative to the mean variance of the inputs."""
@@ -64,13 +67,29 @@ def refit(
     kept = {weighing.node: surviving[weighing.out] for weighing in groups.weighings}
     untouched = {operator.key for operator in _before_any_change(original, pruned)}
     operators = [o for o in find_operators(pruned) if o.key not in untouched]
+    batches = _batches(dataset, MEMORY // (largest_front(original) + largest_front(pruned)))
+    before, now = Walk(original, batches), Walk(pruned, batches)
+    random = np.random.default_rng(seed)
     tensors: dict[str, npt.NDArray[np.generic]] = {}
     network = pruned
     for operator in tracked(operators, "refit", len(operators), progress):
-        moments = _moments(original, network, operator, kept[operator.key], dataset, seed)
+        targets, inputs = before.advance(original, operator.y), now.advance(network, operator.x)
+        moments = _moments(operator, kept[operator.key], targets, inputs, random)
         tensors.update(_solved(network, operator, moments))
         network = rebuild(pruned, tensors=tensors)
     return network
+
+
+def _batches(dataset: Dataset, most: int) -> list[Arrays]:
+    """Return the inputs of the first samples, at least one batch."""
+    batches: list[Arrays] = []
+    samples = 0
+    for batch in streamed(dataset, "reading"):
+        if batches and samples + batch.size > most:
+            break
+        batches.append(batch.inputs)
+        samples += batch.size
+    return batches
 
 
 def _before_any_change(original: Network, pruned: Network) -> Sequence[Operator]:
@@ -88,20 +107,14 @@ def _before_any_change(original: Network, pruned: Network) -> Sequence[Operator]
 
 
 def _moments(
-    original: Network,
-    network: Network,
     operator: Operator,
     kept: npt.NDArray[np.bool_],
-    dataset: Dataset,
-    seed: int,
+    targets: Sequence[np.ndarray],
+    inputs: Sequence[np.ndarray],
+    random: np.random.Generator,
 ) -> Moments:
-    before = Session(prefix(original, [operator.y]))
-    now = Session(prefix(network, [operator.x]))
-    random = np.random.default_rng(seed)
     moments = Moments()
-    for batch in streamed(dataset, "refit"):
-        (y,) = before.run(batch.inputs).values()
-        (x,) = now.run(batch.inputs).values()
+    for y, x in zip(targets, inputs, strict=True):
         y = np.compress(kept, y, axis=1 if operator.op_type == "Conv" else y.ndim - 1)
         positions = operator.positions(y.shape, POSITIONS, random)
         moments.add(operator.inputs(x, positions), operator.outputs(y, positions))

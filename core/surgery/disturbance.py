@@ -1,7 +1,7 @@
 """How much a small disturbance of one operator's output moves the outputs of the network.
 
-weight(operator) = mean over the outputs o of E‖o(y + n) − o(y)‖² / E‖o − mean o‖² / ε², with noise n
-of ε times the standard deviation of each channel of y.
+weight(operator) = mean over the outputs o of E‖o(y + n) − o(y)‖² / E‖o − mean o‖² / ε², with noise
+n of ε times the standard deviation of each channel of y.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..data import Dataset
 from ..ir.network import Network
 from ..ir.partial import suffix
 from ..progress import Progress, silent, tracked
-from ..session import Session
+from ..session import Arrays, Session
 from .gram import shown
 from .operators import Array, Operator
 
@@ -48,23 +48,29 @@ def measure_disturbances(
     """
     batch = next(iter(dataset))
     feeds = {name: array[:SAMPLES] for name, array in batch.inputs.items()}
-    parts = {operator.key: suffix(network, operator.y) for operator in operators}
-    names = list(dict.fromkeys(name for part in parts.values() for name in part.inputs))
-    still = {**feeds, **Session(shown(network, names)).run(feeds)}
     outputs = list(network.outputs)
+    parts = {operator.key: suffix(network, operator.y) for operator in operators}
+    read = [name for part in parts.values() for name in part.inputs]
+    names = list(dict.fromkeys([*read, *(o.y for o in operators if o.y not in outputs)]))
+    still = {**feeds, **Session(shown(network, names)).run(feeds)}
     random = np.random.default_rng(seed)
     found = {}
     for operator in tracked(operators, "disturbances", len(operators), progress):
         part = parts[operator.key]
-        read = {name: still.get(f"shown:{name}", still.get(name)) for name in part.inputs}
-        y = read[operator.y]
+        y = _read(still, operator.y)
         noise = random.standard_normal(y.shape, dtype=np.float32) * _deviation(y) * EPSILON
-        moved = Session(part).run({**read, operator.y: y + noise})
-        effects = [
-            _relative(still[name], moved[name]) if name in moved else 0.0 for name in outputs
-        ]
+        disturbed = {operator.y: y + noise}
+        if part.inputs:
+            feeds = {name: _read(still, name) for name in part.inputs}
+            disturbed.update(Session(part).run({**feeds, **disturbed}))
+        effects = [_relative(still[name], disturbed.get(name, still[name])) for name in outputs]
         found[operator.key] = float(np.mean(effects)) / EPSILON**2
     return found
+
+
+def _read(values: Arrays, name: str) -> Array:
+    """Return a value under its own name or under the one it was shown by."""
+    return values[name] if name in values else values[f"shown:{name}"]
 
 
 def _deviation(y: Array) -> Array:

@@ -82,7 +82,8 @@ def gather_grams(
 ) -> dict[str, Gram]:
     """Stream the data once and return the moments of every operator's inputs by its key.
 
-    Inputs are centred where the operator can store a shift of its output.
+    Depthwise convolutions are left out: no channel is theirs to choose. Inputs are centred where
+    the operator can store a shift of its output.
 
     Args:
         network: the network the operators are of.
@@ -94,6 +95,7 @@ def gather_grams(
     Raises:
         DataError: the data does not fit the network.
     """
+    operators = [operator for operator in operators if not operator.depthwise(network)]
     names = list(dict.fromkeys(operator.x for operator in operators))
     session = Session(shown(network, names))
     shapes = network.values()

@@ -62,6 +62,11 @@ class Operator:
     dilations: tuple[int, ...] = ()
     pads: tuple[int, ...] = ()
 
+    def depthwise(self, network: Network) -> bool:
+        """Whether every group reads one channel."""
+        weight = network.graph.initializers[self.weight].const_value
+        return self.group > 1 and weight is not None and weight.numpy().shape[1] == 1
+
     def matrix(self, weight: Array) -> Array:
         """Return a stored weight as [groups, outputs of a group, inputs of a group · taps]."""
         if self.op_type == "Conv":

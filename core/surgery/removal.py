@@ -7,8 +7,8 @@ Removing the columns c with optimal compensation adds
 
 to its squared output error. The loss of a channel is this, relative to the output's energy
 tr(W C Wᵀ), times the consumer's weight, summed over all consumers that read the channel. After the
-removal W −= W_c (H⁻¹_cc)⁻¹ H⁻¹_c,: and H⁻¹ −= H⁻¹_:,c (H⁻¹_cc)⁻¹ H⁻¹_c,: (Hassibi and Stork 1993, by
-blocks).
+removal W −= W_c (H⁻¹_cc)⁻¹ H⁻¹_c,: and H⁻¹ −= H⁻¹_:,c (H⁻¹_cc)⁻¹ H⁻¹_c,: (Hassibi and Stork 1993,
+by blocks).
 """
 
 from __future__ import annotations

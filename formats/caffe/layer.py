@@ -92,8 +92,6 @@ class Settings:
     """What one reading of a net is done with."""
 
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    folder: str = "."
-    """Where files that the net names are looked for."""
     static: bool = False
     batch: int | None = None
     """Batch size of the file, as the inputs read so far have it."""
@@ -217,6 +215,10 @@ class Layer:
     def preprocess(self) -> Preprocess | None:
         """Return how images become the first top, where the layer says so."""
         return None
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what the user should know about this layer."""
+        return ()
 
     def heads(self) -> tuple[Head, ...]:
         """Return how blobs become answers, by their names; those that are no outputs are left."""

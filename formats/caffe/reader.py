@@ -21,6 +21,7 @@ from .caffemodel import Caffemodel, open_caffemodel
 from .document import Document, parse
 from .fields import check_schema, read_fields
 from .layer import LAYERS, CaffeBuilder, Layer, Settings
+from .matching import check_links, definitions, match, twins
 from .source import CaffeSource, Options, SourceLayer
 from .upgrade import LayerText, net_of
 
@@ -62,18 +63,12 @@ def load(
         if not chosen:
             raise FormatError(f"no layer is left in phase {phase}")
         layers = tuple(_read_layer(text) for text in chosen)
-        _check_links(chosen)
-        matched = _match(chosen, layers, weights, str(prototxt))
-        settings = Settings(input_shapes=options.input_shapes, folder=str(prototxt.parent))
-        read = _Reading(
+        check_links(chosen)
+        matched = match(chosen, layers, weights, str(prototxt))
+        network = _Reading(
             name=net.name or prototxt.stem, file=str(prototxt), texts=chosen, layers=layers,
-            matched=matched, weights=weights, settings=settings,
-        )  # fmt: skip
-        try:
-            network = read.run()
-        except StaticBatchNeeded:
-            read = replace(read, settings=replace(settings, static=True, batch=None, inputs=[]))
-            network = read.run()
+            matched=matched, weights=weights, settings=Settings(input_shapes=options.input_shapes),
+        ).run()  # fmt: skip
     source = CaffeSource(
         paths={".prototxt": prototxt, ".caffemodel": caffemodel},
         document=document,
@@ -82,8 +77,8 @@ def load(
             SourceLayer(
                 layer=layer,
                 text=text,
-                stored=stored or _definitions(text, chosen, weights),
-                twins=_twins(text, others),
+                stored=stored or definitions(text, chosen, weights),
+                twins=twins(text, others),
             )
             for text, layer, stored in zip(chosen, layers, matched, strict=True)
         ),
@@ -127,74 +122,6 @@ def _read_layer(text: LayerText) -> Layer:
         return found
 
 
-def _check_links(texts: Sequence[LayerText]) -> None:
-    """Refuse bottoms that nothing makes before they are read, and blobs made twice."""
-    made: set[str] = set()
-    every = {top.text for text in texts for top in text.tops}
-    for text in texts:
-        with located(line=text.line, item=text.item):
-            for bottom in text.bottoms:
-                if bottom.text not in made:
-                    hint = "a later layer makes it: layers stand in the order in which they run"
-                    with located(line=bottom.line, field="bottom"):
-                        raise FormatError(
-                            f"no layer before makes '{bottom.text}'",
-                            hint=hint if bottom.text in every else None,
-                        )
-            for index, top in enumerate(text.tops):
-                in_place = index < len(text.bottoms) and text.bottoms[index].text == top.text
-                if top.text in made and not in_place:
-                    with located(line=top.line, field="top"):
-                        raise FormatError(f"'{top.text}' is made by two layers, and not in place")
-                made.add(top.text)
-
-
-def _match(
-    texts: Sequence[LayerText], layers: Sequence[Layer], weights: Caffemodel, file: str
-) -> list[tuple[int, ...]]:
-    """Return for every layer the positions of its entries in the caffemodel, found by name."""
-    entries: dict[str, list[int]] = {}
-    for index, stored in enumerate(weights.layers):
-        entries.setdefault(stored.name, []).append(index)
-    matched = []
-    bearer: dict[str, LayerText] = {}
-    for text, layer in zip(texts, layers, strict=True):
-        wanted = len(layer.stored())
-        found = [i for i in entries.get(text.name, ()) if weights.layers[i].blobs]
-        with located(file=file, line=text.line, item=text.item):
-            other = bearer.get(text.name)
-            if wanted and other is not None:
-                raise FormatError(
-                    f"a layer with weights bears the same name in line {other.line}: "
-                    "Caffe finds weights by name and would leave this one without"
-                )
-            if wanted:
-                bearer[text.name] = text
-            for i in found:
-                stored = weights.layers[i]
-                if len(stored.blobs) != wanted and (wanted or other is None):
-                    with located(file=str(weights.path), offset=stored.entry.tag, item=text.item):
-                        raise FormatError(
-                            f"{len(stored.blobs)} blobs are stored, the net needs {wanted}"
-                        )
-        matched.append(tuple(found) if wanted else ())
-    return matched
-
-
-def _definitions(
-    text: LayerText, texts: Sequence[LayerText], weights: Caffemodel
-) -> tuple[int, ...]:
-    """Return the caffemodel's entries for a layer without weights, where the name is its own."""
-    if sum(other.name == text.name for other in texts) > 1:
-        return ()
-    return tuple(i for i, stored in enumerate(weights.layers) if stored.name == text.name)
-
-
-def _twins(text: LayerText, others: Sequence[LayerText]) -> tuple[LayerText, ...]:
-    """Return the layers of other phases that stand for the same layer."""
-    return tuple(other for other in others if (other.name, other.type) == (text.name, text.type))
-
-
 @dataclass(frozen=True)
 class _Reading:
     """One pass over the layers of a net, with a symbolic or the static batch."""
@@ -208,6 +135,14 @@ class _Reading:
     settings: Settings
 
     def run(self) -> Network:
+        """Return the network, with the batch of the file where some layer computes with it."""
+        try:
+            return self._run()
+        except StaticBatchNeeded:
+            settings = replace(self.settings, static=True, batch=None, inputs=[])
+            return replace(self, settings=settings)._run()
+
+    def _run(self) -> Network:
         builder = Builder(self.name)
         refs, sharers = self._references()
         shared: dict[tuple[BlobRef, ...], ir.Value] = {}
@@ -215,7 +150,7 @@ class _Reading:
         unread: dict[str, ir.Value] = {}
         storage: dict[str, tuple[int, int]] = {}
         links: list[tuple[list[ir.Value], list[ir.Value], int]] = []
-        notes: list[str] = []
+        notes = [note for layer in self.layers for note in layer.notes()]
         for index, (text, layer) in enumerate(zip(self.texts, self.layers, strict=True)):
             builder.layer, builder.scope = index, layer.name or f"{layer.type}{index}"
             bottoms = [values[bottom] for bottom in layer.bottoms]
@@ -232,7 +167,8 @@ class _Reading:
                     raise UnsupportedError("a layer with weights reads what a data layer makes")
                 b = CaffeBuilder(builder, stored, refs[index], shared, reading=self.settings)
                 tops = self._tops(b, layer, bottoms, notes)
-                for bottom in () if layer.decodes else layer.bottoms:
+                left_out = len(present) < len(bottoms) and not any(tops)
+                for bottom in () if layer.decodes or left_out else layer.bottoms:
                     unread.pop(bottom, None)
                 self._check_memory(index, tops, values, unread, storage)
             for name, top in zip(layer.tops, tops, strict=True):

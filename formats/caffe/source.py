@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -73,11 +72,11 @@ class CaffeSource:
         by_layer: dict[int, list[ir.Node]] = {}
         for node in network.graph:
             by_layer.setdefault(_index(node), []).append(node)
-        shapes = {name: shape_of(value) for name, value in network.values().items() if value.shape}
+        dims = {name: shape_of(value) for name, value in network.values().items() if value.shape}
         edits: list[Replace | Insert] = []
         changes: dict[int, LayerChange] = {}
         for index, own in enumerate(self.layers):
-            bottoms = [shapes.get(name, ()) for name in network.layers[index].bottoms]
+            bottoms = [dims.get(name, ()) for name in network.layers[index].bottoms]
             with located(file=str(self.paths[".prototxt"]), line=own.text.line, item=own.text.item):
                 tensors = {
                     blob.name: now[ref]
@@ -94,8 +93,12 @@ class CaffeSource:
                 fields = _changed_fields(own.layer, new)
                 for text in (own.text, *own.twins) if fields else ():
                     edits += _field_edits(own.layer, text, fields)
+                blobs: Mapping[str, np.ndarray] = {}
+                if own.stored and own.layer.stored() and network.model is not self.model:
+                    shapes = new.shapes(*bottoms)
+                    self._check_left(own, shapes, arrays)
+                    blobs = new.store(_shaped(arrays, shapes)) if changed else {}
                 if changed or fields:
-                    blobs = _file_arrays(new, arrays, bottoms) if changed else {}
                     for entry in own.stored:
                         changes[entry] = self._change(entry, own, blobs, fields)
         return {
@@ -110,6 +113,18 @@ class CaffeSource:
             paths[".prototxt"], paths[".caffemodel"], phase=options.phase, stages=options.stages,
             level=options.level, input_shapes=options.input_shapes,
         )  # fmt: skip
+
+    def _check_left(
+        self,
+        own: SourceLayer,
+        shapes: Mapping[str, tuple[int, ...]],
+        arrays: Mapping[str, np.ndarray],
+    ) -> None:
+        """Refuse a change that leaves a blob behind which the graph does not hold."""
+        for position, blob in enumerate(own.layer.stored()):
+            place = self.weights.layers[own.stored[-1]].blobs[position]
+            if blob.name not in arrays and not place.fits(shapes[blob.name]):
+                raise UnsupportedError(f"{blob.name} is not in the graph and cannot follow it")
 
     def _change(
         self, entry: int, own: SourceLayer, blobs: Mapping[str, np.ndarray], fields: Fields
@@ -147,18 +162,17 @@ def _changed_fields(old: Layer, new: Layer) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def _file_arrays(
-    layer: Layer, arrays: Mapping[str, np.ndarray], bottoms: Sequence[tuple[Any, ...]]
-) -> Mapping[str, np.ndarray]:
-    """Return what the file stores for the blobs of a changed layer."""
-    shapes = layer.shapes(*bottoms)
+def _shaped(
+    arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, np.ndarray]:
+    """Return the blobs of a layer in file shape."""
     shaped = {}
     for name, array in arrays.items():
         wanted = int(np.prod(shapes[name], dtype=object))
         if wanted != array.size:
             raise FormatError(f"{name} has {array.size} values, the net needs {wanted}")
         shaped[name] = array.reshape(shapes[name])
-    return layer.store(shaped)
+    return shaped
 
 
 def _field_edits(layer: Layer, text: LayerText, fields: Fields) -> list[Replace | Insert]:

@@ -20,6 +20,7 @@ from ...core.ir.network import BlobRef, Head, LayerInfo, Network, tensors_by_blo
 from ..adapter import LayerBuilder, blob_shapes
 from . import sections as _sections  # noqa: F401  # registers every section type
 from .activations import ALEXEYAB_ONLY
+from .data.evaluation import as_evaluated
 from .document import Block, Document, parse
 from .flavour import Flavour, FlavourMismatch
 from .section import (
@@ -276,7 +277,9 @@ class _Reading:
             model=model,
             layers=infos,
             source=source,
-            preprocess=net.preprocess,
+            preprocess=as_evaluated(
+                net.preprocess, net.shape, detector=bool(heads), flavour=self.flavour
+            ),
             heads=tuple(heads),
             notes=tuple(self._all_notes()),
         )

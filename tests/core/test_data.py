@@ -21,7 +21,7 @@ from secateur.core.data import (
     open_dataset,
     streamed,
 )
-from secateur.core.data.images import MAX_BROKEN
+from secateur.core.data.stream import MAX_BROKEN
 from secateur.core.data.preprocess import to_input
 from secateur.core.errors import DataError
 from secateur.core.ir.builder import Builder
@@ -130,7 +130,7 @@ def test_a_fixed_batch_decides(tmp_path: Path) -> None:
         ({"x": noise(3, 4, 6)}, r"array 'x' is 3×4×6"),
         ({"x": np.float32(3)}, r"array 'x' is a single number"),
         ({"x": noise(0, 3, 4, 6)}, "'x' holds no sample"),
-        ({"x": noise(2, 3, 4, 6).astype(np.uint8)}, "'x' holds uint8, not float32"),
+        ({"x": noise(2, 3, 4, 6).astype(np.uint16)}, "'x' holds uint16, not float32"),
         ({"x": noise(2, 3, 4, 6).astype(object)}, "'x' holds object"),
         ({"x": noise(2, 3, 4, 6), "y": np.arange(3)}, "'x' has 2, 'y' has 3"),
         ({"x": noise(2, 3, 4, 6), "y": np.array([0.0, 1.0])}, "'y' holds float64, not integer"),

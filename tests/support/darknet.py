@@ -70,17 +70,26 @@ def with_random_weights(
     return write(folder, cfg, make_weights(network, seed))
 
 
-def smaller(document: Document, factor: int, side: int) -> bytes:
-    """A narrower copy of a cfg for a smaller input; layers before a detection head keep theirs."""
+def smaller(document: Document, factor: int, side: int = 0) -> bytes:
+    """A narrower copy of a cfg, for a smaller input where `side` is given.
+
+    Layers before a detection head, and those whose channels a tree of classes counts, keep theirs.
+    """
     heads = ("yolo", "region", "detection")
-    values: dict[tuple[int, str], int] = {
-        (0, "batch"): 1, (0, "subdivisions"): 1, (0, "width"): side, (0, "height"): side,
-    }  # fmt: skip
+    trees = any("tree" in block.options for block in document.sections)
+    values: dict[tuple[int, str], int] = {(0, "batch"): 1, (0, "subdivisions"): 1}
+    if side:
+        values |= {(0, "width"): side, (0, "height"): side}
     for position, block in enumerate(document.sections[:-1]):
-        filters = block.options.get("filters")
-        if filters is None or document.sections[position + 1].name in heads:
-            continue
-        values[position, "filters"] = max(int(filters.value or 1) // factor, 1)
+        following = document.sections[position + 1].name
+        for key in ("filters", "output", "groups"):
+            option = block.options.get(key)
+            if option is None or block.name in ("net", "softmax", "route"):
+                continue
+            count = int(option.value or 1)
+            if key != "groups" and (following in heads or (trees and count > 9000)):
+                continue
+            values[position, key] = max(count // factor, 1)
     return bytes(document.replace(values))
 
 

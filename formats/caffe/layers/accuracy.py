@@ -28,6 +28,7 @@ class Accuracy(Layer):
     top_range: ClassVar = (1, 2)
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value, label: ir.Value) -> tuple[ir.Value, ...]:
+        """Emit the comparison of every score with that of the true class."""
         axis = b.axis(x, self.axis)
         picked, valid, true = chosen(b, x, label, axis, self.ignore_label)
         ahead = b.op("Cast", b.op("GreaterOrEqual", x, picked), to=int(ir.DataType.INT64))

@@ -1,7 +1,7 @@
-"""ReLU, ReLU6, PReLU, ELU, Sigmoid, TanH, AbsVal, BNLL, Swish, Clip, Threshold: element by element.
+"""ReLU, ReLU6, ELU, Sigmoid, TanH, AbsVal, BNLL, Swish, Clip, Threshold: element by element.
 
-Source: relu_layer.cpp, prelu_layer.cpp, elu_layer.cpp, bnll_layer.cpp, swish_layer.cpp,
-clip_layer.cpp, threshold_layer.cpp (BVLC 9b89154). PReLU slopes: [channels], or one number.
+Source: relu_layer.cpp, elu_layer.cpp, bnll_layer.cpp, swish_layer.cpp, clip_layer.cpp,
+threshold_layer.cpp (BVLC 9b89154). No blobs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from ...adapter import REQUIRED
-from ..layer import Blob, CaffeBuilder, Layer, Shape, key, layer, number
+from ..layer import CaffeBuilder, Layer, key, layer
 
 
 @layer("ReLU")
@@ -25,6 +25,7 @@ class ReLU(Layer):
     param: ClassVar = "relu_param"
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit Relu or LeakyRelu."""
         if self.negative_slope == 0:
             return b.op("Relu", x)
         return b.op("LeakyRelu", x, alpha=self.negative_slope)
@@ -38,34 +39,8 @@ class ReLU6(Layer):
     param: ClassVar = "relu6_param"
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit Clip."""
         return b.op("Clip", x, b.scalar(0), b.scalar(6))
-
-
-@layer("PReLU")
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PReLU(Layer):
-    """max(x, 0) + slope · min(x, 0), with learned slopes."""
-
-    channel_shared: bool = key(default=False, doc="one slope for all channels")
-
-    param: ClassVar = "prelu_param"
-    blobs: ClassVar = (
-        Blob("slope", "channels", when="per_channel"),
-        Blob("slope", "", when="channel_shared"),
-    )
-
-    @property
-    def per_channel(self) -> bool:
-        """Whether every channel has its own slope."""
-        return not self.channel_shared
-
-    def sizes(self, shape: Shape) -> dict[str, int | tuple[int, ...]]:
-        return {"channels": 1 if self.channel_shared or len(shape) < 2 else number(shape[1])}
-
-    def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
-        slope = b.blobs["slope"]
-        axes = 1 if self.channel_shared else len(b.dims(x, 1))
-        return b.op("PRelu", x, b.parameter("slope", slope.reshape(-1, *(1,) * (axes - 1))))
 
 
 @layer("ELU")
@@ -78,6 +53,7 @@ class ELU(Layer):
     param: ClassVar = "elu_param"
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit Elu."""
         return b.op("Elu", x, alpha=self.alpha)
 
 
@@ -89,6 +65,7 @@ class Sigmoid(Layer):
     param: ClassVar = "sigmoid_param"
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit Sigmoid."""
         return b.op("Sigmoid", x)
 
 
@@ -100,6 +77,7 @@ class TanH(Layer):
     param: ClassVar = "tanh_param"
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit Tanh."""
         return b.op("Tanh", x)
 
 
@@ -109,6 +87,7 @@ class AbsVal(Layer):
     """|x|."""
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit Abs."""
         return b.op("Abs", x)
 
 
@@ -118,6 +97,7 @@ class BNLL(Layer):
     """log(1 + exp(x)), in the form that does not overflow."""
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit relu(x) + log(1 + exp(−|x|))."""
         small = b.op("Exp", b.op("Neg", b.op("Abs", x)))
         return b.op("Add", b.op("Relu", x), b.op("Log", b.op("Add", small, b.scalar(1))))
 
@@ -132,6 +112,7 @@ class Swish(Layer):
     param: ClassVar = "swish_param"
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit the product with a Sigmoid."""
         scaled = x if self.beta == 1 else b.op("Mul", x, b.scalar(self.beta))
         return b.op("Mul", x, b.op("Sigmoid", scaled))
 
@@ -147,6 +128,7 @@ class Clip(Layer):
     param: ClassVar = "clip_param"
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit Clip."""
         return b.op("Clip", x, b.scalar(self.lowest), b.scalar(self.highest))
 
 
@@ -160,4 +142,5 @@ class Threshold(Layer):
     param: ClassVar = "threshold_param"
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit Greater as numbers."""
         return b.op("Cast", b.op("Greater", x, b.scalar(self.threshold)), to=int(ir.DataType.FLOAT))

@@ -24,6 +24,7 @@ class ArgMax(Layer):
     bottom_axes: ClassVar = (1, 32)
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit TopK over the axis, or over each flattened item."""
         if self.axis is not None:
             values, positions = self._largest(b, x, b.axis(x, self.axis))
             return values if self.out_max_val else positions

@@ -40,9 +40,11 @@ class BatchNorm(Layer):
     )
 
     def sizes(self, shape: Shape) -> dict[str, int | tuple[int, ...]]:
+        """Return the lengths of the axes that `blobs` names."""
         return {"channels": number(shape[1]) if len(shape) > 1 else 1, "one": 1}
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit BatchNormalization with γ = 1 and β = 0, or the statistics of the batch."""
         if not self.use_global_stats:
             return self._of_batch(b, x)
         channels = b.blobs["mean"].size
@@ -77,6 +79,7 @@ class BatchNorm(Layer):
         return b.op("Add", y, b.parameter("shift", b.blobs["shift"].reshape(column)))
 
     def store(self, arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Return mean and variance as they are, with a factor of 1."""
         if "mean" not in arrays:
             return arrays
         return {**arrays, "factor": np.ones(1, np.float32)}

@@ -25,6 +25,7 @@ class Concat(Layer):
     bottom_range: ClassVar = (1, None)
 
     def to_ir(self, b: CaffeBuilder, *bottoms: ir.Value) -> ir.Value:
+        """Emit Concat; a single bottom is passed on."""
         axis = b.axis(bottoms[0], self.axis)
         if len(bottoms) == 1:
             return bottoms[0]
@@ -34,6 +35,7 @@ class Concat(Layer):
         return b.op("Concat", *bottoms, axis=axis)
 
     def shares_memory(self) -> bool:
+        """Whether the top is the bottom's memory in Caffe."""
         return len(self.bottoms) == 1
 
 
@@ -49,6 +51,7 @@ class Slice(Layer):
     top_range: ClassVar = (1, None)
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> tuple[ir.Value, ...]:
+        """Emit Split with explicit sizes."""
         axis = b.axis(x, self.axis)
         if len(self.tops) == 1:
             return (x,)
@@ -67,6 +70,7 @@ class Slice(Layer):
         return b.ops("Split", x, b.constant(sizes), count=len(sizes), axis=axis)
 
     def from_ir(self, nodes: Sequence[ir.Node], arrays: Mapping[str, np.ndarray]) -> Self:
+        """Return the layer with the points between the parts; none while they are equal."""
         del arrays
         sizes_value = nodes[0].inputs[1]
         assert sizes_value is not None
@@ -77,4 +81,5 @@ class Slice(Layer):
         return replace(self, slice_point=tuple(accumulate(sizes))[:-1])
 
     def shares_memory(self) -> bool:
+        """Whether the only top is the bottom's memory in Caffe."""
         return len(self.tops) == 1

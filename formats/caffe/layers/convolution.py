@@ -1,8 +1,7 @@
-"""Convolution, Deconvolution. Source: base_conv_layer.cpp, conv_layer.cpp, deconv_layer.cpp.
+"""Convolution. Source: base_conv_layer.cpp, conv_layer.cpp (BVLC 9b89154).
 
-Convolution weights: [out, in/group, kernel…], output (i + 2p − (d(k−1)+1)) / s + 1, where C++ cuts
-the quotient towards zero. Deconvolution weights: [in, out/group, kernel…], output
-s(i−1) + d(k−1)+1 − 2p. Bias: [out].
+Weights: [out, in/group, kernel…]; bias: [out]. Output (i + 2p − (d(k−1)+1)) / s + 1, where C++ cuts
+the quotient towards zero.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from ..layer import (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Convolving(Layer):
+class Convolving(Layer):
     """What both directions share: Caffe keeps them in one base class too."""
 
     num_output: int = key(channels=True, doc="channels of the top")
@@ -67,6 +66,7 @@ class _Convolving(Layer):
         return found
 
     def sizes(self, *shapes: Shape) -> dict[str, int | tuple[int, ...]]:
+        """Return the lengths of the axes that `blobs` names."""
         check_positive(num_output=self.num_output)
         shape = shapes[0]
         if not -len(shape) <= self.axis < len(shape):
@@ -86,6 +86,7 @@ class _Convolving(Layer):
         }  # fmt: skip
 
     def to_ir(self, b: CaffeBuilder, *bottoms: ir.Value) -> tuple[ir.Value, ...]:
+        """Emit one operator for each bottom."""
         if len(bottoms) != len(self.tops):
             raise FormatError(f"{len(bottoms)} bottoms, but {len(self.tops)} tops")
         return tuple(self._one(b, x) for x in bottoms)
@@ -106,7 +107,7 @@ class _Convolving(Layer):
 
 @layer("Convolution", "ConvolutionND", "NdConvolution")
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Convolution(_Convolving):
+class Convolution(Convolving):
     """Cross-correlation; several bottoms share the weights and give a top each."""
 
     blobs: ClassVar = (
@@ -115,6 +116,7 @@ class Convolution(_Convolving):
     )
 
     def emit(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit the operator for a bottom of batch, channels and spatial axes."""
         shape = b.dims(x, 1)
         window = self.window(len(shape) - 1)
         x = self._grown(b, x, shape[1:], window)
@@ -144,47 +146,6 @@ class Convolution(_Convolving):
         return b.op("Pad", x, b.constant([*none, 0, 0, *lacking]))
 
     def from_ir(self, nodes: Sequence[ir.Node], arrays: Mapping[str, np.ndarray]) -> Self:
+        """Return the layer with the sizes its blobs and nodes have in a changed graph."""
         group = next(n.attributes["group"].as_int() for n in nodes if n.op_type == "Conv")
         return replace(self, num_output=arrays["weight"].shape[0], group=group)
-
-
-@layer(
-    "DepthwiseConvolution", "ConvolutionDepthwise", "ConvolutionDepthWise", "DepthWiseConvolution",
-    "CuDNNGroupedConvolutionForward",
-)  # fmt: skip
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DepthwiseConvolution(Convolution):
-    """The forks' layer: one group a channel, whatever `group` says."""
-
-    group: int = key(0, channels=True, doc="not read: there is one group a channel")
-
-    def groups(self, channels: int) -> int:
-        return channels
-
-    def from_ir(self, nodes: Sequence[ir.Node], arrays: Mapping[str, np.ndarray]) -> Self:
-        group = next(n.attributes["group"].as_int() for n in nodes if n.op_type == "Conv")
-        return replace(self, num_output=arrays["weight"].shape[0], group=group if self.group else 0)
-
-
-@layer("Deconvolution")
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Deconvolution(_Convolving):
-    """Transposed convolution; often a fixed bilinear up-sampling with one group a channel."""
-
-    blobs: ClassVar = (
-        Blob("weight", "in out/group kernel"),
-        Blob("bias", "out", when="bias_term"),
-    )
-
-    def emit(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
-        shape = b.dims(x, 1)
-        window = self.window(len(shape) - 1)
-        parameters = [b.parameter("weight")] + ([b.parameter("bias")] if self.bias_term else [])
-        return b.op(
-            "ConvTranspose", x, *parameters, group=self.group, strides=window["stride"],
-            pads=window["pad"] * 2, dilations=window["dilation"], kernel_shape=window["kernel"],
-        )  # fmt: skip
-
-    def from_ir(self, nodes: Sequence[ir.Node], arrays: Mapping[str, np.ndarray]) -> Self:
-        group = next(n.attributes["group"].as_int() for n in nodes if n.op_type == "ConvTranspose")
-        return replace(self, num_output=arrays["weight"].shape[1] * group, group=group)

@@ -23,6 +23,7 @@ class Dropout(Layer):
     param: ClassVar = "dropout_param"
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Return the bottom."""
         del b
         return x
 
@@ -35,10 +36,12 @@ class Split(Layer):
     top_range: ClassVar = (1, None)
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> tuple[ir.Value, ...]:
+        """Return the bottom for every top."""
         del b
         return (x,) * len(self.tops)
 
     def shares_memory(self) -> bool:
+        """Whether the top is the bottom's memory in Caffe."""
         return True
 
 
@@ -51,5 +54,6 @@ class Silence(Layer):
     top_range: ClassVar = (0, 0)
 
     def to_ir(self, b: CaffeBuilder, *bottoms: ir.Value) -> tuple[ir.Value, ...]:
+        """Return no top."""
         del b, bottoms
         return ()

@@ -23,6 +23,7 @@ class Crop(Layer):
     bottom_range: ClassVar = (2, 2)
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value, like: ir.Value) -> ir.Value:
+        """Emit Slice over the axes that are really cut."""
         axis = b.axis(x, self.axis)
         if b.rank(like) != b.rank(x):
             raise FormatError(f"the bottoms have {b.rank(x)} and {b.rank(like)} axes")

@@ -1,4 +1,4 @@
-"""Data, ImageData, MemoryData, HDF5Data, WindowData, AnnotatedData, DummyData: inputs from files.
+"""Data, ImageData, MemoryData, HDF5Data, WindowData, AnnotatedData: inputs from files.
 
 Source: caffe.proto TransformationParameter, DataParameter, …; data_transformer.cpp;
 upgrade_proto.cpp UpgradeNetDataTransformation (BVLC 9b89154). No blobs.
@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from ....core.errors import FormatError, UnsupportedError
+from ....core.errors import UnsupportedError
 from ....core.ir.network import Preprocess
 from ...adapter import REQUIRED
 from ..layer import CaffeBuilder, Layer, key, layer
@@ -45,6 +45,7 @@ class _FromFiles(Layer):
         return 3 if self.force_color or len(self.mean_value) == 3 else 0
 
     def to_ir(self, b: CaffeBuilder) -> tuple[ir.Value | None, ...]:
+        """Declare the input; the other tops are absent."""
         top = self.tops[0]
         shape = b.reading.input_shapes.get(top) or self.image()
         if shape is None:
@@ -55,10 +56,20 @@ class _FromFiles(Layer):
         return (b.input(top, (max(1, self.batch_size), *shape)), *(None,) * (len(self.tops) - 1))
 
     def preprocess(self) -> Preprocess | None:
+        """Return what `transform_param` says."""
         gray = self.force_gray or self.channels() == 1
         return Preprocess(
-            channels="gray" if gray else "bgr", mean=self.mean_value, scale=self.scale
+            channels="gray" if gray else "bgr",
+            mean=self.mean_value,
+            scale=self.scale,
+            mean_file=self.mean_file,
+            crop=bool(self.crop_size),
+            resize=self.resize(),
         )
+
+    def resize(self) -> tuple[int, ...]:
+        """Return height and width that images have before the crop; empty for their own."""
+        return ()
 
 
 @layer("Data", "AnnotatedData", "LMDBData")
@@ -81,11 +92,17 @@ class ImageData(_FromFiles):
     param: ClassVar = "image_data_param"
 
     def channels(self) -> int:
+        """Return the number of channels, 0 where it is not known."""
         return 3 if self.is_color else 1
 
     def image(self) -> tuple[int, int, int] | None:
+        """Return channels, height and width where the fields tell them all."""
         height, width = self.crop_size or self.new_height, self.crop_size or self.new_width
         return (self.channels(), height, width) if height and width else None
+
+    def resize(self) -> tuple[int, ...]:
+        """Return the new size."""
+        return (self.new_height, self.new_width) if self.new_height and self.new_width else ()
 
 
 @layer("WindowData")
@@ -96,6 +113,7 @@ class WindowData(_FromFiles):
     param: ClassVar = "window_data_param"
 
     def channels(self) -> int:
+        """Return the number of channels, 0 where it is not known."""
         return 3
 
 
@@ -119,34 +137,9 @@ class MemoryData(_FromFiles):
     param: ClassVar = "memory_data_param"
 
     def channels(self) -> int:
+        """Return the number of channels, 0 where it is not known."""
         return self.count
 
     def image(self) -> tuple[int, int, int] | None:
+        """Return channels, height and width where the fields tell them all."""
         return (self.count, self.height, self.width)
-
-
-@layer("DummyData")
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DummyData(Layer):
-    """Filled blobs; they become inputs, so that a caller may fill them."""
-
-    shape: tuple[tuple[int, ...], ...] = key(())
-    num: tuple[int, ...] = key(())
-    channels: tuple[int, ...] = key(())
-    height: tuple[int, ...] = key(())
-    width: tuple[int, ...] = key(())
-
-    param: ClassVar = "dummy_data_param"
-    bottom_range: ClassVar = (0, 0)
-    top_range: ClassVar = (1, None)
-
-    def to_ir(self, b: CaffeBuilder) -> tuple[ir.Value, ...]:
-        legacy = (self.num, self.channels, self.height, self.width)
-        if len({len(dims) for dims in legacy}) > 1:
-            raise FormatError("num, channels, height and width stand equally often")
-        shapes = self.shape or tuple(zip(*legacy, strict=True))
-        if len(shapes) == 1:
-            shapes *= len(self.tops)
-        if len(shapes) != len(self.tops):
-            raise FormatError(f"{len(self.tops)} tops, but {len(shapes)} shapes")
-        return tuple(b.input(top, dims) for top, dims in zip(self.tops, shapes, strict=True))

@@ -38,6 +38,7 @@ class DetectionOutput(Layer):
     decodes: ClassVar = True
 
     def heads(self) -> tuple[Head, ...]:
+        """Return what decoding or reading the answer needs."""
         locations, scores, priors = self.bottoms[:3]
         head = Head(
             output=locations,

@@ -25,6 +25,7 @@ class Eltwise(Layer):
     bottom_range: ClassVar = (2, None)
 
     def to_ir(self, b: CaffeBuilder, *bottoms: ir.Value) -> ir.Value:
+        """Emit a chain of operators with two inputs."""
         if len({b.shape(x) for x in bottoms}) > 1:
             raise FormatError(f"the bottoms differ in shape: {[b.shape(x) for x in bottoms]}")
         if self.coeff and (self.operation != "SUM" or len(self.coeff) != len(bottoms)):
@@ -47,6 +48,7 @@ class Axpy(Layer):
     bottom_range: ClassVar = (3, 3)
 
     def to_ir(self, b: CaffeBuilder, a: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
+        """Emit Mul and Add."""
         if b.rank(a) == 2:
             a = b.reshape(a, 0, 0, *(1,) * (b.rank(x) - 2))
         return b.op("Add", b.op("Mul", a, x), y)

@@ -32,15 +32,18 @@ class Embed(Layer):
     )
 
     def sizes(self, *_: object) -> dict[str, int | tuple[int, ...]]:
+        """Return the lengths of the axes that `blobs` names."""
         check_positive(num_output=self.num_output, input_dim=self.input_dim)
         return {"in": self.input_dim, "out": self.num_output}
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit Gather over the rows of the weights."""
         numbers = b.op("Cast", x, to=int(ir.DataType.INT64))
         y = b.op("Gather", b.parameter("weight"), numbers, axis=0)
         return b.op("Add", y, b.parameter("bias")) if self.bias_term else y
 
     def from_ir(self, nodes: Sequence[ir.Node], arrays: Mapping[str, np.ndarray]) -> Self:
+        """Return the layer with the sizes its blobs and nodes have in a changed graph."""
         del nodes
         return replace(self, num_output=arrays["weight"].shape[1])
 
@@ -57,11 +60,14 @@ class Parameter(Layer):
     bottom_range: ClassVar = (0, 0)
 
     def sizes(self) -> dict[str, int | tuple[int, ...]]:
+        """Return the lengths of the axes that `blobs` names."""
         return {"shape": self.shape}
 
     def to_ir(self, b: CaffeBuilder) -> ir.Value:
+        """Return the blob."""
         return b.parameter("value")
 
     def from_ir(self, nodes: Sequence[ir.Node], arrays: Mapping[str, np.ndarray]) -> Self:
+        """Return the layer with the sizes its blobs and nodes have in a changed graph."""
         del nodes
         return replace(self, shape=tuple(arrays["value"].shape))

@@ -40,11 +40,13 @@ class InnerProduct(Layer):
         return not self.transpose
 
     def sizes(self, shape: Shape) -> dict[str, int | tuple[int, ...]]:
+        """Return the lengths of the axes that `blobs` names."""
         check_positive(num_output=self.num_output)
         axis = self.axis % len(shape) if -len(shape) <= self.axis < 0 else self.axis
         return {"out": self.num_output, "in": math.prod(number(dim) for dim in shape[axis:])}
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit Flatten and Gemm, with the weights as the file has them."""
         axis = b.axis(x, self.axis)
         flat = x if axis == 1 and b.rank(x) == 2 else b.op("Flatten", x, axis=axis)
         parameters = [b.parameter("weight")] + ([b.parameter("bias")] if self.bias_term else [])
@@ -54,5 +56,6 @@ class InnerProduct(Layer):
         return b.reshape(y, *b.dims(x, 0)[:axis], b.dims(y, 1)[0])
 
     def from_ir(self, nodes: Sequence[ir.Node], arrays: Mapping[str, np.ndarray]) -> Self:
+        """Return the layer with the sizes its blobs and nodes have in a changed graph."""
         del nodes
         return replace(self, num_output=arrays["weight"].shape[1 if self.transpose else 0])

@@ -23,6 +23,7 @@ class Input(Layer):
     top_range: ClassVar = (1, None)
 
     def to_ir(self, b: CaffeBuilder) -> tuple[ir.Value, ...]:
+        """Declare an input for every top."""
         if len(self.shape) not in (1, len(self.tops)):
             raise FormatError(f"{len(self.tops)} tops, but {len(self.shape)} shapes")
         shapes = self.shape if len(self.shape) == len(self.tops) else self.shape * len(self.tops)

@@ -30,6 +30,7 @@ class LRN(Layer):
     bottom_axes: ClassVar = (4, 4)
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit LRN, or its parts within channels."""
         n = self.local_size
         if n < 1 or n % 2 == 0:
             raise FormatError(f"local_size must be odd, got {n}")

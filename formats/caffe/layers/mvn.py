@@ -26,6 +26,7 @@ class MVN(Layer):
     bottom_axes: ClassVar = (0, 4)
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit mean and deviation over the pixels, or over the whole item."""
         rank = b.rank(x)
         if rank < 4:
             x = b.reshape(x, *(0,) * rank, *(1,) * (4 - rank))

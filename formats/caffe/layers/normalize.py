@@ -35,9 +35,11 @@ class Normalize(Layer):
         return not self.channel_shared
 
     def sizes(self, shape: Shape) -> dict[str, int | tuple[int, ...]]:
+        """Return the lengths of the axes that `blobs` names."""
         return {"channels": number(shape[1])}
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit the division by the norm and the scales."""
         axes = b.constant([1, 2, 3] if self.across_spatial else [1])
         total = b.op("ReduceSum", b.op("Mul", x, x), axes)
         y = b.op("Div", x, b.op("Sqrt", b.op("Add", total, b.scalar(self.eps))))

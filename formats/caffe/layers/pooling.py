@@ -106,6 +106,7 @@ class Pooling(Layer):
     top_range: ClassVar = (1, 2)
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value | tuple[ir.Value, ...]:
+        """Emit the pooling, with a divisor for each window where they differ."""
         if self.pool == "STOCHASTIC":
             raise UnsupportedError("STOCHASTIC pooling draws at random")
         if len(self.tops) == 2 and self.pool != "MAX":

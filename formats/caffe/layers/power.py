@@ -43,6 +43,7 @@ class Power(Layer):
     param: ClassVar = "power_param"
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit what the fields leave of the formula."""
         if self.power == 0 or self.scale == 0:
             value = power(self.shift, self.power)  # 0^0 is 1
             return affine(b, x, 0, value)
@@ -75,6 +76,7 @@ class Exp(_WithBase):
     param: ClassVar = "exp_param"
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit Exp with base and shift as factors."""
         log = self.log_base()
         y = b.op("Exp", affine(b, x, log * self.scale, 0))
         return affine(b, y, power(math.e, log * self.shift), 0)
@@ -88,6 +90,7 @@ class Log(_WithBase):
     param: ClassVar = "log_param"
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit Log, divided by that of the base."""
         log = self.log_base()
         if log == 0:
             raise FormatError("there is no logarithm to the base 1")

@@ -40,6 +40,7 @@ class PriorBox(Layer):
     bottom_range: ClassVar = (2, 2)
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value, data: ir.Value) -> ir.Value:
+        """Return the boxes as a constant."""
         if self.max_size and len(self.max_size) != len(self.min_size):
             raise FormatError(f"{len(self.max_size)} max_size for {len(self.min_size)} min_size")
         height, width = b.dims(x, 2)

@@ -1,9 +1,7 @@
-"""LSTM, RNN. Source: recurrent_layer.cpp, lstm_layer.cpp, lstm_unit_layer.cpp, rnn_layer.cpp.
+"""What LSTM and RNN share. Source: recurrent_layer.cpp (BVLC 9b89154).
 
 Bottoms: x [T, N, …], cont [T, N] (0 restarts a sequence), then the static input [N, …] if any, then
 the first state where `expose_hidden` is set. The net is unrolled over T, as Caffe does.
-LSTM blobs: W_xc [4H, in], b_c [4H], W_xc_static, W_hc [4H, H]; gates in the order i, f, o, g.
-RNN blobs: W_xh [H, in], b_h [H], W_xh_static, W_hh [H, H], W_ho [H, H], b_o [H].
 """
 
 from __future__ import annotations
@@ -18,14 +16,12 @@ import onnx_ir as ir
 
 from ....core.errors import FormatError, UnsupportedError
 from ..layer import (
-    Blob,
     CaffeBuilder,
     Layer,
     Shape,
     check_constant,
     check_positive,
     key,
-    layer,
     number,
 )
 
@@ -34,7 +30,7 @@ LONGEST = 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Recurrent(Layer):
+class Recurrent(Layer):
     """What both share: the bottoms, the transformed input and the loop over time."""
 
     num_output: int = key(0, doc="H, length of the state")
@@ -53,6 +49,7 @@ class _Recurrent(Layer):
         return len(self.bottoms) > 2 + self.states * self.expose_hidden
 
     def sizes(self, *shapes: Shape) -> dict[str, int | tuple[int, ...]]:
+        """Return the lengths of the axes that `blobs` names."""
         check_positive(num_output=self.num_output)
         found: dict[str, int | tuple[int, ...]] = {
             "hidden": self.num_output,
@@ -106,55 +103,3 @@ class _Recurrent(Layer):
     def joined(self, b: CaffeBuilder, steps: Sequence[ir.Value]) -> ir.Value:
         """Emit the blob [T, N, H] of all steps."""
         return steps[0] if len(steps) == 1 else b.op("Concat", *steps, axis=0)
-
-
-@layer("LSTM")
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LSTM(_Recurrent):
-    """c = cont·f·c + i·g; h = o·tanh(c)."""
-
-    gates: ClassVar = 4
-    states: ClassVar = 2
-    blobs: ClassVar = (
-        Blob("W_xc", "gates in"),
-        Blob("b_c", "gates"),
-        Blob("W_xc_static", "gates static", when="static"),
-        Blob("W_hc", "gates hidden"),
-    )
-
-    def to_ir(self, b: CaffeBuilder, *bottoms: ir.Value) -> tuple[ir.Value, ...]:
-        h, c = self.first_states(b, bottoms)
-        sizes = b.constant([self.num_output] * 4)
-        steps = []
-        for x, cont in zip(self.inputs(b, bottoms), self.conts(b, bottoms[1]), strict=True):
-            total = b.op("Add", self.times(b, b.op("Mul", h, cont), "W_hc"), x)
-            i, f, o, g = b.ops("Split", total, sizes, count=4, axis=2)
-            kept = b.op("Mul", b.op("Mul", b.op("Sigmoid", f), c), cont)
-            c = b.op("Add", kept, b.op("Mul", b.op("Sigmoid", i), b.op("Tanh", g)))
-            h = b.op("Mul", b.op("Sigmoid", o), b.op("Tanh", c))
-            steps.append(h)
-        return (self.joined(b, steps), h, c)[: len(self.tops)]
-
-
-@layer("RNN")
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RNN(_Recurrent):
-    """h = tanh(W_hh·cont·h + W_xh·x + b_h); o = tanh(W_ho·h + b_o)."""
-
-    blobs: ClassVar = (
-        Blob("W_xh", "gates in"),
-        Blob("b_h", "gates"),
-        Blob("W_xh_static", "gates static", when="static"),
-        Blob("W_hh", "hidden hidden"),
-        Blob("W_ho", "hidden hidden"),
-        Blob("b_o", "hidden"),
-    )
-
-    def to_ir(self, b: CaffeBuilder, *bottoms: ir.Value) -> tuple[ir.Value, ...]:
-        (h,) = self.first_states(b, bottoms)
-        steps = []
-        for x, cont in zip(self.inputs(b, bottoms), self.conts(b, bottoms[1]), strict=True):
-            h = b.op("Tanh", b.op("Add", self.times(b, b.op("Mul", h, cont), "W_hh"), x))
-            out = b.op("Add", self.times(b, h, "W_ho"), b.parameter("b_o"))
-            steps.append(b.op("Tanh", out))
-        return (self.joined(b, steps), h)[: len(self.tops)]

@@ -26,6 +26,7 @@ class Reduction(Layer):
     param: ClassVar = "reduction_param"
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit the reduction over the last axes."""
         axes = b.constant(range(b.axis(x, self.axis), b.rank(x)))
         y = b.op(_OPERATORS[self.operation], x, axes, keepdims=0)
         return y if self.coeff == 1 else b.op("Mul", y, b.scalar(self.coeff))

@@ -37,6 +37,7 @@ class Reshape(Layer):
         return start, end
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit Reshape, with 0 for the batch where the dims mean that."""
         start, end = self._span(b.rank(x))
         if self.dims.count(-1) > 1 or any(dim < -1 for dim in self.dims):
             raise FormatError("dims are -1 (at most once), 0, or positive")
@@ -62,6 +63,7 @@ class Reshape(Layer):
         return target[0]
 
     def from_ir(self, nodes: Sequence[ir.Node], arrays: Mapping[str, np.ndarray]) -> Self:
+        """Return the layer with the positive dims of the Reshape in a changed graph."""
         del arrays
         bottom, target = nodes[0].inputs
         assert bottom is not None
@@ -75,6 +77,7 @@ class Reshape(Layer):
         return replace(self, dims=dims)
 
     def shares_memory(self) -> bool:
+        """Whether the top is the bottom's memory in Caffe."""
         return True
 
 
@@ -89,6 +92,7 @@ class Flatten(Layer):
     param: ClassVar = "flatten_param"
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit Flatten, or Reshape for other axes than the usual."""
         start, end = b.axis(x, self.axis), b.axis(x, self.end_axis)
         if start > end:
             raise FormatError(f"axis {start} lies behind end_axis {end}")
@@ -101,6 +105,7 @@ class Flatten(Layer):
         return b.reshape(x, *(0,) * start, -1, *behind)
 
     def shares_memory(self) -> bool:
+        """Whether the top is the bottom's memory in Caffe."""
         return True
 
 
@@ -114,6 +119,7 @@ class Permute(Layer):
     param: ClassVar = "permute_param"
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit Transpose."""
         rank = b.rank(x)
         if len(set(self.order)) < len(self.order) or any(i not in range(rank) for i in self.order):
             raise FormatError(f"order {list(self.order)} is no order of {rank} axes")

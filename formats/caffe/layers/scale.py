@@ -46,6 +46,7 @@ class _Broadcast(Layer):
         return axis, found
 
     def sizes(self, *shapes: Shape) -> dict[str, int | tuple[int, ...]]:
+        """Return the lengths of the axes that `blobs` names."""
         _, found = self.covered(shapes[0], shapes[1] if len(shapes) > 1 else None)
         return {"shape": tuple(number(dim) for dim in found)}
 
@@ -80,6 +81,7 @@ class Scale(_Broadcast):
     )
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value, *factor: ir.Value) -> ir.Value:
+        """Emit Mul, and Add for the bias."""
         by = self.second(b, x, factor[0]) if factor else self.laid(b, x, "scale")
         y = b.op("Mul", x, by)
         return b.op("Add", y, self.laid(b, x, "bias")) if self.bias_term else y
@@ -94,4 +96,5 @@ class Bias(_Broadcast):
     blobs: ClassVar = (Blob("bias", "shape", when="learned"),)
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value, *summand: ir.Value) -> ir.Value:
+        """Emit Add."""
         return b.op("Add", x, self.second(b, x, summand[0]) if summand else self.laid(b, x, "bias"))

@@ -23,6 +23,7 @@ class ShuffleChannel(Layer):
     bottom_axes: ClassVar = (2, 32)
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit Reshape, Transpose, Reshape."""
         check_positive(group=self.group)
         channels, *space = b.dims(x, 1)
         if channels % self.group:

@@ -22,10 +22,12 @@ class Softmax(Layer):
     bottom_axes: ClassVar = (1, 32)
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit Softmax."""
         axis = b.axis(x, self.axis)
         if axis == 0:
             b.dims(x, 0)
         return b.op("Softmax", x, axis=axis)
 
     def heads(self) -> tuple[Head, ...]:
+        """Return what decoding or reading the answer needs."""
         return (Head(output=self.tops[0], kind="classifier"),) if self.axis == 1 else ()

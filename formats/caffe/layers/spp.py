@@ -25,6 +25,7 @@ class SPP(Layer):
     bottom_axes: ClassVar = (4, 4)
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit a pooling for each level."""
         check_positive(pyramid_height=self.pyramid_height)
         if self.pool == "STOCHASTIC":
             raise UnsupportedError("STOCHASTIC pooling draws at random")

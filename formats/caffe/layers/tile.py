@@ -22,6 +22,7 @@ class Tile(Layer):
     param: ClassVar = "tile_param"
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit Tile."""
         check_positive(tiles=self.tiles)
         axis = b.axis(x, self.axis)
         if axis == 0:
@@ -38,4 +39,5 @@ class BatchReindex(Layer):
     bottom_range: ClassVar = (2, 2)
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value, picked: ir.Value) -> ir.Value:
+        """Emit Gather over the batch."""
         return b.op("Gather", x, b.op("Cast", picked, to=int(ir.DataType.INT64)), axis=0)

@@ -34,6 +34,7 @@ class Yolov3DetectionOutput(Layer):
     decodes: ClassVar = True
 
     def heads(self) -> tuple[Head, ...]:
+        """Return what decoding or reading the answer needs."""
         count = len(self.bottoms)
         if len(self.mask) % count or len(self.anchors_scale) < count:
             raise FormatError(f"mask and anchors_scale do not fit {count} bottoms")

@@ -51,6 +51,7 @@ class Net(Section):
             channels="gray" if self.channels == 1 else "rgb",
             scale=1 / 255,
             letterbox=self.letter_box,
+            sampling="corners",
         )
 
     def to_ir(self, *args: Any, **kwargs: Any) -> ir.Value:  # noqa: ARG002

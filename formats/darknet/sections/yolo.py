@@ -35,7 +35,7 @@ class Yolo(Section):
 
     only = {"scale_x_y": Flavour.ALEXEYAB, "new_coords": Flavour.ALEXEYAB}  # noqa: RUF012
 
-    kind: ClassVar[str] = "yolo"
+    kind: ClassVar[str] = "anchors"
     spread: ClassVar[tuple[int, ...]] = (0, 1)
     """Entries of an anchor that scale_x_y moves."""
     raw: ClassVar[tuple[int, ...]] = (2, 3)
@@ -114,7 +114,7 @@ class GaussianYolo(Yolo):
     """A head that also gives deviations: x, σx, y, σy, w, σw, h, σh, objectness, classes."""
 
     only = {"": Flavour.ALEXEYAB}  # noqa: RUF012
-    kind = "gaussian_yolo"
+    kind = "uncertain anchors"
     spread = (0, 2)
     raw = (4, 6)
     before_classes = 9

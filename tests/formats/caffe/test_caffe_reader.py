@@ -33,20 +33,25 @@ def write(folder, text, blobs=None):
     ("text", "where", "message"),
     [
         (DATA + 'layer { name: "c" type: "Convolution" bottom: "data" top: "c" }',
-         ":2: layer 'c' (Convolution), field convolution_param.num_output", "required, but missing"),
-        (DATA + CONV % 'group: "two"', ":3: layer 'c' (Convolution), field convolution_param.group",
+         ":2: layer 'c' (Convolution), field convolution_param.num_output",
+         "required, but missing"),
+        (DATA + CONV % 'group: "two"',
+         ":3: layer 'c' (Convolution), field convolution_param.group",
          "not a string"),
-        (DATA + CONV % "bias_term: 3", ":3: layer 'c' (Convolution), field convolution_param.bias_term",
+        (DATA + CONV % "bias_term: 3",
+         ":3: layer 'c' (Convolution), field convolution_param.bias_term",
          "neither true nor false"),
         (DATA + CONV % "num_output: 5", ":3: field num_output", "given twice"),
         (DATA + CONV % "stride: 0", ":2: layer 'c' (Convolution)", "stride must be positive"),
-        (DATA + CONV % "kernel_h: 3", ":3: layer 'c' (Convolution), field convolution_param.kernel_size",
+        (DATA + CONV % "kernel_h: 3",
+         ":3: layer 'c' (Convolution), field convolution_param.kernel_size",
          "not both"),
         (DATA + CONV % "group: 2", ":2: layer 'c' (Convolution)", "does not divide"),
         (DATA + CONV % "axis: 7", ":2: layer 'c' (Convolution)", "axis 7 does not exist"),
         (DATA + 'layer { name: "p" type: "Poling" bottom: "data" top: "p" }',
          ":2: layer 'p' (Poling)", "did you mean Pooling"),
-        (DATA + 'layer { name: "p" type: "Pooling" bottom: "data" top: "p" pooling_param { pool: MIN } }',
+        (DATA + 'layer { name: "p" type: "Pooling" bottom: "data" top: "p"'
+         " pooling_param { pool: MIN } }",
          ":2: layer 'p' (Pooling), field pooling_param.pool", "none of MAX, AVE"),
         (DATA + 'layer { name: "d" type: "Data" top: "x" top: "l" }', ":2: layer 'd' (Data)",
          "--input-shape x=C,H,W"),
@@ -125,7 +130,8 @@ def test_an_output_never_bears_the_name_of_an_input(tmp_path):
 def test_inputs_of_different_batch_sizes_stay_as_they_are(tmp_path):
     text = (
         'input: "a" input_shape { dim: 2 dim: 3 } input: "b" input_shape { dim: 5 dim: 3 }'
-        'layer { name: "j" type: "Concat" bottom: "a" bottom: "b" top: "c" concat_param { axis: 0 } }'
+        'layer { name: "j" type: "Concat" bottom: "a" bottom: "b" top: "c"'
+        " concat_param { axis: 0 } }"
     )
     network = load(*write(tmp_path, text))
     assert network.inputs == {"a": (2, 3), "b": (5, 3)}
@@ -162,6 +168,12 @@ def test_a_head_says_how_ssd_outputs_are_decoded(shared):
     (head,) = network.heads
     assert head.kind == "priors"
     assert {head.output, head.settings["scores"], head.settings["priors"]} == set(network.outputs)
+
+
+def test_a_head_says_which_output_holds_the_classes(shared):
+    folder = shared / "models/mtcnn_det1_det2_det3"
+    network = load(folder / "det3.prototxt", folder / "det3.caffemodel")
+    assert [(head.kind, head.output) for head in network.heads] == [("classifier", "prob1")]
 
 
 def test_every_name_has_a_class_with_a_docstring():

@@ -140,15 +140,15 @@ def test_old_formats_are_patched_in_place(tmp_path, case, shared):
 PRUNED = [
     "net_alexnet", "net_densenet", "net_googlenet", "net_lenet", "net_mobilenet",
     "net_resnet_bottleneck", "net_se_block", "net_shufflenet", "net_squeezenet", "net_unet",
-    "v0_weights_too", "v1_weights_too", "weights_double", "weights_legacy_shapes",
-    "weights_names_only", "weights_unpacked", "train_val", "syntax_punctuation",
+    "v0_weights_too", "weights_double", "weights_legacy_shapes",
+    "weights_names_only", "weights_unpacked", "train_val",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("case", PRUNED)
 def test_every_kind_of_net_is_written_as_pruned(tmp_path, case, shared):
     network = opened(GOLDEN / "cases" / case)
-    pruned = prune(network, rate=0.4, criterion="l1", repair=False)
+    pruned = prune(network, rate=0.4, criterion="l1")
     again, lines = written(pruned, tmp_path)
     assert lines
     feed = feed_of(pruned)
@@ -207,7 +207,7 @@ def test_groups_shrink_with_a_depthwise_convolution(tmp_path, kind):
             layer.blobs.add(shape={"dim": shape}, data=random.normal(size=shape).ravel())
     (tmp_path / "model.prototxt").write_text(DEPTHWISE % kind)
     (tmp_path / "model.caffemodel").write_bytes(net.SerializeToString())
-    pruned = prune(opened(tmp_path), rate=0.4, criterion="l1", repair=False)
+    pruned = prune(opened(tmp_path), rate=0.4, criterion="l1")
     again, lines = written(pruned, tmp_path)
     left = pruned.graph.initializers["b/weight"].shape[0]
     assert left < 4
@@ -240,10 +240,30 @@ layer { name: "c" type: "Convolution" bottom: "data" top: "c" include { phase: T
     same(pruned, again, feed_of(network))
 
 
-def test_a_change_that_the_file_cannot_say_is_refused(tmp_path, shared):
-    network = opened(GOLDEN / "cases/bn_batch_stats")
-    assert network.source is not None
-    assert network.source.render(network)
+BATCH_STATISTICS = """input: "data" input_shape { dim: 2 dim: 2 dim: 5 dim: 5 }
+layer { name: "a" type: "Convolution" bottom: "data" top: "a"
+  convolution_param { num_output: 4 kernel_size: 1 } }
+layer { name: "b" type: "BatchNorm" bottom: "a" top: "b"
+  batch_norm_param { use_global_stats: false } }
+"""
+
+
+def test_a_change_that_leaves_a_blob_behind_is_refused(tmp_path):
+    net = message_class("NetParameter")()
+    for name, dims in {"a": [(4, 2, 1, 1), (4,)], "b": [(4,), (4,), (1,)]}.items():
+        layer = net.layer.add(name=name)
+        for shape in dims:
+            layer.blobs.add(shape={"dim": shape}, data=np.ones(shape).ravel())
+    (tmp_path / "model.prototxt").write_text(BATCH_STATISTICS)
+    (tmp_path / "model.caffemodel").write_bytes(net.SerializeToString())
+    network = opened(tmp_path)
+    cuts = {"a/weight": (0, [0, 1]), "a/bias": (0, [0, 1])}
+    pruned = rebuild(network, tensors=taken(network, cuts))
+    with pytest.raises(UnsupportedError, match="mean is not in the graph"):
+        pruned.source.render(pruned)
+
+
+def test_a_change_that_the_file_cannot_say_is_refused(shared):
     folder = GOLDEN / "cases/v0_basic"
     oldest = opened(folder)
     node = next(n for n in oldest.graph if n.op_type == "Conv" and n.attributes["group"].value == 1)

@@ -8,13 +8,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import lacking
+from conftest import SHARED, lacking
 
+from secateur.core.errors import SecateurError
 from secateur.formats.darknet.reader import load
-from support.darknet import difference, noise, read_document, run, smaller, with_random_weights
+from support.darknet import (
+    difference,
+    noise,
+    read_document,
+    run,
+    smaller,
+    with_random_weights,
+    write,
+)
 
 LIBRARIES = (Path("/usr/lib/darknet/libdarknet.so"), Path("/usr/local/lib/libdarknet.so"))
 CFGS = Path("/usr/share/darknet/cfg")
+ALEXEYAB = sorted((SHARED / "structures" / "AlexeyAB+darknet").glob("*.cfg"))
 
 PROGRAM = """
 import ctypes, sys
@@ -82,23 +92,49 @@ def test_real_models(shared: Path, tmp_path: Path, model: str, side: int) -> Non
     assert_same(tmp_path / "model.cfg", tmp_path / "model.weights", 1e-4)
 
 
-@pytest.mark.parametrize(
-    ("name", "factor", "side"),
-    [
-        ("tiny.cfg", 2, 96),
-        ("darknet19.cfg", 16, 96),
-        ("resnet18.cfg", 8, 128),
-        ("resnet34.cfg", 8, 128),
-        ("densenet201.cfg", 4, 64),
-        ("yolov2-tiny-voc.cfg", 8, 96),
-        ("yolov2.cfg", 16, 96),
-        ("yolov3-tiny.cfg", 8, 96),
-        ("yolov3-spp.cfg", 16, 96),
-        ("resnext50.cfg", 1, 64),
-    ],
-)
-def test_published_architectures(tmp_path: Path, name: str, factor: int, side: int) -> None:
-    if not (CFGS / name).exists():
+RECURRENT = {"gru.cfg", "rnn.cfg", "rnn.train.cfg"}
+SIDES = {
+    "strided.cfg": 256,  # its [crop] cuts 224 pixels
+    "vgg-16.cfg": 256,
+    "yolov1.cfg": 448,  # its [local] and [detection] are made for one size
+    "yolov1-tiny.cfg": 448,
+    "go.cfg": 19,
+    "go.test.cfg": 19,
+    "cifar.cfg": 32,
+    "cifar.test.cfg": 32,
+    "alexnet.cfg": 227,
+}
+NARROW = {"darknet9000.cfg": 64, "yolo9000.cfg": 64, "alexnet.cfg": 32, "yolov1.cfg": 32,
+          "cifar.cfg": 2}  # fmt: skip
+CFG_FILES = sorted(CFGS.glob("*.cfg"))
+
+
+def test_cfg_files_are_installed() -> None:
+    if not CFG_FILES:
         lacking("Darknet's cfg files are not installed")
-    cfg = smaller(read_document(CFGS / name), factor, side)
+    assert len(CFG_FILES) >= 40
+    assert RECURRENT | set(SIDES) | set(NARROW) <= {path.name for path in CFG_FILES}
+
+
+@pytest.mark.parametrize("path", CFG_FILES, ids=lambda path: path.stem)
+def test_every_shipped_cfg(path: Path, tmp_path: Path) -> None:
+    document = read_document(path)
+    if path.name in RECURRENT:
+        with pytest.raises(SecateurError, match="remember earlier inputs"):
+            load(*write(tmp_path, path.read_bytes()))
+        return
+    cfg = smaller(document, NARROW.get(path.name, 8), SIDES.get(path.name, 96))
     assert_same(*with_random_weights(tmp_path, cfg, flavour="pjreddie"), 1e-4)
+
+
+@pytest.mark.parametrize("path", ALEXEYAB, ids=lambda path: path.stem)
+def test_structures_of_alexeyab(path: Path, tmp_path: Path) -> None:
+    cfg = smaller(read_document(path), 8, SIDES.get(path.name, 96))
+    network = load(*with_random_weights(tmp_path, cfg))
+    assert network.source is not None
+    rendered = network.source.render(network)
+    assert rendered[".cfg"] == cfg
+    assert rendered[".weights"] == (tmp_path / "model.weights").read_bytes()
+    for value in run(network, noise(network)).values():
+        assert np.isfinite(value).all()
+        assert value.std() > 0

@@ -45,7 +45,7 @@ def test_layers_outputs_heads_and_preprocessing(tmp_path: Path) -> None:
     assert {name for layer in network.layers for name in layer.tops} <= set(network.values())
     assert {node.meta["layer"] for node in network.graph} <= {*range(9), None}
     (head,) = network.heads
-    assert (head.kind, head.output) == ("yolo", "layer_4")
+    assert (head.kind, head.output) == ("anchors", "layer_4")
     assert head.settings["anchors"] == ((1.0, 2.0), (3.5, 4.0))
     assert head.settings["mask"] == (1,)
     assert head.settings["width"] == 8

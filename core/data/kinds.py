@@ -1,0 +1,88 @@
+"""The kinds of data that belong to no framework; importing this module registers them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .base import Dataset
+from .coco import CocoSource
+from .images import SUFFIXES, ImageFolder, class_folders
+from .npz import NpzDataset
+from .registry import Kind, Opening, register, stream
+from .text import first_lines, read_names
+from .voc import VocSource, annotation_folder
+
+__all__: list[str] = []
+
+
+def _numpy(path: Path, opening: Opening) -> Dataset:
+    return NpzDataset(
+        path,
+        opening.network,
+        preprocess=opening.preprocess,
+        batch=opening.batch,
+        limit=opening.limit,
+    )
+
+
+def _folder(path: Path, opening: Opening) -> Dataset:
+    """Open images; folders are classes where names say so, or where the network has so many."""
+    if opening.names is not None and not opening.network.heads:
+        return stream(ImageFolder(path, read_names(opening.names)), opening)
+    classes = class_folders(path)
+    told = _classes(opening)
+    return stream(ImageFolder(path, classes if len(classes) == told else ()), opening)
+
+
+def _classes(opening: Opening) -> int:
+    """Return how many classes the network tells apart; 0 for a detector."""
+    from ..evaluate import classes_of
+
+    return 0 if opening.network.heads else classes_of(opening.network)
+
+
+def _voc(path: Path, opening: Opening) -> Dataset:
+    names = read_names(opening.names) if opening.names else ()
+    return stream(VocSource(path, opening.root, names), opening)
+
+
+def _names_annotations(path: Path) -> bool:
+    """Whether a text lists names of VOC annotations: `ImageSets/…/val.txt`."""
+    lines = first_lines(path, 1) if path.suffix.lower() == ".txt" else []
+    above = (parent / "Annotations" for parent in path.parents)
+    return bool(lines) and any((f / f"{lines[0].split()[0]}.xml").is_file() for f in above)
+
+
+for _kind in (
+    Kind(
+        name="numpy",
+        claims=lambda path, _: path.suffix.lower() in (".npz", ".npy") and path.is_file(),
+        open=_numpy,
+        rank=0,
+    ),
+    Kind(
+        name="image",
+        claims=lambda path, _: path.suffix.lower() in SUFFIXES and path.is_file(),
+        open=lambda path, opening: stream(ImageFolder(path), opening, tolerant=False),
+        rank=0,
+    ),
+    Kind(
+        name="COCO annotations",
+        claims=lambda path, _: path.suffix.lower() == ".json" and path.is_file(),
+        open=lambda path, opening: stream(CocoSource(path, opening.root), opening),
+        rank=0,
+    ),
+    Kind(
+        name="VOC annotations",
+        claims=lambda path, _: annotation_folder(path) is not None or _names_annotations(path),
+        open=_voc,
+        rank=10,
+    ),
+    Kind(
+        name="image folder",
+        claims=lambda path, _: path.is_dir(),
+        open=_folder,
+        rank=90,
+    ),
+):
+    register(_kind)

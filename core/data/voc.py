@@ -1,0 +1,170 @@
+"""Pascal VOC annotations: one XML file an image.
+
+Source: VOC2012 development kit, section 2.3.4. Corners count pixels from 1 and include the last
+one: x0 = xmin − 1, x1 = xmax.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+from ..errors import DataError, located
+from .base import Objects
+from .images import SUFFIXES, read_image
+from .stream import Sample
+from .text import numbered_lines, reading
+
+__all__ = ["VOC_CLASSES", "VocSource", "annotation_folder"]
+
+VOC_CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
+    "tvmonitor",
+)  # fmt: skip
+"""The classes of Pascal VOC in their usual order."""
+
+MOST_BYTES = 1 << 24
+
+
+class VocSource:
+    """The images of a folder of annotations, or of a list of their names.
+
+    Args:
+        path: a folder with XML files, one above `Annotations`, or a list of an `ImageSets` folder.
+        root: the folder with the images; where None, `JPEGImages` beside the annotations, or
+            the folder of the annotations.
+        classes: names in their order; where empty, the classes of VOC if they are enough, else
+            all names found, sorted.
+
+    Raises:
+        DataError: there are no annotations, or one is broken; says which.
+    """
+
+    answers = "objects"
+
+    def __init__(self, path: Path, root: Path | None = None, classes: Sequence[str] = ()):
+        self.name = str(path)
+        with located(file=self.name):
+            self._files = _annotations(path)
+        beside = self._files[0].parent
+        images = beside.parent / "JPEGImages"
+        self._folder = root or (images if images.is_dir() else beside)
+        self.classes = tuple(classes) or self._found_classes()
+        self._numbers = {name: number for number, name in enumerate(self.classes)}
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def read(self, index: int, *, gray: bool) -> Sample:
+        """Return an image and its objects."""
+        path = self._files[index]
+        with located(file=str(path)):
+            tree = _parsed(path)
+            rows, ignored = [], []
+            for place, element in enumerate(tree.iter("object")):
+                with located(item=f"object {place + 1}"):
+                    rows.append(self._row(element))
+                    ignored.append(element.findtext("difficult", "0").strip() == "1")
+        image = read_image(self._image(path, tree), gray=gray)
+        return Sample(image=image, objects=Objects.of(rows, ignored))
+
+    def _row(self, element: ElementTree.Element) -> tuple[int, float, float, float, float]:
+        name = _text(element, "name")
+        if name not in self._numbers:
+            raise DataError(
+                f"class '{name}' is none of the {len(self.classes)}",
+                hint="--names gives a file with the classes",
+            )
+        x0, y0, x1, y1 = (
+            _number(element, f"bndbox/{key}") for key in ("xmin", "ymin", "xmax", "ymax")
+        )
+        return (self._numbers[name], x0 - 1, y0 - 1, x1, y1)
+
+    def _image(self, path: Path, tree: ElementTree.Element) -> Path:
+        stored = Path((tree.findtext("filename") or "").strip()).name
+        if stored and (self._folder / stored).is_file():
+            return self._folder / stored
+        for suffix in SUFFIXES:
+            candidate = self._folder / f"{path.stem}{suffix}"
+            if candidate.is_file():
+                return candidate
+        with located(file=str(path)):
+            raise DataError(
+                f"its image '{stored or path.stem}' is not in '{self._folder}'",
+                hint="--root names the folder with the images",
+            )
+
+    def _found_classes(self) -> tuple[str, ...]:
+        found: set[str] = set()
+        for path in self._files:
+            with located(file=str(path)):
+                found.update(_text(element, "name") for element in _parsed(path).iter("object"))
+        return VOC_CLASSES if found <= set(VOC_CLASSES) else tuple(sorted(found))
+
+
+def annotation_folder(path: Path) -> Path | None:
+    """Return the folder with the XML files of a folder; None where there are none."""
+    for folder in (path, path / "Annotations"):
+        if folder.is_dir():
+            with os.scandir(folder) as entries:
+                if any(entry.name.lower().endswith(".xml") for entry in entries):
+                    return folder
+    return None
+
+
+def _annotations(path: Path) -> list[Path]:
+    if path.is_dir():
+        folder = annotation_folder(path)
+        found = sorted(folder.glob("*.xml")) if folder is not None else []
+        if not found:
+            raise DataError("the folder holds no annotations (.xml)")
+        return found
+    folder = next(
+        (f for parent in path.parents if (f := parent / "Annotations").is_dir()), None
+    )
+    if folder is None:
+        raise DataError("there is no folder 'Annotations' above this list")
+    files = []
+    for line, text in numbered_lines(path):
+        words = text.split()
+        # Lists of one class have a second column: −1 says that the class is not there.
+        file = folder / f"{words[0]}.xml"
+        if not file.is_file():
+            with located(line=line):
+                raise DataError(f"there is no annotation '{file}'")
+        files.append(file)
+    if not files:
+        raise DataError("the list is empty")
+    return files
+
+
+def _parsed(path: Path) -> ElementTree.Element:
+    with reading(path):
+        if path.stat().st_size > MOST_BYTES:
+            raise DataError("too large for an annotation")
+        data = path.read_bytes()
+        if b"<!ENTITY" in data:
+            raise DataError("annotations have no entities")
+        try:
+            return ElementTree.fromstring(data)  # noqa: S314  # no entities, see above
+        except ElementTree.ParseError as error:
+            with located(line=error.position[0]):
+                raise DataError(f"this is no XML: {error}") from error
+
+
+def _text(element: ElementTree.Element, name: str) -> str:
+    text = (element.findtext(name) or "").strip()
+    if not text:
+        raise DataError(f"<{name}> is missing")
+    return text
+
+
+def _number(element: ElementTree.Element, name: str) -> float:
+    text = _text(element, name)
+    try:
+        return float(text)
+    except ValueError:
+        raise DataError(f"<{name}> is no number: '{text[:40]}'") from None

@@ -1,0 +1,68 @@
+"""Boxes as corners x0, y0, x1, y1: how far they overlap, and which of them are kept."""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["corners", "overlaps", "suppressed"]
+
+
+def corners(centres: np.ndarray) -> np.ndarray:
+    """Return n×4 boxes x0, y0, x1, y1 from x, y of the middle, width, height."""
+    half = centres[:, 2:] / 2
+    return np.concatenate([centres[:, :2] - half, centres[:, :2] + half], axis=1)
+
+
+def overlaps(a: np.ndarray, b: np.ndarray, crowd: np.ndarray | None = None) -> np.ndarray:
+    """Return intersection over union of every box in `a` (n×4) with every one in `b` (m×4).
+
+    Args:
+        a: boxes.
+        b: boxes.
+        crowd: m bool: for these, the intersection over the area of the box in `a`, as COCO does.
+
+    Returns:
+        n×m; 0 where both have no area.
+    """
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    both = np.clip(high - low, 0, None).prod(axis=2)
+    area_a = np.clip(a[:, 2:] - a[:, :2], 0, None).prod(axis=1)[:, None]
+    area_b = np.clip(b[:, 2:] - b[:, :2], 0, None).prod(axis=1)[None]
+    union = area_a + area_b - both
+    if crowd is not None:
+        union = np.where(crowd[None], area_a, union)
+    return np.divide(both, union, out=np.zeros_like(both), where=union > 0)
+
+
+def suppressed(
+    boxes: np.ndarray, scores: np.ndarray, threshold: float, *, eta: float = 1.0
+) -> np.ndarray:
+    """Return which boxes of one class are left by greedy non-maximum suppression.
+
+    Boxes are taken by falling score; one goes where it overlaps one that was kept by more than
+    the threshold.
+
+    Args:
+        boxes: n×4.
+        scores: n.
+        threshold: intersection over union.
+        eta: below 1, the threshold shrinks by it after each box that is kept, while above 0.5.
+
+    Returns:
+        positions in falling order of the scores; equal scores keep their order.
+    """
+    order = np.argsort(-scores, kind="stable")
+    kept: list[int] = []
+    if eta < 1:
+        for place in order:
+            if not kept or overlaps(boxes[[place]], boxes[kept]).max() <= threshold:
+                kept.append(int(place))
+                threshold *= eta if threshold > 0.5 else 1.0
+        return np.array(kept, np.int64)
+    while order.size:
+        best = order[0]
+        kept.append(int(best))
+        rest = order[1:]
+        order = rest[overlaps(boxes[[best]], boxes[rest])[0] <= threshold]
+    return np.array(kept, np.int64)

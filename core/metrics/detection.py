@@ -1,0 +1,236 @@
+"""Mean average precision of detectors, matched image by image so that no image is kept.
+
+Three ways to read the curve of precision over recall: Pascal VOC until 2009 (11 points), Pascal
+VOC from 2010 (the whole area), and COCO (101 points, overlaps 0.5:0.05:0.95).
+Sources: VOC devkit VOCevaldet.m; cocoapi cocoeval.py `evaluateImg`, `accumulate`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..data.base import Objects
+from .boxes import overlaps
+from .decode import Detections
+
+__all__ = ["DetectionMeter", "DetectionResult", "average_precision"]
+
+OVERLAPS = np.linspace(0.5, 0.95, 10)
+"""Intersection over union at which COCO averages."""
+
+MOST = 100
+"""COCO looks at so many detections of a class in an image."""
+
+MISSED, FOUND, IGNORED = 0, 1, 2
+"""What a detection is: wrong, right, or of an object that does not count."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DetectionResult:
+    """Average precisions, 0…1; means are over the classes that occur in the labels.
+
+    Args:
+        samples: how many images.
+        objects: how many objects count.
+        detections: how many boxes were found.
+        overlap: intersection over union that makes a detection right, for the first three.
+        map_area: mean of `per_class`.
+        map_11: with 11 points of recall.
+        per_class: class → area under its curve.
+        coco: mean over overlaps 0.5:0.05:0.95.
+        coco_50: at overlap 0.5.
+        coco_75: at overlap 0.75.
+        coco_per_class: class → mean over the overlaps.
+        skipped: images that could not be read.
+    """
+
+    samples: int
+    objects: int
+    detections: int
+    overlap: float
+    map_area: float
+    map_11: float
+    coco: float
+    coco_50: float
+    coco_75: float
+    per_class: dict[int, float] = field(default_factory=dict)
+    coco_per_class: dict[int, float] = field(default_factory=dict)
+    skipped: int = 0
+
+    metric = "mAP"
+
+    @property
+    def value(self) -> float:
+        """The area under the curve at `overlap`, the mean over classes."""
+        return self.map_area
+
+
+class _Class:
+    """What is known of the detections of one class."""
+
+    def __init__(self) -> None:
+        self.positives = 0
+        self.scores: list[np.ndarray] = []
+        self.kinds: list[np.ndarray] = []
+        self.coco_scores: list[np.ndarray] = []
+        self.coco_kinds: list[np.ndarray] = []
+
+
+class DetectionMeter:
+    """Matches detections and objects; keeps scores and what each detection is.
+
+    Args:
+        overlap: intersection over union that makes a detection right.
+    """
+
+    def __init__(self, overlap: float = 0.5):
+        self._overlap = overlap
+        self._classes: defaultdict[int, _Class] = defaultdict(_Class)
+        self.samples = 0
+        self.detections = 0
+
+    def add(self, found: Detections, truth: Objects) -> None:
+        """Take in one image; boxes of both in the same units."""
+        self.samples += 1
+        self.detections += len(found)
+        for number in np.union1d(found.classes, truth.classes):
+            mine = found.chosen(found.classes == number)
+            mine = mine.chosen(np.argsort(-mine.scores, kind="stable"))
+            wanted = truth.classes == number
+            boxes, ignored = truth.boxes[wanted], truth.ignored[wanted]
+            crowd = truth.crowd[wanted]
+            known = self._classes[int(number)]
+            known.positives += int((~ignored).sum())
+            if not len(mine):
+                continue
+            known.scores.append(mine.scores)
+            known.kinds.append(_matched(overlaps(mine.boxes, boxes), ignored, self._overlap))
+            best = mine.boxes[:MOST]
+            known.coco_scores.append(mine.scores[:MOST])
+            known.coco_kinds.append(_coco_matched(overlaps(best, boxes, crowd), ignored, crowd))
+
+    def result(self, skipped: int = 0) -> DetectionResult:
+        """Return what was measured."""
+        area, points, coco = {}, {}, {}
+        for number in sorted(self._classes):
+            known = self._classes[number]
+            if not known.positives:
+                continue
+            kinds, scores = _whole(known.kinds, ()), _whole(known.scores, ())
+            area[number] = average_precision(scores, kinds, known.positives, "area")
+            points[number] = average_precision(scores, kinds, known.positives, "11 points")
+            kinds, scores = _whole(known.coco_kinds, (len(OVERLAPS),)), _whole(known.coco_scores, ())
+            coco[number] = [
+                average_precision(scores, kinds[:, t], known.positives, "101 points")
+                for t in range(len(OVERLAPS))
+            ]
+        table = np.array(list(coco.values())) if coco else np.zeros((1, len(OVERLAPS)))
+        return DetectionResult(
+            samples=self.samples,
+            objects=sum(known.positives for known in self._classes.values()),
+            detections=self.detections,
+            overlap=self._overlap,
+            map_area=_mean(area),
+            map_11=_mean(points),
+            coco=float(table.mean()),
+            coco_50=float(table[:, 0].mean()),
+            coco_75=float(table[:, 5].mean()),
+            per_class=area,
+            coco_per_class={number: float(np.mean(row)) for number, row in coco.items()},
+            skipped=skipped,
+        )
+
+
+def average_precision(
+    scores: np.ndarray, kinds: np.ndarray, positives: int, method: str
+) -> float:
+    """Return the average precision of one class.
+
+    Args:
+        scores: of all detections, over all images.
+        kinds: whether each is wrong (0), right (1) or does not count (2).
+        positives: how many objects there are to be found.
+        method: "area" under the falling envelope of precision; the mean of the envelope at
+            "11 points" (0, 0.1 … 1) or "101 points" of recall.
+    """
+    if not positives:
+        return 0.0
+    kinds = kinds[np.argsort(-scores, kind="stable")]
+    right = np.cumsum(kinds == FOUND, dtype=np.float64)
+    wrong = np.cumsum(kinds == MISSED, dtype=np.float64)
+    recall = right / positives
+    precision = right / (right + wrong + np.spacing(1))
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    if method == "area":
+        steps = np.diff(recall, prepend=0.0)
+        return float((steps * envelope).sum())
+    points = np.linspace(0, 1, 11 if method == "11 points" else 101)
+    places = np.searchsorted(recall, points, side="left")
+    return float(np.append(envelope, 0.0)[places].mean())
+
+
+def _matched(table: np.ndarray, ignored: np.ndarray, least: float) -> np.ndarray:
+    """Match as VOC does: each detection belongs to the object it overlaps most.
+
+    Args:
+        table: detections (best first) × objects.
+        ignored: objects that do not count.
+        least: the overlap needed.
+    """
+    kinds = np.full(len(table), MISSED, np.uint8)
+    if not table.shape[1]:
+        return kinds
+    taken = np.zeros(table.shape[1], bool)
+    for place, best in enumerate(table.argmax(axis=1)):
+        if table[place, best] < least:
+            continue
+        if ignored[best]:
+            kinds[place] = IGNORED
+        elif not taken[best]:
+            kinds[place], taken[best] = FOUND, True
+    return kinds
+
+
+def _coco_matched(table: np.ndarray, ignored: np.ndarray, crowd: np.ndarray) -> np.ndarray:
+    """Match as COCO does, at each of :data:`OVERLAPS`: the best object that is still free.
+
+    Returns:
+        detections × overlaps.
+    """
+    kinds = np.full((len(table), len(OVERLAPS)), MISSED, np.uint8)
+    order = np.argsort(ignored, kind="stable")
+    table, ignored, crowd = table[:, order], ignored[order], crowd[order]
+    if not table.shape[1]:
+        return kinds
+    for column, least in enumerate(OVERLAPS):
+        free = np.ones(table.shape[1], bool)
+        for place, row in enumerate(table):
+            if row.max() < least:
+                continue
+            match = _best(row, free | crowd, ignored, min(float(least), 1 - 1e-10))
+            if match is not None:
+                free[match] = False
+                kinds[place, column] = IGNORED if ignored[match] else FOUND
+    return kinds
+
+
+def _best(row: np.ndarray, free: np.ndarray, ignored: np.ndarray, least: float) -> int | None:
+    """Return the last of the best free objects; those that do not count only if none does."""
+    for group in (free & ~ignored, free & ignored):
+        if group.any():
+            best = float(row[group].max())
+            if best >= least:
+                return int(np.flatnonzero(group & (row == best))[-1])
+    return None
+
+
+def _whole(parts: Sequence[np.ndarray], tail: tuple[int, ...]) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.zeros((0, *tail))
+
+
+def _mean(values: dict[int, float]) -> float:
+    return float(np.mean(list(values.values()))) if values else 0.0

@@ -1,0 +1,76 @@
+"""Walking through a network layer by layer with all samples at once.
+
+A walk keeps, for every batch, the values that later nodes still read. Advancing computes one more
+value for all batches and forgets what nobody needs any more, so that a pass over all layers costs
+one forward pass, whatever happens to the weights of layers that were not yet walked over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from ..ir.network import Network
+from ..ir.partial import between, nodes_between
+from ..session import Arrays, Session
+
+__all__ = ["Walk", "largest_front"]
+
+
+class Walk:
+    """The state of a walk.
+
+    Args:
+        network: the network whose structure is walked over.
+        batches: inputs of every batch.
+    """
+
+    def __init__(self, network: Network, batches: Sequence[Arrays]):
+        self._fronts = [dict(batch) for batch in batches]
+        self._left: dict[str, ir.Node] = {str(n.outputs[0].name): n for n in network.graph}
+
+    def advance(self, network: Network, value: str) -> list[np.ndarray]:
+        """Compute a value for all batches and return it, one array a batch.
+
+        Args:
+            network: the network as it is now: the structure of the walk, other weights maybe.
+            value: name of the value.
+        """
+        known = set(self._fronts[0])
+        walked = nodes_between(network, known, [value])
+        for node in walked:
+            self._left.pop(str(node.outputs[0].name), None)
+        needed = {v.name for n in self._left.values() for v in n.inputs if v is not None}
+        made = [str(v.name) for node in walked for v in node.outputs]
+        wanted = [name for name in made if name in needed or name == value]
+        if wanted:
+            part = Session(between(network, known, wanted))
+            names = list(part.network.inputs)
+            for front in self._fronts:
+                front.update(part.run({name: front[name] for name in names}))
+        found = [front[value] for front in self._fronts]
+        for front in self._fronts:
+            for name in [name for name in front if name not in needed]:
+                del front[name]
+        return found
+
+
+def largest_front(network: Network) -> int:
+    """Return the bytes a sample that a walk over all nodes holds at most, about."""
+    sizes = {
+        name: 4 * int(np.prod([d if isinstance(d, int) else 1 for d in value.shape or ()]))
+        for name, value in network.values().items()
+        if value.const_value is None
+    }
+    last: dict[str, int] = {}
+    for number, node in enumerate(network.graph):
+        last.update((str(v.name), number) for v in node.inputs if v is not None)
+    alive: dict[str, int] = {str(v.name): sizes[str(v.name)] for v in network.graph.inputs}
+    largest = sum(alive.values())
+    for number, node in enumerate(network.graph):
+        alive.update((str(v.name), sizes[str(v.name)]) for v in node.outputs)
+        largest = max(largest, sum(alive.values()))
+        alive = {name: size for name, size in alive.items() if last.get(name, -1) > number}
+    return largest

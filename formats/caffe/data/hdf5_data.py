@@ -1,0 +1,132 @@
+"""HDF5 files and lists of them. Source: hdf5_data_layer.cpp (BVLC 9b89154): no transformation.
+
+Each file holds one dataset a top, with the samples along the first axis: `data` (or the name of
+the network's input) and perhaps `label`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ....core.data.base import Batch, batch_size, limited
+from ....core.data.registry import Opening
+from ....core.data.text import found_beside, numbered_lines
+from ....core.errors import DataError, located
+from ....core.session import sample_fits, shape_text
+
+__all__ = ["SUFFIXES", "Hdf5Data"]
+
+SUFFIXES = (".h5", ".hdf5")
+
+
+class Hdf5Data:
+    """Inputs as they stand in HDF5 files, with labels where there are any.
+
+    Args:
+        path: a file, or a list of files, one a line.
+        opening: the network, and how many samples.
+
+    Raises:
+        DataError: h5py is not installed, or a file is broken or does not fit; says which.
+    """
+
+    problems: tuple[str, ...] = ()
+
+    def __init__(self, path: Path, opening: Opening):
+        self.name = str(path)
+        self._network = opening.network
+        self._batch = batch_size(opening.network, opening.batch)
+        self._files = [path] if path.suffix.lower() in SUFFIXES else _listed(path, opening.root)
+        counts, labelled = [], []
+        for file in self._files:
+            with located(file=str(file)), self._opened(file) as content:
+                names = self._names(content)
+                counts.append(content[next(iter(names.values()))].shape[0])
+                labelled.append(self._label(content, counts[-1]))
+        self.labelled = all(labelled)
+        self._counts = counts
+        with located(file=self.name):
+            self.samples = limited(sum(counts), opening.limit, opening.network)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Stream the samples of one file after the other; batches end with a file."""
+        left = self.samples
+        for file, count in zip(self._files, self._counts, strict=True):
+            with located(file=str(file)), self._opened(file) as content:
+                names = self._names(content)
+                for start in range(0, min(count, left), self._batch):
+                    stop = min(start + self._batch, count, left)
+                    yield self._made(content, names, start, stop)
+            left -= min(count, left)
+
+    def _made(self, content: Any, names: dict[str, str], start: int, stop: int) -> Batch:
+        try:
+            inputs = {
+                name: np.ascontiguousarray(content[key][start:stop], np.float32)
+                for name, key in names.items()
+            }
+            rows = content["label"][start:stop] if self.labelled else None
+        except (OSError, ValueError) as error:
+            raise DataError(f"cannot be read: {error}") from error
+        if rows is None:
+            return Batch(inputs=inputs)
+        if rows[0].size == 1:
+            return Batch(inputs=inputs, labels=rows.reshape(-1).astype(np.int64))
+        return Batch(inputs=inputs, targets=rows.astype(np.float32))
+
+    def _opened(self, path: Path) -> Any:
+        try:
+            import h5py
+        except ImportError as error:
+            raise DataError(
+                "reading HDF5 needs the package h5py", hint="pip install 'secateur[hdf5]'"
+            ) from error
+        try:
+            return h5py.File(path, "r")
+        except OSError as error:
+            raise DataError(f"cannot be read as HDF5: {error}") from error
+
+    def _names(self, content: Any) -> dict[str, str]:
+        """Return input → dataset, checked."""
+        names = {}
+        for name, shape in self._network.inputs.items():
+            key = name if name in content else "data"
+            if key not in content:
+                raise DataError(
+                    f"there is no dataset '{name}' or 'data'", hint=f"it has {', '.join(content)}"
+                )
+            stored = content[key].shape
+            if not stored or not sample_fits(stored, shape):
+                raise DataError(
+                    f"dataset '{key}' is {shape_text(stored)}, but input '{name}' takes "
+                    f"{shape_text(shape)}"
+                )
+            names[name] = key
+        return names
+
+    def _label(self, content: Any, count: int) -> bool:
+        if "label" not in content:
+            return False
+        stored = content["label"].shape
+        if not stored or stored[0] != count:
+            raise DataError(f"dataset 'label' is {shape_text(stored)} for {count} samples")
+        return True
+
+
+def _listed(path: Path, root: Path | None) -> list[Path]:
+    files = []
+    for line, text in numbered_lines(path):
+        folders = [path.parent, path.parent.parent]
+        found = (root / text) if root is not None else found_beside(text, folders)
+        if found is None or not found.is_file():
+            with located(file=str(path), line=line):
+                raise DataError(f"there is no file '{text}'")
+        files.append(found)
+    if not files:
+        with located(file=str(path)):
+            raise DataError("the list is empty")
+    return files

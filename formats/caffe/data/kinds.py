@@ -1,0 +1,69 @@
+"""Caffe's kinds of data; importing this module registers them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ....core.data.base import Dataset
+from ....core.data.images import SUFFIXES as IMAGES
+from ....core.data.registry import Kind, Opening, register, stream
+from ....core.data.text import first_lines
+from .hdf5_data import SUFFIXES, Hdf5Data
+from .lists import ImageList, PairList, divided
+from .lmdb_data import LmdbData
+
+__all__: list[str] = []
+
+_LABELLED = re.compile(r".*\S\s+-?\d+")
+
+
+def _is_lmdb(path: Path, _: Opening) -> bool:
+    return (path / "data.mdb").is_file() or (path.suffix == ".mdb" and path.is_file())
+
+
+def _is_image_list(path: Path, _: Opening) -> bool:
+    """Whether the first line that names an image has a number behind it."""
+    lines = first_lines(path) if path.is_file() else []
+    return bool(lines) and any(
+        _LABELLED.fullmatch(line) and line.rpartition(" ")[0].strip().lower().endswith(IMAGES)
+        for line in (line.replace("\t", " ") for line in lines)
+    )
+
+
+def _is_pair_list(path: Path, _: Opening) -> bool:
+    lines = first_lines(path, 1) if path.is_file() else []
+    return bool(lines) and divided(lines[0]) is not None
+
+
+def _is_hdf5(path: Path, _: Opening) -> bool:
+    if path.suffix.lower() in SUFFIXES:
+        return path.is_file()
+    lines = first_lines(path, 1) if path.is_file() else []
+    return bool(lines) and lines[0].lower().endswith(SUFFIXES)
+
+
+def _pairs(path: Path, opening: Opening) -> Dataset:
+    shapes = [shape for shape in opening.network.outputs.values() if len(shape) == 4]
+    # One channel or three in the last map is an image; scores of classes are as many as these.
+    maps = not shapes or shapes[-1][1] not in (1, 3)
+    return stream(PairList(path, opening.root, maps=maps), opening)
+
+
+for _kind in (
+    Kind(
+        name="Caffe LMDB",
+        claims=_is_lmdb,
+        open=lambda path, opening: stream(LmdbData(path), opening),
+        rank=10,
+    ),
+    Kind(
+        name="list of images and labels",
+        claims=_is_image_list,
+        open=lambda path, opening: stream(ImageList(path, opening.root), opening),
+        rank=30,
+    ),
+    Kind(name="list of pairs of images", claims=_is_pair_list, open=_pairs, rank=20),
+    Kind(name="HDF5", claims=_is_hdf5, open=Hdf5Data, rank=20),
+):
+    register(_kind)

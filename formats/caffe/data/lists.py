@@ -1,0 +1,142 @@
+"""Lists of images: `path label` a line, or `path path` where the label is an image.
+
+Source: image_data_layer.cpp `DataLayerSetUp` (BVLC 9b89154): the label follows the last blank of a
+line, so that paths may have blanks; `root_folder` stands before each path as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from pathlib import Path
+
+import numpy as np
+
+from ....core.data.images import SUFFIXES, read_image, read_map
+from ....core.data.stream import Sample
+from ....core.data.text import found_beside, numbered_lines
+from ....core.errors import DataError, located
+
+__all__ = ["ImageList", "PairList", "divided"]
+
+_LABEL = re.compile(r"(.*\S)\s+(-?\d+)")
+
+
+class ImageList:
+    """The images of a list, with their labels.
+
+    Args:
+        path: the list.
+        root: what relative paths start from; where None, the working directory or the folder of
+            the list, whichever has the first image.
+
+    Raises:
+        DataError: a line is broken, or the first image is not found; says which line.
+    """
+
+    answers = "label"
+
+    def __init__(self, path: Path, root: Path | None = None):
+        self.name = str(path)
+        self._paths: list[str] = []
+        self._lines = array("q")
+        self._labels = array("q")
+        for line, text in numbered_lines(path):
+            match = _LABEL.fullmatch(text)
+            if match is None:
+                with located(file=self.name, line=line):
+                    raise DataError(
+                        f"'{text[:60]}' is not 'path label'", hint="the label is a whole number"
+                    )
+            self._paths.append(match[1])
+            self._labels.append(int(match[2]))
+            self._lines.append(line)
+        self._base = _base(path, root, self._paths[0] if self._paths else "")
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def read(self, index: int, *, gray: bool) -> Sample:
+        """Return an image and its label."""
+        with located(file=self.name, line=self._lines[index]):
+            path = self._base / self._paths[index]
+            label = self._labels[index]
+            if label < 0:
+                raise DataError(f"the label {label} is negative")
+            if not path.is_file():
+                raise DataError(f"there is no image '{path}'")
+        return Sample(image=read_image(path, gray=gray), label=label)
+
+
+class PairList:
+    """The images of a list, each with a map of its classes or the image it should become.
+
+    Lists of segmentation layers: "ImageSegData", "DenseImageData", both `path path`.
+
+    Args:
+        path: the list.
+        root: as for :class:`ImageList`.
+        maps: whether the second is a map of classes.
+    """
+
+    def __init__(self, path: Path, root: Path | None = None, *, maps: bool):
+        self.name = str(path)
+        self.answers = "pixels" if maps else "target"
+        self._pairs: list[tuple[int, str, str]] = []
+        for line, text in numbered_lines(path):
+            both = divided(text)
+            if both is None:
+                with located(file=self.name, line=line):
+                    raise DataError(f"'{text[:60]}' is not 'path path'")
+            self._pairs.append((line, *both))
+        self._base = _base(path, root, self._pairs[0][1] if self._pairs else "")
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def read(self, index: int, *, gray: bool) -> Sample:
+        """Return an image and its map or target."""
+        line, *names = self._pairs[index]
+        # Lists of Pascal VOC begin their paths with "/", though they are relative.
+        first, second = (self._base / name.lstrip("/") for name in names)
+        with located(file=self.name, line=line):
+            for path in (first, second):
+                if not path.is_file():
+                    raise DataError(f"there is no image '{path}'")
+        image = read_image(first, gray=gray)
+        if self.answers == "target":
+            return Sample(image=image, target=read_image(second, gray=gray))
+        pixels = read_map(second)
+        if pixels.shape != image.shape[:2]:
+            with located(file=str(second)):
+                raise DataError(
+                    f"the map is {pixels.shape[0]}×{pixels.shape[1]}, its image "
+                    f"{image.shape[0]}×{image.shape[1]}"
+                )
+        return Sample(image=image, pixels=np.asarray(pixels))
+
+
+def divided(text: str) -> tuple[str, str] | None:
+    """Return both paths of a line, divided at the blank behind the suffix of an image."""
+    for match in re.finditer(r"\s+", text):
+        left, right = text[: match.start()], text[match.end() :]
+        if left.lower().endswith(SUFFIXES) and right.lower().endswith(SUFFIXES):
+            return left, right
+    return None
+
+
+def _base(path: Path, root: Path | None, first: str) -> Path:
+    """Return the folder that the paths of a list start from."""
+    with located(file=str(path), line=1):
+        if not first:
+            raise DataError("the list is empty")
+        if root is not None:
+            return root
+        for name in (first, first.lstrip("/")):
+            found = found_beside(name, [path.parent, path.parent.parent])
+            if found is not None:
+                return Path(str(found).removesuffix(str(Path(name))) or ".")
+        raise DataError(
+            f"there is no image '{first}'",
+            hint="--root names the folder that relative paths start from",
+        )

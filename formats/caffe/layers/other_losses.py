@@ -1,0 +1,93 @@
+"""EuclideanLoss, HingeLoss, SigmoidCrossEntropyLoss, MultinomialLogisticLoss and others.
+
+Source: euclidean_loss_layer.cpp, hinge_loss_layer.cpp, sigmoid_cross_entropy_loss_layer.cpp,
+multinomial_logistic_loss_layer.cpp (BVLC 9b89154). No blobs. Left out without labels; the tops
+are scalars.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_ir as ir
+
+from ..layer import CaffeBuilder, Layer, check_constant, key, layer
+from .loss import Loss, chosen
+
+
+@layer("EuclideanLoss")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EuclideanLoss(Loss):
+    """Σ (a − b)² / 2N."""
+
+    def to_ir(self, b: CaffeBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+        """Emit the sum of squared differences."""
+        difference = b.op("Sub", x, b.reshape(y, *b.dims(x, 0)))
+        total = self.total(b, b.op("Mul", difference, difference))
+        return b.op("Mul", total, b.scalar(0.5 / b.dims(x, 0)[0]))
+
+
+@layer("SigmoidCrossEntropyLoss")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SigmoidCrossEntropyLoss(Loss):
+    """−t log σ(x) − (1 − t) log(1 − σ(x)), in the form that does not overflow."""
+
+    def to_ir(self, b: CaffeBuilder, x: ir.Value, t: ir.Value) -> ir.Value:
+        """Emit relu(x) − x·t + log(1 + exp(−|x|)), summed."""
+        dims = b.dims(x, 0)
+        target = b.reshape(t, *dims)
+        small = b.op("Exp", b.op("Neg", b.op("Abs", x)))
+        terms = b.op("Sub", b.op("Relu", x), b.op("Mul", x, target))
+        terms = b.op("Add", terms, b.op("Log", b.op("Add", small, b.scalar(1))))
+        valid = None
+        if self.ignore_label is not None:
+            counts = b.op("Not", b.op("Equal", target, b.scalar(self.ignore_label)))
+            valid = b.op("Cast", counts, to=int(ir.DataType.FLOAT))
+        return self.mean(b, terms, valid, dims[0], math.prod(dims))
+
+
+@layer("HingeLoss")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HingeLoss(Loss):
+    """Σ max(0, 1 ∓ x) / N, minus for the true class; squared for norm L2."""
+
+    norm: str = key("L1", choices=("L1", "L2"), numbers=(1, 2))
+
+    param: ClassVar = "hinge_loss_param"
+
+    def to_ir(self, b: CaffeBuilder, x: ir.Value, label: ir.Value) -> ir.Value:
+        """Emit the sum of margins."""
+        outer = b.dims(x, 0)[0]
+        scores = x if b.rank(x) == 2 else b.op("Flatten", x, axis=1)
+        check_constant(b.dims(scores, 1)[0], "classes")
+        classes = b.constant(range(b.dims(scores, 1)[0]))
+        true = b.op("Cast", b.reshape(label, outer, 1), to=int(ir.DataType.INT64))
+        sign = b.op("Where", b.op("Equal", true, classes), b.scalar(-1), b.scalar(1))
+        terms = b.op("Relu", b.op("Add", b.op("Mul", scores, sign), b.scalar(1)))
+        if self.norm == "L2":
+            terms = b.op("Mul", terms, terms)
+        return b.op("Mul", self.total(b, terms), b.scalar(1 / outer))
+
+
+@layer("MultinomialLogisticLoss")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MultinomialLogisticLoss(Loss):
+    """−log of the probability given for the true class, over N."""
+
+    def to_ir(self, b: CaffeBuilder, x: ir.Value, label: ir.Value) -> ir.Value:
+        """Emit the logarithms of the true classes."""
+        flat = x if b.rank(x) == 2 else b.op("Flatten", x, axis=1)
+        picked, _, _ = chosen(b, flat, label, 1, None)
+        terms = b.op("Neg", b.op("Log", b.op("Max", picked, b.scalar(1e-20))))
+        return b.op("Mul", self.total(b, terms), b.scalar(1 / b.dims(x, 0)[0]))
+
+
+@layer("InfogainLoss", "ContrastiveLoss", "HDF5Output", "SmoothL1Loss", "MultiBoxLoss")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingOnly(Layer):
+    """Layers for training that are left out where their labels are absent."""
+
+    bottom_range: ClassVar = (1, None)
+    top_range: ClassVar = (0, None)

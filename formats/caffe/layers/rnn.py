@@ -1,0 +1,43 @@
+"""RNN. Source: rnn_layer.cpp (BVLC 9b89154).
+
+Blobs: W_xh [H, in], b_h [H], W_xh_static, W_hh [H, H], W_ho [H, H], b_o [H].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_ir as ir
+
+from ..layer import (
+    Blob,
+    CaffeBuilder,
+    layer,
+)
+from .recurrent import Recurrent
+
+
+@layer("RNN")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RNN(Recurrent):
+    """h = tanh(W_hh·cont·h + W_xh·x + b_h); o = tanh(W_ho·h + b_o)."""
+
+    blobs: ClassVar = (
+        Blob("W_xh", "gates in"),
+        Blob("b_h", "gates"),
+        Blob("W_xh_static", "gates static", when="static"),
+        Blob("W_hh", "hidden hidden"),
+        Blob("W_ho", "hidden hidden"),
+        Blob("b_o", "hidden"),
+    )
+
+    def to_ir(self, b: CaffeBuilder, *bottoms: ir.Value) -> tuple[ir.Value, ...]:
+        """Emit the unrolled steps."""
+        (h,) = self.first_states(b, bottoms)
+        steps = []
+        for x, cont in zip(self.inputs(b, bottoms), self.conts(b, bottoms[1]), strict=True):
+            h = b.op("Tanh", b.op("Add", self.times(b, b.op("Mul", h, cont), "W_hh"), x))
+            out = b.op("Add", self.times(b, h, "W_ho"), b.parameter("b_o"))
+            steps.append(b.op("Tanh", out))
+        return (self.joined(b, steps), h)[: len(self.tops)]

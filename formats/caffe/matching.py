@@ -1,0 +1,102 @@
+"""What must hold between the layers of a net, and between them and the caffemodel.
+
+Source: net.cpp `AppendBottom`, `AppendTop`, `CopyTrainedLayersFrom`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...core.errors import FormatError, located
+from .caffemodel import Caffemodel
+from .layer import Layer
+from .upgrade import LayerText
+
+__all__ = ["check_links", "definitions", "match", "twins"]
+
+
+def check_links(texts: Sequence[LayerText]) -> None:
+    """Refuse bottoms that nothing makes before they are read, and blobs made twice."""
+    made: set[str] = set()
+    every = {top.text for text in texts for top in text.tops}
+    for text in texts:
+        with located(line=text.line, item=text.item):
+            for bottom in text.bottoms:
+                if bottom.text not in made:
+                    hint = "a later layer makes it: layers stand in the order in which they run"
+                    with located(line=bottom.line, field="bottom"):
+                        raise FormatError(
+                            f"no layer before makes '{bottom.text}'",
+                            hint=hint if bottom.text in every else None,
+                        )
+            for index, top in enumerate(text.tops):
+                in_place = index < len(text.bottoms) and text.bottoms[index].text == top.text
+                if top.text in made and not in_place:
+                    with located(line=top.line, field="top"):
+                        raise FormatError(f"'{top.text}' is made by two layers, and not in place")
+                made.add(top.text)
+
+
+def match(
+    texts: Sequence[LayerText], layers: Sequence[Layer], weights: Caffemodel, file: str
+) -> list[tuple[int, ...]]:
+    """Return for every layer the positions of its entries in the caffemodel, found by name.
+
+    Caffe gives all entries of a name to the first layer that bears it; a second one is accepted
+    only where the file holds the same values for each of them, as other tools read such files.
+    """
+    entries: dict[str, list[int]] = {}
+    for index, stored in enumerate(weights.layers):
+        entries.setdefault(stored.name, []).append(index)
+    matched = []
+    bearer: dict[str, LayerText] = {}
+    for text, layer in zip(texts, layers, strict=True):
+        wanted = len(layer.stored())
+        found = [i for i in entries.get(text.name, ()) if weights.layers[i].blobs]
+        with located(file=file, line=text.line, item=text.item):
+            other = bearer.get(text.name)
+            if wanted and other is not None and not _alike(weights, found):
+                raise FormatError(
+                    f"a layer with weights bears the same name in line {other.line}: "
+                    "Caffe finds weights by name and would leave this one without"
+                )
+            if wanted:
+                bearer[text.name] = text
+            for i in found:
+                stored = weights.layers[i]
+                if len(stored.blobs) != wanted and (wanted or other is None):
+                    with located(file=str(weights.path), offset=stored.entry.tag, item=text.item):
+                        raise FormatError(
+                            f"{len(stored.blobs)} blobs are stored, the net needs {wanted}"
+                        )
+        matched.append(tuple(found) if wanted else ())
+    return matched
+
+
+def _alike(weights: Caffemodel, entries: Sequence[int]) -> bool:
+    """Whether several entries hold the same blobs, so that it does not matter which one is read."""
+    first, *others = (weights.layers[i].blobs for i in entries)
+    return bool(others) and all(
+        [blob.shape for blob in blobs] == [blob.shape for blob in first]
+        and all(
+            np.array_equal(weights.values(a), weights.values(b))
+            for a, b in zip(blobs, first, strict=True)
+        )
+        for blobs in others
+    )
+
+
+def definitions(
+    text: LayerText, texts: Sequence[LayerText], weights: Caffemodel
+) -> tuple[int, ...]:
+    """Return the caffemodel's entries for a layer without weights, where the name is its own."""
+    if sum(other.name == text.name for other in texts) > 1:
+        return ()
+    return tuple(i for i, stored in enumerate(weights.layers) if stored.name == text.name)
+
+
+def twins(text: LayerText, others: Sequence[LayerText]) -> tuple[LayerText, ...]:
+    """Return the layers of other phases that stand for the same layer."""
+    return tuple(other for other in others if (other.name, other.type) == (text.name, text.type))

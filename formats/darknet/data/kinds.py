@@ -1,0 +1,67 @@
+"""Darknet's kinds of data; importing this module registers them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ....core.data.base import Dataset
+from ....core.data.images import SUFFIXES
+from ....core.data.registry import Kind, Opening, register, stream
+from ....core.data.text import first_lines, read_names
+from .data_file import open_data_file
+from .labels import label_path
+from .lists import DarknetImages, listed
+
+__all__: list[str] = []
+
+
+def _is_data_file(path: Path, _: Opening) -> bool:
+    return path.suffix.lower() == ".data" and path.is_file()
+
+
+def _is_list(path: Path, _: Opening) -> bool:
+    """Whether every line is the path of an image."""
+    lines = first_lines(path) if path.is_file() else []
+    return bool(lines) and all(line.lower().endswith(SUFFIXES) for line in lines[:-1] or lines)
+
+
+def _has_labels(path: Path, opening: Opening) -> bool:
+    """Whether a folder holds images with label files, for a detector."""
+    if not path.is_dir() or not opening.network.heads:
+        return False
+    folder = path / "images" if (path / "images").is_dir() else path
+    with os.scandir(folder) as entries:
+        first = next((e.path for e in entries if e.name.lower().endswith(SUFFIXES)), None)
+    return first is not None and label_path(Path(first)).is_file()
+
+
+def _list(path: Path, opening: Opening) -> Dataset:
+    images = listed(path, opening.root)
+    labels = read_names(opening.names) if opening.names and not opening.network.heads else ()
+    alone = not labels and not label_path(images[0][0]).is_file()
+    return stream(
+        DarknetImages(
+            str(path), images, labels=labels, unlabelled=alone or not (labels or _boxes(opening))
+        ),
+        opening,
+    )
+
+
+def _boxes(opening: Opening) -> bool:
+    return bool(opening.network.heads)
+
+
+for _kind in (
+    Kind(
+        name="Darknet .data file",
+        claims=_is_data_file,
+        open=lambda path, opening: stream(
+            open_data_file(path, opening.network, opening.root), opening
+        ),
+        rank=10,
+    ),
+    Kind(name="list of images", claims=_is_list, open=_list, rank=40),
+    Kind(name="images with label files", claims=_has_labels, open=_list, rank=40),
+):
+    register(_kind)

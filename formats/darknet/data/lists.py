@@ -1,0 +1,105 @@
+"""Lists of images, and the labels Darknet finds for each: a file of objects, or its own path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ....core.data.images import image_files, read_image
+from ....core.data.stream import Sample
+from ....core.data.text import found_beside, numbered_lines
+from ....core.errors import DataError, located
+from .labels import label_path, read_labels
+
+__all__ = ["DarknetImages", "listed"]
+
+
+class DarknetImages:
+    """Images with objects from label files, or with the class that their path names.
+
+    Args:
+        name: what messages call it.
+        images: path and the line of the list it stands in, None for folders.
+        classes: how many classes of objects there are; 0 where nobody knows.
+        labels: names of classes; where given, the class of an image is that of the one name that
+            is part of its path. Source: data.c `fill_truth`.
+        unlabelled: whether to read images alone.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        images: Sequence[tuple[Path, int | None]],
+        *,
+        classes: int = 0,
+        labels: Sequence[str] = (),
+        unlabelled: bool = False,
+    ):
+        self.name = name
+        self.answers = "" if unlabelled else "label" if labels else "objects"
+        self._images = images
+        self._classes = classes
+        self._labels = labels
+        if not images:
+            with located(file=name):
+                raise DataError("there are no images in it")
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def read(self, index: int, *, gray: bool) -> Sample:
+        """Return an image and its label or objects."""
+        path, line = self._images[index]
+        with located(file=self.name, line=line):
+            if not path.is_file():
+                raise DataError(f"there is no image '{path}'")
+        image = read_image(path, gray=gray)
+        if self.answers == "label":
+            with located(file=self.name, line=line):
+                return Sample(image=image, label=self._named(str(path)))
+        if self.answers == "objects":
+            height, width = image.shape[:2]
+            objects = read_labels(label_path(path), height, width, self._classes)
+            return Sample(image=image, objects=objects)
+        return Sample(image=image)
+
+    def _named(self, path: str) -> int:
+        """Return the class whose name is part of a path."""
+        found = [number for number, name in enumerate(self._labels) if name in path]
+        # Names can be parts of others (tench, tenches); Darknet wants exactly one.
+        longest = max((len(self._labels[number]) for number in found), default=0)
+        best = [number for number in found if len(self._labels[number]) == longest]
+        if len(best) != 1:
+            shown = ", ".join(self._labels[number] for number in best[:4]) or "none"
+            raise DataError(f"the path '{path}' names {shown} of the classes, not one")
+        return best[0]
+
+
+def listed(path: Path, root: Path | None = None) -> list[tuple[Path, int | None]]:
+    """Return the images of a list (one a line) or of a folder.
+
+    Relative paths start from `root`; without one, from the working directory as Darknet takes
+    them, or from the folder of the list or the one above, whichever has the first image.
+
+    Raises:
+        DataError: the list cannot be read, is empty, or its first image is not found.
+    """
+    if path.is_dir():
+        folder = path / "images" if (path / "images").is_dir() else path
+        return [(file, None) for file in image_files(folder)]
+    lines = list(numbered_lines(path))
+    with located(file=str(path), line=lines[0][0] if lines else None):
+        if not lines:
+            raise DataError("the list is empty")
+        first = lines[0][1]
+        if root is not None:
+            base = root
+        else:
+            found = found_beside(first, [path.parent, path.parent.parent])
+            if found is None:
+                raise DataError(
+                    f"there is no image '{first}'",
+                    hint="--root names the folder that relative paths start from",
+                )
+            base = Path(str(found).removesuffix(str(Path(first))) or ".")
+    return [(base / text, line) for line, text in lines]

@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= demo
 
-.PHONY: demo test lint types check clean
+.PHONY: demo test lint types tables check clean
 
 demo: $(VENV)/.installed
 	$(BIN)/secateur inspect fixtures/shapes_caffe/shapes.prototxt fixtures/shapes_caffe/shapes.caffemodel
@@ -28,6 +28,10 @@ types: $(VENV)/.lint
 	mkdir -p $(VENV)/types && ln -sfn $(CURDIR) $(VENV)/types/secateur
 	cd $(VENV)/types && MYPYPATH=. $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml \
 		-p secateur.core -p secateur.formats -p secateur.proto -p secateur.cli
+
+# docs/layers.md, from the layer declarations; a test checks that it is current.
+tables: $(VENV)/.test
+	$(BIN)/python docs/make_tables.py
 
 check: lint types test
 

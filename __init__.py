@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         UnsupportedError,
         VerificationError,
     )
-    from .core.evaluate import evaluate, fidelity
+    from .core.evaluate import evaluate, fidelity, find_objects
     from .core.gate import check_drop
     from .core.ir.network import Network, Preprocess
     from .core.ir.rebuild import expose
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .core.prune import apply_plan, prune
     from .core.report import summarize
     from .core.session import Session
+    from .core.throughput import best_batch
     from .formats import Saved, load, load_all, save
     from .formats.datasets import open_dataset
 
@@ -61,6 +62,7 @@ __all__ = [
     "VerificationError",
     "__version__",
     "apply_plan",
+    "best_batch",
     "check_drop",
     "compare",
     "describe",
@@ -68,6 +70,7 @@ __all__ = [
     "expose",
     "fidelity",
     "find_groups",
+    "find_objects",
     "load",
     "load_all",
     "measure_cost",
@@ -91,7 +94,7 @@ _HOMES = {
         "UnsupportedError",
         "VerificationError",
     ),
-    ".core.evaluate": ("evaluate", "fidelity"),
+    ".core.evaluate": ("evaluate", "fidelity", "find_objects"),
     ".core.gate": ("check_drop",),
     ".core.ir.network": ("Network", "Preprocess"),
     ".core.ir.rebuild": ("expose",),
@@ -99,6 +102,7 @@ _HOMES = {
     ".core.prune": ("apply_plan", "prune"),
     ".core.report": ("summarize",),
     ".core.session": ("Session",),
+    ".core.throughput": ("best_batch",),
     ".formats": ("Saved", "load", "load_all", "save"),
     ".formats.datasets": ("open_dataset",),
 }

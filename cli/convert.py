@@ -26,6 +26,7 @@ def command(
     ] = None,
     flavour: options.Flavour = "auto",
     partial: options.Partial = False,
+    reset_seen: options.ResetSeen = False,
     phase: options.Phase = "TEST",
     stage: options.Stage = None,
     level: options.Level = 0,
@@ -41,7 +42,7 @@ def command(
     if expose is not None and output.suffix.lower() != ".onnx":
         raise typer.BadParameter("needs an .onnx file as --output", param_hint="--expose")
     settings = options.load_settings(flavour, partial, phase, stage, level, input_shape)
-    network = secateur.load(*files, **settings)
+    network = secateur.load(*files, **settings, reset_seen=reset_seen)
     terminal.notes(network.notes)
     if expose is not None:
         network = secateur.expose(network, None if expose == "all" else expose.split(","))

@@ -1,29 +1,41 @@
-"""Opening the data of a command, with the preprocessing its flags ask for."""
+"""Opening the data of a command with the preprocessing its flags ask for; `secateur data check`."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import options
 from .options import numbers
+from .terminal import Terminal
 
 if TYPE_CHECKING:
     from ..core.data import Dataset
+    from ..core.data.check import DataReport
     from ..core.ir.network import Network
+
+app = typer.Typer(no_args_is_help=True, help="Look at data.")
 
 
 def open_data(
     path: Path | None,
     network: Network,
     *,
-    mean: str | None,
-    scale: float | None,
-    channels: str | None,
-    letterbox: bool | None,
-    limit: int | None,
+    mean: str | None = None,
+    scale: float | None = None,
+    channels: str | None = None,
+    letterbox: bool | None = None,
+    limit: int | None = None,
+    mean_file: Path | None = None,
+    resize: str | None = None,
+    crop: bool = False,
+    root: Path | None = None,
+    names: Path | None = None,
+    batch: int | None = None,
 ) -> Dataset | None:
     """Return the dataset at `path`, or None where none is given.
 
@@ -37,7 +49,9 @@ def open_data(
 
     changes: dict[str, Any] = {}
     if mean is not None:
-        changes["mean"] = numbers(mean, "--mean")
+        changes.update(mean=numbers(mean, "--mean"), mean_file="", mean_image=None)
+    if mean_file is not None:
+        changes.update(mean_file=str(mean_file), mean_image=None)
     if scale is not None:
         changes["scale"] = scale
     if channels is not None:
@@ -45,6 +59,118 @@ def open_data(
             raise typer.BadParameter("must be bgr, rgb or gray", param_hint="--channels")
         changes["channels"] = channels
     if letterbox is not None:
-        changes["letterbox"] = letterbox
+        changes.update(letterbox=letterbox, crop=False, resize=())
+    if crop:
+        changes.update(crop=True, letterbox=False, resize=())
+    if resize is not None:
+        changes.update(crop=True, letterbox=False, resize=_sizes(resize))
     preprocess = replace(network.preprocess, **changes)
-    return secateur.open_dataset(path, network, preprocess=preprocess, limit=limit)
+    more = {"batch": batch} if batch is not None else {}
+    return secateur.open_dataset(
+        path, network, preprocess=preprocess, limit=limit, root=root, names=names, **more
+    )
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    """Return a short side, or height and width.
+
+    Raises:
+        typer.BadParameter: the text is neither.
+    """
+    parts = text.replace("x", ",").split(",")
+    if len(parts) > 2 or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise typer.BadParameter(f"'{text}' is no SHORT_SIDE or H,W", param_hint="--resize")
+    return tuple(int(part) for part in parts)
+
+
+@app.callback()
+def _group() -> None:
+    """Look at data."""
+
+
+@app.command()
+def check(
+    source: Annotated[Path, typer.Argument(help="Folder, list, annotations, database or archive.")],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[MODEL...]", help="The model it is for, where it holds arrays."),
+    ] = None,
+    root: options.Root = None,
+    names: options.Names = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> None:
+    """Read all of the data and say what it holds and what is broken."""
+    import secateur
+
+    from ..core.data.check import check_data
+
+    terminal = Terminal(quiet=quiet, verbose=verbose)
+    network = secateur.load(*files) if files else None
+
+    def opened(path: Path, network: Network) -> Dataset:
+        return secateur.open_dataset(path, network, root=root, names=names)
+
+    with terminal.bars() as progress:
+        report = check_data(source, opened, network, progress=progress)
+    if as_json:
+        print(json.dumps(_as_data(report), indent=1, ensure_ascii=False))  # noqa: T201
+    else:
+        _print(terminal, report, all_problems=verbose)
+    if report.broken:
+        raise typer.Exit(1)
+
+
+def _as_data(report: DataReport) -> dict[str, Any]:
+    return {
+        "name": report.name,
+        "samples": report.samples,
+        "labels": report.answers or None,
+        "sizes": [
+            {"height": h, "width": w, "samples": n} for (h, w), n in sorted(report.sizes.items())
+        ],
+        "classes": {str(number): report.labels[number] for number in sorted(report.labels)},
+        "without_objects": report.empty,
+        "broken": report.broken,
+        "problems": list(report.problems),
+    }
+
+
+def _print(terminal: Terminal, report: DataReport, *, all_problems: bool) -> None:
+    kinds = {
+        "label": "one class each", "objects": "objects in boxes", "pixels": "a class a pixel",
+        "target": "values to compute", "": "none",
+    }  # fmt: skip
+    lines = [("Samples", f"{report.samples:,}"), ("Labels", kinds[report.answers])]
+    if report.sizes:
+        heights, widths = zip(*report.sizes, strict=True)
+        alike = len(report.sizes) == 1
+        lines.append(
+            (
+                "Size",
+                f"{heights[0]}×{widths[0]}, all alike"
+                if alike
+                else f"{min(heights)}…{max(heights)} × {min(widths)}…{max(widths)} pixels",
+            )
+        )
+    if report.labels:
+        lowest, highest = min(report.labels), max(report.labels)
+        lines.append(
+            (
+                "Classes",
+                f"{len(report.labels)} of {lowest}…{highest}, {sum(report.labels.values()):,} "
+                "labels",
+            )
+        )
+    if report.empty:
+        lines.append(("Empty", f"{report.empty} images without objects"))
+    lines.append(("Broken", f"{report.broken}"))
+    for name, text in lines:
+        terminal.out.print(f"{name + ':':<10}{text}", markup=False)
+    shown = report.problems if all_problems else report.problems[:10]
+    for problem in shown:
+        terminal.warn(problem)
+    if report.broken > len(shown):
+        terminal.note(f"and {report.broken - len(shown)} more (--verbose shows them)")

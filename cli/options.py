@@ -42,6 +42,14 @@ Partial = Annotated[
         "--partial", help="Darknet: accept weights that end early.", rich_help_panel=MODEL
     ),
 ]
+ResetSeen = Annotated[
+    bool,
+    typer.Option(
+        "--reset-seen",
+        help="Darknet: write weights that saw no image yet, for fine-tuning.",
+        rich_help_panel=MODEL,
+    ),
+]
 Phase = Annotated[
     str, typer.Option(metavar="TEST|TRAIN", help="Caffe: the net's phase.", rich_help_panel=MODEL)
 ]
@@ -82,6 +90,37 @@ Letterbox = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+MeanFile = Annotated[
+    Path | None,
+    typer.Option(help="Images: subtract this image (.binaryproto or .npy).", rich_help_panel=DATA),
+]
+Resize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIDE|H,W",
+        help="Images: resize the short side, or to this, and cut the centre out.",
+        rich_help_panel=DATA,
+    ),
+]
+Crop = Annotated[
+    bool,
+    typer.Option(
+        "--crop", help="Images: cut the centre out without resizing.", rich_help_panel=DATA
+    ),
+]
+Root = Annotated[
+    Path | None,
+    typer.Option(help="Folder that paths in lists start from.", rich_help_panel=DATA),
+]
+Names = Annotated[
+    Path | None,
+    typer.Option(help="File with the names of the classes in order.", rich_help_panel=DATA),
+]
+Batch = Annotated[
+    int | None,
+    typer.Option(min=1, help="Samples a batch; measured if not given.", rich_help_panel=DATA),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Limit = Annotated[
     int | None,
     typer.Option(min=1, help="Use only so many samples.", rich_help_panel=DATA),

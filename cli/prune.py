@@ -56,6 +56,14 @@ def command(
         list[str] | None,
         typer.Option(metavar="LAYER", help="Keep all channels of a layer (may be repeated)."),
     ] = None,
+    companion: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Another prototxt or cfg of the same layers, to be changed alike (repeatable).",
+        ),
+    ] = None,
+    reset_seen: options.ResetSeen = False,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -88,7 +96,7 @@ def command(
 
     terminal = Terminal(quiet=quiet, verbose=verbose)
     settings = options.load_settings(flavour, partial, phase, stage, level, input_shape)
-    network = secateur.load(*files, **settings)
+    network = secateur.load(*files, **settings, reset_seen=reset_seen)
     terminal.notes(network.notes)
     dataset = open_data(
         data, network, mean=mean, scale=scale, channels=channels, letterbox=letterbox, limit=limit
@@ -105,7 +113,9 @@ def command(
         )
         if max_drop is not None:
             secateur.check_drop(network, pruned, dataset, max_drop, progress=progress)
-        saved = secateur.save(pruned, output, data=dataset, progress=progress)
+        saved = secateur.save(
+            pruned, output, data=dataset, companions=companion or (), progress=progress
+        )
         before = sum(path.stat().st_size for path in files)
         rows = secateur.summarize(
             network, pruned, data=dataset, sizes=(before, saved.size), progress=progress
@@ -120,7 +130,7 @@ def command(
             f"written = dense: {saved.difference:.1e} "
             f"(largest relative difference, {proof['samples']} samples of {proof['inputs']})"
         )
-    for path in (*saved.paths, *([saved.plan] if saved.plan else [])):
+    for path in (*saved.paths, *saved.companions, *([saved.plan] if saved.plan else [])):
         terminal.note(f"wrote {path}")
 
 

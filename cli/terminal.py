@@ -35,9 +35,13 @@ class Terminal:
             self.err.print(text, markup=False, soft_wrap=True)
 
     def notes(self, texts: tuple[str, ...]) -> None:
-        """Print what the reader had to say, with --verbose."""
-        if self.verbose:
-            for text in texts:
+        """Print what the reader had to say: what may be wrong always, the rest with --verbose."""
+        from ..core.ir.network import Caution
+
+        for text in texts:
+            if isinstance(text, Caution):
+                self.warn(text)
+            elif self.verbose:
                 self.note(f"note: {text}")
 
     def warn(self, text: str) -> None:

@@ -22,11 +22,12 @@ __all__ = ["Costs", "LayerCost", "NetworkCost", "measure_cost"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerCost:
-    """Operations (one sample) and stored parameters of one layer."""
+    """Operations (one sample) and stored parameters of one layer; `macs` multiply-accumulates."""
 
     operations: int = 0
     convolution_operations: int = 0
     parameters: int = 0
+    macs: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +51,7 @@ def measure_cost(network: Network, groups: Groups) -> NetworkCost:
     operations: dict[int | None, int] = defaultdict(int)
     convolutions: dict[int | None, int] = defaultdict(int)
     parameters: dict[int | None, int] = defaultdict(int)
+    macs: dict[int | None, int] = defaultdict(int)
     spatial = {
         str(node.outputs[0].name) for node in network.graph if node.op_type.startswith("Conv")
     }
@@ -57,6 +59,7 @@ def measure_cost(network: Network, groups: Groups) -> NetworkCost:
     for weighing in groups.weighings:
         count = costs.of(weighing, None)
         operations[weighing.layer] += count
+        macs[weighing.layer] += (count - len(weighing.out) * weighing.bias_positions) // 2
         convolutions[weighing.layer] += count if weighing.node in spatial else 0
     for value in network.graph.initializers.values():
         if value.const_value is not None and (refs := blob_refs(value)):
@@ -67,6 +70,7 @@ def measure_cost(network: Network, groups: Groups) -> NetworkCost:
                 operations=operations[index],
                 convolution_operations=convolutions[index],
                 parameters=parameters[index],
+                macs=macs[index],
             )
             for index in range(len(network.layers))
         },

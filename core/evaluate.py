@@ -282,9 +282,7 @@ class _OfObjects:
                     f"there is an object of class {int(truth.classes.max())}, but the network "
                     f"tells {self._classes} classes apart (0…{self._classes - 1})"
                 )
-            self._meter.add(
-                Detections(frame.to_image(one.boxes), one.scores, one.classes), truth
-            )
+            self._meter.add(Detections(frame.to_image(one.boxes), one.scores, one.classes), truth)
 
     def result(self, skipped: int) -> Result:
         return self._meter.result(skipped)

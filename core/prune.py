@@ -138,7 +138,10 @@ def choose(
         allocation = "global"
     else:
         found = find_criterion(criterion)
-        order = uniform(open_groups, found.score(network, open_groups))
+        if found.needs_data and data is None:
+            raise PlanError(f"criterion '{criterion}' needs data", hint="give images or an .npz")
+        scores = found.score(network, open_groups, Calibration(data) if data else None)
+        order = uniform(open_groups, scores)
         removed, _ = cut(order, open_groups, Costs(network, open_groups), rate)
         allocation = "uniform"
     costs = Costs(network, groups)

@@ -19,7 +19,7 @@ READERS: Mapping[str, str] = {".prototxt": "caffe", ".cfg": "darknet", ".onnx": 
 
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "caffe": ("phase", "stages", "level", "input_shapes"),
-    "darknet": ("flavour", "partial"),
+    "darknet": ("flavour", "partial", "reset_seen"),
     "onnx": (),
 }
 """Settings each reader understands; the others are for files of another format."""
@@ -31,8 +31,9 @@ def load(*files: str | PathLike[str], **settings: Any) -> Network:
     Args:
         files: the files of one model in any order: .prototxt and .caffemodel, .cfg and .weights,
             or .onnx. Their content tells what they are.
-        settings: `phase`, `stages`, `level` and `input_shapes` for Caffe nets; `flavour` and
-            `partial` for Darknet nets. What does not concern the format is ignored.
+        settings: `phase`, `stages`, `level` and `input_shapes` for Caffe nets; `flavour`,
+            `partial` and `reset_seen` for Darknet nets. What does not concern the format is
+            ignored.
 
     Raises:
         FormatError: the files are broken, incomplete or do not fit together.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.data import Dataset, SyntheticDataset
 from ..core.errors import FormatError, UnsupportedError, located
-from ..core.ir.network import Network
+from ..core.ir.network import Network, Piece
 from ..core.progress import Progress, silent
 from ..core.proofs import prove_equal
 from ..core.prune import PROOF_SAMPLES
@@ -33,6 +33,7 @@ class Saved:
     paths: tuple[Path, ...]
     plan: Path | None
     difference: float
+    companions: tuple[Path, ...] = ()
 
     @property
     def size(self) -> int:
@@ -46,11 +47,15 @@ def render(network: Network, suffix: str | None = None) -> Mapping[str, bytes]:
     Raises:
         UnsupportedError: the network does not come from the format of `suffix`.
     """
-    if suffix == ".onnx" or network.source is None:
-        from .onnx.writer import to_bytes
+    return {end: b"".join(parts) for end, parts in _pieces(network, suffix).items()}
 
-        return {".onnx": to_bytes(network)}
-    files = network.source.render(network)
+
+def _pieces(network: Network, suffix: str | None) -> Mapping[str, Sequence[Piece]]:
+    if suffix == ".onnx" or network.source is None:
+        from .onnx.writer import to_pieces
+
+        return {".onnx": to_pieces(network)}
+    files = network.source.pieces(network)
     if suffix is not None and suffix not in files:
         own = " + ".join(files)
         raise UnsupportedError(
@@ -65,6 +70,7 @@ def save(
     target: str | os.PathLike[str],
     *,
     data: Dataset | None = None,
+    companions: Sequence[str | os.PathLike[str]] = (),
     progress: Progress = silent,
 ) -> Saved:
     """Write a network, prove that the files compute the same, and put them in place.
@@ -74,6 +80,8 @@ def save(
         target: a directory, in which the files keep the base names of the inputs, or a file that
             names the output itself (its partner stands beside it). ".onnx" writes ONNX.
         data: inputs for the proof *written = dense*; noise where there is none.
+        companions: further descriptions of the same layers (a train_val beside a deploy prototxt),
+            which get the same changes and are written beside the output under their own names.
         progress: told how far the proof is.
 
     Raises:
@@ -85,12 +93,13 @@ def save(
     suffix = target.suffix.lower() if target.suffix.lower() in SUFFIXES else None
     if target.is_dir():
         suffix = None
-    files = render(network, suffix)
+    files = _pieces(network, suffix)
     folder = target.parent if suffix else target
     paths = {end: folder / _name(network, target, suffix, end) for end in files}
+    further = _companions(network, companions, folder, paths)
     plan = folder / PLAN_NAME if network.plan is not None else None
     with located(file=str(target)):
-        _refuse_inputs(network, paths)
+        _refuse_inputs(network, (*paths.values(), *further), companions)
         folder_made = _first_missing(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -100,14 +109,16 @@ def save(
     done = False
     try:
         written = {end: aside / path.name for end, path in paths.items()}
-        for end, content in files.items():
-            _write(written[end], content)
+        for end, parts in files.items():
+            _write(written[end], parts)
+        for path, content in further.items():
+            _write(aside / path.name, [content])
         difference = _prove(network, written, data, progress)
         if plan is not None and network.plan is not None:
-            _write(aside / PLAN_NAME, network.plan.to_yaml().encode())
+            _write(aside / PLAN_NAME, [network.plan.to_yaml().encode()])
             (aside / PLAN_NAME).replace(plan)
-        for end, path in paths.items():
-            written[end].replace(path)
+        for path in (*paths.values(), *further):
+            (aside / path.name).replace(path)
         done = True
     except OSError as error:
         raise FormatError(f"cannot be written: {error.strerror or error}") from error
@@ -115,7 +126,34 @@ def save(
         shutil.rmtree(aside, ignore_errors=True)
         if not done and folder_made is not None:
             shutil.rmtree(folder_made, ignore_errors=True)
-    return Saved(paths=tuple(paths.values()), plan=plan, difference=difference)
+    return Saved(
+        paths=tuple(paths.values()), plan=plan, difference=difference, companions=tuple(further)
+    )
+
+
+def _companions(
+    network: Network,
+    companions: Sequence[str | os.PathLike[str]],
+    folder: Path,
+    paths: Mapping[str, Path],
+) -> dict[Path, bytes]:
+    """Return where each companion is to be written, and what.
+
+    Raises:
+        UnsupportedError: the network has no files that could have companions.
+        FormatError: a companion does not describe the network, or two files would bear one name.
+    """
+    if companions and network.source is None:
+        raise UnsupportedError("a network that was not read from files has no companions")
+    found: dict[Path, bytes] = {}
+    for companion in map(Path, companions):
+        assert network.source is not None
+        path = folder / companion.name
+        with located(file=str(companion)):
+            if path in found or path in paths.values():
+                raise FormatError("another output bears the same name")
+            found[path] = network.source.companion(network, companion)
+    return found
 
 
 def _prove(
@@ -138,9 +176,12 @@ def _name(network: Network, target: Path, suffix: str | None, end: str) -> str:
     return source.name if source is not None else f"{network.name}{end}"
 
 
-def _refuse_inputs(network: Network, paths: Mapping[str, Path]) -> None:
-    sources = network.source.paths.values() if network.source is not None else ()
-    for path in paths.values():
+def _refuse_inputs(
+    network: Network, paths: Iterable[Path], companions: Iterable[str | os.PathLike[str]]
+) -> None:
+    own = network.source.paths.values() if network.source is not None else ()
+    sources = [*own, *map(Path, companions)]
+    for path in paths:
         for source in sources:
             if path.exists() and source.exists() and path.samefile(source):
                 raise FormatError(
@@ -158,8 +199,9 @@ def _first_missing(folder: Path) -> Path | None:
     return missing
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, parts: Sequence[Piece]) -> None:
     with path.open("wb") as file:
-        file.write(content)
+        for part in parts:
+            file.write(part)
         file.flush()
         os.fsync(file.fileno())

@@ -8,12 +8,13 @@ from __future__ import annotations
 import numpy as np
 
 from ..channels.groups import Groups
+from ..data import Dataset
 from ..ir.network import Network
 from .registry import Scores, criterion
 
 
 @criterion("l1", summary="sum of absolute filter weights", source="Li et al., ICLR 2017")
-def l1(network: Network, groups: Groups) -> Scores:
+def l1(network: Network, groups: Groups, data: Dataset | None) -> Scores:  # noqa: ARG001
     """Return the L1 norm of each class over its producing weights."""
     scores = np.zeros(groups.number)
     for use in groups.uses:

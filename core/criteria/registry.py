@@ -10,41 +10,43 @@ import numpy as np
 import numpy.typing as npt
 
 from ..channels.groups import Groups
+from ..data import Dataset
 from ..errors import PlanError
 from ..ir.network import Network
 
 __all__ = ["CRITERIA", "Criterion", "Scores", "criterion", "find_criterion"]
 
 Scores = npt.NDArray[np.float64]
+Score = Callable[[Network, Groups, Dataset | None], Scores]
 
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
     """A named way to score channels.
 
-    `score(network, groups)` returns one number for each class of `groups`; the lowest leave first.
+    `score(network, groups, data)` returns one number for each class of `groups`; the lowest leave
+    first. `data` is None where the user gave none; only criteria with `needs_data` read it.
     """
 
     name: str
     summary: str
     source: str
-    score: Callable[[Network, Groups], Scores]
+    score: Score
+    needs_data: bool = False
 
 
 CRITERIA: dict[str, Criterion] = {}
 
 
 def criterion(
-    name: str, *, summary: str, source: str
-) -> Callable[[Callable[[Network, Groups], Scores]], Callable[[Network, Groups], Scores]]:
+    name: str, *, summary: str, source: str, needs_data: bool = False
+) -> Callable[[Score], Score]:
     """Register a scoring function under a name."""
 
-    def register(
-        function: Callable[[Network, Groups], Scores],
-    ) -> Callable[[Network, Groups], Scores]:
+    def register(function: Score) -> Score:
         if name in CRITERIA:
             raise RuntimeError(f"two criteria are called {name!r}")
-        CRITERIA[name] = Criterion(name, summary, source, function)
+        CRITERIA[name] = Criterion(name, summary, source, function, needs_data)
         return function
 
     return register

@@ -34,7 +34,7 @@ class Frame:
     """The size of an image in pixels, and where it lies in the input made of it.
 
     `left`, `top`, `right`, `bottom` are the edges of the whole image in the input, in parts of the
-    input's size: 0, 0, 1, 1 where it was stretched, inside where letterboxed, outside where cropped.
+    input's size: 0, 0, 1, 1 where it was stretched, inside if letterboxed, outside if cropped.
     """
 
     width: int
@@ -45,7 +45,7 @@ class Frame:
     bottom: float = 1.0
 
     def to_image(self, boxes: np.ndarray) -> np.ndarray:
-        """Return boxes (n×4: x0, y0, x1, y1) in pixels of the image, given in parts of the input."""
+        """Return boxes (n×4: x0, y0, x1, y1), given in parts of the input, in image pixels."""
         offset = np.array([self.left, self.top, self.left, self.top])
         wide, high = self.width / (self.right - self.left), self.height / (self.bottom - self.top)
         return np.asarray((boxes - offset) * np.array([wide, high, wide, high]))

@@ -43,6 +43,7 @@ class ImageFolder:
         self.path = path
         self.name = str(path)
         self.answers = "label" if classes else ""
+        self.classes = tuple(classes)
         with located(file=self.name):
             self._files = image_files(path)
             self._labels = self._classes(classes) if classes else []
@@ -92,9 +93,7 @@ def class_folders(path: Path) -> tuple[str, ...]:
 
 
 def _holds_images(path: Path) -> bool:
-    return any(
-        name.lower().endswith(SUFFIXES) for _, _, names in os.walk(path) for name in names
-    )
+    return any(name.lower().endswith(SUFFIXES) for _, _, names in os.walk(path) for name in names)
 
 
 def image_files(path: Path) -> list[Path]:

@@ -27,7 +27,7 @@ def _numpy(path: Path, opening: Opening) -> Dataset:
 
 def _folder(path: Path, opening: Opening) -> Dataset:
     """Open images; folders are classes where names say so, or where the network has so many."""
-    if opening.names is not None and not opening.network.heads:
+    if opening.names is not None and not opening.detector:
         return stream(ImageFolder(path, read_names(opening.names)), opening)
     classes = class_folders(path)
     told = _classes(opening)
@@ -38,7 +38,7 @@ def _classes(opening: Opening) -> int:
     """Return how many classes the network tells apart; 0 for a detector."""
     from ..evaluate import classes_of
 
-    return 0 if opening.network.heads else classes_of(opening.network)
+    return 0 if opening.detector else classes_of(opening.network)
 
 
 def _voc(path: Path, opening: Opening) -> Dataset:

@@ -175,9 +175,7 @@ class NpzDataset:
             )
         return header
 
-    def _pixel_header(
-        self, header: _Header, name: str, shape: tuple[int | str, ...]
-    ) -> _Header:
+    def _pixel_header(self, header: _Header, name: str, shape: tuple[int | str, ...]) -> _Header:
         """Return the array of pixels that feeds an input N×C×H×W, checked."""
         stored = header.shape if len(header.shape) == 4 else (header.shape[0], 1, *header.shape[1:])
         last = (stored[0], stored[3], *stored[1:3])

@@ -64,7 +64,7 @@ def _unfiltered(kind: int, line: np.ndarray, above: np.ndarray) -> np.ndarray:
     if kind == 1:
         return np.cumsum(line, dtype=np.uint8)
     if kind == 2:
-        return line + above
+        return np.asarray(line + above)
     if kind not in (3, 4):
         raise DataError(f"the PNG is broken: filter {kind}")
     result = np.empty_like(line)

@@ -36,6 +36,13 @@ class Opening:
     root: Path | None = None
     names: Path | None = None
 
+    @property
+    def detector(self) -> bool:
+        """Whether the network finds objects."""
+        from ..metrics.decode import box_heads  # which reads data itself
+
+        return bool(box_heads(self.network))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kind:

@@ -122,6 +122,11 @@ class ImageStream:
             self.samples = limited(len(source), limit, network)
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes in their order; empty where the source does not tell them."""
+        return tuple(getattr(self.source, "classes", ()))
+
+    @property
     def problems(self) -> tuple[str, ...]:
         """The images that the last pass could not use, and why."""
         return tuple(self._broken)

@@ -122,9 +122,7 @@ def _annotations(path: Path) -> list[Path]:
         if not found:
             raise DataError("the folder holds no annotations (.xml)")
         return found
-    folder = next(
-        (f for parent in path.parents if (f := parent / "Annotations").is_dir()), None
-    )
+    folder = next((f for parent in path.parents if (f := parent / "Annotations").is_dir()), None)
     if folder is None:
         raise DataError("there is no folder 'Annotations' above this list")
     files = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,9 +19,11 @@ __all__ = [
     "IR_VERSION",
     "OPSET",
     "BlobRef",
+    "Caution",
     "Head",
     "LayerInfo",
     "Network",
+    "Piece",
     "Preprocess",
     "Source",
     "blob_refs",
@@ -105,6 +107,16 @@ class Head:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
+Piece = bytes | memoryview
+"""A part of a file; views of a mapped file are written without being copied."""
+
+
+class Caution(str):
+    """A note that is shown without being asked for: something was assumed that may be wrong."""
+
+    __slots__ = ()
+
+
 class Source(Protocol):
     """The documents a network was read from; it can render them for a changed network."""
 
@@ -120,6 +132,14 @@ class Source(Protocol):
 
     def render(self, network: Network) -> Mapping[str, bytes]:
         """Return the files for `network`: suffix (".onnx") to content. Changes nothing."""
+        ...
+
+    def pieces(self, network: Network) -> Mapping[str, Sequence[Piece]]:
+        """Return what `render` does, each file in parts that stand one after another."""
+        ...
+
+    def companion(self, network: Network, path: Path) -> bytes:
+        """Return another description of the same layers with the changes of `network`."""
         ...
 
     def reread(self, paths: Mapping[str, Path]) -> Network:
@@ -144,7 +164,8 @@ class Network:
     heads: tuple[Head, ...] = ()
     plan: Plan | None = None
     notes: tuple[str, ...] = ()
-    """What the reader wants the user to know (ignored weights, unused keys); shown by --verbose."""
+    """What the reader wants the user to know (ignored weights, unused keys); --verbose shows them.
+    A :class:`Caution` among them is always shown."""
 
     @property
     def graph(self) -> ir.Graph:

@@ -32,7 +32,7 @@ def overlaps(a: np.ndarray, b: np.ndarray, crowd: np.ndarray | None = None) -> n
     union = area_a + area_b - both
     if crowd is not None:
         union = np.where(crowd[None], area_a, union)
-    return np.divide(both, union, out=np.zeros_like(both), where=union > 0)
+    return np.asarray(np.divide(both, union, out=np.zeros_like(both), where=union > 0))
 
 
 def suppressed(

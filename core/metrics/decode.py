@@ -141,13 +141,13 @@ def _uncertain_anchors(
 
     Source: AlexeyAB 2020, `get_gaussian_…_detections`.
     """
-    cells = _cells(outputs[name][sample], settings, 9 + settings["classes"])
+    cells = _cells(outputs[name][sample], 9 + settings["classes"])
     certainty = 1 - cells[:, [1, 3, 5, 7]].mean(axis=1)
     boxes, scores = _grid(outputs, settings, name, sample, (0, 2, 4, 6, 8), 9)
     return boxes, scores * certainty.reshape(-1, 1)
 
 
-def _cells(array: np.ndarray, settings: Settings, entries: int) -> np.ndarray:
+def _cells(array: np.ndarray, entries: int) -> np.ndarray:
     """Return an output C×H×W as anchors × entries × H × W."""
     if array.ndim != 3 or array.shape[0] % entries:
         raise DataError(
@@ -165,7 +165,7 @@ def _grid(
     places: tuple[int, ...],
     first_class: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    cells = _cells(outputs[name][sample], settings, first_class + settings["classes"])
+    cells = _cells(outputs[name][sample], first_class + settings["classes"])
     high, wide = cells.shape[2:]
     mask = settings.get("mask") or range(cells.shape[0])
     sides = np.array([settings["anchors"][k] for k in mask], np.float64)
@@ -204,7 +204,7 @@ def _region(
     if settings["layout"] == "NHWC":
         array = array.transpose(2, 0, 1)
     coords, classes = settings["coords"], settings["classes"]
-    cells = _cells(array, settings, coords + 1 + classes)
+    cells = _cells(array, coords + 1 + classes)
     high, wide = cells.shape[2:]
     x, y, w, h = (cells[:, k] for k in range(4))
     if settings["xy_sigmoid"]:

@@ -123,7 +123,10 @@ class DetectionMeter:
             kinds, scores = _whole(known.kinds, ()), _whole(known.scores, ())
             area[number] = average_precision(scores, kinds, known.positives, "area")
             points[number] = average_precision(scores, kinds, known.positives, "11 points")
-            kinds, scores = _whole(known.coco_kinds, (len(OVERLAPS),)), _whole(known.coco_scores, ())
+            kinds, scores = (
+                _whole(known.coco_kinds, (len(OVERLAPS),)),
+                _whole(known.coco_scores, ()),
+            )
             coco[number] = [
                 average_precision(scores, kinds[:, t], known.positives, "101 points")
                 for t in range(len(OVERLAPS))
@@ -145,9 +148,7 @@ class DetectionMeter:
         )
 
 
-def average_precision(
-    scores: np.ndarray, kinds: np.ndarray, positives: int, method: str
-) -> float:
+def average_precision(scores: np.ndarray, kinds: np.ndarray, positives: int, method: str) -> float:
     """Return the average precision of one class.
 
     Args:

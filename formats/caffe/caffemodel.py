@@ -158,6 +158,10 @@ class Caffemodel:
 
     def replace(self, changes: Mapping[int, LayerChange]) -> bytes:
         """Return the file with changes to layers, by their position; the rest byte for byte."""
+        return b"".join(self.pieces(changes))
+
+    def pieces(self, changes: Mapping[int, LayerChange]) -> list[Piece]:
+        """Return what `replace` does, in parts; what did not change are views of the file."""
         edits: dict[int, list[Piece]] = {}
         for index, change in changes.items():
             layer = self.layers[index]
@@ -167,7 +171,7 @@ class Caffemodel:
                 nested = {layer.inner.tag: length_field(layer.inner.number, pieces)}
                 pieces = _rewrite(self.buffer, layer.entry.start, layer.entry.end, nested)
             edits[layer.entry.tag] = length_field(layer.entry.number, pieces)
-        return b"".join(_rewrite(self.buffer, 0, len(self.buffer), edits))
+        return _rewrite(self.buffer, 0, len(self.buffer), edits)
 
     def _changed_layer(
         self, layer: StoredLayer, content: WireField, change: LayerChange

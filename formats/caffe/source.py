@@ -10,13 +10,13 @@ import numpy as np
 import onnx_ir as ir
 
 from ...core.errors import FormatError, UnsupportedError, located
-from ...core.ir.network import BlobRef, Network, layer_of, shape_of, tensors_by_blob
+from ...core.ir.network import BlobRef, Network, Piece, layer_of, shape_of, tensors_by_blob
 from ..adapter import Key, keys_of
 from .caffemodel import Caffemodel, LayerChange, StoredLayer
-from .document import Document, Insert, Message, Replace, Scalar
-from .fields import places
+from .document import Document, Insert, Message, Replace, Scalar, parse
+from .fields import places, read_fields
 from .layer import Layer
-from .upgrade import V0_FIELDS, LayerText
+from .upgrade import V0_FIELDS, LayerText, net_of
 
 __all__ = ["CaffeSource", "Options", "SourceLayer"]
 
@@ -68,6 +68,45 @@ class CaffeSource:
         Raises:
             UnsupportedError: the change cannot be said in these files; names the layer.
         """
+        return {suffix: b"".join(parts) for suffix, parts in self.pieces(network).items()}
+
+    def pieces(self, network: Network) -> dict[str, list[Piece]]:
+        """Return what `render` does, each file in parts that stand one after another."""
+        edits, changes, _ = self._changes(network)
+        text = bytes(self.document.replace(edits)) if edits else self.document.data
+        return {".prototxt": [text], ".caffemodel": self.weights.pieces(changes)}
+
+    def companion(self, network: Network, path: Path) -> bytes:
+        """Return another prototxt of the same layers with the changed fields of `network`.
+
+        Layers are found by name and type, in all phases; everything else stays as it is.
+
+        Raises:
+            FormatError: it cannot be read, or its layers have other values than those replaced.
+        """
+        _, _, fields = self._changes(network)
+        with located(file=str(path)):
+            try:
+                document = parse(path.read_bytes(), path)
+            except OSError as error:
+                raise FormatError(f"cannot be read: {error.strerror or error}") from error
+            texts = net_of(document).layers
+            if not {text.name for text in texts} & {own.text.name for own in self.layers}:
+                raise FormatError("it has no layer of the network")
+            edits = []
+            for own, changed in fields:
+                for text in texts:
+                    if (text.name, text.type) != (own.text.name, own.text.type):
+                        continue
+                    with located(line=text.line, item=text.item):
+                        _check_same(own.layer, text, changed)
+                        edits += _field_edits(own.layer, text, changed)
+            return bytes(document.replace(edits)) if edits else document.data
+
+    def _changes(
+        self, network: Network
+    ) -> tuple[list[Replace | Insert], dict[int, LayerChange], list[tuple[SourceLayer, Fields]]]:
+        """Return edits of the prototxt, changes of the caffemodel, and changed fields by layer."""
         before, now = tensors_by_blob(self.model), tensors_by_blob(network.model)
         by_layer: dict[int, list[ir.Node]] = {}
         for node in network.graph:
@@ -75,6 +114,7 @@ class CaffeSource:
         dims = {name: shape_of(value) for name, value in network.values().items() if value.shape}
         edits: list[Replace | Insert] = []
         changes: dict[int, LayerChange] = {}
+        by_field: list[tuple[SourceLayer, Fields]] = []
         for index, own in enumerate(self.layers):
             bottoms = [dims.get(name, ()) for name in network.layers[index].bottoms]
             with located(file=str(self.paths[".prototxt"]), line=own.text.line, item=own.text.item):
@@ -91,6 +131,8 @@ class CaffeSource:
                 nodes = by_layer.get(index, [])
                 new = own.layer.from_ir(nodes, arrays) if nodes or arrays else own.layer
                 fields = _changed_fields(own.layer, new)
+                if fields:
+                    by_field.append((own, fields))
                 for text in (own.text, *own.twins) if fields else ():
                     edits += _field_edits(own.layer, text, fields)
                 blobs: Mapping[str, np.ndarray] = {}
@@ -101,10 +143,7 @@ class CaffeSource:
                 if changed or fields:
                     for entry in own.stored:
                         changes[entry] = self._change(entry, own, blobs, fields)
-        return {
-            ".prototxt": bytes(self.document.replace(edits)) if edits else self.document.data,
-            ".caffemodel": self.weights.replace(changes),
-        }
+        return edits, changes, by_field
 
     def reread(self, paths: Mapping[str, Path]) -> Network:
         """Read written files with the settings of the original."""
@@ -173,6 +212,16 @@ def _shaped(
             raise FormatError(f"{name} has {array.size} values, the net needs {wanted}")
         shaped[name] = array.reshape(shapes[name])
     return shaped
+
+
+def _check_same(layer: Layer, text: LayerText, fields: Fields) -> None:
+    """Refuse a layer of another file whose fields are not those that are to be replaced."""
+    theirs = read_fields(type(layer), text.message, layer.param)
+    for attribute in fields:
+        field, _ = keys_of(layer)[attribute]
+        value, own = theirs.get(attribute, field.default), getattr(layer, attribute)
+        if value != own:
+            raise FormatError(f"{attribute} is {value}, and {own} in the network")
 
 
 def _field_edits(layer: Layer, text: LayerText, fields: Fields) -> list[Replace | Insert]:

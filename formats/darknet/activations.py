@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
 
+from ...core.ir.network import Caution
 from .section import SectionBuilder
 
 __all__ = ["ACTIVATIONS", "ALEXEYAB_ONLY", "activate"]
@@ -23,7 +24,10 @@ def activate(b: SectionBuilder, name: str, x: ir.Value) -> ir.Value:
     """
     function = ACTIVATIONS.get(name)
     if function is None or (b.pjreddie and name in ALEXEYAB_ONLY):
-        b.note(f"activation '{name[:80]}' is unknown; Darknet takes it for relu, and so does this")
+        shown = name[:80]
+        b.note(
+            Caution(f"activation '{shown}' is unknown; Darknet takes it for relu, and so does this")
+        )
         return b.op("Relu", x)
     return function(b, x)
 

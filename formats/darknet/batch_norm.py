@@ -46,13 +46,13 @@ def batch_norm(
             return b.parameter(blob)
         return b.constant(np.full(channels, default), np.float32)
 
-    if variance is None or not b.pjreddie:
-        spread = vector(variance, 0.0 if not b.pjreddie else PJREDDIE_EPSILON**2)
+    if variance is None or not b.rooted:
+        spread = vector(variance, PJREDDIE_EPSILON**2 if b.rooted else 0.0)
     else:
         spread = b.parameter(variance, graph_variance(b.blobs[variance]))
     return b.op(
         "BatchNormalization", x, vector(scale, 1.0), vector(bias, 0.0), vector(mean, 0.0), spread,
-        epsilon=0.0 if b.pjreddie else EPSILON,
+        epsilon=0.0 if b.rooted else EPSILON,
     )  # fmt: skip
 
 
@@ -67,10 +67,10 @@ def graph_variance(stored: np.ndarray) -> np.ndarray:
 
 
 def stored_variance(
-    arrays: Mapping[str, np.ndarray], *, pjreddie: bool, name: str = "rolling_variance"
+    arrays: Mapping[str, np.ndarray], *, rooted: bool, name: str = "rolling_variance"
 ) -> Mapping[str, np.ndarray]:
     """Return arrays with the variance as the file stores it: the inverse of `graph_variance`."""
-    if not pjreddie or name not in arrays:
+    if not rooted or name not in arrays:
         return arrays
     with np.errstate(invalid="ignore"):
         root = np.sqrt(arrays[name].astype(np.float64)) - PJREDDIE_EPSILON

@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from ...core.errors import FormatError, SecateurError, UnsupportedError, Where, located
 from ...core.ir.builder import Builder
-from ...core.ir.network import BlobRef, Head, LayerInfo, Network, tensors_by_blob
+from ...core.ir.network import BlobRef, Caution, Head, LayerInfo, Network, tensors_by_blob
 from ..adapter import LayerBuilder, blob_shapes
 from . import sections as _sections  # noqa: F401  # registers every section type
 from .activations import ALEXEYAB_ONLY
@@ -34,16 +34,24 @@ from .section import (
 )  # fmt: skip
 from .sections.net import MOST_VALUES, Net
 from .source import DarknetSource, Record
-from .weights import Stream, WrongCount, has_bad_values
+from .weights import Stream, WrongCount, has_bad_values, unseen
 
 __all__ = ["load"]
 
 AUTO = "auto"
+READ_AS = "read as a network for pjreddie's Darknet"
 MOST_BYTES = 1 << 26
 """No cfg is larger than this; the largest published ones are about 100 kB."""
 
 
-def load(cfg: Path, weights: Path, *, flavour: str = AUTO, partial: bool = False) -> Network:
+def load(
+    cfg: Path,
+    weights: Path,
+    *,
+    flavour: str = AUTO,
+    partial: bool = False,
+    reset_seen: bool = False,
+) -> Network:
     """Read a Darknet network.
 
     Args:
@@ -52,8 +60,10 @@ def load(cfg: Path, weights: Path, *, flavour: str = AUTO, partial: bool = False
         flavour: whose Darknet it is for: "alexeyab", "pjreddie", or "auto", which takes AlexeyAB's
             unless sections or keys that only pjreddie's has, or the size of the weights file, say
             otherwise. They differ in the epsilon of batch normalisation, in [region] and
-            [batchnorm], and in shortcuts between unlike maps.
+            [batchnorm], and in shortcuts between unlike maps. Where nothing in the cfg tells them
+            apart, "auto" takes pjreddie's epsilon, which OpenCV's is nearest to.
         partial: accept weights that end between two sections; the rest is zero.
+        reset_seen: write files whose header says that no image was seen, for fine-tuning.
 
     Returns:
         A network with the input `data` and one output `layer_<index>` for every detection head,
@@ -63,7 +73,15 @@ def load(cfg: Path, weights: Path, *, flavour: str = AUTO, partial: bool = False
         FormatError: a file is broken, or the two do not fit together.
         UnsupportedError: a section or key that cannot be carried.
     """
-    cfg, weights = Path(cfg), Path(weights)
+    network = _load(Path(cfg), Path(weights), flavour, partial=partial)
+    if not reset_seen:
+        return network
+    assert isinstance(network.source, DarknetSource)
+    source = replace(network.source, header=unseen(network.source.header))
+    return replace(network, source=source)
+
+
+def _load(cfg: Path, weights: Path, flavour: str, *, partial: bool) -> Network:
     with located(file=str(cfg)):
         document = parse(_read(cfg), str(cfg))
         if not document.sections or document.sections[0].name not in ("net", "network"):
@@ -72,15 +90,28 @@ def load(cfg: Path, weights: Path, *, flavour: str = AUTO, partial: bool = False
     folders = (cfg.parent, cfg.parent.parent)
     reading = bind(_Reading, document, cfg, weights, partial=partial, folders=folders)
     try:
-        return reading(flavour=wanted).run()
+        if flavour == AUTO and wanted is Flavour.ALEXEYAB:
+            common = reading(flavour=wanted, common=True)
+            network = common.run()
+            if common.agreed:
+                return network
+        return _assumed(reading(flavour=wanted).run(), flavour)
     except (FlavourMismatch, WrongCount):
         if flavour != AUTO or wanted is Flavour.PJREDDIE:
             raise
         try:
-            return reading(flavour=Flavour.PJREDDIE).run()
+            return _assumed(reading(flavour=Flavour.PJREDDIE).run(), flavour)
         except SecateurError:
             pass
         raise
+
+
+def _assumed(network: Network, flavour: str) -> Network:
+    """Turn the note about the flavour into a caution where nobody asked for it."""
+    if flavour != AUTO:
+        return network
+    told = (Caution(f"{n} (--flavour tells)") if n == READ_AS else n for n in network.notes)
+    return replace(network, notes=tuple(told))
 
 
 def _read(path: Path) -> bytes:
@@ -127,7 +158,7 @@ class _Reading:
 
     def __init__(
         self, document: Document, cfg: Path, weights: Path, *, flavour: Flavour, partial: bool,
-        folders: tuple[Path, ...],
+        folders: tuple[Path, ...], common: bool = False,
     ):  # fmt: skip
         self.document = document
         self.cfg = cfg
@@ -135,6 +166,7 @@ class _Reading:
         self.flavour = flavour
         self.partial = partial
         self.folders = folders
+        self.common = common
         with located(file=str(weights)):
             self.stream = Stream(weights, flavour, partial=partial)
         self.builder = Builder(cfg.stem)
@@ -143,6 +175,18 @@ class _Reading:
         self.layers: list[_Layer] = []
         self.notes: defaultdict[str, list[int]] = defaultdict(list)
         self.unread: defaultdict[str, dict[str, None]] = defaultdict(dict)
+
+    @property
+    def agreed(self) -> bool:
+        """Whether both Darknets compute the same from these files, but for the epsilon."""
+        return (
+            not self.stream.header.transposed
+            and b"\r" not in bytes(self.document)
+            and all(layer.record.section.agreed() for layer in self.layers)
+            and ALEXEYAB_ONLY.isdisjoint(
+                getattr(layer.record.section, "activation", "") for layer in self.layers
+            )
+        )
 
     def run(self) -> Network:
         """Read everything.
@@ -165,6 +209,7 @@ class _Reading:
             folders=self.folders,
             width=net.width,
             height=net.height,
+            common=self.common,
         )
         for index, block in enumerate(blocks):
             with located(file=str(self.cfg), line=block.line, item=_item(index, block)):
@@ -188,7 +233,7 @@ class _Reading:
         b = SectionBuilder(
             self.builder, blobs, record.refs, self.shared, data=self.data,
             note=lambda text: self.notes[text].append(index),
-            pjreddie=self.flavour is Flavour.PJREDDIE,
+            context=section.context,
         )  # fmt: skip
         value = section.to_ir(b, *values)
         if prod(b.dims(value)) > MOST_VALUES:
@@ -269,7 +314,11 @@ class _Reading:
             records=[layer.record for layer in self.layers],
             tensors=tensors_by_blob(model),
             read_again=bind(
-                _reread, flavour=self.flavour, partial=self.partial, folders=self.folders
+                _reread,
+                flavour=self.flavour,
+                partial=self.partial,
+                folders=self.folders,
+                common=self.common,
             ),
         )
         return Network(
@@ -277,23 +326,22 @@ class _Reading:
             model=model,
             layers=infos,
             source=source,
-            preprocess=as_evaluated(
-                net.preprocess, net.shape, detector=bool(heads), flavour=self.flavour
-            ),
+            preprocess=as_evaluated(net.preprocess, net.shape, heads=heads, flavour=self.flavour),
             heads=tuple(heads),
             notes=tuple(self._all_notes()),
         )
 
     def _all_notes(self) -> Iterator[str]:
         if self.flavour is Flavour.PJREDDIE:
-            yield "read as a network for pjreddie's Darknet"
+            yield READ_AS
         for text, layers in self.notes.items():
-            yield f"{text} (layer{'s' * (len(layers) > 1)} {_some(layers)})"
+            shown = f"{text} (layer{'s' * (len(layers) > 1)} {_some(layers)})"
+            yield Caution(shown) if isinstance(text, Caution) else shown
         for name, keys in self.unread.items():
             if keys:
                 yield f"[{name}]: keys that change nothing: {_some(keys)}"
         if has_bad_values(self.stream.values[: self.stream.taken]):
-            yield "the weights hold NaN or infinite values"
+            yield Caution("the weights hold NaN or infinite values")
         if self.partial and any(
             layer.record.refs and not layer.record.stored and layer.record.section.shares() is None
             for layer in self.layers
@@ -302,13 +350,20 @@ class _Reading:
 
 
 def _reread(
-    cfg: Path, weights: Path, *, flavour: Flavour, partial: bool, folders: tuple[Path, ...]
-) -> Network:
+    cfg: Path, weights: Path, *, flavour: Flavour, partial: bool, folders: tuple[Path, ...],
+    common: bool,
+) -> Network:  # fmt: skip
     """Read written files; what the cfg names lies where it lay for the original."""
     with located(file=str(cfg)):
         document = parse(_read(cfg), str(cfg))
     return _Reading(
-        document, cfg, weights, flavour=flavour, partial=partial, folders=(cfg.parent, *folders)
+        document,
+        cfg,
+        weights,
+        flavour=flavour,
+        partial=partial,
+        folders=(cfg.parent, *folders),
+        common=common,
     ).run()
 
 

@@ -58,10 +58,22 @@ class Context:
     width: int = 0
     height: int = 0
 
+    common: bool = False
+    """Whether nobody chose a flavour and nothing in the cfg tells them apart."""
+
     @property
     def pjreddie(self) -> bool:
         """Whether the network is read as pjreddie's Darknet reads it."""
         return self.flavour is Flavour.PJREDDIE
+
+    @property
+    def rooted(self) -> bool:
+        """Whether the epsilon of batch normalisation is added to the root of the variance.
+
+        pjreddie's Darknet does so, AlexeyAB's did until 2020, and OpenCV is nearest to it: what
+        both can run is read that way.
+        """
+        return self.pjreddie or self.common
 
     def absolute(self, index: int) -> int:
         """Return the index of a layer given absolutely or, if negative, relative to this one.
@@ -90,12 +102,13 @@ class SectionBuilder(LayerBuilder):
         *,
         data: ir.Value,
         note: Callable[[str], None],
-        pjreddie: bool,
+        context: Context,
     ):
         super().__init__(builder, blobs, refs, shared)
         self.data = data
         self.note = note
-        self.pjreddie = pjreddie
+        self.pjreddie = context.pjreddie
+        self.rooted = context.rooted
 
     def scalar(self, number: float) -> ir.Value:
         """Add a float32 constant without axes."""
@@ -160,6 +173,19 @@ class Section:
     """Keys, or "" for the section itself, that only one flavour knows."""
     loss: ClassVar[bool] = False
     """True for what only training reads: it neither counts as a reader nor as an output."""
+
+    def agreed(self) -> bool:
+        """Return whether both Darknets compute the same here, but for the epsilon.
+
+        Keys that only one of them knows do no harm at their defaults.
+        """
+        named = {name: declared.names or (name,) for name, (_, declared) in keys_of(self).items()}
+        defaults = {name: field.default for name, (field, _) in keys_of(self).items()}
+        return "" not in self.only and all(
+            getattr(self, name) == defaults[name]
+            for name, written in named.items()
+            if any(word in self.only for word in written)
+        )
 
     def inputs(self) -> tuple[int, ...]:
         """Return the absolute indices of the layers it reads; −1 is the input of the network.

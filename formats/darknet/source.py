@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from ...core.errors import located
-from ...core.ir.network import BlobRef, Network, layer_of, tensors_by_blob
+from ...core.errors import FormatError, located
+from ...core.ir.network import BlobRef, Network, Piece, layer_of, tensors_by_blob
 from ..adapter import keys_of
-from .document import Document
+from .document import Document, parse
 from .section import Section
 
 __all__ = ["DarknetSource", "Record"]
@@ -65,20 +65,54 @@ class DarknetSource:
         Raises:
             FormatError: a key cannot be written.
         """
+        return {suffix: b"".join(parts) for suffix, parts in self.pieces(network).items()}
+
+    def pieces(self, network: Network) -> Mapping[str, Sequence[Piece]]:
+        """Return what `render` does, each file in parts that stand one after another."""
+        values, chunks = self._changes(network)
+        document = self.document.replace(values) if values else self.document
+        return {".cfg": [bytes(document)], ".weights": chunks}
+
+    def companion(self, network: Network, path: Path) -> bytes:
+        """Return another cfg of the same sections with the changed keys of `network`.
+
+        Raises:
+            FormatError: it cannot be read, or it describes other layers.
+        """
+        values, _ = self._changes(network)
+        with located(file=str(path)):
+            try:
+                other = parse(path.read_bytes(), str(path))
+            except OSError as error:
+                raise FormatError(f"cannot be read: {error.strerror or error}") from error
+            if [b.name for b in other.sections] != [b.name for b in self.document.sections]:
+                raise FormatError("its sections are not those of the network")
+            for position, key in values:
+                own, theirs = (
+                    document.sections[position].options.get(key)
+                    for document in (self.document, other)
+                )
+                if (own.value if own else None) != (theirs.value if theirs else None):
+                    raise FormatError(f"{key} of section {position} is not that of the network")
+            return bytes(other.replace(values))
+
+    def _changes(
+        self, network: Network
+    ) -> tuple[dict[tuple[int, str], int | str], list[Piece]]:
+        """Return (section, key) → new value, and the weights file in parts."""
         tensors = tensors_by_blob(network.model)
         nodes: defaultdict[int | None, list[ir.Node]] = defaultdict(list)
         for node in network.graph:
             nodes[layer_of(node)].append(node)
         values: dict[tuple[int, str], int | str] = {}
-        chunks: list[bytes | memoryview] = [self.header]
+        chunks: list[Piece] = [self.header]
         for index, record in enumerate(self.records):
             if not record.refs:
                 continue
             with located(file=self.document.file, item=record.item):
                 values.update(self._changed_keys(record, index, nodes[index], tensors))
                 chunks += self._blobs(record, tensors)
-        document = self.document.replace(values) if values else self.document
-        return {".cfg": bytes(document), ".weights": b"".join(chunks)}
+        return values, chunks
 
     def reread(self, paths: Mapping[str, Path]) -> Network:
         """Read written files again, as this source was read."""
@@ -104,7 +138,7 @@ class DarknetSource:
 
     def _blobs(
         self, record: Record, tensors: Mapping[BlobRef, ir.TensorProtocol]
-    ) -> list[bytes | memoryview]:
+    ) -> list[Piece]:
         """Return the bytes of what the file holds for a layer, in file order."""
         changed = {
             name: tensors[ref].numpy()

@@ -17,7 +17,7 @@ import numpy as np
 from ...core.errors import FormatError
 from .flavour import Flavour
 
-__all__ = ["Header", "Stream", "WrongCount", "has_bad_values"]
+__all__ = ["Header", "Stream", "WrongCount", "has_bad_values", "unseen"]
 
 _MAGICS = {
     b"PK\x03\x04": "a zip archive",
@@ -136,6 +136,11 @@ def has_bad_values(values: np.ndarray) -> bool:
     return any(
         not np.isfinite(flat[start : start + _CHUNK]).all() for start in range(0, flat.size, _CHUNK)
     )
+
+
+def unseen(header: bytes) -> bytes:
+    """Return a header that says that no image was seen yet; it keeps its version and length."""
+    return header[:12] + bytes(len(header) - 12)
 
 
 def _map(path: Path) -> mmap.mmap:

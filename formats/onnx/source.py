@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...core.ir.network import Network
+from ...core.errors import UnsupportedError
+from ...core.ir.network import Network, Piece
 
 __all__ = ["OnnxSource"]
 
@@ -23,6 +24,18 @@ class OnnxSource:
         from .writer import to_bytes
 
         return {".onnx": to_bytes(network)}
+
+    def pieces(self, network: Network) -> Mapping[str, Sequence[Piece]]:
+        """Return what `render` does, in parts that stand one after another."""
+        from .writer import to_pieces
+
+        return {".onnx": to_pieces(network)}
+
+    def companion(self, network: Network, path: Path) -> bytes:
+        """Refuse: an ONNX file has no companions."""
+        raise UnsupportedError(
+            f"{path}: companions are further descriptions of a Caffe or Darknet network"
+        )
 
     def reread(self, paths: Mapping[str, Path]) -> Network:
         """Read a written file again."""

@@ -1,17 +1,32 @@
-"""Writing a network as an ONNX file."""
+"""Writing a network as an ONNX file, weight by weight, so that no copy of the whole is made.
+
+Source of the field numbers: onnx.proto (ModelProto, GraphProto, TensorProto).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import onnx
 import onnx_ir as ir
 
 from ...core.errors import UnsupportedError
-from ...core.ir.network import Network
+from ...core.ir.network import Network, Piece
 
-__all__ = ["to_bytes"]
+__all__ = ["to_bytes", "to_pieces"]
 
 LARGEST = (1 << 31) - 1
 """Protobuf's limit for one message, in bytes."""
+
+INLINE = 1024
+"""Bytes of the largest float tensor that is written with the rest of the graph."""
+
+_GRAPH = onnx.ModelProto.DESCRIPTOR.fields_by_name["graph"].number
+_INITIALIZER = onnx.GraphProto.DESCRIPTOR.fields_by_name["initializer"].number
+_RAW_DATA = onnx.TensorProto.DESCRIPTOR.fields_by_name["raw_data"].number
+_LENGTH = 2
+"""Wire type of what is preceded by its length (protobuf.dev/programming-guides/encoding)."""
 
 
 def to_bytes(network: Network) -> bytes:
@@ -20,10 +35,109 @@ def to_bytes(network: Network) -> bytes:
     Raises:
         UnsupportedError: the file would be over 2 GB.
     """
+    return b"".join(to_pieces(network))
+
+
+def to_pieces(network: Network) -> list[Piece]:
+    """Return the parts of a checked ONNX file; large weights are views of what the graph holds.
+
+    Raises:
+        UnsupportedError: the file would be over 2 GB.
+    """
     size = sum(v.const_value.nbytes for v in network.graph.initializers.values() if v.const_value)
     if size > LARGEST:
         raise UnsupportedError(f"{size} bytes of weights do not fit into one ONNX file (2 GB)")
-    proto = ir.to_proto(network.model)
-    onnx.checker.check_model(proto, full_check=True)
-    content: bytes = proto.SerializeToString(deterministic=True)
-    return content
+    proto, large = skeleton(network.model)
+    check(proto, large)
+    graph: list[Piece] = [proto.graph.SerializeToString(deterministic=True)]
+    for name, tensor in large:
+        array = np.ascontiguousarray(tensor.numpy())
+        if array.dtype.byteorder == ">":
+            array = array.astype(array.dtype.newbyteorder("<"))
+        head = onnx.TensorProto(name=name, dims=array.shape, data_type=tensor.dtype.value)
+        data = array.reshape(-1).view(np.uint8).data
+        graph += _field(_INITIALIZER, [head.SerializeToString(), *_field(_RAW_DATA, [data])])
+    proto.ClearField("graph")
+    return [proto.SerializeToString(deterministic=True), *_field(_GRAPH, graph)]
+
+
+def skeleton(
+    model: ir.Model,
+) -> tuple[onnx.ModelProto, list[tuple[str, ir.TensorProtocol]]]:
+    """Return the model without its large float tensors, and these by their names."""
+    source = model.graph
+    proto = onnx.ModelProto(
+        ir_version=model.ir_version,
+        producer_name=model.producer_name,
+        producer_version=model.producer_version,
+    )
+    proto.opset_import.extend(
+        onnx.helper.make_opsetid(domain, version)
+        for domain, version in source.opset_imports.items()
+    )
+    proto.metadata_props.extend(
+        onnx.StringStringEntryProto(key=key, value=text)
+        for key, text in model.metadata_props.items()
+    )
+    proto.functions.extend(
+        ir.serde.serialize_function(function) for function in model.functions.values()
+    )
+    graph = proto.graph
+    graph.name = source.name or "graph"
+    graph.node.extend(ir.serde.serialize_node(node) for node in source)
+    graph.input.extend(ir.serde.serialize_value(value) for value in source.inputs)
+    graph.output.extend(ir.serde.serialize_value(value) for value in source.outputs)
+    outer = {value.name for value in (*graph.input, *graph.output)}
+    graph.value_info.extend(
+        ir.serde.serialize_value(value)
+        for node in source
+        for value in node.outputs
+        if value.name and value.name not in outer and value.shape is not None
+    )
+    large = []
+    for name, value in source.initializers.items():
+        tensor = value.const_value
+        assert tensor is not None, f"initializer {name} has no data"
+        if tensor.nbytes > INLINE and tensor.dtype.is_floating_point():
+            large.append((name, tensor))
+        else:
+            graph.initializer.append(ir.serde.serialize_tensor(tensor))
+            graph.initializer[-1].name = name
+    return proto, large
+
+
+def check(proto: onnx.ModelProto, large: Sequence[tuple[str, ir.TensorProtocol]]) -> None:
+    """Check a model whose large tensors stand beside it, as if they were inputs.
+
+    Raises:
+        onnx.checker.ValidationError: it is no valid model.
+    """
+    known = {value.name for value in proto.graph.input}
+    stand_ins = [
+        onnx.helper.make_tensor_value_info(
+            name, tensor.dtype.value, [int(dim) for dim in tensor.shape]
+        )
+        for name, tensor in large
+        if name not in known
+    ]
+    own = len(proto.graph.input)
+    proto.graph.input.extend(stand_ins)
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    finally:
+        del proto.graph.input[own:]
+
+
+def _field(number: int, pieces: Sequence[Piece]) -> list[Piece]:
+    """Return a field with its tag and length before it; nothing is joined."""
+    size = sum(len(piece) for piece in pieces)
+    return [_varint(number << 3 | _LENGTH) + _varint(size), *pieces]
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

@@ -13,7 +13,9 @@ import pytest
 from conftest import SHARED
 
 from secateur.core.ir.rebuild import expose
+from secateur.formats.caffe.caffemodel import open_caffemodel
 from secateur.formats.caffe.reader import load
+from support import darknet
 from support.caffe import run
 from support.random_weights import caffemodel_for
 
@@ -111,3 +113,142 @@ def test_layer_of_opencv(path: Path) -> None:
         assert np.abs(outputs[name].reshape(-1) - want.reshape(-1)).max() <= 1e-5 * max(
             1.0, float(np.abs(want).max())
         )
+
+
+@pytest.mark.parametrize("path", sorted((LAYERS / "darknet").glob("*.cfg")), ids=lambda p: p.stem)
+def test_darknet_layer_of_opencv(path: Path, tmp_path: Path) -> None:
+    network = darknet.load(*darknet.write(tmp_path, path.read_bytes()))
+    given = path.with_name(f"{path.stem}_in.npy")
+    if not given.exists():  # [reorg] of OpenCV's own making: only its structure is here
+        assert list(network.outputs.values()) == [("N", 256, 13, 13)]
+        return
+    (got,) = darknet.run(network, np.load(given)).values()
+    want = np.load(path.with_name(f"{path.stem}_out.npy"))
+    assert np.abs(got.reshape(-1) - want.reshape(-1)).max() <= 1e-6
+
+
+FORKS = {
+    "bn_inference": (
+        ((2, 3, 4, 4),),
+        'type: "BN" bn_param { bn_mode: INFERENCE }',
+        lambda x, blobs: x * blobs[0] + blobs[1],
+    ),
+    "bn_learn": (
+        ((2, 3, 4, 4),),
+        'type: "BN" bn_param { bn_mode: LEARN }',
+        lambda x, blobs: (
+            (x - x.mean((0, 2, 3), keepdims=True))
+            / np.sqrt(x.var((0, 2, 3), keepdims=True) + 1e-9)
+            * blobs[0]
+            + blobs[1]
+        ),
+    ),
+    "bn_four": (
+        ((2, 3, 4, 4),),
+        'type: "BN" bn_param { eps: 1e-3 frozen: true }',
+        lambda x, blobs: (x - blobs[2]) / np.sqrt(blobs[3] + 1e-3) * blobs[0] + blobs[1],
+    ),
+    "cudnn": (
+        ((2, 3, 4, 4),),
+        'type: "CuDNNBatchNorm"',
+        lambda x, blobs: (x - blobs[2]) / np.sqrt(blobs[3] + 1e-5) * blobs[0] + blobs[1],
+    ),
+    "nvcaffe": (
+        ((2, 3, 4, 4),),
+        'type: "BatchNorm" batch_norm_param { scale_bias: true }',
+        lambda x, blobs: (x - col(blobs[0])) / np.sqrt(col(blobs[1]) + 1e-5) * col(blobs[3])
+        + col(blobs[4]),
+    ),
+    "axpy": (
+        ((2, 3, 1, 1), (2, 3, 4, 4), (2, 3, 4, 4)),
+        'type: "Axpy"',
+        lambda a, x, y, blobs: a * x + y,
+    ),
+    "reorg": (
+        ((2, 8, 4, 6),),
+        'type: "Reorg" reorg_param { stride: 2 }',
+        lambda x, blobs: (
+            x.reshape(2, 2, 4, 2, 6, 2).transpose(0, 3, 5, 1, 2, 4).reshape(2, 32, 2, 3)
+        ),
+    ),
+    "reorg_reverse": (
+        ((2, 8, 4, 6),),
+        'type: "Reorg" reorganize_param { stride: 2 reverse: true }',
+        lambda x, blobs: (
+            x.reshape(2, 2, 2, 2, 4, 6).transpose(0, 3, 4, 1, 5, 2).reshape(2, 2, 8, 12)
+        ),
+    ),
+    "depthwise": (
+        ((2, 3, 4, 4),),
+        'type: "ConvolutionDepthwise" convolution_param { num_output: 3 kernel_size: 1 '
+        "bias_term: false }",
+        lambda x, blobs: x * blobs[0].reshape(1, 3, 1, 1),
+    ),
+    "roi": (
+        ((2, 3, 6, 6), (2, 5)),
+        'type: "ROIPooling" roi_pooling_param { pooled_h: 1 pooled_w: 1 spatial_scale: 0.5 }',
+        lambda x, rois, blobs: np.stack([
+            x[int(n), :, round(b / 2) : round(d / 2) + 1, round(a / 2) : round(c / 2) + 1]
+            .max((1, 2), keepdims=True)
+            for n, a, b, c, d in rois
+        ]),
+    ),
+}  # fmt: skip
+"""Layers of forks: shapes of the bottoms, text, and what the layer computes."""
+
+
+def col(vector: np.ndarray) -> np.ndarray:
+    return vector.reshape(1, -1, 1, 1)
+
+
+@pytest.mark.parametrize("name", FORKS)
+def test_layer_of_a_fork(name: str, tmp_path: Path) -> None:
+    shapes, text, computed = FORKS[name]
+    net, bottoms = "", ""
+    for index, shape in enumerate(shapes):
+        dims = " ".join(f"dim: {d}" for d in shape)
+        net += f'layer {{ name: "d{index}" type: "Input" top: "d{index}" '
+        net += f"input_param {{ shape {{ {dims} }} }} }}\n"
+        bottoms += f' bottom: "d{index}"'
+    net += f'layer {{ name: "y"{bottoms} top: "y" {text} }}\n'
+    prototxt, weights = tmp_path / "net.prototxt", tmp_path / "net.caffemodel"
+    prototxt.write_text(net)
+    weights.write_bytes(caffemodel_for(net.encode()))
+    random = np.random.default_rng(0)
+    feed = {f"d{i}": random.normal(size=s).astype(np.float32) for i, s in enumerate(shapes)}
+    if name == "roi":
+        feed["d1"] = np.array([[0, 0, 2, 8, 10], [1, 4, 4, 7, 6]], np.float32)
+    network = load(prototxt, weights)
+    assert network.source is not None
+    assert network.source.render(network)[".caffemodel"] == weights.read_bytes()
+    stored = open_caffemodel(weights)
+    blobs = [stored.values(blob).reshape(blob.shape) for blob in stored.layers[-1].blobs]
+    got = run(network.model, feed)["y"]
+    want = computed(*feed.values(), blobs)
+    assert got.shape == want.shape
+    assert np.abs(got - want).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'type: "Upsample" upsample_param { scale: 2 }',
+        'type: "Upsample" upsample_param { upsample_h: 6 upsample_w: 8 }',
+        'type: "Unpooling" unpooling_param { kernel_size: 2 stride: 2 unpool_h: 6 unpool_w: 8 }',
+    ],
+)
+def test_unpooling_by_a_mask(text: str, tmp_path: Path) -> None:
+    net = f"""
+layer {{ name: "d" type: "Input" top: "d"
+  input_param {{ shape {{ dim: 2 dim: 3 dim: 6 dim: 8 }} }} }}
+layer {{ name: "p" type: "Pooling" bottom: "d" top: "p" top: "m"
+  pooling_param {{ kernel_size: 2 stride: 2 }} }}
+layer {{ name: "y" bottom: "p" bottom: "m" top: "y" {text} }}"""
+    prototxt, weights = tmp_path / "net.prototxt", tmp_path / "net.caffemodel"
+    prototxt.write_text(net)
+    weights.write_bytes(caffemodel_for(net.encode()))
+    x = np.random.default_rng(0).normal(size=(2, 3, 6, 8)).astype(np.float32)
+    got = run(load(prototxt, weights).model, {"d": x})["y"]
+    cells = x.reshape(2, 3, 3, 2, 4, 2)
+    largest = cells == cells.max((3, 5), keepdims=True)
+    assert np.array_equal(got, np.where(largest, cells, 0).reshape(x.shape))

@@ -1,4 +1,6 @@
-"""Databases of `Datum` messages in LMDB, encoded or raw. Source: io.cpp, db_lmdb.cpp (BVLC 9b89154).
+"""Databases of `Datum` messages in LMDB, encoded or raw.
+
+Source: io.cpp, db_lmdb.cpp (BVLC 9b89154).
 
 The pixels of a raw one are planes, channels × height × width, in the order blue, green, red where
 `convert_imageset` wrote it, and in any order where another program did: they are taken as stored.

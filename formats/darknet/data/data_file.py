@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ....core.data.text import found_beside, numbered_lines, read_names
 from ....core.errors import DataError, located
-from ....core.ir.network import Network
+from .labels import label_path
 from .lists import DarknetImages, listed
 
 __all__ = ["DataFile", "open_data_file", "read_data_file"]
@@ -77,7 +77,7 @@ def read_data_file(path: Path) -> DataFile:
     return DataFile(path, values)
 
 
-def open_data_file(path: Path, network: Network, root: Path | None = None) -> DarknetImages:
+def open_data_file(path: Path, root: Path | None = None, *, detector: bool) -> DarknetImages:
     """Return the images of `valid=` (or else `train=`) with their labels.
 
     Raises:
@@ -89,14 +89,18 @@ def open_data_file(path: Path, network: Network, root: Path | None = None) -> Da
         with located(file=str(path)):
             raise DataError("there is neither valid= nor train=")
     classes = data.number("classes")
-    if network.heads:
-        names = data.file("names", "labels")
-        if names is not None and classes and len(read_names(names)) < classes:
-            with located(file=str(names)):
-                raise DataError(f"{len(read_names(names))} names for {classes} classes")
-        return DarknetImages(str(path), listed(images, root), classes=classes)
+    found = listed(images, root)
+    # Files for classifiers have labels=; then images of a detector must have label files, too.
+    if detector and ("labels" not in data.values or label_path(found[0][0]).is_file()):
+        file = data.file("names", "labels")
+        names = read_names(file) if file is not None else ()
+        if file is not None and len(names) < classes:
+            with located(file=str(file)):
+                raise DataError(f"{len(names)} names for {classes} classes")
+        return DarknetImages(str(path), found, answers="objects", count=classes, classes=names)
     labels = data.file("labels", "names")
     if labels is None:
         with located(file=str(path)):
             raise DataError("there is no labels=, which a classifier needs")
-    return DarknetImages(str(path), listed(images, root), labels=read_names(labels)[: classes or None])
+    names = read_names(labels)[: classes or None]
+    return DarknetImages(str(path), found, answers="label", classes=names)

@@ -9,27 +9,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ....core.ir.network import Preprocess
+from ....core.ir.network import Head, Preprocess
 from ..flavour import Flavour
 
 __all__ = ["as_evaluated"]
 
 
 def as_evaluated(
-    preprocess: Preprocess, shape: Sequence[int | str], *, detector: bool, flavour: Flavour
+    preprocess: Preprocess,
+    shape: Sequence[int | str],
+    *,
+    heads: Sequence[Head],
+    flavour: Flavour,
 ) -> Preprocess:
     """Return the preprocessing of a network.
 
     Args:
         preprocess: what [net] says.
         shape: of the input, N × channels × height × width or N × numbers.
-        detector: whether the network has a detection head.
+        heads: of the network; all but classifiers are detectors.
         flavour: whose Darknet it is for.
     """
-    if detector:
-        return replace(
-            preprocess, letterbox=preprocess.letterbox or flavour is Flavour.PJREDDIE
-        )
+    if any(head.kind != "classifier" for head in heads):
+        return replace(preprocess, letterbox=preprocess.letterbox or flavour is Flavour.PJREDDIE)
     if len(shape) == 4 and shape[2] == shape[3] and not preprocess.letterbox:
         return replace(preprocess, crop=True, resize=(int(shape[2]),))
     return preprocess

@@ -28,7 +28,7 @@ def _is_list(path: Path, _: Opening) -> bool:
 
 def _has_labels(path: Path, opening: Opening) -> bool:
     """Whether a folder holds images with label files, for a detector."""
-    if not path.is_dir() or not opening.network.heads:
+    if not path.is_dir() or not opening.detector:
         return False
     folder = path / "images" if (path / "images").is_dir() else path
     with os.scandir(folder) as entries:
@@ -36,29 +36,26 @@ def _has_labels(path: Path, opening: Opening) -> bool:
     return first is not None and label_path(Path(first)).is_file()
 
 
+def _data_file(path: Path, opening: Opening) -> Dataset:
+    source = open_data_file(path, opening.root, detector=opening.detector)
+    return stream(source, opening)
+
+
 def _list(path: Path, opening: Opening) -> Dataset:
     images = listed(path, opening.root)
-    labels = read_names(opening.names) if opening.names and not opening.network.heads else ()
-    alone = not labels and not label_path(images[0][0]).is_file()
-    return stream(
-        DarknetImages(
-            str(path), images, labels=labels, unlabelled=alone or not (labels or _boxes(opening))
-        ),
-        opening,
-    )
-
-
-def _boxes(opening: Opening) -> bool:
-    return bool(opening.network.heads)
+    names = read_names(opening.names) if opening.names else ()
+    if opening.detector:
+        answers = "objects" if label_path(images[0][0]).is_file() else ""
+    else:
+        answers = "label" if names else ""
+    return stream(DarknetImages(str(path), images, answers=answers, classes=names), opening)
 
 
 for _kind in (
     Kind(
         name="Darknet .data file",
         claims=_is_data_file,
-        open=lambda path, opening: stream(
-            open_data_file(path, opening.network, opening.root), opening
-        ),
+        open=_data_file,
         rank=10,
     ),
     Kind(name="list of images", claims=_is_list, open=_list, rank=40),

@@ -68,9 +68,7 @@ def read_labels(path: Path, height: int, width: int, classes: int = 0) -> Object
                 number = int(words[0])
                 x, y, w, h = (float(word) for word in words[1:])
             except ValueError:
-                raise DataError(
-                    f"'{text[:60]}' is not class, x, y, width, height"
-                ) from None
+                raise DataError(f"'{text[:60]}' is not class, x, y, width, height") from None
             if number < 0 or (classes and number >= classes):
                 raise DataError(f"class {number} is none of 0…{classes - 1}")
             if not (w >= 0 and h >= 0 and abs(x) < 1e6 and abs(y) < 1e6):

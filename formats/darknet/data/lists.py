@@ -20,10 +20,10 @@ class DarknetImages:
     Args:
         name: what messages call it.
         images: path and the line of the list it stands in, None for folders.
-        classes: how many classes of objects there are; 0 where nobody knows.
-        labels: names of classes; where given, the class of an image is that of the one name that
-            is part of its path. Source: data.c `fill_truth`.
-        unlabelled: whether to read images alone.
+        answers: "objects" from label files, "label" from the path, or "" for neither.
+        count: how many classes of objects there are; 0 where nobody knows.
+        classes: their names. The class of an image is that of the one name that is part of its
+            path. Source: data.c `fill_truth`.
     """
 
     def __init__(
@@ -31,15 +31,15 @@ class DarknetImages:
         name: str,
         images: Sequence[tuple[Path, int | None]],
         *,
-        classes: int = 0,
-        labels: Sequence[str] = (),
-        unlabelled: bool = False,
+        answers: str,
+        count: int = 0,
+        classes: Sequence[str] = (),
     ):
         self.name = name
-        self.answers = "" if unlabelled else "label" if labels else "objects"
+        self.answers = answers
+        self.classes = tuple(classes)
         self._images = images
-        self._classes = classes
-        self._labels = labels
+        self._count = count
         if not images:
             with located(file=name):
                 raise DataError("there are no images in it")
@@ -59,18 +59,18 @@ class DarknetImages:
                 return Sample(image=image, label=self._named(str(path)))
         if self.answers == "objects":
             height, width = image.shape[:2]
-            objects = read_labels(label_path(path), height, width, self._classes)
+            objects = read_labels(label_path(path), height, width, self._count)
             return Sample(image=image, objects=objects)
         return Sample(image=image)
 
     def _named(self, path: str) -> int:
         """Return the class whose name is part of a path."""
-        found = [number for number, name in enumerate(self._labels) if name in path]
+        found = [number for number, name in enumerate(self.classes) if name in path]
         # Names can be parts of others (tench, tenches); Darknet wants exactly one.
-        longest = max((len(self._labels[number]) for number in found), default=0)
-        best = [number for number in found if len(self._labels[number]) == longest]
+        longest = max((len(self.classes[number]) for number in found), default=0)
+        best = [number for number in found if len(self.classes[number]) == longest]
         if len(best) != 1:
-            shown = ", ".join(self._labels[number] for number in best[:4]) or "none"
+            shown = ", ".join(self.classes[number] for number in best[:4]) or "none"
             raise DataError(f"the path '{path}' names {shown} of the classes, not one")
         return best[0]
 

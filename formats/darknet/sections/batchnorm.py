@@ -33,6 +33,10 @@ class Batchnorm(Section):
         """Whether the file holds biases; without them they are 0."""
         return not self.context.pjreddie
 
+    def agreed(self) -> bool:
+        """Return False: only AlexeyAB's stores biases."""
+        return False
+
     def sizes(self, x: Size) -> dict[str, int | tuple[int, ...]]:
         """Return the axes of the blobs."""
         return {"out": x.channels}
@@ -45,4 +49,4 @@ class Batchnorm(Section):
 
     def store(self, arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """Return the variances as the file holds them."""
-        return stored_variance(arrays, pjreddie=self.context.pjreddie)
+        return stored_variance(arrays, rooted=self.context.rooted)

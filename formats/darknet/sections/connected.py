@@ -65,7 +65,7 @@ class Connected(Section):
 
     def store(self, arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """Return variances and matrix as the file holds them."""
-        arrays = stored_variance(arrays, pjreddie=self.context.pjreddie)
+        arrays = stored_variance(arrays, rooted=self.context.rooted)
         if self.context.transposed and "weight" in arrays:
             arrays = {**arrays, "weight": arrays["weight"].T}
         return arrays

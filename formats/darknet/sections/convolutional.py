@@ -63,6 +63,10 @@ class Convolutional(Section):
     )
     only = dict.fromkeys(ALEXEYAB_KEYS, Flavour.ALEXEYAB)
 
+    def agreed(self) -> bool:
+        """Return whether both convolve alike: pjreddie's ignores the stride of 1×1 kernels."""
+        return Section.agreed(self) and not (self.size == 1 and self.stride != 1)
+
     @property
     def normalized(self) -> bool:
         """Whether batch normalisation follows."""
@@ -171,7 +175,7 @@ class Convolutional(Section):
 
     def store(self, arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """Return the variances and flipped weights as the file holds them."""
-        arrays = stored_variance(arrays, pjreddie=self.context.pjreddie)
+        arrays = stored_variance(arrays, rooted=self.context.rooted)
         if not self.flipped or "weight" not in arrays:
             return arrays
         weight = arrays["weight"]

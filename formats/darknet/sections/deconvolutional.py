@@ -80,4 +80,4 @@ class Deconvolutional(Section):
 
     def store(self, arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """Return the variances as the file holds them."""
-        return stored_variance(arrays, pjreddie=self.context.pjreddie)
+        return stored_variance(arrays, rooted=self.context.rooted)

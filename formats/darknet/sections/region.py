@@ -34,6 +34,10 @@ class Region(Section):
 
     only = {"background": Flavour.PJREDDIE}  # noqa: RUF012
 
+    def agreed(self) -> bool:
+        """Return False: one puts out a map, the other boxes one after another."""
+        return False
+
     def sizes(self, x: Size) -> dict[str, int | tuple[int, ...]]:
         """Check the channels.
 

@@ -50,6 +50,10 @@ class Shortcut(Section):
         """Whether the file holds weights of the inputs."""
         return bool(TYPES.get(self.weights_type))
 
+    def agreed(self) -> bool:
+        """Return whether both add the same: AlexeyAB's adds several, pjreddie's the first."""
+        return Section.agreed(self) and len(self.layers) == 1
+
     def inputs(self) -> tuple[int, ...]:
         """Return the previous layer and the listed ones."""
         if not self.layers:

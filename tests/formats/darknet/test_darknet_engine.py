@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,43 +19,10 @@ from support.darknet import (
     with_random_weights,
     write,
 )
+from support.libdarknet import predict
 
-LIBRARIES = (Path("/usr/lib/darknet/libdarknet.so"), Path("/usr/local/lib/libdarknet.so"))
 CFGS = Path("/usr/share/darknet/cfg")
 ALEXEYAB = sorted((SHARED / "structures" / "AlexeyAB+darknet").glob("*.cfg"))
-
-PROGRAM = """
-import ctypes, sys
-import numpy as np
-library, cfg, weights, data, out, count = sys.argv[1:]
-darknet = ctypes.CDLL(library)
-darknet.load_network.restype = ctypes.c_void_p
-darknet.load_network.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int]
-darknet.set_batch_network.argtypes = [ctypes.c_void_p, ctypes.c_int]
-darknet.network_predict.restype = ctypes.POINTER(ctypes.c_float)
-darknet.network_predict.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
-network = darknet.load_network(cfg.encode(), weights.encode(), 0)
-darknet.set_batch_network(network, 1)
-image = np.ascontiguousarray(np.load(data))
-found = darknet.network_predict(network, image.ctypes.data)
-np.save(out, np.ctypeslib.as_array(found, (int(count),)))
-"""
-
-
-def predict(cfg: Path, weights: Path, data: np.ndarray, count: int) -> np.ndarray:
-    """The network's output as the library computes it."""
-    library = next((path for path in LIBRARIES if path.exists()), None)
-    if library is None:
-        lacking("Darknet's library is not installed")
-    folder = weights.parent
-    np.save(folder / "in.npy", data)
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(library), str(cfg), str(weights),
-         str(folder / "in.npy"), str(folder / "out.npy"), str(count)],
-        capture_output=True, timeout=100, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:].decode(errors="replace")
-    return np.load(folder / "out.npy")
 
 
 def assert_same(cfg: Path, weights: Path, tolerance: float) -> None:
@@ -106,6 +71,10 @@ SIDES = {
 }
 NARROW = {"darknet9000.cfg": 64, "yolo9000.cfg": 64, "alexnet.cfg": 32, "yolov1.cfg": 32,
           "cifar.cfg": 2}  # fmt: skip
+BROKEN = {"yolo9000.cfg": b"[region]"}
+"""Without a GPU the library lays the tree of this head over the wrong memory and gives NaN: the
+network is compared without it."""
+
 CFG_FILES = sorted(CFGS.glob("*.cfg"))
 
 
@@ -124,12 +93,15 @@ def test_every_shipped_cfg(path: Path, tmp_path: Path) -> None:
             load(*write(tmp_path, path.read_bytes()))
         return
     cfg = smaller(document, NARROW.get(path.name, 8), SIDES.get(path.name, 96))
+    if path.name in BROKEN:
+        load(*with_random_weights(tmp_path, cfg, flavour="pjreddie"), flavour="pjreddie")
+        cfg = cfg.rpartition(BROKEN[path.name])[0]
     assert_same(*with_random_weights(tmp_path, cfg, flavour="pjreddie"), 1e-4)
 
 
 @pytest.mark.parametrize("path", ALEXEYAB, ids=lambda path: path.stem)
 def test_structures_of_alexeyab(path: Path, tmp_path: Path) -> None:
-    cfg = smaller(read_document(path), 8, SIDES.get(path.name, 96))
+    cfg = smaller(read_document(path), NARROW.get(path.name, 8), SIDES.get(path.name, 96))
     network = load(*with_random_weights(tmp_path, cfg))
     assert network.source is not None
     rendered = network.source.render(network)

@@ -31,11 +31,12 @@ REFUSED = {
 }  # fmt: skip
 ALTERNATIVE = {"act_relu6", "act_section_swish", "conv_1x1_stride2_pjreddie"}
 AUTO_TAKES_THE_OTHER = {
-    "act_relu6_pjreddie", "bn_tinyvar_pjreddie", "bn_dontloadscales_pjreddie",
-    "conn_bn_tinyvar_pjreddie", "region_softmax0_pjreddie", "region_softmax1_pjreddie",
+    "act_relu6_pjreddie", "bn_tinyvar_alexeyab", "bn_dontloadscales_alexeyab",
+    "conn_bn_tinyvar_alexeyab", "region_softmax0_pjreddie", "region_softmax1_pjreddie",
     "net_yolov2_tiny_pjreddie",
 }  # fmt: skip
-"""Files of pjreddie's Darknet that nothing tells from AlexeyAB's."""
+"""Files of one Darknet that nothing tells from the other's: "auto" takes AlexeyAB's arithmetic,
+but pjreddie's epsilon."""
 
 
 @pytest.fixture(scope="module")

@@ -187,7 +187,7 @@ def test_variance_of_pjreddie_comes_back() -> None:
     stored = np.array([0, 1e-12, 1e-6, 0.5, 3e4], np.float32)
     there = graph_variance(stored)
     assert np.allclose(np.sqrt(there), np.sqrt(stored) + 1e-6, rtol=1e-6)
-    back = stored_variance({"rolling_variance": there}, pjreddie=True)["rolling_variance"]
+    back = stored_variance({"rolling_variance": there}, rooted=True)["rolling_variance"]
     assert np.allclose(back, stored, rtol=1e-6, atol=1e-14)
 
 

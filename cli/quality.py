@@ -1,0 +1,212 @@
+"""What `valid` and `map` share: measuring models by data, and showing the results side by side."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .terminal import Terminal
+
+if TYPE_CHECKING:
+    from ..core.data import Dataset
+    from ..core.evaluate import Fidelity, Result
+    from ..core.ir.network import Network
+
+ENOUGH = 128
+"""Samples from which on it pays to measure which batch is fastest."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """A model and its result."""
+
+    name: str
+    result: Result
+    skipped: tuple[str, ...]
+    classes: tuple[str, ...]
+    """Names of the classes, where the data tells them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """A figure by name, its value for every model, and how to write it."""
+
+    name: str
+    key: str
+    values: tuple[float, ...]
+    digits: int = 2
+    percent: bool = True
+
+    def text(self, value: float) -> str:
+        """Return a value as people read it."""
+        if math.isnan(value):
+            return "-"
+        if self.percent:
+            return f"{100 * value:.{self.digits}f} %"
+        return f"{value:.{self.digits}f}"
+
+
+def measure(
+    networks: Sequence[Network],
+    opened: Callable[[Network, int | None], Dataset],
+    batch: int | None,
+    terminal: Terminal,
+    settings: dict[str, Any],
+) -> list[Measured] | Fidelity:
+    """Return the result of every model; without labels, how true the second is to the first.
+
+    Raises:
+        DataError: the data does not fit; or there are no labels and not two models.
+    """
+    import secateur
+
+    found = []
+    with terminal.bars() as progress:
+        for network in networks:
+            dataset = opened(network, batch)
+            if batch is None and dataset.samples >= ENOUGH:
+                dataset = opened(network, secateur.best_batch(network, dataset.samples))
+            if not dataset.labelled:
+                if len(networks) == 2:
+                    return secateur.fidelity(networks[0], networks[1], dataset, progress=progress)
+                raise secateur.DataError(
+                    f"there are no labels in {dataset.name}",
+                    hint="two models can be compared without any",
+                )
+            result = secateur.evaluate(network, dataset, progress=progress, **settings)
+            found.append(
+                Measured(
+                    name=network.name,
+                    result=result,
+                    skipped=tuple(dataset.problems),
+                    classes=tuple(getattr(dataset, "classes", ())),
+                )
+            )
+    return found
+
+
+def rows_of(results: Sequence[Result], *, per_class: bool, names: Sequence[str] = ()) -> list[Row]:
+    """Return the figures of results of one kind."""
+    from ..core.evaluate import Accuracy
+    from ..core.metrics.detection import DetectionResult
+    from ..core.metrics.segmentation import Pixels
+    from ..core.metrics.values import Values
+
+    first = results[0]
+    if isinstance(first, Accuracy):
+        made = _of_classes([r for r in results if isinstance(r, Accuracy)])
+    elif isinstance(first, DetectionResult):
+        made = _of_objects([r for r in results if isinstance(r, DetectionResult)])
+    elif isinstance(first, Pixels):
+        pixels = [r for r in results if isinstance(r, Pixels)]
+        made = [
+            Row(name="Mean IoU", key="mean_iou", values=tuple(r.value for r in pixels)),
+            Row(name="Pixels right", key="accuracy", values=tuple(r.accuracy for r in pixels)),
+        ]
+    else:
+        values = [r for r in results if isinstance(r, Values)]
+        made = [
+            Row(name="Mean squared error", key="mse", values=tuple(r.mse for r in values),
+                digits=6, percent=False),
+            Row(name="PSNR (dB)", key="psnr", values=tuple(r.psnr for r in values),
+                percent=False),
+            Row(name="Explained variance", key="explained", values=tuple(r.value for r in values)),
+        ]  # fmt: skip
+    return made + (_class_rows(results, names) if per_class else [])
+
+
+def _of_classes(results: Sequence[Any]) -> list[Row]:
+    made = [
+        Row(name=f"Top-{k}", key=f"top_{k}", values=tuple(r.top_value(k) for r in results))
+        for k in sorted(results[0].top)
+        if all(k in r.top for r in results)
+    ]
+    loss = tuple(r.loss for r in results)
+    return [*made, Row(name="Loss", key="loss", values=loss, digits=4, percent=False)]
+
+
+def _of_objects(results: Sequence[Any]) -> list[Row]:
+    at = f"{results[0].overlap:g}"
+    figures = (
+        (f"mAP@{at}", "map", "map_area"),
+        (f"mAP@{at}, 11 points", "map_11", "map_11"),
+        ("COCO AP 0.5:0.95", "coco", "coco"),
+        ("COCO AP 0.5", "coco_50", "coco_50"),
+        ("COCO AP 0.75", "coco_75", "coco_75"),
+    )
+    return [
+        Row(name=name, key=key, values=tuple(getattr(r, attribute) for r in results))
+        for name, key, attribute in figures
+    ]
+
+
+def _class_rows(results: Sequence[Any], names: Sequence[str]) -> list[Row]:
+    numbers = sorted({n for r in results for n in getattr(r, "per_class", {})})
+    made = []
+    for number in numbers:
+        values = []
+        for result in results:
+            value = result.per_class.get(number, math.nan)
+            values.append(value[0] / value[1] if isinstance(value, tuple) else value)
+        name = names[number] if number < len(names) else f"class {number}"
+        made.append(Row(name=f"  {name}", key=f"class_{number}", values=tuple(values)))
+    return made
+
+
+def fidelity_rows(found: Fidelity) -> list[Row]:
+    """Return the figures of a comparison without labels."""
+    made = []
+    if found.agreement is not None:
+        made.append(Row(name="Top-1 agreement", key="agreement", values=(found.agreement,)))
+    if found.divergence is not None:
+        made.append(Row(name="KL divergence (nats)", key="divergence",
+                        values=(found.divergence,), digits=6, percent=False))  # fmt: skip
+    made.append(Row(name="Cosine", key="cosine", values=(found.cosine,), digits=6, percent=False))
+    made.append(
+        Row(name="Relative error", key="error", values=(found.error,), digits=6, percent=False)
+    )
+    if found.detections is not None:
+        made.append(
+            Row(name="mAP@0.5 against the first model's detections", key="map",
+                values=(found.detections.value,))
+        )  # fmt: skip
+    return made
+
+
+def show(
+    terminal: Terminal, models: Sequence[str], rows: Sequence[Row], samples: int, data: Path
+) -> None:
+    """Print a table with a column a model."""
+    from rich.table import Table
+
+    table = Table(header_style="bold")
+    table.add_column("Item", overflow="fold")
+    for name in models:
+        table.add_column(name, justify="right", overflow="fold")
+    for row in rows:
+        table.add_row(row.name, *(row.text(value) for value in row.values))
+    terminal.out.print(table)
+    terminal.note(f"{samples} samples of {data}")
+
+
+def print_json(models: Sequence[str], rows: Sequence[Row], samples: int, data: Path) -> None:
+    """Print figures as JSON, one object a model; what is not a number is null."""
+    content = {
+        "data": str(data),
+        "samples": samples,
+        "models": [
+            {
+                "name": name,
+                **{
+                    row.key: None if not math.isfinite(row.values[place]) else row.values[place]
+                    for row in rows
+                },
+            }
+            for place, name in enumerate(models)
+        ],
+    }
+    print(json.dumps(content, indent=1, ensure_ascii=False))  # noqa: T201

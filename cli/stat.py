@@ -1,0 +1,90 @@
+"""`secateur stat`: operations and parameters, layer by layer, in both usual ways of counting."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import options, words
+from .terminal import Terminal
+
+if TYPE_CHECKING:
+    from ..core.describe import Description
+
+
+def command(
+    files: options.Files,
+    as_json: options.AsJson = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Also layers that neither store nor compute.")
+    ] = False,
+    flavour: options.Flavour = "auto",
+    partial: options.Partial = False,
+    phase: options.Phase = "TEST",
+    stage: options.Stage = None,
+    level: options.Level = 0,
+    input_shape: options.InputShape = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> None:
+    """Count operations and parameters a layer."""
+    import secateur
+
+    terminal = Terminal(quiet=quiet, verbose=verbose)
+    settings = options.load_settings(flavour, partial, phase, stage, level, input_shape)
+    description = secateur.describe(secateur.load(*files, **settings))
+    terminal.notes(description.notes)
+    rows = _rows(description)
+    shown = [row for row in rows if every or row["parameters"] or row["operations"]]
+    if as_json:
+        totals = _totals(rows)
+        content = {"name": description.name, "totals": totals, "layers": shown}
+        print(json.dumps(content, indent=1, ensure_ascii=False))  # noqa: T201
+    else:
+        _print(terminal, shown, _totals(rows))
+
+
+def _rows(description: Description) -> list[dict[str, Any]]:
+    costs = description.cost.layers
+    return [
+        {
+            "name": row.name,
+            "type": row.type,
+            "shape": list(row.shape) if row.shape is not None else None,
+            "parameters": row.parameters,
+            "operations": costs[index].operations,
+            "vendor_operations": costs[index].convolution_operations,
+            "macs": costs[index].macs,
+        }
+        for index, row in enumerate(description.layers)
+    ]
+
+
+def _totals(rows: list[dict[str, Any]]) -> dict[str, int]:
+    keys = ("parameters", "operations", "vendor_operations", "macs")
+    return {key: sum(row[key] for row in rows) for key in keys}
+
+
+def _print(terminal: Terminal, rows: list[dict[str, Any]], totals: dict[str, int]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", show_footer=True)
+    table.add_column("Layer", "Total", overflow="fold")
+    table.add_column("Type", overflow="fold")
+    table.add_column("Output", overflow="fold")
+    heads = (("Params", "parameters"), ("Ops", "operations"), ("Vendor's ops", "vendor_operations"),
+             ("MACs", "macs"))  # fmt: skip
+    for head, key in heads:
+        table.add_column(head, words.count(totals[key]), justify="right", no_wrap=True)
+    for row in rows:
+        shape = tuple(row["shape"]) if row["shape"] is not None else None
+        counts = [words.count(row[key]) if row[key] else "" for _, key in heads]
+        table.add_row(row["name"], row["type"], words.shape(shape), *counts)
+    terminal.out.print(table)
+    terminal.note(
+        "Ops: 2 × MACs + additions of biases, one sample; the vendor's count leaves fully "
+        "connected layers out"
+    )

@@ -1,0 +1,149 @@
+"""`secateur valid`: measure one model or several on labelled data, or two against each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import options, quality
+from .data import open_data
+from .terminal import Terminal
+
+if TYPE_CHECKING:
+    from ..core.data import Dataset
+    from ..core.ir.network import Network
+
+Models = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILE...", help="The files of one model or several.", show_default=False
+    ),
+]
+Data = Annotated[
+    Path,
+    typer.Option("--data", help="Labelled data (docs/data.md).", rich_help_panel=options.DATA),
+]
+Score = Annotated[
+    float | None, typer.Option(min=0.0, max=1.0, help="Detectors: leave out lower scores.")
+]
+Nms = Annotated[
+    float | None,
+    typer.Option(min=0.0, max=1.0, help="Detectors: overlap that suppresses a worse box."),
+]
+Overlap = Annotated[
+    float, typer.Option("--iou", min=0.0, max=1.0, help="Detectors: overlap that is right.")
+]
+
+
+def command(
+    files: Models,
+    data: Data,
+    top: Annotated[
+        str, typer.Option("--top-k", metavar="K,K...", help="Classifiers: among the K best.")
+    ] = "1,5",
+    per_class: Annotated[bool, typer.Option("--per-class", help="A line a class, too.")] = False,
+    output: Annotated[
+        str | None, typer.Option("--output", metavar="NAME", help="Measure this output.")
+    ] = None,
+    score: Score = None,
+    nms: Nms = None,
+    overlap: Overlap = 0.5,
+    as_json: options.AsJson = False,
+    mean: options.Mean = None,
+    mean_file: options.MeanFile = None,
+    scale: options.Scale = None,
+    channels: options.Channels = None,
+    letterbox: options.Letterbox = None,
+    resize: options.Resize = None,
+    crop: options.Crop = False,
+    root: options.Root = None,
+    names: options.Names = None,
+    batch: options.Batch = None,
+    limit: options.Limit = None,
+    flavour: options.Flavour = "auto",
+    partial: options.Partial = False,
+    phase: options.Phase = "TEST",
+    stage: options.Stage = None,
+    level: options.Level = 0,
+    input_shape: options.InputShape = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> None:
+    """Measure models on labelled data; without labels, the second against the first."""
+    ranks = tuple(int(k) for k in options.numbers(top, "--top-k"))
+    if min(ranks) < 1:
+        raise typer.BadParameter("must be at least 1", param_hint="--top-k")
+    run(
+        files,
+        data,
+        terminal=Terminal(quiet=quiet, verbose=verbose),
+        loading=options.load_settings(flavour, partial, phase, stage, level, input_shape),
+        opening={
+            "mean": mean, "mean_file": mean_file, "scale": scale, "channels": channels,
+            "letterbox": letterbox, "resize": resize, "crop": crop, "root": root,
+            "names": names, "limit": limit,
+        },
+        batch=batch,
+        settings={
+            "top": ranks, "score": score, "suppress": nms, "overlap": overlap, "output": output,
+        },
+        per_class=per_class,
+        as_json=as_json,
+    )  # fmt: skip
+
+
+def run(
+    files: list[Path],
+    data: Path,
+    *,
+    terminal: Terminal,
+    loading: dict[str, Any],
+    opening: dict[str, Any],
+    batch: int | None,
+    settings: dict[str, Any],
+    per_class: bool,
+    as_json: bool,
+    detectors: bool = False,
+) -> None:
+    """Measure the models and print the result.
+
+    Raises:
+        DataError: the data does not fit, or a model is no detector where only these are wanted.
+    """
+    import secateur
+
+    from ..core.metrics.decode import box_heads
+
+    networks = secateur.load_all(files, **loading)
+    for network in networks:
+        terminal.notes(network.notes)
+        if detectors and not box_heads(network):
+            raise secateur.DataError(f"network '{network.name}' has no head that finds boxes")
+
+    def opened(network: Network, batch: int | None) -> Dataset:
+        dataset = open_data(data, network, batch=batch, **opening)
+        assert dataset is not None
+        return dataset
+
+    found = quality.measure(networks, opened, batch, terminal, settings)
+    models = [network.name for network in networks]
+    if isinstance(found, list):
+        for measured in found:
+            for problem in measured.skipped:
+                terminal.warn(f"left out: {problem}")
+        rows = quality.rows_of(
+            [measured.result for measured in found],
+            per_class=per_class,
+            names=found[0].classes,
+        )
+        samples = found[0].result.samples
+    else:
+        models = [f"{models[1]} against {models[0]}"]
+        rows, samples = quality.fidelity_rows(found), found.samples
+    if as_json:
+        quality.print_json(models, rows, samples, data)
+    else:
+        quality.show(terminal, models, rows, samples, data)

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__
 
 if TYPE_CHECKING:
+    from .core.allocation import Limits
     from .core.channels import Group, Groups, find_groups
     from .core.compare import Comparison, compare
     from .core.cost import NetworkCost, measure_cost
     from .core.criteria import CRITERIA
+    from .core.densify import transform
     from .core.describe import Description, describe
     from .core.errors import (
         DataError,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from .core.throughput import best_batch
     from .formats import Saved, load, load_all, save
     from .formats.datasets import open_dataset
+    from .formats.measures import named_accuracy
 
 __all__ = [
     "CRITERIA",
@@ -50,6 +53,7 @@ __all__ = [
     "FormatError",
     "Group",
     "Groups",
+    "Limits",
     "Network",
     "NetworkCost",
     "Plan",
@@ -74,17 +78,21 @@ __all__ = [
     "load",
     "load_all",
     "measure_cost",
+    "named_accuracy",
     "open_dataset",
     "prune",
     "save",
     "summarize",
+    "transform",
 ]
 
 _HOMES = {
     ".core.channels": ("Group", "Groups", "find_groups"),
+    ".core.allocation": ("Limits",),
     ".core.compare": ("Comparison", "compare"),
     ".core.cost": ("NetworkCost", "measure_cost"),
     ".core.criteria": ("CRITERIA",),
+    ".core.densify": ("transform",),
     ".core.describe": ("Description", "describe"),
     ".core.errors": (
         "DataError",
@@ -105,6 +113,7 @@ _HOMES = {
     ".core.throughput": ("best_batch",),
     ".formats": ("Saved", "load", "load_all", "save"),
     ".formats.datasets": ("open_dataset",),
+    ".formats.measures": ("named_accuracy",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

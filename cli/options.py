@@ -19,6 +19,25 @@ Files = Annotated[
         show_default=False,
     ),
 ]
+Output = Annotated[
+    Path,
+    typer.Option("--output", "-o", help="Directory, or a file that names the output itself."),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Images or .npz for proofs and measurements.", rich_help_panel=DATA),
+]
+Repair = Annotated[
+    bool,
+    typer.Option("--repair/--no-repair", help="Refit the remaining weights (needs --data)."),
+]
+Companion = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE",
+        help="Another prototxt or cfg of the same layers, to be changed alike (repeatable).",
+    ),
+]
 Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="Print results and errors only.", rich_help_panel=SCREEN),

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from . import options, words
+from . import options
 from .data import open_data
+from .plans import read_plan
+from .summary import print_summary
 from .terminal import Terminal
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ..core.report import Row
 
 
 def _list_if_asked(name: str) -> str:
@@ -32,13 +29,15 @@ def _list_if_asked(name: str) -> str:
 
 def command(
     files: options.Files,
+    output: options.Output,
     rate: Annotated[
-        float, typer.Option(min=0.0, max=0.99, help="Fraction of the operations to remove.")
-    ],
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="Directory, or a file that names the output itself."),
-    ],
+        float | None,
+        typer.Option(min=0.0, max=0.99, help="Fraction of the operations to remove."),
+    ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(metavar="PLAN", help="Carry out a plan.yaml instead of choosing by rate."),
+    ] = None,
     criterion: Annotated[
         str,
         typer.Option(
@@ -48,28 +47,26 @@ def command(
             help="What says which channels leave first.",
         ),
     ] = "auto",
-    repair: Annotated[
-        bool,
-        typer.Option("--repair/--no-repair", help="Refit the remaining weights (needs --data)."),
-    ] = True,
+    repair: options.Repair = True,
+    mode: Annotated[
+        str,
+        typer.Option(
+            metavar="dense|sparse", help="sparse: full size with zeros, for fine-tuning elsewhere."
+        ),
+    ] = "dense",
+    round_to: Annotated[
+        int, typer.Option(min=1, metavar="K", help="Keep a multiple of K channels.")
+    ] = 1,
+    max_rate: Annotated[
+        float, typer.Option(min=0.01, max=1.0, help="Largest share a group may lose.")
+    ] = 1.0,
     exclude: Annotated[
         list[str] | None,
         typer.Option(metavar="LAYER", help="Keep all channels of a layer (may be repeated)."),
     ] = None,
-    companion: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE",
-            help="Another prototxt or cfg of the same layers, to be changed alike (repeatable).",
-        ),
-    ] = None,
+    companion: options.Companion = None,
     reset_seen: options.ResetSeen = False,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="Images or .npz for proofs and measurements.", rich_help_panel=options.DATA
-        ),
-    ] = None,
+    data: options.Data = None,
     max_drop: Annotated[
         float | None,
         typer.Option(
@@ -95,6 +92,10 @@ def command(
     import secateur
 
     terminal = Terminal(quiet=quiet, verbose=verbose)
+    if (rate is None) == (keep is None):
+        raise typer.BadParameter("give one of --rate and --keep", param_hint="--rate")
+    if mode not in ("dense", "sparse"):
+        raise typer.BadParameter("must be dense or sparse", param_hint="--mode")
     settings = options.load_settings(flavour, partial, phase, stage, level, input_shape)
     network = secateur.load(*files, **settings, reset_seen=reset_seen)
     terminal.notes(network.notes)
@@ -102,15 +103,27 @@ def command(
         data, network, mean=mean, scale=scale, channels=channels, letterbox=letterbox, limit=limit
     )
     with terminal.bars() as progress:
-        pruned = secateur.prune(
-            network,
-            rate=rate,
-            criterion=criterion,
-            repair=repair,
-            exclude=exclude or (),
-            data=dataset,
-            progress=progress,
-        )
+        if keep is not None:
+            pruned = secateur.apply_plan(
+                network,
+                read_plan(keep),
+                data=dataset,
+                repair=repair,
+                sparse=mode == "sparse",
+                progress=progress,
+            )
+        else:
+            pruned = secateur.prune(
+                network,
+                rate=rate or 0.0,
+                criterion=criterion,
+                repair=repair,
+                sparse=mode == "sparse",
+                exclude=exclude or (),
+                limits=secateur.Limits(round_to=round_to, max_rate=max_rate),
+                data=dataset,
+                progress=progress,
+            )
         if max_drop is not None:
             secateur.check_drop(network, pruned, dataset, max_drop, progress=progress)
         saved = secateur.save(
@@ -122,40 +135,4 @@ def command(
         )
     for note in pruned.notes[len(network.notes) :]:
         terminal.warn(note)
-    terminal.out.print(_table(rows))
-    if pruned.plan is not None:
-        proof = pruned.plan.provenance["proof"]
-        terminal.note(
-            f"masked = dense: {proof['masked_equals_dense']:.1e}, "
-            f"written = dense: {saved.difference:.1e} "
-            f"(largest relative difference, {proof['samples']} samples of {proof['inputs']})"
-        )
-    for path in (*saved.paths, *saved.companions, *([saved.plan] if saved.plan else [])):
-        terminal.note(f"wrote {path}")
-
-
-def _table(rows: Sequence[Row]) -> object:
-    from rich.table import Table
-
-    table = Table(header_style="bold")
-    table.add_column("Item")
-    for name in ("Baseline", "Compressed", "Delta"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        delta = words.percent(row.delta) if row.relative else _difference(row)
-        table.add_row(row.item, _value(row, row.baseline), _value(row, row.compressed), delta)
-    return table
-
-
-def _value(row: Row, value: float) -> str:
-    if row.unit == "B":
-        return words.size(value)
-    if row.unit == "ms":
-        return f"{value:.2f} ms"
-    if row.unit == "%":
-        return f"{value:.2f} %"
-    return words.count(value) + row.unit if row.relative else f"{value:.4f}"
-
-
-def _difference(row: Row) -> str:
-    return f"{row.delta:+.2f}" if row.unit == "%" else f"{row.delta:+.4f}"
+    print_summary(terminal, rows, pruned, saved)

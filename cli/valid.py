@@ -44,6 +44,10 @@ def command(
         str, typer.Option("--top-k", metavar="K,K...", help="Classifiers: among the K best.")
     ] = "1,5",
     per_class: Annotated[bool, typer.Option("--per-class", help="A line a class, too.")] = False,
+    accuracy: Annotated[
+        str | None,
+        typer.Option("--accuracy", metavar="TOP", help="Caffe: what this Accuracy layer counts."),
+    ] = None,
     output: Annotated[
         str | None, typer.Option("--output", metavar="NAME", help="Measure this output.")
     ] = None,
@@ -92,6 +96,7 @@ def command(
         },
         per_class=per_class,
         as_json=as_json,
+        accuracy=accuracy,
     )  # fmt: skip
 
 
@@ -107,6 +112,7 @@ def run(
     per_class: bool,
     as_json: bool,
     detectors: bool = False,
+    accuracy: str | None = None,
 ) -> None:
     """Measure the models and print the result.
 
@@ -128,6 +134,10 @@ def run(
         assert dataset is not None
         return dataset
 
+    if accuracy is not None:
+        chosen = [secateur.named_accuracy(network, accuracy) for network in networks]
+        networks = [network for network, _, _ in chosen]
+        settings = {**settings, "output": chosen[0][1], "top": (chosen[0][2],)}
     found = quality.measure(networks, opened, batch, terminal, settings)
     models = [network.name for network in networks]
     if isinstance(found, list):

@@ -18,6 +18,7 @@ from .metrics.decode import Detections, box_heads, decode
 from .metrics.detection import DetectionMeter, DetectionResult
 from .metrics.segmentation import PixelMeter, Pixels
 from .metrics.values import ValueMeter, Values
+from .parallel import computed
 from .progress import Progress, silent
 from .session import Arrays, Session, shape_text
 
@@ -157,7 +158,7 @@ def evaluate(
             the head's own limit, or 0.45.
         overlap: detectors: intersection over union that makes a detection right.
         output: the output to measure, where it is not the usual one.
-        threads: threads of each run; None for all cores.
+        threads: threads of each run; None for as many runs at once as there are cores.
         progress: told about every batch.
 
     Returns:
@@ -178,11 +179,10 @@ def evaluate(
             hint=f"it has {', '.join(network.outputs)}",
         )
     meter: _Measuring | None = None
-    session = Session(network, threads)
-    for batch in streamed(dataset, "evaluating", progress):
+    for batch, outputs in computed(network, streamed(dataset, "evaluating", progress), threads):
         if meter is None:
             meter = _measuring(network, batch, output, tuple(top), (score, suppress, overlap))
-        meter.add(session.run(batch.inputs), batch)
+        meter.add(outputs, batch)
     assert meter is not None, "streamed() raises where there is no sample"
     return meter.result(len(dataset.problems))
 
@@ -203,15 +203,14 @@ def find_objects(
         dataset: opened for `network`; labels are not needed.
         score: as for :func:`evaluate`.
         suppress: as for :func:`evaluate`.
-        threads: threads of each run; None for all cores.
+        threads: as for :func:`evaluate`.
         progress: told about every batch.
 
     Raises:
         DataError: the network is no detector, or the data does not fit.
     """
-    session = Session(network, threads)
-    for batch in streamed(dataset, "detecting", progress):
-        found = decode(box_heads(network), session.run(batch.inputs), score=score, overlap=suppress)
+    for batch, outputs in computed(network, streamed(dataset, "detecting", progress), threads):
+        found = decode(box_heads(network), outputs, score=score, overlap=suppress)
         frames = batch.frames or (Frame(width=1, height=1),) * batch.size
         for one, frame in zip(found, frames, strict=True):
             yield Detections(frame.to_image(one.boxes), one.scores, one.classes)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .allocation import cut, uniform
+from .allocation import NO_LIMITS, Limits, cut, uniform
 from .channels import Groups, find_groups
 from .cost import Costs
 from .criteria import find_criterion
@@ -27,7 +27,7 @@ from .repair import refit
 from .surgery import find_operators, gather_grams, operate
 from .surgery.calibration import Calibration
 from .surgery.disturbance import measure_disturbances
-from .transform import mask, shrink
+from .transform import expand, mask, shrink
 
 __all__ = ["AUTOMATIC", "PROOF_SAMPLES", "SURGERY", "Choice", "apply_plan", "choose", "prune"]
 
@@ -65,7 +65,9 @@ def prune(
     rate: float,
     criterion: str = AUTOMATIC,
     repair: bool = True,
+    sparse: bool = False,
     exclude: Sequence[str] = (),
+    limits: Limits = NO_LIMITS,
     data: Dataset | None = None,
     progress: Progress = silent,
 ) -> Network:
@@ -78,7 +80,10 @@ def prune(
         criterion: what says which channels leave: "surgery", the name of a criterion, or "auto"
             for surgery where there is data and the L1 norm where there is none.
         repair: whether the remaining weights are refitted to the original's outputs; needs data.
+        sparse: return the full-size network with zeros in place of what leaves, for fine-tuning
+            elsewhere; :func:`.densify.transform` makes it dense later.
         exclude: names of layers whose channels all stay.
+        limits: multiples and the largest share that hold for every set of channels.
         data: inputs for calibration and proofs; labels are not used. Without data the proof runs
             on noise.
         progress: told how far the work is.
@@ -97,6 +102,7 @@ def prune(
         rate=rate,
         criterion=criterion,
         exclude=exclude,
+        limits=limits,
         data=data,
         progress=progress,
     )
@@ -107,6 +113,7 @@ def prune(
         tensors=choice.tensors,
         data=data,
         repair=repair,
+        sparse=sparse,
         progress=progress,
     )
     return replace(pruned, notes=(*pruned.notes, *choice.notes))
@@ -119,6 +126,7 @@ def choose(
     rate: float,
     criterion: str = AUTOMATIC,
     exclude: Sequence[str] = (),
+    limits: Limits = NO_LIMITS,
     data: Dataset | None = None,
     progress: Progress = silent,
 ) -> Choice:
@@ -134,14 +142,14 @@ def choose(
     if criterion == SURGERY:
         if data is None:
             raise PlanError("surgery needs data to calibrate on", hint="give images or an .npz")
-        removed, tensors = _operated(network, open_groups, rate, data, progress)
+        removed, tensors = _operated(network, open_groups, rate, limits, data, progress)
         allocation = "global"
     else:
         found = find_criterion(criterion)
         if found.needs_data and data is None:
             raise PlanError(f"criterion '{criterion}' needs data", hint="give images or an .npz")
         scores = found.score(network, open_groups, Calibration(data) if data else None)
-        order = uniform(open_groups, scores)
+        order = uniform(open_groups, scores, limits)
         removed, _ = cut(order, open_groups, Costs(network, open_groups), rate)
         allocation = "uniform"
     costs = Costs(network, groups)
@@ -164,6 +172,8 @@ def choose(
         provenance["data"] = {"name": data.name, "samples": data.samples}
     if exclude:
         provenance["exclude"] = list(exclude)
+    if limits != NO_LIMITS:
+        provenance["limits"] = {"round_to": limits.round_to, "max_rate": limits.max_rate}
     return Choice(plan=make_plan(groups, removed, provenance), tensors=tensors, notes=notes)
 
 
@@ -175,6 +185,7 @@ def apply_plan(
     tensors: Mapping[str, npt.NDArray[np.generic]] | None = None,
     data: Dataset | None = None,
     repair: bool = True,
+    sparse: bool = False,
     progress: Progress = silent,
 ) -> Network:
     """Carry out a plan, prove that the dense network equals the masked one, and repair it.
@@ -186,6 +197,7 @@ def apply_plan(
         tensors: weights that already compensate for what leaves (see :class:`Choice`).
         data: inputs for proof and repair; the proof runs on noise where there is none.
         repair: whether to refit the remaining weights, where there is data.
+        sparse: return the result at full size, with zeros.
         progress: told how far the work is.
 
     Raises:
@@ -210,17 +222,29 @@ def apply_plan(
         dense, provenance["repair"] = _repaired(
             network, dense, groups, removed, Calibration(data), progress
         )
-    return replace(dense, plan=replace(plan, provenance=provenance))
+    found = replace(plan, provenance=provenance)
+    if not sparse:
+        return replace(dense, plan=found)
+    full = expand(network, dense, groups, removed)
+    prove_equal("sparse = dense", dense, full, proof_data, progress=progress)
+    return replace(full, plan=found)
 
 
 def _operated(
-    network: Network, groups: Groups, rate: float, data: Dataset, progress: Progress
+    network: Network,
+    groups: Groups,
+    rate: float,
+    limits: Limits,
+    data: Dataset,
+    progress: Progress,
 ) -> tuple[npt.NDArray[np.bool_], Mapping[str, npt.NDArray[np.generic]]]:
     calibration = Calibration(data)
     operators = find_operators(network)
     grams = gather_grams(network, operators, calibration, progress=progress)
     weights = measure_disturbances(network, operators, calibration, progress=progress)
-    surgery = operate(network, groups, operators, grams, weights, rate=rate, progress=progress)
+    surgery = operate(
+        network, groups, operators, grams, weights, rate=rate, limits=limits, progress=progress
+    )
     return surgery.removed, surgery.tensors
 
 

@@ -30,13 +30,14 @@ def best_batch(network: Network, samples: int, *, threads: int | None = None) ->
     Args:
         network: what to run.
         samples: how many there are; a batch is at most a quarter of them.
-        threads: threads of each run; None for all cores.
+        threads: threads of each run; None for one, as :func:`evaluate` runs.
     """
     own = fixed_batch(network)
     if own is not None:
         return own
     most = min(samples // 4, MEMORY // max(1, _bytes(network)))
-    session = Session(network, threads)
+    # One thread: :mod:`.parallel` gives every core a run of its own.
+    session = Session(network, threads or 1)
     best, least = 1, math.inf
     for batch in CANDIDATES:
         if batch > max(1, most):

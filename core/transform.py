@@ -13,7 +13,7 @@ from .ir.builder import Attribute
 from .ir.network import Network
 from .ir.rebuild import rebuild
 
-__all__ = ["mask", "shrink"]
+__all__ = ["carried", "expand", "mask", "shrink"]
 
 Removed = npt.NDArray[np.bool_]
 
@@ -74,6 +74,60 @@ def shrink(network: Network, groups: Groups, removed: Removed) -> Network:
                 tensors[count.target] = _tensor(network, count.target).copy()
             tensors[count.target][count.entry] = int(kept.sum())
     return rebuild(network, tensors=tensors, attributes=attributes)
+
+
+def expand(original: Network, dense: Network, groups: Groups, removed: Removed) -> Network:
+    """Return the dense network at full size, with zeros where channels were removed.
+
+    Args:
+        original: the network before pruning.
+        dense: what :func:`shrink` and repairs made of it.
+        groups: groups of the original.
+        removed: mask over their classes.
+    """
+    surviving = groups.surviving(removed)
+    changed = {
+        name: value.const_value.numpy()
+        for name, value in dense.graph.initializers.items()
+        if value.const_value is not None
+        and value.const_value is not original.graph.initializers[name].const_value
+    }
+    counted = {count.target for count in groups.counts}
+    tensors = {name: array for name, array in changed.items() if name not in counted}
+    for use in groups.uses:
+        if use.parameter not in changed:
+            continue
+        full = _tensor(original, use.parameter).copy()
+        kept = np.ones(full.shape, dtype=np.bool_)
+        for labels in use.labels:
+            kept &= surviving[labels]
+        if use.zeroed:
+            full[~kept] = 0
+        full[kept] = changed[use.parameter].ravel()
+        tensors[use.parameter] = full
+    return rebuild(original, tensors=tensors)
+
+
+def carried(network: Network, groups: Groups, removed: Removed) -> dict[str, float]:
+    """Return for each group how much weight its removed channels carry.
+
+    The number is the largest ‖removed slice‖ / ‖whole weight‖ over the weights that produce the
+    group's channels; 0 where all removed channels are zero.
+    """
+    surviving = groups.surviving(removed)
+    found: dict[str, float] = defaultdict(float)
+    for use in groups.uses:
+        if use.role != "weight" or surviving[use.labels[0]].all():
+            continue
+        weight = _tensor(network, use.parameter).astype(np.float64)
+        gone = np.where(surviving[use.labels[0]], 0.0, weight)
+        whole = float(np.linalg.norm(weight))
+        share = float(np.linalg.norm(gone)) / whole if whole else 0.0
+        for channel in np.unique(groups.classes[use.labels[0]]).tolist():
+            group = groups.group_of.get(channel)
+            if group is not None and removed[channel]:
+                found[group.name] = max(found[group.name], share)
+    return dict(found)
 
 
 def _tensor(network: Network, name: str) -> npt.NDArray[np.generic]:

@@ -41,6 +41,7 @@ def _is_weights(head: bytes) -> bool:
 _BINARY = (
     Signature(".weights", _is_weights),
     Signature(".onnx", lambda head: head[:1] == b"\x08"),
+    Signature(".caffemodel", lambda head: head[:8] == b"\x89HDF\r\n\x1a\n"),
     # NetParameter: name (1), layers (2), input (3), or layer (100) comes first.
     Signature(
         ".caffemodel",
@@ -86,7 +87,7 @@ def models(paths: Sequence[Path]) -> list[dict[str, Path]]:
     for path in paths:
         with located(file=str(path)):
             contents.append(identify(path))
-    names = [path.suffix.lower() if path.suffix.lower() in SUFFIXES else None for path in paths]
+    names = [next((s for s in path.suffixes[::-1] if s in SUFFIXES), None) for path in paths]
     guesses = ([c or n for c, n in zip(contents, names, strict=True)],
                [n or c for c, n in zip(contents, names, strict=True)])  # fmt: skip
     for kinds in guesses:

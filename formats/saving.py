@@ -162,9 +162,15 @@ def _prove(
     if network.source is not None and ".onnx" not in written:
         again = network.source.reread(written)
     else:
+        from .onnx.identity import same
         from .onnx.reader import load
+        from .onnx.source import OnnxSource
 
         again = load(written[".onnx"])
+        assert isinstance(again.source, OnnxSource)
+        if same(network, again, again.source.release):
+            # The very graph with the very weights computes the same; running it proves no more.
+            return 0.0
     inputs = data or SyntheticDataset(network, samples=PROOF_SAMPLES)
     return prove_equal("written = dense", network, again, inputs, progress=progress).worst.relative
 
@@ -173,7 +179,11 @@ def _name(network: Network, target: Path, suffix: str | None, end: str) -> str:
     if suffix is not None:
         return target.name if end == suffix else f"{target.stem}{end}"
     source = network.source.paths.get(end) if network.source is not None else None
-    return source.name if source is not None else f"{network.name}{end}"
+    if source is None:
+        return f"{network.name}{end}"
+    # What stands behind the suffix is a container (.caffemodel.h5) that is not written.
+    stem, found, _ = source.name.rpartition(end)
+    return stem + end if found else source.name
 
 
 def _refuse_inputs(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from ..channels.groups import Groups
 from ..cost import Costs
+from .limits import NO_LIMITS, Limits
 
 __all__ = ["Order", "Step", "bank_steps", "cut"]
 
@@ -18,7 +20,7 @@ Removed = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Channels that leave at once: one of every cell of a bank, so that balance rules hold.
+    """Channels that leave at once: as many of every cell of a bank, so that balance rules hold.
 
     `share` is the part of the bank's removable channels gone after this step.
     """
@@ -31,8 +33,13 @@ class Step:
 Order = Sequence[Step]
 
 
-def bank_steps(groups: Groups, scores: npt.NDArray[np.float64]) -> Iterator[list[Step]]:
-    """Yield the steps of each bank of each group, the lowest scores first, ties by position."""
+def bank_steps(
+    groups: Groups, scores: npt.NDArray[np.float64], limits: Limits = NO_LIMITS
+) -> Iterator[list[Step]]:
+    """Yield the steps of each bank of each group, the lowest scores first, ties by position.
+
+    A step takes as many channels as `limits` wants to see gone at once.
+    """
     for index, group in enumerate(groups.groups):
         for bank in group.banks:
             ranked = [
@@ -40,9 +47,14 @@ def bank_steps(groups: Groups, scores: npt.NDArray[np.float64]) -> Iterator[list
                 for cell in bank
             ]
             count = min(len(cell) for cell in ranked)
+            sizes = limits.counts(count)
             yield [
-                Step(index, (k + 1) / count, tuple(cell[k] for cell in ranked))
-                for k in range(count)
+                Step(
+                    index,
+                    gone / count,
+                    tuple(channel for cell in ranked for channel in cell[before:gone]),
+                )
+                for before, gone in pairwise((0, *sizes))
             ]
 
 

@@ -6,12 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..channels.groups import Groups
+from .limits import NO_LIMITS, Limits
 from .order import Order, bank_steps
 
 __all__ = ["uniform"]
 
 
-def uniform(groups: Groups, scores: npt.NDArray[np.float64]) -> Order:
+def uniform(groups: Groups, scores: npt.NDArray[np.float64], limits: Limits = NO_LIMITS) -> Order:
     """Return the order in which all groups shrink evenly, the lowest scores of each first."""
-    steps = [step for bank in bank_steps(groups, scores) for step in bank]
+    steps = [step for bank in bank_steps(groups, scores, limits) for step in bank]
     return sorted(steps, key=lambda step: (step.share, step.group, step.classes))

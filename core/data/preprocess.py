@@ -62,14 +62,19 @@ def normalized(pixels: np.ndarray, preprocess: Preprocess) -> np.ndarray:
         DataError: the mean image has another size.
     """
     image = preprocess.mean_image
+    scale = np.float32(preprocess.scale)
+    if image is None and not any(preprocess.mean):
+        return np.multiply(pixels, scale, dtype=np.float32, order="C")
     if image is None:
-        image = np.asarray(preprocess.mean or (0.0,), np.float32).reshape(-1, 1, 1)
+        image = np.asarray(preprocess.mean, np.float32).reshape(-1, 1, 1)
     elif image.shape != pixels.shape[-3:]:
         raise DataError(
             f"the mean image is {_by(image.shape)}, but the image {_by(pixels.shape[-3:])}",
             hint="make the mean of images of this size, or give --mean with one value a channel",
         )
-    return np.asarray((pixels - image) * np.float32(preprocess.scale), dtype=np.float32)
+    result = np.subtract(pixels, image, dtype=np.float32, order="C")
+    result *= scale
+    return result
 
 
 def to_input(image: np.ndarray, size: tuple[int, int, int], preprocess: Preprocess) -> np.ndarray:

@@ -20,15 +20,23 @@ def resized_by_corners(image: np.ndarray, height: int, width: int) -> np.ndarray
     tail = (1,) * (image.ndim - 1)
     row, down = _places(image.shape[0], height)
     down = down.reshape(-1, *tail)
-    pixels = image[row].astype(np.float32) * (1 - down)
+    pixels = image[row].astype(np.float32)
     if image.shape[0] > 1:
-        pixels[:-1] += image[row[:-1] + 1] * down[:-1]
+        below = image[row[:-1] + 1].astype(np.float32)
+        _mixed(pixels[:-1], below, down[:-1])
+        pixels[-1] *= 1 - down[-1]
     column, across = _places(image.shape[1], width, exact_end=True)
-    across = across.reshape(-1, *tail[1:])
-    beside = np.minimum(column + 1, image.shape[1] - 1)
-    return np.asarray(
-        pixels[:, column] * (1 - across) + pixels[:, beside] * across, dtype=np.float32
-    )
+    beside = np.take(pixels, np.minimum(column + 1, image.shape[1] - 1), axis=1)
+    pixels = np.take(pixels, column, axis=1)
+    _mixed(pixels, beside, across.reshape(-1, *tail[1:]))
+    return pixels
+
+
+def _mixed(first: np.ndarray, second: np.ndarray, part: np.ndarray) -> None:
+    """Turn `first` into `first` · (1 − part) + `second` · part, and spoil `second`."""
+    second -= first
+    second *= part
+    first += second
 
 
 @functools.lru_cache(maxsize=256)

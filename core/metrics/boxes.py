@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+AT_ONCE = 2000
+"""Up to so many boxes, all overlaps are computed together."""
+
 __all__ = ["corners", "overlaps", "suppressed"]
 
 
@@ -54,6 +57,13 @@ def suppressed(
     """
     order = np.argsort(-scores, kind="stable")
     kept: list[int] = []
+    if eta == 1 and len(order) <= AT_ONCE:
+        worse = overlaps(boxes[order], boxes[order]) > threshold
+        left = np.ones(len(order), bool)
+        for place in range(len(order)):
+            if left[place]:
+                left[place + 1 :] &= ~worse[place, place + 1 :]
+        return np.asarray(order[left])
     if eta < 1:
         for place in order:
             if not kept or overlaps(boxes[[place]], boxes[kept]).max() <= threshold:

@@ -164,7 +164,7 @@ def average_precision(scores: np.ndarray, kinds: np.ndarray, positives: int, met
     right = np.cumsum(kinds == FOUND, dtype=np.float64)
     wrong = np.cumsum(kinds == MISSED, dtype=np.float64)
     recall = right / positives
-    precision = right / (right + wrong + np.spacing(1))
+    precision = right / np.maximum(right + wrong, 1)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     if method == "area":
         steps = np.diff(recall, prepend=0.0)

@@ -132,9 +132,7 @@ def _solved(
     assert moments.yx is not None
     y = moments.y / moments.count
     cross = moments.yx / moments.count - y[:, :, None] * gram.mean[:, None, :]
-    size = gram.covariance.shape[-1]
-    level = np.trace(gram.covariance, axis1=1, axis2=2)[:, None, None] / size
-    ridge = RIDGE * np.maximum(level, 1e-12) * np.eye(size)
+    ridge = gram.ridge(RIDGE)[:, None, None] * np.eye(gram.covariance.shape[-1])
     fitted: Array = np.linalg.solve(
         gram.covariance + ridge, (cross + present @ ridge).transpose(0, 2, 1)
     ).transpose(0, 2, 1)

@@ -15,7 +15,7 @@ from ..ir.network import Network
 from ..ir.partial import suffix
 from ..progress import Progress, silent, tracked
 from ..session import Arrays, Session
-from .gram import shown
+from .gram import FLOOR, shown
 from .operators import Array, Operator
 
 __all__ = ["EPSILON", "measure_disturbances"]
@@ -81,5 +81,6 @@ def _deviation(y: Array) -> Array:
 
 def _relative(still: Array, moved: Array) -> float:
     energy = float(np.square(still - still.mean(axis=0)).sum())
+    energy += FLOOR * float(np.square(still).sum())
     change = float(np.square(moved - still).sum())
     return change / energy if energy > 0 else 0.0

@@ -14,7 +14,7 @@ from ..progress import Progress, silent
 from ..session import Session
 from .operators import Array, Operator
 
-__all__ = ["POSITIONS", "Gram", "Moments", "gather_grams", "shown"]
+__all__ = ["FLOOR", "POSITIONS", "Gram", "Moments", "gather_grams", "shown"]
 
 POSITIONS = 256
 """Output positions of a convolution that are looked at in one sample, drawn anew for each batch.
@@ -30,12 +30,31 @@ class Gram:
     Args:
         mean: [groups, inputs · taps].
         covariance: [groups, inputs · taps, inputs · taps], around `mean`.
+        power: [groups], mean square of an input.
         count: positions that were averaged over.
     """
 
     mean: Array
     covariance: Array
+    power: Array
     count: int
+
+    def ridge(self, part: float) -> Array:
+        """Return what to add to the diagonals, [groups]: a part of the mean variance of an input.
+
+        It never falls below :data:`FLOOR` of the power: variance that small is rounding, as where
+        data saturates a layer, and weights fitted to it would explode.
+        """
+        size = self.covariance.shape[-1]
+        variance = np.trace(self.covariance, axis1=1, axis2=2) / size
+        smallest = np.finfo(np.float32).tiny
+        found: Array = np.maximum(np.maximum(part * variance, FLOOR * self.power), smallest)
+        return found
+
+
+FLOOR = 1e-4
+"""Part of the power below which variance is not trusted: float32 sums cannot tell it, and weights
+that fit it (where the data saturates a layer, say) would be so large that rounding shows."""
 
 
 class Moments:
@@ -63,13 +82,11 @@ class Moments:
         assert self.xx is not None
         mean = self.x / self.count
         second = self.xx / self.count
+        power = np.trace(second, axis1=1, axis2=2) / second.shape[-1]
         if not centred:
-            return Gram(mean=np.zeros_like(mean), covariance=second, count=self.count)
-        return Gram(
-            mean=mean,
-            covariance=second - mean[:, :, None] * mean[:, None, :],
-            count=self.count,
-        )
+            mean = np.zeros_like(mean)
+        covariance = second - mean[:, :, None] * mean[:, None, :]
+        return Gram(mean=mean, covariance=covariance, power=power, count=self.count)
 
 
 def gather_grams(

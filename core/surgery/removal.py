@@ -19,11 +19,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from ..allocation.limits import NO_LIMITS, Limits
 from ..channels.groups import Groups
 from ..cost import Costs
 from ..ir.network import Network
 from ..progress import Progress, silent
-from .gram import Gram
+from .gram import FLOOR, Gram
 from .operators import Array, Operator
 
 __all__ = ["RIDGE", "Surgery", "operate"]
@@ -106,6 +107,7 @@ def operate(
     weights: Mapping[str, float],
     *,
     rate: float,
+    limits: Limits = NO_LIMITS,
     progress: Progress = silent,
 ) -> Surgery:
     """Remove channels until a fraction of the operations is gone.
@@ -117,10 +119,11 @@ def operate(
         grams: moments of what each operator reads, by its key.
         weights: how much a relative error of each operator's output counts, by its key.
         rate: fraction of the operations to remove.
+        limits: how many channels a set may lose.
         progress: told how much of the rate is reached, in per mille.
     """
     consumers = _consumers(network, groups, operators, grams, weights)
-    table = _Table(groups, consumers)
+    table = _Table(groups, consumers, limits)
     costs = Costs(network, groups)
     saving = _Savings(network, groups, costs)
     baseline = costs.operations()
@@ -181,14 +184,15 @@ def _consumers(
         )
         gram = grams[operator.key]
         energy = float(((matrices @ gram.covariance) * matrices).sum())
+        energy += FLOOR * float((np.square(matrices).sum(axis=(1, 2)) * gram.power).sum())
+        ridges = gram.ridge(RIDGE)
         for part, weight in enumerate(matrices):
             covariance = gram.covariance[part]
-            ridge = RIDGE * max(float(np.trace(covariance)) / len(covariance), 1e-12)
             consumer = _Consumer(
                 operator=operator,
                 part=part,
                 weight=weight.copy(),
-                inverse=np.linalg.inv(covariance + ridge * np.eye(len(covariance))),
+                inverse=np.linalg.inv(covariance + ridges[part] * np.eye(len(covariance))),
                 scale=weights[operator.key] / energy if energy > 0 else 0.0,
                 rows=out[part][:, 0],
                 columns=into[part][0],
@@ -203,7 +207,7 @@ def _consumers(
 class _Table:
     """The current loss of every class, kept up to date as channels leave."""
 
-    def __init__(self, groups: Groups, consumers: Sequence[_Consumer]):
+    def __init__(self, groups: Groups, consumers: Sequence[_Consumer], limits: Limits):
         self.consumers = consumers
         self.loss = np.zeros(groups.number)
         self._shares = [consumer.losses() for consumer in consumers]
@@ -218,6 +222,10 @@ class _Table:
             for group in groups.groups
             for bank in group.banks
         ]
+        self._counts = [limits.counts(min(map(len, bank))) for bank in self._banks]
+        self._gone = [0] * len(self._banks)
+        self._bank_of = {int(c): k for k, b in enumerate(self._banks) for cell in b for c in cell}
+        self._cells = [len(bank) for bank in self._banks]
 
     def cheapest(
         self, saved: Array, open_: npt.NDArray[np.bool_], budget: float
@@ -230,11 +238,12 @@ class _Table:
             budget: operations that may still be removed.
         """
         best, least = None, np.inf
-        for bank in self._banks:
-            step = [self._first(cell, open_) for cell in bank]
-            if None in step:
+        for number, bank in enumerate(self._banks):
+            gone = self._gone[number] // self._cells[number]
+            more = next((count - gone for count in self._counts[number] if count > gone), 0)
+            channels = tuple(c for cell in bank for c in self._first(cell, open_, more))
+            if not channels or len(channels) < more * len(bank):
                 continue
-            channels = tuple(channel for channel in step if channel is not None)
             gain = float(saved[list(channels)].sum())
             if 0 < gain <= budget:
                 ratio = float(self.loss[list(channels)].sum()) / gain
@@ -242,12 +251,18 @@ class _Table:
                     best, least = channels, ratio
         return best
 
-    def _first(self, cell: npt.NDArray[np.int64], open_: npt.NDArray[np.bool_]) -> int | None:
+    def _first(
+        self, cell: npt.NDArray[np.int64], open_: npt.NDArray[np.bool_], count: int
+    ) -> list[int]:
         usable = cell[open_[cell]]
-        return int(usable[np.argmin(self.loss[usable])]) if len(usable) else None
+        if count == 1 and len(usable):
+            return [int(usable[np.argmin(self.loss[usable])])]
+        cheap: list[int] = usable[np.argsort(self.loss[usable], kind="stable")[:count]].tolist()
+        return cheap
 
     def remove(self, channel: int) -> None:
         """Take a class out of every consumer and renew the losses that this changes."""
+        self._gone[self._bank_of[channel]] += 1
         for number in self._touching.get(channel, ()):
             consumer = self.consumers[number]
             consumer.drop_outputs(channel)

@@ -18,7 +18,8 @@ import numpy as np
 
 from ...core.errors import FormatError, Where, located
 from ...proto.caffe import fields_of, message_class
-from .wire import (
+from .hdf5 import MAGIC, caffemodel_bytes
+from ..wire import (
     DOUBLE,
     FLOAT,
     LENGTH,
@@ -57,7 +58,6 @@ MAX_AXES = 32
 _FOREIGN = {
     b"\x1f\x8b": "a gzip file: unpack it first",
     b"PK\x03\x04": "a zip file: unpack it first",
-    b"\x89HDF": "an HDF5 file; only binary protobuf weights can be read",
     b"<": "a web page or XML file",
     b"version https://git-lfs": "a Git LFS pointer: fetch the file itself",
 }
@@ -265,13 +265,15 @@ def _changed_blob(buffer: memoryview, blob: StoredBlob, array: np.ndarray) -> li
 
 
 def open_caffemodel(path: Path) -> Caffemodel:
-    """Map a caffemodel and find its layers and blobs.
+    """Map a caffemodel (or read an HDF5 file as one) and find its layers and blobs.
 
     Raises:
         FormatError: it is no caffemodel, is cut short or contradicts itself; names the offset.
     """
     with located(file=str(path)):
         buffer = _map(path)
+        if bytes(buffer[: len(MAGIC)]) == MAGIC:
+            buffer = memoryview(caffemodel_bytes(path))
         for magic, what in _FOREIGN.items():
             if bytes(buffer[: len(magic)]) == magic:
                 raise bad(f"not a caffemodel but {what}", 0)

@@ -91,8 +91,9 @@ class CaffeSource:
             except OSError as error:
                 raise FormatError(f"cannot be read: {error.strerror or error}") from error
             texts = net_of(document).layers
-            if not {text.name for text in texts} & {own.text.name for own in self.layers}:
-                raise FormatError("it has no layer of the network")
+            known = {(own.text.name, own.text.type) for own in self.layers if own.layer.stored()}
+            if not known & {(text.name, text.type) for text in texts}:
+                raise FormatError("it has no layer of the network that has weights")
             edits = []
             for own, changed in fields:
                 for text in texts:

@@ -110,7 +110,7 @@ def _assumed(network: Network, flavour: str) -> Network:
     """Turn the note about the flavour into a caution where nobody asked for it."""
     if flavour != AUTO:
         return network
-    told = (Caution(f"{n} (--flavour tells)") if n == READ_AS else n for n in network.notes)
+    told = (Caution(n) if n == READ_AS else n for n in network.notes)
     return replace(network, notes=tuple(told))
 
 

@@ -96,9 +96,7 @@ class DarknetSource:
                     raise FormatError(f"{key} of section {position} is not that of the network")
             return bytes(other.replace(values))
 
-    def _changes(
-        self, network: Network
-    ) -> tuple[dict[tuple[int, str], int | str], list[Piece]]:
+    def _changes(self, network: Network) -> tuple[dict[tuple[int, str], int | str], list[Piece]]:
         """Return (section, key) → new value, and the weights file in parts."""
         tensors = tensors_by_blob(network.model)
         nodes: defaultdict[int | None, list[ir.Node]] = defaultdict(list)
@@ -136,9 +134,7 @@ class DarknetSource:
             if declared.channels and getattr(section, name) != getattr(record.section, name)
         }
 
-    def _blobs(
-        self, record: Record, tensors: Mapping[BlobRef, ir.TensorProtocol]
-    ) -> list[Piece]:
+    def _blobs(self, record: Record, tensors: Mapping[BlobRef, ir.TensorProtocol]) -> list[Piece]:
         """Return the bytes of what the file holds for a layer, in file order."""
         changed = {
             name: tensors[ref].numpy()

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx_ir as ir
-from google.protobuf.message import DecodeError
 
 from ...core.errors import FormatError, UnsupportedError, located
 from ...core.ir.network import IR_VERSION, OPSET, BlobRef, LayerInfo, Network
+from .mapped import Mapped, open_onnx
 from .source import OnnxSource
+from .writer import add_stand_ins, remove_stand_ins
 
 __all__ = ["load"]
 
@@ -27,7 +28,8 @@ def load(path: Path) -> Network:
         UnsupportedError: it cannot be brought to the opset used here.
     """
     with located(file=str(path)):
-        model = _model(path)
+        mapped = open_onnx(path)
+        model = _model(path, mapped)
         graph = model.graph
         _lift_constants(graph)
         _name_nodes(graph)
@@ -39,31 +41,54 @@ def load(path: Path) -> Network:
             name=path.stem,
             model=model,
             layers=layers,
-            source=OnnxSource(paths={".onnx": path}),
+            source=OnnxSource(paths={".onnx": path}, release=mapped.release),
         )
 
 
-def _model(path: Path) -> ir.Model:
-    try:
-        proto = onnx.load(str(path))
-        onnx.checker.check_model(str(path))
-    except DecodeError as error:
-        raise FormatError("not an ONNX file, or cut short") from error
-    except (onnx.checker.ValidationError, OSError, ValueError) as error:
-        raise FormatError(f"not a valid ONNX model: {_first_line(error)}") from error
+def _model(path: Path, mapped: Mapped) -> ir.Model:
+    proto = mapped.proto
     opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), OPSET)
     try:
+        onnx.load_external_data_for_model(proto, str(path.parent))
+        add_stand_ins(proto, mapped.large)
+        onnx.checker.check_model(proto)
+    except (onnx.checker.ValidationError, OSError, ValueError, RuntimeError) as error:
+        raise FormatError(f"not a valid ONNX model: {_first_line(error)}") from error
+    try:
         if opset != OPSET:
-            proto = onnx.version_converter.convert_version(proto, OPSET)
+            # The converter must see constants: they may become attributes or inputs.
+            proto = onnx.version_converter.convert_version(_whole(proto, mapped), OPSET)
         proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
-    except (RuntimeError, onnx.shape_inference.InferenceError) as error:
+    except (RuntimeError, ValueError, onnx.shape_inference.InferenceError) as error:
         raise UnsupportedError(
             f"opset {opset} cannot be converted to {OPSET}: {_first_line(error)}",
             hint=f"export the model with opset {OPSET}",
         ) from error
-    model = ir.from_proto(proto)
+    try:
+        model = ir.from_proto(proto)
+    except (ir.serde.SerdeError, ValueError, TypeError, KeyError) as error:
+        raise FormatError(f"not a valid ONNX model: {_first_line(error)}") from error
+    if opset == OPSET:
+        _fill(model.graph, mapped)
     model.ir_version = IR_VERSION
     return model
+
+
+def _whole(proto: onnx.ModelProto, mapped: Mapped) -> onnx.ModelProto:
+    """Return the model with all its tensors and no stand-ins."""
+    remove_stand_ins(proto, mapped.large)
+    proto.graph.initializer.extend(
+        onnx.numpy_helper.from_array(tensor.numpy(), name) for name, tensor in mapped.large.items()
+    )
+    return proto
+
+
+def _fill(graph: ir.Graph, mapped: Mapped) -> None:
+    """Turn the inputs that stand for large tensors into initializers."""
+    for value in [value for value in graph.inputs if value.name in mapped.large]:
+        graph.inputs.remove(value)
+        value.const_value = mapped.large[str(value.name)]
+        graph.register_initializer(value)
 
 
 def _lift_constants(graph: ir.Graph) -> None:

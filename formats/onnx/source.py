@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,8 @@ class OnnxSource:
     """Renders a network as ONNX again."""
 
     paths: Mapping[str, Path]
+    release: Callable[[], None]
+    """Lets go of the pages of the mapped file."""
     format: str = "onnx"
 
     def render(self, network: Network) -> Mapping[str, bytes]:
@@ -31,7 +33,7 @@ class OnnxSource:
 
         return {".onnx": to_pieces(network)}
 
-    def companion(self, network: Network, path: Path) -> bytes:
+    def companion(self, network: Network, path: Path) -> bytes:  # noqa: ARG002
         """Refuse: an ONNX file has no companions."""
         raise UnsupportedError(
             f"{path}: companions are further descriptions of a Caffe or Darknet network"

@@ -5,7 +5,7 @@ Source of the field numbers: onnx.proto (ModelProto, GraphProto, TensorProto).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
@@ -13,20 +13,17 @@ import onnx_ir as ir
 
 from ...core.errors import UnsupportedError
 from ...core.ir.network import Network, Piece
+from ..wire import length_field
+from .mapped import INLINE
 
 __all__ = ["to_bytes", "to_pieces"]
 
 LARGEST = (1 << 31) - 1
 """Protobuf's limit for one message, in bytes."""
 
-INLINE = 1024
-"""Bytes of the largest float tensor that is written with the rest of the graph."""
-
 _GRAPH = onnx.ModelProto.DESCRIPTOR.fields_by_name["graph"].number
 _INITIALIZER = onnx.GraphProto.DESCRIPTOR.fields_by_name["initializer"].number
 _RAW_DATA = onnx.TensorProto.DESCRIPTOR.fields_by_name["raw_data"].number
-_LENGTH = 2
-"""Wire type of what is preceded by its length (protobuf.dev/programming-guides/encoding)."""
 
 
 def to_bytes(network: Network) -> bytes:
@@ -50,20 +47,22 @@ def to_pieces(network: Network) -> list[Piece]:
     proto, large = skeleton(network.model)
     check(proto, large)
     graph: list[Piece] = [proto.graph.SerializeToString(deterministic=True)]
-    for name, tensor in large:
+    for name, tensor in large.items():
         array = np.ascontiguousarray(tensor.numpy())
         if array.dtype.byteorder == ">":
             array = array.astype(array.dtype.newbyteorder("<"))
         head = onnx.TensorProto(name=name, dims=array.shape, data_type=tensor.dtype.value)
         data = array.reshape(-1).view(np.uint8).data
-        graph += _field(_INITIALIZER, [head.SerializeToString(), *_field(_RAW_DATA, [data])])
+        graph += length_field(
+            _INITIALIZER, [head.SerializeToString(), *length_field(_RAW_DATA, [data])]
+        )
     proto.ClearField("graph")
-    return [proto.SerializeToString(deterministic=True), *_field(_GRAPH, graph)]
+    return [proto.SerializeToString(deterministic=True), *length_field(_GRAPH, graph)]
 
 
 def skeleton(
     model: ir.Model,
-) -> tuple[onnx.ModelProto, list[tuple[str, ir.TensorProtocol]]]:
+) -> tuple[onnx.ModelProto, dict[str, ir.TensorProtocol]]:
     """Return the model without its large float tensors, and these by their names."""
     source = model.graph
     proto = onnx.ModelProto(
@@ -94,50 +93,43 @@ def skeleton(
         for value in node.outputs
         if value.name and value.name not in outer and value.shape is not None
     )
-    large = []
+    large: dict[str, ir.TensorProtocol] = {}
     for name, value in source.initializers.items():
         tensor = value.const_value
         assert tensor is not None, f"initializer {name} has no data"
         if tensor.nbytes > INLINE and tensor.dtype.is_floating_point():
-            large.append((name, tensor))
+            large[name] = tensor
         else:
             graph.initializer.append(ir.serde.serialize_tensor(tensor))
             graph.initializer[-1].name = name
     return proto, large
 
 
-def check(proto: onnx.ModelProto, large: Sequence[tuple[str, ir.TensorProtocol]]) -> None:
-    """Check a model whose large tensors stand beside it, as if they were inputs.
+def check(proto: onnx.ModelProto, large: Mapping[str, ir.TensorProtocol]) -> None:
+    """Check a model whose large tensors stand beside it.
 
     Raises:
         onnx.checker.ValidationError: it is no valid model.
     """
-    known = {value.name for value in proto.graph.input}
-    stand_ins = [
-        onnx.helper.make_tensor_value_info(
-            name, tensor.dtype.value, [int(dim) for dim in tensor.shape]
-        )
-        for name, tensor in large
-        if name not in known
-    ]
-    own = len(proto.graph.input)
-    proto.graph.input.extend(stand_ins)
+    add_stand_ins(proto, large)
     try:
         onnx.checker.check_model(proto, full_check=True)
     finally:
-        del proto.graph.input[own:]
+        remove_stand_ins(proto, large)
 
 
-def _field(number: int, pieces: Sequence[Piece]) -> list[Piece]:
-    """Return a field with its tag and length before it; nothing is joined."""
-    size = sum(len(piece) for piece in pieces)
-    return [_varint(number << 3 | _LENGTH) + _varint(size), *pieces]
+def add_stand_ins(proto: onnx.ModelProto, large: Mapping[str, ir.TensorProtocol]) -> None:
+    """Declare large tensors as inputs, which is all that checks and shape inference need."""
+    known = {value.name for value in proto.graph.input}
+    proto.graph.input.extend(
+        onnx.helper.make_tensor_value_info(name, tensor.dtype.value, list(tensor.numpy().shape))
+        for name, tensor in large.items()
+        if name not in known
+    )
 
 
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+def remove_stand_ins(proto: onnx.ModelProto, large: Mapping[str, ir.TensorProtocol]) -> None:
+    """Take back what `add_stand_ins` did."""
+    kept = [value for value in proto.graph.input if value.name not in large]
+    del proto.graph.input[:]
+    proto.graph.input.extend(kept)

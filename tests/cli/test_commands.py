@@ -152,3 +152,30 @@ def test_quiet_prints_results_only(tmp_path):
     result = run("prune", *DARKNET, "--rate", 0.2, "-o", tmp_path / "out", "--quiet")
     assert result.stderr == ""
     assert "Operations" in result.stdout
+
+
+def test_sparse_then_transform(tmp_path):
+    run("prune", *DARKNET, "--rate", 0.4, "--mode", "sparse", "-o", tmp_path / "sparse")
+    sparse = [tmp_path / "sparse" / Path(file).name for file in DARKNET]
+    assert sparse[0].read_bytes() == Path(DARKNET[0]).read_bytes()
+    plan = tmp_path / "sparse" / "plan.yaml"
+    run("transform", *sparse, "--plan", plan, "-o", tmp_path / "dense")
+    dense = [tmp_path / "dense" / Path(file).name for file in DARKNET]
+    run("compare", *sparse, *dense, "--input", DATA)
+    assert dense[1].stat().st_size < sparse[1].stat().st_size
+    run("prune", *DARKNET, "--keep", plan, "-o", tmp_path / "kept")
+    assert (tmp_path / "kept" / "shapes.cfg").read_bytes() == dense[0].read_bytes()
+
+
+def test_a_plan_that_cannot_be_read_is_one_line(tmp_path):
+    (tmp_path / "plan.yaml").write_text("version: 1\ngroups: [{name: 0}]")
+    result = run("prune", *DARKNET, "--keep", tmp_path / "plan.yaml", "-o", tmp_path, code=1)
+    assert "plan.yaml: group number 1: a group needs a name" in one_line(result)
+    result = run("prune", *DARKNET, "--keep", "nowhere.yaml", "-o", tmp_path, code=1)
+    assert "nowhere.yaml: cannot be read" in one_line(result)
+
+
+def test_criteria_are_listed():
+    text = run("prune", "--criterion", "help").stdout
+    assert "surgery" in text
+    assert "Li et al." in text

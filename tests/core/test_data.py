@@ -21,8 +21,8 @@ from secateur.core.data import (
     open_dataset,
     streamed,
 )
-from secateur.core.data.stream import MAX_BROKEN
 from secateur.core.data.preprocess import to_input
+from secateur.core.data.stream import MAX_BROKEN
 from secateur.core.errors import DataError
 from secateur.core.ir.builder import Builder
 from secateur.core.ir.network import Network, Preprocess

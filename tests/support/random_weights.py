@@ -19,7 +19,7 @@ from secateur.formats.caffe.document import parse
 from secateur.formats.caffe.layer import Settings
 from secateur.formats.caffe.reader import _read_layer, _Reading
 from secateur.formats.caffe.upgrade import net_of
-from secateur.formats.caffe.wire import length_field
+from secateur.formats.wire import length_field
 from secateur.proto.caffe import fields_of, message_class
 
 LAYER = fields_of("NetParameter")["layer"].number

@@ -1,7 +1,7 @@
 """Label files beside images: where they stand, and what is in them.
 
-Source: utils.c `replace_image_to_label` (AlexeyAB), data.c `read_boxes`. Each line holds a class
-and x, y of the middle, width and height in parts of the image.
+Source: data.c `load_data_detection`, `read_boxes` (pjreddie); utils.c `replace_image_to_label`
+(AlexeyAB). Each line holds a class and x, y of the middle, width and height in parts of the image.
 """
 
 from __future__ import annotations
@@ -15,21 +15,16 @@ from ....core.errors import DataError, located
 
 __all__ = ["label_path", "read_labels"]
 
-FOLDERS = (
-    ("/images/train2017/", "/labels/train2017/"),
-    ("/images/val2017/", "/labels/val2017/"),
-    ("/JPEGImages/", "/labels/"),
-    ("/VOCdevkit/", "/VOCdevkit/"),
-    ("/images/", "/labels/"),
-)
+FOLDERS = (("/JPEGImages/", "/labels/"), ("/images/", "/labels/"))
 _SUFFIX = re.compile(r"\.(jpe?g|png|bmp|ppm|tiff?|webp|pgm)$", re.IGNORECASE)
 
 
 def label_path(image: Path) -> Path:
     """Return where the labels of an image stand: folder images → labels, suffix → .txt.
 
-    Darknet replaces the first `/images/` (or `/JPEGImages/`) of the path. Where that file is not
-    there, the last one is tried, and then the image's own folder.
+    pjreddie's replaces the first `images` (or `JPEGImages`) of the path. Where that file is not
+    there, the last one is tried, and then the image's own folder, where AlexeyAB's looks first
+    unless the folder is one of COCO's or VOC's.
     """
     text = str(image)
     name = _SUFFIX.sub(".txt", text)

@@ -12,7 +12,7 @@ import pytest
 from secateur.core.errors import FormatError, SecateurError
 from secateur.formats.caffe.caffemodel import LayerChange, open_caffemodel
 from secateur.formats.caffe.reader import load
-from secateur.formats.caffe.wire import varint, varint_field
+from secateur.formats.wire import varint, varint_field
 from secateur.proto.caffe import message_class
 from support.caffe import GOLDEN, difference, malformed, models, run
 

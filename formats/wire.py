@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...core.errors import FormatError, Where
+from ..core.errors import FormatError, Where
+from ..core.ir.network import Piece
 
 __all__ = ["DOUBLE", "FIXED", "FLOAT", "LENGTH", "VARINT", "WireField", "length_field", "varint",
            "varint_field", "walk", "walk_varints"]  # fmt: skip
@@ -18,8 +19,6 @@ __all__ = ["DOUBLE", "FIXED", "FLOAT", "LENGTH", "VARINT", "WireField", "length_
 VARINT, DOUBLE, LENGTH, FLOAT = 0, 1, 2, 5
 FIXED = {FLOAT: 4, DOUBLE: 8}
 """Wire types of fixed size, with that size in bytes."""
-
-Piece = bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,57 @@
+"""The summary after a model was written: the table, the proofs, the files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from . import words
+from .terminal import Terminal
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..core.ir.network import Network
+    from ..core.report import Row
+    from ..formats import Saved
+
+
+def print_summary(terminal: Terminal, rows: Sequence[Row], network: Network, saved: Saved) -> None:
+    """Print what was measured, proved and written."""
+    terminal.out.print(_table(rows))
+    if network.plan is not None:
+        proof = network.plan.provenance["proof"]
+        terminal.note(
+            f"masked = dense: {proof['masked_equals_dense']:.1e}, "
+            f"written = dense: {saved.difference:.1e} "
+            f"(largest relative difference, {proof['samples']} samples of {proof['inputs']})"
+        )
+    for path in (*saved.paths, *saved.companions, *([saved.plan] if saved.plan else [])):
+        terminal.note(f"wrote {path}")
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    from rich.table import Table
+
+    table = Table(header_style="bold")
+    table.add_column("Item")
+    for name in ("Baseline", "Compressed", "Delta"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        delta = words.percent(row.delta) if row.relative else _difference(row)
+        table.add_row(row.item, _value(row, row.baseline), _value(row, row.compressed), delta)
+    return table
+
+
+def _value(row: Row, value: float) -> str:
+    if row.unit == "B":
+        return words.size(value)
+    if row.unit == "ms":
+        return f"{value:.2f} ms"
+    if row.unit == "%":
+        return f"{value:.2f} %"
+    return words.count(value) + row.unit if row.relative else f"{value:.4f}"
+
+
+def _difference(row: Row) -> str:
+    return f"{row.delta:+.2f}" if row.unit == "%" else f"{row.delta:+.4f}"

@@ -1,0 +1,70 @@
+"""`secateur transform`: carry out a plan on the original or on a fine-tuned sparse model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options
+from .data import open_data
+from .plans import read_plan
+from .summary import print_summary
+from .terminal import Terminal
+
+
+def command(
+    files: options.Files,
+    plan: Annotated[Path, typer.Option(help="The plan.yaml that says what to remove.")],
+    output: options.Output,
+    force: Annotated[
+        bool, typer.Option("--force", help="Remove channels even where they carry weight again.")
+    ] = False,
+    repair: options.Repair = False,
+    companion: options.Companion = None,
+    data: options.Data = None,
+    mean: options.Mean = None,
+    scale: options.Scale = None,
+    channels: options.Channels = None,
+    letterbox: options.Letterbox = None,
+    limit: options.Limit = None,
+    flavour: options.Flavour = "auto",
+    partial: options.Partial = False,
+    phase: options.Phase = "TEST",
+    stage: options.Stage = None,
+    level: options.Level = 0,
+    input_shape: options.InputShape = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> None:
+    """Make a model dense by a plan: the original, or a sparse one fine-tuned elsewhere."""
+    import secateur
+
+    terminal = Terminal(quiet=quiet, verbose=verbose)
+    settings = options.load_settings(flavour, partial, phase, stage, level, input_shape)
+    network = secateur.load(*files, **settings)
+    terminal.notes(network.notes)
+    dataset = open_data(
+        data, network, mean=mean, scale=scale, channels=channels, letterbox=letterbox, limit=limit
+    )
+    with terminal.bars() as progress:
+        dense = secateur.transform(
+            network,
+            read_plan(plan),
+            force=force,
+            repair=repair,
+            data=dataset,
+            progress=progress,
+        )
+        saved = secateur.save(
+            dense, output, data=dataset, companions=companion or (), progress=progress
+        )
+        before = sum(path.stat().st_size for path in files)
+        rows = secateur.summarize(
+            network, dense, data=dataset, sizes=(before, saved.size), progress=progress
+        )
+    for note in dense.notes[len(network.notes) :]:
+        terminal.warn(note)
+    print_summary(terminal, rows, dense, saved)

@@ -1,0 +1,39 @@
+"""Average percentage of zeros: Hu et al., Network Trimming, 2016 (arXiv 1607.03250).
+
+score(channel) = 1 − APoZ = the share of samples and positions where the channel is above zero after
+its activation, before any pooling; the mean over the values its consumers read.
+
+After a ReLU, what is not above zero is zero. Activations with a slope below zero have no zeros; a
+channel counts as off there where it is negative.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..channels.groups import Groups
+from ..data import Dataset
+from ..ir.network import Network
+from .readings import activations_of, mean_over_values, values_read
+from .registry import Scores, criterion
+
+
+@criterion(
+    "apoz",
+    summary="share of activations above zero",
+    source="Hu et al., arXiv 1607.03250",
+    needs_data=True,
+)
+def apoz(network: Network, groups: Groups, data: Dataset | None) -> Scores:
+    """Return the share of activations above zero of each class, 0 to 1.
+
+    Raises:
+        DataError: the data is broken or does not fit the network.
+    """
+    assert data is not None
+    names = activations_of(network, groups, values_read(network, groups))
+    return mean_over_values(network, groups, names, data, _above_zero)
+
+
+def _above_zero(x: np.ndarray) -> np.ndarray:
+    return x > 0

@@ -1,0 +1,22 @@
+"""Random scores: the baseline that every criterion has to beat (Mittal et al., WACV 2018).
+
+score(channel) is uniform in [0, 1), from a generator with a fixed seed: the same network always
+gets the same scores.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..channels.groups import Groups
+from ..data import Dataset
+from ..ir.network import Network
+from .registry import Scores, criterion
+
+SEED = 0
+
+
+@criterion("random", summary="chance, with a fixed seed", source="Mittal et al., WACV 2018")
+def random(network: Network, groups: Groups, data: Dataset | None) -> Scores:  # noqa: ARG001
+    """Return a random number for each class."""
+    return np.random.default_rng(SEED).random(groups.number)

@@ -1,0 +1,43 @@
+"""The `Accuracy` layers of a net: which scores each looks at, and how many of the best count."""
+
+from __future__ import annotations
+
+from ....core.errors import DataError
+from ....core.ir.network import Network
+from ....core.ir.rebuild import expose
+from ..layers.accuracy import Accuracy
+from ..source import CaffeSource
+
+__all__ = ["named_accuracy"]
+
+
+def named_accuracy(network: Network, top: str) -> tuple[Network, str, int]:
+    """Return what to measure for the value of an `Accuracy` layer.
+
+    Args:
+        network: as read.
+        top: the layer's first top, or its name.
+
+    Returns:
+        the network, with the scores as an output where they were none; that output's name; and
+        among how many of the best scores the label must be.
+
+    Raises:
+        DataError: there is no such layer.
+    """
+    source = network.source
+    found = {}
+    if isinstance(source, CaffeSource):
+        for entry, info in zip(source.layers, network.layers, strict=True):
+            if isinstance(entry.layer, Accuracy) and info.bottoms:
+                for name in (entry.layer.name, entry.layer.tops[0]):
+                    found[name] = (info.bottoms[0], entry.layer.top_k)
+    if top not in found:
+        known = ", ".join(found) or "none: use the train_val prototxt"
+        raise DataError(f"network '{network.name}' has no Accuracy '{top}'", hint=f"it has {known}")
+    scores, best = found[top]
+    for output in network.graph.outputs:
+        if output.name == scores:
+            return network, scores, best
+    maker = next(info.name for info in reversed(network.layers) if info.tops[:1] == (scores,))
+    return expose(network, [maker]), f"layer:{maker}", best

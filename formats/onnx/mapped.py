@@ -1,0 +1,105 @@
+"""An ONNX file whose large weights stay in the mapped file and are not parsed.
+
+Source of the field numbers: onnx.proto (ModelProto, GraphProto, TensorProto).
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from google.protobuf.message import DecodeError
+
+from ...core.errors import FormatError
+from ..wire import LENGTH, Piece, WireField, length_field, walk
+
+__all__ = ["INLINE", "Mapped", "open_onnx"]
+
+INLINE = 1024
+"""Bytes of the largest tensor that is parsed with the rest of the model."""
+
+_GRAPH = onnx.ModelProto.DESCRIPTOR.fields_by_name["graph"].number
+_INITIALIZER = onnx.GraphProto.DESCRIPTOR.fields_by_name["initializer"].number
+_RAW_DATA = onnx.TensorProto.DESCRIPTOR.fields_by_name["raw_data"].number
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A model without its large float tensors, and these as views of the file by their names."""
+
+    proto: onnx.ModelProto
+    large: Mapping[str, ir.Tensor]
+    map: mmap.mmap
+
+    def release(self) -> None:
+        """Let go of the pages that were read; what is needed again is read again."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self.map.madvise(mmap.MADV_DONTNEED)
+
+
+def open_onnx(path: Path) -> Mapped:
+    """Map an ONNX file and parse what is small in it.
+
+    Raises:
+        FormatError: it cannot be read, or is no ONNX file.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.seek(0, 2) == 0:
+                raise FormatError("the file is empty")
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise FormatError(f"cannot be read: {error.strerror or error}") from error
+    buffer = memoryview(mapped)
+    large: dict[str, ir.Tensor] = {}
+    pieces: list[Piece] = []
+    for found in walk(buffer, 0, len(buffer)):
+        if found.number == _GRAPH and found.kind == LENGTH:
+            pieces += length_field(_GRAPH, _graph(buffer, found, large))
+        else:
+            pieces.append(buffer[found.tag : found.end])
+    try:
+        proto = onnx.ModelProto.FromString(b"".join(pieces))
+    except DecodeError as error:
+        raise FormatError("not an ONNX file, or cut short") from error
+    return Mapped(proto, large, mapped)
+
+
+def _graph(buffer: memoryview, place: WireField, large: dict[str, ir.Tensor]) -> list[Piece]:
+    """Return the parts of a graph but for the large tensors, which are put into `large`."""
+    pieces: list[Piece] = []
+    for found in walk(buffer, place.start, place.end):
+        if found.number == _INITIALIZER and found.kind == LENGTH:
+            tensor = _view(buffer, found) if found.end - found.start > INLINE else None
+            if tensor is not None and tensor.name and tensor.name not in large:
+                large[tensor.name] = tensor
+                continue
+        pieces.append(buffer[found.tag : found.end])
+    return pieces
+
+
+def _view(buffer: memoryview, place: WireField) -> ir.Tensor | None:
+    """Return a tensor as a view of the file, None where it is not stored as one run of floats."""
+    raw = [found for found in walk(buffer, place.start, place.end) if found.number == _RAW_DATA]
+    if len(raw) != 1 or raw[0].kind != LENGTH or raw[0].end - raw[0].start <= INLINE:
+        return None
+    rest = bytes(buffer[place.start : raw[0].tag]) + bytes(buffer[raw[0].end : place.end])
+    if len(rest) > INLINE:
+        return None
+    try:
+        head = onnx.TensorProto.FromString(rest)
+    except DecodeError as error:
+        raise FormatError("not an ONNX file, or cut short") from error
+    if head.data_type != onnx.TensorProto.FLOAT or head.data_location:
+        return None
+    size = raw[0].end - raw[0].start
+    if any(dim < 0 for dim in head.dims) or math.prod(head.dims) * 4 != size:
+        raise FormatError(f"tensor '{head.name[:80]}' of {list(head.dims)} holds {size} bytes")
+    values = np.frombuffer(buffer, "<f4", size // 4, raw[0].start).reshape(tuple(head.dims))
+    return ir.Tensor(values, name=head.name)

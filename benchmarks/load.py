@@ -70,7 +70,7 @@ def measure(candidates: Sequence[Candidate], runs: int, folder: Path) -> list[Me
     for _ in range(runs):
         for candidate in candidates:
             code = CHILD.format(imports=candidate.imports, work=candidate.work)
-            done = subprocess.run(
+            done = subprocess.run(  # noqa: S603  # our own text
                 [candidate.python, "-c", code],
                 cwd=folder, capture_output=True, text=True, check=False,
             )  # fmt: skip

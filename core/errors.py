@@ -29,6 +29,10 @@ __all__ = [
 ]
 
 
+LONGEST = 1000
+"""Characters of a message: names in broken files can be of any length."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Where:
     """A place in the user's files. `line` counts from 1, `offset` is in bytes from 0."""
@@ -84,7 +88,8 @@ class SecateurError(Exception):
         text = f"{place}: {self.message}" if place else self.message
         if self.hint:
             text += f" (hint: {self.hint})"
-        return " ".join(text.split())
+        line = " ".join(text.split())
+        return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
 
 
 class FormatError(SecateurError):

@@ -19,7 +19,9 @@ def check_drop(
     *,
     progress: Progress = silent,
 ) -> float:
-    """Return how many points of top-1 accuracy are lost (negative for a gain).
+    """Return how many points of the metric are lost (negative for a gain).
+
+    The metric is what the labels call for: top-1 accuracy, mean average precision, ….
 
     Args:
         baseline: the original network.
@@ -34,12 +36,12 @@ def check_drop(
     """
     if data is None or not data.labelled:
         raise DataError("a limit on the accuracy drop needs labelled data", hint="an .npz with y")
-    before = evaluate(baseline, data, progress=progress).value
-    after = evaluate(compressed, data, progress=progress).value
-    lost = 100.0 * (before - after)
+    before = evaluate(baseline, data, progress=progress)
+    after = evaluate(compressed, data, progress=progress)
+    lost = 100.0 * (before.value - after.value)
     if lost > points:
         raise VerificationError(
-            f"accuracy drops by {lost:.2f} points, {points:g} are allowed; nothing was written",
+            f"{before.metric} drops by {lost:.2f} points, {points:g} are allowed; nothing was written",
             hint="lower the rate, or allow more",
         )
     return lost

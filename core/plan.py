@@ -112,6 +112,9 @@ def _group(entry: Any, place: int) -> PlanGroup:
             raise PlanError("removed must be a list of channel numbers")
         if len(set(removed)) != len(removed) or not all(0 <= k < channels for k in removed):
             raise PlanError(f"removed must name channels from 0 to {channels - 1}, each once")
+        layers = entry.get("layers", [])
+        if not isinstance(layers, list):
+            raise PlanError("layers must be a list of names")
         kept = entry.get("kept", channels - len(removed))
         if kept != channels - len(removed):
             raise PlanError(
@@ -120,7 +123,7 @@ def _group(entry: Any, place: int) -> PlanGroup:
             )
         return PlanGroup(
             name=name,
-            layers=tuple(str(layer) for layer in entry.get("layers", [])),
+            layers=tuple(str(layer) for layer in layers),
             channels=channels,
             removed=tuple(sorted(removed)),
         )

@@ -56,7 +56,7 @@ def summarize(
     Args:
         baseline: the original network.
         compressed: the pruned network.
-        data: with labels, accuracy is measured on it; without, how far the outputs agree; noise
+        data: with labels, the metric they call for is measured on it; without, how far the outputs agree; noise
             where there is no data.
         sizes: bytes of the files before and after.
         progress: told how far the work is.
@@ -84,9 +84,9 @@ def _quality(
     baseline: Network, compressed: Network, data: Dataset, progress: Progress
 ) -> Sequence[Row]:
     if data.labelled:
-        before = evaluate(baseline, data, progress=progress).value
-        after = evaluate(compressed, data, progress=progress).value
-        return [_points("Accuracy", 100 * before, 100 * after)]
+        before = evaluate(baseline, data, progress=progress)
+        after = evaluate(compressed, data, progress=progress)
+        return [_points(before.metric, 100 * before.value, 100 * after.value)]
     found = fidelity(baseline, compressed, data, progress=progress)
     inputs = " (noise)" if isinstance(data, SyntheticDataset) else ""
     rows = []

@@ -13,7 +13,7 @@ from ..channels.groups import Groups
 from ..cost import Costs
 from .limits import NO_LIMITS, Limits
 
-__all__ = ["Order", "Step", "bank_steps", "cut"]
+__all__ = ["Order", "Step", "bank_steps", "cut", "legal_steps"]
 
 Removed = npt.NDArray[np.bool_]
 
@@ -74,7 +74,7 @@ def cut(order: Order, groups: Groups, costs: Costs, rate: float) -> tuple[Remove
     Returns:
         a mask over classes, and the fraction of operations it removes.
     """
-    steps = _legal(order, groups)
+    steps = legal_steps(order, groups)
     baseline = costs.operations()
 
     def achieved(removed: Removed) -> float:
@@ -107,7 +107,7 @@ def _mask(steps: Sequence[Step], groups: Groups) -> Removed:
     return removed
 
 
-def _legal(order: Order, groups: Groups) -> list[Step]:
+def legal_steps(order: Order, groups: Groups) -> list[Step]:
     """Return the steps without those that would leave a value with no channel."""
     floors_of: dict[int, list[int]] = {}
     left = []

@@ -64,7 +64,7 @@ def normalized(pixels: np.ndarray, preprocess: Preprocess) -> np.ndarray:
     image = preprocess.mean_image
     scale = np.float32(preprocess.scale)
     if image is None and not any(preprocess.mean):
-        return np.multiply(pixels, scale, dtype=np.float32, order="C")
+        return np.asarray(np.multiply(pixels, scale, dtype=np.float32, order="C"))
     if image is None:
         image = np.asarray(preprocess.mean, np.float32).reshape(-1, 1, 1)
     elif image.shape != pixels.shape[-3:]:
@@ -72,7 +72,7 @@ def normalized(pixels: np.ndarray, preprocess: Preprocess) -> np.ndarray:
             f"the mean image is {_by(image.shape)}, but the image {_by(pixels.shape[-3:])}",
             hint="make the mean of images of this size, or give --mean with one value a channel",
         )
-    result = np.subtract(pixels, image, dtype=np.float32, order="C")
+    result: np.ndarray = np.subtract(pixels, image, dtype=np.float32, order="C")
     result *= scale
     return result
 

@@ -12,24 +12,56 @@ import numpy as np
 
 __all__ = ["resized_by_corners"]
 
+ROWS = 16
+"""Rows of the result that are made at once."""
+
 
 def resized_by_corners(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """Return an image (H×W or H×W×C, any number type) in another size, as float32."""
     if image.shape[:2] == (height, width):
         return image.astype(np.float32)
-    tail = (1,) * (image.ndim - 1)
-    row, down = _places(image.shape[0], height)
-    down = down.reshape(-1, *tail)
-    pixels = image[row].astype(np.float32)
-    if image.shape[0] > 1:
-        below = image[row[:-1] + 1].astype(np.float32)
-        _mixed(pixels[:-1], below, down[:-1])
-        pixels[-1] *= 1 - down[-1]
+    if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
+        # Four bytes a pixel: columns can then be picked as single numbers, several times faster.
+        import cv2
+
+        four = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2BGRA))
+        return _resized(four, height, width)[..., :3]
+    return _resized(image, height, width)
+
+
+def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
     column, across = _places(image.shape[1], width, exact_end=True)
-    beside = np.take(pixels, np.minimum(column + 1, image.shape[1] - 1), axis=1)
-    pixels = np.take(pixels, column, axis=1)
-    _mixed(pixels, beside, across.reshape(-1, *tail[1:]))
-    return pixels
+    row, down = _places(image.shape[0], height)
+    beside = np.minimum(column + 1, image.shape[1] - 1)
+    across = across.reshape(-1, *(1,) * (image.ndim - 2))
+    down = down.reshape(-1, *(1,) * (image.ndim - 1))
+    result = np.empty((height, width, *image.shape[2:]), np.float32)
+    # A few rows at a time: what is made in between then stays in the cache, and small enough that
+    # no memory is asked of the system again and again, which costs more than the arithmetic.
+    for start in range(0, height, ROWS):
+        stop = min(start + ROWS, height)
+        above = row[start:stop]
+        below = np.minimum(above + 1, image.shape[0] - 1)
+        first = int(above[0])
+        strip = image[first : int(below[-1]) + 1]
+        pixels = _columns(strip, column)
+        _mixed(pixels, _columns(strip, beside), across)
+        part = result[start:stop]
+        part[...] = pixels[above - first]
+        if image.shape[0] > 1:
+            inner = stop - start - (stop == height)
+            _mixed(part[:inner], pixels[(below - first)[:inner]], down[start:][:inner])
+    if image.shape[0] > 1:
+        result[-1] *= 1 - down[-1]
+    return result
+
+
+def _columns(image: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return columns of an image as float32."""
+    if image.dtype == np.uint8 and image.shape[2:] == (4,):
+        chosen = np.take(image.view(np.uint32)[..., 0], places, axis=1)
+        return chosen.view(np.uint8).reshape(*chosen.shape, 4).astype(np.float32)
+    return np.take(image, places, axis=1).astype(np.float32)
 
 
 def _mixed(first: np.ndarray, second: np.ndarray, part: np.ndarray) -> None:

@@ -111,13 +111,6 @@ def _thinned(found: Detections, overlap: float, settings: Settings) -> Detection
     most = int(settings.get("nms_top_k", -1))
     eta = float(settings.get("eta", 1.0))
     limit = int(settings.get("keep_top_k", -1))
-    if most < 0 and limit < 0 and eta == 1 and len(found):
-        # Boxes of different classes are moved out of each other's way, and all done at once.
-        apart = float(np.ptp(found.boxes)) + 1
-        moved = found.boxes + (found.classes * apart)[:, None]
-        if np.isfinite(moved).all():
-            left = suppressed(moved, found.scores, overlap)
-            return found.chosen(left[np.argsort(found.classes[left], kind="stable")])
     kept = []
     for number in np.unique(found.classes):
         places = np.flatnonzero(found.classes == number)

@@ -17,14 +17,13 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import FormatError, Where, located
+from ...core.ir.network import Piece
 from ...proto.caffe import fields_of, message_class
-from .hdf5 import MAGIC, caffemodel_bytes
 from ..wire import (
     DOUBLE,
     FLOAT,
     LENGTH,
     VARINT,
-    Piece,
     WireField,
     bad,
     length_field,
@@ -32,6 +31,7 @@ from ..wire import (
     walk,
     walk_varints,
 )
+from .hdf5 import MAGIC, caffemodel_bytes
 
 __all__ = ["Caffemodel", "LayerChange", "StoredBlob", "StoredLayer", "open_caffemodel"]
 

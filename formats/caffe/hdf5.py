@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...core.errors import FormatError, UnsupportedError
+from ...core.ir.network import Piece
 from ...proto.caffe import fields_of, message_class
-from ..wire import Piece, length_field
+from ..wire import length_field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,8 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
 from ...core.errors import FormatError
-from ..wire import LENGTH, Piece, WireField, length_field, walk
+from ...core.ir.network import Piece
+from ..wire import LENGTH, WireField, length_field, walk
 
 __all__ = ["INLINE", "Mapped", "open_onnx"]
 
@@ -34,7 +35,7 @@ class Mapped:
     """A model without its large float tensors, and these as views of the file by their names."""
 
     proto: onnx.ModelProto
-    large: Mapping[str, ir.Tensor]
+    large: Mapping[str, ir.Tensor[np.ndarray]]
     map: mmap.mmap
 
     def release(self) -> None:
@@ -57,7 +58,7 @@ def open_onnx(path: Path) -> Mapped:
     except OSError as error:
         raise FormatError(f"cannot be read: {error.strerror or error}") from error
     buffer = memoryview(mapped)
-    large: dict[str, ir.Tensor] = {}
+    large: dict[str, ir.Tensor[np.ndarray]] = {}
     pieces: list[Piece] = []
     for found in walk(buffer, 0, len(buffer)):
         if found.number == _GRAPH and found.kind == LENGTH:
@@ -71,7 +72,9 @@ def open_onnx(path: Path) -> Mapped:
     return Mapped(proto, large, mapped)
 
 
-def _graph(buffer: memoryview, place: WireField, large: dict[str, ir.Tensor]) -> list[Piece]:
+def _graph(
+    buffer: memoryview, place: WireField, large: dict[str, ir.Tensor[np.ndarray]]
+) -> list[Piece]:
     """Return the parts of a graph but for the large tensors, which are put into `large`."""
     pieces: list[Piece] = []
     for found in walk(buffer, place.start, place.end):
@@ -84,7 +87,7 @@ def _graph(buffer: memoryview, place: WireField, large: dict[str, ir.Tensor]) ->
     return pieces
 
 
-def _view(buffer: memoryview, place: WireField) -> ir.Tensor | None:
+def _view(buffer: memoryview, place: WireField) -> ir.Tensor[np.ndarray] | None:
     """Return a tensor as a view of the file, None where it is not stored as one run of floats."""
     raw = [found for found in walk(buffer, place.start, place.end) if found.number == _RAW_DATA]
     if len(raw) != 1 or raw[0].kind != LENGTH or raw[0].end - raw[0].start <= INLINE:

@@ -66,10 +66,10 @@ def _model(path: Path, mapped: Mapped) -> ir.Model:
         ) from error
     try:
         model = ir.from_proto(proto)
+        if opset == OPSET:
+            _fill(model.graph, mapped)
     except (ir.serde.SerdeError, ValueError, TypeError, KeyError) as error:
         raise FormatError(f"not a valid ONNX model: {_first_line(error)}") from error
-    if opset == OPSET:
-        _fill(model.graph, mapped)
     model.ir_version = IR_VERSION
     return model
 

@@ -96,7 +96,7 @@ def test_the_gate_keeps_files_from_being_written(tmp_path):
         "prune", *CAFFE, "--rate", 0.9, "--data", DATA, "--max-drop", 0.1, "-o", tmp_path / "out",
         code=3,
     )  # fmt: skip
-    assert "accuracy drops by" in one_line(result)
+    assert "Accuracy drops by" in one_line(result)
     assert not (tmp_path / "out").exists()
 
 

@@ -230,6 +230,42 @@ def test_thinet_takes_in_all_taps_and_outputs(tmp_path):
     assert np.allclose(scores_of("thinet", network, "a", data), [2 / 3, 1 / 3, 0])
 
 
+def read_in_two_groups(rows):
+    """Return a layer of four channels of which two convolution groups read two each."""
+    g = Graph(channels=2, size=2)
+    a = g.conv("a", g.data, 4, kernel=1, bias=False)
+    b = g.conv("b", a, 2, kernel=1, group=2, bias=False)
+    network = g.network(y=g.conv("out", b, 1, kernel=1))
+    return with_weights(network, a=pointwise(rows), b=pointwise(np.ones((2, 2))))
+
+
+def test_channels_of_different_shares_do_not_stand_for_one_another(tmp_path):
+    network = read_in_two_groups([[3, 0], [0, 1], [3, 0], [0, 2]])
+    data = samples(tmp_path, network, np.eye(2))
+    assert np.allclose(scores_of("interpolative", network, "a", data), [1, 0.5, 1, 0.5])
+
+
+def test_thinet_chooses_in_every_share(tmp_path):
+    network = read_in_two_groups([[1, 0], [2, 0], [0, 3], [0, 1]])
+    data = samples(tmp_path, network, [[1, 1], [1, -1]])
+    assert np.allclose(scores_of("thinet", network, "a", data), [0, 0.5, 0.5, 0])
+
+
+def test_thinet_weighs_consumers_by_their_own_energy(tmp_path):
+    g = Graph(channels=2, size=2)
+    a = g.conv("a", g.data, 2, kernel=1, bias=False)
+    one, two = (g.conv(name, a, 1, kernel=1, bias=False) for name in ("one", "two"))
+    network = with_weights(
+        g.network(y=one, z=two),
+        a=pointwise(np.eye(2)),
+        one=pointwise([[1, 3]]),
+        two=pointwise([[2000, 1000]]),
+    )
+    data = samples(tmp_path, network, [[1, 1], [1, -1]])
+    # 1/10 + 4/5 against 9/10 + 1/5.
+    assert np.allclose(scores_of("thinet", network, "a", data), [0, 0.5])
+
+
 def test_pivots_are_those_of_the_definition():
     matrix = np.array([[3.0, 0, 3, 1], [0, 2, 2, 0], [0, 0, 0.5, 0]])
     # ‖columns‖² = 9, 4, 13.25, 1. After the third, the first keeps 9 − (9/3.64)² = 2.89 and the

@@ -216,7 +216,7 @@ def test_mean_files(tmp_path: Path) -> None:
     (tmp_path / "short").write_bytes(blob(num=1, channels=3, height=4, width=6).SerializeToString())
     with pytest.raises(DataError, match="short: the mean is 3×4×6 with 0 values"):
         read_mean(tmp_path / "short")
-    with pytest.raises(DataError, match=r"mean file 'gone\.binaryproto' is not there .*--mean-file"):
+    with pytest.raises(DataError, match=r"'gone\.binaryproto' is not there .*--mean-file"):
         secateur.open_dataset(
             tmp_path / "i.png", network(), preprocess=Preprocess(mean_file="gone.binaryproto")
         )

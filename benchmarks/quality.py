@@ -1,0 +1,448 @@
+"""How good are pruned networks without training, for each criterion with and without repair?
+
+    python benchmarks/quality.py lenet squeezenet [--rates 0.3 0.5] [--criteria l1 surgery]
+                                 [--shared ../shared] [--torch-pruning]
+
+For each network a Markdown table goes to stdout: accuracy on labelled images that calibration did
+not see, against the fraction of the operations removed. Calibration sees no labels. All criteria
+but "surgery" take the same share of every group. Nothing is trained.
+
+With --torch-pruning, LeNet is pruned by Torch-Pruning 1.6 as well (L1 and L2, local and global);
+that is skipped where torch or torch_pruning is not installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+import secateur
+from secateur.core.channels import find_groups
+from secateur.core.data import Batch, Dataset
+from secateur.core.ir.network import Network, Preprocess
+from secateur.core.prune import SURGERY, apply_plan, choose
+
+ROOT = Path(__file__).resolve().parent.parent
+BATCH = 16
+SCORE = 0.01
+"""Detections below this score do not count (../shared/data/README.md)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """Samples in memory: a dataset made of parts of others."""
+
+    name: str
+    parts: tuple[Batch, ...]
+    labelled: bool
+    problems: tuple[str, ...] = ()
+
+    @property
+    def samples(self) -> int:
+        return len(self.parts)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for start in range(0, len(self.parts), BATCH):
+            yield joined(self.parts[start : start + BATCH])
+
+    def some(self, which: slice) -> Held:
+        return replace(self, parts=self.parts[which])
+
+
+def joined(parts: Sequence[Batch]) -> Batch:
+    """Return one batch of several."""
+    first = parts[0]
+    return Batch(
+        inputs={name: np.concatenate([p.inputs[name] for p in parts]) for name in first.inputs},
+        labels=None
+        if first.labels is None
+        else np.concatenate([p.labels for p in parts if p.labels is not None]),
+        objects=None
+        if first.objects is None
+        else tuple(one for p in parts for one in p.objects or ()),
+        frames=None
+        if first.frames is None
+        else tuple(one for p in parts for one in p.frames or ()),
+    )
+
+
+def held(dataset: Dataset) -> Held:
+    """Return a dataset opened with batches of one, in memory."""
+    return Held(name=dataset.name, parts=tuple(dataset), labelled=dataset.labelled)
+
+
+def mirrored(data: Held) -> Held:
+    """Return unlabelled images and their mirror images."""
+    plain = [Batch(inputs=part.inputs) for part in data.parts]
+    turned = [
+        Batch(inputs={name: array[..., ::-1].copy() for name, array in part.inputs.items()})
+        for part in plain
+    ]
+    return Held(name=f"{data.name} and mirror images", parts=(*plain, *turned), labelled=False)
+
+
+Fold = tuple[Dataset, Dataset]
+"""Images to calibrate on and images to measure with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One network with its data.
+
+    Args:
+        folder: in ../shared/models.
+        files: the network's files.
+        rates: fractions to remove where the command line gives none.
+        about: which images calibrate and which measure.
+        folds: shared folder, scratch folder, network → folds; accuracies are pooled.
+    """
+
+    folder: str
+    files: tuple[str, ...]
+    rates: tuple[float, ...]
+    about: str
+    folds: Callable[[Path, Path, Network], list[Fold]]
+
+
+def digits(shared: Path, scratch: Path, network: Network) -> list[Fold]:  # noqa: ARG001
+    folder = shared / "data/mnist"
+    pixels = gzip.decompress((folder / "t10k-images-idx3-ubyte.gz").read_bytes())
+    classes = gzip.decompress((folder / "t10k-labels-idx1-ubyte.gz").read_bytes())
+    x = np.frombuffer(pixels, np.uint8, offset=16).reshape(-1, 1, 1, 28, 28) / np.float32(256)
+    y = np.frombuffer(classes, np.uint8, offset=8).reshape(-1, 1).astype(np.int64)
+    (name,) = network.inputs
+    parts = tuple(
+        Batch(inputs={name: image}, labels=label) for image, label in zip(x, y, strict=True)
+    )
+    data = Held(name="MNIST t10k", parts=parts, labelled=True)
+    return [(data.some(slice(1000)), data.some(slice(1000, None)))]
+
+
+def cifar(shared: Path, scratch: Path, network: Network) -> list[Fold]:
+    folder = shared / "data/cifar10"
+    preprocess = Preprocess(channels="rgb", mean_file=str(folder / "mean.binaryproto"))
+    sets = []
+    for split in ("train", "test"):
+        if not (scratch / split).is_dir():
+            with tarfile.open(folder / f"{split}3000.tar.gz") as archive:
+                archive.extractall(scratch, filter="data")
+        opened = secateur.open_dataset(scratch / split, network, preprocess=preprocess, batch=1)
+        sets.append(held(opened))
+    return [(sets[0].some(slice(None, None, 3)), sets[1])]
+
+
+def photographs(order: Callable[[Path], list[str]], crop: Callable[[Preprocess], Preprocess]):  # type: ignore[no-untyped-def]
+    """Return folds of the 200 ImageNet images: each half measures what the other calibrated.
+
+    Args:
+        order: from the shared folder to the identities of the network's classes.
+        crop: how the network's own preprocessing is changed.
+    """
+
+    def folds(shared: Path, scratch: Path, network: Network) -> list[Fold]:
+        folder = shared / "data/imagenet200"
+        numbers = {name: number for number, name in enumerate(order(shared))}
+        rows = [line.split() for line in (folder / "labels.txt").read_text().splitlines()]
+        path = scratch / f"{network.name}.txt"
+        path.write_text("".join(f"{file} {numbers[name]}\n" for file, _, name in rows))
+        data = held(
+            secateur.open_dataset(
+                path, network, root=folder, preprocess=crop(network.preprocess), batch=1
+            )
+        )
+        halves = data.some(slice(0, None, 2)), data.some(slice(1, None, 2))
+        return [halves, halves[::-1]]
+
+    return folds
+
+
+def sorted_names(shared: Path) -> list[str]:
+    return (shared / "data/imagenet200/synsets.txt").read_text().split()
+
+
+def names_of_tiny(shared: Path) -> list[str]:
+    path = shared / "models/tiny_darknet_imagenet/imagenet.labels.list"
+    return path.read_text().split()[:1000]
+
+
+def scenes(shared: Path, scratch: Path, network: Network) -> list[Fold]:
+    train, validation = (
+        held(secateur.open_dataset(_scenes(shared, scratch, split, network), network, batch=1))
+        for split in ("train2017", "val2017")
+    )
+    return [(mirrored(train), validation)]
+
+
+def _scenes(shared: Path, scratch: Path, split: str, network: Network) -> Path:
+    """Return images with labels; those of COCO become those of VOC for a network of 20 classes."""
+    folder = shared / "data/coco"
+    if int(network.heads[0].settings["classes"]) != 20:
+        return folder / split
+    target = scratch / split
+    if target.is_dir():
+        return target
+    rows = [line.split() for line in (folder / "coco_to_voc.txt").read_text().splitlines()]
+    numbers = {row[0]: row[1] for row in rows}
+    (target / "labels").mkdir(parents=True)
+    (target / "images").symlink_to(folder / split / "images")
+    for path in sorted((folder / split / "labels").glob("*.txt")):
+        objects = [line.split(maxsplit=1) for line in path.read_text().splitlines()]
+        (target / "labels" / path.name).write_text(
+            "".join(f"{numbers[c]} {box}\n" for c, box in objects if c in numbers)
+        )
+    return target
+
+
+FEW = (0.2, 0.3, 0.5)
+SMALL = "1,000 of the 3,000 JPEG training images calibrate, the 3,000 JPEG test images measure"
+HALVES = "each half of the 200 images measures what the other half (100) calibrated"
+SCENES = "48 train2017 images and their mirror images calibrate, the 64 val2017 images measure"
+
+CASES = {
+    "lenet": Case(
+        folder="lenet_mnist",
+        files=("lenet.prototxt", "lenet_iter_10000.caffemodel"),
+        rates=(0.48, 0.61, 0.72, 0.81, 0.88),
+        about="the first 1,000 MNIST test images calibrate, the other 9,000 measure",
+        folds=digits,
+    ),
+    "squeezenet": Case(
+        folder="squeezenet_v1.1_imagenet",
+        files=("train_val.prototxt", "squeezenet_v1.1.caffemodel"),
+        rates=FEW,
+        about=HALVES,
+        folds=photographs(sorted_names, lambda preprocess: preprocess),
+    ),
+    "cifar10-quick": Case(
+        folder="cifar10_quick",
+        files=("cifar10_quick.prototxt", "cifar10_quick_iter_4000.caffemodel"),
+        rates=FEW,
+        about=SMALL,
+        folds=cifar,
+    ),
+    "cifar10-full": Case(
+        folder="cifar10_full_lrn",
+        files=("cifar10_full.prototxt", "cifar10_full_iter_70000.caffemodel"),
+        rates=FEW,
+        about=SMALL,
+        folds=cifar,
+    ),
+    "resnet20": Case(
+        folder="resnet20_cifar10",
+        files=("res20_deploy.prototxt", "cifar10_res20_iter_64000.caffemodel"),
+        rates=FEW,
+        about=SMALL,
+        folds=cifar,
+    ),
+    "tiny": Case(
+        folder="tiny_darknet_imagenet",
+        files=("tiny.cfg", "tiny.weights"),
+        rates=FEW,
+        about=HALVES,
+        folds=photographs(names_of_tiny, lambda p: replace(p, crop=True, resize=())),
+    ),
+    "yolo-fastest": Case(
+        folder="yolo_fastest_1.1_coco",
+        files=("yolo-fastest-1.1.cfg", "yolo-fastest-1.1.weights"),
+        rates=(0.07, 0.16, 0.23, 0.30, 0.37, 0.50),
+        about=SCENES,
+        folds=scenes,
+    ),
+    "mobilenetv2-yolo": Case(
+        folder="mobilenetv2_yolo_fastest_voc",
+        files=("MobileNetV2-YOLO-Fastest-voc.cfg", "MobileNetV2-YOLO-Fastest-voc.weights"),
+        rates=FEW,
+        about=SCENES,
+        folds=scenes,
+    ),
+}
+
+
+@dataclass(kw_only=True)
+class Row:
+    """Figures of one criterion with or without repair, one for each rate."""
+
+    label: str
+    values: list[float]
+    seconds: float = 0.0
+    """A prune, the mean over rates and folds: choice, proof and repair."""
+
+    def text(self, best: Sequence[float]) -> str:
+        cells = [
+            f"**{value:.2f}**" if value >= top else f"{value:.2f}"
+            for value, top in zip(self.values, best, strict=True)
+        ]
+        return f"| {self.label} | {' | '.join(cells)} | {self.seconds:.1f} |"
+
+
+def quality(network: Network, test: Dataset) -> float:
+    """Return top-1 accuracy or mAP@0.5 in percent."""
+    score = SCORE if network.heads and "classes" in network.heads[0].settings else None
+    return 100.0 * secateur.evaluate(network, test, score=score).value
+
+
+def measured(
+    network: Network, folds: Sequence[Fold], criterion: str, rates: Sequence[float]
+) -> tuple[list[Row], list[float]]:
+    """Return the rows without and with repair, and the rates that were achieved."""
+    groups = find_groups(network)
+    rows = [Row(label=f"{criterion}{suffix}", values=[]) for suffix in ("", " + repair")]
+    achieved = []
+    for rate in rates:
+        found: list[list[float]] = [[], []]
+        for calibration, test in folds:
+            start = time.perf_counter()
+            choice = choose(network, groups, rate=rate, criterion=criterion, data=calibration)
+            chosen = time.perf_counter() - start
+            for values, row, repair in zip(found, rows, (False, True), strict=True):
+                start = time.perf_counter()
+                pruned = apply_plan(
+                    network,
+                    choice.plan,
+                    groups=groups,
+                    tensors=choice.tensors,
+                    data=calibration,
+                    repair=repair,
+                )
+                row.seconds += chosen + time.perf_counter() - start
+                values.append(quality(pruned, test))
+            achieved.append(choice.plan.provenance["rate"]["achieved"] - rate)
+        for values, row in zip(found, rows, strict=True):
+            row.values.append(float(np.mean(values)))
+    for row in rows:
+        row.seconds /= len(rates) * len(folds)
+    return rows, achieved
+
+
+def table(name: str, shared: Path, scratch: Path, arguments: argparse.Namespace) -> list[Row]:
+    """Print the table of one network."""
+    case = CASES[name]
+    folder = shared / "models" / case.folder
+    network = secateur.load(*(folder / file for file in case.files))
+    folds = case.folds(shared, scratch, network)
+    rates = arguments.rates or case.rates
+    baseline = float(np.mean([quality(network, test) for _, test in folds]))
+    kind = "mAP@0.5" if network.heads and "classes" in network.heads[0].settings else "top-1"
+    print(f"### {case.folder}\n")
+    print(f"{kind} in percent; {case.about}. Unpruned: {baseline:.2f}.\n", flush=True)
+    rows = []
+    missed = 0.0
+    for criterion in arguments.criteria or [*sorted(secateur.CRITERIA), SURGERY]:
+        more, achieved = measured(network, folds, criterion, rates)
+        rows += more
+        missed = min(missed, *achieved)
+        for row in more:
+            print(f"  {row.text([np.inf] * len(rates))}", file=sys.stderr, flush=True)
+    if name == "lenet" and arguments.torch_pruning:
+        rows += torch_rows(network, folds, rates)
+    best = [max(row.values[k] for row in rows) for k in range(len(rates))]
+    heads = " | ".join(f"−{100 * rate:.0f} %" for rate in rates)
+    print(f"| criterion | {heads} | s |\n|---|{'---:|' * (len(rates) + 1)}")
+    for row in rows:
+        print(row.text(best))
+    print(f"\nNo achieved rate is more than {-100 * missed:.2f} points below the one asked.\n")
+    return rows
+
+
+def torch_rows(network: Network, folds: Sequence[Fold], rates: Sequence[float]) -> list[Row]:
+    """Return what Torch-Pruning makes of LeNet, one row an importance and scope."""
+    try:
+        import torch
+        import torch_pruning
+    except ImportError as error:
+        print(f"Torch-Pruning is left out: {error}", file=sys.stderr)
+        return []
+
+    def lenet() -> torch.nn.Module:
+        arrays = [
+            value.const_value.numpy()
+            for value in network.graph.initializers.values()
+            if value.const_value is not None and value.meta.get("blobs")
+        ]
+        model = torch.nn.Sequential(
+            torch.nn.Conv2d(1, 20, 5), torch.nn.MaxPool2d(2),
+            torch.nn.Conv2d(20, 50, 5), torch.nn.MaxPool2d(2), torch.nn.Flatten(),
+            torch.nn.Linear(800, 500), torch.nn.ReLU(), torch.nn.Linear(500, 10),
+        )  # fmt: skip
+        with torch.no_grad():
+            for parameter, array in zip(model.parameters(), arrays, strict=True):
+                parameter.copy_(torch.from_numpy(np.array(array)).reshape(parameter.shape))
+        return model.eval()
+
+    example = torch.zeros(1, 1, 28, 28)
+
+    def pruned(share: float, norm: int, everywhere: bool) -> torch.nn.Module:
+        model = lenet()
+        torch_pruning.pruner.BasePruner(
+            model,
+            example,
+            importance=torch_pruning.importance.GroupMagnitudeImportance(p=norm),
+            pruning_ratio=share,
+            max_pruning_ratio=0.98,
+            global_pruning=everywhere,
+            ignored_layers=[model[-1]],
+        ).step()
+        return model
+
+    def operations(model: torch.nn.Module) -> float:
+        return float(torch_pruning.utils.count_ops_and_params(model, example)[0])
+
+    def accuracy(model: torch.nn.Module, test: Dataset) -> float:
+        right = total = 0
+        with torch.no_grad():
+            for batch in test:
+                assert batch.labels is not None
+                (x,) = batch.inputs.values()
+                answers = model(torch.from_numpy(x)).argmax(dim=1).numpy()
+                right += int((answers == batch.labels).sum())
+                total += batch.size
+        return 100.0 * right / total
+
+    whole = operations(lenet())
+    ((_, test),) = folds
+    rows = []
+    for norm in (1, 2):
+        for everywhere in (False, True):
+            scope = "global" if everywhere else "local"
+            row = Row(label=f"Torch-Pruning L{norm}, {scope}", values=[])
+            start = time.perf_counter()
+            for rate in rates:
+                low, high = 0.0, 0.98
+                for _ in range(10):
+                    middle = (low + high) / 2
+                    gone = 1 - operations(pruned(middle, norm, everywhere)) / whole
+                    low, high = (middle, high) if gone <= rate else (low, middle)
+                row.values.append(accuracy(pruned(low, norm, everywhere), test))
+            row.seconds = (time.perf_counter() - start) / len(rates)
+            rows.append(row)
+            print(f"  {row.text([np.inf] * len(rates))}", file=sys.stderr, flush=True)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("models", nargs="+", choices=[*CASES, "all"], metavar="MODEL")
+    parser.add_argument("--rates", nargs="+", type=float, help="fractions of the operations")
+    parser.add_argument("--criteria", nargs="+", metavar="NAME", help="all of them by default")
+    parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
+    parser.add_argument("--torch-pruning", action="store_true", help="for lenet")
+    arguments = parser.parse_args()
+    names = list(CASES) if "all" in arguments.models else arguments.models
+    for name in names:
+        with tempfile.TemporaryDirectory() as scratch:
+            table(name, arguments.shared, Path(scratch), arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Threshold: each group loses as much as its own measured curve bears.
+
+The curve of a group is the loss over the share of its channels that is gone, straight between the
+measured points and 0 where nothing is gone. A step is borne if the curve up to it never exceeds the
+loss; so an improvement is no loss, and what lies behind the first place where the curve goes over
+the loss is not reached even if the curve comes down again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ..channels.groups import Groups
+from ..errors import PlanError
+from .limits import NO_LIMITS, Limits
+from .order import Step, bank_steps, legal_steps
+
+if TYPE_CHECKING:
+    from ..analysis.result import Analysis, GroupAnalysis
+
+__all__ = ["step_losses", "threshold"]
+
+Removed = npt.NDArray[np.bool_]
+
+
+def threshold(
+    groups: Groups,
+    analysis: Analysis,
+    loss: float,
+    *,
+    overrides: Mapping[str, float] | None = None,
+    limits: Limits = NO_LIMITS,
+) -> Removed:
+    """Return the channels that leave when every group may lose so much on its own.
+
+    Nothing beyond the last measured point is removed.
+
+    Args:
+        groups: of the network that was analysed; groups that the analysis lacks keep all.
+        analysis: its curves.
+        loss: the largest loss for each group, in the unit of the analysis.
+        overrides: name of a group or of one of its layers → another loss for it.
+        limits: multiples and the largest share.
+
+    Returns:
+        a mask over classes.
+
+    Raises:
+        PlanError: the analysis is of another network or was made for another threshold, or a name
+            is unknown.
+    """
+    losses = _losses_by_group(groups, overrides or {})
+    for value in (loss, *losses.values()):
+        if analysis.threshold is not None and value != analysis.threshold:
+            raise PlanError(
+                f"the analysis follows its curves to a loss of {analysis.threshold:g} only, not "
+                f"{value:g}",
+                hint="analyse again without --threshold",
+            )
+    chosen = [
+        step
+        for step, cost in step_losses(groups, analysis, limits)
+        if cost <= losses.get(groups.groups[step.group].name, loss)
+    ]
+    removed = np.zeros(groups.number, dtype=np.bool_)
+    steps = legal_steps(sorted(chosen, key=lambda step: (step.share, step.group)), groups)
+    removed[[channel for step in steps for channel in step.classes]] = True
+    return removed
+
+
+def step_losses(
+    groups: Groups, analysis: Analysis, limits: Limits = NO_LIMITS
+) -> list[tuple[Step, float]]:
+    """Return the steps of all groups, each with the largest loss of the curve up to it.
+
+    Steps beyond the last measured point have an infinite one. The steps of a group stand in the
+    order they leave.
+
+    Args:
+        groups: of the network that was analysed.
+        analysis: its curves.
+        limits: how large steps are.
+
+    Raises:
+        PlanError: the analysis is of another network.
+    """
+    scores = np.full(groups.number, np.inf)
+    for entry in analysis.groups:
+        group = groups.by_name(entry.name)
+        if group is None or len(group.channels) != entry.channels:
+            raise PlanError(
+                f"the analysis is of another network: group '{entry.name}' with "
+                f"{entry.channels} channels is not there"
+            )
+        scores[[group.channels[place] for place in entry.order]] = np.arange(len(entry.order))
+    own: dict[int, list[Step]] = {}
+    for bank in bank_steps(groups, scores, limits):
+        for step in bank:
+            own.setdefault(step.group, []).append(step)
+    found = []
+    for index, steps in sorted(own.items()):
+        curve = analysis.by_name(groups.groups[index].name)
+        if curve is None:
+            continue
+        steps.sort(key=lambda step: (step.share, step.classes))
+        found += zip(steps, _rising(curve, steps), strict=True)
+    return found
+
+
+def _rising(curve: GroupAnalysis, steps: Iterable[Step]) -> list[float]:
+    """Return the largest loss up to each step, from the points that are known exactly."""
+    known = {0: 0.0}
+    known.update((p.removed, p.loss) for p in curve.points if p.removed and not p.at_least)
+    counts = sorted(known)
+    at = np.cumsum([len(step.classes) for step in steps])
+    with np.errstate(invalid="ignore"):
+        losses = np.interp(at, counts, [known[count] for count in counts])
+    losses[np.isnan(losses) | (at > counts[-1])] = np.inf
+    # The curve is straight between points: its maximum up to a step is at a point or at the step.
+    peaks = np.maximum.accumulate([known[count] for count in counts])
+    passed = peaks[np.searchsorted(counts, at, side="right") - 1]
+    return [float(value) for value in np.maximum(losses, passed)]
+
+
+def _losses_by_group(groups: Groups, overrides: Mapping[str, float]) -> dict[str, float]:
+    found = {}
+    for name, loss in overrides.items():
+        owners = [group for group in groups.groups if name in (group.name, *group.layers)]
+        if not owners:
+            raise PlanError(f"there is no group or layer '{name}' to give a threshold")
+        found.update(dict.fromkeys((group.name for group in owners), loss))
+    return found

@@ -1,0 +1,190 @@
+"""The values at the boundary of a suffix, for all samples.
+
+With enough memory, the values that later nodes read are kept for all samples and move on from group
+to group, so that each node of the network runs once in all (:class:`Kept`). Where they do not fit,
+the samples are read again for every group and computed up to the boundary in passing
+(:class:`Recomputed`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, Protocol
+
+import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
+
+from ..data import Dataset
+from ..data.prefetch import prefetched
+from ..ir.network import Network
+from ..ir.partial import between
+from ..session import Arrays
+from .shards import Answers, Shard, shards
+from .suffix import Part, Suffix
+
+__all__ = ["Contexts", "Kept", "Recomputed", "Wave", "kept_bytes"]
+
+AHEAD = 4
+"""Shards for each core in a wave where no more than needed shall be in memory."""
+
+Wave = Sequence[tuple[Answers, Arrays]]
+"""Shards that are worked on at once: what judges them, and the values at the boundary."""
+
+
+class Contexts(Protocol):
+    """Gives the context of suffixes, shard by shard in the order of the samples."""
+
+    def reach(self, suffix: Suffix) -> None:
+        """Go to the boundary of a suffix; suffixes come in the order of their positions."""
+        ...
+
+    def waves(self, suffix: Suffix, *, start: int, size: int | None) -> Iterator[Wave]:
+        """Yield the shards from number `start` on, `size` at a time (None: as many as is good)."""
+        ...
+
+
+class Kept:
+    """Keeps the values of all samples in memory.
+
+    Args:
+        network: the whole network.
+        samples: all of them, with the outputs of the unchanged network.
+        jobs: threads.
+    """
+
+    def __init__(self, network: Network, samples: Sequence[Shard], jobs: int):
+        self._network = network
+        self._answers = [shard.answers for shard in samples]
+        self._fronts = [dict(shard.inputs) for shard in samples]
+        self._alive = alive_values(network)
+        self._position = 0
+        self._jobs = jobs
+        self._suffix: Suffix | None = None
+        self._contexts: list[Arrays] = []
+
+    def waves(self, suffix: Suffix, *, start: int, size: int | None) -> Iterator[Wave]:
+        """Yield the shards of the suffix that was reached."""
+        if suffix is not self._suffix:
+            self._contexts = self._computed(suffix.context)
+            self._suffix = suffix
+        pairs = list(zip(self._answers, self._contexts, strict=True))
+        for place in range(start, len(pairs), size or len(pairs)):
+            yield pairs[place : place + (size or len(pairs))]
+
+    def reach(self, suffix: Suffix) -> None:
+        """Compute the values before the boundary, and forget those that nobody reads any more.
+
+        The steps are the same whatever is measured there, so that a run that goes on where another
+        one ended computes the same numbers to the last bit.
+        """
+        assert suffix.position >= self._position, "suffixes come in the order of their positions"
+        self._suffix, self._contexts = None, []
+        if suffix.position > self._position:
+            self._fronts = self._computed(self._alive[suffix.position])
+            self._position = suffix.position
+
+    def _computed(self, wanted: Sequence[str]) -> list[Arrays]:
+        """Return values of all shards, from the front."""
+        known = set(self._fronts[0])
+        network = between(self._network, known, wanted)
+        part = Part(network) if network.outputs else None
+
+        def compute(front: Arrays) -> Arrays:
+            fresh = part.compute(front) if part else {}
+            return {name: fresh[name] if name in fresh else front[name] for name in wanted}
+
+        # The fronts never leave this process, whatever backend the points are computed on.
+        parallel = Parallel(n_jobs=self._jobs, require="sharedmem")
+        found: list[Arrays] = parallel(delayed(compute)(front) for front in self._fronts)
+        return found
+
+
+class Recomputed:
+    """Reads the samples again for every group.
+
+    Args:
+        network: the whole network.
+        dataset: the samples.
+        size: of a shard.
+        outputs: names of the outputs that the judge reads.
+        jobs: threads.
+    """
+
+    def __init__(
+        self, network: Network, dataset: Dataset, size: int, outputs: Sequence[str], jobs: int
+    ):
+        self._network = network
+        self._dataset = dataset
+        self._size = size
+        self._outputs = outputs
+        self._jobs = jobs
+
+    def reach(self, suffix: Suffix) -> None:
+        """Do nothing: nothing is kept."""
+
+    def waves(self, suffix: Suffix, *, start: int, size: int | None) -> Iterator[Wave]:
+        """Yield the shards, computed from the inputs."""
+        size = size or AHEAD * effective_n_jobs(self._jobs)
+        inputs = list(self._network.inputs)
+        wanted = list(dict.fromkeys([*suffix.context, *self._outputs]))
+        network = between(self._network, inputs, wanted)
+        part = Part(network) if network.outputs else None
+        parallel = Parallel(n_jobs=self._jobs, require="sharedmem")
+
+        def compute(shard: Shard) -> tuple[Answers, Arrays]:
+            values = {**shard.inputs, **(part.compute(shard.inputs) if part else {})}
+            outputs = {name: values[name] for name in self._outputs}
+            context = {name: values[name] for name in suffix.context}
+            return shard.with_outputs(outputs).answers, context
+
+        source = shards(prefetched(self._dataset), self._size)
+        wave: list[Shard] = []
+        for shard in islice(source, start, None):
+            wave.append(shard)
+            if len(wave) == size:
+                yield parallel(delayed(compute)(one) for one in wave)
+                wave = []
+        if wave:
+            yield parallel(delayed(compute)(one) for one in wave)
+
+
+def alive_values(network: Network) -> list[list[str]]:
+    """Return, for the place before each node, the values known there that are read from there on.
+
+    Parameters are left out. Inputs and values stand in the order in which they are made.
+    """
+    nodes = list(network.graph)
+    last: dict[str, int] = {}
+    for number, node in enumerate(nodes):
+        last.update((str(v.name), number) for v in node.inputs if v is not None)
+    known = [str(value.name) for value in network.graph.inputs]
+    found = []
+    for number, node in enumerate(nodes):
+        known = [name for name in known if last.get(name, -1) >= number]
+        found.append(list(known))
+        known.extend(str(value.name) for value in node.outputs)
+    return found
+
+
+def kept_bytes(network: Network, suffixes: Sequence[Suffix]) -> float:
+    """Return the bytes a sample that :class:`Kept` holds at most, about."""
+    sizes = {name: value_bytes(value) for name, value in network.values().items()}
+    inputs = sum(sizes[name] for name in network.inputs)
+    alive = alive_values(network)
+    before, largest = inputs, inputs
+    for suffix in suffixes:
+        front = sum(sizes[name] for name in alive[suffix.position])
+        context = sum(sizes[n] for n in suffix.context if n not in alive[suffix.position])
+        largest = max(largest, before + front, front + context)
+        before = front
+    return largest
+
+
+def value_bytes(value: Any) -> float:
+    """Return the bytes of a value a sample; a fixed batch is shared out."""
+    if value.const_value is not None or value.shape is None:
+        return 0.0
+    sizes = [dim if isinstance(dim, int) else 1 for dim in value.shape]
+    batch = sizes[0] if value.shape and isinstance(value.shape[0], int) else 1
+    return 4.0 * float(np.prod(sizes)) / max(1, batch)

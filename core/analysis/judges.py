@@ -1,0 +1,380 @@
+"""Judging outputs in pieces: what one shard tells, and the loss that all of them tell together.
+
+A judge turns the outputs of a shard into a small *evidence*, wherever that shard was computed, and
+the evidence of all shards, in their order, into one figure. The figures are those of
+:func:`~..evaluate.evaluate` and :func:`~..evaluate.fidelity`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..data import Objects
+from ..errors import DataError
+from ..evaluate import CLASSIFIER, classifier_output
+from ..ir.network import Head, Network
+from ..metrics.classification import log_probabilities
+from ..metrics.decode import Detections, box_heads, decode
+from ..metrics.detection import DetectionMeter
+from ..metrics.segmentation import IGNORED, nearest
+from ..session import Arrays
+from .shards import Answers
+
+__all__ = ["Judge", "find_judge"]
+
+Evidence = Any
+"""What a judge makes of one shard; only the same judge can read it."""
+
+
+class Judge(Protocol):
+    """Measures how much worse outputs are than those of the unchanged network."""
+
+    @property
+    def metric(self) -> str:
+        """Name of the figure, for people."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs that are read."""
+        ...
+
+    def evidence(self, outputs: Arrays, answers: Answers) -> Evidence:
+        """Return what the outputs of one shard tell.
+
+        Raises:
+            DataError: labels do not fit the network.
+        """
+        ...
+
+    def value(self, evidence: Sequence[Evidence], answers: Sequence[Answers]) -> float | None:
+        """Return the figure of all shards, or None where only differences mean something."""
+        ...
+
+    def loss(
+        self,
+        evidence: Sequence[Evidence],
+        baseline: Sequence[Evidence],
+        answers: Sequence[Answers],
+    ) -> float:
+        """Return by how much the figure is worse than the baseline's; negative for a gain."""
+        ...
+
+    def least(
+        self,
+        evidence: Sequence[Evidence],
+        baseline: Sequence[Evidence],
+        answers: Sequence[Answers],
+    ) -> float:
+        """Return the least loss that is still possible once the first shards are known.
+
+        `baseline` and `answers` are of all shards. −∞ where nothing can be said.
+        """
+        ...
+
+
+def find_judge(network: Network, answers: Answers) -> Judge:
+    """Return what judges samples of this kind: by their labels, or without any by the outputs.
+
+    Args:
+        network: whose outputs are judged.
+        answers: of the first samples.
+
+    Raises:
+        DataError: the labels do not fit the network.
+    """
+    if answers.objects is not None:
+        return ObjectJudge.of(network)
+    if answers.targets is not None:
+        return ValueJudge(_output_of_size(network, int(np.prod(answers.targets.shape[1:]))))
+    if answers.labels is not None and answers.labels.ndim > 1:
+        return PixelJudge(*_map_output(network))
+    if answers.labels is not None:
+        return ClassJudge(classifier_output(network))
+    if any(head.kind == CLASSIFIER for head in network.heads):
+        return DivergenceJudge(classifier_output(network))
+    return ErrorJudge(tuple(network.outputs))
+
+
+class _Quality:
+    """A figure of which more is better."""
+
+    def value(self, evidence: Sequence[Evidence], answers: Sequence[Answers]) -> float:
+        raise NotImplementedError
+
+    def loss(
+        self,
+        evidence: Sequence[Evidence],
+        baseline: Sequence[Evidence],
+        answers: Sequence[Answers],
+    ) -> float:
+        """Return the figure of the baseline less that of the evidence."""
+        return self.value(baseline, answers) - self.value(evidence, answers)
+
+    def least(
+        self,
+        evidence: Sequence[Evidence],  # noqa: ARG002
+        baseline: Sequence[Evidence],  # noqa: ARG002
+        answers: Sequence[Answers],  # noqa: ARG002
+    ) -> float:
+        """Say nothing before all is known."""
+        return -math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class ClassJudge(_Quality):
+    """The share of right classes. Evidence: how many of a shard are right."""
+
+    output: str
+    metric = "Accuracy"
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The scores of the classes."""
+        return (self.output,)
+
+    def evidence(self, outputs: Arrays, answers: Answers) -> int:
+        """Count right answers; a sample with NaN among its scores is never right."""
+        scores = outputs[self.output].reshape(answers.size, -1)
+        labels = answers.labels
+        assert labels is not None
+        classes = scores.shape[1]
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+            raise DataError(
+                f"labels go from {int(labels.min())} to {int(labels.max())}, but the network tells "
+                f"{classes} classes apart (0…{classes - 1})"
+            )
+        right = scores.argmax(axis=1) == labels
+        return int((right & ~np.isnan(scores).any(axis=1)).sum())
+
+    def value(self, evidence: Sequence[int], answers: Sequence[Answers]) -> float:
+        """Return the share of right answers, 0…1."""
+        return sum(evidence) / sum(one.size for one in answers)
+
+    def least(
+        self, evidence: Sequence[int], baseline: Sequence[int], answers: Sequence[Answers]
+    ) -> float:
+        """Return the loss if all samples that are still unknown were right."""
+        sizes = [one.size for one in answers]
+        best = sum(evidence) + sum(sizes[len(evidence) :])
+        return (sum(baseline) - best) / sum(sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectJudge(_Quality):
+    """Mean average precision at overlap 0.5. Evidence: what was found in each image."""
+
+    heads: tuple[Head, ...]
+    outputs: tuple[str, ...]
+    metric = "mAP"
+
+    @staticmethod
+    def of(network: Network) -> ObjectJudge:
+        """Return the judge of a detector."""
+        heads = box_heads(network)
+        if not heads:
+            raise DataError(
+                f"the labels are objects, but network '{network.name}' has no head that finds any"
+            )
+        return ObjectJudge(heads, tuple(network.outputs))
+
+    def evidence(self, outputs: Arrays, answers: Answers) -> list[Detections]:
+        """Decode boxes, in pixels of the images."""
+        assert answers.frames is not None
+        assert answers.objects is not None
+        classes = int(self.heads[0].settings["classes"])
+        highest = max((int(o.classes.max()) for o in answers.objects if o.classes.size), default=0)
+        if highest >= classes:
+            raise DataError(
+                f"there is an object of class {highest}, but the network tells {classes} classes "
+                f"apart (0…{classes - 1})"
+            )
+        found = decode(self.heads, outputs)
+        return [
+            Detections(frame.to_image(one.boxes), one.scores, one.classes)
+            for one, frame in zip(found, answers.frames, strict=True)
+        ]
+
+    def value(self, evidence: Sequence[list[Detections]], answers: Sequence[Answers]) -> float:
+        """Return the mean average precision, 0…1."""
+        meter = DetectionMeter()
+        truths: list[Objects] = [truth for one in answers for truth in one.objects or ()]
+        for found, truth in zip((f for part in evidence for f in part), truths, strict=True):
+            meter.add(found, truth)
+        return meter.result().value
+
+
+@dataclass(frozen=True, slots=True)
+class PixelJudge(_Quality):
+    """Mean intersection over union. Evidence: which class is taken for which."""
+
+    output: str
+    classes: int
+    metric = "Mean IoU"
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The scores of the classes."""
+        return (self.output,)
+
+    def evidence(self, outputs: Arrays, answers: Answers) -> np.ndarray:
+        """Count pixels: classes × classes, true ones along axis 0."""
+        assert answers.labels is not None
+        found = outputs[self.output].argmax(axis=1)
+        labels = answers.labels.reshape(len(answers.labels), *answers.labels.shape[-2:])
+        labels = nearest(labels, *found.shape[1:])
+        counts = (labels >= 0) & (labels < self.classes) & (labels != IGNORED)
+        pairs = labels[counts] * self.classes + found[counts]
+        table = np.bincount(pairs, minlength=self.classes**2)
+        return np.asarray(table.reshape(self.classes, self.classes))
+
+    def value(self, evidence: Sequence[np.ndarray], answers: Sequence[Answers]) -> float:  # noqa: ARG002
+        """Return the mean over the classes that occur, 0…1."""
+        table = np.sum(np.stack(evidence), axis=0)
+        right = np.diag(table)
+        union = table.sum(axis=0) + table.sum(axis=1) - right
+        occur = union > 0
+        return float(np.mean(right[occur] / union[occur])) if occur.any() else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ValueJudge(_Quality):
+    """The share of the targets' variance that is explained. Evidence: summed squared errors."""
+
+    output: str
+    metric = "Explained variance"
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The values."""
+        return (self.output,)
+
+    def evidence(self, outputs: Arrays, answers: Answers) -> float:
+        """Sum the squared errors."""
+        assert answers.targets is not None
+        wanted = answers.targets.astype(np.float64).reshape(answers.size, -1)
+        return float(np.square(outputs[self.output].reshape(wanted.shape) - wanted).sum())
+
+    def value(self, evidence: Sequence[float], answers: Sequence[Answers]) -> float:
+        """Return 1 − squared error / variance."""
+        targets = [one.targets for one in answers if one.targets is not None]
+        count = sum(array.size for array in targets)
+        mean = sum(float(array.sum(dtype=np.float64)) for array in targets) / count
+        spread = sum(float(np.square(array - mean, dtype=np.float64).sum()) for array in targets)
+        squares = sum(evidence)
+        if not squares:
+            return 1.0
+        return 1 - squares / spread if spread else -math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class DivergenceJudge:
+    """KL(unchanged ‖ changed) of the classes in nats. Evidence: its sum over a shard."""
+
+    output: str
+    metric = "KL divergence"
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The scores of the classes."""
+        return (self.output,)
+
+    def evidence(self, outputs: Arrays, answers: Answers) -> float:
+        """Sum the divergence; infinite beside NaN or infinity."""
+        before = answers.outputs[self.output].reshape(answers.size, -1)
+        after = outputs[self.output].reshape(answers.size, -1)
+        if not np.isfinite(after).all():
+            return math.inf
+        p, q = log_probabilities(before), log_probabilities(after)
+        return float((np.exp(p) * (p - q)).sum())
+
+    def value(self, evidence: Sequence[float], answers: Sequence[Answers]) -> None:  # noqa: ARG002
+        """Return nothing: the unchanged network does not differ from itself."""
+
+    def loss(
+        self,
+        evidence: Sequence[float],
+        baseline: Sequence[float],  # noqa: ARG002
+        answers: Sequence[Answers],
+    ) -> float:
+        """Return the mean divergence over the samples."""
+        return sum(evidence) / sum(one.size for one in answers)
+
+    def least(
+        self, evidence: Sequence[float], baseline: Sequence[float], answers: Sequence[Answers]
+    ) -> float:
+        """Return the loss if all other samples did not diverge at all."""
+        return self.loss(evidence, baseline, answers)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorJudge:
+    """‖changed − unchanged‖₂ / ‖unchanged‖₂, the largest of all outputs.
+
+    Evidence: squared distance and squared norm of each output.
+    """
+
+    outputs: tuple[str, ...]
+    metric = "Output error"
+
+    def evidence(self, outputs: Arrays, answers: Answers) -> list[tuple[float, float]]:
+        """Sum squares; infinite beside NaN or infinity."""
+        found = []
+        for name in self.outputs:
+            before = answers.outputs[name].astype(np.float64)
+            with np.errstate(invalid="ignore", over="ignore"):
+                distance = float(np.square(outputs[name] - before).sum())
+            norm = float(np.square(before).sum())
+            found.append((distance if math.isfinite(distance) else math.inf, norm))
+        return found
+
+    def value(
+        self,
+        evidence: Sequence[list[tuple[float, float]]],  # noqa: ARG002
+        answers: Sequence[Answers],  # noqa: ARG002
+    ) -> None:
+        """Return nothing: the unchanged network does not differ from itself."""
+
+    def loss(
+        self,
+        evidence: Sequence[list[tuple[float, float]]],
+        baseline: Sequence[list[tuple[float, float]]],
+        answers: Sequence[Answers],  # noqa: ARG002
+    ) -> float:
+        """Return the largest relative error."""
+        largest = 0.0
+        for place in range(len(self.outputs)):
+            distance = sum(one[place][0] for one in evidence)
+            norm = sum(one[place][1] for one in baseline)
+            if distance:
+                largest = max(largest, math.sqrt(distance / norm) if norm else math.inf)
+        return largest
+
+    def least(
+        self,
+        evidence: Sequence[list[tuple[float, float]]],
+        baseline: Sequence[list[tuple[float, float]]],
+        answers: Sequence[Answers],
+    ) -> float:
+        """Return the loss if all other samples were computed exactly."""
+        return self.loss(evidence, baseline, answers)
+
+
+def _map_output(network: Network) -> tuple[str, int]:
+    for name, shape in reversed(network.outputs.items()):
+        if len(shape) == 4 and isinstance(shape[1], int) and shape[1] > 1:
+            return name, shape[1]
+    raise DataError(f"the labels are maps, but network '{network.name}' makes none")
+
+
+def _output_of_size(network: Network, wanted: int) -> str:
+    for name, shape in reversed(network.outputs.items()):
+        sizes = [size for size in shape[1:] if isinstance(size, int)]
+        if len(sizes) == len(shape) - 1 and int(np.prod(sizes)) == wanted:
+            return name
+    raise DataError(f"no output of network '{network.name}' has the {wanted} values of a target")

@@ -1,0 +1,171 @@
+"""Measuring points: the loss of a group for some numbers of removed channels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from joblib import Parallel, delayed, effective_n_jobs
+
+from ..session import Arrays
+from .contexts import Contexts, Wave
+from .judges import Evidence, Judge
+from .shards import Answers
+from .state import Known
+from .suffix import Suffix
+
+__all__ = ["Meter", "Task", "first_exceeding"]
+
+BALANCE = 4
+"""Tasks for each core, so that none waits long for the last one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """A group that is to be measured.
+
+    Args:
+        suffix: what follows from its channels.
+        surviving: number of removed channels → mask over labels.
+    """
+
+    suffix: Suffix
+    surviving: Callable[[int], npt.NDArray[np.bool_]]
+
+
+def judged(
+    suffix: Suffix,
+    judge: Judge,
+    answers: Answers,
+    context: Arrays,
+    masks: Sequence[Arrays],
+) -> list[Evidence]:
+    """Return the evidence of one shard for some choices of channels; runs on any worker."""
+    return [
+        judge.evidence({**answers.outputs, **suffix.compute({**context, **mask})}, answers)
+        for mask in masks
+    ]
+
+
+class Meter:
+    """Measures points on all cores.
+
+    Args:
+        judge: what measures.
+        contexts: values at the boundaries.
+        baseline: evidence of the unchanged network, shard by shard.
+        answers: of all shards.
+        jobs: as joblib takes them.
+    """
+
+    def __init__(
+        self,
+        judge: Judge,
+        contexts: Contexts,
+        baseline: Sequence[Evidence],
+        answers: Sequence[Answers],
+        jobs: int,
+    ):
+        self._judge = judge
+        self._contexts = contexts
+        self._baseline = baseline
+        self._answers = answers
+        self._jobs = jobs
+        self.shards = len(answers)
+
+    def measure(
+        self, task: Task, counts: Sequence[int], told: Callable[[int], None]
+    ) -> list[Known]:
+        """Return the loss for some numbers of removed channels, from one pass over the samples.
+
+        Args:
+            task: the group.
+            counts: numbers of removed channels.
+            told: called with the shards × points done since the last call.
+        """
+        found: list[list[Evidence]] = [[] for _ in counts]
+        masks = [task.suffix.masks(task.surviving(count)) for count in counts]
+        for wave in self._contexts.waves(task.suffix, start=0, size=None):
+            done = 0
+            for evidence in self._judged(task, wave, masks):
+                for one in evidence:
+                    found[done % len(masks)].append(one)
+                    done += 1
+                told(len(evidence))
+        return [
+            Known(self._judge.loss(evidence, self._baseline, self._answers), at_least=False)
+            for evidence in found
+        ]
+
+    def measure_until(
+        self,
+        task: Task,
+        count: int,
+        limit: float,
+        evidence: list[Evidence],
+        told: Callable[[int], None],
+    ) -> Known:
+        """Return the loss, or a bound of it as soon as it is over `limit` beyond doubt.
+
+        Args:
+            task: the group.
+            count: number of removed channels.
+            limit: the loss that matters; infinity to know the loss.
+            evidence: of the first shards where they were measured before; what is measured now is
+                added.
+            told: called with the shards done since the last call.
+        """
+        masks = [task.suffix.masks(task.surviving(count))]
+        size = effective_n_jobs(self._jobs) * 2
+        for wave in self._contexts.waves(task.suffix, start=len(evidence), size=size):
+            known = len(evidence)
+            evidence.extend(one for (one,) in self._judged(task, wave, masks))
+            told(len(evidence) - known)
+            for first in range(known + 1, min(len(evidence) + 1, self.shards)):
+                least = self._judge.least(evidence[:first], self._baseline, self._answers)
+                if least > limit:
+                    return Known(least, at_least=True)
+        return Known(self._judge.loss(evidence, self._baseline, self._answers), at_least=False)
+
+    def _judged(
+        self, task: Task, wave: Wave, masks: Sequence[Arrays]
+    ) -> Iterator[list[Evidence]]:
+        """Yield evidence, shard by shard and within a shard mask by mask."""
+        many = len(wave) >= BALANCE * effective_n_jobs(self._jobs)
+        parts = [masks] if many else [[mask] for mask in masks]
+        parallel = Parallel(n_jobs=self._jobs, prefer="threads", return_as="generator")
+        results: Iterator[list[Evidence]] = parallel(
+            delayed(judged)(task.suffix, self._judge, answers, context, part)
+            for answers, context in wave
+            for part in parts
+        )
+        yield from results
+
+
+def first_exceeding(
+    counts: Sequence[int], limit: float, measure: Callable[[int, float], Known]
+) -> None:
+    """Find by bisection where a curve goes over a limit, and measure both sides of that place.
+
+    On a curve that rises and falls again this is one of the places where it goes over the limit,
+    and not always the first.
+
+    Args:
+        counts: rising numbers of removed channels; nothing removed is no loss.
+        limit: the loss that may be borne.
+        measure: measures a number of channels with a limit from which on the loss itself does not
+            matter, and remembers it.
+    """
+    if limit < 0:
+        return  # nothing removed is over the limit already
+    low, high = -1, len(counts)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if measure(counts[middle], limit).loss > limit:
+            high = middle
+        else:
+            low = middle
+    if 0 <= high < len(counts):
+        measure(counts[high], float("inf"))

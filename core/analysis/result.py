@@ -1,0 +1,168 @@
+"""What an analysis found out: a curve of loss over removed channels for every group."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError, located
+
+__all__ = ["FILE", "Analysis", "GroupAnalysis", "Point", "load_analysis", "save_analysis"]
+
+FILE = "analysis.json"
+"""Name of the result in the folder of an analysis."""
+
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """One measurement.
+
+    Args:
+        rate: share of the group's channels that was asked for, over 0 and below 1.
+        removed: channels that left: the most whole steps that do not exceed the rate.
+        loss: by how much the measured figure is worse than the baseline's, in its own unit
+            (0.01 of accuracy is one point of a hundred); negative for a gain.
+        at_least: whether the measurement ended early, since the loss could only be larger.
+    """
+
+    rate: float
+    removed: int
+    loss: float
+    at_least: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GroupAnalysis:
+    """The curve of one group.
+
+    Args:
+        name: of the group.
+        layers: names of the layers that make its channels.
+        channels: how many it has.
+        order: positions of its removable channels, those that leave first in front.
+        points: by rising rate. Rates too small for one whole step have 0 removed and no loss.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    channels: int
+    order: tuple[int, ...]
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Analysis:
+    """Curves of all groups that can be pruned, and what they were measured on.
+
+    Args:
+        model: name of the network.
+        model_digest: SHA-256 of the network (:func:`~..ir.digest.digest`).
+        digest: SHA-256 of network, data and settings: equal ones give equal points.
+        data: name of the data.
+        samples: how many samples.
+        metric: name of the measured figure.
+        baseline: the figure of the unchanged network; None for distances from it.
+        criterion: what ordered the channels.
+        threshold: the loss that curves were followed up to; None where they are complete.
+        groups: in the order of the network.
+    """
+
+    model: str
+    model_digest: str
+    digest: str
+    data: str
+    samples: int
+    metric: str
+    baseline: float | None
+    criterion: str
+    threshold: float | None
+    groups: tuple[GroupAnalysis, ...]
+
+    def by_name(self, name: str) -> GroupAnalysis | None:
+        """Return the curve of a group."""
+        return next((group for group in self.groups if group.name == name), None)
+
+    def to_data(self) -> dict[str, Any]:
+        """Return plain values for JSON, which has no infinity: an infinite loss is null."""
+        data = {"version": VERSION, **asdict(self)}
+        for group in data["groups"]:
+            for point in group["points"]:
+                point["loss"] = point["loss"] if math.isfinite(point["loss"]) else None
+        return data
+
+    @classmethod
+    def from_data(cls, data: Any) -> Analysis:
+        """Return the analysis of plain values.
+
+        Raises:
+            DataError: a field is missing or of another kind.
+        """
+        if not isinstance(data, Mapping) or data.get("version") != VERSION:
+            raise DataError(f"not an analysis of version {VERSION}")
+        fields = {name: value for name, value in data.items() if name != "version"}
+        try:
+            groups = tuple(
+                GroupAnalysis(
+                    name=str(entry["name"]),
+                    layers=tuple(entry["layers"]),
+                    channels=int(entry["channels"]),
+                    order=tuple(int(place) for place in entry["order"]),
+                    points=tuple(_point(point) for point in entry["points"]),
+                )
+                for entry in fields.pop("groups")
+            )
+            return cls(**fields, groups=groups)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"broken: {type(error).__name__} {error}") from error
+
+
+def _point(data: Mapping[str, Any]) -> Point:
+    loss = math.inf if data["loss"] is None else float(data["loss"])
+    return Point(**{**data, "loss": loss})
+
+
+def save_analysis(analysis: Analysis, path: Path) -> None:
+    """Write an analysis as JSON; the file is whole or not there."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    text = json.dumps(analysis.to_data(), indent=1, ensure_ascii=False) + "\n"
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def load_analysis(path: str | Path) -> Analysis:
+    """Read an analysis.
+
+    Args:
+        path: the JSON file, or the folder that `ana` wrote it in.
+
+    Raises:
+        DataError: there is none, or it is broken.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / FILE
+    with located(file=str(path)):
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            hint = "`secateur ana` writes it when it is done; run it again to resume"
+            raise DataError(f"cannot be read ({type(error).__name__})", hint=hint) from error
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            with located(line=error.lineno):
+                raise DataError("not valid JSON") from error
+        return Analysis.from_data(data)

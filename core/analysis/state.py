@@ -1,0 +1,115 @@
+"""The points that are measured already, on disk, so that a killed analysis goes on where it was.
+
+The file holds one JSON object a line: first the digest of network, data and settings, then one
+point a line. A line is appended and synced to the disk at once, so that only the last one can be
+half-written; such a line is cut off when the file is opened again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from ..errors import DataError, located
+
+__all__ = ["FILE", "Known", "State"]
+
+FILE = "state.jsonl"
+"""Name of the state in the folder of an analysis."""
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A measured loss, or the least it can be."""
+
+    loss: float
+    at_least: bool
+
+
+@dataclass(slots=True)
+class State:
+    """Measured points by group and number of removed channels; on disk where there is a file."""
+
+    points: dict[tuple[str, int], Known] = field(default_factory=dict)
+    _file: IO[bytes] | None = None
+
+    @classmethod
+    def open(cls, path: Path | None, digest: str, *, restart: bool = False) -> State:
+        """Read what is known, and get ready to add to it.
+
+        Args:
+            path: the file; None to keep points in memory only.
+            digest: of network, data and settings.
+            restart: forget what is there.
+
+        Raises:
+            DataError: the file belongs to another network, data or setting, or it is broken.
+        """
+        if path is None:
+            return cls()
+        with located(file=str(path)):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                text = path.read_bytes() if path.exists() and not restart else b""
+                whole = text[: text.rfind(b"\n") + 1]
+                points = _read(whole, digest)
+                file = path.open("r+b" if path.exists() else "x+b")
+                file.truncate(len(whole))
+                file.seek(0, os.SEEK_END)
+            except OSError as error:
+                raise DataError(f"cannot be used: {error.strerror or error}") from error
+            state = cls(points, file)
+            if not whole:
+                state._append({"version": VERSION, "digest": digest})
+            return state
+
+    def add(self, group: str, removed: int, known: Known) -> None:
+        """Remember a point; it is on disk when this returns."""
+        self.points[group, removed] = known
+        entry: dict[str, Any] = {"group": group, "removed": removed, "loss": known.loss}
+        if known.at_least:
+            entry["at_least"] = True
+        self._append(entry)
+
+    def __enter__(self) -> State:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        if self._file is None:
+            return
+        self._file.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def _read(text: bytes, digest: str) -> dict[tuple[str, int], Known]:
+    points = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        with located(line=number):
+            try:
+                entry = json.loads(line)
+                if number == 1:
+                    _check(entry["version"], entry["digest"], digest)
+                else:
+                    known = Known(float(entry["loss"]), bool(entry.get("at_least")))
+                    points[str(entry["group"]), int(entry["removed"])] = known
+            except (ValueError, KeyError, TypeError) as error:
+                raise DataError("broken", hint="--restart starts anew") from error
+    return points
+
+
+def _check(version: Any, found: Any, digest: str) -> None:
+    if version != VERSION or found != digest:
+        raise DataError(
+            "belongs to another model, other data or other settings",
+            hint="give another folder, or --restart to start anew",
+        )

@@ -29,12 +29,17 @@ import secateur
 from secateur.core.channels import find_groups
 from secateur.core.data import Batch, Dataset
 from secateur.core.ir.network import Network, Preprocess
+from secateur.core.metrics.decode import Detections, box_heads, decode
+from secateur.core.metrics.detection import DetectionMeter
 from secateur.core.prune import SURGERY, apply_plan, choose
 
 ROOT = Path(__file__).resolve().parent.parent
 BATCH = 16
 SCORE = 0.01
 """Detections below this score do not count (../shared/data/README.md)."""
+
+OBJECTNESS = 0.2
+"""What OpenCV takes for no object, and so do the baselines of ../shared/models/INVENTORY.md."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,8 +180,13 @@ def names_of_tiny(shared: Path) -> list[str]:
 
 
 def scenes(shared: Path, scratch: Path, network: Network) -> list[Fold]:
+    preprocess = replace(network.preprocess, sampling="centres", letterbox=False)
     train, validation = (
-        held(secateur.open_dataset(_scenes(shared, scratch, split, network), network, batch=1))
+        held(
+            secateur.open_dataset(
+                _scenes(shared, scratch, split, network), network, preprocess=preprocess, batch=1
+            )
+        )
         for split in ("train2017", "val2017")
     )
     return [(mirrored(train), validation)]
@@ -269,41 +279,76 @@ CASES = {
 
 @dataclass(kw_only=True)
 class Row:
-    """Figures of one criterion with or without repair, one for each rate."""
+    """Figures of one criterion with or without repair: one list a metric, one figure a rate."""
 
     label: str
-    values: list[float]
+    values: list[list[float]]
     seconds: float = 0.0
     """A prune, the mean over rates and folds: choice, proof and repair."""
 
-    def text(self, best: Sequence[float]) -> str:
+    def text(self, metric: int = 0, best: Sequence[float] | None = None) -> str:
+        values = self.values[metric]
+        tops = best or [np.inf] * len(values)
         cells = [
             f"**{value:.2f}**" if value >= top else f"{value:.2f}"
-            for value, top in zip(self.values, best, strict=True)
+            for value, top in zip(values, tops, strict=True)
         ]
         return f"| {self.label} | {' | '.join(cells)} | {self.seconds:.1f} |"
 
 
-def quality(network: Network, test: Dataset) -> float:
-    """Return top-1 accuracy or mAP@0.5 in percent."""
-    score = SCORE if network.heads and "classes" in network.heads[0].settings else None
-    return 100.0 * secateur.evaluate(network, test, score=score).value
+def told(row: Row) -> None:
+    """Report a row while the others are still measured."""
+    print(f"  {row.text()}", file=sys.stderr, flush=True)
+
+
+def metrics(network: Network) -> list[str]:
+    """Return what :func:`quality` measures."""
+    if box_heads(network):
+        return [f"mAP@0.5 of objects above {OBJECTNESS}", "mAP@0.5 of all objects"]
+    return ["top-1"]
+
+
+def quality(network: Network, test: Dataset) -> list[float]:
+    """Return the metrics in percent."""
+    if not box_heads(network):
+        return [100.0 * secateur.evaluate(network, test).value]
+    return [100.0 * mean_precision(network, test, limit) for limit in (OBJECTNESS, 0.0)]
+
+
+def mean_precision(network: Network, test: Dataset, objectness: float) -> float:
+    """Return mAP@0.5 where anchors with no more than an objectness find nothing, as in OpenCV."""
+    session, meter, heads = secateur.Session(network), DetectionMeter(), box_heads(network)
+    for batch in test:
+        outputs = session.run(batch.inputs)
+        for head in heads:
+            size = 5 + int(head.settings["classes"])
+            cells = outputs[head.output].copy()
+            cells = cells.reshape(len(cells), -1, size, *cells.shape[2:])
+            cells[:, :, 4] *= cells[:, :, 4] > objectness
+            outputs[head.output] = cells.reshape(outputs[head.output].shape)
+        found = decode(heads, outputs, score=SCORE)
+        for one, truth, frame in zip(found, batch.objects or (), batch.frames or (), strict=True):
+            meter.add(Detections(frame.to_image(one.boxes), one.scores, one.classes), truth)
+    return float(meter.result().value)
 
 
 def measured(
     network: Network, folds: Sequence[Fold], criterion: str, rates: Sequence[float]
 ) -> tuple[list[Row], list[float]]:
-    """Return the rows without and with repair, and the rates that were achieved."""
+    """Return the rows without and with repair, and by how much the rates were missed."""
     groups = find_groups(network)
-    rows = [Row(label=f"{criterion}{suffix}", values=[]) for suffix in ("", " + repair")]
-    achieved = []
+    rows = [
+        Row(label=f"{criterion}{suffix}", values=[[] for _ in metrics(network)])
+        for suffix in ("", " + repair")
+    ]
+    missed = []
     for rate in rates:
-        found: list[list[float]] = [[], []]
+        found: list[list[list[float]]] = [[], []]
         for calibration, test in folds:
             start = time.perf_counter()
             choice = choose(network, groups, rate=rate, criterion=criterion, data=calibration)
             chosen = time.perf_counter() - start
-            for values, row, repair in zip(found, rows, (False, True), strict=True):
+            for figures, row, repair in zip(found, rows, (False, True), strict=True):
                 start = time.perf_counter()
                 pruned = apply_plan(
                     network,
@@ -313,44 +358,45 @@ def measured(
                     data=calibration,
                     repair=repair,
                 )
-                row.seconds += chosen + time.perf_counter() - start
-                values.append(quality(pruned, test))
-            achieved.append(choice.plan.provenance["rate"]["achieved"] - rate)
-        for values, row in zip(found, rows, strict=True):
-            row.values.append(float(np.mean(values)))
-    for row in rows:
-        row.seconds /= len(rates) * len(folds)
-    return rows, achieved
+                row.seconds += (chosen + time.perf_counter() - start) / len(rates) / len(folds)
+                figures.append(quality(pruned, test))
+            missed.append(rate - float(choice.plan.provenance["rate"]["achieved"]))
+        for figures, row in zip(found, rows, strict=True):
+            for values, mean in zip(row.values, np.mean(figures, axis=0), strict=True):
+                values.append(float(mean))
+    return rows, missed
 
 
-def table(name: str, shared: Path, scratch: Path, arguments: argparse.Namespace) -> list[Row]:
-    """Print the table of one network."""
+def tables(name: str, shared: Path, scratch: Path, arguments: argparse.Namespace) -> None:
+    """Print the tables of one network, one a metric."""
     case = CASES[name]
     folder = shared / "models" / case.folder
     network = secateur.load(*(folder / file for file in case.files))
     folds = case.folds(shared, scratch, network)
     rates = arguments.rates or case.rates
-    baseline = float(np.mean([quality(network, test) for _, test in folds]))
-    kind = "mAP@0.5" if network.heads and "classes" in network.heads[0].settings else "top-1"
-    print(f"### {case.folder}\n")
-    print(f"{kind} in percent; {case.about}. Unpruned: {baseline:.2f}.\n", flush=True)
-    rows = []
-    missed = 0.0
+    baseline = np.mean([quality(network, test) for _, test in folds], axis=0)
+    print(f"### {case.folder}\n\nIn percent; {case.about}.\n", flush=True)
+    rows: list[Row] = []
+    missed = [0.0]
     for criterion in arguments.criteria or [*sorted(secateur.CRITERIA), SURGERY]:
-        more, achieved = measured(network, folds, criterion, rates)
+        more, misses = measured(network, folds, criterion, rates)
         rows += more
-        missed = min(missed, *achieved)
+        missed += misses
         for row in more:
-            print(f"  {row.text([np.inf] * len(rates))}", file=sys.stderr, flush=True)
+            told(row)
     if name == "lenet" and arguments.torch_pruning:
         rows += torch_rows(network, folds, rates)
-    best = [max(row.values[k] for row in rows) for k in range(len(rates))]
     heads = " | ".join(f"−{100 * rate:.0f} %" for rate in rates)
-    print(f"| criterion | {heads} | s |\n|---|{'---:|' * (len(rates) + 1)}")
-    for row in rows:
-        print(row.text(best))
-    print(f"\nNo achieved rate is more than {-100 * missed:.2f} points below the one asked.\n")
-    return rows
+    for metric, title in enumerate(metrics(network)):
+        best = [max(row.values[metric][k] for row in rows) for k in range(len(rates))]
+        print(f"{title}; unpruned: {baseline[metric]:.2f}\n")
+        print(f"| criterion | {heads} | s |\n|---|{'---:|' * (len(rates) + 1)}")
+        for row in rows:
+            print(row.text(metric, best))
+        print()
+    print(
+        f"Rates asked and achieved differ by {100 * max(missed):.2f} points at most.\n", flush=True
+    )
 
 
 def torch_rows(network: Network, folds: Sequence[Fold], rates: Sequence[float]) -> list[Row]:
@@ -413,7 +459,8 @@ def torch_rows(network: Network, folds: Sequence[Fold], rates: Sequence[float]) 
     for norm in (1, 2):
         for everywhere in (False, True):
             scope = "global" if everywhere else "local"
-            row = Row(label=f"Torch-Pruning L{norm}, {scope}", values=[])
+            row = Row(label=f"Torch-Pruning L{norm}, {scope}", values=[[]])
+            achieved = []
             start = time.perf_counter()
             for rate in rates:
                 low, high = 0.0, 0.98
@@ -421,10 +468,13 @@ def torch_rows(network: Network, folds: Sequence[Fold], rates: Sequence[float]) 
                     middle = (low + high) / 2
                     gone = 1 - operations(pruned(middle, norm, everywhere)) / whole
                     low, high = (middle, high) if gone <= rate else (low, middle)
-                row.values.append(accuracy(pruned(low, norm, everywhere), test))
+                model = pruned(low, norm, everywhere)
+                achieved.append(1 - operations(model) / whole)
+                row.values[0].append(accuracy(model, test))
             row.seconds = (time.perf_counter() - start) / len(rates)
+            row.label += f" (−{', '.join(f'{100 * gone:.0f}' for gone in achieved)} %)"
             rows.append(row)
-            print(f"  {row.text([np.inf] * len(rates))}", file=sys.stderr, flush=True)
+            told(row)
     return rows
 
 
@@ -441,7 +491,7 @@ def main() -> None:
     names = list(CASES) if "all" in arguments.models else arguments.models
     for name in names:
         with tempfile.TemporaryDirectory() as scratch:
-            table(name, arguments.shared, Path(scratch), arguments)
+            tables(name, arguments.shared, Path(scratch), arguments)
 
 
 if __name__ == "__main__":

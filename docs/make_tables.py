@@ -54,6 +54,7 @@ CAFFE: Mapping[str, str] = {
     "PriorBox": 'bottom: "data" prior_box_param { min_size: 2 }',
     "ROIPooling": 'bottom: "regions" roi_pooling_param { pooled_h: 2 pooled_w: 2 }',
     "PSROIPooling": DECODES,
+    "Python": "refused: a program, whose arithmetic no file tells",
     "Reduction": "reduction_param { axis: 2 }",
     "Reorg": "reorg_param { stride: 2 }",
     "Reshape": "reshape_param { shape { dim: 0 dim: 16 dim: -1 dim: 1 } }",

@@ -238,7 +238,7 @@ class Registry(Generic[T]):
 
     def hint(self) -> str:
         """Return where to read what is supported."""
-        return f"docs/ lists every supported {self.what}"
+        return f"docs/layers.md lists every supported {self.what}"
 
 
 def discover(package: ModuleType) -> None:

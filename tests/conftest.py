@@ -25,3 +25,20 @@ def shared() -> Path:
     if not (SHARED / "models").is_dir():
         lacking(f"no reference data at {SHARED}; set SECATEUR_SHARED")
     return SHARED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many golden cases of each format were run, and how many passed."""
+    for name in ("caffe", "darknet"):
+        counts = {
+            outcome: sum(
+                f"{name}_golden.py::test_golden" in report.nodeid
+                for report in terminalreporter.stats.get(outcome, [])
+                if getattr(report, "when", "call") == "call"
+            )
+            for outcome in ("passed", "failed")
+        }
+        if total := sum(counts.values()):
+            terminalreporter.write_line(
+                f"golden cases of {name}: {total} run, {counts['passed']} passed"
+            )

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
 from ..data import Dataset
@@ -21,7 +20,7 @@ from ..ir.network import Network
 from ..ir.partial import between
 from ..session import Arrays
 from .shards import Answers, Shard, shards
-from .suffix import Part, Suffix
+from .suffix import Part, Suffix, value_bytes
 
 __all__ = ["Contexts", "Kept", "Recomputed", "Wave", "kept_bytes"]
 
@@ -179,12 +178,3 @@ def kept_bytes(network: Network, suffixes: Sequence[Suffix]) -> float:
         largest = max(largest, before + front, front + context)
         before = front
     return largest
-
-
-def value_bytes(value: Any) -> float:
-    """Return the bytes of a value a sample; a fixed batch is shared out."""
-    if value.const_value is not None or value.shape is None:
-        return 0.0
-    sizes = [dim if isinstance(dim, int) else 1 for dim in value.shape]
-    batch = sizes[0] if value.shape and isinstance(value.shape[0], int) else 1
-    return 4.0 * float(np.prod(sizes)) / max(1, batch)

@@ -1,4 +1,4 @@
-"""Samples in pieces that fit the processor's cache, and a digest of what they hold."""
+"""Samples in pieces that one task works on, and a digest of what they hold."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ..session import Arrays
 
 __all__ = ["Answers", "Fingerprint", "Shard", "shard_size", "shards"]
 
-CACHE = 8 << 20
-"""Bytes that the largest value of a shard may take: about a core's share of the last cache."""
+SHARE = 32 << 20
+"""Bytes that the largest value of a shard may take, so that some shards for each core fit."""
 
 LARGEST = 256
-"""Samples a shard at most; more save no time and balance the cores worse."""
+"""Samples a shard at most, so that the cores share even small networks evenly."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +68,7 @@ def shard_size(network: Network) -> int:
         ),
         default=1,
     )
-    return max(1, min(LARGEST, CACHE // largest))
+    return max(1, min(LARGEST, SHARE // largest))
 
 
 def shards(batches: Iterable[Batch], size: int) -> Iterator[Shard]:

@@ -86,6 +86,8 @@ def _load(cfg: Path, weights: Path, flavour: str, *, partial: bool) -> Network:
         document = parse(_read(cfg), str(cfg))
         if not document.sections or document.sections[0].name not in ("net", "network"):
             raise FormatError("the first section must be [net]")
+        if len(document.sections) > MOST_SECTIONS:
+            raise UnsupportedError(f"{len(document.sections)} sections are more than a network has")
     wanted = _flavour(flavour, document)
     folders = (cfg.parent, cfg.parent.parent)
     reading = bind(_Reading, document, cfg, weights, partial=partial, folders=folders)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from conftest import SHARED
 
+from secateur.core.errors import UnsupportedError
 from secateur.core.ir.rebuild import expose
 from secateur.formats.caffe.caffemodel import open_caffemodel
 from secateur.formats.caffe.reader import load
@@ -252,3 +253,20 @@ layer {{ name: "y" bottom: "p" bottom: "m" top: "y" {text} }}"""
     cells = x.reshape(2, 3, 3, 2, 4, 2)
     largest = cells == cells.max((3, 5), keepdims=True)
     assert np.array_equal(got, np.where(largest, cells, 0).reshape(x.shape))
+
+
+def test_python_layers_are_refused_with_a_hint(tmp_path: Path) -> None:
+    prototxt, weights = tmp_path / "net.prototxt", tmp_path / "net.caffemodel"
+    data = 'layer { name: "d" type: "Input" top: "d" input_param { shape { dim: 1 dim: 3 } } }\n'
+    prototxt.write_text(
+        data + 'layer { name: "p" type: "Python" bottom: "d" top: "p"\n'
+        '  python_param { module: "rpn.proposal" layer: "Proposal" } }\n'
+    )
+    weights.write_bytes(
+        caffemodel_for(data.encode() + b'layer { name: "r" type: "ReLU" bottom: "d" top: "r" }')
+    )
+    with pytest.raises(
+        UnsupportedError, match=r"rpn\.proposal\.Proposal .*hint: cut the net"
+    ) as caught:
+        load(prototxt, weights)
+    assert f"{prototxt}:2: layer 'p' (Python)" in str(caught.value)

@@ -39,7 +39,7 @@ SLOWEST, LARGEST = 10.0, 600_000_000
 Mutate = Callable[[random.Random], dict[Path, bytes]]
 
 
-def fuzz(mutate: Mutate, read: Callable[[], object], seed: int = 0) -> int:
+def assert_robust(mutate: Mutate, read: Callable[[], object], seed: int = 0) -> int:
     """Run `read` on files changed by `mutate`; return how often it gave a result."""
     chosen = random.Random(seed)
     unit = 1 if sys.platform == "darwin" else 1024
@@ -120,12 +120,12 @@ def pair(
 
 @pytest.mark.parametrize("broken", [0, 1], ids=["prototxt", "caffemodel"])
 def test_caffe(broken: int, tmp_path: Path) -> None:
-    assert fuzz(*pair(tmp_path, caffe_models(), (".prototxt", ".caffemodel"), broken))
+    assert assert_robust(*pair(tmp_path, caffe_models(), (".prototxt", ".caffemodel"), broken))
 
 
 @pytest.mark.parametrize("broken", [0, 1], ids=["cfg", "weights"])
 def test_darknet(broken: int, tmp_path: Path) -> None:
-    assert fuzz(*pair(tmp_path, darknet_models(), (".cfg", ".weights"), broken))
+    assert assert_robust(*pair(tmp_path, darknet_models(), (".cfg", ".weights"), broken))
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,9 @@ def test_onnx(network: Network, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     secateur.save(network, path)
     sound = path.read_bytes()
-    fuzz(lambda chosen: {path: mutation.binary(sound, chosen)}, lambda: secateur.load(path))
+    assert_robust(
+        lambda chosen: {path: mutation.binary(sound, chosen)}, lambda: secateur.load(path)
+    )
 
 
 def test_hdf5(tmp_path: Path) -> None:
@@ -152,7 +154,7 @@ def test_hdf5(tmp_path: Path) -> None:
     with h5py.File(weights, "w") as file:
         file["data/y/0"], file["data/y/1"] = np.ones((4, 3), "f4"), np.ones(4, "f4")
     sound = weights.read_bytes()
-    fuzz(
+    assert_robust(
         lambda chosen: {prototxt: prototxt.read_bytes(), weights: mutation.binary(sound, chosen)},
         lambda: secateur.load(prototxt, weights),
     )
@@ -168,7 +170,7 @@ def test_plan(network: Network, tmp_path: Path) -> None:
         with located(file=str(path)):
             return secateur.apply_plan(network, read_plan(path))
 
-    assert fuzz(lambda chosen: {path: mutation.text(sound, [sound], chosen)}, read)
+    assert assert_robust(lambda chosen: {path: mutation.text(sound, [sound], chosen)}, read)
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["stored", "deflated"])
@@ -182,7 +184,7 @@ def test_npz(packed: bool, network: Network, tmp_path: Path) -> None:
     def read() -> object:
         return list(open_dataset(path, network))
 
-    fuzz(lambda chosen: {path: mutation.binary(sound, chosen)}, read)
+    assert_robust(lambda chosen: {path: mutation.binary(sound, chosen)}, read)
 
 
 def test_the_fuzzer_notices(tmp_path: Path) -> None:
@@ -193,4 +195,4 @@ def test_the_fuzzer_notices(tmp_path: Path) -> None:
         return struct.unpack("<i", path.read_bytes())
 
     with pytest.raises(struct.error):
-        fuzz(lambda chosen: {path: chosen.randbytes(5)}, read)
+        assert_robust(lambda chosen: {path: chosen.randbytes(5)}, read)

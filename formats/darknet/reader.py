@@ -42,6 +42,8 @@ AUTO = "auto"
 READ_AS = "read as a network for pjreddie's Darknet"
 MOST_BYTES = 1 << 26
 """No cfg is larger than this; the largest published ones are about 100 kB."""
+MOST_SECTIONS = 20_000
+"""The deepest published networks have a few hundred."""
 
 
 def load(

@@ -11,12 +11,14 @@ from .terminal import Terminal
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..core.ir.network import Network
+    import secateur
+
     from ..core.report import Row
-    from ..formats import Saved
 
 
-def print_summary(terminal: Terminal, rows: Sequence[Row], network: Network, saved: Saved) -> None:
+def print_summary(
+    terminal: Terminal, rows: Sequence[Row], network: secateur.Network, saved: secateur.Saved
+) -> None:
     """Print what was measured, proved and written."""
     terminal.out.print(_table(rows))
     if network.plan is not None:

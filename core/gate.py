@@ -41,7 +41,7 @@ def check_drop(
     lost = 100.0 * (before.value - after.value)
     if lost > points:
         raise VerificationError(
-            f"{before.metric} drops by {lost:.2f} points, {points:g} are allowed; nothing was written",
+            f"{before.metric} drops by {lost:.2f} points, allowed are {points:g}: nothing written",
             hint="lower the rate, or allow more",
         )
     return lost

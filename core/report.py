@@ -56,8 +56,8 @@ def summarize(
     Args:
         baseline: the original network.
         compressed: the pruned network.
-        data: with labels, the metric they call for is measured on it; without, how far the outputs agree; noise
-            where there is no data.
+        data: with labels, the metric they call for is measured on it; without, how far the outputs
+            agree; noise where there is no data.
         sizes: bytes of the files before and after.
         progress: told how far the work is.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,7 @@ def mask(network: Network, groups: Groups, removed: Removed) -> Network:
     for use in groups.uses:
         kept = [surviving[labels] for labels in use.labels]
         if use.zeroed and not all(array.all() for array in kept):
-            tensor = _tensor(network, use.parameter)
+            tensor = network.array(use.parameter)
             for array in kept:
                 tensor = np.where(array, tensor, np.zeros((), tensor.dtype))
             tensors[use.parameter] = tensor
@@ -59,7 +60,7 @@ def shrink(network: Network, groups: Groups, removed: Removed) -> Network:
     tensors = {}
     for use in groups.uses:
         if not all(surviving[labels].all() for labels in use.labels):
-            tensor = _tensor(network, use.parameter)
+            tensor = network.array(use.parameter)
             tensors[use.parameter] = _gather(tensor, use.labels, surviving)
     attributes: dict[str, dict[str, Attribute]] = defaultdict(dict)
     for count in groups.counts:
@@ -71,7 +72,7 @@ def shrink(network: Network, groups: Groups, removed: Removed) -> Network:
         else:
             assert count.entry is not None
             if count.target not in tensors:
-                tensors[count.target] = _tensor(network, count.target).copy()
+                tensors[count.target] = network.array(count.target).copy()
             tensors[count.target][count.entry] = int(kept.sum())
     return rebuild(network, tensors=tensors, attributes=attributes)
 
@@ -97,7 +98,7 @@ def expand(original: Network, dense: Network, groups: Groups, removed: Removed) 
     for use in groups.uses:
         if use.parameter not in changed:
             continue
-        full = _tensor(original, use.parameter).copy()
+        full = original.array(use.parameter).copy()
         kept = np.ones(full.shape, dtype=np.bool_)
         for labels in use.labels:
             kept &= surviving[labels]
@@ -119,7 +120,7 @@ def carried(network: Network, groups: Groups, removed: Removed) -> dict[str, flo
     for use in groups.uses:
         if use.role != "weight" or surviving[use.labels[0]].all():
             continue
-        weight = _tensor(network, use.parameter).astype(np.float64)
+        weight = network.array(use.parameter).astype(np.float64)
         gone = np.where(surviving[use.labels[0]], 0.0, weight)
         whole = float(np.linalg.norm(weight))
         share = float(np.linalg.norm(gone)) / whole if whole else 0.0
@@ -130,17 +131,11 @@ def carried(network: Network, groups: Groups, removed: Removed) -> dict[str, flo
     return dict(found)
 
 
-def _tensor(network: Network, name: str) -> npt.NDArray[np.generic]:
-    tensor = network.graph.initializers[name].const_value
-    assert tensor is not None
-    return tensor.numpy()
-
-
 def _gather(
-    tensor: npt.NDArray[np.generic],
+    tensor: npt.NDArray[Any],
     labels: tuple[LabelVector, ...],
     surviving: npt.NDArray[np.bool_],
-) -> npt.NDArray[np.generic]:
+) -> npt.NDArray[Any]:
     """Return the elements all of whose labels survive, as a rectangle.
 
     Labels along one axis cut whole slices. Labels over two axes (a grouped convolution, where each

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 if TYPE_CHECKING:
@@ -181,6 +182,12 @@ class Network:
     def outputs(self) -> dict[str, tuple[int | str, ...]]:
         """Output names with their shapes; the symbolic batch is a string."""
         return {str(v.name): shape_of(v) for v in self.graph.outputs}
+
+    def array(self, name: str) -> npt.NDArray[Any]:
+        """Return the array of an initializer, as it lies in memory or in a mapped file."""
+        tensor = self.graph.initializers[name].const_value
+        assert tensor is not None, f"{name} is no initializer with data"
+        return tensor.numpy()
 
     def values(self) -> dict[str, ir.Value]:
         """Every value of the graph by its name."""

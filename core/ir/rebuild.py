@@ -59,11 +59,11 @@ def rebuild(
     nodes = []
     for node in graph:
         if resized:
-            copy = _copied_node(node, copies, attributes.get(node_key(node)))
-            infer_node(copy)
+            twin = _copied_node(node, copies, attributes.get(node_key(node)))
+            infer_node(twin)
         else:
-            copy = twin_node(node, copies)
-        nodes.append(copy)
+            twin = twin_node(node, copies)
+        nodes.append(twin)
     outputs = [copies[str(v.name)] for v in graph.outputs]
     for name, inner in (extra_outputs or {}).items():
         shown = ir.node("Identity", [copies[inner]], name=f"{name}:node")

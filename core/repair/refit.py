@@ -125,7 +125,7 @@ def _solved(
     network: Network, operator: Operator, moments: Moments
 ) -> dict[str, npt.NDArray[np.generic]]:
     """Return the weight and shift that fit best."""
-    stored = _array(network, operator.weight)
+    stored = network.array(operator.weight)
     present = operator.matrix(stored.astype(np.float64))
     gram = moments.gram(centred=operator.shift is not None)
     assert moments.y is not None
@@ -139,16 +139,10 @@ def _solved(
     tensors: dict[str, npt.NDArray[np.generic]] = {operator.weight: operator.stored(fitted, stored)}
     if operator.shift is not None:
         shift = (y - np.einsum("goc,gc->go", fitted, gram.mean)).ravel()
-        old = _array(network, operator.shift.parameter)
+        old = network.array(operator.shift.parameter)
         if operator.shift.sign > 0:
             new = shift.reshape(old.shape)
         else:
             new = old - shift.reshape(old.shape)
         tensors[operator.shift.parameter] = new.astype(old.dtype)
     return tensors
-
-
-def _array(network: Network, name: str) -> npt.NDArray[np.generic]:
-    tensor = network.graph.initializers[name].const_value
-    assert tensor is not None
-    return tensor.numpy()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,10 @@ from ..ir.rebuild import node_key
 
 __all__ = ["Array", "Operator", "Shift", "find_operators"]
 
-Array = npt.NDArray[np.floating]
+Array = npt.NDArray[Any]
+"""Activations and weights, float32 from files and sessions, float64 in sums."""
+
+Positions = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ class Operator:
 
     def positions(
         self, shape: Sequence[int], most: int, random: np.random.Generator
-    ) -> Array | None:
+    ) -> Positions | None:
         """Choose output positions (flat, sorted) of one batch; None for all of them.
 
         Args:
@@ -95,7 +99,7 @@ class Operator:
             return None
         return np.sort(random.choice(size, most, replace=False))
 
-    def inputs(self, x: Array, positions: Array | None) -> Array:
+    def inputs(self, x: Array, positions: Positions | None) -> Array:
         """Return what is read at positions: [groups, samples · positions, inputs · taps]."""
         if self.op_type != "Conv":
             return x.reshape(1, -1, x.shape[-1])
@@ -113,8 +117,8 @@ class Operator:
         sizes = windows.shape[2 : 2 + half]
         count = int(np.prod(sizes))
         if positions is not None:
-            index = np.unravel_index(positions, sizes)
-            picked = windows[(slice(None), slice(None), *index)]
+            place: tuple[Any, ...] = np.unravel_index(positions, sizes)
+            picked = windows[(slice(None), slice(None), *place)]
             count = len(positions)
         else:
             picked = windows.reshape(batch, channels, count, *self.kernel)
@@ -124,7 +128,7 @@ class Operator:
             self.group, batch * count, -1
         )
 
-    def outputs(self, y: Array, positions: Array | None) -> Array:
+    def outputs(self, y: Array, positions: Positions | None) -> Array:
         """Return outputs at positions: [groups, samples · positions, outputs of a group]."""
         if self.op_type != "Conv":
             return y.reshape(1, -1, y.shape[-1])

@@ -375,7 +375,7 @@ def _tensors(
         parts = by_key.get(operator.key)
         if parts is None:
             continue
-        stored = _array(network, operator.weight)
+        stored = network.array(operator.weight)
         before = operator.matrix(stored.astype(np.float64))
         after = np.stack([part.weight for part in parts])
         gone = np.stack([~part.weight.any(axis=1) for part in parts])
@@ -385,13 +385,7 @@ def _tensors(
         tensors[operator.weight] = operator.stored(after, stored)
         if operator.shift is not None:
             change = np.einsum("goc,gc->go", before - after, grams[operator.key].mean).ravel()
-            old = _array(network, operator.shift.parameter)
+            old = network.array(operator.shift.parameter)
             moved = old.astype(np.float64) + operator.shift.sign * change.reshape(old.shape)
             tensors[operator.shift.parameter] = moved.astype(old.dtype)
     return tensors
-
-
-def _array(network: Network, name: str) -> npt.NDArray[np.generic]:
-    tensor = network.graph.initializers[name].const_value
-    assert tensor is not None
-    return tensor.numpy()

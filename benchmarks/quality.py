@@ -142,7 +142,9 @@ def cifar(shared: Path, scratch: Path, network: Network) -> list[Fold]:
     return [(sets[0].some(slice(None, None, 3)), sets[1])]
 
 
-def photographs(order: Callable[[Path], list[str]], crop: Callable[[Preprocess], Preprocess]):  # type: ignore[no-untyped-def]
+def photographs(
+    order: Callable[[Path], list[str]], crop: Callable[[Preprocess], Preprocess]
+) -> Callable[[Path, Path, Network], list[Fold]]:
     """Return folds of the 200 ImageNet images: each half measures what the other calibrated.
 
     Args:

@@ -36,7 +36,7 @@ OPSET = 18
 """The one opset of every graph. 18 is the first with axes of reductions as inputs."""
 
 IR_VERSION = 10
-"""The ONNX file version written; onnx 1.16 and onnxruntime 1.18 are the first to read it."""
+"""The ONNX file version written; onnxruntime 1.18 is the first to read it."""
 
 BATCH = "N"
 """Name of the symbolic batch dimension."""

@@ -16,6 +16,10 @@ SMALL = 4096
 """Constants up to this many elements (shapes, axes, pads) are shown to shape inference."""
 
 
+_AS = {"GreaterOrEqual": "Greater", "LessOrEqual": "Less"}
+"""Operators that older onnx defines by others and has no inference for → one of the same shapes."""
+
+
 @functools.cache
 def _schema(op_type: str, domain: str) -> onnx.defs.OpSchema:
     return onnx.defs.get_schema(op_type, OPSET, domain)
@@ -33,6 +37,7 @@ def infer_node(node: ir.Node) -> None:
         FormatError: the inputs do not fit the operator, or an output would be empty.
     """
     proto = ir.serde.serialize_node(node)
+    proto.op_type = _AS.get(node.op_type, node.op_type)
     types = {}
     data = {}
     for value in node.inputs:
@@ -44,7 +49,7 @@ def infer_node(node: ir.Node) -> None:
             data[str(value.name)] = onnx.numpy_helper.from_array(tensor.numpy())
     try:
         inferred = onnx.shape_inference.infer_node_outputs(
-            _schema(node.op_type, node.domain),
+            _schema(proto.op_type, node.domain),
             proto,
             types,
             data,

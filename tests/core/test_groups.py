@@ -276,9 +276,9 @@ def shared_weights():
 def unknown_operator():
     g = Graph()
     a = g.conv("a", g.data, 4)
-    x = g.op("odd", "Einsum", a, equation="nchw->nchw")
+    x = g.op("odd", "Trilu", a)
     return g.network(y=g.conv("out", x, 2)), {
-        "a": "read by operator 'odd' (Einsum), which is not traced",
+        "a": "read by operator 'odd' (Trilu), which is not traced",
         "out": "feeds output 'y'",
     }
 

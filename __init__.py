@@ -18,6 +18,7 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from .core.allocation import Limits
+    from .core.analysis import Analysis, analyze, load_analysis, save_analysis
     from .core.channels import Group, Groups, find_groups
     from .core.compare import Comparison, compare
     from .core.cost import NetworkCost, measure_cost
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CRITERIA",
+    "Analysis",
     "Comparison",
     "DataError",
     "Description",
@@ -65,6 +67,7 @@ __all__ = [
     "UnsupportedError",
     "VerificationError",
     "__version__",
+    "analyze",
     "apply_plan",
     "best_batch",
     "check_drop",
@@ -77,16 +80,19 @@ __all__ = [
     "find_objects",
     "load",
     "load_all",
+    "load_analysis",
     "measure_cost",
     "named_accuracy",
     "open_dataset",
     "prune",
     "save",
+    "save_analysis",
     "summarize",
     "transform",
 ]
 
 _HOMES = {
+    ".core.analysis": ("Analysis", "analyze", "load_analysis", "save_analysis"),
     ".core.channels": ("Group", "Groups", "find_groups"),
     ".core.allocation": ("Limits",),
     ".core.compare": ("Comparison", "compare"),

@@ -24,4 +24,4 @@ def read_plan(path: Path) -> Plan:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise PlanError(f"cannot be read: {error}") from error
-        return Plan.from_yaml(text)
+        return Plan.from_yaml(text, str(path))

@@ -40,10 +40,12 @@ class Plan:
     Args:
         groups: every group that can be pruned.
         provenance: digest of the model, criterion, allocation, data, rates; plain values only.
+        file: where it was read from, for messages.
     """
 
     groups: tuple[PlanGroup, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    file: str | None = field(default=None, compare=False)
 
     def to_yaml(self) -> str:
         """Return the plan as YAML text; the same plan gives the same bytes."""
@@ -67,8 +69,8 @@ class Plan:
         return text
 
     @classmethod
-    def from_yaml(cls, text: str) -> Plan:
-        """Read a plan.
+    def from_yaml(cls, text: str, file: str | None = None) -> Plan:
+        """Read a plan; `file` is where it stands, for messages.
 
         Raises:
             PlanError: not YAML, or a field is missing or contradicts another.
@@ -89,7 +91,7 @@ class Plan:
             if names.count(name) > 1:
                 raise PlanError(f"group '{name}' stands twice in the plan")
         provenance = {k: v for k, v in document.items() if k not in ("version", "groups")}
-        return cls(groups=groups, provenance=provenance)
+        return cls(groups=groups, provenance=provenance, file=file)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -160,7 +162,7 @@ def removed_classes(plan: Plan, groups: Groups) -> npt.NDArray[np.bool_]:
     removed = np.zeros(groups.number, dtype=np.bool_)
     for entry in plan.groups:
         group = groups.by_name(entry.name)
-        with located(item=f"group {entry.name!r}"):
+        with located(file=plan.file, item=f"group {entry.name!r}"):
             if group is None:
                 raise PlanError("the network has no such group", hint="was it made for this model?")
             if len(group.channels) != entry.channels:
@@ -172,7 +174,7 @@ def removed_classes(plan: Plan, groups: Groups) -> npt.NDArray[np.bool_]:
     for floor in groups.floors:
         if removed[list(floor)].all():
             owner = groups.group_of[floor[0]]
-            with located(item=f"group {owner.name!r}"):
+            with located(file=plan.file, item=f"group {owner.name!r}"):
                 raise PlanError("at least one channel of each layer must stay")
     return removed
 

@@ -14,18 +14,16 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..data import Objects
 from ..errors import DataError
 from ..evaluate import CLASSIFIER, classifier_output
-from ..ir.network import Head, Network
+from ..ir.network import Network
 from ..metrics.classification import log_probabilities
-from ..metrics.decode import Detections, box_heads, decode
-from ..metrics.detection import DetectionMeter
 from ..metrics.segmentation import IGNORED, nearest
 from ..session import Arrays
+from .detection import ObjectJudge
 from .shards import Answers
 
-__all__ = ["Judge", "find_judge"]
+__all__ = ["Evidence", "Judge", "find_judge"]
 
 Evidence = Any
 """What a judge makes of one shard; only the same judge can read it."""
@@ -163,50 +161,6 @@ class ClassJudge(_Quality):
         sizes = [one.size for one in answers]
         best = sum(evidence) + sum(sizes[len(evidence) :])
         return (sum(baseline) - best) / sum(sizes)
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectJudge(_Quality):
-    """Mean average precision at overlap 0.5. Evidence: what was found in each image."""
-
-    heads: tuple[Head, ...]
-    outputs: tuple[str, ...]
-    metric = "mAP"
-
-    @staticmethod
-    def of(network: Network) -> ObjectJudge:
-        """Return the judge of a detector."""
-        heads = box_heads(network)
-        if not heads:
-            raise DataError(
-                f"the labels are objects, but network '{network.name}' has no head that finds any"
-            )
-        return ObjectJudge(heads, tuple(network.outputs))
-
-    def evidence(self, outputs: Arrays, answers: Answers) -> list[Detections]:
-        """Decode boxes, in pixels of the images."""
-        assert answers.frames is not None
-        assert answers.objects is not None
-        classes = int(self.heads[0].settings["classes"])
-        highest = max((int(o.classes.max()) for o in answers.objects if o.classes.size), default=0)
-        if highest >= classes:
-            raise DataError(
-                f"there is an object of class {highest}, but the network tells {classes} classes "
-                f"apart (0…{classes - 1})"
-            )
-        found = decode(self.heads, outputs)
-        return [
-            Detections(frame.to_image(one.boxes), one.scores, one.classes)
-            for one, frame in zip(found, answers.frames, strict=True)
-        ]
-
-    def value(self, evidence: Sequence[list[Detections]], answers: Sequence[Answers]) -> float:
-        """Return the mean average precision, 0…1."""
-        meter = DetectionMeter()
-        truths: list[Objects] = [truth for one in answers for truth in one.objects or ()]
-        for found, truth in zip((f for part in evidence for f in part), truths, strict=True):
-            meter.add(found, truth)
-        return meter.result().value
 
 
 @dataclass(frozen=True, slots=True)

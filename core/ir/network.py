@@ -158,9 +158,9 @@ class Network:
     """
 
     name: str
-    model: ir.Model
+    model: ir.Model = field(repr=False)
     layers: tuple[LayerInfo, ...] = ()
-    source: Source | None = None
+    source: Source | None = field(default=None, repr=False)
     preprocess: Preprocess = Preprocess()
     heads: tuple[Head, ...] = ()
     plan: Plan | None = None

@@ -171,6 +171,9 @@ def test_a_plan_that_cannot_be_read_is_one_line(tmp_path):
     (tmp_path / "plan.yaml").write_text("version: 1\ngroups: [{name: 0}]")
     result = run("prune", *DARKNET, "--keep", tmp_path / "plan.yaml", "-o", tmp_path, code=1)
     assert "plan.yaml: group number 1: a group needs a name" in one_line(result)
+    (tmp_path / "plan.yaml").write_text("version: 1\ngroups: [{name: x, channels: 2}]")
+    result = run("prune", *DARKNET, "--keep", tmp_path / "plan.yaml", "-o", tmp_path, code=1)
+    assert "plan.yaml: group 'x': the network has no such group" in one_line(result)
     result = run("prune", *DARKNET, "--keep", "nowhere.yaml", "-o", tmp_path, code=1)
     assert "nowhere.yaml: cannot be read" in one_line(result)
 

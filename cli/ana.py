@@ -1,0 +1,188 @@
+"""`secateur ana`: what each group of channels is worth; killed at any moment, it goes on."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import options
+from .data import open_data
+from .terminal import Terminal
+
+if TYPE_CHECKING:
+    from ..core.analysis import Analysis, GroupAnalysis
+
+BARS = "▁▂▃▄▅▆▇█"
+SHOWN = {"Accuracy": "{:+.2%}", "mAP": "{:+.2%}", "Mean IoU": "{:+.2%}"}
+"""How losses of a figure are printed; others as plain numbers."""
+
+
+def command(
+    files: options.Files,
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Images or .npz: accuracy is measured with labels, the outputs' divergence "
+            "without.",
+            rich_help_panel=options.DATA,
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of the result and of finished points.")
+    ] = Path("ana"),
+    rates: Annotated[
+        str,
+        typer.Option(metavar="FIRST:LAST:STEP|R,R…", help="Shares of channels to remove."),
+    ] = "0.1:0.9:0.1",
+    criterion: Annotated[
+        str, typer.Option(metavar="NAME", help="What says which channels leave first.")
+    ] = "l1",
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="LOSS",
+            help="Follow each curve only to where it goes over this loss (faster; for prune "
+            "--threshold with the same value).",
+        ),
+    ] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Forget finished points of an earlier run.")
+    ] = False,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Threads to use; all cores if not given.")
+    ] = None,
+    mean: options.Mean = None,
+    mean_file: options.MeanFile = None,
+    scale: options.Scale = None,
+    channels: options.Channels = None,
+    letterbox: options.Letterbox = None,
+    resize: options.Resize = None,
+    crop: options.Crop = False,
+    root: options.Root = None,
+    names: options.Names = None,
+    limit: options.Limit = None,
+    flavour: options.Flavour = "auto",
+    partial: options.Partial = False,
+    phase: options.Phase = "TEST",
+    stage: options.Stage = None,
+    level: options.Level = 0,
+    input_shape: options.InputShape = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> None:
+    """Measure what the network loses when one group loses a share of its channels."""
+    wanted = parsed_rates(rates)
+    import secateur
+
+    from ..core.analysis.result import FILE, save_analysis
+    from ..core.analysis.state import FILE as STATE
+
+    terminal = Terminal(quiet=quiet, verbose=verbose)
+    settings = options.load_settings(flavour, partial, phase, stage, level, input_shape)
+    network = secateur.load(*files, **settings)
+    terminal.notes(network.notes)
+    dataset = open_data(
+        data, network, mean=mean, mean_file=mean_file, scale=scale, channels=channels,
+        letterbox=letterbox, resize=resize, crop=crop, root=root, names=names, limit=limit,
+    )  # fmt: skip
+    assert dataset is not None, "--data is required"
+    with terminal.bars() as progress:
+        analysis = secateur.analyze(
+            network,
+            dataset,
+            criterion=criterion,
+            rates=wanted,
+            threshold=threshold,
+            state=output / STATE,
+            restart=restart,
+            progress=progress,
+            jobs=jobs,
+        )
+    save_analysis(analysis, output / FILE)
+    if as_json:
+        print(json.dumps(analysis.to_data(), indent=1, ensure_ascii=False))  # noqa: T201
+    else:
+        baseline = "" if analysis.baseline is None else f" {analysis.baseline:.4f}"
+        terminal.out.print(
+            f"{analysis.metric}{baseline} on {analysis.samples:,} samples of {analysis.data}",
+            markup=False,
+        )
+        terminal.out.print(_table(analysis))
+    terminal.note(f"wrote {output / FILE}")
+
+
+def parsed_rates(text: str) -> list[float]:
+    """Return the rates of FIRST:LAST:STEP, or of a list with commas.
+
+    Raises:
+        typer.BadParameter: the text is neither, or a rate is not over 0 and below 1.
+    """
+    parts = text.split(":")
+    if len(parts) == 1:
+        found = list(options.numbers(text, "--rates"))
+    elif len(parts) == 3:
+        first, last, step = (options.numbers(part, "--rates")[0] for part in parts)
+        if not (step > 0 and math.isfinite(step) and 0 < first <= last < 1):
+            raise typer.BadParameter(
+                f"'{text}' must rise from over 0 to below 1", param_hint="--rates"
+            )
+        count = min(1000, math.floor((last - first) / step + 1e-9) + 1)
+        found = [round(first + k * step, 9) for k in range(count)]
+    else:
+        raise typer.BadParameter(f"'{text}' is not FIRST:LAST:STEP", param_hint="--rates")
+    if not all(0 < rate < 1 for rate in found):
+        raise typer.BadParameter("rates must be over 0 and below 1", param_hint="--rates")
+    return found
+
+
+def _table(analysis: Analysis) -> object:
+    from rich.table import Table
+
+    shown = SHOWN.get(analysis.metric, "{:.3g}")
+    rates = sorted({point.rate for group in analysis.groups for point in group.points})
+    marks = [rate for rate in (rates[0], rates[len(rates) // 2], rates[-1])] if rates else []
+    table = Table(header_style="bold")
+    table.add_column("Group", overflow="fold")
+    table.add_column("Channels", justify="right", no_wrap=True)
+    table.add_column("Loss", no_wrap=True)
+    for rate in dict.fromkeys(marks):
+        table.add_column(f"at {rate:g}", justify="right", no_wrap=True)
+    largest = max((_height(p.loss) for g in analysis.groups for p in g.points), default=0.0)
+    for group in analysis.groups:
+        values = {point.rate: point for point in group.points}
+        cells = [
+            ("≥ " if values[rate].at_least else "") + shown.format(values[rate].loss)
+            if rate in values
+            else ""
+            for rate in dict.fromkeys(marks)
+        ]
+        table.add_row(group.name, str(group.channels), _curve(group, rates, largest), *cells)
+    return table
+
+
+def _height(loss: float) -> float:
+    return max(0.0, loss) if math.isfinite(loss) else 0.0
+
+
+def _curve(group: GroupAnalysis, rates: list[float], largest: float) -> str:
+    """Return a bar for each rate: the root of the loss over the root of the largest one of all.
+
+    The root keeps small losses visible, which are those that matter. Unknown points are dots.
+    """
+    values = {point.rate: point.loss for point in group.points}
+    marks = []
+    for rate in rates:
+        if rate not in values:
+            marks.append("·")
+        elif not math.isfinite(values[rate]):
+            marks.append(BARS[-1])
+        else:
+            share = math.sqrt(_height(values[rate]) / largest) if largest else 0.0
+            marks.append(BARS[min(len(BARS) - 1, int(share * len(BARS)))])
+    return "".join(marks)

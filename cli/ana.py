@@ -49,6 +49,10 @@ def command(
             "--threshold with the same value).",
         ),
     ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LAYER", help="Leave out the group of a layer (may be repeated)."),
+    ] = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="Forget finished points of an earlier run.")
     ] = False,
@@ -92,6 +96,8 @@ def command(
         letterbox=letterbox, resize=resize, crop=crop, root=root, names=names, limit=limit,
     )  # fmt: skip
     assert dataset is not None, "--data is required"
+    if restart:
+        (output / FILE).unlink(missing_ok=True)
     with terminal.bars() as progress:
         analysis = secateur.analyze(
             network,
@@ -99,6 +105,7 @@ def command(
             criterion=criterion,
             rates=wanted,
             threshold=threshold,
+            exclude=exclude or (),
             state=output / STATE,
             restart=restart,
             progress=progress,
@@ -146,12 +153,12 @@ def _table(analysis: Analysis) -> object:
 
     shown = SHOWN.get(analysis.metric, "{:.3g}")
     rates = sorted({point.rate for group in analysis.groups for point in group.points})
-    marks = [rate for rate in (rates[0], rates[len(rates) // 2], rates[-1])] if rates else []
+    marks = list(dict.fromkeys(rates[k] for k in (0, len(rates) // 2, -1))) if rates else []
     table = Table(header_style="bold")
     table.add_column("Group", overflow="fold")
     table.add_column("Channels", justify="right", no_wrap=True)
     table.add_column("Loss", no_wrap=True)
-    for rate in dict.fromkeys(marks):
+    for rate in marks:
         table.add_column(f"at {rate:g}", justify="right", no_wrap=True)
     largest = max((_height(p.loss) for g in analysis.groups for p in g.points), default=0.0)
     for group in analysis.groups:
@@ -160,7 +167,7 @@ def _table(analysis: Analysis) -> object:
             ("≥ " if values[rate].at_least else "") + shown.format(values[rate].loss)
             if rate in values
             else ""
-            for rate in dict.fromkeys(marks)
+            for rate in marks
         ]
         table.add_row(group.name, str(group.channels), _curve(group, rates, largest), *cells)
     return table

@@ -74,7 +74,13 @@ Phase = Annotated[
 ]
 Stage = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME", help="Caffe: a stage of the net.", rich_help_panel=MODEL),
+    typer.Option(
+        "--stage",
+        "--stages",
+        metavar="NAME",
+        help="Caffe: a stage of the net (may be repeated).",
+        rich_help_panel=MODEL,
+    ),
 ]
 Level = Annotated[int, typer.Option(help="Caffe: the net's level.", rich_help_panel=MODEL)]
 InputShape = Annotated[

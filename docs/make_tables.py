@@ -47,6 +47,7 @@ CAFFE: Mapping[str, str] = {
     "Crop": 'bottom: "data"',
     "BatchReindex": "picks items, not channels; its positions are an input",
     "Embed": "reads whole numbers; its own channels are kept",
+    "Im2col": "convolution_param { kernel_size: 3 pad: 1 }",
     "InnerProduct": "inner_product_param { num_output: 16 }",
     "LSTM": "keeps a state over time: all channels are kept",
     "RNN": "keeps a state over time: all channels are kept",

@@ -101,7 +101,7 @@ def step_losses(
     for bank in bank_steps(groups, scores, limits):
         for step in bank:
             own.setdefault(step.group, []).append(step)
-    found = []
+    found: list[tuple[Step, float]] = []
     for index, steps in sorted(own.items()):
         curve = analysis.by_name(groups.groups[index].name)
         if curve is None:

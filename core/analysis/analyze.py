@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ..channels.groups import Groups, find_groups
@@ -47,6 +47,7 @@ def analyze(
     criterion: str = "l1",
     rates: Sequence[float] = RATES,
     threshold: float | None = None,
+    exclude: Sequence[str] = (),
     groups: Groups | None = None,
     state: Path | None = None,
     restart: bool = False,
@@ -69,6 +70,7 @@ def analyze(
         rates: shares of channels, over 0 and below 1.
         threshold: follow each curve only to where it goes over this loss, by bisection; the two
             points around that place are the same as without.
+        exclude: names of layers whose groups are left out.
         groups: groups of the network; those without banks are left out. None to find them.
         state: file that keeps finished points, so that a killed run goes on where it was.
         restart: forget what the state holds.
@@ -77,7 +79,7 @@ def analyze(
         memory: bytes that inner values of all samples may take.
 
     Raises:
-        PlanError: a rate is out of range, the criterion is unknown, or nothing can be removed.
+        PlanError: a rate is out of range, a name is unknown, or nothing can be removed.
         DataError: the data does not fit, or the state belongs to another analysis.
     """
     rates = _checked(rates)
@@ -90,6 +92,7 @@ def analyze(
     baseline = measure_baseline(network, data, memory=memory, jobs=workers, progress=progress)
     model = digest(network)
     key = _digest(model, baseline, criterion, curves)
+    curves = _without(curves, exclude, network)
     with State.open(state, key, restart=restart) as known:
         work = _ordered(network, groups, curves, baseline.judge.outputs)
         contexts = _contexts(network, data, work, baseline, memory, workers)
@@ -133,6 +136,14 @@ def _checked(rates: Sequence[float]) -> list[float]:
         if not 0.0 < rate < 1.0:
             raise PlanError(f"rates must be over 0 and below 1, got {rate:g}")
     return sorted({round(float(rate), 9) for rate in rates})
+
+
+def _without(curves: Sequence[Curve], exclude: Sequence[str], network: Network) -> list[Curve]:
+    known = {info.name for info in network.layers}
+    for name in exclude:
+        if name not in known:
+            raise PlanError(f"cannot exclude '{name}': the network has no such layer")
+    return [curve for curve in curves if not set(exclude).intersection(curve.group.layers)]
 
 
 def _digest(model: str, baseline: Baseline, criterion: str, curves: Sequence[Curve]) -> str:
@@ -179,9 +190,7 @@ class _Run:
                     self.state.add(curve.group.name, count, Known(0.0, at_least=False))
             else:
                 self.contexts.reach(suffix)
-                task = Task(
-                    suffix=suffix, surviving=lambda count, c=curve: c.surviving(self.groups, count)
-                )
+                task = Task(suffix=suffix, surviving=partial(curve.surviving, self.groups))
                 self._measure_curve(curve, task, clock)
             clock.finish(share)
 

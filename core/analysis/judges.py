@@ -247,7 +247,7 @@ class DivergenceJudge:
         p, q = log_probabilities(before), log_probabilities(after)
         return float((np.exp(p) * (p - q)).sum())
 
-    def value(self, evidence: Sequence[float], answers: Sequence[Answers]) -> None:  # noqa: ARG002
+    def value(self, evidence: Sequence[float], answers: Sequence[Answers]) -> None:
         """Return nothing: the unchanged network does not differ from itself."""
 
     def loss(
@@ -289,8 +289,8 @@ class ErrorJudge:
 
     def value(
         self,
-        evidence: Sequence[list[tuple[float, float]]],  # noqa: ARG002
-        answers: Sequence[Answers],  # noqa: ARG002
+        evidence: Sequence[list[tuple[float, float]]],
+        answers: Sequence[Answers],
     ) -> None:
         """Return nothing: the unchanged network does not differ from itself."""
 

@@ -129,9 +129,7 @@ class Meter:
                     return Known(least, at_least=True)
         return Known(self._judge.loss(evidence, self._baseline, self._answers), at_least=False)
 
-    def _judged(
-        self, task: Task, wave: Wave, masks: Sequence[Arrays]
-    ) -> Iterator[list[Evidence]]:
+    def _judged(self, task: Task, wave: Wave, masks: Sequence[Arrays]) -> Iterator[list[Evidence]]:
         """Yield evidence, shard by shard and within a shard mask by mask."""
         many = len(wave) >= BALANCE * effective_n_jobs(self._jobs)
         parts = [masks] if many else [[mask] for mask in masks]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from ...ir.network import layer_of
+from ...ir.network import blob_refs, layer_of
 from ...ir.rebuild import node_key
 from ..labels import Labels, LabelVector
 from ..reasons import Kind
@@ -79,8 +79,8 @@ def _weigh(
 ) -> None:
     weight = node.inputs[1]
     assert weight is not None
-    if weight.const_value is None:
-        return
+    if not blob_refs(weight):
+        return  # computed, or a constant that only moves data
     positions = int(np.prod(counted[2:]))
     has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
     bias_positions = int(np.prod(shape[2:])) if has_bias or _normalized(node) else 0

@@ -49,6 +49,12 @@ def command(
             "--threshold with the same value).",
         ),
     ] = None,
+    rising: Annotated[
+        bool,
+        typer.Option(
+            "--rising", help="With --threshold: bisect, as if curves never came down again."
+        ),
+    ] = False,
     exclude: Annotated[
         list[str] | None,
         typer.Option(metavar="LAYER", help="Leave out the group of a layer (may be repeated)."),
@@ -105,6 +111,7 @@ def command(
             criterion=criterion,
             rates=wanted,
             threshold=threshold,
+            rising=rising,
             exclude=exclude or (),
             state=output / STATE,
             restart=restart,

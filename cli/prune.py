@@ -34,6 +34,16 @@ def command(
         float | None,
         typer.Option(min=0.0, max=0.99, help="Fraction of the operations to remove."),
     ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(metavar="LOSS", help="Loss each group may bear instead (needs --analysis)."),
+    ] = None,
+    analysis: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="What `secateur ana` measured; shares out a rate or threshold."
+        ),
+    ] = None,
     keep: Annotated[
         Path | None,
         typer.Option(metavar="PLAN", help="Carry out a plan.yaml instead of choosing by rate."),
@@ -92,8 +102,8 @@ def command(
     import secateur
 
     terminal = Terminal(quiet=quiet, verbose=verbose)
-    if (rate is None) == (keep is None):
-        raise typer.BadParameter("give one of --rate and --keep", param_hint="--rate")
+    if [rate, threshold, keep].count(None) != 2:
+        raise typer.BadParameter("give one of --rate, --threshold, --keep", param_hint="--rate")
     if mode not in ("dense", "sparse"):
         raise typer.BadParameter("must be dense or sparse", param_hint="--mode")
     settings = options.load_settings(flavour, partial, phase, stage, level, input_shape)
@@ -115,7 +125,9 @@ def command(
         else:
             pruned = secateur.prune(
                 network,
-                rate=rate or 0.0,
+                rate=rate,
+                threshold=threshold,
+                analysis=secateur.load_analysis(analysis) if analysis is not None else None,
                 criterion=criterion,
                 repair=repair,
                 sparse=mode == "sparse",

@@ -11,6 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .allocation import NO_LIMITS, Limits, cut, uniform
+from .allocation.sensitivity import sensitivity
+from .allocation.threshold import threshold as by_threshold
+from .analysis.result import Analysis
 from .channels import Groups, find_groups
 from .cost import Costs
 from .criteria import find_criterion
@@ -62,7 +65,9 @@ class Choice:
 def prune(
     network: Network,
     *,
-    rate: float,
+    rate: float | None = None,
+    threshold: float | None = None,
+    analysis: Analysis | None = None,
     criterion: str = AUTOMATIC,
     repair: bool = True,
     sparse: bool = False,
@@ -77,6 +82,10 @@ def prune(
         network: the network, unchanged by this.
         rate: fraction of the operations to remove (2 · multiply-accumulates + bias additions of
             every layer, fully connected ones included), 0 to below 1.
+        threshold: instead of a rate, the loss that every group may bear on its own, in the unit of
+            the analysis.
+        analysis: measured sensitivities, which a threshold needs, and by which a rate is shared
+            out among the groups where they are given.
         criterion: what says which channels leave: "surgery", the name of a criterion, or "auto"
             for surgery where there is data and the L1 norm where there is none.
         repair: whether the remaining weights are refitted to the original's outputs; needs data.
@@ -100,6 +109,8 @@ def prune(
         network,
         groups,
         rate=rate,
+        threshold=threshold,
+        analysis=analysis,
         criterion=criterion,
         exclude=exclude,
         limits=limits,
@@ -123,7 +134,9 @@ def choose(
     network: Network,
     groups: Groups,
     *,
-    rate: float,
+    rate: float | None = None,
+    threshold: float | None = None,
+    analysis: Analysis | None = None,
     criterion: str = AUTOMATIC,
     exclude: Sequence[str] = (),
     limits: Limits = NO_LIMITS,
@@ -131,20 +144,35 @@ def choose(
     progress: Progress = silent,
 ) -> Choice:
     """Choose the channels that make up a rate; arguments and errors as :func:`prune`."""
-    if not 0.0 <= rate < 1.0:
+    if (rate is None) == (threshold is None):
+        raise PlanError("a rate or a threshold is needed, and not both")
+    if rate is not None and not 0.0 <= rate < 1.0:
         raise PlanError(f"the rate must be from 0 to below 1, got {rate:g}")
     open_groups = _without(groups, exclude, network)
     if not any(group.prunable for group in open_groups.groups):
         raise PlanError("no channel of this network can be removed", hint=_limits(groups))
+    if analysis is not None:
+        if criterion not in (AUTOMATIC, analysis.criterion):
+            raise PlanError(f"the analysis was made with criterion '{analysis.criterion}'")
+        criterion = analysis.criterion
     if criterion == AUTOMATIC:
         criterion = SURGERY if data is not None else "l1"
     tensors: Mapping[str, npt.NDArray[np.generic]] = {}
-    if criterion == SURGERY:
+    if threshold is not None:
+        if analysis is None:
+            raise PlanError("a threshold needs an analysis", hint="secateur ana makes one")
+        removed = by_threshold(open_groups, analysis, threshold, limits=limits)
+        allocation = "threshold"
+    elif analysis is not None and rate is not None:
+        order = sensitivity(open_groups, analysis, limits)
+        removed, _ = cut(order, open_groups, Costs(network, open_groups), rate)
+        allocation = "sensitivity"
+    elif criterion == SURGERY and rate is not None:
         if data is None:
             raise PlanError("surgery needs data to calibrate on", hint="give images or an .npz")
         removed, tensors = _operated(network, open_groups, rate, limits, data, progress)
         allocation = "global"
-    else:
+    elif rate is not None:
         found = find_criterion(criterion)
         if found.needs_data and data is None:
             raise PlanError(f"criterion '{criterion}' needs data", hint="give images or an .npz")
@@ -156,7 +184,7 @@ def choose(
     baseline = costs.operations()
     achieved = 1.0 - costs.operations(removed) / baseline if baseline else 0.0
     notes: tuple[str, ...] = ()
-    if rate - achieved > NOTED_MISS:
+    if rate is not None and rate - achieved > NOTED_MISS:
         notes = (
             f"rate {rate:g} was asked, {achieved:.3f} is what whole channels allow: "
             f"{_limits(groups)}",
@@ -166,8 +194,13 @@ def choose(
         "digest": f"sha256:{digest(network)}",
         "criterion": criterion,
         "allocation": allocation,
-        "rate": {"asked": float(rate), "achieved": round(achieved, 6)},
+        "rate": {
+            **({"asked": float(rate)} if rate is not None else {}),
+            "achieved": round(achieved, 6),
+        },
     }
+    if threshold is not None:
+        provenance["threshold"] = float(threshold)
     if data is not None:
         provenance["data"] = {"name": data.name, "samples": data.samples}
     if exclude:

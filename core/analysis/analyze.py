@@ -47,6 +47,7 @@ def analyze(
     criterion: str = "l1",
     rates: Sequence[float] = RATES,
     threshold: float | None = None,
+    rising: bool = False,
     exclude: Sequence[str] = (),
     groups: Groups | None = None,
     state: Path | None = None,
@@ -68,8 +69,10 @@ def analyze(
         data: samples, opened for the network.
         criterion: what orders the channels of a group.
         rates: shares of channels, over 0 and below 1.
-        threshold: follow each curve only to where it goes over this loss, by bisection; the two
-            points around that place are the same as without.
+        threshold: follow each curve only to where it first goes over this loss; what
+            :func:`~..allocation.threshold.threshold` decides is the same as without.
+        rising: with a threshold, take it for granted that curves do not come down again, and
+            bisect: faster where much may be lost, but noisy curves may be decided otherwise.
         exclude: names of layers whose groups are left out.
         groups: groups of the network; those without banks are left out. None to find them.
         state: file that keeps finished points, so that a killed run goes on where it was.
@@ -100,6 +103,7 @@ def analyze(
             groups=groups,
             state=known,
             threshold=threshold,
+            rising=rising,
             contexts=contexts,
             meter=Meter(
                 baseline.judge, contexts, baseline.evidence, baseline.answers, jobs=workers
@@ -177,6 +181,7 @@ class _Run:
     groups: Groups
     state: State
     threshold: float | None
+    rising: bool
     contexts: Contexts
     meter: Meter
 
@@ -240,7 +245,7 @@ class _Run:
                 self.state.add(name, count, known)
             return known
 
-        first_exceeding(curve.distinct, self.threshold, measure)
+        first_exceeding(curve.distinct, self.threshold, measure, rising=self.rising)
 
 
 _NOTHING = Known(0.0, at_least=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -143,27 +144,30 @@ class Meter:
 
 
 def first_exceeding(
-    counts: Sequence[int], limit: float, measure: Callable[[int, float], Known]
+    counts: Sequence[int], limit: float, measure: Callable[[int, float], Known], *, rising: bool
 ) -> None:
-    """Find by bisection where a curve goes over a limit, and measure both sides of that place.
+    """Measure a curve only as far as needed to know where it goes over a limit.
 
-    On a curve that rises and falls again this is one of the places where it goes over the limit,
-    and not always the first.
+    Without further assumptions every point up to that place must be known, and no other. Where
+    curves rise, bisection finds the place from fewer points if it lies far out, and points beyond
+    it need not be measured to the end.
 
     Args:
         counts: rising numbers of removed channels; nothing removed is no loss.
         limit: the loss that may be borne.
-        measure: measures a number of channels with a limit from which on the loss itself does not
-            matter, and remembers it.
+        measure: measures a number of channels, and remembers it; where the loss is over the limit
+            it is given, its size does not matter.
+        rising: whether to take it for granted that curves do not come down again.
     """
     if limit < 0:
         return  # nothing removed is over the limit already
     low, high = -1, len(counts)
     while high - low > 1:
-        middle = (low + high) // 2
+        middle = (low + high) // 2 if rising else low + 1
         if measure(counts[middle], limit).loss > limit:
             high = middle
         else:
             low = middle
-    if 0 <= high < len(counts):
-        measure(counts[high], float("inf"))
+    before = counts[low] if low >= 0 else 0
+    if high < len(counts) and counts[high] - before > 1:
+        measure(counts[high], math.inf)  # steps in between are decided by its size

@@ -182,3 +182,14 @@ def test_criteria_are_listed():
     text = run("prune", "--criterion", "help").stdout
     assert "surgery" in text
     assert "Li et al." in text
+
+
+def test_a_threshold_and_a_rate_by_analysis(tmp_path):
+    run("ana", *CAFFE, "--data", DATA, "--limit", 100, "-o", tmp_path / "ana", "--quiet")
+    common = ["--analysis", tmp_path / "ana", "--data", DATA, "--limit", 100]
+    run("prune", *CAFFE, "--threshold", 0.01, *common, "-o", tmp_path / "threshold")
+    assert "allocation: threshold" in (tmp_path / "threshold" / "plan.yaml").read_text()
+    run("prune", *CAFFE, "--rate", 0.4, *common, "-o", tmp_path / "rate")
+    assert "allocation: sensitivity" in (tmp_path / "rate" / "plan.yaml").read_text()
+    result = run("prune", *CAFFE, "--threshold", 0.01, "-o", tmp_path, code=1)
+    assert "a threshold needs an analysis" in one_line(result)

@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from .formats.measures import named_accuracy
 
 __all__ = [
-    "CRITERIA",
     "Analysis",
+    "CRITERIA",
     "Comparison",
     "DataError",
     "Description",

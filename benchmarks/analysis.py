@@ -1,13 +1,14 @@
 """The plain loop and ours, side by side: how long the sensitivity of every group takes.
 
-    python benchmarks/analysis.py [--every K] [--models lenet,squeezenet,yolo-fastest]
+    python benchmarks/analysis.py [--every K] [--loss T] [--models lenet,squeezenet,yolo-fastest]
 
 Plain loop: for each group × rate, zero the channels, rebuild, make a session on all cores, run all
-data. Ours: `secateur.analyze`, once with complete curves and once with a threshold of 0.01 as
-`prune --threshold` needs them. Every point that both measured must agree; the decisions of the
-threshold (how many channels leave each group) are read off both. The plain loop is timed on every
-K-th point, which takes each group and each rate equally often, and scaled up (--every 1 for all of
-them; only then are all decisions compared). Needs the reference models (SECATEUR_SHARED).
+data. Ours: `secateur.analyze` with complete curves, with a threshold as `prune --threshold` needs
+them, and the same by bisection. Every point that both measured must agree; the channels that the
+threshold removes are compared with those that complete curves decide. The plain loop is timed on
+every K-th point, which takes each group and each rate equally often, and scaled up (--every 1 for
+all of them). Seconds are those of the clock and, in brackets, of the processor: on a machine that
+others use, their ratio is the steadier one. Needs the reference models (SECATEUR_SHARED).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -34,7 +36,7 @@ from secateur.core.session import cores
 from secateur.core.transform import mask
 
 SHARED = Path(os.environ.get("SECATEUR_SHARED", Path(__file__).resolve().parents[2] / "shared"))
-LOSS = 0.01
+T = TypeVar("T")
 
 
 def lenet(folder: Path) -> tuple[Network, Dataset]:
@@ -72,38 +74,49 @@ MODELS: dict[str, Callable[[Path], tuple[Network, Dataset]]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Seconds:
+    """Of the clock, and of the processor over all threads."""
+
+    wall: float
+    cpu: float
+
+    def scaled(self, factor: float, more: Seconds) -> Seconds:
+        return Seconds(more.wall + self.wall * factor, more.cpu + self.cpu * factor)
+
+
+@dataclass(frozen=True, slots=True)
 class Plain:
     """What the plain loop gave: seconds for all points, and the losses of those it measured."""
 
-    seconds: float
-    measured: int
+    seconds: Seconds
     losses: dict[tuple[str, float], float]
+
+
+def timed(work: Callable[[], T]) -> tuple[Seconds, T]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = work()
+    return Seconds(time.perf_counter() - wall, time.process_time() - cpu), result
 
 
 def plain_loop(
     network: Network, data: Dataset, groups: Groups, analysis: Analysis, every: int
 ) -> Plain:
     points = [(group, point) for group in analysis.groups for point in group.points]
-    began = time.perf_counter()
-    baseline = evaluate(network, data).value
-    first = time.perf_counter() - began
-    losses = {}
-    for entry, point in points[::every]:
-        group = groups.by_name(entry.name)
-        assert group is not None
-        removed = np.zeros(groups.number, np.bool_)
-        removed[[group.channels[place] for place in entry.order[: point.removed]]] = True
-        losses[entry.name, point.rate] = (
-            baseline - evaluate(mask(network, groups, removed), data).value
-        )
-    seconds = time.perf_counter() - began - first
-    return Plain(first + seconds * len(points) / len(losses), len(losses), losses)
+    first, baseline = timed(lambda: evaluate(network, data).value)
 
+    def loop() -> dict[tuple[str, float], float]:
+        losses = {}
+        for entry, point in points[::every]:
+            group = groups.by_name(entry.name)
+            assert group is not None
+            removed = np.zeros(groups.number, np.bool_)
+            removed[[group.channels[place] for place in entry.order[: point.removed]]] = True
+            masked = mask(network, groups, removed)
+            losses[entry.name, point.rate] = baseline - evaluate(masked, data).value
+        return losses
 
-def timed(network: Network, data: Dataset, groups: Groups, **more: float) -> tuple[float, Analysis]:
-    began = time.perf_counter()
-    analysis = analyze(network, data, groups=groups, **more)  # type: ignore[arg-type]
-    return time.perf_counter() - began, analysis
+    seconds, losses = timed(loop)
+    return Plain(seconds.scaled(len(points) / len(losses), first), losses)
 
 
 def largest_difference(plain: Plain, analysis: Analysis) -> float:
@@ -113,42 +126,52 @@ def largest_difference(plain: Plain, analysis: Analysis) -> float:
     return max(abs(loss - found[key].loss) for key, loss in plain.losses.items())
 
 
-def report(name: str, every: int) -> None:
+def report(name: str, every: int, loss: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
         network, data = MODELS[name](Path(folder))
         groups = find_groups(network)
-        full, analysis = timed(network, data, groups)
-        part, followed = timed(network, data, groups, threshold=LOSS)
+        complete, analysis = timed(lambda: analyze(network, data, groups=groups))
         plain = plain_loop(network, data, groups, analysis, every)
-        again, _ = timed(network, data, groups)
+        rows = {"complete curves": (complete, analysis)}
+        for label, rising in (("threshold", False), ("bisected", True)):
+            rows[label] = timed(
+                lambda rising=rising: analyze(
+                    network, data, groups=groups, threshold=loss, rising=rising
+                )
+            )
     points = sum(len(group.points) for group in analysis.groups)
-    exact = threshold(groups, analysis, LOSS)
-    other = [
-        group.name
-        for group in groups.groups
-        if (exact != threshold(groups, followed, LOSS))[list(group.channels)].any()
-    ]
-    full = min(full, again)
     print(
         f"{name}: {len(analysis.groups)} groups, {points} points, {analysis.samples} samples, "
-        f"{analysis.metric} {analysis.baseline:.4f}\n"
-        f"  plain loop       {plain.seconds:8.1f} s  ({plain.measured} of {points} points timed)\n"
-        f"  complete curves  {full:8.1f} s  {plain.seconds / full:6.1f} ×  "
-        f"largest difference {largest_difference(plain, analysis):.1e}\n"
-        f"  threshold {LOSS:g}   {part:8.1f} s  {plain.seconds / part:6.1f} ×  "
-        f"groups decided otherwise than by complete curves: {', '.join(other) or 'none'}",
-        flush=True,
+        f"{analysis.metric} {analysis.baseline:.4f}, largest difference of a point "
+        f"{largest_difference(plain, analysis):.1e}"
     )
+    seconds = plain.seconds
+    print(
+        f"  plain loop       {seconds.wall:7.1f} s ({seconds.cpu:7.1f})"
+        f"                   {len(plain.losses)} of {points} points timed"
+    )
+    exact = threshold(groups, analysis, loss)
+    for label, (spent, found) in rows.items():
+        other = exact != threshold(groups, found, loss)
+        count = sum(other[list(group.channels)].any() for group in groups.groups)
+        print(
+            f"  {label:16} {spent.wall:7.1f} s ({spent.cpu:7.1f})  "
+            f"{seconds.wall / spent.wall:5.1f} × ({seconds.cpu / spent.cpu:5.1f})  "
+            f"{sum(len(group.points) for group in found.groups)} points, "
+            f"{count} groups decided otherwise",
+            flush=True,
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=10, help="time every K-th point only")
+    parser.add_argument("--loss", type=float, default=0.01, help="the threshold")
     parser.add_argument("--models", default=",".join(MODELS))
     arguments = parser.parse_args()
-    print(f"{cores()} cores")
+    print(f"{cores()} cores, threshold {arguments.loss:g}")
     for name in arguments.models.split(","):
-        report(name, arguments.every)
+        report(name, arguments.every, arguments.loss)
 
 
 if __name__ == "__main__":

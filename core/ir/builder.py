@@ -48,8 +48,13 @@ class Builder:
         return value
 
     def constant(self, array: Any, dtype: Any = np.int64) -> ir.Value:
-        """Add a constant that belongs to no blob: a shape, an axis list, a divisor map."""
-        return self._initializer(np.asarray(array, dtype=dtype), f"{self.scope}/constant")
+        """Add a constant that belongs to no blob: a shape, an axis list, a divisor map.
+
+        What is too large for float32 becomes infinite, as it does in the frameworks.
+        """
+        with np.errstate(over="ignore"):
+            values = np.asarray(array, dtype=dtype)
+        return self._initializer(values, f"{self.scope}/constant")
 
     def op(self, op_type: str, *inputs: ir.Value | None, **attributes: Attribute) -> ir.Value:
         """Emit a node with one output and return that."""

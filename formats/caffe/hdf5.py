@@ -64,7 +64,9 @@ def _layers(h5py: Any, data: Any) -> Iterator[tuple[str, list[Any]]]:
     """Yield each layer's name and blobs; a name with a slash is a group in a group."""
     found: dict[str, dict[int, Any]] = {}
 
-    def visit(name: str, item: Any) -> None:
+    def visit(name: str | bytes, item: Any) -> None:
+        if isinstance(name, bytes):  # what h5py gives where a name is not UTF-8
+            raise FormatError("a name in the file is not UTF-8")
         layer, _, number = name.rpartition("/")
         if isinstance(item, h5py.Dataset) and layer and number.isdecimal():
             found.setdefault(layer, {})[int(number)] = item

@@ -1,0 +1,137 @@
+"""`secateur ana` as users meet it: result, table, resuming after SIGKILL."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+
+import secateur
+from secateur.cli.ana import parsed_rates
+
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
+CAFFE = [str(FIXTURES / "shapes_caffe" / f"shapes.{end}") for end in ("prototxt", "caffemodel")]
+DARKNET = [str(FIXTURES / "shapes_darknet" / f"shapes.{end}") for end in ("cfg", "weights")]
+LABELLED = str(FIXTURES / "shapes.npz")
+UNLABELLED = str(FIXTURES / "calibration.npz")
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "COLUMNS": "80", "PYTHONUTF8": "1"}
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "secateur.cli.main", "ana", *map(str, arguments)]
+
+
+def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    result = subprocess.run(
+        command(*arguments), capture_output=True, text=True, check=False, env=ENVIRONMENT
+    )
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr
+    return result
+
+
+def test_it_writes_a_result_and_prints_curves(tmp_path):
+    result = run(*CAFFE, "--data", LABELLED, "--limit", 60, "-o", tmp_path / "ana")
+    assert "Accuracy 0.9833 on 60 samples" in result.stdout
+    assert any(mark in result.stdout for mark in "▅▆▇█")
+    analysis = secateur.load_analysis(tmp_path / "ana")
+    network = secateur.load(*CAFFE)
+    names = [group.name for group in secateur.find_groups(network).groups if group.prunable]
+    assert [group.name for group in analysis.groups] == names
+    for group in analysis.groups:
+        assert group.name in result.stdout
+        assert [point.rate for point in group.points] == [k / 10 for k in range(1, 10)]
+
+
+def test_json_and_a_threshold(tmp_path):
+    arguments = (*DARKNET, "--data", UNLABELLED, "--limit", 30, "-o", tmp_path, "--rates", "0.3,.6")
+    data = json.loads(run(*arguments, "--json").stdout)
+    assert data == json.loads((tmp_path / "analysis.json").read_text())
+    assert data["metric"] == "Output error"
+    assert data["baseline"] is None
+    followed = json.loads(run(*arguments, "--json", "--threshold", 0.1).stdout)
+    assert followed["threshold"] == 0.1
+    run(*arguments, "--exclude", "0", "-q")
+    excluded = secateur.load_analysis(tmp_path)
+    assert excluded.by_name("0") is None
+    assert len(excluded.groups) == len(data["groups"]) - 1
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    arguments = ("--rates", "0.5", "--limit", 10, "-o", tmp_path)
+    run(*CAFFE, "--data", LABELLED, *arguments)
+    result = run(*CAFFE, "--data", UNLABELLED, *arguments, code=1)
+    assert "state.jsonl:1: belongs to another model, other data or other settings" in result.stderr
+    assert "--restart" in result.stderr
+    run(*CAFFE, "--data", UNLABELLED, *arguments, "--restart")
+    assert secateur.load_analysis(tmp_path).metric == "KL divergence"
+
+
+def test_killed_at_random_moments_it_comes_to_the_same_result(tmp_path):
+    arguments = (*DARKNET, "--data", LABELLED, "--jobs", 1)
+    began = time.monotonic()
+    run(*arguments, "-o", tmp_path / "whole")
+    span = time.monotonic() - began
+    moments = random.Random(20240607)
+    folder = tmp_path / "killed"
+    state = folder / "state.jsonl"
+    kills, lines = 0, 0
+    # One kill in the middle of the points at least, the others at any moment.
+    for wanted in (1, 12, None, None, None):
+        process = subprocess.Popen(
+            command(*arguments, "-o", folder),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=ENVIRONMENT,
+        )
+        moment = time.monotonic() + (moments.uniform(0, span) if wanted is None else 60)
+        while process.poll() is None and time.monotonic() < moment:
+            if wanted is not None and finished(state) > max(wanted, lines):
+                break
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        kills += process.wait() == -signal.SIGKILL
+        assert finished(state) >= lines, "finished points were lost"
+        lines = finished(state)
+    assert kills >= 2
+    assert lines > 0
+    # What a kill in the middle of a write leaves behind.
+    with state.open("ab") as file:
+        file.write(b'{"group": "0", "rem')
+        os.fsync(file.fileno())
+    run(*arguments, "-o", folder)
+    whole, resumed = ((tmp_path / name / "analysis.json") for name in ("whole", "killed"))
+    assert resumed.read_bytes() == whole.read_bytes()
+    assert finished(state) == finished(tmp_path / "whole" / "state.jsonl")
+
+
+def finished(state: Path) -> int:
+    """How many whole lines a state file has."""
+    return state.read_bytes().count(b"\n") if state.exists() else 0
+
+
+@pytest.mark.parametrize(
+    ("text", "rates"),
+    [
+        ("0.1:0.9:0.1", [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]),
+        ("0.25:0.5:0.25", [0.25, 0.5]),
+        ("0.3", [0.3]),
+        ("0.5,0.2", [0.5, 0.2]),
+    ],
+)
+def test_rates(text, rates):
+    assert parsed_rates(text) == rates
+
+
+@pytest.mark.parametrize("text", ["", "a", "0.1:0.5", "0:0.5:0.1", "0.5:0.1:0.1", "0.1:1:0.1", "2"])
+def test_impossible_rates(text):
+    with pytest.raises(typer.BadParameter):
+        parsed_rates(text)

@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from .formats.measures import named_accuracy
 
 __all__ = [
-    "Analysis",
     "CRITERIA",
+    "Analysis",
     "Comparison",
     "DataError",
     "Description",

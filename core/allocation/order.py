@@ -17,6 +17,9 @@ __all__ = ["Order", "Step", "bank_steps", "cut", "legal_steps"]
 
 Removed = npt.NDArray[np.bool_]
 
+SLACK = 0.005
+"""A rate that is met to this is met: to fill the rest would take cheap steps at any loss."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -90,6 +93,8 @@ def cut(order: Order, groups: Groups, costs: Costs, rate: float) -> tuple[Remove
     reached = achieved(removed)
     closed: set[int] = set()
     for step in steps[low:]:
+        if rate - reached <= SLACK:
+            break
         if step.group in closed:
             continue
         trial = removed.copy()

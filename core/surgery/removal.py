@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..allocation.limits import NO_LIMITS, Limits
+from ..allocation.order import SLACK
 from ..channels.groups import Groups
 from ..cost import Costs
 from ..ir.network import Network
@@ -132,7 +133,7 @@ def operate(
     steps: list[tuple[int, ...]] = []
     losses: list[float] = []
     gone = 0.0
-    while True:
+    while rate * baseline - gone > SLACK * baseline:
         step = table.cheapest(saving.saved, left.open, rate * baseline - gone)
         if step is None:
             break

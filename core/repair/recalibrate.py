@@ -2,8 +2,8 @@
 
 In the order of the graph, the mean and the variance of each batch normalisation become those of its
 input over samples and positions, which earlier normalisations, already recalibrated, have shaped.
-The formats' writers put them back in the form of the file (Caffe: mean and variance with a scale
-factor of 1; Darknet: rolling mean and rolling variance).
+How a file stores them (multiplied by a factor, with an epsilon outside the root) is the business of
+the format's layer, which undoes that when it writes.
 
 Source: Li, Wu, Su, Wang, Pang, EagleEye: Fast Sub-net Evaluation for Efficient Neural Network
 Pruning, 2020 (adaptive batch normalisation).

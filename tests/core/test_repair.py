@@ -13,97 +13,26 @@ from secateur.core.data import NpzDataset, SyntheticDataset
 from secateur.core.densify import transform
 from secateur.core.errors import PlanError
 from secateur.core.evaluate import fidelity
-from secateur.core.ir.partial import between
 from secateur.core.ir.rebuild import rebuild
 from secateur.core.prune import apply_plan, prune
-from secateur.core.repair import REPAIRS, Job, Repair, find_repairs, refit, repaired
+from secateur.core.repair import REPAIRS, Job, Repair, find_repairs, repaired
 from secateur.core.repair.constant import constant_channels
 from secateur.core.repair.held import split
 from secateur.core.repair.registry import AUTOMATIC
-from secateur.core.repair.targets import Target, follow
 from secateur.core.session import Session
 from secateur.core.surgery import find_operators
 from secateur.core.transform import shrink
 from support.graphs import Graph
-
-
-class Normed(Graph):
-    """A graph with batch normalisation, in one node as Darknet's or in two layers as Caffe's."""
-
-    def normed(self, name, x, out, *, kernel=1, still=(), by="zero scale", caffe=False):
-        """Return ReLU(BN(conv)); the channels `still` are constant."""
-        b = self.builder
-
-        def vector(low, high):
-            return self.random.uniform(low, high, out).astype(np.float32)
-
-        scale, shift, mean, variance = vector(0.5, 2), vector(-1, 1), vector(-1, 1), vector(1, 9)
-        weight = self.random.normal(size=(out, x.shape[1], kernel, kernel)).astype(np.float32)
-        still = list(still)
-        shift[still] = self.random.uniform(50, 90, len(still))  # what ReLU does not hide
-        if by == "zero scale":
-            scale[still] = 0
-        else:
-            weight[still] = 0
-        ref = self.reference
-
-        def emit():
-            y = b.op("Conv", x, b.parameter(weight, ref("weight")))
-            if not caffe:
-                vectors = [scale, shift, mean, variance]
-                y = b.op("BatchNormalization", y, *self.vectors(vectors), epsilon=1e-5)
-            else:
-                plain = [np.ones(out, np.float32), np.zeros(out, np.float32)]
-                plain = [b.constant(array, np.float32) for array in plain]
-                y = b.op("BatchNormalization", y, *plain, *self.vectors([mean, variance]))
-                factor, summand = self.vectors([scale.reshape(-1, 1, 1), shift.reshape(-1, 1, 1)])
-                y = b.op("Add", b.op("Mul", y, factor), summand)
-            return b.op("Relu", y)
-
-        return self.layer(name, "Conv", emit)
-
-    def reference(self, name):
-        from secateur.core.ir.network import BlobRef
-
-        self.blobs = getattr(self, "blobs", 0) + 1
-        return BlobRef(len(self.layers), self.blobs, name)
-
-    def vectors(self, arrays):
-        return [self.builder.parameter(array, self.reference("vector")) for array in arrays]
-
-    def valid(self, name, x, out, kernel):
-        """Return a convolution without padding."""
-        return self.layer(
-            name,
-            "Conv",
-            lambda: self.builder.op(
-                "Conv", x, self.parameter(out, int(x.shape[1]), kernel, kernel), self.parameter(out)
-            ),
-        )
+from support.normed import Normed, inner, removal
 
 
 def job_of(network, groups, removed, data=None, full=None):
     return Job(original=network, full=full or network, groups=groups, removed=removed, data=data)
 
 
-def removal(groups, **places):
-    """Return the mask over classes that removes channels of groups by their places."""
-    removed = np.zeros(groups.number, dtype=bool)
-    for name, chosen in places.items():
-        group = groups.by_name(name)
-        removed[[group.channels[place] for place in chosen]] = True
-    return removed
-
-
 def outputs(network, samples=5, seed=3):
     (batch,) = list(SyntheticDataset(network, samples=samples, seed=seed))
     return Session(network).run(batch.inputs)["y"]
-
-
-def inner(network, name, data):
-    """Return an inner value over all samples of a dataset."""
-    part = Session(between(network, list(network.inputs), [name]))
-    return np.concatenate([part.run(batch.inputs)[name] for batch in data])
 
 
 @pytest.mark.parametrize("by", ["zero scale", "zero weights"])
@@ -434,94 +363,41 @@ def test_a_repair_that_needs_data_says_so():
     assert [entry.name for entry in find_repairs("auto", data=False)] == ["absorb"]
 
 
-def residual_network(seed=16):
-    """Return a network with normalisation, a residual sum and activations."""
-    g = Normed(seed=seed)
-    a = g.normed("a", g.data, 10, kernel=1)
-    c = g.conv("c", g.normed("b", a, 12), 10, kernel=1)
-    total = g.op("relu", "LeakyRelu", g.op("sum", "Add", c, a), alpha=0.1)
-    return g.network(y=g.gemm("fc", g.op("flat", "Flatten", g.normed("e", total, 6)), 4))
-
-
-def test_a_refit_starts_from_the_means_of_the_original():
-    """Surgery moves means of normalisations; a refit must not move them by the same once more."""
-    net = residual_network()
+def test_bias_correction_keeps_the_mean_that_a_normalisation_lets_through():
+    g = Normed(seed=18)
+    x = g.normed("b", g.normed("a", g.data, 8), 6)
+    net = g.network(y=g.gemm("fc", g.op("flat", "Flatten", x), 4))
     groups = find_groups(net)
-    removed = removal(groups, a=(0, 3), b=(1, 2, 5))
-    data = SyntheticDataset(net, samples=100)
+    removed = removal(groups, a=(1, 2, 6), b=(3,))
+    data = SyntheticDataset(net, samples=24)
     dense = shrink(net, groups, removed)
-    means = [node.inputs[3].name for node in dense.graph if node.op_type == "BatchNormalization"]
-    shifted = rebuild(dense, tensors={name: dense.array(name) + 5 for name in means[1:]})
-    errors = [
-        fidelity(net, refit(net, one, groups, removed, data), data).error
-        for one in (dense, shifted)
-    ]
-    assert errors[1] == pytest.approx(errors[0], rel=1e-3)
+    nodes = [node for node in dense.graph if node.op_type == "BatchNormalization"]
+    mean = nodes[1].inputs[3].name
+    moved = rebuild(dense, tensors={mean: dense.array(mean) - 3})  # as surgery might have
+    done = REPAIRS["bias"].apply(job_of(net, groups, removed, data), moved)
+    normed = nodes[1].outputs[0].name
+    want = inner(net, normed, data).mean(axis=(0, 2, 3))[[0, 1, 2, 4, 5]]
+    got = inner(done, normed, data).mean(axis=(0, 2, 3))
+    assert np.allclose(got, want, atol=1e-4 * np.abs(want).max() + 1e-5)
+    assert not np.allclose(inner(moved, normed, data).mean(axis=(0, 2, 3)), want, atol=0.1)
 
 
-def test_paths_are_what_the_graph_computes():
-    net = residual_network()
-    data = SyntheticDataset(net, samples=4)
-    by_layer = {operator.key.split("/")[0]: operator for operator in find_operators(net)}
-    names = {info.name: info.tops[0] for info in net.layers}
-    ends = {"a": None, "b": names["b"], "c": names["relu"], "e": names["e"]}
-    for layer, end in ends.items():
-        operator = by_layer[layer]
-        y = inner(net, operator.y, data)
-        path = follow(net, operator, y.shape[1])
-        z = y * path.scale.reshape(-1, 1, 1) + path.offset.reshape(-1, 1, 1)
-        if path.other is not None:
-            z = z + inner(net, path.other, data)
-        assert (path.other is not None) == (layer == "c")
-        assert path.slope == (pytest.approx(0.1) if layer == "c" else 0.0)
-        found = np.where(z > 0, z, path.slope * z)
-        want = inner(net, end or names["a"], data)
-        assert np.allclose(found, want, atol=1e-3 * np.abs(want).max())
+def test_where_surgery_saw_all_samples_none_are_held_back():
+    net = plain_network()
+    data = SyntheticDataset(net, samples=64)
+    for criterion, judged in (("l1", "12 samples held back"), ("surgery", "64 samples")):
+        pruned = prune(net, rate=0.3, criterion=criterion, data=data, repair="refit")
+        (record,) = pruned.plan.provenance["repair"]
+        assert record["judged_on"] == judged
 
 
-def test_each_round_of_targets_lowers_the_error_that_counts():
-    """Above the kink the distance itself, below it what ReLU lets through."""
-    random = np.random.default_rng(2)
-    wanted = random.normal(size=(1, 500, 3))
-    x = wanted @ random.normal(size=(3, 2)) + random.normal(size=(1, 500, 2))
-    kink, sign = random.normal(size=(1, 1, 3)) / 4, np.array([[[1.0, -1.0, 1.0]]])
-    target = Target(wanted, kink, sign, 0.0)
-
-    def counted(p):
-        active = (wanted - kink) * sign > 0
-        passed = np.maximum((p - kink) * sign, 0.0)
-        return float(np.square(np.where(active, p - wanted, passed)).sum())
-
-    predicted, errors = x @ np.linalg.lstsq(x[0], wanted[0], rcond=None)[0], []
-    for _ in range(6):
-        errors.append(counted(predicted))
-        aim = target.around(predicted)[0]
-        predicted = x @ np.linalg.lstsq(x[0], aim, rcond=None)[0]
-    assert all(after < before for before, after in pairwise(errors))
-    assert errors[-1] < 0.99 * errors[0]
-
-
-def test_without_an_activation_the_aim_is_the_value_itself():
-    wanted = np.random.default_rng(3).normal(size=(1, 20, 3))
-    target = Target(wanted, np.zeros((1, 1, 3)), np.ones((1, 1, 3)), 1.0)
-    assert target.around(wanted + 1) is wanted
-    leaky = Target(wanted, np.zeros((1, 1, 3)), np.ones((1, 1, 3)), 0.1)
-    assert np.allclose(leaky.around(wanted), wanted)
-
-
-def test_a_refit_makes_up_for_the_other_branch_of_a_sum(monkeypatch):
-    g = Normed(seed=17)
-    x = g.normed("a", g.data, 12)
-    for block in ("one", "two", "three"):
-        branch = g.conv(f"{block}-end", g.normed(f"{block}-start", x, 16), 12, kernel=1)
-        x = g.op(f"{block}-relu", "Relu", g.op(f"{block}-sum", "Add", branch, x))
-    pooled = g.op("pool", "GlobalAveragePool", x)
-    net = g.network(y=g.gemm("fc", g.op("flat", "Flatten", pooled), 4))
-    groups = find_groups(net)
-    removed = removal(groups, **{"one-start": range(11)})
-    data, other = SyntheticDataset(net, samples=200), SyntheticDataset(net, samples=50, seed=4)
-    dense = shrink(net, groups, removed)
-    with_sum = fidelity(net, refit(net, dense, groups, removed, data), other).error
-    monkeypatch.setattr("secateur.core.repair.targets._summand", lambda node, value: None)
-    without = fidelity(net, refit(net, dense, groups, removed, data), other).error
-    assert with_sum < 0.95 * without
+def test_what_is_kept_is_fitted_to_all_samples_where_they_are_few(monkeypatch):
+    net = plain_network()
+    data = SyntheticDataset(net, samples=64)
+    all_of_them = prune(net, rate=0.3, criterion="l1", data=data, repair="refit")
+    monkeypatch.setattr("secateur.core.repair.sequence.AMPLE", 60)
+    fewer = prune(net, rate=0.3, criterion="l1", data=data, repair="refit")
+    weight = find_operators(net)[-1].weight
+    assert not np.array_equal(all_of_them.array(weight), fewer.array(weight))
+    errors = [fidelity(net, one, data).error for one in (all_of_them, fewer)]
+    assert errors[0] < errors[1]

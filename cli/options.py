@@ -39,8 +39,9 @@ def _list_repairs(names: str) -> str:
     typer.echo(f"{'auto':<13}{', '.join(AUTOMATIC)}: each kept where it helps")
     typer.echo(f"{'none':<13}nothing")
     for entry in REPAIRS.values():
-        data = ", needs --data" if entry.needs_data else ""
-        typer.echo(f"{entry.name:<13}{entry.summary} ({entry.source}{data})")
+        typer.echo(f"{entry.name:<13}{entry.summary} ({entry.source})")
+    free = ", ".join(entry.name for entry in REPAIRS.values() if not entry.needs_data)
+    typer.echo(f"All but {free} need --data.")
     raise typer.Exit
 
 

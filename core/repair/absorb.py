@@ -41,7 +41,7 @@ __all__ = ["absorb"]
 
 @repair(
     "absorb",
-    summary="means of removed channels into the shifts; without data, constant ones",
+    summary="what removed channels gave on average, into the shifts",
     source="Ye 2018",
     needs_data=False,
 )

@@ -61,12 +61,10 @@ def correct_bias(job: Job, network: Network) -> Network:
 
 def _mean(operator: Operator, outputs: Sequence[np.ndarray]) -> Array:
     """Return the mean of each output channel over all batches, [outputs]."""
-    total: Array = np.zeros(())
-    count = 0
-    for y in outputs:
-        flat = operator.outputs(y, None)
-        total = total + flat.sum(axis=1, dtype=np.float64).ravel()
-        count += flat.shape[1]
+    channel = 1 if operator.op_type == "Conv" else outputs[0].ndim - 1
+    axes = tuple(axis for axis in range(outputs[0].ndim) if axis != channel)
+    count = sum(y.size // y.shape[channel] for y in outputs)
+    total: Array = np.add.reduce([y.sum(axis=axes, dtype=np.float64) for y in outputs])
     return total / count
 
 

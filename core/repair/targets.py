@@ -26,7 +26,7 @@ import onnx_ir as ir
 from ..ir.network import Network
 from ..surgery.operators import Array, Operator
 
-__all__ = ["Path", "Target", "follow"]
+__all__ = ["EPSILON", "Path", "Target", "follow"]
 
 SMALLEST = 1e-6
 """A channel whose factor is smaller than this part of the largest is aimed at directly: what comes

@@ -27,10 +27,34 @@ Data = Annotated[
     Path | None,
     typer.Option(help="Images or .npz for proofs and measurements.", rich_help_panel=DATA),
 ]
+
+
+def _list_repairs(names: str) -> str:
+    """Print all repairs where the name is "help", before anything else is asked for."""
+    if names != "help":
+        return names
+    from ..core.repair import REPAIRS
+    from ..core.repair.registry import AUTOMATIC
+
+    typer.echo(f"{'auto':<13}{', '.join(AUTOMATIC)}: each kept where it helps")
+    typer.echo(f"{'none':<13}nothing")
+    for entry in REPAIRS.values():
+        typer.echo(f"{entry.name:<13}{entry.summary} ({entry.source})")
+    free = ", ".join(entry.name for entry in REPAIRS.values() if not entry.needs_data)
+    typer.echo(f"All but {free} need --data.")
+    raise typer.Exit
+
+
 Repair = Annotated[
-    bool,
-    typer.Option("--repair/--no-repair", help="Refit the remaining weights (needs --data)."),
+    str,
+    typer.Option(
+        metavar="auto|none|NAMES|help",
+        callback=_list_repairs,
+        is_eager=True,
+        help="What makes up for the loss; names with commas; kept where it helps.",
+    ),
 ]
+NoRepair = Annotated[bool, typer.Option("--no-repair", help="The same as --repair none.")]
 Companion = Annotated[
     list[Path] | None,
     typer.Option(

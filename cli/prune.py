@@ -57,7 +57,8 @@ def command(
             help="What says which channels leave first.",
         ),
     ] = "auto",
-    repair: options.Repair = True,
+    repair: options.Repair = "auto",
+    no_repair: options.NoRepair = False,
     mode: Annotated[
         str,
         typer.Option(
@@ -118,7 +119,7 @@ def command(
                 network,
                 read_plan(keep),
                 data=dataset,
-                repair=repair,
+                repair="none" if no_repair else repair,
                 sparse=mode == "sparse",
                 progress=progress,
             )
@@ -129,7 +130,7 @@ def command(
                 threshold=threshold,
                 analysis=secateur.load_analysis(analysis) if analysis is not None else None,
                 criterion=criterion,
-                repair=repair,
+                repair="none" if no_repair else repair,
                 sparse=mode == "sparse",
                 exclude=exclude or (),
                 limits=secateur.Limits(round_to=round_to, max_rate=max_rate),

@@ -21,7 +21,8 @@ def command(
     force: Annotated[
         bool, typer.Option("--force", help="Remove channels even where they carry weight again.")
     ] = False,
-    repair: options.Repair = False,
+    repair: options.Repair = "absorb",
+    no_repair: options.NoRepair = False,
     companion: options.Companion = None,
     data: options.Data = None,
     mean: options.Mean = None,
@@ -54,7 +55,7 @@ def command(
             network,
             read_plan(plan),
             force=force,
-            repair=repair,
+            repair="none" if no_repair else repair,
             data=dataset,
             progress=progress,
         )

@@ -156,7 +156,7 @@ class Trace:
         return labels
 
     def unowned(self, count: int) -> LabelVector:
-        """Return new labels that nothing produces; they leave only with those they are united to."""
+        """Return new labels that nothing produces: they leave with those they are united to."""
         labels = np.arange(self.count, self.count + count, dtype=np.int64)
         self.count += count
         return labels

@@ -11,7 +11,7 @@ from secateur.core.data import SyntheticDataset
 from secateur.core.ir.network import BLOCK
 from secateur.core.proofs import prove_equal
 from secateur.core.transform import mask, shrink
-from support.graphs import Graph, random_removal, shown
+from support.graphs import Graph, pooled, random_removal, scattered, shown
 
 
 def chain():
@@ -146,6 +146,16 @@ def uneven_split():
     }
 
 
+def turned_round():
+    g = Graph()
+    a, k = g.conv("a", g.data, 8), g.builder.constant
+    x = g.op("turn", "Slice", a, k([-1]), k([-(2**31)]), k([1]), k([-1]))
+    return g.network(y=g.conv("out", g.op("sum", "Add", a, x), 2)), {
+        "a": (("a",), 4, [[4]]),  # the first goes with the last
+        "out": "feeds output 'y'",
+    }
+
+
 def slice_and_add():
     g = Graph()
     a, b = g.conv("a", g.data, 8), g.conv("b", g.data, 5)
@@ -271,23 +281,6 @@ def shared_weights():
         "one": (("one", "two"), 4, [[4]]),
         "out": "feeds output 'y'",
     }
-
-
-def scattered(g, x, positions, side):
-    """Emit planes of zeros with the pixels of `x` where `positions` say."""
-    k = g.builder.constant
-    flat = g.op("flat", "Reshape", x, k([0, 0, -1]))
-    where = g.op("where", "Reshape", positions, k([0, 0, -1]))
-    first = g.op("first", "Slice", flat, k([0]), k([1]), k([2]))
-    zero = g.op("zero", "Sub", first, first)
-    plane = g.op("plane", "Pad", zero, k([0, 0, 0, 0, 0, side * side - 1]))
-    placed = g.op("placed", "ScatterElements", plane, where, flat, axis=2)
-    return g.op("up", "Reshape", placed, k([0, 0, side, side]))
-
-
-def pooled(g, x):
-    g.builder.layer, g.builder.scope = len(g.layers), "pool"
-    return g.builder.ops("MaxPool", x, count=2, kernel_shape=[2, 2], strides=[2, 2])
 
 
 def unpooled_by_positions():
@@ -431,7 +424,7 @@ def across_channels():
 STRUCTURES = [
     chain, residual_of_three, residual_to_output, concatenation, the_same_twice, depthwise,
     depthwise_multiplier, depthwise_on_the_input, grouped, grouped_twice, grouped_that_cannot,
-    even_split, uneven_split, slice_and_add, squeeze_and_excite, spatial_attention,
+    even_split, uneven_split, turned_round, slice_and_add, squeeze_and_excite, spatial_attention,
     channel_shuffle, blocks, space_to_depth, depth_to_space, transposed_convolution, vectors,
     shared_weights, unpooled_by_positions, max_unpool, positions_over_the_whole_tensor,
     picked_along_positions, channels_picked_by_positions, shares_of_parameters, computed_weights,

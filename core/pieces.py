@@ -1,0 +1,129 @@
+"""Comparing two networks piece by piece, cut where a rounding error can become a large one.
+
+The position of a maximum jumps where two values are nearly equal, and a softmax of large numbers
+turns their last digits into its first. Two networks that compute the same but for the order of
+their sums then differ in what follows, though neither is wrong. Here the second network is given
+what such nodes put out in the first, and what they read is compared instead: where all pieces
+agree, so do the networks but for rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx_ir as ir
+
+from .channels import Groups
+from .compare import Comparison, Meter
+from .data import Dataset, streamed
+from .ir.network import Network, shape_of
+from .ir.partial import between
+from .ir.rebuild import rebuild
+from .progress import Progress, silent
+from .session import Session
+
+__all__ = ["Narrow", "compare_pieces", "narrowed", "same_size", "steep_nodes"]
+
+Narrow = Callable[[str, np.ndarray], np.ndarray]
+"""Takes the name of a value and its array in the first network; returns what the second has."""
+
+STEEP = frozenset({
+    "ArgMax", "ArgMin", "Ceil", "Equal", "Floor", "Greater", "GreaterOrEqual", "Hardmax", "Less",
+    "LessOrEqual", "Round", "Sign", "Softmax", "TopK",
+})  # fmt: skip
+
+
+def same_size(name: str, array: np.ndarray) -> np.ndarray:
+    """Return the array: both networks have the same channels."""
+    del name
+    return array
+
+
+def narrowed(groups: Groups, removed: np.ndarray) -> Narrow:
+    """Return what takes an array of the full-size network to the surviving channels."""
+    surviving = groups.surviving(removed)
+
+    def narrow(name: str, array: np.ndarray) -> np.ndarray:
+        labels = groups.values.get(name)
+        if labels is None or labels.axis is None:
+            return array
+        return np.compress(surviving[labels.vector], array, axis=labels.axis)
+
+    return narrow
+
+
+def steep_nodes(network: Network) -> list[ir.Node]:
+    """Return the nodes at which a network is cut."""
+    batches = {shape[0] for shape in network.inputs.values() if shape}
+    return [
+        node
+        for node in network.graph
+        if (node.op_type in STEEP or (node.op_type == "MaxPool" and _gives_positions(node)))
+        and all(
+            value.shape is not None and len(value.shape) > 0 and shape_of(value)[0] in batches
+            for value in (*_read(node), *node.outputs)
+        )
+    ]
+
+
+def compare_pieces(
+    first: Network,
+    second: Network,
+    dataset: Dataset,
+    narrow: Narrow = same_size,
+    progress: Progress = silent,
+) -> Comparison:
+    """Compare every output, and everything that a steep node reads, given what these put out.
+
+    Args:
+        first: the network that counts as right.
+        second: a network of the same nodes, of the same or of fewer channels.
+        dataset: inputs for both.
+        narrow: takes arrays of `first` to the channels of `second`.
+        progress: told of the samples done.
+
+    Returns:
+        one difference a value; outputs that a steep node makes are judged by what it reads.
+    """
+    nodes = steep_nodes(first)
+    made = list(dict.fromkeys(str(value.name) for node in nodes for value in node.outputs))
+    outputs = [name for name in first.outputs if name not in made]
+    read = [str(value.name) for node in nodes for value in _read(node)]
+    inner = [n for n in dict.fromkeys(read) if not {n} & {*made, *outputs, *first.inputs}]
+    shown = {f"piece:{name}": name for name in (*made, *inner) if name not in first.outputs}
+    whole = rebuild(first, extra_outputs=shown)
+    rest = between(second, [*second.inputs, *made], [*outputs, *inner])
+    names = {name: alias for alias, name in shown.items()}
+    session, session_rest = Session(whole), Session(rest)
+    meters = {name: Meter() for name in (*outputs, *inner)}
+    samples = 0
+    for batch in streamed(dataset, "comparing pieces", progress):
+        found = session.run(batch.inputs)
+        values = {name: found[names.get(name, name)] for name in (*made, *meters)}
+        given = {name: narrow(name, values[name]) for name in made} | dict(batch.inputs)
+        others = session_rest.run({name: given[name] for name in rest.inputs})
+        for name, meter in meters.items():
+            meter.add(name, narrow(name, values[name]), others[name], samples, batch.size)
+        samples += batch.size
+    shapes = {str(value.name): shape_of(value) for value in rest.graph.outputs}
+    return Comparison(
+        outputs=tuple(meter.result(n, n, shapes[n]) for n, meter in meters.items()),
+        samples=samples,
+        notes=(f"compared in pieces, cut at {len(nodes)} nodes that amplify rounding",),
+    )
+
+
+def _read(node: ir.Node) -> list[ir.Value]:
+    """Return the computed numbers that a node reads."""
+    return [
+        value
+        for value in node.inputs
+        if value is not None and value.const_value is None and value.dtype is not ir.DataType.BOOL
+    ]
+
+
+def _gives_positions(node: ir.Node) -> bool:
+    """Whether positions are read, and inside planes: over whole tensors they differ by width."""
+    readers = [use.node.op_type for value in node.outputs[1:] for use in value.uses()]
+    return bool(readers) and set(readers) == {"Mod"}

@@ -72,45 +72,57 @@ def compare_pieces(
     second: Network,
     dataset: Dataset,
     narrow: Narrow = same_size,
+    *,
+    given: bool,
     progress: Progress = silent,
 ) -> Comparison:
-    """Compare every output, and everything that a steep node reads, given what these put out.
+    """Compare every output, and everything that a steep node reads.
+
+    What a softmax reads shows differences that its result hides where it is saturated.
 
     Args:
         first: the network that counts as right.
         second: a network of the same nodes, of the same or of fewer channels.
         dataset: inputs for both.
         narrow: takes arrays of `first` to the channels of `second`.
+        given: whether `second` is given what steep nodes put out in `first`; outputs that they
+            make are then judged by what they read.
         progress: told of the samples done.
 
     Returns:
-        one difference a value; outputs that a steep node makes are judged by what it reads.
+        one difference a value.
     """
-    nodes = steep_nodes(first)
-    made = list(dict.fromkeys(str(value.name) for node in nodes for value in node.outputs))
+    known = second.values()
+    nodes = [node for node in steep_nodes(first) if all(v.name in known for v in _read(node))]
+    made = {str(value.name) for node in nodes for value in node.outputs} if given else set()
     outputs = [name for name in first.outputs if name not in made]
-    read = [str(value.name) for node in nodes for value in _read(node)]
-    inner = [n for n in dict.fromkeys(read) if not {n} & {*made, *outputs, *first.inputs}]
-    shown = {f"piece:{name}": name for name in (*made, *inner) if name not in first.outputs}
-    whole = rebuild(first, extra_outputs=shown)
-    rest = between(second, [*second.inputs, *made], [*outputs, *inner])
-    names = {name: alias for alias, name in shown.items()}
-    session, session_rest = Session(whole), Session(rest)
+    read = dict.fromkeys(str(value.name) for node in nodes for value in _read(node))
+    inner = [name for name in read if name not in {*made, *outputs, *first.inputs}]
+    shown = {f"piece:{n}": n for n in (*sorted(made), *inner) if n not in first.outputs}
+    aliases = {name: alias for alias, name in shown.items()}
+    session = Session(rebuild(first, extra_outputs=shown))
+    if given:
+        rest = between(second, [*second.inputs, *made], [*outputs, *inner])
+    else:
+        rest = rebuild(second, extra_outputs=shown)
+    session_rest = Session(rest)
     meters = {name: Meter() for name in (*outputs, *inner)}
     samples = 0
-    for batch in streamed(dataset, "comparing pieces", progress):
+    for batch in streamed(dataset, "comparing", progress):
         found = session.run(batch.inputs)
-        values = {name: found[names.get(name, name)] for name in (*made, *meters)}
-        given = {name: narrow(name, values[name]) for name in made} | dict(batch.inputs)
-        others = session_rest.run({name: given[name] for name in rest.inputs})
+        values = {name: found[aliases.get(name, name)] for name in (*made, *meters)}
+        feeds = {name: narrow(name, values[name]) for name in made} | dict(batch.inputs)
+        others = session_rest.run({name: feeds[name] for name in rest.inputs})
         for name, meter in meters.items():
-            meter.add(name, narrow(name, values[name]), others[name], samples, batch.size)
+            other = others[name if given else aliases.get(name, name)]
+            meter.add(name, narrow(name, values[name]), other, samples, batch.size)
         samples += batch.size
-    shapes = {str(value.name): shape_of(value) for value in rest.graph.outputs}
+    shapes = {name: shape_of(known[name]) for name in meters}
+    note = f"compared in pieces, cut at {len(nodes)} nodes that amplify rounding"
     return Comparison(
         outputs=tuple(meter.result(n, n, shapes[n]) for n, meter in meters.items()),
         samples=samples,
-        notes=(f"compared in pieces, cut at {len(nodes)} nodes that amplify rounding",),
+        notes=(note,) if given else (),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from .compare import Comparison, compare
 from .data import Dataset
 from .errors import VerificationError
@@ -27,8 +29,8 @@ def prove_equal(
 ) -> Comparison:
     """Run two networks on the same inputs and return how far apart they are.
 
-    Where they differ and hold nodes that amplify rounding, the pieces between these are compared
-    (see :mod:`.pieces`).
+    What is read by nodes that amplify rounding is compared, too, and where that or an output
+    differs, the pieces between these nodes are (see :mod:`.pieces`).
 
     Args:
         claim: what is proved, for messages ("masked = dense").
@@ -42,9 +44,13 @@ def prove_equal(
     Raises:
         VerificationError: an output differs by more than `tolerance`.
     """
-    comparison = compare(first, second, dataset, progress=progress)
-    if not comparison.within(tolerance) and steep_nodes(first):
-        comparison = compare_pieces(first, second, dataset, narrow, progress)
+    if not steep_nodes(first):
+        comparison = compare(first, second, dataset, progress=progress)
+    else:
+        pieces = partial(compare_pieces, first, second, dataset, narrow, progress=progress)
+        comparison = pieces(given=False)
+        if not comparison.within(tolerance):
+            comparison = pieces(given=True)
     if not comparison.within(tolerance):
         worst = comparison.worst
         raise VerificationError(

@@ -9,6 +9,7 @@ from secateur.core.channels import find_groups
 from secateur.core.cost import Costs, measure_cost
 from secateur.core.data import SyntheticDataset
 from secateur.core.ir.network import BLOCK
+from secateur.core.pieces import narrowed
 from secateur.core.proofs import prove_equal
 from secateur.core.transform import mask, shrink
 from support.graphs import Graph, pooled, random_removal, scattered, shown
@@ -254,6 +255,64 @@ def transposed_convolution():
     }
 
 
+def one_map_for_all():
+    """Copies of one map leave with the channels that they multiply, however they were made."""
+    g = Graph()
+    k = g.builder.constant
+    a = g.conv("a", g.data, 8)
+    tiled = g.op("tile", "Tile", g.conv("map", a, 1), k([1, 8, 1, 1]))
+    b = g.conv("b", g.op("x", "Mul", a, tiled), 6)
+    mean = g.op("mean", "ReduceMean", b, k([1, 2, 3]), keepdims=1)
+    spread = g.op("spread", "Expand", mean, k([1, 6, 8, 8]))
+    return g.network(y=g.conv("out", g.op("y", "Mul", g.conv("c", a, 6), spread), 2)), {
+        "a": (("a",), 8, [[8]]),
+        "map": "spread over all channels by 'tile' (Tile)",
+        "b": "mixed by 'mean' (ReduceMean)",
+        "c": (("c",), 6, [[6]]),
+        "out": "feeds output 'y'",
+    }
+
+
+def own_weights_everywhere():
+    """A product with a parameter on the left, as convolutions that share no weights have it."""
+    g = Graph()
+    a = g.conv("a", g.data, 6)
+    x = g.op("columns", "Reshape", a, g.builder.constant([0, 6, 64, 1]))
+    x = g.op("places", "Transpose", x, perm=[0, 2, 1, 3])
+    x = g.layer("local", "MatMul", lambda: g.builder.op("MatMul", g.parameter(64, 5, 6), x))
+    return g.network(y=g.conv("out", g.op("back", "Transpose", x, perm=[0, 2, 1, 3]), 2)), {
+        "a": (("a",), 6, [[6]]),
+        "local": (("local",), 5, [[5]]),
+        "out": "feeds output 'y'",
+    }
+
+
+def regions():
+    g = Graph()
+    a = g.conv("a", g.data, 6)
+    where = g.builder.constant([[0, 0, 0, 3, 3], [0, 2, 2, 7, 7]], np.float32)
+    x = g.op("pool", "MaxRoiPool", a, where, pooled_shape=[2, 2])
+    return g.network(y=g.gemm("out", g.op("flat", "Flatten", x), 3)), {
+        "a": (("a",), 6, [[6]]),
+        "out": "feeds output 'y'",
+    }
+
+
+def blocks_that_move_with_positions():
+    """Darknet's reorg of few channels: what moves first looks like rows, not like blocks."""
+    g = Graph()
+    k = g.builder.constant
+    a = g.conv("a", g.data, 8)
+    a.meta[BLOCK] = 4
+    x = g.op("cut", "Reshape", a, k([0, -1, 8, 2, 4, 2]))
+    x = g.op("swap", "Transpose", x, perm=[0, 3, 5, 1, 2, 4])
+    x = g.op("join", "Reshape", x, k([0, -1, 4, 4]))
+    return g.network(y=g.conv("out", x, 2)), {
+        "a": (("a",), 2, [[2]]),
+        "out": "feeds output 'y'",
+    }
+
+
 def vectors():
     g = Graph()
     a = g.conv("a", g.data, 6, bias=False)
@@ -425,7 +484,8 @@ STRUCTURES = [
     chain, residual_of_three, residual_to_output, concatenation, the_same_twice, depthwise,
     depthwise_multiplier, depthwise_on_the_input, grouped, grouped_twice, grouped_that_cannot,
     even_split, uneven_split, turned_round, slice_and_add, squeeze_and_excite, spatial_attention,
-    channel_shuffle, blocks, space_to_depth, depth_to_space, transposed_convolution, vectors,
+    channel_shuffle, blocks, space_to_depth, depth_to_space, transposed_convolution,
+    one_map_for_all, own_weights_everywhere, regions, blocks_that_move_with_positions, vectors,
     shared_weights, unpooled_by_positions, max_unpool, positions_over_the_whole_tensor,
     picked_along_positions, channels_picked_by_positions, shares_of_parameters, computed_weights,
     parameters_mixed_over_channels, parameters_that_are_shown, unknown_operator, across_channels,
@@ -448,7 +508,10 @@ def test_masked_equals_dense(structure):
     for _ in range(4):
         removed = random_removal(groups, random)
         dense = shrink(network, groups, removed)
-        prove_equal("masked = dense", mask(network, groups, removed), dense, data)
+        prove_equal(
+            "masked = dense", mask(network, groups, removed), dense, data,
+            narrow=narrowed(groups, removed),
+        )  # fmt: skip
         again = find_groups(dense)
         predicted = Costs(network, groups).operations(removed)
         assert measure_cost(dense, again).operations == predicted

@@ -71,8 +71,22 @@ def test_pieces_of_networks_of_different_width():
     assert removed.any()
     full, dense = mask(network, groups, removed), shrink(network, groups, removed)
     assert [node.op_type for node in steep_nodes(full)] == ["MaxPool"]
-    found = compare_pieces(full, dense, data, narrowed(groups, removed))
+    found = compare_pieces(full, dense, data, narrowed(groups, removed), given=True)
     assert [output.a for output in found.outputs] == ["y", "a/Conv"]
     assert found.within(1e-5)
     broken = rebuild(dense, tensors={"c/weight": dense.array("c/weight") * np.float32(1.01)})
-    assert not compare_pieces(full, broken, data, narrowed(groups, removed)).within(1e-3)
+    for given in (False, True):
+        found = compare_pieces(full, broken, data, narrowed(groups, removed), given=given)
+        assert not found.within(1e-3)
+
+
+def test_what_a_saturated_softmax_hides_is_seen():
+    network, _ = twins("Softmax")
+    data = SyntheticDataset(network, samples=4)
+    weight = network.array(next(iter(network.graph.initializers))).copy()
+    weight[1] *= np.float32(0.5)
+    one_hot = rebuild(network, tensors={next(iter(network.graph.initializers)): weight})
+    other = rebuild(one_hot, tensors={next(iter(network.graph.initializers)): weight * 1.01})
+    assert compare(one_hot, other, data).within(1e-6)
+    with pytest.raises(VerificationError, match=r"Mul' differs by 1\.0"):
+        prove_equal("a = b", one_hot, other, data)

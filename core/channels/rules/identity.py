@@ -12,6 +12,7 @@ from ..reasons import Kind
 from ..trace import Trace, fix_input, static_shape
 from .attributes import constant_input, ints_attribute, output_shape
 from .registry import rule
+from .unknown import unknown
 
 UNARY = [
     "Abs",
@@ -96,6 +97,17 @@ def _within_plane(positions: ir.Value, plane: Sequence[int]) -> bool:
 def _takes_remainder(node: ir.Node, size: int) -> bool:
     divisor = constant_input(node, 1) if node.op_type == "Mod" else None
     return divisor is not None and len(divisor) == 1 and divisor[0] > 0 and size % divisor[0] == 0
+
+
+@rule("MaxRoiPool", "RoiAlign")
+def regions(state: Trace, node: ir.Node) -> Sequence[Labels]:
+    """Return the labels of the map; where the regions lie is fixed."""
+    x = state.of(node, 0)
+    for index in range(1, len(node.inputs)):
+        fix_input(state, node, index, Kind.OPERATOR)
+    if x.axis not in (1, None):
+        return unknown(state, node)
+    return [Labels(output_shape(node), x.axis, x.vector)]
 
 
 @rule("Resize", "Upsample")

@@ -287,6 +287,21 @@ def own_weights_everywhere():
     }
 
 
+def sums_by_a_matrix_that_is_not_stored():
+    g = Graph()
+    a = g.conv("a", g.data, 6)
+    x = g.op("columns", "Reshape", a, g.builder.constant([0, 6, 64]))
+    matrix = g.builder.constant(np.tri(6), np.float32)
+    x = g.op("sums", "MatMul", matrix, x)
+    kernel = g.builder.constant(np.ones((4, 3, 1, 1)), np.float32)
+    b = g.op("all", "Conv", g.conv("b", g.data, 3), kernel)
+    return g.network(y=x, z=g.conv("out", b, 2)), {
+        "a": "mixed by 'sums' (MatMul)",
+        "b": "mixed by 'all' (Conv)",
+        "out": "feeds output 'z'",
+    }
+
+
 def regions():
     g = Graph()
     a = g.conv("a", g.data, 6)
@@ -485,7 +500,8 @@ STRUCTURES = [
     depthwise_multiplier, depthwise_on_the_input, grouped, grouped_twice, grouped_that_cannot,
     even_split, uneven_split, turned_round, slice_and_add, squeeze_and_excite, spatial_attention,
     channel_shuffle, blocks, space_to_depth, depth_to_space, transposed_convolution,
-    one_map_for_all, own_weights_everywhere, regions, blocks_that_move_with_positions, vectors,
+    one_map_for_all, own_weights_everywhere, sums_by_a_matrix_that_is_not_stored, regions,
+    blocks_that_move_with_positions, vectors,
     shared_weights, unpooled_by_positions, max_unpool, positions_over_the_whole_tensor,
     picked_along_positions, channels_picked_by_positions, shares_of_parameters, computed_weights,
     parameters_mixed_over_channels, parameters_that_are_shown, unknown_operator, across_channels,

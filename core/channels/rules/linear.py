@@ -14,7 +14,7 @@ from ..reasons import Kind
 from ..trace import Trace, Weighing, fix_input, static_shape
 from .attributes import int_attribute, output_shape
 from .registry import rule
-from .unknown import unknown
+from .unknown import fixed_outputs, unknown
 
 
 @rule("Gemm", "MatMul", any_operand=True)
@@ -31,6 +31,8 @@ def linear(state: Trace, node: ir.Node) -> Sequence[Labels]:
         or len(static_shape(weight) or ()) != 2
     ):
         return unknown(state, node)
+    if not state.is_trained(weight):
+        return fixed_outputs(state, node, Kind.MIXED)
     x, shape = state.of(node, 0), output_shape(node)
     rows_out = bool(int_attribute(node, "transB", 0))
     incoming = _feature_labels(state, node, x)
@@ -82,6 +84,8 @@ def _from_the_left(state: Trace, node: ir.Node) -> Sequence[Labels]:
     rank = len(x.shape)
     if weight is None or rows is None or len(rows) < 2 or x.axis not in (rank - 2, None):
         return unknown(state, node)
+    if not state.is_trained(weight):
+        return fixed_outputs(state, node, Kind.MIXED)
     incoming = x.vector if x.axis is not None else np.repeat(x.vector[:1], x.shape[-2])
     out = state.fresh(node, shape[-2])
     state.use(weight, "weight", out.reshape(-1, 1), incoming.reshape(1, -1))

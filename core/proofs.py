@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from .compare import Comparison, compare
 from .data import Dataset
 from .errors import VerificationError
 from .ir.network import Network
+from .pieces import Narrow, compare_pieces, same_size, steep_nodes
 from .progress import Progress, silent
 
 __all__ = ["TOLERANCE", "prove_equal"]
@@ -21,9 +24,13 @@ def prove_equal(
     dataset: Dataset,
     *,
     tolerance: float = TOLERANCE,
+    narrow: Narrow = same_size,
     progress: Progress = silent,
 ) -> Comparison:
     """Run two networks on the same inputs and return how far apart they are.
+
+    What is read by nodes that amplify rounding is compared, too, and where that or an output
+    differs, the pieces between these nodes are (see :mod:`.pieces`).
 
     Args:
         claim: what is proved, for messages ("masked = dense").
@@ -31,16 +38,23 @@ def prove_equal(
         second: the network that must equal it.
         dataset: inputs for both.
         tolerance: largest relative difference allowed.
+        narrow: takes arrays of `first` to the channels of `second`, where that has fewer.
         progress: told of the samples done.
 
     Raises:
         VerificationError: an output differs by more than `tolerance`.
     """
-    comparison = compare(first, second, dataset, progress=progress)
+    if not steep_nodes(first):
+        comparison = compare(first, second, dataset, progress=progress)
+    else:
+        pieces = partial(compare_pieces, first, second, dataset, narrow, progress=progress)
+        comparison = pieces(given=False)
+        if not comparison.within(tolerance):
+            comparison = pieces(given=True)
     if not comparison.within(tolerance):
         worst = comparison.worst
         raise VerificationError(
-            f"{claim} does not hold: output '{worst.a}' differs by {worst.relative:.2e} of its "
+            f"{claim} does not hold: '{worst.a}' differs by {worst.relative:.2e} of its "
             f"largest value (at most {tolerance:.0e} is allowed)",
             hint="this is a bug in secateur; nothing was written",
         )

@@ -22,6 +22,7 @@ from .errors import PlanError
 from .ir.digest import digest
 from .ir.network import Network
 from .ir.rebuild import rebuild
+from .pieces import narrowed
 from .plan import Plan, make_plan, removed_classes
 from .progress import Progress, silent
 from .proofs import prove_equal
@@ -244,9 +245,11 @@ def apply_plan(
     compensated = rebuild(network, tensors=tensors) if tensors else network
     dense = shrink(compensated, groups, removed)
     proof_data = Calibration(data) if data else SyntheticDataset(network, samples=PROOF_SAMPLES)
+    narrow = narrowed(groups, removed)
     comparison = prove_equal(
-        "masked = dense", mask(compensated, groups, removed), dense, proof_data, progress=progress
-    )
+        "masked = dense", mask(compensated, groups, removed), dense, proof_data,
+        narrow=narrow, progress=progress,
+    )  # fmt: skip
     provenance = dict(plan.provenance)
     provenance["proof"] = {
         "masked_equals_dense": float(f"{comparison.worst.relative:.3g}"),
@@ -269,7 +272,7 @@ def apply_plan(
     if not sparse:
         return replace(dense, plan=found)
     full = expand(network, dense, groups, removed)
-    prove_equal("sparse = dense", dense, full, proof_data, progress=progress)
+    prove_equal("sparse = dense", full, dense, proof_data, narrow=narrow, progress=progress)
     return replace(full, plan=found)
 
 

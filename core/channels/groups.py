@@ -17,8 +17,9 @@ import onnx_ir as ir
 
 from ..ir.network import BLOCK, Network
 from .labels import Labels, LabelVector, components
+from .parameters import resolve
 from .reasons import Kind, Reason
-from .rules import RULES
+from .rules import ANY_OPERAND, RULES, Rule
 from .rules.unknown import unknown
 from .trace import Balance, Count, Producer, Trace, Use, Weighing, static_shape
 
@@ -108,25 +109,40 @@ def trace(network: Network) -> Trace:
         label = state.anonymous(Reason(Kind.INPUT, str(value.name)))
         state.labels[str(value.name)] = Labels(shape, None, label)
     for node in network.graph:
-        inferred = all(value.shape is not None for value in node.outputs)
-        known = RULES.get(node.op_type) if inferred and node.domain == "" else None
-        reads = any(state.known(node, index) is not None for index in range(len(node.inputs)))
-        labels = known(state, node) if known and reads else unknown(state, node)
+        given = [value for value in node.inputs if value is not None]
+        if given and all(state.is_parameter(value) for value in given):
+            state.constants.update(str(value.name) for value in node.outputs)
+            continue
+        labels = _rule(state, node)(state, node)
         for value, found in zip(node.outputs, labels, strict=False):
-            state.labels[str(value.name)] = found
-            _unite_blocks(state, value, found)
+            state.labels[str(value.name)] = _in_blocks(state, value, found)
     for value in network.graph.outputs:
-        found = state.labels[str(value.name)]
-        state.fix(found.vector, Reason(Kind.OUTPUT, str(value.name)))
+        if not state.is_parameter(value):
+            found = state.labels[str(value.name)]
+            state.fix(found.vector, Reason(Kind.OUTPUT, str(value.name)))
+    resolve(state)
     return state
 
 
-def _unite_blocks(state: Trace, value: ir.Value, labels: Labels) -> None:
-    """Unite channels that the source can only express in blocks of consecutive ones."""
+def _rule(state: Trace, node: ir.Node) -> Rule:
+    """Return the rule that serves a node."""
+    inferred = all(value.shape is not None for value in node.outputs)
+    found = RULES.get(node.op_type) if inferred and node.domain == "" else None
+    served = state.known(node, 0) is not None or node.op_type in ANY_OPERAND
+    return found if found is not None and served else unknown
+
+
+def _in_blocks(state: Trace, value: ir.Value, labels: Labels) -> Labels:
+    """Unite channels that the source can only express in blocks of consecutive ones.
+
+    What follows sees one label a block, so that it need not guess what belongs together.
+    """
     size = value.meta.get(BLOCK)
-    if size is not None and labels.axis is not None:
-        blocks = labels.vector.reshape(-1, size)
-        state.unions.unite(blocks[:, :1], blocks)
+    if size is None or labels.axis is None:
+        return labels
+    blocks = labels.vector.reshape(-1, size)
+    state.unions.unite(blocks[:, :1], blocks)
+    return Labels(labels.shape, labels.axis, blocks[:, 0].repeat(size))
 
 
 def find_groups(network: Network) -> Groups:

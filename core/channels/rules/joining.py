@@ -15,7 +15,7 @@ from .registry import rule
 from .unknown import unknown
 
 
-@rule("Concat")
+@rule("Concat", any_operand=True)
 def concat(state: Trace, node: ir.Node) -> Sequence[Labels]:
     """Return the labels of all inputs one after another."""
     shape = output_shape(node)
@@ -74,6 +74,8 @@ def slice_(state: Trace, node: ir.Node) -> Sequence[Labels]:
         return [Labels(shape, x.axis, x.vector)]
     entry = axes.index(x.axis)
     steps = constant_input(node, 4)
+    if steps is not None and (starts[entry], steps[entry]) == (-1, -1) and ends[entry] < -(2**30):
+        return [Labels(shape, x.axis, x.vector[::-1])]  # turned round, however many there are
     if steps is not None and steps[entry] != 1:
         return unknown(state, node)
     start, end, _ = slice(starts[entry], ends[entry]).indices(len(x.vector))
@@ -87,8 +89,6 @@ def slice_(state: Trace, node: ir.Node) -> Sequence[Labels]:
 @rule("Gather")
 def gather(state: Trace, node: ir.Node) -> Sequence[Labels]:
     """Return the labels, unless channels themselves are picked, which fixes them."""
-    if state.known(node, 0) is None:
-        return unknown(state, node)
     x, shape = state.of(node, 0), output_shape(node)
     axis = int_attribute(node, "axis", 0) % len(x.shape)
     if x.axis == axis:

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from ..labels import Labels
 from ..reasons import Kind
-from ..trace import Trace
+from ..trace import Trace, fix_input
 from .attributes import constant_input, int_attribute, ints_attribute, output_shape
 from .registry import rule
 from .unknown import fixed_outputs, unknown
@@ -18,8 +18,6 @@ from .unknown import fixed_outputs, unknown
 @rule("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 def reshape(state: Trace, node: ir.Node) -> Sequence[Labels]:
     """Return the labels in their new places; entries of the target count channels."""
-    if state.known(node, 0) is None:
-        return unknown(state, node)
     x, shape = state.of(node, 0), output_shape(node)
     size = int(np.prod(x.shape))
     if int(np.prod(shape)) != size:
@@ -54,15 +52,13 @@ def transpose(state: Trace, node: ir.Node) -> Sequence[Labels]:
 @rule("Expand")
 def expand(state: Trace, node: ir.Node) -> Sequence[Labels]:
     """Return the labels of the broadcast value; entries of the target count channels."""
-    if state.known(node, 0) is None:
-        return unknown(state, node)
     x, shape = state.of(node, 0), output_shape(node)
-    if x.axis is None:
-        return [Labels(shape, None, x.vector)]
+    target = constant_input(node, 1) or ()
+    if x.axis is None or x.shape[x.axis] == 1:
+        return [_copies(state, node, x, shape, len(shape) - len(target))]
     axis = x.axis + len(shape) - len(x.shape)
     if shape[axis] != x.shape[x.axis]:
         return fixed_outputs(state, node, Kind.BROADCAST)
-    target = constant_input(node, 1) or ()
     entry = axis - (len(shape) - len(target))
     if 0 <= entry < len(target) and target[entry] != 1:
         state.size(node.inputs[1], entry, x.vector)
@@ -75,9 +71,26 @@ def tile(state: Trace, node: ir.Node) -> Sequence[Labels]:
     x, repeats = state.of(node, 0), constant_input(node, 1)
     if repeats is None:
         return unknown(state, node)
-    if x.axis is None:
-        return [Labels(output_shape(node), None, x.vector)]
+    if x.axis is None or x.shape[x.axis] == 1:
+        return [_copies(state, node, x, output_shape(node), 0)]
     return [Labels(output_shape(node), x.axis, np.tile(x.vector, repeats[x.axis]))]
+
+
+def _copies(
+    state: Trace, node: ir.Node, x: Labels, shape: tuple[int, ...], outer: int
+) -> Labels:  # fmt: skip
+    """Return labels for copies of one map: any of them may leave, as the others are the same.
+
+    Entry k of the second input counts what lies along axis `outer` + k of the output.
+    """
+    missing = len(shape) - len(x.shape)
+    if len(shape) < 2 or shape[1] == 1 or (missing < 2 and x.shape[1 - missing] != 1):
+        return Labels(shape, None, x.vector[:1])
+    fix_input(state, node, 0, Kind.BROADCAST)
+    copies = state.unowned(shape[1])
+    if outer < 2:
+        state.size(node.inputs[1], 1 - outer, copies)
+    return Labels(shape, 1, copies)
 
 
 @rule("Pad")

@@ -7,6 +7,7 @@ Source: image.c `resize_image` (pjreddie 61c9d02), the same in AlexeyAB's.
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 
@@ -33,7 +34,8 @@ def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
     column, across = _places(image.shape[1], width, exact_end=True)
     row, down = _places(image.shape[0], height)
     beside = np.minimum(column + 1, image.shape[1] - 1)
-    across = across.reshape(-1, *(1,) * (image.ndim - 2))
+    # A number for each value, not each pixel: loops over the few values of a pixel are slow.
+    across = np.repeat(across, math.prod(image.shape[2:])).reshape(-1, *image.shape[2:])
     down = down.reshape(-1, *(1,) * (image.ndim - 1))
     result = np.empty((height, width, *image.shape[2:]), np.float32)
     # A few rows at a time: what is made in between then stays in the cache, and small enough that

@@ -110,13 +110,13 @@ def run(
     """
     import secateur
 
-    from ..core.metrics.decode import box_heads
+    from ..core.metrics.decode import box_heads, no_head
 
     networks = secateur.load_all(files, **loading)
     for network in networks:
         terminal.notes(network.notes)
         if detectors and not box_heads(network):
-            raise secateur.DataError(f"network '{network.name}' has no head that finds boxes")
+            raise no_head(network)
 
     def opened(network: Network, batch: int | None) -> Dataset:
         dataset = open_data(data, network, reading, batch=batch)

@@ -17,7 +17,7 @@ from ..data import Objects
 from ..errors import DataError
 from ..ir.network import Head, Network
 from ..metrics.boxes import overlaps
-from ..metrics.decode import box_heads, decode
+from ..metrics.decode import box_heads, decode, no_head
 from ..metrics.detection import average_precision
 from ..session import Arrays
 from .shards import Answers
@@ -59,9 +59,7 @@ class ObjectJudge:
         """
         heads = box_heads(network)
         if not heads:
-            raise DataError(
-                f"the labels are objects, but network '{network.name}' has no head that finds any"
-            )
+            raise no_head(network)
         return ObjectJudge(heads, tuple(network.outputs))
 
     def evidence(self, outputs: Arrays, answers: Answers) -> Matches:

@@ -24,6 +24,7 @@ __all__ = [
     "Detections",
     "box_heads",
     "decode",
+    "no_head",
     "thinned",
 ]
 
@@ -67,6 +68,16 @@ class Detections:
 def box_heads(network: Network) -> tuple[Head, ...]:
     """Return the heads of a network that find boxes."""
     return tuple(head for head in network.heads if head.kind in DECODERS)
+
+
+def no_head(network: Network) -> DataError:
+    """Return what to raise where a network should find boxes, but has no head."""
+    return DataError(
+        f"network '{network.name}' has no head that finds boxes: its files do not say what its "
+        "outputs mean",
+        hint="without labels, two such models can be compared: secateur valid BEFORE AFTER --data "
+        "IMAGES",
+    )
 
 
 def decode(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -165,15 +166,37 @@ Names = Annotated[
     Path | None,
     typer.Option(help="File with the names of the classes in order.", rich_help_panel=DATA),
 ]
+Limit = Annotated[
+    int | None,
+    typer.Option(min=1, help="Use only so many samples.", rich_help_panel=DATA),
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataFlags:
+    """How samples are read and made into inputs; every command with --data takes all of these."""
+
+    mean: Mean = None
+    mean_file: MeanFile = None
+    scale: Scale = None
+    channels: Channels = None
+    letterbox: Letterbox = None
+    resize: Resize = None
+    crop: Crop = False
+    root: Root = None
+    names: Names = None
+    limit: Limit = None
+
+
+AS_USUAL = DataFlags()
+"""Read as the network and the data say."""
+
+
 Batch = Annotated[
     int | None,
     typer.Option(min=1, help="Samples a batch; measured if not given.", rich_help_panel=DATA),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-Limit = Annotated[
-    int | None,
-    typer.Option(min=1, help="Use only so many samples.", rich_help_panel=DATA),
-]
 
 
 def numbers(text: str, option: str) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from . import options
+from .bundles import unbundled
 from .data import open_data
 from .plans import read_plan
 from .summary import print_summary
@@ -27,6 +28,7 @@ def _list_if_asked(name: str) -> str:
     raise typer.Exit
 
 
+@unbundled
 def command(
     files: options.Files,
     output: options.Output,
@@ -84,11 +86,7 @@ def command(
             metavar="POINTS", help="Write nothing if accuracy drops by more (labelled data)."
         ),
     ] = None,
-    mean: options.Mean = None,
-    scale: options.Scale = None,
-    channels: options.Channels = None,
-    letterbox: options.Letterbox = None,
-    limit: options.Limit = None,
+    reading: options.DataFlags = options.AS_USUAL,
     flavour: options.Flavour = "auto",
     partial: options.Partial = False,
     phase: options.Phase = "TEST",
@@ -110,9 +108,7 @@ def command(
     settings = options.load_settings(flavour, partial, phase, stage, level, input_shape)
     network = secateur.load(*files, **settings, reset_seen=reset_seen)
     terminal.notes(network.notes)
-    dataset = open_data(
-        data, network, mean=mean, scale=scale, channels=channels, letterbox=letterbox, limit=limit
-    )
+    dataset = open_data(data, network, reading)
     with terminal.bars() as progress:
         if keep is not None:
             pruned = secateur.apply_plan(

@@ -429,18 +429,3 @@ def test_a_detector_with_labels_is_as_the_plain_loop(shared):
         (point,) = entry.points
         expected = plain_loss(network, groups, entry, point.removed, data)
         assert point.loss == pytest.approx(expected, abs=1e-5)
-
-
-def test_a_dask_cluster_gives_the_same_points():
-    distributed = pytest.importorskip("distributed")
-    joblib = pytest.importorskip("joblib")
-    network, dataset = opened("caffe", "shapes.npz", limit=40)
-    expected = analyze(network, dataset, rates=[0.3, 0.6])
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-        ) as cluster,
-        distributed.Client(cluster),
-        joblib.parallel_config(backend="dask"),
-    ):
-        assert analyze(network, dataset, rates=[0.3, 0.6]) == expected

@@ -27,9 +27,12 @@ from typing import TypeVar
 import numpy as np
 
 import secateur
+from secateur.core.allocation import cut
+from secateur.core.allocation.sensitivity import sensitivity
 from secateur.core.allocation.threshold import threshold
 from secateur.core.analysis import Analysis, Point, analyze
 from secateur.core.channels import Groups, find_groups
+from secateur.core.cost import Costs
 from secateur.core.data import Dataset
 from secateur.core.evaluate import evaluate
 from secateur.core.ir.network import Network
@@ -127,6 +130,15 @@ def largest_difference(plain: Plain, analysis: Analysis) -> float:
     return max(abs(loss - found[key].loss) for key, loss in plain.losses.items())
 
 
+def reach(network: Network, groups: Groups, analysis: Analysis) -> str:
+    """Say up to which rate curves that end at a threshold still decide as complete ones do."""
+    if analysis.threshold is None:
+        return ""
+    costs = Costs(network, groups)
+    _, rate = cut(sensitivity(groups, analysis), groups, costs, 1.0)
+    return f", good for rates to {rate:.2f}"
+
+
 def report(name: str, every: int, loss: float, limit: int | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         network, data = MODELS[name](Path(folder), limit)
@@ -159,7 +171,7 @@ def report(name: str, every: int, loss: float, limit: int | None) -> None:
             f"  {label:16} {spent.wall:7.1f} s ({spent.cpu:7.1f})  "
             f"{seconds.wall / spent.wall:5.1f} × ({seconds.cpu / spent.cpu:5.1f})  "
             f"{sum(len(group.points) for group in found.groups)} points, "
-            f"{count} groups decided otherwise",
+            f"{count} groups decided otherwise{reach(network, groups, found)}",
             flush=True,
         )
 

@@ -160,16 +160,6 @@ def test_rates_become_whole_steps_and_the_lowest_scores_go_first():
     assert analysis.by_name("grouped").points[0].loss == 0
 
 
-def test_another_threshold_needs_other_curves():
-    network, dataset = opened("caffe", "calibration.npz", limit=20)
-    groups = find_groups(network)
-    followed = analyze(network, dataset, threshold=0.1)
-    with pytest.raises(secateur.PlanError, match=r"follows its curves to a loss of 0\.1 only"):
-        threshold(groups, followed, 0.2)
-    with pytest.raises(secateur.PlanError, match="a rate needs complete ones"):
-        sensitivity(groups, followed)
-
-
 # -- allocations ---------------------------------------------------------------------------------
 
 

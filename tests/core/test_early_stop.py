@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import secateur
 from secateur.core.allocation.threshold import threshold
 from secateur.core.analysis import Point, analyze, judges, points
 from secateur.core.analysis.detection import Matches, ObjectJudge
@@ -151,3 +152,29 @@ def test_no_loss_is_below_its_bound():
         assert bounds == pytest.approx(sorted(bounds)), judge
         assert bounds[-1] == judge.loss(evidence, baseline, given)
         assert bounds[0] < bounds[-1], judge
+
+
+def test_a_rate_within_the_threshold_needs_no_complete_curves():
+    network, dataset = opened("caffe", "calibration.npz", limit=40)
+    complete = analyze(network, dataset)
+    followed = analyze(network, dataset, threshold=0.2)
+    for rate in (0.1, 0.3):
+        plans = [
+            secateur.prune(network, rate=rate, analysis=one, repair=False).plan.groups
+            for one in (complete, followed)
+        ]
+        assert plans[0] == plans[1]
+        assert sum(len(entry.removed) for entry in plans[0]) > 10
+    with pytest.raises(secateur.PlanError, match=r"to a loss of 0\.2 only, which gives"):
+        secateur.prune(network, rate=0.9, analysis=followed)
+
+
+def test_a_larger_threshold_needs_other_curves():
+    network, dataset = opened("caffe", "calibration.npz", limit=20)
+    groups = find_groups(network)
+    followed = analyze(network, dataset, threshold=0.1)
+    complete = analyze(network, dataset)
+    with pytest.raises(secateur.PlanError, match=r"follows its curves to a loss of 0\.1 only"):
+        threshold(groups, followed, 0.2)
+    for loss in (0.0, 0.03, 0.07, 0.1):
+        assert np.array_equal(threshold(groups, followed, loss), threshold(groups, complete, loss))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import options
+from .cluster import computing_on
 from .data import open_data
 from .terminal import Terminal
 
@@ -71,6 +72,10 @@ def command(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Threads to use; all cores if not given.")
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Compute on the Dask cluster of this scheduler."),
+    ] = None,
     mean: options.Mean = None,
     mean_file: options.MeanFile = None,
     scale: options.Scale = None,
@@ -112,7 +117,7 @@ def command(
     assert dataset is not None, "--data is required"
     if restart:
         (output / FILE).unlink(missing_ok=True)  # else a killed run would leave the old result
-    with terminal.bars() as progress:
+    with computing_on(cluster), terminal.bars() as progress:
         analysis = secateur.analyze(
             network,
             dataset,

@@ -51,7 +51,7 @@ def analyze(
     rising: bool = False,
     exclude: Sequence[str] = (),
     groups: Groups | None = None,
-    state: Path | None = None,
+    state: str | Path | None = None,
     restart: bool = False,
     progress: Progress = silent,
     jobs: int | None = None,
@@ -93,8 +93,9 @@ def analyze(
     rates = _checked(rates)
     if threshold is not None and not math.isfinite(threshold):
         raise PlanError(f"the threshold must be a number, got {threshold:g}")
-    if state is not None:
-        check_place(state)
+    place = None if state is None else Path(state)
+    if place is not None:
+        check_place(place)
     groups = groups or find_groups(network)
     if not any(group.prunable for group in groups.groups):
         raise PlanError("no channel of this network can be removed")
@@ -105,7 +106,7 @@ def analyze(
     model = digest(network)
     key = _digest(model, baseline, criterion, curves)
     curves = _without(curves, exclude, network)
-    with State.open(state, key, restart=restart) as known:
+    with State.open(place, key, restart=restart) as known:
         work = _ordered(network, groups, curves, baseline.judge.outputs)
         contexts = _contexts(network, data, work, baseline, memory, workers)
         run = _Run(

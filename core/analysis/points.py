@@ -10,7 +10,7 @@ import numpy.typing as npt
 from joblib import Parallel, delayed, effective_n_jobs
 
 from ..session import Arrays
-from .contexts import Contexts, Wave
+from .contexts import Contexts, Piece, Wave
 from .judges import Evidence, Judge, least_loss
 from .shards import Answers
 from .state import Known
@@ -20,6 +20,9 @@ __all__ = ["Meter", "Task", "first_exceeding"]
 
 BALANCE = 4
 """Tasks for each core, so that none waits long for the last one."""
+
+FIRST = 8
+"""A part of all shards: so many are computed before it is asked first, then twice as many."""
 
 CHECKS = 16
 """How often, over all samples, it is asked whether a point is decided."""
@@ -41,13 +44,13 @@ class Task:
 def judged(
     suffix: Suffix,
     judge: Judge,
-    answers: Answers,
-    context: Arrays,
+    piece: Piece,
     masks: Sequence[Arrays],
 ) -> list[Evidence]:
     """Return the evidence of one shard for some choices of channels; runs on any worker."""
+    answers = piece.answers
     return [
-        judge.evidence({**answers.outputs, **suffix.compute({**context, **mask})}, answers)
+        judge.evidence({**answers.outputs, **suffix.compute({**piece.context, **mask})}, answers)
         for mask in masks
     ]
 
@@ -124,7 +127,8 @@ class Meter:
         if least is not None:
             return Known(least, at_least=True)
         masks = [task.suffix.masks(task.surviving(count))]
-        size = effective_n_jobs(self._jobs) * 2
+        # A call of joblib takes 10 ms or more, so waves must not be small where shards are many.
+        size = max(2 * effective_n_jobs(self._jobs), self.shards // FIRST)
         for wave in self._contexts.waves(task.suffix, start=len(evidence), size=size):
             known = len(evidence)
             evidence.extend(one for (one,) in self._judged(task, wave, masks))
@@ -156,8 +160,8 @@ class Meter:
         parts = [masks] if many else [[mask] for mask in masks]
         parallel = Parallel(n_jobs=self._jobs, prefer="threads", return_as="generator")
         results: Iterator[list[Evidence]] = parallel(
-            delayed(judged)(task.suffix, self._judge, answers, context, part)
-            for answers, context in wave
+            delayed(judged)(task.suffix, self._judge, piece, part)
+            for piece in wave
             for part in parts
         )
         yield from results

@@ -134,12 +134,13 @@ def _point(data: Mapping[str, Any]) -> Point:
     return Point(**{**data, "loss": loss})
 
 
-def save_analysis(analysis: Analysis, path: Path) -> None:
+def save_analysis(analysis: Analysis, path: str | Path) -> None:
     """Write an analysis as JSON; the file is whole or not there.
 
     Raises:
         DataError: it cannot be written.
     """
+    path = Path(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     text = json.dumps(analysis.to_data(), indent=1, ensure_ascii=False) + "\n"
     try:

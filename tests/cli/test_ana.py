@@ -99,6 +99,8 @@ def test_places_that_cannot_be_written(tmp_path):
     (tmp_path / "odd/state.jsonl").symlink_to("/dev/full")
     assert "state.jsonl: is no plain file" in run(*arguments, "-o", tmp_path / "odd", code=1).stderr
     assert run(*arguments, "--rising", code=2).stdout == ""
+    result = run(*arguments, "-o", tmp_path, "--cluster", "tcp://127.0.0.1:1", code=1)
+    assert "no Dask scheduler answers at 'tcp://127.0.0.1:1'" in result.stderr
 
 
 def test_tables_fit_a_terminal():

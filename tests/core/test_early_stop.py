@@ -50,9 +50,9 @@ def test_points_far_over_the_threshold_end_early(kind, data, loss, rising, monke
     evaluated = []
     evidence_of = points.judged
 
-    def counted(suffix, judge, answers, context, masks):
-        evaluated.append(answers.size * len(masks))
-        return evidence_of(suffix, judge, answers, context, masks)
+    def counted(suffix, judge, piece, masks):
+        evaluated.append(piece.answers.size * len(masks))
+        return evidence_of(suffix, judge, piece, masks)
 
     monkeypatch.setattr(points, "judged", counted)
     followed = analyze(network, dataset, threshold=loss, rising=rising)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,8 @@ from secateur.core.analysis.shards import Answers
 from secateur.core.analysis.state import Known
 from secateur.core.channels import find_groups
 from secateur.core.data import Objects
+from secateur.core.evaluate import evaluate
+from secateur.core.transform import mask
 from support.analysis import curve, opened, ten
 
 
@@ -178,3 +181,30 @@ def test_a_larger_threshold_needs_other_curves():
         threshold(groups, followed, 0.2)
     for loss in (0.0, 0.03, 0.07, 0.1):
         assert np.array_equal(threshold(groups, followed, loss), threshold(groups, complete, loss))
+
+
+def test_lenet_loses_the_same_channels(shared, tmp_path):
+    models, digits = shared / "models/lenet_mnist", shared / "data/mnist"
+    network = secateur.load(models / "lenet.prototxt", models / "lenet_iter_10000.caffemodel")
+    images, labels = (
+        gzip.decompress((digits / f"t10k-{name}.gz").read_bytes())
+        for name in ("images-idx3-ubyte", "labels-idx1-ubyte")
+    )
+    x = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 1, 28, 28)
+    y = np.frombuffer(labels, np.uint8, offset=8).astype(np.int64)
+    np.savez(tmp_path / "mnist.npz", x=(x[:2000] / 256).astype(np.float32), y=y[:2000])
+    data = secateur.open_dataset(tmp_path / "mnist.npz", network)
+    groups = find_groups(network)
+    complete = analyze(network, data)
+    followed = analyze(network, data, threshold=0.01)
+    assert complete.metric == "Accuracy"
+    expected = threshold(groups, complete, 0.01)
+    assert np.array_equal(threshold(groups, followed, 0.01), expected)
+    assert expected.sum() > 200
+    assert sum(len(entry.points) for entry in followed.groups) < 27
+    removed = np.zeros(groups.number, bool)
+    entry = complete.by_name("conv2")
+    removed[[groups.by_name("conv2").channels[place] for place in entry.order[:30]]] = True
+    point = next(point for point in entry.points if point.removed == 30)
+    plain = evaluate(mask(network, groups, removed), data).value
+    assert point.loss == complete.baseline - plain

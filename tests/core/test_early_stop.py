@@ -64,6 +64,8 @@ def test_points_far_over_the_threshold_end_early(kind, data, loss, rising, monke
     assert sum(evaluated) < 80 * len({(e.name, p.removed) for e in followed.groups
                                       for p in e.points if p.removed})  # fmt: skip
     assert np.array_equal(threshold(groups, followed, loss), threshold(groups, complete, loss))
+    read_again = analyze(network, dataset, threshold=loss, rising=rising, memory=0)
+    assert np.array_equal(threshold(groups, read_again, loss), threshold(groups, complete, loss))
     for jobs in (1, 3):
         assert analyze(network, dataset, threshold=loss, rising=rising, jobs=jobs) == followed
 

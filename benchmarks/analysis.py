@@ -1,6 +1,7 @@
 """The plain loop and ours, side by side: how long the sensitivity of every group takes.
 
-    python benchmarks/analysis.py [--every K] [--loss T] [--models lenet,squeezenet,yolo-fastest]
+    python benchmarks/analysis.py [--every K] [--loss T] [--limit N]
+        [--models lenet,squeezenet,yolo-fastest]
 
 Plain loop: for each group × rate, zero the channels, rebuild, make a session on all cores, run all
 data. Ours: `secateur.analyze` with complete curves, with a threshold as `prune --threshold` needs
@@ -26,9 +27,12 @@ from typing import TypeVar
 import numpy as np
 
 import secateur
+from secateur.core.allocation import cut
+from secateur.core.allocation.sensitivity import sensitivity
 from secateur.core.allocation.threshold import threshold
 from secateur.core.analysis import Analysis, Point, analyze
 from secateur.core.channels import Groups, find_groups
+from secateur.core.cost import Costs
 from secateur.core.data import Dataset
 from secateur.core.evaluate import evaluate
 from secateur.core.ir.network import Network
@@ -39,7 +43,7 @@ SHARED = Path(os.environ.get("SECATEUR_SHARED", Path(__file__).resolve().parents
 T = TypeVar("T")
 
 
-def lenet(folder: Path) -> tuple[Network, Dataset]:
+def lenet(folder: Path, limit: int | None) -> tuple[Network, Dataset]:
     models = SHARED / "models/lenet_mnist"
     network = secateur.load(models / "lenet.prototxt", models / "lenet_iter_10000.caffemodel")
     raw = [
@@ -49,24 +53,24 @@ def lenet(folder: Path) -> tuple[Network, Dataset]:
     x = np.frombuffer(raw[0], np.uint8, offset=16).reshape(-1, 1, 28, 28)
     y = np.frombuffer(raw[1], np.uint8, offset=8).astype(np.int64)
     np.savez(folder / "mnist.npz", x=(x / 256).astype(np.float32), y=y)
-    return network, secateur.open_dataset(folder / "mnist.npz", network)
+    return network, secateur.open_dataset(folder / "mnist.npz", network, limit=limit)
 
 
-def squeezenet(folder: Path) -> tuple[Network, Dataset]:
+def squeezenet(folder: Path, limit: int | None) -> tuple[Network, Dataset]:
     models, images = SHARED / "models/squeezenet_v1.1_imagenet", SHARED / "data/imagenet200"
     network = secateur.load(models / "train_val.prototxt", models / "squeezenet_v1.1.caffemodel")
     lines = [line.split()[:2] for line in (images / "labels.txt").read_text().splitlines()]
     (folder / "list.txt").write_text("".join(f"{name} {label}\n" for name, label in lines))
-    return network, secateur.open_dataset(folder / "list.txt", network, root=images)
+    return network, secateur.open_dataset(folder / "list.txt", network, root=images, limit=limit)
 
 
-def yolo_fastest(folder: Path) -> tuple[Network, Dataset]:  # noqa: ARG001  # as the others
+def yolo_fastest(folder: Path, limit: int | None) -> tuple[Network, Dataset]:  # noqa: ARG001  # as the others
     models = SHARED / "models/yolo_fastest_1.1_coco"
     network = secateur.load(models / "yolo-fastest-1.1.cfg", models / "yolo-fastest-1.1.weights")
-    return network, secateur.open_dataset(SHARED / "data/coco/val2017/images", network)
+    return network, secateur.open_dataset(SHARED / "data/coco/val2017/images", network, limit=limit)
 
 
-MODELS: dict[str, Callable[[Path], tuple[Network, Dataset]]] = {
+MODELS: dict[str, Callable[[Path, int | None], tuple[Network, Dataset]]] = {
     "lenet": lenet,
     "squeezenet": squeezenet,
     "yolo-fastest": yolo_fastest,
@@ -126,9 +130,18 @@ def largest_difference(plain: Plain, analysis: Analysis) -> float:
     return max(abs(loss - found[key].loss) for key, loss in plain.losses.items())
 
 
-def report(name: str, every: int, loss: float) -> None:
+def reach(network: Network, groups: Groups, analysis: Analysis) -> str:
+    """Say up to which rate curves that end at a threshold still decide as complete ones do."""
+    if analysis.threshold is None:
+        return ""
+    costs = Costs(network, groups)
+    _, rate = cut(sensitivity(groups, analysis), groups, costs, 1.0)
+    return f", good for rates to {rate:.2f}"
+
+
+def report(name: str, every: int, loss: float, limit: int | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        network, data = MODELS[name](Path(folder))
+        network, data = MODELS[name](Path(folder), limit)
         groups = find_groups(network)
         complete, analysis = timed(lambda: analyze(network, data, groups=groups))
         plain = plain_loop(network, data, groups, analysis, every)
@@ -158,7 +171,7 @@ def report(name: str, every: int, loss: float) -> None:
             f"  {label:16} {spent.wall:7.1f} s ({spent.cpu:7.1f})  "
             f"{seconds.wall / spent.wall:5.1f} × ({seconds.cpu / spent.cpu:5.1f})  "
             f"{sum(len(group.points) for group in found.groups)} points, "
-            f"{count} groups decided otherwise",
+            f"{count} groups decided otherwise{reach(network, groups, found)}",
             flush=True,
         )
 
@@ -167,11 +180,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=10, help="time every K-th point only")
     parser.add_argument("--loss", type=float, default=0.01, help="the threshold")
+    parser.add_argument("--limit", type=int, help="samples; all if not given")
     parser.add_argument("--models", default=",".join(MODELS))
     arguments = parser.parse_args()
     print(f"{cores()} cores, threshold {arguments.loss:g}")
     for name in arguments.models.split(","):
-        report(name, arguments.every, arguments.loss)
+        report(name, arguments.every, arguments.loss, arguments.limit)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,15 +12,21 @@ import typer
 
 from . import options
 from .bundles import unbundled
+from .cluster import computing_on
 from .data import open_data
 from .terminal import Terminal
 
 if TYPE_CHECKING:
-    from ..core.analysis import Analysis, GroupAnalysis
+    from rich.table import Table
+
+    from ..core.analysis import Analysis
 
 BARS = "▁▂▃▄▅▆▇█"
-SHOWN = {"Accuracy": "{:+.2%}", "mAP": "{:+.2%}", "Mean IoU": "{:+.2%}"}
-"""How losses of a figure are printed; others as plain numbers."""
+WIDEST = 20
+"""Bars of a curve at most, so that the table fits a terminal; more rates are thinned out."""
+
+SHARES = ("Accuracy", "mAP", "Mean IoU")
+"""Figures that are printed in percent, and losses of them; others as plain numbers."""
 
 
 @unbundled
@@ -67,6 +74,10 @@ def command(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Threads to use; all cores if not given.")
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Compute on the Dask cluster of this scheduler."),
+    ] = None,
     reading: options.DataFlags = options.AS_USUAL,
     flavour: options.Flavour = "auto",
     partial: options.Partial = False,
@@ -81,6 +92,8 @@ def command(
 ) -> None:
     """Measure what the network loses when one group loses a share of its channels."""
     wanted = parsed_rates(rates)
+    if rising and threshold is None:
+        raise typer.BadParameter("goes with --threshold only", param_hint="--rising")
     import secateur
 
     from ..core.analysis.result import FILE, save_analysis
@@ -93,8 +106,8 @@ def command(
     dataset = open_data(data, network, reading)
     assert dataset is not None, "--data is required"
     if restart:
-        (output / FILE).unlink(missing_ok=True)
-    with terminal.bars() as progress:
+        (output / FILE).unlink(missing_ok=True)  # else a killed run would leave the old result
+    with computing_on(cluster), terminal.bars() as progress:
         analysis = secateur.analyze(
             network,
             dataset,
@@ -112,12 +125,12 @@ def command(
     if as_json:
         print(json.dumps(analysis.to_data(), indent=1, ensure_ascii=False))  # noqa: T201
     else:
-        baseline = "" if analysis.baseline is None else f" {analysis.baseline:.4f}"
+        figure = "" if analysis.baseline is None else f" {_shown(analysis, analysis.baseline)}"
         terminal.out.print(
-            f"{analysis.metric}{baseline} on {analysis.samples:,} samples of {analysis.data}",
+            f"{analysis.metric}{figure} on {analysis.samples:,} samples of {analysis.data}",
             markup=False,
         )
-        terminal.out.print(_table(analysis))
+        terminal.out.print(table_of(analysis))
     terminal.note(f"wrote {output / FILE}")
 
 
@@ -145,41 +158,53 @@ def parsed_rates(text: str) -> list[float]:
     return found
 
 
-def _table(analysis: Analysis) -> object:
+def table_of(analysis: Analysis) -> Table:
+    """Return the curves as a table; with a threshold, how far each may go."""
     from rich.table import Table
 
-    shown = SHOWN.get(analysis.metric, "{:.3g}")
     rates = sorted({point.rate for group in analysis.groups for point in group.points})
-    marks = list(dict.fromkeys(rates[k] for k in (0, len(rates) // 2, -1))) if rates else []
+    bars = _spread(rates, WIDEST)
+    marks = _spread(rates, 3)
+    loss = analysis.threshold
+    last = [f"at {rate:g}" for rate in marks]
     table = Table(header_style="bold")
-    table.add_column("Group", overflow="fold")
+    table.add_column("Group", overflow="fold", min_width=8)
     table.add_column("Channels", justify="right", no_wrap=True)
     table.add_column("Loss", no_wrap=True)
-    for rate in marks:
-        table.add_column(f"at {rate:g}", justify="right", no_wrap=True)
+    for name in last if loss is None else (f"Within {loss:g}", "Loss there"):
+        table.add_column(name, justify="right", no_wrap=True)
     largest = max((_height(p.loss) for g in analysis.groups for p in g.points), default=0.0)
     for group in analysis.groups:
-        values = {point.rate: point for point in group.points}
-        cells = [
-            ("≥ " if values[rate].at_least else "") + shown.format(values[rate].loss)
-            if rate in values
-            else ""
-            for rate in marks
-        ]
-        table.add_row(group.name, str(group.channels), _curve(group, rates, largest), *cells)
+        values = {point.rate: point.loss for point in group.points}
+        if loss is None:
+            cells = [_shown(analysis, values[rate]) if rate in values else "" for rate in marks]
+        else:
+            point = group.last_within(loss)
+            cells = [f"{point.rate:g}", _shown(analysis, point.loss)] if point else ["none", ""]
+        table.add_row(group.name, str(group.channels), _curve(values, bars, largest), *cells)
     return table
+
+
+def _spread(rates: list[float], count: int) -> list[float]:
+    """Return so many of the rates at most, evenly spread, the first and the last among them."""
+    if len(rates) <= count:
+        return rates
+    return [rates[place * (len(rates) - 1) // (count - 1)] for place in range(count)]
+
+
+def _shown(analysis: Analysis, value: float) -> str:
+    return f"{100 * value:.2f} %" if analysis.metric in SHARES else f"{value:.3g}"
 
 
 def _height(loss: float) -> float:
     return max(0.0, loss) if math.isfinite(loss) else 0.0
 
 
-def _curve(group: GroupAnalysis, rates: list[float], largest: float) -> str:
+def _curve(values: Mapping[float, float], rates: list[float], largest: float) -> str:
     """Return a bar for each rate: the root of the loss over the root of the largest one of all.
 
     The root keeps small losses visible, which are those that matter. Unknown points are dots.
     """
-    values = {point.rate: point.loss for point in group.points}
     marks = []
     for rate in rates:
         if rate not in values:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .allocation import NO_LIMITS, Limits, cut, uniform
-from .allocation.sensitivity import sensitivity
+from .allocation.sensitivity import check_reach, sensitivity
 from .allocation.threshold import threshold as by_threshold
 from .analysis.result import Analysis
 from .channels import Groups, find_groups
@@ -167,7 +167,8 @@ def choose(
         allocation = "threshold"
     elif analysis is not None and rate is not None:
         order = sensitivity(open_groups, analysis, limits)
-        removed, _ = cut(order, open_groups, Costs(network, open_groups), rate)
+        removed, reached = cut(order, open_groups, Costs(network, open_groups), rate)
+        check_reach(analysis, rate, reached)
         allocation = "sensitivity"
     elif criterion == SURGERY and rate is not None:
         if data is None:

@@ -11,34 +11,50 @@ from typing import TYPE_CHECKING
 from ..channels.groups import Groups
 from ..errors import PlanError
 from .limits import NO_LIMITS, Limits
-from .order import Order
+from .order import SLACK, Order
 from .threshold import step_losses
 
 if TYPE_CHECKING:
     from ..analysis.result import Analysis
 
-__all__ = ["sensitivity"]
+__all__ = ["check_reach", "sensitivity"]
 
 
 def sensitivity(groups: Groups, analysis: Analysis, limits: Limits = NO_LIMITS) -> Order:
     """Return the order in which a rising threshold removes channels.
 
-    What lies beyond the last measured point of a curve comes last, all groups evenly.
+    What lies beyond the last measured point of a curve comes last, all groups evenly. Where curves
+    were followed to a threshold only, the order ends there; up to that place it is the same.
 
     Args:
         groups: of the network that was analysed; groups that the analysis lacks keep all.
-        analysis: complete curves of it.
+        analysis: curves of it.
         limits: multiples and the largest share.
 
     Raises:
-        PlanError: the analysis is of another network, or its curves are not complete.
+        PlanError: the analysis is of another network.
     """
-    if analysis.threshold is not None:
-        raise PlanError(
-            f"the analysis follows its curves to a loss of {analysis.threshold:g} only; a rate "
-            "needs complete ones",
-            hint="analyse again without --threshold",
-        )
     found = step_losses(groups, analysis, limits)
+    if analysis.threshold is not None:
+        found = [(step, loss) for step, loss in found if loss <= analysis.threshold]
     ordered = sorted(found, key=lambda pair: (pair[1], pair[0].share, pair[0].group))
     return [step for step, _ in ordered]
+
+
+def check_reach(analysis: Analysis, rate: float, achieved: float) -> None:
+    """Raise where a rate lies beyond what the curves were followed to.
+
+    Args:
+        analysis: the curves.
+        rate: what was asked for.
+        achieved: what the order gave.
+
+    Raises:
+        PlanError: the rate is missed, and curves end before they were complete.
+    """
+    if analysis.threshold is not None and achieved < rate - SLACK:
+        raise PlanError(
+            f"the analysis follows its curves to a loss of {analysis.threshold:g} only, which "
+            f"gives a rate of {achieved:.3f}",
+            hint="analyse again with a larger --threshold; what was measured is kept",
+        )

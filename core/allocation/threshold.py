@@ -50,16 +50,16 @@ def threshold(
         a mask over classes.
 
     Raises:
-        PlanError: the analysis is of another network or was made for another threshold, or a name
-            is unknown.
+        PlanError: the analysis is of another network or was made for a smaller threshold, or a
+            name is unknown.
     """
     losses = _losses_by_group(groups, overrides or {})
     for value in (loss, *losses.values()):
-        if analysis.threshold is not None and value != analysis.threshold:
+        if analysis.threshold is not None and value > analysis.threshold:
             raise PlanError(
                 f"the analysis follows its curves to a loss of {analysis.threshold:g} only, not "
                 f"{value:g}",
-                hint="analyse again without --threshold",
+                hint="analyse again with a larger --threshold; what was measured is kept",
             )
     chosen = [
         step

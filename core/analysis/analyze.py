@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +24,7 @@ from .judges import Evidence
 from .points import Meter, Task, first_exceeding
 from .result import Analysis, GroupAnalysis, Point
 from .shards import shard_size
-from .state import Known, State
+from .state import Known, State, check_place
 from .suffix import Suffix, make_suffix
 
 __all__ = ["MEMORY", "RATES", "analyze"]
@@ -50,7 +51,7 @@ def analyze(
     rising: bool = False,
     exclude: Sequence[str] = (),
     groups: Groups | None = None,
-    state: Path | None = None,
+    state: str | Path | None = None,
     restart: bool = False,
     progress: Progress = silent,
     jobs: int | None = None,
@@ -69,8 +70,9 @@ def analyze(
         data: samples, opened for the network.
         criterion: what orders the channels of a group.
         rates: shares of channels, over 0 and below 1.
-        threshold: follow each curve only to where it first goes over this loss; what
-            :func:`~..allocation.threshold.threshold` decides is the same as without.
+        threshold: follow each curve only to where it first goes over this loss, and end points
+            early that are over it beyond doubt; what :func:`~..allocation.threshold.threshold`
+            decides at this loss or a smaller one is the same as without.
         rising: with a threshold, take it for granted that curves do not come down again, and
             bisect: faster where much may be lost, but noisy curves may be decided otherwise.
         exclude: names of layers whose groups are left out.
@@ -78,14 +80,22 @@ def analyze(
         state: file that keeps finished points, so that a killed run goes on where it was.
         restart: forget what the state holds.
         progress: told how far the work is.
-        jobs: threads to use; None for all cores, or for what `joblib.parallel_config` says.
+        jobs: threads to use; None for all cores, or all of the cluster that
+            `joblib.parallel_config` names.
         memory: bytes that inner values of all samples may take.
 
     Raises:
-        PlanError: a rate is out of range, a name is unknown, or nothing can be removed.
-        DataError: the data does not fit, or the state belongs to another analysis.
+        PlanError: a rate or the threshold is out of range, a name is unknown, or nothing can be
+            removed.
+        DataError: the data does not fit, or the state is broken, belongs to another analysis or
+            cannot be written.
     """
     rates = _checked(rates)
+    if threshold is not None and not math.isfinite(threshold):
+        raise PlanError(f"the threshold must be a number, got {threshold:g}")
+    place = None if state is None else Path(state)
+    if place is not None:
+        check_place(place)
     groups = groups or find_groups(network)
     if not any(group.prunable for group in groups.groups):
         raise PlanError("no channel of this network can be removed")
@@ -96,7 +106,7 @@ def analyze(
     model = digest(network)
     key = _digest(model, baseline, criterion, curves)
     curves = _without(curves, exclude, network)
-    with State.open(state, key, restart=restart) as known:
+    with State.open(place, key, restart=restart) as known:
         work = _ordered(network, groups, curves, baseline.judge.outputs)
         contexts = _contexts(network, data, work, baseline, memory, workers)
         run = _Run(

@@ -9,6 +9,7 @@ the samples are read again for every group and computed up to the boundary in pa
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
@@ -22,13 +23,27 @@ from ..session import Arrays
 from .shards import Answers, Shard, shards
 from .suffix import Part, Suffix, value_bytes
 
-__all__ = ["Contexts", "Kept", "Recomputed", "Wave", "kept_bytes"]
+__all__ = ["Contexts", "Kept", "Piece", "Recomputed", "Wave", "kept_bytes"]
 
 AHEAD = 4
 """Shards for each core in a wave where no more than needed shall be in memory."""
 
-Wave = Sequence[tuple[Answers, Arrays]]
-"""Shards that are worked on at once: what judges them, and the values at the boundary."""
+
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
+class Piece:
+    """What a task needs of one shard: what judges it, and the values at the boundary."""
+
+    answers: Answers
+    context: Arrays
+
+    def __sizeof__(self) -> int:
+        # Dask sends large arguments apart from the tasks, once each, and judges them by this.
+        arrays = (*self.context.values(), *self.answers.outputs.values())
+        return 1024 + sum(array.nbytes for array in arrays)
+
+
+Wave = Sequence[Piece]
+"""Shards that are worked on at once."""
 
 
 class Contexts(Protocol):
@@ -39,7 +54,11 @@ class Contexts(Protocol):
         ...
 
     def waves(self, suffix: Suffix, *, start: int, size: int | None) -> Iterator[Wave]:
-        """Yield the shards from number `start` on, `size` at a time (None: as many as is good)."""
+        """Yield the shards from number `start` on.
+
+        The first wave has `size` shards, each further one twice as many as the one before, as far
+        as memory allows; None for as many at once as it allows.
+        """
         ...
 
 
@@ -67,9 +86,11 @@ class Kept:
         if suffix is not self._suffix:
             self._contexts = self._computed(suffix.context)
             self._suffix = suffix
-        pairs = list(zip(self._answers, self._contexts, strict=True))
-        for place in range(start, len(pairs), size or len(pairs)):
-            yield pairs[place : place + (size or len(pairs))]
+        pieces = list(map(Piece, self._answers, self._contexts))
+        size = size or len(pieces)
+        while start < len(pieces):
+            yield pieces[start : start + size]
+            start, size = start + size, 2 * size
 
     def reach(self, suffix: Suffix) -> None:
         """Compute the values before the boundary, and forget those that nobody reads any more.
@@ -124,28 +145,24 @@ class Recomputed:
 
     def waves(self, suffix: Suffix, *, start: int, size: int | None) -> Iterator[Wave]:
         """Yield the shards, computed from the inputs."""
-        size = size or AHEAD * effective_n_jobs(self._jobs)
+        most = AHEAD * effective_n_jobs(self._jobs)
+        size = min(size or most, most)
         inputs = list(self._network.inputs)
         wanted = list(dict.fromkeys([*suffix.context, *self._outputs]))
         network = between(self._network, inputs, wanted)
         part = Part(network) if network.outputs else None
         parallel = Parallel(n_jobs=self._jobs, require="sharedmem")
 
-        def compute(shard: Shard) -> tuple[Answers, Arrays]:
+        def compute(shard: Shard) -> Piece:
             values = {**shard.inputs, **(part.compute(shard.inputs) if part else {})}
             outputs = {name: values[name] for name in self._outputs}
             context = {name: values[name] for name in suffix.context}
-            return shard.with_outputs(outputs).answers, context
+            return Piece(shard.with_outputs(outputs).answers, context)
 
-        source = shards(prefetched(self._dataset), self._size)
-        wave: list[Shard] = []
-        for shard in islice(source, start, None):
-            wave.append(shard)
-            if len(wave) == size:
-                yield parallel(delayed(compute)(one) for one in wave)
-                wave = []
-        if wave:
-            yield parallel(delayed(compute)(one) for one in wave)
+        source = islice(shards(prefetched(self._dataset), self._size), start, None)
+        while wave := list(islice(source, size)):
+            yield parallel(delayed(compute)(shard) for shard in wave)
+            size = min(2 * size, most)
 
 
 def alive_values(network: Network) -> list[list[str]]:

@@ -23,7 +23,7 @@ from ..session import Arrays
 from .detection import ObjectJudge
 from .shards import Answers
 
-__all__ = ["Evidence", "Judge", "find_judge"]
+__all__ = ["Evidence", "Judge", "find_judge", "least_loss"]
 
 Evidence = Any
 """What a judge makes of one shard; only the same judge can read it."""
@@ -63,17 +63,31 @@ class Judge(Protocol):
         """Return by how much the figure is worse than the baseline's; negative for a gain."""
         ...
 
-    def least(
-        self,
-        evidence: Sequence[Evidence],
-        baseline: Sequence[Evidence],
-        answers: Sequence[Answers],
-    ) -> float:
-        """Return the least loss that is still possible once the first shards are known.
+    def perfect(self, baseline: Evidence, answers: Answers) -> Evidence:
+        """Return what one shard would tell if nothing could be better.
 
-        `baseline` and `answers` are of all shards. −∞ where nothing can be said.
+        `baseline` is what it tells of the unchanged network. No evidence of the shard in its place
+        gives a smaller loss, whatever the other shards tell.
         """
         ...
+
+
+def least_loss(
+    judge: Judge,
+    evidence: Sequence[Evidence],
+    baseline: Sequence[Evidence],
+    answers: Sequence[Answers],
+) -> float:
+    """Return the least loss that is still possible once the first shards are known.
+
+    Args:
+        judge: what made the evidence.
+        evidence: of the first shards.
+        baseline: of all shards, with the unchanged network.
+        answers: of all shards.
+    """
+    rest = zip(baseline[len(evidence) :], answers[len(evidence) :], strict=True)
+    return judge.loss([*evidence, *(judge.perfect(*one) for one in rest)], baseline, answers)
 
 
 def find_judge(network: Network, answers: Answers) -> Judge:
@@ -114,15 +128,6 @@ class _Quality:
         """Return the figure of the baseline less that of the evidence."""
         return self.value(baseline, answers) - self.value(evidence, answers)
 
-    def least(
-        self,
-        evidence: Sequence[Evidence],  # noqa: ARG002
-        baseline: Sequence[Evidence],  # noqa: ARG002
-        answers: Sequence[Answers],  # noqa: ARG002
-    ) -> float:
-        """Say nothing before all is known."""
-        return -math.inf
-
 
 @dataclass(frozen=True, slots=True)
 class ClassJudge(_Quality):
@@ -154,13 +159,9 @@ class ClassJudge(_Quality):
         """Return the share of right answers, 0…1."""
         return sum(evidence) / sum(one.size for one in answers)
 
-    def least(
-        self, evidence: Sequence[int], baseline: Sequence[int], answers: Sequence[Answers]
-    ) -> float:
-        """Return the loss if all samples that are still unknown were right."""
-        sizes = [one.size for one in answers]
-        best = sum(evidence) + sum(sizes[len(evidence) :])
-        return (sum(baseline) - best) / sum(sizes)
+    def perfect(self, baseline: int, answers: Answers) -> int:  # noqa: ARG002
+        """Return that all are right."""
+        return answers.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +196,10 @@ class PixelJudge(_Quality):
         occur = union > 0
         return float(np.mean(right[occur] / union[occur])) if occur.any() else 0.0
 
+    def perfect(self, baseline: np.ndarray, answers: Answers) -> np.ndarray:  # noqa: ARG002
+        """Return that every pixel is taken for what it is."""
+        return np.diag(baseline.sum(axis=1))
+
 
 @dataclass(frozen=True, slots=True)
 class ValueJudge(_Quality):
@@ -224,6 +229,10 @@ class ValueJudge(_Quality):
         if not squares:
             return 1.0
         return 1 - squares / spread if spread else -math.inf
+
+    def perfect(self, baseline: float, answers: Answers) -> float:  # noqa: ARG002
+        """Return that there is no error."""
+        return 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,11 +268,9 @@ class DivergenceJudge:
         """Return the mean divergence over the samples."""
         return sum(evidence) / sum(one.size for one in answers)
 
-    def least(
-        self, evidence: Sequence[float], baseline: Sequence[float], answers: Sequence[Answers]
-    ) -> float:
-        """Return the loss if all other samples did not diverge at all."""
-        return self.loss(evidence, baseline, answers)
+    def perfect(self, baseline: float, answers: Answers) -> float:  # noqa: ARG002
+        """Return that nothing diverges."""
+        return 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,14 +316,13 @@ class ErrorJudge:
                 largest = max(largest, math.sqrt(distance / norm) if norm else math.inf)
         return largest
 
-    def least(
+    def perfect(
         self,
-        evidence: Sequence[list[tuple[float, float]]],
-        baseline: Sequence[list[tuple[float, float]]],
-        answers: Sequence[Answers],
-    ) -> float:
-        """Return the loss if all other samples were computed exactly."""
-        return self.loss(evidence, baseline, answers)
+        baseline: list[tuple[float, float]],
+        answers: Answers,  # noqa: ARG002
+    ) -> list[tuple[float, float]]:
+        """Return that outputs are those of the unchanged network."""
+        return [(0.0, norm) for _, norm in baseline]
 
 
 def _map_output(network: Network) -> tuple[str, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,8 +10,8 @@ import numpy.typing as npt
 from joblib import Parallel, delayed, effective_n_jobs
 
 from ..session import Arrays
-from .contexts import Contexts, Wave
-from .judges import Evidence, Judge
+from .contexts import Contexts, Piece, Wave
+from .judges import Evidence, Judge, least_loss
 from .shards import Answers
 from .state import Known
 from .suffix import Suffix
@@ -21,6 +20,12 @@ __all__ = ["Meter", "Task", "first_exceeding"]
 
 BALANCE = 4
 """Tasks for each core, so that none waits long for the last one."""
+
+FIRST = 8
+"""A part of all shards: so many are computed before it is asked first, then twice as many."""
+
+CHECKS = 16
+"""How often, over all samples, it is asked whether a point is decided."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,13 +44,13 @@ class Task:
 def judged(
     suffix: Suffix,
     judge: Judge,
-    answers: Answers,
-    context: Arrays,
+    piece: Piece,
     masks: Sequence[Arrays],
 ) -> list[Evidence]:
     """Return the evidence of one shard for some choices of channels; runs on any worker."""
+    answers = piece.answers
     return [
-        judge.evidence({**answers.outputs, **suffix.compute({**context, **mask})}, answers)
+        judge.evidence({**answers.outputs, **suffix.compute({**piece.context, **mask})}, answers)
         for mask in masks
     ]
 
@@ -113,22 +118,41 @@ class Meter:
         Args:
             task: the group.
             count: number of removed channels.
-            limit: the loss that matters; infinity to know the loss.
+            limit: the loss that matters.
             evidence: of the first shards where they were measured before; what is measured now is
                 added.
             told: called with the shards done since the last call.
         """
+        least = self._least_over(limit, evidence, after=0)
+        if least is not None:
+            return Known(least, at_least=True)
         masks = [task.suffix.masks(task.surviving(count))]
-        size = effective_n_jobs(self._jobs) * 2
+        # A call of joblib takes 10 ms or more, so waves must not be small where shards are many.
+        size = max(2 * effective_n_jobs(self._jobs), self.shards // FIRST)
         for wave in self._contexts.waves(task.suffix, start=len(evidence), size=size):
             known = len(evidence)
             evidence.extend(one for (one,) in self._judged(task, wave, masks))
             told(len(evidence) - known)
-            for first in range(known + 1, min(len(evidence) + 1, self.shards)):
-                least = self._judge.least(evidence[:first], self._baseline, self._answers)
-                if least > limit:
-                    return Known(least, at_least=True)
+            least = self._least_over(limit, evidence, after=known)
+            if least is not None:
+                return Known(least, at_least=True)
         return Known(self._judge.loss(evidence, self._baseline, self._answers), at_least=False)
+
+    def _least_over(
+        self, limit: float, evidence: Sequence[Evidence], *, after: int
+    ) -> float | None:
+        """Return the first bound over the limit; None where there is none.
+
+        It is looked for at fixed places beyond the first `after` shards, so that the bound does not
+        depend on how many shards were computed at once.
+        """
+        every = max(1, self.shards // CHECKS)
+        for known in range(after + 1, min(len(evidence) + 1, self.shards)):
+            if known % every == 0:
+                least = least_loss(self._judge, evidence[:known], self._baseline, self._answers)
+                if least > limit:
+                    return least
+        return None
 
     def _judged(self, task: Task, wave: Wave, masks: Sequence[Arrays]) -> Iterator[list[Evidence]]:
         """Yield evidence, shard by shard and within a shard mask by mask."""
@@ -136,8 +160,8 @@ class Meter:
         parts = [masks] if many else [[mask] for mask in masks]
         parallel = Parallel(n_jobs=self._jobs, prefer="threads", return_as="generator")
         results: Iterator[list[Evidence]] = parallel(
-            delayed(judged)(task.suffix, self._judge, answers, context, part)
-            for answers, context in wave
+            delayed(judged)(task.suffix, self._judge, piece, part)
+            for piece in wave
             for part in parts
         )
         yield from results
@@ -149,8 +173,12 @@ def first_exceeding(
     """Measure a curve only as far as needed to know where it goes over a limit.
 
     Without further assumptions every point up to that place must be known, and no other. Where
-    curves rise, bisection finds the place from fewer points if it lies far out, and points beyond
-    it need not be measured to the end.
+    curves rise, bisection finds the place from fewer points if it lies far out.
+
+    Between its points a curve is straight, so the loss of the first point over the limit says how
+    many of the channels before it may still go. That loss need only be known until it is clear
+    that not one may: where it is over ``loss + (limit - loss) * channels``, with the loss at the
+    point before and the channels between the two.
 
     Args:
         counts: rising numbers of removed channels; nothing removed is no loss.
@@ -162,12 +190,13 @@ def first_exceeding(
     if limit < 0:
         return  # nothing removed is over the limit already
     low, high = -1, len(counts)
+    before, loss = 0, 0.0
     while high - low > 1:
         middle = (low + high) // 2 if rising else low + 1
-        if measure(counts[middle], limit).loss > limit:
+        known = measure(counts[middle], limit)
+        if known.loss > limit:
             high = middle
         else:
-            low = middle
-    before = counts[low] if low >= 0 else 0
-    if high < len(counts) and counts[high] - before > 1:
-        measure(counts[high], math.inf)  # steps in between are decided by its size
+            low, before, loss = middle, counts[middle], known.loss
+    if high < len(counts):
+        measure(counts[high], loss + (limit - loss) * (counts[high] - before))

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,11 @@ class GroupAnalysis:
     channels: int
     order: tuple[int, ...]
     points: tuple[Point, ...]
+
+    def last_within(self, loss: float) -> Point | None:
+        """Return the last point before the first one whose loss is over `loss`."""
+        within = list(takewhile(lambda point: point.loss <= loss, self.points))
+        return within[-1] if within else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,8 +134,13 @@ def _point(data: Mapping[str, Any]) -> Point:
     return Point(**{**data, "loss": loss})
 
 
-def save_analysis(analysis: Analysis, path: Path) -> None:
-    """Write an analysis as JSON; the file is whole or not there."""
+def save_analysis(analysis: Analysis, path: str | Path) -> None:
+    """Write an analysis as JSON; the file is whole or not there.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    path = Path(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     text = json.dumps(analysis.to_data(), indent=1, ensure_ascii=False) + "\n"
     try:
@@ -138,6 +149,9 @@ def save_analysis(analysis: Analysis, path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
+    except OSError as error:
+        with located(file=str(path)):
+            raise DataError(f"cannot be written: {error.strerror or error}") from error
     finally:
         aside.unlink(missing_ok=True)
 

@@ -18,7 +18,7 @@ __all__ = ["Answers", "Fingerprint", "Shard", "shard_size", "shards"]
 SHARE = 32 << 20
 """Bytes that the largest value of a shard may take, so that some shards for each core fit."""
 
-LARGEST = 256
+LARGEST = 128
 """Samples a shard at most, so that the cores share even small networks evenly."""
 
 

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from ..errors import DataError, located
 
-__all__ = ["FILE", "Known", "State"]
+__all__ = ["FILE", "Known", "State", "check_place"]
 
 FILE = "state.jsonl"
 """Name of the state in the folder of an analysis."""
@@ -36,6 +36,7 @@ class State:
     """Measured points by group and number of removed channels; on disk where there is a file."""
 
     points: dict[tuple[str, int], Known] = field(default_factory=dict)
+    _path: Path | None = None
     _file: IO[bytes] | None = None
 
     @classmethod
@@ -48,13 +49,14 @@ class State:
             restart: forget what is there.
 
         Raises:
-            DataError: the file belongs to another network, data or setting, or it is broken.
+            DataError: the file belongs to another network, data or setting, is broken, or cannot be
+                written.
         """
         if path is None:
             return cls()
+        check_place(path)
         with located(file=str(path)):
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
                 text = path.read_bytes() if path.exists() and not restart else b""
                 whole = text[: text.rfind(b"\n") + 1]
                 points = _read(whole, digest)
@@ -63,7 +65,7 @@ class State:
                 file.seek(0, os.SEEK_END)
             except OSError as error:
                 raise DataError(f"cannot be used: {error.strerror or error}") from error
-            state = cls(points, file)
+            state = cls(points, path, file)
             if not whole:
                 state._append({"version": VERSION, "digest": digest})
             return state
@@ -86,9 +88,33 @@ class State:
     def _append(self, entry: dict[str, Any]) -> None:
         if self._file is None:
             return
-        self._file.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        try:
+            self._file.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            with located(file=str(self._path)):
+                raise DataError(f"cannot be written: {error.strerror or error}") from error
+
+
+def check_place(path: Path) -> None:
+    """Make the folder of a state, so that it fails now and not after the first measurements.
+
+    Raises:
+        DataError: the state cannot be there.
+    """
+    with located(file=str(path.parent)):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise DataError("is no folder") from error
+        except OSError as error:
+            raise DataError(f"cannot be made: {error.strerror or error}") from error
+        if not os.access(path.parent, os.W_OK):
+            raise DataError("cannot be written to")
+    if path.exists() and not path.is_file():
+        with located(file=str(path)):
+            raise DataError("is no plain file")
 
 
 def _read(text: bytes, digest: str) -> dict[tuple[str, int], Known]:

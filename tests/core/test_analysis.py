@@ -7,7 +7,6 @@ import json
 import math
 import pickle
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,10 +15,16 @@ import secateur
 from secateur.core.allocation import Limits, cut
 from secateur.core.allocation.sensitivity import sensitivity
 from secateur.core.allocation.threshold import threshold
-from secateur.core.analysis import Analysis, GroupAnalysis, Point, analyze, load_analysis
+from secateur.core.analysis import (
+    Analysis,
+    GroupAnalysis,
+    Point,
+    analyze,
+    load_analysis,
+)
 from secateur.core.analysis.contexts import kept_bytes
 from secateur.core.analysis.detection import ObjectJudge
-from secateur.core.analysis.shards import shards
+from secateur.core.analysis.shards import Answers, shards
 from secateur.core.analysis.state import Known, State
 from secateur.core.analysis.suffix import make_suffix
 from secateur.core.channels import Groups, find_groups
@@ -31,13 +36,8 @@ from secateur.core.metrics.decode import Detections
 from secateur.core.metrics.detection import DetectionMeter
 from secateur.core.plan import make_plan, removed_classes
 from secateur.core.transform import mask
+from support.analysis import FIXTURES, NETWORKS, curve, opened, ten
 from support.graphs import Graph
-
-FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
-NETWORKS = {
-    "caffe": ["shapes_caffe/shapes.prototxt", "shapes_caffe/shapes.caffemodel"],
-    "darknet": ["shapes_darknet/shapes.cfg", "shapes_darknet/shapes.weights"],
-}
 
 
 class Arrays:
@@ -58,11 +58,6 @@ class Arrays:
         for start in range(0, self.samples, 7):
             y = None if self._y is None else self._y[start : start + 7]
             yield Batch(inputs={"data": self._x[start : start + 7]}, labels=y)
-
-
-def opened(kind: str, data: str, limit: int | None = None) -> tuple[Network, Dataset]:
-    network = secateur.load(*(FIXTURES / name for name in NETWORKS[kind]))
-    return network, secateur.open_dataset(FIXTURES / data, network, limit=limit)
 
 
 def plain_loss(network: Network, groups: Groups, entry: GroupAnalysis, removed: int, data: Dataset):
@@ -165,56 +160,7 @@ def test_rates_become_whole_steps_and_the_lowest_scores_go_first():
     assert analysis.by_name("grouped").points[0].loss == 0
 
 
-@pytest.mark.parametrize("data", ["shapes.npz", "calibration.npz"])
-@pytest.mark.parametrize("loss", [0.002, 0.02, 0.3, -0.1])
-def test_a_threshold_decides_as_complete_curves_do(data, loss):
-    network, dataset = opened("caffe", data, limit=120)
-    groups = find_groups(network)
-    complete = analyze(network, dataset)
-    followed = analyze(network, dataset, threshold=loss)
-    assert sum(len(g.points) for g in followed.groups) < sum(len(g.points) for g in complete.groups)
-    expected = threshold(groups, complete, loss)
-    assert np.array_equal(threshold(groups, followed, loss), expected)
-    assert expected.any() == (loss > 0)
-    known = {(g.name, p.rate): p for g in complete.groups for p in g.points}
-    for entry in followed.groups:
-        for point in entry.points:
-            exact = known[entry.name, point.rate].loss
-            assert loss < point.loss <= exact if point.at_least else point.loss == exact
-
-
-def test_another_threshold_needs_other_curves():
-    network, dataset = opened("caffe", "calibration.npz", limit=20)
-    groups = find_groups(network)
-    followed = analyze(network, dataset, threshold=0.1)
-    with pytest.raises(secateur.PlanError, match=r"follows its curves to a loss of 0\.1 only"):
-        threshold(groups, followed, 0.2)
-    with pytest.raises(secateur.PlanError, match="a rate needs complete ones"):
-        sensitivity(groups, followed)
-
-
 # -- allocations ---------------------------------------------------------------------------------
-
-
-def curve(*losses: float, channels: int = 10, name: str = "a") -> Analysis:
-    """An analysis of one group with a point at every channel."""
-    points = tuple(
-        Point(rate=k / channels, removed=k, loss=loss) for k, loss in enumerate(losses, 1)
-    )
-    entry = GroupAnalysis(
-        name=name, layers=(name,), channels=channels, order=tuple(range(channels - 1)),
-        points=points,
-    )  # fmt: skip
-    return Analysis(
-        model="net", model_digest="", digest="", data="", samples=1, metric="Accuracy",
-        baseline=0.9, criterion="l1", threshold=None, groups=(entry,),
-    )  # fmt: skip
-
-
-def ten() -> Groups:
-    graph = Graph()
-    x = graph.conv("a", graph.data, 10)
-    return find_groups(graph.network(out=graph.conv("b", x, 2)))
 
 
 def removed_of(groups: Groups, removed: np.ndarray) -> list[int]:
@@ -418,7 +364,6 @@ def test_mean_average_precision_in_pieces_is_that_of_the_meter():
     meter = DetectionMeter()
     evidence, answers = [], []
     from secateur.core.analysis import detection
-    from secateur.core.analysis.shards import Answers
     from secateur.core.metrics.boxes import suppressed
     from secateur.core.metrics.decode import thinned
 
@@ -475,18 +420,3 @@ def test_a_detector_with_labels_is_as_the_plain_loop(shared):
         (point,) = entry.points
         expected = plain_loss(network, groups, entry, point.removed, data)
         assert point.loss == pytest.approx(expected, abs=1e-5)
-
-
-def test_a_dask_cluster_gives_the_same_points():
-    distributed = pytest.importorskip("distributed")
-    joblib = pytest.importorskip("joblib")
-    network, dataset = opened("caffe", "shapes.npz", limit=40)
-    expected = analyze(network, dataset, rates=[0.3, 0.6])
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-        ) as cluster,
-        distributed.Client(cluster),
-        joblib.parallel_config(backend="dask"),
-    ):
-        assert analyze(network, dataset, rates=[0.3, 0.6]) == expected

@@ -12,6 +12,7 @@ from ..channels.groups import Groups
 from ..errors import PlanError
 from .limits import NO_LIMITS, Limits
 from .order import Order
+from .registry import Request, allocation
 from .threshold import step_losses
 
 if TYPE_CHECKING:
@@ -42,3 +43,14 @@ def sensitivity(groups: Groups, analysis: Analysis, limits: Limits = NO_LIMITS) 
     found = step_losses(groups, analysis, limits)
     ordered = sorted(found, key=lambda pair: (pair[1], pair[0].share, pair[0].group))
     return [step for step, _ in ordered]
+
+
+@allocation(
+    "sensitivity",
+    summary="one measured loss for all groups that gives the rate (--analysis)",
+    source="Li et al., ICLR 2017; Vitis AI",
+    needs_analysis=True,
+)
+def _registered(request: Request) -> Order:
+    assert request.analysis is not None, "the registry says that an analysis is needed"
+    return sensitivity(request.groups, request.analysis, request.limits)

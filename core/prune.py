@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .allocation import NO_LIMITS, Limits, Override, Request, find_allocation
+from .allocation import NO_LIMITS, Limits, Override, Request, find_allocation, uniform
 from .allocation.order import check_first
-from .allocation.overrides import Quotas, check_quotas, quotas, quotas_of
+from .allocation.overrides import Quotas, check_quotas, quotas, quotas_of, split
 from .analysis.result import Analysis
 from .budget import LATENCY, OPERATIONS, make_costs
 from .channels import Groups, find_groups
+from .completion import chosen, open_quotas
 from .cost import Costs, Savings
 from .data import Dataset, SyntheticDataset
 from .errors import PlanError
@@ -43,7 +44,16 @@ from .surgery.calibration import Calibration
 from .surgery.disturbance import measure_disturbances
 from .transform import expand, mask, shrink
 
-__all__ = ["AUTOMATIC", "PROOF_SAMPLES", "SURGERY", "Choice", "apply_plan", "choose", "prune"]
+__all__ = [
+    "AUTOMATIC",
+    "PROOF_SAMPLES",
+    "SURGERY",
+    "Choice",
+    "apply_plan",
+    "choose",
+    "complete_plan",
+    "prune",
+]
 
 PROOF_SAMPLES = 8
 """Samples of noise that proofs run on where the user gave no data."""
@@ -176,6 +186,8 @@ def choose(
         raise PlanError("no channel of this network can be removed", hint=_limits(groups))
     criterion = fitting_criterion(criterion, analysis, data)
     allocation = fitting_allocation(allocation, criterion, analysis, rate, overrides)
+    if latencies is not None and budget != LATENCY:
+        raise PlanError(f"latencies say nothing of a budget of {budget}", hint="budget latency")
     if budget == LATENCY and latencies is None:
         latencies = layer_latencies(network, progress=progress)
     costs = make_costs(network, open_groups, budget, latencies)
@@ -230,6 +242,7 @@ def apply_plan(
     groups: Groups | None = None,
     tensors: Mapping[str, npt.NDArray[np.generic]] | None = None,
     data: Dataset | None = None,
+    criterion: str = AUTOMATIC,
     repair: bool = True,
     sparse: bool = False,
     progress: Progress = silent,
@@ -238,9 +251,11 @@ def apply_plan(
 
     Args:
         network: the network the plan was made for.
-        plan: what to remove.
+        plan: what to remove. Where it says only how many channels of a group stay, or which share
+            leaves, these are chosen first (:func:`complete_plan`).
         groups: groups of the network where they are known already.
         tensors: weights that already compensate for what leaves (see :class:`Choice`).
+        criterion: what chooses them; "auto" for the one the plan was made with.
         data: inputs for proof and repair; the proof runs on noise where there is none.
         repair: whether to refit the remaining weights, where there is data.
         sparse: return the result at full size, with zeros.
@@ -251,6 +266,11 @@ def apply_plan(
         VerificationError: the dense network does not equal the masked one.
     """
     groups = groups or find_groups(network)
+    if plan.open:
+        choice = complete_plan(
+            network, plan, groups, criterion=criterion, data=data, progress=progress
+        )
+        plan, tensors = choice.plan, choice.tensors
     removed = removed_classes(plan, groups)
     compensated = rebuild(network, tensors=tensors) if tensors else network
     dense = shrink(compensated, groups, removed)
@@ -274,6 +294,55 @@ def apply_plan(
     full = expand(network, dense, groups, removed)
     prove_equal("sparse = dense", dense, full, proof_data, progress=progress)
     return replace(full, plan=found)
+
+
+def complete_plan(
+    network: Network,
+    plan: Plan,
+    groups: Groups,
+    *,
+    criterion: str = AUTOMATIC,
+    data: Dataset | None = None,
+    progress: Progress = silent,
+) -> Choice:
+    """Choose the channels that a plan leaves open; what it names by position stays as it is.
+
+    Args:
+        network: the network the plan was made for.
+        plan: with groups of which it says only how many channels stay, or which share leaves.
+        groups: of the network.
+        criterion: what chooses; "auto" for the one the plan was made with.
+        data: for criteria that need it.
+        progress: told how far the work is.
+
+    Raises:
+        PlanError: the plan does not fit the network, or the criterion needs data.
+    """
+    if criterion == AUTOMATIC:
+        criterion = str(plan.provenance.get("criterion", AUTOMATIC))
+    criterion = fitting_criterion(criterion, None, data)
+    removed, wanted = chosen(plan, groups), open_quotas(plan, groups)
+    tensors: Mapping[str, npt.NDArray[np.generic]] = {}
+    if criterion == SURGERY:
+        first = np.flatnonzero(removed).tolist()
+        removed, tensors = _operated(
+            network, groups, 0.0, NO_LIMITS, data, progress, wanted=wanted, first=first
+        )
+    else:
+        scores = find_scores(network, groups, criterion, None, data)
+        steps, _ = split(uniform(groups, scores), groups, wanted)
+        removed[[channel for step in steps for channel in step.classes]] = True
+    check_quotas(groups, removed, wanted)
+    costs = Costs(network, groups)
+    achieved = 1.0 - costs.operations(removed) / max(costs.operations(), 1)
+    provenance = {
+        **plan.provenance,
+        "criterion": criterion,
+        "rate": {"achieved": round(achieved, 6)},
+        "completed": list(plan.open),
+    }
+    made = replace(make_plan(groups, removed, provenance), file=plan.file)
+    return Choice(plan=made, tensors=tensors)
 
 
 def _operated(

@@ -25,7 +25,7 @@ from .threshold import step_losses
 if TYPE_CHECKING:
     from ..analysis.result import Analysis
 
-__all__ = ["Override", "Quotas", "banks", "check_quotas", "quotas", "quotas_of", "split"]
+__all__ = ["Override", "Quotas", "banks", "check_quotas", "nearest", "quotas", "quotas_of", "split"]
 
 Quotas = Mapping[int, int]
 """Number of a bank (see :func:`banks`) → how many channels each of its cells loses."""
@@ -108,11 +108,11 @@ def quotas(
                 f"'{name}' is to lose {override.rate:g} of its channels, but no group may lose "
                 f"more than {limits.max_rate:g}"
             )
-        found[number] = _nearest(override.rate, min(map(len, bank)), limits)
+        found[number] = nearest(override.rate, min(map(len, bank)), limits)
     return found
 
 
-def _nearest(rate: float, channels: int, limits: Limits) -> int:
+def nearest(rate: float, channels: int, limits: Limits = NO_LIMITS) -> int:
     """Return the number of channels nearest to a rate that may be gone; the lower of two."""
     return min((0, *limits.counts(channels)), key=lambda gone: (abs(gone - rate * channels), gone))
 

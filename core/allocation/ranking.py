@@ -1,8 +1,9 @@
 """Global ranking: the scores of all groups in one list, made comparable first.
 
-score' = score / mean of the scores of the group
+score' = score / mean score of the group
 
-as Torch-Pruning's "mean" normalizer does for global pruning (Fang et al., DepGraph, CVPR 2023).
+as Torch-Pruning's normalizer "mean" does for global pruning (Fang et al., DepGraph, CVPR 2023).
+docs/allocation.md says what was measured beside it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def ranking(groups: Groups, scores: npt.NDArray[np.float64], limits: Limits = NO
     normal = np.zeros(groups.number)
     for group in groups.groups:
         members = [group.channels[place] for bank in group.banks for cell in bank for place in cell]
-        mean = scores[members].mean() if members else 0.0
+        mean = float(scores[members].mean()) if members else 0.0
         normal[members] = scores[members] / mean if mean > 0 else 0.0
     found: list[tuple[float, float, int, Step]] = []
     for bank in bank_steps(groups, scores, limits):
@@ -45,7 +46,7 @@ def ranking(groups: Groups, scores: npt.NDArray[np.float64], limits: Limits = NO
 
 @allocation(
     "global",
-    summary="one ranking of all scores, each by its group's mean; surgery's own",
+    summary="one ranking of all scores over their group's mean; surgery's own",
     source="Fang et al., CVPR 2023",
 )
 def _registered(request: Request) -> Order:

@@ -188,13 +188,10 @@ def _by_group(groups: Groups, overrides: Mapping[str, Override]) -> dict[int, tu
                     "different numbers"
                 )
             if not group.prunable and override.rate != 0:
-                raise PlanError(f"no channel of '{name}' can be removed: {_why(group.reason)}")
+                why = group.reason if group.reason is not None else "it is excluded"
+                raise PlanError(f"no channel of '{name}' can be removed: {why}")
             found[index] = name, override
     return found
-
-
-def _why(reason: object) -> str:
-    return f"it {reason}" if reason is not None else "it is excluded"
 
 
 def _borne(

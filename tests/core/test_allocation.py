@@ -226,7 +226,7 @@ def test_a_table_of_latencies_decides_and_is_remembered(lenet, noise, criterion)
     groups = find_groups(lenet)
     table = {"conv1": 1.0, "conv2": 1e-6, "ip1": 1e-6}
     choice = choose(
-        lenet, groups, rate=0.5, criterion=criterion, allocation="global", data=noise,
+        lenet, groups, rate=0.52, criterion=criterion, allocation="global", data=noise,
         budget="latency", latencies=table,
     )  # fmt: skip
     found = choice.plan.provenance

@@ -51,12 +51,12 @@ def kept(plan):
 def test_a_layer_loses_its_share_and_the_rate_holds(lenet, noise, settings):
     overrides = {"conv2": Override(rate=0.2), "conv1": Override(rate=0.5)}
     plan = choose(
-        lenet, find_groups(lenet), rate=0.72, overrides=overrides, data=noise, **settings
+        lenet, find_groups(lenet), rate=0.6, overrides=overrides, data=noise, **settings
     ).plan
     assert kept(plan)["conv1"] == 10
     assert kept(plan)["conv2"] == 40
     assert plan.provenance["overrides"] == {"conv2": {"rate": 0.2}, "conv1": {"rate": 0.5}}
-    assert plan.provenance["rate"]["achieved"] == pytest.approx(0.72, abs=0.011)
+    assert plan.provenance["rate"]["achieved"] == pytest.approx(0.6, abs=0.011)
 
 
 def test_a_rate_of_nothing_keeps_a_layer(lenet, noise):
@@ -125,7 +125,7 @@ def test_coupled_layers_of_a_detector_lose_together(detector):
     ("overrides", "message"),
     [
         ({"conv3": {"rate": 0.5}}, "there is no layer 'conv3' that makes channels (hint: did you"),
-        ({"ip2": {"rate": 0.5}}, "no channel of 'ip2' can be removed: it is mixed by 'prob'"),
+        ({"ip2": {"rate": 0.5}}, "no channel of 'ip2' can be removed: mixed by 'prob' (Softmax)"),
         ({"conv1": {"rate": 1.0}}, "the rate of a layer must be from 0 to below 1, got 1"),
         ({"conv1": {}}, "needs a rate or a threshold, and not both"),
         ({"conv1": {"rate": 0.8}}, "no group may lose more than 0.6"),

@@ -48,7 +48,7 @@ def sensitivity(groups: Groups, analysis: Analysis, limits: Limits = NO_LIMITS) 
 @allocation(
     "sensitivity",
     summary="one measured loss for all groups that gives the rate (--analysis)",
-    source="Li et al., ICLR 2017; Vitis AI",
+    source="Li et al., ICLR 2017; Vitis AI, UG1333",
     needs_analysis=True,
 )
 def _registered(request: Request) -> Order:

@@ -63,7 +63,7 @@ def threshold(
 @allocation(
     "threshold",
     summary="as much of each group as its measured loss allows (--threshold)",
-    source="vai_p_darknet; Vitis AI",
+    source="Vitis AI, UG1333",
     needs_analysis=True,
     needs_threshold=True,
 )

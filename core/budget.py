@@ -9,6 +9,7 @@ is measured afterwards.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -65,7 +66,8 @@ def make_costs(
         milliseconds: name of a layer → time of one sample; needed for latency.
 
     Raises:
-        PlanError: the budget is unknown, or a layer of the table is not in the network.
+        PlanError: the budget is unknown, a layer of the table is not in the network, a time is no
+            time, or the table names nothing that has channels.
     """
     check_budget(budget)
     if budget == PARAMETERS:
@@ -112,11 +114,15 @@ def _latency(network: Network, groups: Groups, milliseconds: Mapping[str, float]
     counted = Costs(network, groups)
     terms, constant = [], 0.0
     for name, time in milliseconds.items():
+        if time == 0.0:
+            continue
         if name not in known:
             raise PlanError(
                 f"latency was measured for layer '{name}', but the network has no such layer",
                 hint="was the table measured on this network?",
             )
+        if not 0.0 <= time < math.inf:
+            raise PlanError(f"the latency of '{name}' must be milliseconds, got {time:g}")
         operations = sum(counted.of(term, None) for term in own[name])
         if operations:
             each = time / operations
@@ -129,4 +135,6 @@ def _latency(network: Network, groups: Groups, milliseconds: Mapping[str, float]
             terms.append(Term(parameter=None, out=out, element=0, channel=time / len(out)))
         else:
             constant += time
+    if not terms:
+        raise PlanError("no layer with a latency has channels")
     return Costs(network, groups, terms, constant)

@@ -43,14 +43,16 @@ RANKING = "global"
 def fitting_criterion(name: str, analysis: Analysis | None, data: Dataset | None) -> str:
     """Return the criterion that holds.
 
+    An analysis comes with its own; surgery may take the numbers of channels from its curves.
+
     Raises:
         PlanError: it is unknown, contradicts the analysis or needs data.
     """
-    if analysis is not None:
+    if analysis is not None and name != SURGERY:
         if name not in (AUTOMATIC, analysis.criterion):
             raise PlanError(
                 f"the analysis was made with criterion '{analysis.criterion}'",
-                hint="leave the criterion to it, or analyse again with another",
+                hint="leave the criterion to it, take surgery, or analyse again with another",
             )
         return analysis.criterion
     if name == AUTOMATIC:

@@ -156,7 +156,7 @@ def sloped(groups, curves, saved):
     return list(slopes), list(slopes.values())
 
 
-def test_surgery_goes_with_uniform_shares(lenet, noise):
+def test_surgery_goes_with_the_shares_of_others(lenet, noise, curves):
     groups = find_groups(lenet)
     plain = choose(lenet, groups, rate=0.5, criterion="l1", allocation="uniform")
     operated = choose(
@@ -165,6 +165,10 @@ def test_surgery_goes_with_uniform_shares(lenet, noise):
     assert kept(operated) == kept(plain)
     assert operated.plan.groups != plain.plan.groups
     assert operated.tensors
+    settings = {"rate": 0.5, "analysis": curves, "allocation": "greedy"}
+    measured = choose(lenet, groups, criterion="surgery", data=noise, **settings)
+    assert kept(measured) == kept(choose(lenet, groups, **settings))
+    assert measured.tensors
     own = choose(lenet, groups, rate=0.5, data=noise)
     assert own.plan.provenance["allocation"] == "global"
     assert kept(own) != kept(plain)
@@ -177,13 +181,16 @@ def test_surgery_goes_with_uniform_shares(lenet, noise):
         ({"allocation": "threshold", "analysis": 1}, "takes a threshold, not a rate"),
         ({"allocation": "uniform", "analysis": 1}, "does not look at an analysis"),
         ({"allocation": "evenly"}, "unknown allocation 'evenly'"),
-        ({"analysis": 1, "criterion": "surgery"}, "the analysis was made with criterion 'l1'"),
+        ({"analysis": 1, "criterion": "l2"}, "the analysis was made with criterion 'l1'"),
+        ({"analysis": 1, "criterion": "surgery"}, "surgery needs data"),
         ({"budget": "seconds"}, "unknown budget 'seconds'"),
         ({"latencies": {"conv1": 1.0}}, "latencies say nothing of a budget of operations"),
         (
             {"budget": "latency", "latencies": {"conv9": 1.0}},
             "the network has no such layer",
         ),
+        ({"budget": "latency", "latencies": {"conv1": -1.0}}, "must be milliseconds, got -1"),
+        ({"budget": "latency", "latencies": {"conv1": 0.0}}, "no layer with a latency has"),
         (
             {"rate": None, "threshold": 0.1, "analysis": 1, "allocation": "uniform"},
             "allocation 'uniform' takes a rate, not a threshold",

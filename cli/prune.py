@@ -20,7 +20,7 @@ def command(
     output: options.Output,
     rate: Annotated[
         float | None,
-        typer.Option(min=0.0, max=0.99, help="Fraction of the operations to remove."),
+        typer.Option(min=0.0, max=0.99, help="Fraction of the operations (or --budget) to remove."),
     ] = None,
     threshold: Annotated[
         float | None,

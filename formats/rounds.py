@@ -16,7 +16,15 @@ from ..core.budget import LATENCY, OPERATIONS
 from ..core.data import Dataset
 from ..core.errors import DataError, FormatError, located
 from ..core.ir.network import Network
-from ..core.iterate import SUMMARY, Gate, Iteration, Round, Settings, folder_of
+from ..core.iterate import (
+    SUMMARY,
+    Gate,
+    Iteration,
+    Round,
+    Settings,
+    check_rates,
+    folder_of,
+)
 from ..core.iterate import iterate as run
 from ..core.layer_latency import layer_latencies
 from ..core.progress import Progress, silent
@@ -97,9 +105,11 @@ def iterate(
         VerificationError: a dense network does not equal the masked one, or files the network.
     """
     folder = Path(output)
+    gate = Gate(drop=max_drop, divergence=max_divergence)
+    gate.check(data)
+    rates = check_rates(rates)
     with located(file=str(folder)):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             _clear(folder, everything=restart)
         except OSError as error:
             raise FormatError(f"cannot be written: {error.strerror or error}") from error
@@ -116,7 +126,7 @@ def iterate(
         rates=rates,
         store=_Folder(folder, network, data, companions, progress),
         settings=settings,
-        gate=Gate(drop=max_drop, divergence=max_divergence),
+        gate=gate,
         progress=progress,
     )
     _write(folder / SUMMARY, found.to_data())
@@ -173,7 +183,7 @@ class _Folder:
         aside = self._folder / f"{ASIDE}{os.getpid()}"
         with located(file=str(final)):
             try:
-                aside.mkdir()
+                aside.mkdir(parents=True)
                 saved = save(
                     network,
                     aside,
@@ -207,7 +217,9 @@ def _clear(folder: Path, *, everything: bool) -> None:
 def _latencies(network: Network, path: Path, progress: Progress) -> Mapping[str, float]:
     """Return the times of the layers, measured in the first run."""
     if not path.exists():
-        _write(path, layer_latencies(network, progress=progress))
+        times = layer_latencies(network, progress=progress)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, times)
     found: dict[str, float] = _read(path)
     return found
 

@@ -201,19 +201,21 @@ def test_times_of_layers_are_measured_once(tmp_path):
 )
 def test_what_makes_no_sense_is_refused(tmp_path, arguments, message, code):
     result = run(
-        *DARKNET, "--data", UNLABELLED, "--limit", 10, "-o", tmp_path, *arguments, code=code
+        *DARKNET, "--data", UNLABELLED, "--limit", 10, "-o", tmp_path / "out", *arguments, code=code
     )
     assert message in " ".join(result.stderr.replace("│", " ").split())
+    assert not (tmp_path / "out").exists()
 
 
-def test_rates_of_equal_steps():
+def test_rates_of_equal_steps(tmp_path):
     assert rising(0.6, 3) == (0.2, 0.4, 0.6)
     with pytest.raises(PlanError, match="over 0 and below 1"):
         rising(1.0, 2)
     network = secateur.load(*DARKNET)
     data = secateur.open_dataset(LABELLED, network, limit=10)
     with pytest.raises(DataError, match="divergence is for data without labels"):
-        secateur.iterate(network, data, "unused", rates=[0.5], max_divergence=1.0)
+        secateur.iterate(network, data, tmp_path / "out", rates=[0.5], max_divergence=1.0)
+    assert not (tmp_path / "out").exists()
 
 
 def test_lenet_in_rounds(shared, tmp_path):

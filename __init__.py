@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .core.allocation import Limits
+    from .core.allocation import ALLOCATIONS, Limits, Override
     from .core.analysis import Analysis, analyze, load_analysis, save_analysis
     from .core.channels import Group, Groups, find_groups
     from .core.compare import Comparison, compare
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .core.gate import check_drop
     from .core.ir.network import Network, Preprocess
     from .core.ir.rebuild import expose
+    from .core.iterate import Iteration
     from .core.plan import Plan
     from .core.prune import apply_plan, prune
     from .core.report import summarize
@@ -45,8 +46,10 @@ if TYPE_CHECKING:
     from .formats import Saved, load, load_all, save
     from .formats.datasets import open_dataset
     from .formats.measures import named_accuracy
+    from .formats.rounds import iterate
 
 __all__ = [
+    "ALLOCATIONS",
     "CRITERIA",
     "Analysis",
     "Comparison",
@@ -55,9 +58,11 @@ __all__ = [
     "FormatError",
     "Group",
     "Groups",
+    "Iteration",
     "Limits",
     "Network",
     "NetworkCost",
+    "Override",
     "Plan",
     "PlanError",
     "Preprocess",
@@ -78,6 +83,7 @@ __all__ = [
     "fidelity",
     "find_groups",
     "find_objects",
+    "iterate",
     "load",
     "load_all",
     "load_analysis",
@@ -94,7 +100,7 @@ __all__ = [
 _HOMES = {
     ".core.analysis": ("Analysis", "analyze", "load_analysis", "save_analysis"),
     ".core.channels": ("Group", "Groups", "find_groups"),
-    ".core.allocation": ("Limits",),
+    ".core.allocation": ("ALLOCATIONS", "Limits", "Override"),
     ".core.compare": ("Comparison", "compare"),
     ".core.cost": ("NetworkCost", "measure_cost"),
     ".core.criteria": ("CRITERIA",),
@@ -112,6 +118,7 @@ _HOMES = {
     ".core.gate": ("check_drop",),
     ".core.ir.network": ("Network", "Preprocess"),
     ".core.ir.rebuild": ("expose",),
+    ".core.iterate": ("Iteration",),
     ".core.plan": ("Plan",),
     ".core.prune": ("apply_plan", "prune"),
     ".core.report": ("summarize",),
@@ -120,6 +127,7 @@ _HOMES = {
     ".formats": ("Saved", "load", "load_all", "save"),
     ".formats.datasets": ("open_dataset",),
     ".formats.measures": ("named_accuracy",),
+    ".formats.rounds": ("iterate",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

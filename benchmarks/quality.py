@@ -1,11 +1,12 @@
 """How good are pruned networks without training, for each criterion with and without repair?
 
     python benchmarks/quality.py lenet squeezenet [--rates 0.3 0.5] [--criteria l1 surgery]
-                                 [--shared ../shared] [--torch-pruning]
+                                 [--allocation uniform] [--shared ../shared] [--torch-pruning]
 
 For each network a Markdown table goes to stdout: accuracy on labelled images that calibration did
 not see, against the fraction of the operations removed. Calibration sees no labels. All criteria
-but "surgery" take the same share of every group. Nothing is trained.
+but "surgery" take the same share of every group, unless --allocation says otherwise. Nothing is
+trained.
 
 With --torch-pruning, LeNet is pruned by Torch-Pruning 1.6 as well (L1 and L2, local and global);
 that is skipped where torch or torch_pruning is not installed.
@@ -315,7 +316,7 @@ def quality(network: Network, test: Dataset) -> list[float]:
 
 
 def measured(
-    network: Network, folds: Sequence[Fold], criterion: str, rates: Sequence[float]
+    network: Network, folds: Sequence[Fold], criterion: str, rates: Sequence[float], shares: str
 ) -> tuple[list[Row], list[float]]:
     """Return the rows without and with repair, and by how much the rates were missed."""
     groups = find_groups(network)
@@ -328,7 +329,9 @@ def measured(
         found: list[list[list[float]]] = [[], []]
         for calibration, test in folds:
             start = time.perf_counter()
-            choice = choose(network, groups, rate=rate, criterion=criterion, data=calibration)
+            choice = choose(
+                network, groups, rate=rate, criterion=criterion, allocation=shares, data=calibration
+            )
             chosen = time.perf_counter() - start
             for figures, row, repair in zip(found, rows, (False, True), strict=True):
                 start = time.perf_counter()
@@ -361,7 +364,7 @@ def tables(name: str, shared: Path, scratch: Path, arguments: argparse.Namespace
     rows: list[Row] = []
     missed = [0.0]
     for criterion in arguments.criteria or [*sorted(secateur.CRITERIA), SURGERY]:
-        more, misses = measured(network, folds, criterion, rates)
+        more, misses = measured(network, folds, criterion, rates, arguments.allocation)
         rows += more
         missed += misses
         for row in more:
@@ -467,6 +470,7 @@ def main() -> None:
     parser.add_argument("models", nargs="+", choices=[*CASES, "all"], metavar="MODEL")
     parser.add_argument("--rates", nargs="+", type=float, help="fractions of the operations")
     parser.add_argument("--criteria", nargs="+", metavar="NAME", help="all of them by default")
+    parser.add_argument("--allocation", default="auto", help="auto, uniform or global")
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
     parser.add_argument("--torch-pruning", action="store_true", help="for lenet")
     arguments = parser.parse_args()

@@ -12,7 +12,19 @@ import typer
 
 from ..core.errors import SecateurError
 from ..version import __version__
-from . import ana, compare, convert, data, inspect, map, prune, stat, transform, valid  # noqa: A004  # a command
+from . import (
+    ana,
+    compare,
+    convert,
+    data,
+    inspect,
+    iterate,
+    map,  # noqa: A004  # a command
+    prune,
+    stat,
+    transform,
+    valid,
+)
 
 __all__ = ["app", "main"]
 
@@ -23,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (inspect, convert, ana, prune, transform, compare, valid, map, stat):
+for _command in (inspect, convert, ana, prune, iterate, transform, compare, valid, map, stat):
     app.command(_command.__name__.rpartition(".")[2])(_command.command)
 app.add_typer(data.app, name="data")
 

@@ -8,8 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from . import config
+
 MODEL = "Model"
 DATA = "Data"
+CHOICE = "Choice"
 SCREEN = "Screen"
 
 Files = Annotated[
@@ -197,6 +200,139 @@ Batch = Annotated[
     typer.Option(min=1, help="Samples a batch; measured if not given.", rich_help_panel=DATA),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+
+def list_criteria(name: str) -> str:
+    """Print all criteria where the name is "help", before anything else is asked for."""
+    if name != "help":
+        return name
+    import secateur
+
+    typer.echo("auto        surgery where --data is given, else l1")
+    typer.echo("surgery     least loss of the network's outputs per operation, others compensate")
+    for entry in sorted(secateur.CRITERIA.values(), key=lambda entry: entry.name):
+        typer.echo(f"{entry.name:<12}{entry.summary} ({entry.source})")
+    raise typer.Exit
+
+
+def list_allocations(name: str) -> str:
+    """Print all allocations where the name is "help", before anything else is asked for."""
+    if name != "help":
+        return name
+    import secateur
+
+    typer.echo("auto         threshold or sensitivity with --analysis, global for surgery,")
+    typer.echo("             uniform for other criteria")
+    for entry in sorted(secateur.ALLOCATIONS.values(), key=lambda entry: entry.name):
+        typer.echo(f"{entry.name:<13}{entry.summary}")
+        typer.echo(f"{'':<13}({entry.source})")
+    raise typer.Exit
+
+
+Criterion = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|help",
+        callback=list_criteria,
+        is_eager=True,
+        help="What says which channels leave first.",
+        rich_help_panel=CHOICE,
+    ),
+]
+Allocation = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|help",
+        callback=list_allocations,
+        is_eager=True,
+        help="What says how many leave each group.",
+        rich_help_panel=CHOICE,
+    ),
+]
+Budget = Annotated[
+    str,
+    typer.Option(
+        metavar="UNIT",
+        help="What a rate is a fraction of: operations, parameters or latency.",
+        rich_help_panel=CHOICE,
+    ),
+]
+Latencies = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="For --budget latency: layer: milliseconds as YAML, or a plan that holds them; "
+        "measured here if not given.",
+        rich_help_panel=CHOICE,
+    ),
+]
+LayerRate = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=R",
+        help="Share of its channels that this layer loses (repeatable).",
+        rich_help_panel=CHOICE,
+    ),
+]
+LayerThreshold = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=LOSS",
+        help="Loss that this layer bears (repeatable, needs --analysis).",
+        rich_help_panel=CHOICE,
+    ),
+]
+RoundTo = Annotated[
+    int,
+    typer.Option(min=1, metavar="K", help="Keep a multiple of K channels.", rich_help_panel=CHOICE),
+]
+MaxRate = Annotated[
+    float,
+    typer.Option(min=0.01, max=1.0, help="Largest share a group may lose.", rich_help_panel=CHOICE),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="LAYER",
+        help="Keep all channels of a layer (may be repeated).",
+        rich_help_panel=CHOICE,
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        callback=config.read,
+        is_eager=True,
+        help="YAML with long names of options as keys; the command line wins.",
+    ),
+]
+
+
+def overrides(
+    context: typer.Context, rates: list[str] | None, thresholds: list[str] | None
+) -> dict[str, Any]:
+    """Return layer → override, those of the command line in place of those of the config file.
+
+    Raises:
+        typer.BadParameter: a text has another form than NAME=VALUE, or a layer is named twice.
+        PlanError: a value is out of range.
+    """
+    from ..core.allocation import Override
+
+    found: dict[str, Any] = {}
+    for option, key, texts in (
+        ("--layer-rate", "rate", rates),
+        ("--layer-threshold", "threshold", thresholds),
+    ):
+        for text in texts or ():
+            name, equals, value = text.rpartition("=")
+            if not equals or not name:
+                raise typer.BadParameter(f"'{text}' is not NAME=VALUE", param_hint=option)
+            if name in found:
+                raise typer.BadParameter(f"'{name}' stands there twice", param_hint=option)
+            found[name] = Override(**{key: numbers(value, option)[0]})
+    return {**config.layers(context), **found}
 
 
 def numbers(text: str, option: str) -> tuple[float, ...]:

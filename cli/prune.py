@@ -10,31 +10,19 @@ import typer
 from . import options
 from .bundles import unbundled
 from .data import open_data
-from .plans import read_plan
+from .plans import read_latencies, read_plan
 from .summary import print_summary
 from .terminal import Terminal
 
 
-def _list_if_asked(name: str) -> str:
-    """Print all criteria where the name is "help", before anything else is asked for."""
-    if name != "help":
-        return name
-    import secateur
-
-    typer.echo("auto        surgery where --data is given, else l1")
-    typer.echo("surgery     least loss of the network's outputs per operation, others compensate")
-    for entry in sorted(secateur.CRITERIA.values(), key=lambda entry: entry.name):
-        typer.echo(f"{entry.name:<12}{entry.summary} ({entry.source})")
-    raise typer.Exit
-
-
 @unbundled
 def command(
+    context: typer.Context,
     files: options.Files,
     output: options.Output,
     rate: Annotated[
         float | None,
-        typer.Option(min=0.0, max=0.99, help="Fraction of the operations to remove."),
+        typer.Option(min=0.0, max=0.99, help="Fraction of the operations (or --budget) to remove."),
     ] = None,
     threshold: Annotated[
         float | None,
@@ -50,15 +38,12 @@ def command(
         Path | None,
         typer.Option(metavar="PLAN", help="Carry out a plan.yaml instead of choosing by rate."),
     ] = None,
-    criterion: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME|help",
-            callback=_list_if_asked,
-            is_eager=True,
-            help="What says which channels leave first.",
-        ),
-    ] = "auto",
+    criterion: options.Criterion = "auto",
+    allocation: options.Allocation = "auto",
+    budget: options.Budget = "operations",
+    latencies: options.Latencies = None,
+    layer_rate: options.LayerRate = None,
+    layer_threshold: options.LayerThreshold = None,
     repair: options.Repair = "auto",
     no_repair: options.NoRepair = False,
     mode: Annotated[
@@ -67,16 +52,10 @@ def command(
             metavar="dense|sparse", help="sparse: full size with zeros, for fine-tuning elsewhere."
         ),
     ] = "dense",
-    round_to: Annotated[
-        int, typer.Option(min=1, metavar="K", help="Keep a multiple of K channels.")
-    ] = 1,
-    max_rate: Annotated[
-        float, typer.Option(min=0.01, max=1.0, help="Largest share a group may lose.")
-    ] = 1.0,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(metavar="LAYER", help="Keep all channels of a layer (may be repeated)."),
-    ] = None,
+    round_to: options.RoundTo = 1,
+    max_rate: options.MaxRate = 1.0,
+    exclude: options.Exclude = None,
+    config: options.Config = None,
     companion: options.Companion = None,
     reset_seen: options.ResetSeen = False,
     data: options.Data = None,
@@ -103,6 +82,15 @@ def command(
     terminal = Terminal(quiet=quiet, verbose=verbose)
     if [rate, threshold, keep].count(None) != 2:
         raise typer.BadParameter("give one of --rate, --threshold, --keep", param_hint="--rate")
+    if keep is not None:
+        for flag, given in (
+            ("--allocation", allocation != "auto"),
+            ("--budget", budget != "operations"),
+            ("--layer-rate", layer_rate),
+            ("--layer-threshold", layer_threshold),
+        ):
+            if given:
+                raise typer.BadParameter("a plan says itself what leaves", param_hint=flag)
     if mode not in ("dense", "sparse"):
         raise typer.BadParameter("must be dense or sparse", param_hint="--mode")
     settings = options.load_settings(flavour, partial, phase, stage, level, input_shape)
@@ -115,6 +103,7 @@ def command(
                 network,
                 read_plan(keep),
                 data=dataset,
+                criterion=criterion,
                 repair="none" if no_repair else repair,
                 sparse=mode == "sparse",
                 progress=progress,
@@ -126,6 +115,10 @@ def command(
                 threshold=threshold,
                 analysis=secateur.load_analysis(analysis) if analysis is not None else None,
                 criterion=criterion,
+                allocation=allocation,
+                budget=budget,
+                latencies=read_latencies(latencies) if latencies is not None else None,
+                overrides=options.overrides(context, layer_rate, layer_threshold),
                 repair="none" if no_repair else repair,
                 sparse=mode == "sparse",
                 exclude=exclude or (),

@@ -21,6 +21,13 @@ def print_summary(
 ) -> None:
     """Print what was measured, proved and written."""
     terminal.out.print(_table(rows))
+    if network.plan is not None and network.plan.provenance.get("budget") == "latency":
+        gone = network.plan.provenance["rate"]["achieved"]
+        measured = next(row.delta for row in rows if row.unit == "ms")
+        terminal.note(
+            f"latency: {words.percent(-gone)} by the times of the layers, "
+            f"{words.percent(measured)} measured"
+        )
     if network.plan is not None:
         proof = network.plan.provenance["proof"]
         terminal.note(

@@ -20,17 +20,40 @@ VERSION = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanGroup:
-    """What leaves one group. `removed` are positions of channels, counted from 0."""
+    """What leaves one group.
+
+    Args:
+        name: of the group.
+        layers: names of the layers that make its channels.
+        channels: how many it has.
+        removed: positions of the channels that leave, counted from 0.
+        keep: how many channels stay, where people wrote that and left the choice open.
+        rate: share of the channels that leaves, likewise.
+    """
 
     name: str
     layers: tuple[str, ...]
     channels: int
-    removed: tuple[int, ...]
+    removed: tuple[int, ...] = ()
+    keep: int | None = None
+    rate: float | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether it is left open which channels leave."""
+        return self.keep is not None or self.rate is not None
 
     @property
     def kept(self) -> int:
-        """How many channels stay."""
-        return self.channels - len(self.removed)
+        """How many channels stay, as far as they are chosen."""
+        return self.channels - len(self.removed) if self.keep is None else self.keep
+
+    def to_data(self) -> dict[str, Any]:
+        """Return plain values for YAML."""
+        found = {"name": self.name, "layers": list(self.layers), "channels": self.channels}
+        if self.rate is not None:
+            return {**found, "rate": self.rate}
+        return {**found, "kept": self.kept, **({} if self.open else {"removed": [*self.removed]})}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,21 +70,17 @@ class Plan:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     file: str | None = field(default=None, compare=False)
 
+    @property
+    def open(self) -> tuple[str, ...]:
+        """Names of the groups of which it says only how many channels leave."""
+        return tuple(group.name for group in self.groups if group.open)
+
     def to_yaml(self) -> str:
         """Return the plan as YAML text; the same plan gives the same bytes."""
         document = {
             "version": VERSION,
             **dict(self.provenance),
-            "groups": [
-                {
-                    "name": group.name,
-                    "layers": list(group.layers),
-                    "channels": group.channels,
-                    "kept": group.kept,
-                    "removed": list(group.removed),
-                }
-                for group in self.groups
-            ],
+            "groups": [group.to_data() for group in self.groups],
         }
         text: str = yaml.dump(
             document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100
@@ -117,11 +136,21 @@ def _group(entry: Any, place: int) -> PlanGroup:
         layers = entry.get("layers", [])
         if not isinstance(layers, list):
             raise PlanError("layers must be a list of names")
+        keep, rate = _number(entry, channels)
+        if keep is not None or rate is not None:
+            return PlanGroup(
+                name=name,
+                layers=tuple(str(layer) for layer in layers),
+                channels=channels,
+                keep=keep,
+                rate=rate,
+            )
         kept = entry.get("kept", channels - len(removed))
         if kept != channels - len(removed):
             raise PlanError(
                 f"kept says {kept}, but {channels} channels less {len(removed)} removed leave "
-                f"{channels - len(removed)}"
+                f"{channels - len(removed)}",
+                hint="delete removed to have others chosen",
             )
         return PlanGroup(
             name=name,
@@ -129,6 +158,22 @@ def _group(entry: Any, place: int) -> PlanGroup:
             channels=channels,
             removed=tuple(sorted(removed)),
         )
+
+
+def _number(entry: Mapping[str, Any], channels: int) -> tuple[int | None, float | None]:
+    """Return how many channels stay or which share leaves, where that is all an entry says."""
+    kept, rate = entry.get("kept"), entry.get("rate")
+    if rate is not None:
+        if "removed" in entry or kept is not None:
+            raise PlanError("give one of removed, kept, rate", hint="delete the others")
+        if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 <= rate < 1:
+            raise PlanError(f"rate must be from 0 to below 1, got {rate!r}")
+        return None, float(rate)
+    if "removed" in entry or kept is None:
+        return None, None
+    if not isinstance(kept, int) or isinstance(kept, bool) or not 1 <= kept <= channels:
+        raise PlanError(f"kept must be a number from 1 to {channels}, got {kept!r}")
+    return (None if kept == channels else kept), None
 
 
 def make_plan(
@@ -168,6 +213,11 @@ def removed_classes(plan: Plan, groups: Groups) -> npt.NDArray[np.bool_]:
             if len(group.channels) != entry.channels:
                 raise PlanError(
                     f"the plan counts {entry.channels} channels, the network {len(group.channels)}"
+                )
+            if entry.open:
+                raise PlanError(
+                    "it is open which channels leave",
+                    hint="secateur prune --keep chooses them and writes the whole plan",
                 )
             _check_banks(group, set(entry.removed), groups)
             removed[[group.channels[place] for place in entry.removed]] = True

@@ -5,40 +5,56 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .allocation import NO_LIMITS, Limits, cut, uniform
-from .allocation.sensitivity import check_reach, sensitivity
-from .allocation.threshold import threshold as by_threshold
+from .allocation import NO_LIMITS, Limits, Override, Request, find_allocation, uniform
+from .allocation.order import check_first
+from .allocation.overrides import Quotas, check_quotas, quotas, quotas_of, split
+from .allocation.sensitivity import check_reach
 from .analysis.result import Analysis
+from .budget import LATENCY, OPERATIONS, make_costs
 from .channels import Groups, find_groups
-from .cost import Costs
-from .criteria import find_criterion
+from .completion import chosen, open_quotas
+from .cost import Costs, Savings
 from .data import Dataset, SyntheticDataset
 from .errors import PlanError
 from .ir.digest import digest
 from .ir.network import Network
 from .ir.rebuild import rebuild
+from .layer_latency import layer_latencies
 from .pieces import narrowed
 from .plan import Plan, make_plan, removed_classes
 from .progress import Progress, silent
 from .proofs import prove_equal
 from .repair import Job, Repairs, find_repairs, repaired
+from .selection import (
+    AUTOMATIC,
+    RANKING,
+    SURGERY,
+    find_scores,
+    fitting_allocation,
+    fitting_criterion,
+    follow,
+)
 from .surgery import find_operators, gather_grams, operate
 from .surgery.calibration import Calibration
 from .surgery.disturbance import measure_disturbances
 from .transform import expand, mask, shrink
 
-__all__ = ["AUTOMATIC", "PROOF_SAMPLES", "SURGERY", "Choice", "apply_plan", "choose", "prune"]
-
-AUTOMATIC = "auto"
-"""Surgery where there is data to calibrate on, else the L1 norm."""
-
-SURGERY = "surgery"
-"""Structured optimal brain surgery: criterion, allocation and compensation in one."""
+__all__ = [
+    "AUTOMATIC",
+    "PROOF_SAMPLES",
+    "SURGERY",
+    "Choice",
+    "apply_plan",
+    "choose",
+    "complete_plan",
+    "prune",
+]
 
 PROOF_SAMPLES = 8
 """Samples of noise that proofs run on where the user gave no data."""
@@ -69,6 +85,10 @@ def prune(
     threshold: float | None = None,
     analysis: Analysis | None = None,
     criterion: str = AUTOMATIC,
+    allocation: str = AUTOMATIC,
+    budget: str = OPERATIONS,
+    latencies: Mapping[str, float] | None = None,
+    overrides: Mapping[str, Override] | None = None,
     repair: Repairs = "auto",
     sparse: bool = False,
     exclude: Sequence[str] = (),
@@ -81,13 +101,18 @@ def prune(
     Args:
         network: the network, unchanged by this.
         rate: fraction of the operations to remove (2 · multiply-accumulates + bias additions of
-            every layer, fully connected ones included), 0 to below 1.
+            every layer, fully connected ones included), or of another `budget`, 0 to below 1.
         threshold: instead of a rate, the loss that every group may bear on its own, in the unit of
             the analysis.
         analysis: measured sensitivities, which a threshold needs, and by which a rate is shared
             out among the groups where they are given.
         criterion: what says which channels leave: "surgery", the name of a criterion, or "auto"
             for surgery where there is data and the L1 norm where there is none.
+        allocation: what says how many leave each group (:data:`.allocation.ALLOCATIONS`), or
+            "auto": by the analysis where there is one, else surgery's own order or equal shares.
+        budget: what the rate is a fraction of: "operations", "parameters" or "latency".
+        latencies: for a budget of latency: name of a layer → milliseconds; None to measure them.
+        overrides: name of a layer → the rate or threshold of its group, whatever the others lose.
         repair: what makes up for the loss: "auto", "none" or names of :data:`.repair.REPAIRS`, of
             which each is kept where it brings the outputs nearer to the original's. True and False
             stand for "auto" and "none".
@@ -114,6 +139,10 @@ def prune(
         threshold=threshold,
         analysis=analysis,
         criterion=criterion,
+        allocation=allocation,
+        budget=budget,
+        latencies=latencies,
+        overrides=overrides,
         exclude=exclude,
         limits=limits,
         data=data,
@@ -140,6 +169,10 @@ def choose(
     threshold: float | None = None,
     analysis: Analysis | None = None,
     criterion: str = AUTOMATIC,
+    allocation: str = AUTOMATIC,
+    budget: str = OPERATIONS,
+    latencies: Mapping[str, float] | None = None,
+    overrides: Mapping[str, Override] | None = None,
     exclude: Sequence[str] = (),
     limits: Limits = NO_LIMITS,
     data: Dataset | None = None,
@@ -150,42 +183,43 @@ def choose(
         raise PlanError("a rate or a threshold is needed, and not both")
     if rate is not None and not 0.0 <= rate < 1.0:
         raise PlanError(f"the rate must be from 0 to below 1, got {rate:g}")
+    overrides = overrides or {}
     open_groups = _without(groups, exclude, network)
     if not any(group.prunable for group in open_groups.groups):
         raise PlanError("no channel of this network can be removed", hint=_limits(groups))
-    if analysis is not None:
-        if criterion not in (AUTOMATIC, analysis.criterion):
-            raise PlanError(f"the analysis was made with criterion '{analysis.criterion}'")
-        criterion = analysis.criterion
-    if criterion == AUTOMATIC:
-        criterion = SURGERY if data is not None else "l1"
+    criterion = fitting_criterion(criterion, analysis, data)
+    allocation = fitting_allocation(allocation, criterion, analysis, rate, overrides)
+    if latencies is not None and budget != LATENCY:
+        raise PlanError(f"latencies say nothing of a budget of {budget}", hint="budget latency")
+    if budget == LATENCY and latencies is None:
+        latencies = layer_latencies(network, progress=progress)
+    costs = make_costs(network, open_groups, budget, latencies)
+    wanted = quotas(open_groups, overrides, limits, analysis)
     tensors: Mapping[str, npt.NDArray[np.generic]] = {}
-    if threshold is not None:
-        if analysis is None:
-            raise PlanError("a threshold needs an analysis", hint="secateur ana makes one")
-        removed = by_threshold(open_groups, analysis, threshold, limits=limits)
-        allocation = "threshold"
-    elif analysis is not None and rate is not None:
-        order = sensitivity(open_groups, analysis, limits)
-        removed, reached = cut(order, open_groups, Costs(network, open_groups), rate)
-        check_reach(analysis, rate, reached)
-        allocation = "sensitivity"
-    elif criterion == SURGERY and rate is not None:
-        if data is None:
-            raise PlanError("surgery needs data to calibrate on", hint="give images or an .npz")
-        removed, tensors = _operated(network, open_groups, rate, limits, data, progress)
-        allocation = "global"
-    elif rate is not None:
-        found = find_criterion(criterion)
-        if found.needs_data and data is None:
-            raise PlanError(f"criterion '{criterion}' needs data", hint="give images or an .npz")
-        scores = found.score(network, open_groups, Calibration(data) if data else None)
-        order = uniform(open_groups, scores, limits)
-        removed, _ = cut(order, open_groups, Costs(network, open_groups), rate)
-        allocation = "uniform"
-    costs = Costs(network, groups)
-    baseline = costs.operations()
-    achieved = 1.0 - costs.operations(removed) / baseline if baseline else 0.0
+    if criterion == SURGERY and allocation == RANKING and rate is not None:
+        removed, tensors = _operated(
+            network, open_groups, rate, limits, data, progress, costs=costs, wanted=wanted
+        )
+        check_first(1.0 - costs.total(removed) / costs.total(), rate)
+    else:
+        request = Request(
+            groups=open_groups,
+            limits=limits,
+            saved=Savings(open_groups, costs).saved,
+            scores=find_scores(network, open_groups, criterion, analysis, data),
+            analysis=analysis,
+            threshold=threshold,
+        )
+        removed = follow(find_allocation(allocation), request, costs, rate, wanted)
+        if analysis is not None and rate is not None:
+            check_reach(analysis, rate, 1.0 - costs.total(removed) / costs.total())
+        if criterion == SURGERY:
+            wanted = quotas_of(open_groups, removed)
+            removed, tensors = _operated(
+                network, open_groups, 0.0, NO_LIMITS, data, progress, costs=costs, wanted=wanted
+            )
+    check_quotas(open_groups, removed, wanted)
+    achieved = 1.0 - costs.total(removed) / costs.total() if costs.total() else 0.0
     notes: tuple[str, ...] = ()
     if rate is not None and rate - achieved > NOTED_MISS:
         notes = (
@@ -201,15 +235,8 @@ def choose(
             **({"asked": float(rate)} if rate is not None else {}),
             "achieved": round(achieved, 6),
         },
+        **_settings(threshold, budget, latencies, overrides, exclude, limits, data),
     }
-    if threshold is not None:
-        provenance["threshold"] = float(threshold)
-    if data is not None:
-        provenance["data"] = {"name": data.name, "samples": data.samples}
-    if exclude:
-        provenance["exclude"] = list(exclude)
-    if limits != NO_LIMITS:
-        provenance["limits"] = {"round_to": limits.round_to, "max_rate": limits.max_rate}
     return Choice(plan=make_plan(groups, removed, provenance), tensors=tensors, notes=notes)
 
 
@@ -220,6 +247,7 @@ def apply_plan(
     groups: Groups | None = None,
     tensors: Mapping[str, npt.NDArray[np.generic]] | None = None,
     data: Dataset | None = None,
+    criterion: str = AUTOMATIC,
     repair: Repairs = "auto",
     sparse: bool = False,
     progress: Progress = silent,
@@ -228,9 +256,11 @@ def apply_plan(
 
     Args:
         network: the network the plan was made for.
-        plan: what to remove.
+        plan: what to remove. Where it says only how many channels of a group stay, or which share
+            leaves, these are chosen first (:func:`complete_plan`).
         groups: groups of the network where they are known already.
         tensors: weights that already compensate for what leaves (see :class:`Choice`).
+        criterion: what chooses them; "auto" for the one the plan was made with.
         data: inputs for proof and repair; the proof runs on noise where there is none.
         repair: as for :func:`prune`.
         sparse: return the result at full size, with zeros.
@@ -242,6 +272,11 @@ def apply_plan(
     """
     repairs = find_repairs(repair, data=data is not None)
     groups = groups or find_groups(network)
+    if plan.open:
+        choice = complete_plan(
+            network, plan, groups, criterion=criterion, data=data, progress=progress
+        )
+        plan, tensors = choice.plan, choice.tensors
     removed = removed_classes(plan, groups)
     compensated = rebuild(network, tensors=tensors) if tensors else network
     dense = shrink(compensated, groups, removed)
@@ -277,22 +312,105 @@ def apply_plan(
     return replace(full, plan=found)
 
 
+def complete_plan(
+    network: Network,
+    plan: Plan,
+    groups: Groups,
+    *,
+    criterion: str = AUTOMATIC,
+    data: Dataset | None = None,
+    progress: Progress = silent,
+) -> Choice:
+    """Choose the channels that a plan leaves open; what it names by position stays as it is.
+
+    Args:
+        network: the network the plan was made for.
+        plan: with groups of which it says only how many channels stay, or which share leaves.
+        groups: of the network.
+        criterion: what chooses; "auto" for the one the plan was made with.
+        data: for criteria that need it.
+        progress: told how far the work is.
+
+    Raises:
+        PlanError: the plan does not fit the network, or the criterion needs data.
+    """
+    if criterion == AUTOMATIC:
+        criterion = str(plan.provenance.get("criterion", AUTOMATIC))
+    criterion = fitting_criterion(criterion, None, data)
+    removed, wanted = chosen(plan, groups), open_quotas(plan, groups)
+    tensors: Mapping[str, npt.NDArray[np.generic]] = {}
+    if criterion == SURGERY:
+        first = np.flatnonzero(removed).tolist()
+        removed, tensors = _operated(
+            network, groups, 0.0, NO_LIMITS, data, progress, wanted=wanted, first=first
+        )
+    else:
+        scores = find_scores(network, groups, criterion, None, data)
+        steps, _ = split(uniform(groups, scores), groups, wanted)
+        removed[[channel for step in steps for channel in step.classes]] = True
+    check_quotas(groups, removed, wanted)
+    costs = Costs(network, groups)
+    achieved = 1.0 - costs.operations(removed) / max(costs.operations(), 1)
+    provenance = {
+        **plan.provenance,
+        "criterion": criterion,
+        "rate": {"achieved": round(achieved, 6)},
+        "completed": list(plan.open),
+    }
+    made = replace(make_plan(groups, removed, provenance), file=plan.file)
+    return Choice(plan=made, tensors=tensors)
+
+
 def _operated(
     network: Network,
     groups: Groups,
     rate: float,
     limits: Limits,
-    data: Dataset,
+    data: Dataset | None,
     progress: Progress,
+    *,
+    costs: Costs | None = None,
+    wanted: Quotas = MappingProxyType({}),
+    first: Sequence[int] = (),
 ) -> tuple[npt.NDArray[np.bool_], Mapping[str, npt.NDArray[np.generic]]]:
+    assert data is not None, "surgery is chosen where there is data"
     calibration = Calibration(data)
     operators = find_operators(network)
     grams = gather_grams(network, operators, calibration, progress=progress)
     weights = measure_disturbances(network, operators, calibration, progress=progress)
     surgery = operate(
-        network, groups, operators, grams, weights, rate=rate, limits=limits, progress=progress
-    )
+        network, groups, operators, grams, weights, rate=rate, limits=limits, costs=costs,
+        quotas=wanted, first=first, progress=progress,
+    )  # fmt: skip
     return surgery.removed, surgery.tensors
+
+
+def _settings(
+    threshold: float | None,
+    budget: str,
+    latencies: Mapping[str, float] | None,
+    overrides: Mapping[str, Override],
+    exclude: Sequence[str],
+    limits: Limits,
+    data: Dataset | None,
+) -> dict[str, Any]:
+    """Return what of the settings a plan remembers: that which is not as usual."""
+    found: dict[str, Any] = {}
+    if threshold is not None:
+        found["threshold"] = float(threshold)
+    if budget != OPERATIONS:
+        found["budget"] = budget
+    if budget == LATENCY and latencies is not None:
+        found["latencies"] = {name: float(time) for name, time in latencies.items()}
+    if overrides:
+        found["overrides"] = {name: value.to_data() for name, value in overrides.items()}
+    if data is not None:
+        found["data"] = {"name": data.name, "samples": data.samples}
+    if exclude:
+        found["exclude"] = list(exclude)
+    if limits != NO_LIMITS:
+        found["limits"] = {"round_to": limits.round_to, "max_rate": limits.max_rate}
+    return found
 
 
 def _without(groups: Groups, exclude: Sequence[str], network: Network) -> Groups:

@@ -17,7 +17,7 @@ from ..core.proofs import prove_equal
 from ..core.prune import PROOF_SAMPLES
 from .files import SUFFIXES
 
-__all__ = ["PLAN_NAME", "Saved", "render", "save"]
+__all__ = ["PLAN_NAME", "Saved", "render", "reread", "save"]
 
 PLAN_NAME = "plan.yaml"
 
@@ -156,17 +156,31 @@ def _companions(
     return found
 
 
+def reread(network: Network, written: Mapping[str, Path]) -> Network:
+    """Read files that were written of a network again, with the settings it was read with.
+
+    Args:
+        network: the network.
+        written: its files by suffix.
+
+    Raises:
+        FormatError: a file cannot be read.
+    """
+    if network.source is not None and ".onnx" not in written:
+        return network.source.reread(written)
+    from .onnx.reader import load
+
+    return load(written[".onnx"])
+
+
 def _prove(
     network: Network, written: Mapping[str, Path], data: Dataset | None, progress: Progress
 ) -> float:
-    if network.source is not None and ".onnx" not in written:
-        again = network.source.reread(written)
-    else:
+    again = reread(network, written)
+    if ".onnx" in written:
         from .onnx.identity import same
-        from .onnx.reader import load
         from .onnx.source import OnnxSource
 
-        again = load(written[".onnx"])
         assert isinstance(again.source, OnnxSource)
         if same(network, again, again.source.release):
             # The very graph with the very weights computes the same; running it proves no more.

@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from ..channels.groups import Groups
 from ..cost import Costs
+from ..errors import PlanError
 from .limits import NO_LIMITS, Limits
 
-__all__ = ["Order", "Step", "bank_steps", "cut", "legal_steps"]
+__all__ = ["Order", "Step", "bank_steps", "check_first", "cut", "legal_steps"]
 
 Removed = npt.NDArray[np.bool_]
 
@@ -61,8 +62,10 @@ def bank_steps(
             ]
 
 
-def cut(order: Order, groups: Groups, costs: Costs, rate: float) -> tuple[Removed, float]:
-    """Follow an order until a fraction of the operations is gone.
+def cut(
+    order: Order, groups: Groups, costs: Costs, rate: float, first: Order = ()
+) -> tuple[Removed, float]:
+    """Follow an order until a fraction of the cost is gone.
 
     Steps that would empty a value are left out. The longest run that does not exceed `rate` is
     found by bisection (removing more never costs more); then single steps that still fit are added
@@ -71,19 +74,24 @@ def cut(order: Order, groups: Groups, costs: Costs, rate: float) -> tuple[Remove
     Args:
         order: the steps.
         groups: the groups the steps belong to.
-        costs: operations of the network.
-        rate: fraction of the operations to remove, 0 to 1.
+        costs: of the network.
+        rate: fraction of the cost to remove, 0 to 1.
+        first: steps that leave in any case; they count toward the rate.
 
     Returns:
-        a mask over classes, and the fraction of operations it removes.
+        a mask over classes, and the fraction of the cost it removes.
+
+    Raises:
+        PlanError: what leaves in any case is more than the rate.
     """
-    steps = legal_steps(order, groups)
-    baseline = costs.operations()
+    steps = legal_steps([*first, *order], groups)
+    baseline = costs.total()
 
     def achieved(removed: Removed) -> float:
-        return 1.0 - costs.operations(removed) / baseline if baseline else 0.0
+        return 1.0 - costs.total(removed) / baseline if baseline else 0.0
 
-    low, high = 0, len(steps)
+    low, high = len(legal_steps(first, groups)), len(steps)
+    check_first(achieved(_mask(steps[:low], groups)) if low else 0.0, rate)
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (
@@ -104,6 +112,19 @@ def cut(order: Order, groups: Groups, costs: Costs, rate: float) -> tuple[Remove
         else:
             closed.add(step.group)
     return removed, reached
+
+
+def check_first(gone: float, rate: float) -> None:
+    """Raise where what leaves in any case is more than the rate.
+
+    Raises:
+        PlanError: it says how much that is.
+    """
+    if gone > rate + SLACK:
+        raise PlanError(
+            f"the layers with rates of their own save {gone:.3f} already, over the rate {rate:g}",
+            hint="raise the rate, or let these layers lose less",
+        )
 
 
 def _mask(steps: Sequence[Step], groups: Groups) -> Removed:

@@ -12,6 +12,7 @@ from ..channels.groups import Groups
 from ..errors import PlanError
 from .limits import NO_LIMITS, Limits
 from .order import SLACK, Order
+from .registry import Request, allocation
 from .threshold import step_losses
 
 if TYPE_CHECKING:
@@ -58,3 +59,14 @@ def check_reach(analysis: Analysis, rate: float, achieved: float) -> None:
             f"gives a rate of {achieved:.3f}",
             hint="analyse again with a larger --threshold; what was measured is kept",
         )
+
+
+@allocation(
+    "sensitivity",
+    summary="one measured loss for all groups that gives the rate (--analysis)",
+    source="Li et al., ICLR 2017; Vitis AI, UG1333",
+    needs_analysis=True,
+)
+def _registered(request: Request) -> Order:
+    assert request.analysis is not None, "the registry says that an analysis is needed"
+    return sensitivity(request.groups, request.analysis, request.limits)

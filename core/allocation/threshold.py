@@ -17,12 +17,13 @@ import numpy.typing as npt
 from ..channels.groups import Groups
 from ..errors import PlanError
 from .limits import NO_LIMITS, Limits
-from .order import Step, bank_steps, legal_steps
+from .order import Order, Step, bank_steps, legal_steps
+from .registry import Request, allocation
 
 if TYPE_CHECKING:
     from ..analysis.result import Analysis, GroupAnalysis
 
-__all__ = ["step_losses", "threshold"]
+__all__ = ["ranks", "step_losses", "threshold"]
 
 Removed = npt.NDArray[np.bool_]
 
@@ -53,7 +54,34 @@ def threshold(
         PlanError: the analysis is of another network or was made for a smaller threshold, or a
             name is unknown.
     """
-    losses = _losses_by_group(groups, overrides or {})
+    removed = np.zeros(groups.number, dtype=np.bool_)
+    steps = legal_steps(_borne(groups, analysis, loss, overrides or {}, limits), groups)
+    removed[[channel for step in steps for channel in step.classes]] = True
+    return removed
+
+
+@allocation(
+    "threshold",
+    summary="as much of each group as its measured loss allows (--threshold)",
+    source="Vitis AI, UG1333",
+    needs_analysis=True,
+    needs_threshold=True,
+)
+def _registered(request: Request) -> Order:
+    assert request.analysis is not None, "the registry says that an analysis is needed"
+    assert request.threshold is not None, "the registry says that a threshold is needed"
+    return _borne(request.groups, request.analysis, request.threshold, {}, request.limits)
+
+
+def _borne(
+    groups: Groups,
+    analysis: Analysis,
+    loss: float,
+    overrides: Mapping[str, float],
+    limits: Limits,
+) -> list[Step]:
+    """Return the steps that the losses allow, all groups evenly."""
+    losses = _losses_by_group(groups, overrides)
     for value in (loss, *losses.values()):
         if analysis.threshold is not None and value > analysis.threshold:
             raise PlanError(
@@ -66,10 +94,7 @@ def threshold(
         for step, cost in step_losses(groups, analysis, limits)
         if cost <= losses.get(groups.groups[step.group].name, loss)
     ]
-    removed = np.zeros(groups.number, dtype=np.bool_)
-    steps = legal_steps(sorted(chosen, key=lambda step: (step.share, step.group)), groups)
-    removed[[channel for step in steps for channel in step.classes]] = True
-    return removed
+    return sorted(chosen, key=lambda step: (step.share, step.group))
 
 
 def step_losses(
@@ -88,17 +113,8 @@ def step_losses(
     Raises:
         PlanError: the analysis is of another network.
     """
-    scores = np.full(groups.number, np.inf)
-    for entry in analysis.groups:
-        group = groups.by_name(entry.name)
-        if group is None or len(group.channels) != entry.channels:
-            raise PlanError(
-                f"the analysis is of another network: group '{entry.name}' with "
-                f"{entry.channels} channels is not there"
-            )
-        scores[[group.channels[place] for place in entry.order]] = np.arange(len(entry.order))
     own: dict[int, list[Step]] = {}
-    for bank in bank_steps(groups, scores, limits):
+    for bank in bank_steps(groups, ranks(groups, analysis), limits):
         for step in bank:
             own.setdefault(step.group, []).append(step)
     found: list[tuple[Step, float]] = []
@@ -108,6 +124,24 @@ def step_losses(
             continue
         steps.sort(key=lambda step: (step.share, step.classes))
         found += zip(steps, _rising(curve, steps), strict=True)
+    return found
+
+
+def ranks(groups: Groups, analysis: Analysis) -> npt.NDArray[np.float64]:
+    """Return for each class its place in the order of its group's curve, from 0; else infinity.
+
+    Raises:
+        PlanError: the analysis is of another network.
+    """
+    found = np.full(groups.number, np.inf)
+    for entry in analysis.groups:
+        group = groups.by_name(entry.name)
+        if group is None or len(group.channels) != entry.channels:
+            raise PlanError(
+                f"the analysis is of another network: group '{entry.name}' with "
+                f"{entry.channels} channels is not there"
+            )
+        found[[group.channels[place] for place in entry.order]] = np.arange(len(entry.order))
     return found
 
 

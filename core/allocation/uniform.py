@@ -8,6 +8,7 @@ import numpy.typing as npt
 from ..channels.groups import Groups
 from .limits import NO_LIMITS, Limits
 from .order import Order, bank_steps
+from .registry import Request, allocation
 
 __all__ = ["uniform"]
 
@@ -16,3 +17,11 @@ def uniform(groups: Groups, scores: npt.NDArray[np.float64], limits: Limits = NO
     """Return the order in which all groups shrink evenly, the lowest scores of each first."""
     steps = [step for bank in bank_steps(groups, scores, limits) for step in bank]
     return sorted(steps, key=lambda step: (step.share, step.group, step.classes))
+
+
+@allocation(
+    "uniform", summary="the same share of every group's channels", source="Li et al., ICLR 2017"
+)
+def _registered(request: Request) -> Order:
+    assert request.scores is not None, "a criterion scores where no analysis is needed"
+    return uniform(request.groups, request.scores, request.limits)

@@ -141,7 +141,7 @@ def positions_of_a_sample(operator: Operator, network: Network, samples: int) ->
     """Return how many positions of each of so many samples say enough about an operator."""
     weight = network.graph.initializers[operator.weight].const_value
     assert weight is not None
-    columns = operator.matrix(weight.numpy()).shape[-1]
+    columns = int(operator.matrix(weight.numpy()).shape[-1])
     return max(-(-ENOUGH * columns // samples), FEWEST)
 
 

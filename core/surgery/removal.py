@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ import numpy.typing as npt
 from ..allocation.limits import NO_LIMITS, Limits
 from ..allocation.order import SLACK
 from ..channels.groups import Groups
-from ..cost import Costs
+from ..cost import Costs, Savings
 from ..ir.network import Network
 from ..progress import Progress, silent
 from .gram import FLOOR, Gram
@@ -110,9 +111,12 @@ def operate(
     rate: float,
     gone: npt.NDArray[np.bool_] | None = None,
     limits: Limits = NO_LIMITS,
+    costs: Costs | None = None,
+    quotas: Mapping[int, int] = MappingProxyType({}),
+    first: Sequence[int] = (),
     progress: Progress = silent,
 ) -> Surgery:
-    """Remove channels until a fraction of the operations is gone.
+    """Remove channels until a fraction of the cost is gone.
 
     Args:
         network: the network, with zeros in place of what is gone already.
@@ -120,25 +124,32 @@ def operate(
         operators: its multiplying nodes.
         grams: moments of what each operator reads, by its key.
         weights: how much a relative error of each operator's output counts, by its key.
-        rate: fraction of the operations to remove, what is gone already included.
+        rate: fraction of the cost to remove, what is gone already included.
         gone: mask over classes that left before.
         limits: how many channels a set may lose.
+        costs: what the rate is a fraction of; None for operations.
+        quotas: number of a bank (:func:`~..allocation.overrides.banks`) → channels that each of
+            its cells loses, no more and no less; they leave before others do and count.
+        first: classes that leave before all others.
         progress: told how much of the rate is reached, in per mille.
     """
     removed = np.zeros(groups.number, dtype=np.bool_) if gone is None else gone.copy()
     consumers = _consumers(network, groups, operators, grams, weights, removed)
-    table = _Table(groups, consumers, limits, removed)
-    costs = Costs(network, groups)
-    saving = _Savings(network, groups, costs, removed)
-    baseline = costs.operations()
+    table = _Table(groups, consumers, limits, quotas, removed)
+    costs = costs or Costs(network, groups)
+    saving = Savings(groups, costs)
+    baseline = costs.total()
     left = _Floors(groups)
     for channel in np.flatnonzero(removed).tolist():
         left.take(channel)
+        saving.remove(channel)
     steps: list[tuple[int, ...]] = []
     losses: list[float] = []
-    saved = float(baseline - saving.operations())
-    while rate * baseline - saved > SLACK * baseline:
-        step = table.cheapest(saving.saved, left.open, rate * baseline - saved)
+    saved = baseline - saving.left()
+    waiting = [tuple(first)] if first else []
+    while waiting or table.due() or rate * baseline - saved > SLACK * baseline:
+        budget = np.inf if table.due() else rate * baseline - saved
+        step = waiting.pop() if waiting else table.cheapest(saving.saved, left.open, budget)
         if step is None:
             break
         losses.append(sum(float(table.loss[channel]) for channel in step))
@@ -148,13 +159,13 @@ def operate(
             left.take(channel)
             saving.remove(channel)
             table.remove(channel)
-        saved = float(baseline - saving.operations())
+        saved = baseline - saving.left()
         progress("surgery", round(1000 * saved / baseline), round(1000 * rate))
     return Surgery(
         removed=removed,
         steps=tuple(steps),
         losses=tuple(losses),
-        achieved=1.0 - costs.operations(removed) / baseline if baseline else 0.0,
+        achieved=1.0 - costs.total(removed) / baseline if baseline else 0.0,
         tensors=_tensors(network, operators, consumers, grams),
     )
 
@@ -223,9 +234,11 @@ class _Table:
         groups: Groups,
         consumers: Sequence[_Consumer],
         limits: Limits,
+        quotas: Mapping[int, int],
         removed: npt.NDArray[np.bool_],
     ):
         self.consumers = consumers
+        self._quotas = quotas
         self.loss = np.zeros(groups.number)
         self._shares = [consumer.losses() for consumer in consumers]
         self._touching: dict[int, list[int]] = {}
@@ -239,10 +252,17 @@ class _Table:
             for group in groups.groups
             for bank in group.banks
         ]
-        self._counts = [limits.counts(min(map(len, bank))) for bank in self._banks]
+        self._counts = [
+            [gone for gone in limits.counts(min(map(len, b))) if gone <= quotas.get(k, gone)]
+            for k, b in enumerate(self._banks)
+        ]
         self._gone = [int(removed[np.concatenate(bank)].sum()) for bank in self._banks]
         self._bank_of = {int(c): k for k, b in enumerate(self._banks) for cell in b for c in cell}
         self._cells = [len(bank) for bank in self._banks]
+
+    def due(self) -> list[int]:
+        """Return the banks that have not lost their quota yet."""
+        return [k for k, q in self._quotas.items() if self._gone[k] < q * self._cells[k]]
 
     def cheapest(
         self, saved: Array, open_: npt.NDArray[np.bool_], budget: float
@@ -255,7 +275,8 @@ class _Table:
             budget: operations that may still be removed.
         """
         best, least = None, np.inf
-        for number, bank in enumerate(self._banks):
+        for number in self.due() or range(len(self._banks)):
+            bank = self._banks[number]
             gone = self._gone[number] // self._cells[number]
             more = next((count - gone for count in self._counts[number] if count > gone), 0)
             channels = tuple(c for cell in bank for c in self._first(cell, open_, more))
@@ -320,64 +341,6 @@ class _Floors:
             if self._left[number] <= 1:
                 rest = self._sets[number]
                 self.open[rest[~self._gone[rest]]] = False
-
-
-class _Savings:
-    """Operations that each class would save now, and those that are left.
-
-    A node with R outputs, I inputs, g groups and k taps costs 2 · k · positions · R · I / g + R ·
-    bias positions; a class with a outputs and b inputs among them saves the difference.
-    """
-
-    def __init__(
-        self, network: Network, groups: Groups, costs: Costs, removed: npt.NDArray[np.bool_]
-    ):
-        self._groups = groups
-        self._costs = costs
-        self._removed = removed.copy()
-        self.saved = np.zeros(groups.number)
-        self._touching: dict[int, list[int]] = {}
-        self._shapes = []
-        self._shares: list[Array] = []
-        surviving = groups.surviving(removed)
-        self._operations = [costs.of(weighing, surviving) for weighing in groups.weighings]
-        uses = {use.parameter: use.labels for use in groups.uses}
-        for number, weighing in enumerate(groups.weighings):
-            tensor = network.graph.initializers[weighing.weight].const_value
-            assert tensor is not None
-            into = uses.get(weighing.weight, ())[1:]
-            inputs = np.unique(into[0]) if into else np.empty(0, np.int64)
-            made = np.bincount(groups.classes[weighing.out], minlength=groups.number)
-            read = np.bincount(groups.classes[inputs], minlength=groups.number)
-            touched = np.flatnonzero(made + read)
-            factor = 2.0 * tensor.size * weighing.positions
-            factor /= len(weighing.out) * max(len(inputs), 1)
-            self._shapes.append((touched, made[touched], read[touched], factor, bool(into)))
-            self._shares.append(np.zeros(len(touched)))
-            for channel in touched.tolist():
-                self._touching.setdefault(channel, []).append(number)
-            self._renew(number)
-
-    def operations(self) -> int:
-        """Return the operations left."""
-        return sum(self._operations)
-
-    def remove(self, channel: int) -> None:
-        """Note that a class left."""
-        self._removed[channel] = True
-        surviving = self._groups.surviving(self._removed)
-        for number in self._touching.get(channel, ()):
-            self._operations[number] = self._costs.of(self._groups.weighings[number], surviving)
-            self._renew(number)
-
-    def _renew(self, number: int) -> None:
-        touched, made, read, factor, multiplied = self._shapes[number]
-        here = ~self._removed[touched]
-        outputs, inputs = int((made * here).sum()), int((read * here).sum())
-        elements = made * inputs + read * outputs - made * read if multiplied else made
-        share = factor * elements + made * self._groups.weighings[number].bias_positions
-        self.saved[touched] += share - self._shares[number]
-        self._shares[number] = share
 
 
 def _tensors(

@@ -1,0 +1,54 @@
+"""Global ranking: the scores of all groups in one list, made comparable first.
+
+score' = score / mean score of the group
+
+as Torch-Pruning's normalizer "mean" does for global pruning (Fang et al., DepGraph, CVPR 2023).
+docs/allocation.md says what was measured beside it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ..channels.groups import Groups
+from .limits import NO_LIMITS, Limits
+from .order import Order, Step, bank_steps
+from .registry import Request, allocation
+
+__all__ = ["ranking"]
+
+
+def ranking(groups: Groups, scores: npt.NDArray[np.float64], limits: Limits = NO_LIMITS) -> Order:
+    """Return the steps of all groups, the lowest normalised score first.
+
+    The score of a step is the mean over its channels. A step never stands before an earlier one of
+    its own bank.
+
+    Args:
+        groups: the groups.
+        scores: of each class, not negative.
+        limits: multiples and the largest share.
+    """
+    normal = np.zeros(groups.number)
+    for group in groups.groups:
+        members = [group.channels[place] for bank in group.banks for cell in bank for place in cell]
+        mean = float(scores[members].mean()) if members else 0.0
+        normal[members] = scores[members] / mean if mean > 0 else 0.0
+    found: list[tuple[float, float, int, Step]] = []
+    for bank in bank_steps(groups, scores, limits):
+        reached = -np.inf
+        for step in bank:
+            reached = max(reached, float(normal[list(step.classes)].mean()))
+            found.append((reached, step.share, step.group, step))
+    return [entry[-1] for entry in sorted(found, key=lambda e: (*e[:3], e[3].classes))]
+
+
+@allocation(
+    "global",
+    summary="one ranking of all scores over their group's mean; surgery's own",
+    source="Fang et al., CVPR 2023",
+)
+def _registered(request: Request) -> Order:
+    assert request.scores is not None, "something orders the channels of each group"
+    return ranking(request.groups, request.scores, request.limits)

@@ -1,0 +1,266 @@
+"""Allocations and budgets: what is asked for is what leaves, on real networks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import secateur
+from secateur.core.allocation import ALLOCATIONS, Limits, Request, find_allocation
+from secateur.core.allocation.greedy import hull_slopes
+from secateur.core.allocation.order import cut
+from secateur.core.allocation.ranking import ranking
+from secateur.core.analysis import analyze
+from secateur.core.budget import make_costs
+from secateur.core.channels import find_groups
+from secateur.core.cost import Costs, Savings, measure_cost
+from secateur.core.criteria import find_criterion
+from secateur.core.data import SyntheticDataset
+from secateur.core.errors import PlanError
+from secateur.core.layer_latency import layer_latencies
+from secateur.core.plan import removed_classes
+from secateur.core.prune import choose
+from secateur.core.transform import shrink
+from support.graphs import Graph
+
+
+@pytest.fixture(scope="module")
+def lenet(shared):
+    folder = shared / "models/lenet_mnist"
+    return secateur.load(folder / "lenet.prototxt", folder / "lenet_iter_10000.caffemodel")
+
+
+@pytest.fixture(scope="module")
+def detector(shared):
+    folder = shared / "models/yolo_fastest_1.1_coco"
+    return secateur.load(folder / "yolo-fastest-1.1.cfg", folder / "yolo-fastest-1.1.weights")
+
+
+@pytest.fixture(scope="module")
+def noise(lenet):
+    return SyntheticDataset(lenet, samples=64)
+
+
+@pytest.fixture(scope="module")
+def curves(lenet, noise):
+    return analyze(lenet, noise, rates=[0.2, 0.4, 0.6, 0.8])
+
+
+def mixed():
+    """A residual sum, a depthwise and a grouped convolution, and a fully connected layer."""
+    g = Graph(seed=3)
+    a = g.op("relu1", "Relu", g.conv("a", g.data, 12))
+    d = g.conv("d", a, 12, group=12)
+    b = g.op("sum", "Add", a, g.conv("b", d, 12, kernel=1))
+    x = g.op("pool", "MaxPool", g.op("relu2", "Relu", b), kernel_shape=[2, 2], strides=[2, 2])
+    c = g.op("relu3", "Relu", g.conv("c", x, 8, group=2))
+    return g.network(y=g.gemm("out", g.op("flat", "Flatten", c), 4))
+
+
+def kept(choice):
+    return {group.name: group.kept for group in choice.plan.groups}
+
+
+def test_they_are_all_there_and_say_where_they_come_from():
+    assert sorted(ALLOCATIONS) == ["global", "greedy", "sensitivity", "threshold", "uniform"]
+    assert all(entry.summary and entry.source for entry in ALLOCATIONS.values())
+    with pytest.raises(PlanError, match=r"unknown allocation 'uniformly' \(hint: did you mean uni"):
+        find_allocation("uniformly")
+
+
+@pytest.mark.parametrize("name", ["uniform", "global", "sensitivity", "greedy"])
+@pytest.mark.parametrize("budget", ["operations", "parameters"])
+def test_each_meets_a_rate_of_lenet_and_twice_the_same(lenet, curves, name, budget):
+    analysis = curves if find_allocation(name).needs_analysis else None
+    groups = find_groups(lenet)
+    settings = {"rate": 0.5, "allocation": name, "budget": budget, "analysis": analysis}
+    choice = choose(lenet, groups, criterion="l1", **settings)
+    assert choice.plan == choose(lenet, groups, criterion="l1", **settings).plan
+    assert choice.plan.provenance["allocation"] == name
+    dense = shrink(lenet, groups, removed_classes(choice.plan, groups))
+    costs = [getattr(measure_cost(n, find_groups(n)), budget) for n in (lenet, dense)]
+    gone = 1.0 - costs[1] / costs[0]
+    assert choice.plan.provenance["rate"]["achieved"] == pytest.approx(gone, abs=1e-6)
+    assert 0.48 < gone <= 0.5
+
+
+def test_global_and_uniform_differ_and_each_group_loses_its_lowest(lenet):
+    groups = find_groups(lenet)
+    even, ranked = (
+        choose(lenet, groups, rate=0.5, criterion="l2", allocation=name)
+        for name in ("uniform", "global")
+    )
+    shares = {group.name: group.kept / group.channels for group in even.plan.groups}
+    assert max(shares.values()) - min(shares.values()) < 0.06
+    assert kept(even) != kept(ranked)
+    scores = find_criterion("l2").score(lenet, groups, None)
+    for entry in ranked.plan.groups:
+        own = scores[list(groups.by_name(entry.name).channels)]
+        gone = own[list(entry.removed)]
+        assert not len(gone) or gone.max() <= np.delete(own, entry.removed).min()
+
+
+def test_the_scale_of_a_layer_does_not_matter_to_the_ranking(lenet):
+    groups = find_groups(lenet)
+    scores = find_criterion("l1").score(lenet, groups, None)
+    order = ranking(groups, scores)
+    scaled = scores.copy()
+    scaled[list(groups.by_name("conv2").channels)] *= 1024.0  # exact in binary
+    assert ranking(groups, scaled) == order
+
+
+def test_the_hull_of_a_curve():
+    # From (0, 0) over (1, 0) straight to (4, 3): the points between lie above; the last is unknown.
+    slopes = hull_slopes(np.array([1.0, 1, 1, 1, 1]), [0.0, 2, 2.5, 3, np.inf])
+    assert slopes == [0.0, 1.0, 1.0, 1.0, np.inf]
+    assert hull_slopes(np.array([0.0, 2.0]), [0.0, 1.0]) == [0.0, 0.5]
+
+
+def test_greedy_loses_least_of_all_by_its_own_estimate(lenet, curves):
+    """The sum of the groups' losses is least for the same rate; here by convexified curves."""
+    groups = find_groups(lenet)
+    costs = Costs(lenet, groups)
+    saved = Savings(groups, costs).saved
+    estimates = {}
+    for name in ("greedy", "sensitivity"):
+        request = Request(
+            groups=groups, saved=saved, analysis=curves, scores=np.zeros(groups.number)
+        )
+        order = find_allocation(name).order(request)
+        slope = dict(zip(*sloped(groups, curves, saved), strict=True))
+        removed, gone = cut(order, groups, costs, 0.5)
+        assert gone == pytest.approx(0.5, abs=0.01)
+        estimates[name] = sum(
+            slope[step.classes] * saved[list(step.classes)].sum()
+            for step in order
+            if removed[list(step.classes)].all()
+        )
+    assert estimates["greedy"] <= estimates["sensitivity"] * 1.001
+
+
+def sloped(groups, curves, saved):
+    """Classes of every step, and the slope of its group's hull there."""
+    request = Request(groups=groups, saved=saved, analysis=curves)
+    order = find_allocation("greedy").order(request)
+    slopes = {}
+    for group in {step.group for step in order}:
+        own = [step for step in order if step.group == group]
+        from secateur.core.allocation.threshold import step_losses
+
+        losses = {s.classes: loss for s, loss in step_losses(groups, curves)}
+        gains = np.array([saved[list(step.classes)].sum() for step in own])
+        for step, slope in zip(
+            own, hull_slopes(gains, [losses[step.classes] for step in own]), strict=True
+        ):
+            slopes[step.classes] = slope if np.isfinite(slope) else 1e9
+    return list(slopes), list(slopes.values())
+
+
+def test_surgery_goes_with_the_shares_of_others(lenet, noise, curves):
+    groups = find_groups(lenet)
+    plain = choose(lenet, groups, rate=0.5, criterion="l1", allocation="uniform")
+    operated = choose(
+        lenet, groups, rate=0.5, criterion="surgery", allocation="uniform", data=noise
+    )
+    assert kept(operated) == kept(plain)
+    assert operated.plan.groups != plain.plan.groups
+    assert operated.tensors
+    settings = {"rate": 0.5, "analysis": curves, "allocation": "greedy"}
+    measured = choose(lenet, groups, criterion="surgery", data=noise, **settings)
+    assert kept(measured) == kept(choose(lenet, groups, **settings))
+    assert measured.tensors
+    own = choose(lenet, groups, rate=0.5, data=noise)
+    assert own.plan.provenance["allocation"] == "global"
+    assert kept(own) != kept(plain)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"allocation": "greedy"}, "allocation 'greedy' needs an analysis"),
+        ({"allocation": "threshold", "analysis": 1}, "takes a threshold, not a rate"),
+        ({"allocation": "uniform", "analysis": 1}, "does not look at an analysis"),
+        ({"allocation": "evenly"}, "unknown allocation 'evenly'"),
+        ({"analysis": 1, "criterion": "l2"}, "the analysis was made with criterion 'l1'"),
+        ({"analysis": 1, "criterion": "surgery"}, "surgery needs data"),
+        ({"budget": "seconds"}, "unknown budget 'seconds'"),
+        ({"latencies": {"conv1": 1.0}}, "latencies say nothing of a budget of operations"),
+        (
+            {"budget": "latency", "latencies": {"conv9": 1.0}},
+            "the network has no such layer",
+        ),
+        ({"budget": "latency", "latencies": {"conv1": -1.0}}, "must be milliseconds, got -1"),
+        ({"budget": "latency", "latencies": {"conv1": 0.0}}, "no layer with a latency has"),
+        (
+            {"rate": None, "threshold": 0.1, "analysis": 1, "allocation": "uniform"},
+            "allocation 'uniform' takes a rate, not a threshold",
+        ),
+        ({"rate": None, "threshold": 0.1}, "a threshold needs an analysis"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(lenet, curves, settings, message):
+    analysis = curves if settings.get("analysis") else None
+    with pytest.raises(PlanError, match=message):
+        choose(lenet, find_groups(lenet), **{"rate": 0.3, **settings, "analysis": analysis})
+
+
+@pytest.mark.parametrize("budget", ["operations", "parameters", "latency"])
+def test_what_a_class_saves_is_the_difference(budget):
+    network = mixed()
+    groups = find_groups(network)
+    table = {layer.name: 1.0 + number for number, layer in enumerate(network.layers)}
+    costs = make_costs(network, groups, budget, table)
+    savings = Savings(groups, costs)
+    random = np.random.default_rng(0)
+    removed = np.zeros(groups.number, bool)
+    places = [groups.by_name("a").channels[k] for k in random.permutation(12)[:5].tolist()]
+    for channel in places:
+        before = costs.total(removed)
+        expected = savings.saved[channel]
+        removed[channel] = True
+        savings.remove(channel)
+        assert before - costs.total(removed) == pytest.approx(expected, rel=1e-9)
+        assert savings.left() == pytest.approx(costs.total(removed), rel=1e-9)
+    if budget == "latency":
+        assert make_costs(network, groups, budget, table).total() == pytest.approx(
+            sum(table.values())
+        )
+
+
+@pytest.mark.parametrize("criterion", ["l1", "surgery"])
+def test_a_table_of_latencies_decides_and_is_remembered(lenet, noise, criterion):
+    """Where all time is spent in conv1, its channels leave until the rate is met."""
+    groups = find_groups(lenet)
+    table = {"conv1": 1.0, "conv2": 1e-6, "ip1": 1e-6}
+    choice = choose(
+        lenet, groups, rate=0.52, criterion=criterion, allocation="global", data=noise,
+        budget="latency", latencies=table,
+    )  # fmt: skip
+    found = choice.plan.provenance
+    assert found["budget"] == "latency"
+    assert found["latencies"] == table
+    assert found["rate"]["achieved"] == pytest.approx(0.5, abs=0.01)
+    assert kept(choice)["conv1"] == 10
+
+
+@pytest.mark.parametrize("kind", ["lenet", "detector"])
+def test_times_are_found_for_the_layers_that_compute(request, kind):
+    network = request.getfixturevalue(kind)
+    times = layer_latencies(network, runs=5, warmup=1)
+    names = [layer.name for layer in network.layers]
+    assert set(times) <= set(names)
+    assert all(time > 0 for time in times.values())
+    weighted = {names[w.layer] for w in find_groups(network).weighings}
+    assert len(weighted - set(times)) <= len(weighted) // 10
+    assert sum(times[name] for name in weighted & set(times)) > 0.5 * sum(times.values())
+
+
+def test_a_measured_budget_is_the_same_again_with_its_table(detector):
+    groups = find_groups(detector)
+    first = choose(detector, groups, rate=0.2, budget="latency", limits=Limits(round_to=2))
+    again = choose(
+        detector, groups, rate=0.2, budget="latency", limits=Limits(round_to=2),
+        latencies=first.plan.provenance["latencies"],
+    )  # fmt: skip
+    assert again.plan.to_yaml() == first.plan.to_yaml()
+    assert first.plan.provenance["rate"]["achieved"] == pytest.approx(0.2, abs=0.01)

@@ -88,8 +88,8 @@ def prune(
         criterion: what says which channels leave: "surgery", the name of a criterion, or "auto"
             for surgery where there is data and the L1 norm where there is none.
         repair: what makes up for the loss: "auto", "none" or names of :data:`.repair.REPAIRS`, of
-            which each is kept where it brings the outputs nearer to the original's. True and False
-            stand for "auto" and "none".
+            which each is kept where it brings the outputs nearer to the original's; "auto" without
+            data absorbs constant channels only. True and False stand for "auto" and "none".
         sparse: return the full-size network with zeros in place of what leaves, for fine-tuning
             elsewhere; :func:`.densify.transform` makes it dense later.
         exclude: names of layers whose channels all stay.

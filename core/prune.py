@@ -114,8 +114,8 @@ def prune(
         latencies: for a budget of latency: name of a layer → milliseconds; None to measure them.
         overrides: name of a layer → the rate or threshold of its group, whatever the others lose.
         repair: what makes up for the loss: "auto", "none" or names of :data:`.repair.REPAIRS`, of
-            which each is kept where it brings the outputs nearer to the original's. True and False
-            stand for "auto" and "none".
+            which each is kept where it brings the outputs nearer to the original's; "auto" without
+            data absorbs constant channels only. True and False stand for "auto" and "none".
         sparse: return the full-size network with zeros in place of what leaves, for fine-tuning
             elsewhere; :func:`.densify.transform` makes it dense later.
         exclude: names of layers whose channels all stay.

@@ -64,8 +64,9 @@ def _mean(operator: Operator, outputs: Sequence[np.ndarray]) -> Array:
     channel = 1 if operator.op_type == "Conv" else outputs[0].ndim - 1
     axes = tuple(axis for axis in range(outputs[0].ndim) if axis != channel)
     count = sum(y.size // y.shape[channel] for y in outputs)
-    total: Array = np.add.reduce([y.sum(axis=axes, dtype=np.float64) for y in outputs])
-    return total / count
+    sums = [y.sum(axis=axes, dtype=np.float64) for y in outputs]
+    mean: Array = np.add.reduce(sums) / count
+    return mean
 
 
 def _subtracted(network: Network, operator: Operator) -> Array:
@@ -73,7 +74,8 @@ def _subtracted(network: Network, operator: Operator) -> Array:
     assert operator.shift is not None
     if operator.shift.sign > 0:
         return np.zeros(())
-    return network.array(operator.shift.parameter).astype(np.float64)
+    mean: Array = network.array(operator.shift.parameter).astype(np.float64)
+    return mean
 
 
 def _broadcast(operator: Operator, change: Array) -> Array:

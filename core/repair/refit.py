@@ -13,7 +13,7 @@ ridge toward W₀.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,6 +38,9 @@ RIDGE = 1e-2
 
 POSITIONS = 256
 """Positions of a convolution that are fitted in one sample."""
+
+KEPT = 1 << 28
+"""Bytes of a layer's inputs, cut into columns, that are kept for the rounds; more are cut anew."""
 
 ROUNDS = 3
 """Times that the targets before an activation are drawn anew; each round lowers the error behind
@@ -162,9 +165,10 @@ def _fitted(
     network: Network, operator: Operator, samples: Sequence[_Sample]
 ) -> dict[str, npt.NDArray[np.generic]]:
     """Return the weight and shift that fit best."""
+    columns = _columns(operator, samples)
     moments = Moments()
-    for sample in samples:
-        moments.add(operator.inputs(sample.x, sample.positions), sample.target.wanted)
+    for number, sample in enumerate(samples):
+        moments.add(columns(number), sample.target.wanted)
     stored = network.array(operator.weight)
     solver = _Solver(
         moments.gram(centred=operator.shift is not None),
@@ -180,8 +184,8 @@ def _fitted(
         cross: Array = np.zeros(weight.shape)
         factor = weight.astype(np.float32).transpose(0, 2, 1)
         summand = shift.astype(np.float32)[:, None, :]
-        for sample in samples:
-            x = operator.inputs(sample.x, sample.positions)
+        for number, sample in enumerate(samples):
+            x = columns(number)
             aim = sample.target.around(x @ factor + summand)
             mean += aim.sum(axis=1, dtype=np.float64) / moments.count
             cross += aim.transpose(0, 2, 1) @ x / moments.count
@@ -193,6 +197,18 @@ def _fitted(
         new = vector if operator.shift.sign > 0 else old - vector
         tensors[operator.shift.parameter] = new.astype(old.dtype)
     return tensors
+
+
+def _columns(operator: Operator, samples: Sequence[_Sample]) -> Callable[[int], Array]:
+    """Return a function that gives what the layer reads in a batch, kept where that is little."""
+
+    def made(number: int) -> Array:
+        return operator.inputs(samples[number].x, samples[number].positions)
+
+    if made(0).nbytes * len(samples) > KEPT:
+        return made
+    kept = [made(number) for number in range(len(samples))]
+    return kept.__getitem__
 
 
 class _Solver:

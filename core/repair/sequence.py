@@ -17,9 +17,6 @@ __all__ = ["repaired"]
 NOISE = 8
 """Samples of noise that judge where the user gave no data."""
 
-AMPLE = 500
-"""Samples from which on those that judge are not needed for the fit as well."""
-
 
 def repaired(
     job: Job, network: Network, repairs: Sequence[Repair]
@@ -42,7 +39,7 @@ def repaired(
     """
     fitted = job.full is not job.original
     fitting, judging = (job.data, job.data) if fitted else split(job.data, job.original)
-    again = fitting is not judging and job.data is not None and job.data.samples < AMPLE
+    again = fitting is not judging
     judges = judging or SyntheticDataset(job.original, samples=NOISE)
     where = " of noise" if judging is None else " held back" if judging is not fitting else ""
     records: list[dict[str, Any]] = []

@@ -64,10 +64,9 @@ def follow(network: Network, operator: Operator, channels: int) -> Path:
         if len(uses) != 1 or value.is_graph_output():
             return Path(scale, offset, other)
         node = uses[0].node
-        if node.op_type in ("Relu", "LeakyRelu"):
-            alpha = node.attributes.get("alpha")
-            leaky = alpha.as_float() if alpha is not None else LEAKY
-            return Path(scale, offset, other, 0.0 if node.op_type == "Relu" else leaky)
+        slope = _slope(node)
+        if slope is not None:
+            return Path(scale, offset, other, slope)
         affine = _affine(network, node, value, channels) if other is None else None
         summand = _summand(node, value) if other is None else None
         if affine is not None:
@@ -84,6 +83,22 @@ LEAKY = 0.01
 
 EPSILON = 1e-5
 """The epsilon of ONNX's BatchNormalization where it is not given."""
+
+
+def _slope(node: ir.Node) -> float | None:
+    """Return the slope below zero of an activation that passes on what is above, or None.
+
+    Of one that is cut off above as well (ReLU6) only the lower end counts.
+    """
+    if node.op_type == "Relu":
+        return 0.0
+    if node.op_type == "LeakyRelu":
+        alpha = node.attributes.get("alpha")
+        return alpha.as_float() if alpha is not None else LEAKY
+    if node.op_type == "Clip" and len(node.inputs) > 1 and node.inputs[1] is not None:
+        least = node.inputs[1].const_value
+        return 0.0 if least is not None and float(least.numpy()) == 0.0 else None
+    return None
 
 
 def _affine(

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from ..ir.network import Network
+from ..ir.network import Network, blob_refs
 from ..ir.rebuild import node_key
 
 __all__ = ["Array", "Operator", "Positions", "Shift", "find_operators"]
@@ -217,16 +217,20 @@ def _automatic_pads(
 
 
 def _shift(node: ir.Node) -> Shift | None:
-    """Return the bias, or the mean of the normalisation that alone reads the output."""
+    """Return the bias, or the mean of the normalisation that alone reads the output.
+
+    Constants that stand for no blob are passed over: no file could take what they become.
+    """
     bias = node.inputs[2] if len(node.inputs) > 2 else None
-    if bias is not None and bias.const_value is not None:
+    if bias is not None and blob_refs(bias):
         return Shift(str(bias.name), +1)
     uses = list(node.outputs[0].uses())
     if len(uses) != 1 or node.outputs[0].is_graph_output():
         return None
     reader = uses[0].node
-    if reader.op_type == "BatchNormalization" and reader.inputs[3] is not None:
-        return Shift(str(reader.inputs[3].name), -1)
+    mean = reader.inputs[3] if reader.op_type == "BatchNormalization" else None
+    if mean is not None and blob_refs(mean):
+        return Shift(str(mean.name), -1)
     return None
 
 

@@ -109,3 +109,22 @@ def test_a_refit_makes_up_for_the_other_branch_of_a_sum(monkeypatch):
     monkeypatch.setattr("secateur.core.repair.targets._summand", lambda node, value: None)
     without = fidelity(net, refit(net, dense, groups, removed, data), other).error
     assert with_sum < 0.95 * without
+
+
+@pytest.mark.parametrize(("low", "slope"), [(0, 0.0), (1, 1.0)])
+def test_the_lower_end_of_relu6_is_followed(low, slope):
+    g = Normed(seed=19)
+    ends = [g.builder.constant(np.array(number), np.float32) for number in (low, 6)]
+    clipped = g.op("clip", "Clip", g.conv("a", g.data, 5), *ends)
+    net = g.network(y=g.gemm("fc", g.op("flat", "Flatten", clipped), 3))
+    assert follow(net, find_operators(net)[0], 5).slope == slope
+
+
+def test_a_constant_that_no_file_stores_is_no_shift():
+    g = Normed(seed=20)
+    b = g.builder
+    shifted = b.op("Conv", g.data, g.parameter(5, 3, 1, 1), b.constant(np.zeros(5), np.float32))
+    vectors = [b.constant(np.ones(5), np.float32) for _ in range(4)]
+    normed = b.op("BatchNormalization", b.op("Conv", shifted, g.parameter(5, 5, 1, 1)), *vectors)
+    net = g.network(y=g.gemm("fc", g.op("flat", "Flatten", normed), 3))
+    assert [operator.shift is None for operator in find_operators(net)] == [True, True, False]

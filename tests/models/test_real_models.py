@@ -120,7 +120,7 @@ def test_a_repaired_model_is_what_opencv_reads(shared, model, name, tmp_path):
     folder, *names = model
     files = [shared / "models" / folder / file for file in names]
     network = secateur.load(*files)
-    data = SyntheticDataset(network, samples=16, batch=4)
+    data = SyntheticDataset(network, samples=8, batch=4)
     groups = find_groups(network)
     plan = secateur.prune(network, rate=0.2, repair="none").plan
     removed = removed_classes(plan, groups)

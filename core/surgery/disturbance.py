@@ -47,7 +47,7 @@ def measure_disturbances(
         progress: told of the operators done.
     """
     batch = next(iter(dataset))
-    feeds = {name: array[:SAMPLES] for name, array in batch.inputs.items()}
+    feeds = batch.first(SAMPLES)
     outputs = list(network.outputs)
     parts = {operator.key: suffix(network, operator.y) for operator in operators}
     read = [name for part in parts.values() for name in part.inputs]

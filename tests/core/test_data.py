@@ -27,6 +27,7 @@ from secateur.core.errors import DataError
 from secateur.core.ir.builder import Builder
 from secateur.core.ir.network import Network, Preprocess
 from secateur.core.session import Session
+from secateur.core.surgery.calibration import Calibration
 
 
 def taking(preprocess: Preprocess | None = None, **inputs: tuple[int | str, ...]) -> Network:
@@ -415,3 +416,6 @@ def test_noise_for_inputs_of_different_batches():
     assert np.array_equal(whole.inputs["rois"], rows)
     assert len(np.unique(rows, axis=0)) == 18
     assert Session(network).run(whole.inputs)["y"].shape == (18, 1, 1, 1)
+    (first,) = Calibration(SyntheticDataset(network, samples=6, batch=6), samples=4)
+    assert np.array_equal(first.inputs["rois"], rows[:12])
+    assert first.size == 4

@@ -107,6 +107,11 @@ class Batch:
         """Number of samples."""
         return len(next(iter(self.inputs.values())))
 
+    def first(self, count: int) -> dict[str, np.ndarray]:
+        """Return the inputs of the first samples; some have several rows a sample (regions)."""
+        taken = min(count, self.size)
+        return {name: rows[: len(rows) * taken // self.size] for name, rows in self.inputs.items()}
+
 
 @runtime_checkable
 class Dataset(Protocol):

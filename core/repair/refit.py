@@ -24,7 +24,7 @@ from ..data import Dataset
 from ..ir.network import Network
 from ..ir.rebuild import rebuild
 from ..progress import Progress, silent, tracked
-from ..surgery.gram import Gram, Moments
+from ..surgery.gram import Gram, Moments, positions_of_a_sample
 from ..surgery.operators import Array, Operator, Positions
 from .registry import Job, repair
 from .targets import Path, Target, follow
@@ -35,9 +35,6 @@ __all__ = ["RIDGE", "refit"]
 
 RIDGE = 1e-2
 """Weight of staying where one is, relative to the mean variance of the inputs."""
-
-POSITIONS = 256
-"""Positions of a convolution that are fitted in one sample."""
 
 KEPT = 1 << 28
 """Bytes of a layer's inputs, cut into columns, that are kept for the rounds; more are cut anew."""
@@ -96,7 +93,8 @@ def refit(
                 for walk, one, path in ((before, original, paths[0]), (now, network, paths[1]))
             ],
         )
-        samples = _samples(replace(layer, operator=operator), paths, values, random)
+        most = positions_of_a_sample(operator, network, sum(len(x) for x in values.x))
+        samples = _samples(replace(layer, operator=operator), paths, values, most, random)
         tensors.update(_fitted(network, operator, samples))
         network = rebuild(pruned, tensors=tensors)
         waiting.discard(operator.y)
@@ -139,7 +137,11 @@ def _paths(original: Network, pruned: Network, layer: Layer) -> tuple[Path, Path
 
 
 def _samples(
-    layer: Layer, paths: tuple[Path, Path], values: _Values, random: np.random.Generator
+    layer: Layer,
+    paths: tuple[Path, Path],
+    values: _Values,
+    most: int,
+    random: np.random.Generator,
 ) -> list[_Sample]:
     """Return the targets of all batches at positions that are drawn anew for each."""
     operator = layer.operator
@@ -150,7 +152,7 @@ def _samples(
     found = []
     added, present = values.others
     for number, (y, x) in enumerate(zip(values.y, values.x, strict=True)):
-        positions = operator.positions(y.shape, POSITIONS, random)
+        positions = operator.positions(y.shape, most, random)
         target = Target.of(
             *paths,
             operator.outputs(left(y), positions),

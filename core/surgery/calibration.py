@@ -36,7 +36,7 @@ class Calibration:
         """Stream the samples."""
         left = self.samples
         for batch in self._dataset:
-            inputs = {name: array[:left] for name, array in batch.inputs.items()}
+            inputs = batch.first(left)
             left -= min(left, batch.size)
             yield Batch(inputs=inputs)
             if not left:

@@ -73,14 +73,14 @@ def measure_disturbances(
 
 def _first(dataset: Dataset) -> Arrays:
     """Return the inputs of the first samples."""
-    batches: list[Arrays] = []
-    samples = 0
+    parts: list[Arrays] = []
+    left = SAMPLES
     for batch in dataset:
-        batches.append(batch.inputs)
-        samples += batch.size
-        if samples >= SAMPLES:
+        parts.append(batch.first(left))
+        left -= batch.size
+        if left <= 0:
             break
-    return {name: np.concatenate([b[name] for b in batches])[:SAMPLES] for name in batches[0]}
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _read(values: Arrays, name: str) -> Array:

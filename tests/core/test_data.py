@@ -26,6 +26,8 @@ from secateur.core.data.stream import MAX_BROKEN
 from secateur.core.errors import DataError
 from secateur.core.ir.builder import Builder
 from secateur.core.ir.network import Network, Preprocess
+from secateur.core.session import Session
+from secateur.core.surgery.calibration import Calibration
 
 
 def taking(preprocess: Preprocess | None = None, **inputs: tuple[int | str, ...]) -> Network:
@@ -398,3 +400,22 @@ def test_progress_begins_with_nothing_and_ends_with_all(tmp_path: Path) -> None:
     dataset = open_dataset(tmp_path, taking(data=IMAGES), batch=1)
     assert [b.size for b in streamed(dataset, "job", note)] == [1, 1]
     assert seen == [("job", 0, 3), ("job", 1, 3), ("job", 2, 3), ("job", 2, 2)]
+
+
+def test_noise_for_inputs_of_different_batches():
+    """Regions of images: so many rows a run as the network insists on."""
+    builder = Builder("net")
+    image, regions = builder.input("x", (2, 1, 4, 4)), builder.input("rois", (6, 5))
+    pooled = builder.op("MaxRoiPool", image, regions, pooled_shape=[1, 1])
+    network = Network(name="net", model=builder.finish({"y": pooled}))
+    batches = list(SyntheticDataset(network, samples=6, batch=4))
+    assert [batch.inputs["x"].shape[0] for batch in batches] == [4, 2]
+    assert [batch.inputs["rois"].shape[0] for batch in batches] == [12, 6]
+    (whole,) = SyntheticDataset(network, samples=6, batch=6)
+    rows = np.concatenate([batch.inputs["rois"] for batch in batches])
+    assert np.array_equal(whole.inputs["rois"], rows)
+    assert len(np.unique(rows, axis=0)) == 18
+    assert Session(network).run(whole.inputs)["y"].shape == (18, 1, 1, 1)
+    (first,) = Calibration(SyntheticDataset(network, samples=6, batch=6), samples=4)
+    assert np.array_equal(first.inputs["rois"], rows[:12])
+    assert first.size == 4

@@ -273,6 +273,20 @@ def one_map_for_all():
     }
 
 
+def parameters_as_maps():
+    """Stored channels that the input only tells the number of images, as Darknet's [implicit]."""
+    g = Graph()
+    k = g.builder.constant
+    one = g.op("one", "ReduceMean", g.data, k([1, 2, 3]), keepdims=1)
+    zero = g.op("zero", "Mul", one, k(0, np.float32))
+    stored = g.layer("implicit", "Add", lambda: g.builder.op("Add", g.parameter(1, 6, 1, 1), zero))
+    x = g.op("scale", "Mul", g.conv("a", g.data, 6), stored)
+    return g.network(y=g.conv("out", x, 2)), {
+        "a": (("a",), 6, [[6]]),
+        "out": "feeds output 'y'",
+    }
+
+
 def own_weights_everywhere():
     """A product with a parameter on the left, as convolutions that share no weights have it."""
     g = Graph()
@@ -500,7 +514,8 @@ STRUCTURES = [
     depthwise_multiplier, depthwise_on_the_input, grouped, grouped_twice, grouped_that_cannot,
     even_split, uneven_split, turned_round, slice_and_add, squeeze_and_excite, spatial_attention,
     channel_shuffle, blocks, space_to_depth, depth_to_space, transposed_convolution,
-    one_map_for_all, own_weights_everywhere, sums_by_a_matrix_that_is_not_stored, regions,
+    one_map_for_all, parameters_as_maps, own_weights_everywhere, regions,
+    sums_by_a_matrix_that_is_not_stored,
     blocks_that_move_with_positions, vectors,
     shared_weights, unpooled_by_positions, max_unpool, positions_over_the_whole_tensor,
     picked_along_positions, channels_picked_by_positions, shares_of_parameters, computed_weights,

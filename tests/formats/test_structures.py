@@ -90,6 +90,33 @@ def test_caffe_structure(path: Path, tmp_path: Path) -> None:
         assert off <= 1e-4 * np.abs(want).max(), name
 
 
+PRUNED = [path for path in PROTOTXTS if path.stem not in {"ssd_vgg16", *NOT_OPENCV}]
+
+
+@pytest.mark.parametrize("path", PRUNED, ids=lambda path: path.stem)
+def test_a_pruned_structure_is_what_opencv_reads(path: Path, tmp_path: Path) -> None:
+    text = re.sub(rb"num_output: 4096\b", b"num_output: 64", path.read_bytes())
+    prototxt, weights = tmp_path / "net.prototxt", tmp_path / "net.caffemodel"
+    prototxt.write_bytes(text)
+    weights.write_bytes(caffemodel_for(text))
+    pruned = secateur.prune(load(prototxt, weights), rate=0.4, criterion="l1")
+    assert 0.38 <= pruned.plan.provenance["rate"]["achieved"] <= 0.4
+    saved = secateur.save(pruned, tmp_path / "out")
+    feed = {
+        name: opencv_noise(tuple(d if isinstance(d, int) else 1 for d in shape))
+        for name, shape in pruned.inputs.items()
+    }
+    ours = run(pruned.model, feed)
+    other = cv2.dnn.readNetFromCaffe(*map(str, saved.paths))
+    for name, value in feed.items():
+        other.setInput(value, name)
+    names = [name for name in ours if name in other.getLayerNames()]
+    assert names
+    for name, want in zip(names, other.forward(names), strict=True):
+        off = np.abs(ours[name].reshape(-1) - want.reshape(-1)).max()
+        assert off <= 1e-4 * np.abs(want).max(), name
+
+
 def opencv_noise(shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(1).normal(size=shape).astype(np.float32)
 
@@ -318,6 +345,28 @@ def test_segnet_is_pruned_through_its_unpooling(last: str, tmp_path: Path) -> No
     (want,) = run(pruned.model, {"data": x}).values()
     assert np.array_equal(got, want)
     assert len(np.unique(got)) > 1
+
+
+def test_a_tiled_map_is_written_with_fewer_tiles(tmp_path: Path) -> None:
+    text = """
+layer { name: "d" type: "Input" top: "d"
+  input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }
+layer { name: "a" type: "Convolution" bottom: "d" top: "a"
+  convolution_param { num_output: 12 kernel_size: 3 } }
+layer { name: "m" type: "Convolution" bottom: "a" top: "m"
+  convolution_param { num_output: 1 kernel_size: 1 } }
+layer { name: "t" type: "Tile" bottom: "m" top: "t" tile_param { axis: 1 tiles: 12 } }
+layer { name: "x" type: "Eltwise" bottom: "a" bottom: "t" top: "x"
+  eltwise_param { operation: PROD } }
+layer { name: "y" type: "Convolution" bottom: "x" top: "y"
+  convolution_param { num_output: 5 kernel_size: 3 } }"""
+    prototxt, weights = tmp_path / "net.prototxt", tmp_path / "net.caffemodel"
+    prototxt.write_text(text)
+    weights.write_bytes(caffemodel_for(text.encode()))
+    pruned = secateur.prune(load(prototxt, weights), rate=0.5, criterion="l1")
+    assert secateur.save(pruned, tmp_path / "out").difference <= 1e-6
+    written = (tmp_path / "out/net.prototxt").read_text()
+    assert re.findall(r"(?:num_output|tiles): (\d+)", written) == ["6", "1", "6", "5"]
 
 
 def test_python_layers_are_refused_with_a_hint(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ operands unite their labels, parameters become vectors over them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import onnx_ir as ir
 
@@ -43,6 +43,12 @@ def united(state: Trace, node: ir.Node, shape: Sequence[int]) -> Sequence[Labels
     axes = {axis for labels in operands.values() if (axis := _axis(labels, shape)) is not None}
     if len(axes) > 1 or not operands:
         return fixed_outputs(state, node, Kind.SPATIAL)
+    if not axes and _spreads(state, node, operands.values(), shape):
+        for index in operands:
+            fix_input(state, node, index, Kind.BROADCAST)
+        own = state.unowned(shape[1])
+        _parameters(state, node, own, 1, len(shape))
+        return [Labels(tuple(shape), 1, own)]
     if not axes:
         first, *others = operands.values()
         for other in others:
@@ -71,6 +77,18 @@ def _parameters(state: Trace, node: ir.Node, vector: LabelVector, axis: int, ran
         if own >= 0 and shape[own] == len(vector) and len(vector) > 1:
             spread = vector.reshape([-1 if k == own else 1 for k in range(len(shape))])
             state.use(value, ROLES.get(node.op_type, "vector"), spread)
+
+
+def _spreads(state: Trace, node: ir.Node, operands: Iterable[Labels], shape: Sequence[int]) -> bool:
+    """Whether single maps meet a parameter that has channels: those may leave on their own."""
+    rank = len(shape)
+    if rank < 2 or any(_size(labels.shape, 1, rank) != 1 for labels in operands):
+        return False
+    return shape[1] > 1 and any(
+        state.is_parameter(value) and _size(static_shape(value) or (), 1, rank) == shape[1]
+        for value in node.inputs
+        if value is not None
+    )
 
 
 def _axis(labels: Labels, shape: Sequence[int]) -> int | None:

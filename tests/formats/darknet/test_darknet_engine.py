@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import SHARED, lacking
 
+import secateur
 from secateur.core.errors import SecateurError
 from secateur.formats.darknet.reader import load
 from support.darknet import (
@@ -71,6 +72,11 @@ SIDES = {
 }
 NARROW = {"darknet9000.cfg": 64, "yolo9000.cfg": 64, "alexnet.cfg": 32, "yolov1.cfg": 32,
           "cifar.cfg": 2}  # fmt: skip
+PRUNED = {
+    "cifar", "darknet53", "densenet201", "extraction", "go", "jnet-conv", "resnet50", "resnext50",
+    "strided", "tiny", "yolov1", "yolov1-tiny", "yolov2", "yolov3-spp", "yolov3-tiny",
+}  # fmt: skip
+"""One of each kind, which is also pruned, written, and read by the library."""
 BROKEN = {"yolo9000.cfg": b"[region]"}
 """Without a GPU the library lays the tree of this head over the wrong memory and gives NaN: the
 network is compared without it."""
@@ -83,6 +89,7 @@ def test_cfg_files_are_installed() -> None:
         lacking("Darknet's cfg files are not installed")
     assert len(CFG_FILES) >= 40
     assert RECURRENT | set(SIDES) | set(NARROW) <= {path.name for path in CFG_FILES}
+    assert {path.stem for path in CFG_FILES} >= PRUNED
 
 
 @pytest.mark.parametrize("path", CFG_FILES, ids=lambda path: path.stem)
@@ -96,7 +103,13 @@ def test_every_shipped_cfg(path: Path, tmp_path: Path) -> None:
     if path.name in BROKEN:
         load(*with_random_weights(tmp_path, cfg, flavour="pjreddie"), flavour="pjreddie")
         cfg = cfg.rpartition(BROKEN[path.name])[0]
-    assert_same(*with_random_weights(tmp_path, cfg, flavour="pjreddie"), 1e-4)
+    files = with_random_weights(tmp_path, cfg, flavour="pjreddie")
+    assert_same(*files, 1e-4)
+    if path.stem not in PRUNED:
+        return
+    pruned = secateur.prune(load(*files, flavour="pjreddie"), rate=0.4, criterion="l1")
+    assert 0.39 <= pruned.plan.provenance["rate"]["achieved"] <= 0.4
+    assert_same(*secateur.save(pruned, tmp_path / "pruned").paths, 1e-4)
 
 
 @pytest.mark.parametrize("path", ALEXEYAB, ids=lambda path: path.stem)

@@ -21,17 +21,21 @@ _AS = {"GreaterOrEqual": "Greater", "LessOrEqual": "Less"}
 
 
 @functools.cache
-def _schema(op_type: str, domain: str) -> onnx.defs.OpSchema:
-    return onnx.defs.get_schema(op_type, OPSET, domain)
+def _schema(op_type: str, opset: int) -> onnx.defs.OpSchema:
+    return onnx.defs.get_schema(op_type, opset, "")
 
 
 @functools.cache
-def _opset() -> list[onnx.OperatorSetIdProto]:
-    return [onnx.helper.make_opsetid("", OPSET)]
+def _opset(opset: int) -> list[onnx.OperatorSetIdProto]:
+    return [onnx.helper.make_opsetid("", opset)]
 
 
-def infer_node(node: ir.Node) -> None:
+def infer_node(node: ir.Node, opset: int = OPSET) -> None:
     """Set types and shapes of the outputs of a fresh node from those of its inputs.
+
+    Args:
+        node: an operator of ONNX itself, without subgraphs.
+        opset: the version of the operators that it is written in.
 
     Raises:
         FormatError: the inputs do not fit the operator, or an output would be empty.
@@ -49,11 +53,11 @@ def infer_node(node: ir.Node) -> None:
             data[str(value.name)] = onnx.numpy_helper.from_array(tensor.numpy())
     try:
         inferred = onnx.shape_inference.infer_node_outputs(
-            _schema(proto.op_type, node.domain),
+            _schema(proto.op_type, opset),
             proto,
             types,
             data,
-            opset_imports=_opset(),
+            opset_imports=_opset(opset),
             ir_version=IR_VERSION,
         )
     except onnx.shape_inference.InferenceError as error:

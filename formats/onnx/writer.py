@@ -69,6 +69,9 @@ def skeleton(
         ir_version=model.ir_version,
         producer_name=model.producer_name,
         producer_version=model.producer_version,
+        domain=model.domain,
+        model_version=model.model_version,
+        doc_string=model.doc_string,
     )
     proto.opset_import.extend(
         onnx.helper.make_opsetid(domain, version)
@@ -78,11 +81,14 @@ def skeleton(
         onnx.StringStringEntryProto(key=key, value=text)
         for key, text in model.metadata_props.items()
     )
-    proto.functions.extend(
-        ir.serde.serialize_function(function) for function in model.functions.values()
-    )
     graph = proto.graph
     graph.name = source.name or "graph"
+    if source.doc_string:
+        graph.doc_string = source.doc_string
+    graph.metadata_props.extend(
+        onnx.StringStringEntryProto(key=key, value=text)
+        for key, text in source.metadata_props.items()
+    )
     graph.node.extend(ir.serde.serialize_node(node) for node in source)
     graph.input.extend(ir.serde.serialize_value(value) for value in source.inputs)
     graph.output.extend(ir.serde.serialize_value(value) for value in source.outputs)

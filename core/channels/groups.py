@@ -17,8 +17,9 @@ import onnx_ir as ir
 
 from ..ir.network import BLOCK, Network
 from .labels import Labels, LabelVector, components
+from .parameters import resolve
 from .reasons import Kind, Reason
-from .rules import RULES
+from .rules import ANY_OPERAND, RULES, Rule
 from .rules.unknown import unknown
 from .trace import Balance, Count, Producer, Trace, Use, Weighing, static_shape
 
@@ -108,17 +109,28 @@ def trace(network: Network) -> Trace:
         label = state.anonymous(Reason(Kind.INPUT, str(value.name)))
         state.labels[str(value.name)] = Labels(shape, None, label)
     for node in network.graph:
-        inferred = all(value.shape is not None for value in node.outputs)
-        known = RULES.get(node.op_type) if inferred and node.domain == "" else None
-        reads = any(state.known(node, index) is not None for index in range(len(node.inputs)))
-        labels = known(state, node) if known and reads else unknown(state, node)
+        given = [value for value in node.inputs if value is not None]
+        if given and all(state.is_parameter(value) for value in given):
+            state.constants.update(str(value.name) for value in node.outputs)
+            continue
+        labels = _rule(state, node)(state, node)
         for value, found in zip(node.outputs, labels, strict=False):
             state.labels[str(value.name)] = found
             _unite_blocks(state, value, found)
     for value in network.graph.outputs:
-        found = state.labels[str(value.name)]
-        state.fix(found.vector, Reason(Kind.OUTPUT, str(value.name)))
+        if not state.is_parameter(value):
+            found = state.labels[str(value.name)]
+            state.fix(found.vector, Reason(Kind.OUTPUT, str(value.name)))
+    resolve(state)
     return state
+
+
+def _rule(state: Trace, node: ir.Node) -> Rule:
+    """Return the rule that serves a node."""
+    inferred = all(value.shape is not None for value in node.outputs)
+    found = RULES.get(node.op_type) if inferred and node.domain == "" else None
+    served = state.known(node, 0) is not None or node.op_type in ANY_OPERAND
+    return found if found is not None and served else unknown
 
 
 def _unite_blocks(state: Trace, value: ir.Value, labels: Labels) -> None:

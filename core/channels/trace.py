@@ -109,6 +109,10 @@ class Trace:
     """Sets of channels of which at least one must stay, since a value cannot be empty."""
     weighings: list[Weighing] = field(default_factory=list)
     fixed: list[tuple[LabelVector, Reason]] = field(default_factory=list)
+    constants: set[str] = field(default_factory=set)
+    """Names of values computed from parameters alone; they bear no labels."""
+    computed: list[tuple[ir.Value, str, tuple[LabelVector, ...]]] = field(default_factory=list)
+    """What is stated about those values: role and labels; see `parameters.py`."""
     count: int = 0
 
     # -- what rules read ---------------------------------------------------------------------
@@ -125,6 +129,12 @@ class Trace:
             return None
         return self.labels.get(str(node.inputs[index].name))  # type: ignore[union-attr]
 
+    def is_parameter(self, value: ir.Value | None) -> bool:
+        """Return whether a value is stored, or computed from stored ones alone."""
+        return value is not None and (
+            value.const_value is not None or str(value.name) in self.constants
+        )
+
     def layer_name(self, node: ir.Node) -> str:
         """Return the name users know a node by: that of its layer."""
         index = layer_of(node)
@@ -140,16 +150,20 @@ class Trace:
 
     def fresh(self, node: ir.Node, count: int) -> LabelVector:
         """Return new labels for the channels that `node` produces."""
-        labels = np.arange(self.count, self.count + count, dtype=np.int64)
-        self.count += count
+        labels = self.unowned(count)
         self.producers.append(Producer(node_key(node), self.layer_name(node), labels))
         self.bundles.append(labels)
         return labels
 
+    def unowned(self, count: int) -> LabelVector:
+        """Return new labels that nothing produces; they leave only with those they are united to."""
+        labels = np.arange(self.count, self.count + count, dtype=np.int64)
+        self.count += count
+        return labels
+
     def anonymous(self, reason: Reason) -> LabelVector:
         """Return one new label that is fixed from the start."""
-        label = np.array([self.count], dtype=np.int64)
-        self.count += 1
+        label = self.unowned(1)
         self.fix(label, reason)
         return label
 
@@ -166,11 +180,17 @@ class Trace:
     def use(self, value: ir.Value | None, role: str, *labels: LabelVector) -> None:
         """State which labels the elements of a parameter depend on.
 
-        A parameter that is used twice unites the labels of both uses.
+        A parameter that is used twice unites the labels of both uses. Labels of lower rank lie
+        along the last axes.
         """
-        if value is None or value.const_value is None or not labels:
+        if value is None or not labels or not self.is_parameter(value):
             return
-        name = str(value.name)
+        name, shape = str(value.name), static_shape(value)
+        rank = len(shape) if shape is not None else 0
+        labels = tuple(a.reshape((1,) * (rank - a.ndim) + a.shape) for a in labels)
+        if value.const_value is None:
+            self.computed.append((value, role, labels))
+            return
         earlier = self.uses.get(name)
         if earlier is None:
             self.uses[name] = Use(name, role, labels)

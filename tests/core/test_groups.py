@@ -273,6 +273,142 @@ def shared_weights():
     }
 
 
+def scattered(g, x, positions, side):
+    """Emit planes of zeros with the pixels of `x` where `positions` say."""
+    k = g.builder.constant
+    flat = g.op("flat", "Reshape", x, k([0, 0, -1]))
+    where = g.op("where", "Reshape", positions, k([0, 0, -1]))
+    first = g.op("first", "Slice", flat, k([0]), k([1]), k([2]))
+    zero = g.op("zero", "Sub", first, first)
+    plane = g.op("plane", "Pad", zero, k([0, 0, 0, 0, 0, side * side - 1]))
+    placed = g.op("placed", "ScatterElements", plane, where, flat, axis=2)
+    return g.op("up", "Reshape", placed, k([0, 0, side, side]))
+
+
+def pooled(g, x):
+    g.builder.layer, g.builder.scope = len(g.layers), "pool"
+    return g.builder.ops("MaxPool", x, count=2, kernel_shape=[2, 2], strides=[2, 2])
+
+
+def unpooled_by_positions():
+    g = Graph()
+    y, where = pooled(g, g.conv("a", g.data, 6))
+    inside = g.op("inside", "Mod", where, g.builder.constant(64))
+    c = g.conv("c", g.conv("b", y, 5), 6)
+    return g.network(y=g.conv("out", scattered(g, c, inside, 8), 2)), {
+        "a": (("a", "c"), 6, [[6]]),
+        "b": (("b",), 5, [[5]]),
+        "out": "feeds output 'y'",
+    }
+
+
+def max_unpool():
+    g = Graph()
+    y, where = pooled(g, g.conv("a", g.data, 6))
+    c = g.conv("c", y, 6)
+    up = g.op("up", "MaxUnpool", c, where, kernel_shape=[2, 2], strides=[2, 2])
+    return g.network(y=g.conv("out", up, 2)), {
+        "a": (("a", "c"), 6, [[6]]),
+        "out": "feeds output 'y'",
+    }
+
+
+def positions_over_the_whole_tensor():
+    g = Graph()
+    y, where = pooled(g, g.conv("a", g.data, 6))
+    number = g.op("number", "Cast", where, to=1)
+    return g.network(y=g.conv("out", g.op("sum", "Add", y, number), 2)), {
+        "a": "read by operator 'number' (Cast), which is not traced",
+        "out": "feeds output 'y'",
+    }
+
+
+def picked_along_positions():
+    g = Graph()
+    flat = g.op("flat", "Reshape", g.conv("a", g.data, 6), g.builder.constant([0, 0, -1]))
+    where = g.op("where", "ArgMax", flat, axis=2)
+    x = g.op("pick", "GatherElements", flat, where, axis=2)
+    return g.network(y=g.gemm("out", g.op("join", "Flatten", x), 2)), {
+        "a": (("a",), 6, [[6]]),
+        "out": "feeds output 'y'",
+    }
+
+
+def channels_picked_by_positions():
+    g = Graph()
+    x = g.conv("a", g.data, 6)
+    x = g.op("pick", "GatherElements", x, g.op("where", "ArgMax", x, axis=1), axis=1)
+    return g.network(y=g.conv("out", x, 2)), {
+        "a": "mixed by 'where' (ArgMax)",
+        "out": "feeds output 'y'",
+    }
+
+
+def shares_of_parameters():
+    """Factors computed from one parameter, inputs × channels; the last has fewer channels."""
+    g = Graph()
+    k = g.builder.constant
+    a, b, c = (g.conv(name, g.data, count) for name, count in (("a", 8), ("b", 8), ("c", 5)))
+    factors = g.parameter(3, 8, 1, 1)
+    powers = g.op("exp", "Exp", factors)
+    shares = g.op("share", "Div", powers, g.op("sum", "ReduceSum", powers, k([0]), keepdims=1))
+    own, second, third = g.builder.ops("Split", shares, count=3, num_outputs=3, axis=0)
+    third = g.op("cut", "Slice", third, k([0]), k([5]), k([1]))
+    total = g.op("add", "Add", g.op("x", "Mul", a, own), g.op("y", "Mul", b, second))
+    head = g.op("head", "Slice", total, k([0]), k([5]), k([1]))
+    tail = g.op("tail", "Slice", total, k([5]), k([8]), k([1]))
+    head = g.op("addto", "Add", head, g.op("z", "Mul", c, third))
+    x = g.op("cat", "Concat", head, tail, axis=1)
+    return g.network(y=g.conv("out", x, 2)), {
+        "a": (("a", "b", "c"), 8, [[8]]),
+        "out": "feeds output 'y'",
+    }
+
+
+def computed_weights():
+    """A weight that is scaled, one that is transposed, one cut out of a larger tensor."""
+    g = Graph()
+    k = g.builder.constant
+    kernel, scale = g.parameter(6, 3, 3, 3), g.parameter(6)
+    scale = g.op("column", "Reshape", scale, k([-1, 1, 1, 1]))
+    a = g.op("a", "Conv", g.data, g.op("scaled", "Mul", kernel, scale))
+    x = g.op("mean", "GlobalAveragePool", a)
+    x = g.op("flat", "Flatten", x)
+    x = g.op("fc", "MatMul", x, g.op("turned", "Transpose", g.parameter(5, 6), perm=[1, 0]))
+    both = g.parameter(10, 5)
+    weight = g.op("half", "Slice", both, k([5]), k([10]), k([0]))
+    x = g.op("last", "Gemm", x, weight, g.parameter(1, 5), transB=1)
+    return g.network(y=g.gemm("out", x, 2)), {
+        "a": (("a",), 6, [[6]]),
+        "fc": (("fc",), 5, [[5]]),
+        "last": (("last",), 5, [[5]]),
+        "out": "feeds output 'y'",
+    }
+
+
+def parameters_mixed_over_channels():
+    g = Graph()
+    factors = g.op("softmax", "Softmax", g.parameter(6, 1, 1), axis=0)
+    x = g.op("x", "Mul", g.conv("a", g.data, 6), factors)
+    exp = g.op("exp", "Exp", g.parameter(4, 3, 1, 1))
+    return g.network(y=g.conv("out", x, 2), z=g.conv("end", g.op("b", "Conv", g.data, exp), 2)), {
+        "a": "read by operator 'softmax' (Softmax), which is not traced",
+        "b": "read by operator 'exp' (Exp), which is not traced",
+        "out": "feeds output 'y'",
+        "end": "feeds output 'z'",
+    }
+
+
+def parameters_that_are_shown():
+    g = Graph()
+    factors = g.op("relu", "Relu", g.parameter(6, 1, 1))
+    x = g.op("x", "Mul", g.conv("a", g.data, 6), factors)
+    return g.network(y=g.conv("out", x, 2), z=g.op("z", "Neg", factors)), {
+        "a": "feeds output 'z'",
+        "out": "feeds output 'y'",
+    }
+
+
 def unknown_operator():
     g = Graph()
     a = g.conv("a", g.data, 4)
@@ -297,7 +433,9 @@ STRUCTURES = [
     depthwise_multiplier, depthwise_on_the_input, grouped, grouped_twice, grouped_that_cannot,
     even_split, uneven_split, slice_and_add, squeeze_and_excite, spatial_attention,
     channel_shuffle, blocks, space_to_depth, depth_to_space, transposed_convolution, vectors,
-    shared_weights, unknown_operator, across_channels,
+    shared_weights, unpooled_by_positions, max_unpool, positions_over_the_whole_tensor,
+    picked_along_positions, channels_picked_by_positions, shares_of_parameters, computed_weights,
+    parameters_mixed_over_channels, parameters_that_are_shown, unknown_operator, across_channels,
 ]  # fmt: skip
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from .registry import RULES, Rule, rule
+from .registry import ANY_OPERAND, RULES, Rule, rule
 
-__all__ = ["RULES", "Rule", "rule"]
+__all__ = ["ANY_OPERAND", "RULES", "Rule", "rule"]
 
 for _module in sorted(pkgutil.iter_modules(__path__), key=lambda m: m.name):
     importlib.import_module(f"{__name__}.{_module.name}")

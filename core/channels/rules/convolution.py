@@ -19,6 +19,7 @@ from ..reasons import Kind
 from ..trace import Trace, Weighing, fix_input, static_shape
 from .attributes import int_attribute, output_shape
 from .registry import rule
+from .unknown import unknown
 
 
 @rule("Conv", "ConvTranspose")
@@ -26,7 +27,8 @@ def convolution(state: Trace, node: ir.Node) -> Sequence[Labels]:
     """Return fresh labels for the output channels, or the input's where depthwise."""
     transposed = node.op_type == "ConvTranspose"
     x, weight = state.of(node, 0), node.inputs[1]
-    assert weight is not None
+    if weight is None or not state.is_parameter(weight):
+        return unknown(state, node)
     shape, weight_shape = output_shape(node), static_shape(weight)
     assert weight_shape is not None
     channels, made = x.shape[1], shape[1]
@@ -79,8 +81,8 @@ def _weigh(
 ) -> None:
     weight = node.inputs[1]
     assert weight is not None
-    if not blob_refs(weight):
-        return  # computed, or a constant that only moves data
+    if weight.const_value is not None and not blob_refs(weight):
+        return  # a constant that only moves data
     positions = int(np.prod(counted[2:]))
     has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
     bias_positions = int(np.prod(shape[2:])) if has_bias or _normalized(node) else 0

@@ -21,13 +21,20 @@ ROLES = {"Add": "bias", "Sub": "bias", "Sum": "bias", "Mul": "scale", "Div": "di
          "Pow": "divisor", "Mod": "divisor"}  # fmt: skip
 
 
-@rule(
+ELEMENTWISE = (
     "Add", "Sub", "Mul", "Div", "Pow", "Mod", "PRelu", "Max", "Min", "Sum", "Mean", "Where",
     "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Xor",
 )  # fmt: skip
+
+
+@rule(*ELEMENTWISE, any_operand=True)
 def elementwise(state: Trace, node: ir.Node) -> Sequence[Labels]:
     """Return the united labels of all operands."""
-    shape = output_shape(node)
+    return united(state, node, output_shape(node))
+
+
+def united(state: Trace, node: ir.Node, shape: Sequence[int]) -> Sequence[Labels]:
+    """Return the labels of an output of `shape`, united with those of all operands."""
     operands = {
         index: labels
         for index in range(len(node.inputs))
@@ -40,7 +47,7 @@ def elementwise(state: Trace, node: ir.Node) -> Sequence[Labels]:
         first, *others = operands.values()
         for other in others:
             state.unions.unite(first.vector[:1], other.vector[:1])
-        return [Labels(shape, None, first.vector[:1])]
+        return [Labels(tuple(shape), None, first.vector[:1])]
     (axis,) = axes
     vector = next(x.vector for x in operands.values() if _axis(x, shape) == axis)
     for index, labels in operands.items():
@@ -51,13 +58,13 @@ def elementwise(state: Trace, node: ir.Node) -> Sequence[Labels]:
         else:
             state.unions.unite(vector, labels.vector[:1])
     _parameters(state, node, vector, axis, len(shape))
-    return [Labels(shape, axis, vector)]
+    return [Labels(tuple(shape), axis, vector)]
 
 
 def _parameters(state: Trace, node: ir.Node, vector: LabelVector, axis: int, rank: int) -> None:
     """State how the parameters among the operands lie along the channel axis."""
     for value in node.inputs:
-        if value is None or value.const_value is None:
+        if value is None or not state.is_parameter(value):
             continue
         shape = static_shape(value) or ()
         own = axis - (rank - len(shape))

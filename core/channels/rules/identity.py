@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import onnx_ir as ir
@@ -74,7 +75,27 @@ def pooling(state: Trace, node: ir.Node) -> Sequence[Labels]:
     if x.axis is not None and x.axis > 1:
         fix_input(state, node, 0, Kind.SPATIAL)
         x = Labels(x.shape, None, x.vector[:1])
+    for positions in node.outputs[1:]:
+        if not _within_plane(positions, x.shape[2:]):
+            fix_input(state, node, 0, Kind.OPERATOR)
     return [Labels(static_shape(v) or x.shape, x.axis, x.vector) for v in node.outputs]
+
+
+def _within_plane(positions: ir.Value, plane: Sequence[int]) -> bool:
+    """Whether all readers of the positions that MaxPool gives take them inside each plane.
+
+    The positions count over the whole tensor, so that they change where channels leave.
+    """
+    return not positions.is_graph_output() and all(
+        _takes_remainder(use.node, math.prod(plane))
+        or (use.node.op_type == "MaxUnpool" and output_shape(use.node)[2:] == tuple(plane))
+        for use in positions.uses()
+    )
+
+
+def _takes_remainder(node: ir.Node, size: int) -> bool:
+    divisor = constant_input(node, 1) if node.op_type == "Mod" else None
+    return divisor is not None and len(divisor) == 1 and divisor[0] > 0 and size % divisor[0] == 0
 
 
 @rule("Resize", "Upsample")

@@ -15,7 +15,7 @@ from .registry import rule
 from .unknown import unknown
 
 
-@rule("Concat")
+@rule("Concat", any_operand=True)
 def concat(state: Trace, node: ir.Node) -> Sequence[Labels]:
     """Return the labels of all inputs one after another."""
     shape = output_shape(node)
@@ -87,8 +87,6 @@ def slice_(state: Trace, node: ir.Node) -> Sequence[Labels]:
 @rule("Gather")
 def gather(state: Trace, node: ir.Node) -> Sequence[Labels]:
     """Return the labels, unless channels themselves are picked, which fixes them."""
-    if state.known(node, 0) is None:
-        return unknown(state, node)
     x, shape = state.of(node, 0), output_shape(node)
     axis = int_attribute(node, "axis", 0) % len(x.shape)
     if x.axis == axis:

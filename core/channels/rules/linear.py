@@ -23,15 +23,12 @@ def linear(state: Trace, node: ir.Node) -> Sequence[Labels]:
     weight = node.inputs[1]
     if (
         weight is None
-        or weight.const_value is None
-        or state.known(node, 0) is None
+        or not state.is_parameter(weight)
         or int_attribute(node, "transA", 0)
-        or len(weight.const_value.shape) != 2
+        or len(static_shape(weight) or ()) != 2
     ):
         return unknown(state, node)
     x, shape = state.of(node, 0), output_shape(node)
-    weight_shape = static_shape(weight)
-    assert weight_shape is not None
     rows_out = bool(int_attribute(node, "transB", 0))
     incoming = _feature_labels(state, node, x)
     out = state.fresh(node, shape[-1])

@@ -18,8 +18,6 @@ from .unknown import fixed_outputs, unknown
 @rule("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 def reshape(state: Trace, node: ir.Node) -> Sequence[Labels]:
     """Return the labels in their new places; entries of the target count channels."""
-    if state.known(node, 0) is None:
-        return unknown(state, node)
     x, shape = state.of(node, 0), output_shape(node)
     size = int(np.prod(x.shape))
     if int(np.prod(shape)) != size:
@@ -54,8 +52,6 @@ def transpose(state: Trace, node: ir.Node) -> Sequence[Labels]:
 @rule("Expand")
 def expand(state: Trace, node: ir.Node) -> Sequence[Labels]:
     """Return the labels of the broadcast value; entries of the target count channels."""
-    if state.known(node, 0) is None:
-        return unknown(state, node)
     x, shape = state.of(node, 0), output_shape(node)
     if x.axis is None:
         return [Labels(shape, None, x.vector)]

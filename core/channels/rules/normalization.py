@@ -43,14 +43,28 @@ def across_channels(state: Trace, node: ir.Node) -> Sequence[Labels]:
     return fixed_outputs(state, node, Kind.MIXED)
 
 
-@rule(
+REDUCTIONS = (
     "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean",
     "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare",
 )  # fmt: skip
+
+
+@rule(*REDUCTIONS)
 def reduction(state: Trace, node: ir.Node) -> Sequence[Labels]:
     """Return the input's labels, unless the channel axis is reduced."""
+    axes = reduced_axes(node, len(state.of(node, 0).shape))
+    return _without(state, node, axes)
+
+
+@rule("ArgMax", "ArgMin")
+def position(state: Trace, node: ir.Node) -> Sequence[Labels]:
+    """Return the input's labels, unless positions are counted along the channel axis."""
+    return _without(state, node, {int_attribute(node, "axis", 0) % len(state.of(node, 0).shape)})
+
+
+def _without(state: Trace, node: ir.Node, axes: set[int] | None) -> Sequence[Labels]:
+    """Return the labels of a result that has lost some axes, or has size 1 there."""
     x, shape = state.of(node, 0), output_shape(node)
-    axes = _axes(node, len(x.shape))
     if axes is None or x.axis in axes:
         return fixed_outputs(state, node, Kind.MIXED)
     if x.axis is None or int_attribute(node, "keepdims", 1):
@@ -58,7 +72,7 @@ def reduction(state: Trace, node: ir.Node) -> Sequence[Labels]:
     return [Labels(shape, x.axis - sum(axis < x.axis for axis in axes), x.vector)]
 
 
-def _axes(node: ir.Node, rank: int) -> set[int] | None:
+def reduced_axes(node: ir.Node, rank: int) -> set[int] | None:
     """Return the reduced axes; None where they are computed."""
     axes = constant_input(node, 1)
     if axes is None and len(node.inputs) > 1 and node.inputs[1] is not None:

@@ -9,14 +9,17 @@ import onnx_ir as ir
 from ..labels import Labels
 from ..trace import Trace
 
-__all__ = ["RULES", "Rule", "rule"]
+__all__ = ["ANY_OPERAND", "RULES", "Rule", "rule"]
 
 Rule = Callable[[Trace, ir.Node], Sequence[Labels]]
 
 RULES: dict[str, Rule] = {}
 
+ANY_OPERAND: set[str] = set()
+"""Operators whose rule works where the first input is a parameter and another one is not."""
 
-def rule(*op_types: str) -> Callable[[Rule], Rule]:
+
+def rule(*op_types: str, any_operand: bool = False) -> Callable[[Rule], Rule]:
     """Register a rule for operators; a second claim on one is a bug and raises."""
 
     def register(function: Rule) -> Rule:
@@ -24,6 +27,8 @@ def rule(*op_types: str) -> Callable[[Rule], Rule]:
             if op_type in RULES:
                 raise RuntimeError(f"two rules for {op_type}: {RULES[op_type]} and {function}")
             RULES[op_type] = function
+            if any_operand:
+                ANY_OPERAND.add(op_type)
         return function
 
     return register

@@ -122,12 +122,15 @@ def trace(network: Network) -> Trace:
             found = state.labels[str(value.name)]
             state.fix(found.vector, Reason(Kind.OUTPUT, str(value.name)))
     resolve(state)
+    for name, reason in state.whole.items():
+        for cut in state.uses[name].labels if name in state.uses else ():
+            state.fix(cut, reason)
     return state
 
 
 def _rule(state: Trace, node: ir.Node) -> Rule:
     """Return the rule that serves a node."""
-    inferred = all(value.shape is not None for value in node.outputs)
+    inferred = all(value.shape is not None for value in node.outputs if value.name)
     found = RULES.get(node.op_type) if inferred and node.domain == "" else None
     served = state.known(node, 0) is not None or node.op_type in ANY_OPERAND
     return found if found is not None and served else unknown

@@ -63,6 +63,9 @@ def rebuild(
         if resized and _resized(node, copies, attributes, tensors):
             twin = _copied_node(node, copies, attributes.get(node_key(node)))
             infer_node(twin, opset)
+            for value, before in zip(twin.outputs, node.outputs, strict=True):
+                if value.shape is None and before.shape is not None:
+                    value.shape = ir.Shape([None] * len(before.shape))
         else:
             twin = twin_node(node, copies)
         nodes.append(twin)
@@ -170,8 +173,8 @@ def copied_value(value: ir.Value, array: np.ndarray | None = None) -> ir.Value:
         type=value.type,
         doc_string=value.doc_string,
         const_value=tensor,
-        metadata_props=dict(value.metadata_props),
     )
+    copy.metadata_props.update(value.metadata_props)
     copy.meta.update(value.meta)
     return copy
 
@@ -196,11 +199,7 @@ def expose(network: Network, layers: Sequence[str] | None = None) -> Network:
 
 def _blank(value: ir.Value) -> ir.Value:
     """Return an output of the same name and meaning whose shape is still to be inferred."""
-    blank = ir.Value(
-        name=value.name,
-        type=value.type,
-        doc_string=value.doc_string,
-        metadata_props=dict(value.metadata_props),
-    )
+    blank = ir.Value(name=value.name, type=value.type, doc_string=value.doc_string)
+    blank.metadata_props.update(value.metadata_props)
     blank.meta.update(value.meta)
     return blank

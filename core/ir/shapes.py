@@ -16,7 +16,15 @@ SMALL = 4096
 """Constants up to this many elements (shapes, axes, pads) are shown to shape inference."""
 
 
-_AS = {"GreaterOrEqual": "Greater", "LessOrEqual": "Less"}
+SCALES = 8
+"""Constants up to this many floats (the factors of a resize) are, too."""
+
+_AS = {
+    "GreaterOrEqual": "Greater",
+    "GroupNormalization": "InstanceNormalization",
+    "LessOrEqual": "Less",
+    "MeanVarianceNormalization": "Relu",
+}
 """Operators that older onnx defines by others and has no inference for → one of the same shapes."""
 
 
@@ -41,7 +49,9 @@ def infer_node(node: ir.Node, opset: int = OPSET) -> None:
         FormatError: the inputs do not fit the operator, or an output would be empty.
     """
     proto = ir.serde.serialize_node(node)
-    proto.op_type = _AS.get(node.op_type, node.op_type)
+    if node.op_type in _AS:
+        proto.op_type = _AS[node.op_type]
+        del proto.attribute[:]
     types = {}
     data = {}
     for value in node.inputs:
@@ -49,7 +59,8 @@ def infer_node(node: ir.Node, opset: int = OPSET) -> None:
             continue
         types[str(value.name)] = _type_proto(value)
         tensor = value.const_value
-        if tensor is not None and tensor.size <= SMALL and tensor.dtype == ir.DataType.INT64:
+        most = SMALL if tensor is not None and tensor.dtype.is_integer() else SCALES
+        if tensor is not None and tensor.size <= most:
             data[str(value.name)] = onnx.numpy_helper.from_array(tensor.numpy())
     try:
         inferred = onnx.shape_inference.infer_node_outputs(
@@ -60,7 +71,7 @@ def infer_node(node: ir.Node, opset: int = OPSET) -> None:
             opset_imports=_opset(opset),
             ir_version=IR_VERSION,
         )
-    except onnx.shape_inference.InferenceError as error:
+    except (onnx.shape_inference.InferenceError, onnx.defs.SchemaError) as error:
         raise FormatError(f"sizes do not fit: {_reason(error)}") from error
     for value in node.outputs:
         found = inferred.get(str(value.name))

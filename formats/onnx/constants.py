@@ -73,7 +73,7 @@ def separate(graph: ir.Graph) -> None:
 
 def state_sizes(graph: ir.Graph, opset: int) -> None:
     """Write the sizes into every Split that has none, so that its parts may become uneven."""
-    for node in graph:
+    for node in list(graph):
         if node.op_type != "Split" or node.domain != "" or "split" in node.attributes:
             continue
         if len(node.inputs) > 1 and node.inputs[1] is not None:
@@ -81,16 +81,38 @@ def state_sizes(graph: ir.Graph, opset: int) -> None:
         axis = node.attributes.get("axis")
         place = axis.as_int() if axis is not None else 0
         sizes = [v.shape[place] if v.shape is not None else None for v in node.outputs]
-        if not all(isinstance(size, int) for size in sizes):
+        numbers = [size for size in sizes if isinstance(size, int)]
+        if len(numbers) < len(sizes):
             continue
         if opset < 13:
-            node.attributes["split"] = ir.AttrInt64s("split", [int(size) for size in sizes])  # type: ignore[arg-type]
-            continue
-        name = f"{node.outputs[0].name}/sizes"
-        value = add_initializer(graph, name, np.array(sizes, dtype=np.int64))
-        node.attributes.pop("num_outputs", None)
-        node.resize_inputs(2)
-        node.replace_input_with(1, value)
+            node.attributes["split"] = ir.AttrInt64s("split", numbers)
+        else:
+            _give_sizes(graph, node, np.array(numbers, dtype=np.int64))
+
+
+def _give_sizes(graph: ir.Graph, node: ir.Node, sizes: np.ndarray) -> None:
+    """Put in the place of a Split the same with sizes as its second input."""
+    value = add_initializer(graph, f"{node.outputs[0].name}/sizes", sizes)
+    explicit = ir.Node(
+        "",
+        "Split",
+        [node.inputs[0], value],
+        [attribute for name, attribute in node.attributes.items() if name != "num_outputs"],
+        num_outputs=len(node.outputs),
+        name=node.name,
+        doc_string=node.doc_string,
+        metadata_props=dict(node.metadata_props),
+    )
+    for new, old in zip(explicit.outputs, node.outputs, strict=True):
+        new.name, new.shape, new.type, new.doc_string = (
+            old.name,
+            old.shape,
+            old.type,
+            old.doc_string,
+        )
+    ir.convenience.replace_nodes_and_values(
+        graph, node, [node], [explicit], node.outputs, explicit.outputs
+    )
 
 
 def add_initializer(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:

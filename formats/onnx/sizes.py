@@ -257,4 +257,4 @@ def _remove_unused(graph: ir.Graph, known: Mapping[ir.Value, Sizes]) -> None:
             if value is None or value.const_value is None or value.is_graph_output():
                 continue
             if not value.uses() and value.name in graph.initializers:
-                del graph.initializers[value.name]
+                del graph.initializers[str(value.name)]

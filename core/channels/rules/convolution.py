@@ -31,9 +31,14 @@ def convolution(state: Trace, node: ir.Node) -> Sequence[Labels]:
         return unknown(state, node)
     shape, weight_shape = output_shape(node), static_shape(weight)
     assert weight_shape is not None
-    channels, made = x.shape[1], shape[1]
     group = int_attribute(node, "group", 1)
-    incoming = _channel_labels(state, node, x)
+    # From the weight, since a size of the value may be symbolic.
+    channels, made = weight_shape[1] * group, weight_shape[0]
+    if transposed:
+        channels, made = weight_shape[0], weight_shape[1] * group
+    if x.axis == 1 and len(x.vector) != channels:
+        return unknown(state, node)
+    incoming = _channel_labels(state, node, x, channels)
     spatial = (1,) * (len(weight_shape) - 2)
     if group == channels and group > 1:
         out = np.repeat(incoming, made // group)
@@ -67,13 +72,13 @@ def convolution(state: Trace, node: ir.Node) -> Sequence[Labels]:
     return [Labels(shape, 1, out)]
 
 
-def _channel_labels(state: Trace, node: ir.Node, x: Labels) -> LabelVector:
+def _channel_labels(state: Trace, node: ir.Node, x: Labels, channels: int) -> LabelVector:
     """Return one label per input channel; where channels mixed with positions, fix them."""
     if x.axis == 1:
         return x.vector
     if x.axis is not None:
         fix_input(state, node, 0, Kind.SPATIAL)
-    return np.repeat(x.vector[:1], x.shape[1])
+    return np.repeat(x.vector[:1], channels)
 
 
 def _weigh(

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from ..labels import Labels
 from ..reasons import Kind
 from ..trace import Trace
-from .attributes import constant_input, int_attribute, ints_attribute, output_shape
+from .attributes import constant_input, given_sizes, int_attribute, ints_attribute, output_shape
 from .registry import rule
 from .unknown import fixed_outputs, unknown
 
@@ -29,6 +29,12 @@ def reshape(state: Trace, node: ir.Node) -> Sequence[Labels]:
             for k, d in enumerate(shape)
         )
     moved = state.aligned(x.array().reshape(shape), shape)
+    if node.op_type == "Reshape" and constant_input(node, 1) is None:
+        return unknown(state, node)
+    dims, before = node.outputs[0].shape, node.inputs[0].shape if node.inputs[0] else None
+    uncounted = before is None or any(_symbolic(dim) for dim in list(before)[1:])
+    if uncounted and moved.axis is not None and dims is not None and _symbolic(dims[moved.axis]):
+        return unknown(state, node)  # how many positions of a channel lie there is not known
     if node.op_type == "Reshape":
         for entry, target in enumerate(constant_input(node, 1) or ()):
             if target > 0:
@@ -58,7 +64,9 @@ def expand(state: Trace, node: ir.Node) -> Sequence[Labels]:
     axis = x.axis + len(shape) - len(x.shape)
     if shape[axis] != x.shape[x.axis]:
         return fixed_outputs(state, node, Kind.BROADCAST)
-    target = constant_input(node, 1) or ()
+    target = constant_input(node, 1)
+    if target is None:
+        return unknown(state, node)
     entry = axis - (len(shape) - len(target))
     if 0 <= entry < len(target) and target[entry] != 1:
         state.size(node.inputs[1], entry, x.vector)
@@ -79,7 +87,7 @@ def tile(state: Trace, node: ir.Node) -> Sequence[Labels]:
 @rule("Pad")
 def pad(state: Trace, node: ir.Node) -> Sequence[Labels]:
     """Return the labels; padding along the channel axis fixes them."""
-    x, pads = state.of(node, 0), constant_input(node, 1)
+    x, pads = state.of(node, 0), given_sizes(node, 1, "pads")
     if pads is None:
         return unknown(state, node)
     axes = [axis % len(x.shape) for axis in constant_input(node, 3) or range(len(x.shape))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ import pytest
 
 import secateur
 from secateur.core.channels import find_groups
-from secateur.core.data import SyntheticDataset
+from secateur.core.data.base import Batch
+from secateur.core.ir.network import Network
 from secateur.core.proofs import prove_equal
 from secateur.core.transform import mask, shrink
 from support.graphs import random_removal, shown
@@ -65,7 +66,9 @@ def around(
     **constants: Any,
 ) -> Case:
     """Return a case of something between two convolutions, from `a` to `z`."""
-    options = {key: constants.pop(key) for key in ("opset", "inputs", "domains") if key in constants}
+    options = {
+        key: constants.pop(key) for key in ("opset", "inputs", "domains") if key in constants
+    }
     return Case(
         name, FIRST + body + "\n" + LAST, A | (weights or {}), expected or PLAIN, constants, options
     )
@@ -140,7 +143,10 @@ z = Transpose <perm = [0,3,1,2]> (n)""",
            weights=VECTORS),
     around("layer_normalization_over_positions",
            "z = LayerNormalization <axis = 2> (a, s, b)", weights={"s": (8, 8), "b": (8, 8)}),
-    around("mean_variance_over_positions", "z = MeanVarianceNormalization <axes = [0,2,3]> (a)"),
+    around("mean_variance_over_positions", "z = MeanVarianceNormalization <axes = [0,2,3]> (a)",
+           {"Conv:a": "mixed by 'MeanVarianceNormalization:z' (MeanVarianceNormalization)",
+            "Conv:y": OUT}),
+    around("norm_over_columns", "z = LpNormalization <axis = 3> (a)"),
     around("scale_by_vector", "m = Mul (a, v)\nz = Add (m, w)",
            weights={"v": (8, 1, 1), "w": (1, 8, 1, 1)}),
     around("pad_positions", "p = Pad (a, pads)\nz = MaxPool <kernel_shape=[3,3]> (p)",
@@ -262,7 +268,7 @@ a = Gemm <transB = 1> (f, wa)
 t = Transpose <perm = [1,0]> (a)
 y = Gemm <transA = 1, transB = 1> (t, wy)""",
          {"wa": (7, 256), "wy": (3, 7)},
-         {"Gemm:a": untraced("Gemm:y", "Gemm"), "Gemm:y": OUT} | {}),
+         {"Gemm:a": untraced("Gemm:y", "Gemm")}),
     Case("flatten_by_reshape", f"""{FIRST}p = MaxPool <kernel_shape=[2,2], strides=[2,2]> (a)
 f = Reshape (p, target)
 y = Gemm <transB = 1> (f, wy)""", {"wa": (8, 4, 3, 3), "wy": (3, 128)},
@@ -279,7 +285,7 @@ y = Gemm <transB = 1> (f, wy)""", {"wa": (8, 4, 3, 3), "wy": (3, 8)},
          options={"inputs": "float[N,4,H,W] x"}),
     Case("symbolic_positions_into_a_product", f"""{FIRST}f = Flatten (a)
 y = Gemm <transB = 1> (f, wy)""", {"wa": (8, 4, 3, 3), "wy": (3, 512)},
-         {"Conv:a": "channels and positions mixed before 'Gemm:y' (Gemm)", "Gemm:y": OUT},
+         {"Conv:a": untraced("Flatten:f", "Flatten"), "Gemm:y": OUT},
          options={"inputs": "float[N,4,H,W] x"}),
     Case("one_dimension", "a = Conv (x, wa)\nr = Relu (a)\ny = Conv (r, wo)",
          {"wa": (8, 4, 3), "wo": (2, 8, 3)}, PLAIN, options={"inputs": "float[N,4,9] x"}),
@@ -297,27 +303,38 @@ BY_NAME = {case.name: case for case in CASES}
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
-def loaded(proto: onnx.ModelProto, folder: Path) -> Any:
+def loaded(proto: onnx.ModelProto, folder: Path) -> Network:
     path = folder / "net.onnx"
     path.write_bytes(proto.SerializeToString())
     return secateur.load(path)
 
 
 def run(path: Path, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    # onnxruntime 1.18 gives two nodes one name when it fuses what has none.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     results: list[np.ndarray] = session.run(None, feeds)
     return results
 
 
-def data_for(network: Any, samples: int) -> Any:
-    """Return noise; symbolic sizes but the batch become 8."""
-    fixed = {
-        name: np.random.default_rng(0).normal(
-            size=[samples, *(d if isinstance(d, int) else 8 for d in shape[1:])]
-        ).astype(np.float32)
-        for name, shape in network.inputs.items()
-    }  # fmt: skip
-    return ArrayDataset(fixed)
+@dataclass
+class Noise:
+    """A dataset of one batch of noise; symbolic sizes but the batch are 8."""
+
+    network: Network
+    samples: int
+    name = "noise"
+    labelled = False
+    problems: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[Batch]:
+        random = np.random.default_rng(0)
+        shapes = {
+            name: [self.samples, *(size if isinstance(size, int) else 8 for size in shape[1:])]
+            for name, shape in self.network.inputs.items()
+        }
+        yield Batch(inputs={n: random.normal(size=s).astype(np.float32) for n, s in shapes.items()})
 
 
 @each_case
@@ -328,9 +345,9 @@ def test_groups(case: Case, tmp_path: Path) -> None:
 @each_case
 def test_nothing_pruned_computes_what_the_file_does(case: Case, tmp_path: Path) -> None:
     network = loaded(case.proto(), tmp_path)
-    feeds = noise(network)
+    feeds = next(iter(Noise(network, 1))).inputs
     want = run(tmp_path / "net.onnx", feeds)
-    secateur.save(network, tmp_path / "out.onnx")
+    secateur.save(network, tmp_path / "out.onnx", data=Noise(network, 1))
     for a, b in zip(run(tmp_path / "out.onnx", feeds), want, strict=True):
         assert np.abs(a - b).max() <= 1e-5 * np.abs(b).max()
 
@@ -339,7 +356,7 @@ def test_nothing_pruned_computes_what_the_file_does(case: Case, tmp_path: Path) 
 def test_masked_equals_dense_and_dense_equals_written(case: Case, tmp_path: Path) -> None:
     network = loaded(case.proto(), tmp_path)
     groups = find_groups(network)
-    data = SyntheticDataset(network, samples=2)
+    data = Noise(network, 2)
     random = np.random.default_rng(0)
     shrunk = False
     for number in range(3):
@@ -348,7 +365,7 @@ def test_masked_equals_dense_and_dense_equals_written(case: Case, tmp_path: Path
         prove_equal("masked = dense", mask(network, groups, removed), dense, data)
         shrunk = shrunk or removed.any()
         target = tmp_path / f"out{number}.onnx"
-        secateur.save(dense, target)
+        secateur.save(dense, target, data=data)
         again = secateur.load(target)
         prove_equal("written = dense", dense, again, data)
         assert {n: len(s) for n, s in again.outputs.items()} == {
@@ -369,7 +386,8 @@ def test_the_written_file_keeps_names_and_versions(case: Case, tmp_path: Path) -
     network = loaded(proto, tmp_path)
     groups = find_groups(network)
     removed = random_removal(groups, np.random.default_rng(1))
-    secateur.save(shrink(network, groups, removed), tmp_path / "out.onnx")
+    dense = shrink(network, groups, removed)
+    secateur.save(dense, tmp_path / "out.onnx", data=Noise(network, 1))
     written = onnx.load(tmp_path / "out.onnx")
     for field_name in ("producer_name", "producer_version", "domain", "model_version",
                        "doc_string", "ir_version"):  # fmt: skip

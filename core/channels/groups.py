@@ -157,8 +157,10 @@ def find_groups(network: Network) -> Groups:
     reasons = _reasons(state, classes)
     balances = [Balance(classes[b.labels], b.subject) for b in state.balances]
     members = _members(state.producers, classes, balances)
+    signatures = _signatures(balances)
     groups = tuple(
-        _group(producers, channels, balances, reasons) for producers, channels in members
+        _group(producers, channels, signatures, balances, reasons)
+        for producers, channels in members
     )
     return Groups(
         groups=_distinct(groups),
@@ -189,16 +191,20 @@ def _members(
     Producers belong together where they share a class or a balance rule spans them.
     """
     owned = [classes[producer.labels] for producer in producers]
-    first: dict[int, int] = {}
-    pairs = [
-        (first.setdefault(channel, index), index)
-        for index, channels in enumerate(owned)
-        for channel in np.unique(channels).tolist()
-    ]
+    if not owned:
+        return []
+    index = np.repeat(np.arange(len(owned)), [len(channels) for channels in owned])
+    found, place, back = np.unique(np.concatenate(owned), return_index=True, return_inverse=True)
+    first = np.full(len(classes), -1, dtype=np.int64)
+    first[found] = index[place]
+    joined = [np.stack([index[place][back.reshape(-1)], index])]
     for rule in balances:
-        makers = [first[channel] for channel in np.unique(rule.labels).tolist() if channel in first]
-        pairs.extend((makers[0], maker) for maker in makers[1:])
-    roots = components(len(producers), np.array(pairs, dtype=np.int64).reshape(-1, 2).T)
+        makers = first[rule.labels.reshape(-1)]
+        makers = makers[makers >= 0]
+        joined.append(np.stack([makers[:1].repeat(len(makers)), makers]))
+    pairs = np.concatenate(joined, axis=1)
+    pairs = pairs[:, pairs[0] != pairs[1]]
+    roots = components(len(producers), pairs)
     collected: dict[int, tuple[list[Producer], dict[int, None]]] = defaultdict(lambda: ([], {}))
     for index, producer in enumerate(producers):
         group, channels_seen = collected[int(roots[index])]
@@ -210,10 +216,11 @@ def _members(
 def _group(
     producers: Sequence[Producer],
     channels: Sequence[int],
+    signatures: Mapping[int, Signature],
     balances: Sequence[Balance],
     reasons: Mapping[int, Reason],
 ) -> Group:
-    banks, reason = _banks(channels, balances, reasons)
+    banks, reason = _banks(channels, signatures, balances, reasons)
     if len(channels) == 1 and reason is None:
         banks, reason = (), Reason(Kind.ALONE, "")
     names = tuple(dict.fromkeys(producer.name for producer in producers))
@@ -221,7 +228,10 @@ def _group(
 
 
 def _banks(
-    channels: Sequence[int], balances: Sequence[Balance], reasons: Mapping[int, Reason]
+    channels: Sequence[int],
+    signatures: Mapping[int, Signature],
+    balances: Sequence[Balance],
+    reasons: Mapping[int, Reason],
 ) -> tuple[tuple[Bank, ...], Reason | None]:
     """Return the banks of a group, or why there is none.
 
@@ -230,10 +240,9 @@ def _banks(
     cell of a bank keeps every rule, provided that the cells lie evenly over the shares; where they
     do not, or one of them is fixed altogether, nothing may go.
     """
-    signatures = _signatures(channels, balances)
     cells: dict[Signature, list[int]] = defaultdict(list)
-    for place, signature in enumerate(signatures):
-        cells[signature].append(place)
+    for place, channel in enumerate(channels):
+        cells[signatures.get(channel, ())].append(place)
     banks = []
     refused: list[Reason] = []
     for signatures_of_bank in _connected(list(cells)):
@@ -253,15 +262,14 @@ def _banks(
     return tuple(banks), None if banks else min(refused)
 
 
-def _signatures(channels: Sequence[int], balances: Sequence[Balance]) -> list[Signature]:
-    position = {channel: place for place, channel in enumerate(channels)}
-    found: list[list[tuple[int, int]]] = [[] for _ in channels]
+def _signatures(balances: Sequence[Balance]) -> dict[int, Signature]:
+    """Return for each class that is bound by rules the shares it lies in, in order."""
+    found: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for number, rule in enumerate(balances):
         for share, row in enumerate(rule.labels.tolist()):
             for channel in row:
-                if channel in position:
-                    found[position[channel]].append((number, share))
-    return [tuple(sorted(signature)) for signature in found]
+                found[channel].append((number, share))
+    return {channel: tuple(entries) for channel, entries in found.items()}
 
 
 def _connected(signatures: Sequence[Signature]) -> list[list[Signature]]:

@@ -4,8 +4,8 @@
     pip install --no-deps torch-pruning==1.6.1
     python benchmarks/tracing.py [NETWORK …] [--runs N] [--exporter torchscript|dynamo] [--members]
 
-Takes networks of torchvision with random weights, gives each to both tools, and prints the smallest
-of the wall-clock seconds as a Markdown table. Torch-Pruning's time is that of building its graph
+Takes networks of torchvision with random weights, gives each to both tools in turn, and prints the
+smallest of the processor's seconds (one thread each) as a Markdown table. Torch-Pruning's time is that of building its graph
 and getting all groups but that of the last layer; ours is `find_groups` on the loaded ONNX file.
 The time to load that file is printed beside it. `--members` prints the layers of every group that
 only one of the tools finds.
@@ -86,9 +86,9 @@ def measure(name: str, folder: Path, exporter: str, runs: int, members: bool) ->
     path = folder / f"{name}.{exporter}.onnx"
     if not path.exists():
         export(model, sample, path, exporter)
-    start = time.perf_counter()
+    start = time.process_time()
     network = secateur.load(path)
-    load = time.perf_counter() - start
+    load = time.process_time() - start
     theirs, ours = Measured(), Measured()
     for _ in range(runs):
         if not theirs.failure:
@@ -96,8 +96,9 @@ def measure(name: str, folder: Path, exporter: str, runs: int, members: bool) ->
         ours = better(ours, lambda: our_groups(network))
     same = Counter(theirs.members) & Counter(ours.members)
     share = "" if theirs.failure else f"{ours.seconds / theirs.seconds:.2f}"
+    their_seconds = "" if theirs.failure else f"{theirs.seconds:.3f}"
     print(f"| {name} | {theirs.failure or len(theirs.members)} | {len(ours.members)} | "
-          f"{sum(same.values())} | {theirs.seconds:.3f} | {ours.seconds:.3f} | {share} | {load:.2f} |",
+          f"{sum(same.values())} | {their_seconds} | {ours.seconds:.3f} | {share} | {load:.2f} |",
           flush=True)  # fmt: skip
     if members:
         for tool, found, other in (("Torch-Pruning", theirs, ours), ("secateur", ours, theirs)):
@@ -137,12 +138,12 @@ def export(model: torch.nn.Module, sample: torch.Tensor, path: Path, exporter: s
 
 def better(before: Measured, run: Callable[[], tuple[Member, ...]]) -> Measured:
     """Run once more and return the faster of both runs."""
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         members = run()
-    except Exception as error:  # whatever the other tool fails with is its result
+    except Exception as error:  # noqa: BLE001 - whatever the other tool fails with is its result
         return Measured(failure=f"fails: {type(error).__name__}")
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     return Measured(min(seconds, before.seconds) if before.members else seconds, members)
 
 

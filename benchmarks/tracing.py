@@ -5,10 +5,10 @@
     python benchmarks/tracing.py [NETWORK …] [--runs N] [--exporter torchscript|dynamo] [--members]
 
 Takes networks of torchvision with random weights, gives each to both tools in turn, and prints the
-smallest of the processor's seconds (one thread each) as a Markdown table. Torch-Pruning's time is that of building its graph
-and getting all groups but that of the last layer; ours is `find_groups` on the loaded ONNX file.
-The time to load that file is printed beside it. `--members` prints the layers of every group that
-only one of the tools finds.
+smallest of the processor's seconds (one thread each) as a Markdown table. Torch-Pruning's time is
+that of building its graph and getting all groups but that of the last layer; ours is `find_groups`
+on the loaded ONNX file. The time to load that file is printed beside it. `--members` prints the
+layers of every group that only one of the tools finds.
 """
 
 from __future__ import annotations

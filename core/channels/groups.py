@@ -204,11 +204,11 @@ def _members(
     owned = [classes[producer.labels] for producer in producers]
     if not owned:
         return []
-    index = np.repeat(np.arange(len(owned)), [len(channels) for channels in owned])
+    maker = np.repeat(np.arange(len(owned)), [len(channels) for channels in owned])
     found, place, back = np.unique(np.concatenate(owned), return_index=True, return_inverse=True)
     first = np.full(len(classes), -1, dtype=np.int64)
-    first[found] = index[place]
-    joined = [np.stack([index[place][back.reshape(-1)], index])]
+    first[found] = maker[place]
+    joined = [np.stack([maker[place][back.reshape(-1)], maker])]
     for rule in balances:
         makers = first[rule.labels.reshape(-1)]
         makers = makers[makers >= 0]

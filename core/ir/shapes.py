@@ -75,7 +75,7 @@ def infer_node(node: ir.Node, opset: int = OPSET) -> None:
         raise FormatError(f"sizes do not fit: {_reason(error)}") from error
     for value in node.outputs:
         found = inferred.get(str(value.name))
-        if found is None:
+        if found is None or not found.HasField("tensor_type"):
             continue
         value.type = ir.TensorType(ir.DataType(found.tensor_type.elem_type))
         if not found.tensor_type.HasField("shape"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from .constants import lift, separate, state_sizes
 from .mapped import Mapped, open_onnx
 from .sizes import work_out_sizes
 from .source import OnnxSource
-from .writer import add_stand_ins, remove_stand_ins
+from .writer import DATA, add_stand_ins, remove_stand_ins
 
 __all__ = ["load"]
 
@@ -50,8 +52,18 @@ def load(path: Path) -> Network:
             name=path.stem,
             model=model,
             layers=layers,
-            source=OnnxSource(paths={".onnx": path}, release=mapped.release),
+            source=OnnxSource(
+                paths={".onnx": path, **dict(zip(_suffixes(), mapped.external, strict=False))},
+                release=mapped.release,
+            ),
         )
+
+
+def _suffixes() -> Iterator[str]:
+    """Yield the names by which a source knows files of weights beside the model."""
+    yield DATA
+    for number in itertools.count(2):
+        yield f"{DATA}{number}"
 
 
 def _model(path: Path, mapped: Mapped) -> ir.Model:

@@ -7,6 +7,7 @@ each label appears m times, since input channel and its m outputs go together.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -88,9 +89,9 @@ def _weigh(
     assert weight is not None
     if weight.const_value is not None and not blob_refs(weight):
         return  # a constant that only moves data
-    positions = int(np.prod(counted[2:]))
+    positions = math.prod(counted[2:])
     has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
-    bias_positions = int(np.prod(shape[2:])) if has_bias or _normalized(node) else 0
+    bias_positions = math.prod(shape[2:]) if has_bias or _normalized(node) else 0
     state.weighings.append(
         Weighing(node_key(node), layer_of(node), str(weight.name), positions, out, bias_positions)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -43,7 +44,7 @@ def linear(state: Trace, node: ir.Node) -> Sequence[Labels]:
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     if bias is not None and bias.shape is not None and bias.shape[-1] != 1:
         state.use(bias, "bias", out)
-    positions = int(np.prod(shape[1:-1]))
+    positions = math.prod(shape[1:-1])
     state.weighings.append(
         Weighing(
             node_key(node),

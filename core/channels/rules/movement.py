@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,14 +20,13 @@ from .unknown import fixed_outputs, unknown
 def reshape(state: Trace, node: ir.Node) -> Sequence[Labels]:
     """Return the labels in their new places; entries of the target count channels."""
     x, shape = state.of(node, 0), output_shape(node)
-    size = int(np.prod(x.shape))
-    if int(np.prod(shape)) != size:
+    size = math.prod(x.shape)
+    if math.prod(shape) != size:
         unknown_sizes = [k for k, d in enumerate(node.outputs[0].shape or ()) if _symbolic(d)]
-        if len(unknown_sizes) < 1 or size % int(np.prod(shape)):
+        if len(unknown_sizes) < 1 or size % math.prod(shape):
             return unknown(state, node)
         shape = tuple(
-            size // int(np.prod(shape)) if k == unknown_sizes[-1] else d
-            for k, d in enumerate(shape)
+            size // math.prod(shape) if k == unknown_sizes[-1] else d for k, d in enumerate(shape)
         )
     moved = state.aligned(x.array().reshape(shape), shape)
     if node.op_type == "Reshape" and constant_input(node, 1) is None:

@@ -19,7 +19,7 @@ from ...core.errors import FormatError
 
 __all__ = ["External", "map_external"]
 
-MAPPED = {onnx.TensorProto.FLOAT: "<f4", onnx.TensorProto.FLOAT16: "<f2",
+MAPPED: Mapping[int, str] = {onnx.TensorProto.FLOAT: "<f4", onnx.TensorProto.FLOAT16: "<f2",
           onnx.TensorProto.DOUBLE: "<f8"}  # fmt: skip
 """Types that are mapped; others are small (sizes, axes) and read."""
 

@@ -1,4 +1,4 @@
-"""Reading an ONNX file: checked, brought to the one opset, shapes inferred, constants lifted."""
+"""Reading an ONNX file: checked, shapes inferred, constants in one form."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from .constants import lift, separate, state_sizes
 from .mapped import Mapped, open_onnx
 from .sizes import work_out_sizes
 from .source import OnnxSource
-from .writer import DATA, add_stand_ins, remove_stand_ins
+from .writer import DATA, add_stand_ins
 
 __all__ = ["load"]
 
 EARLIEST = 7
-"""Files of earlier opsets are converted; it is the first that onnxruntime runs (Add broadcasts)."""
+"""The first opset that onnxruntime runs. ONNX's own converter makes wrong networks of some
+earlier ones (Add with an axis), so that they are refused."""
 
 
 def load(path: Path) -> Network:
@@ -33,7 +34,7 @@ def load(path: Path) -> Network:
 
     Raises:
         FormatError: it is no valid ONNX model.
-        UnsupportedError: it cannot be brought to the opset used here.
+        UnsupportedError: its opset is too early or too late, or its values are no tensors.
     """
     with located(file=str(path)):
         mapped = open_onnx(path)
@@ -70,6 +71,11 @@ def _model(path: Path, mapped: Mapped) -> ir.Model:
     proto = mapped.proto
     opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), OPSET)
     latest = onnx.defs.onnx_opset_version()
+    if opset < EARLIEST:
+        raise UnsupportedError(
+            f"opset {opset} is earlier than {EARLIEST}, the first one that onnxruntime runs",
+            hint="export the model with a later opset",
+        )
     if opset > latest:
         raise UnsupportedError(
             f"opset {opset} is later than {latest}, the last one that the installed onnx knows",
@@ -81,23 +87,15 @@ def _model(path: Path, mapped: Mapped) -> ir.Model:
         onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, OSError, ValueError, RuntimeError) as error:
         raise FormatError(f"not a valid ONNX model: {_first_line(error)}") from error
-    converted = opset < EARLIEST
     try:
-        if converted:
-            # The converter must see constants: they may become attributes or inputs.
-            proto = onnx.version_converter.convert_version(_whole(proto, mapped), OPSET)
         if proto.functions:
             proto = onnx.inliner.inline_local_functions(proto)
         proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
     except (RuntimeError, ValueError, onnx.shape_inference.InferenceError) as error:
-        raise UnsupportedError(
-            f"opset {opset} cannot be read: {_first_line(error)}",
-            hint=f"export the model with opset {OPSET}",
-        ) from error
+        raise UnsupportedError(f"shapes cannot be inferred: {_first_line(error)}") from error
     try:
         model = ir.from_proto(proto)
-        if not converted:
-            _fill(model.graph, mapped)
+        _fill(model.graph, mapped)
     except (ir.serde.SerdeError, ValueError, TypeError, KeyError) as error:
         raise FormatError(f"not a valid ONNX model: {_first_line(error)}") from error
     # Version 4 is the first whose initializers need not be inputs as well.
@@ -123,15 +121,6 @@ def _check(graph: ir.Graph) -> None:
                     f"{kind} '{value.name}' is no tensor whose number of dimensions is known",
                     hint="export the model with shapes of its inputs",
                 )
-
-
-def _whole(proto: onnx.ModelProto, mapped: Mapped) -> onnx.ModelProto:
-    """Return the model with all its tensors and no stand-ins."""
-    remove_stand_ins(proto, mapped.large)
-    proto.graph.initializer.extend(
-        onnx.numpy_helper.from_array(tensor.numpy(), name) for name, tensor in mapped.large.items()
-    )
-    return proto
 
 
 def _fill(graph: ir.Graph, mapped: Mapped) -> None:

@@ -154,8 +154,8 @@ class Network:
     """A network in the neutral form every function of the core takes and returns.
 
     The graph holds standard ONNX operators of opset :data:`OPSET` with inference semantics, NCHW
-    float32, static sizes but for a symbolic batch. One read from an ONNX file is as the file has it,
-    but for constants (see `formats/onnx`). It is never changed in place: see
+    float32, static sizes but for a symbolic batch. One read from an ONNX file is as the file has
+    it, but for constants (see `formats/onnx`). It is never changed in place: see
     :func:`secateur.core.ir.rebuild.rebuild`.
     """
 

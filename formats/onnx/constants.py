@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-__all__ = ["add_initializer", "lift", "separate", "state_sizes"]
+__all__ = ["add_initializer", "drop_unused", "lift", "separate", "state_sizes"]
 
 COUNTING = frozenset({"Expand", "Reshape", "Resize", "Slice", "Split", "Tile"})
 """Operators whose integer inputs may count channels."""
@@ -26,6 +26,7 @@ def lift(graph: ir.Graph) -> None:
         if node.op_type not in ("Constant", "Identity") or node.domain != "":
             continue
         old = node.outputs[0]
+        source = None
         if node.op_type == "Identity":
             source = node.inputs[0]
             tensor = source.const_value if source is not None else None
@@ -42,7 +43,15 @@ def lift(graph: ir.Graph) -> None:
             for place, value in enumerate(graph.outputs):
                 if value is old:
                     graph.outputs[place] = graph.initializers[name]
-        graph.remove(node)
+        graph.remove(node, safe=True)
+        if source is not None:
+            drop_unused(graph, source)
+
+
+def drop_unused(graph: ir.Graph, value: ir.Value) -> None:
+    """Take away an initializer that nothing reads any longer."""
+    if value.const_value is not None and not value.uses() and not value.is_graph_output():
+        graph.initializers.pop(str(value.name), None)
 
 
 def separate(graph: ir.Graph) -> None:

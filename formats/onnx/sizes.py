@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from ...core.errors import FormatError
 from ...core.ir.shapes import infer_node
-from .constants import add_initializer
+from .constants import add_initializer, drop_unused
 
 __all__ = ["work_out_sizes"]
 
@@ -254,7 +254,5 @@ def _remove_unused(graph: ir.Graph, known: Mapping[ir.Value, Sizes]) -> None:
         inputs = list(node.inputs)
         graph.remove(node, safe=True)
         for value in inputs:
-            if value is None or value.const_value is None or value.is_graph_output():
-                continue
-            if not value.uses() and value.name in graph.initializers:
-                del graph.initializers[str(value.name)]
+            if value is not None:
+                drop_unused(graph, value)

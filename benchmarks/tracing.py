@@ -21,7 +21,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,8 @@ Member = tuple[frozenset[str], int]
 class Measured:
     """One tool on one network: seconds, and the prunable groups, or why there are none."""
 
-    seconds: float = float("nan")
+    seconds: float = float("inf")
+    found: Any = None
     members: tuple[Member, ...] = ()
     failure: str = ""
 
@@ -93,7 +94,10 @@ def measure(name: str, folder: Path, exporter: str, runs: int, members: bool) ->
     for _ in range(runs):
         if not theirs.failure:
             theirs = better(theirs, lambda: torch_pruning_groups(model, sample))
-        ours = better(ours, lambda: our_groups(network))
+        ours = better(ours, lambda: find_groups(network))
+    if not theirs.failure:
+        theirs = replace(theirs, members=their_members(model, *theirs.found))
+    ours = replace(ours, members=our_members(network, ours.found))
     same = Counter(theirs.members) & Counter(ours.members)
     share = "" if theirs.failure else f"{ours.seconds / theirs.seconds:.2f}"
     their_seconds = "" if theirs.failure else f"{theirs.seconds:.3f}"
@@ -136,22 +140,25 @@ def export(model: torch.nn.Module, sample: torch.Tensor, path: Path, exporter: s
         )
 
 
-def better(before: Measured, run: Callable[[], tuple[Member, ...]]) -> Measured:
+def better(before: Measured, run: Callable[[], Any]) -> Measured:
     """Run once more and return the faster of both runs."""
     start = time.process_time()
     try:
-        members = run()
+        found = run()
     except Exception as error:  # noqa: BLE001 - whatever the other tool fails with is its result
         return Measured(failure=f"fails: {type(error).__name__}")
-    seconds = time.process_time() - start
-    return Measured(min(seconds, before.seconds) if before.members else seconds, members)
+    return Measured(min(time.process_time() - start, before.seconds), found)
 
 
-def torch_pruning_groups(model: torch.nn.Module, sample: torch.Tensor) -> tuple[Member, ...]:
-    """Build Torch-Pruning's graph and return its groups but that of the last layer."""
+def torch_pruning_groups(model: torch.nn.Module, sample: torch.Tensor) -> tuple[Any, list[Any]]:
+    """Build Torch-Pruning's graph and return it with its groups but that of the last layer."""
     last = [m for m in model.modules() if isinstance(m, (torch.nn.Linear, torch.nn.Conv2d))][-1]
     graph = torch_pruning.DependencyGraph().build_dependency(model, sample, verbose=False)
-    groups = list(graph.get_all_groups(ignored_layers=[last]))
+    return graph, list(graph.get_all_groups(ignored_layers=[last]))
+
+
+def their_members(model: torch.nn.Module, graph: Any, groups: list[Any]) -> tuple[Member, ...]:
+    """Return the layers and the size of each of Torch-Pruning's groups."""
     names = {module: name for name, module in model.named_modules()}
     found = []
     for group in groups:
@@ -173,9 +180,8 @@ def produces(graph: Any, dependency: Any) -> bool:
     return not depthwise and bool(graph.is_out_channel_pruning_fn(dependency.handler))
 
 
-def our_groups(network: Network) -> tuple[Member, ...]:
-    """Find the groups of a network and return the prunable ones."""
-    groups: Groups = find_groups(network)
+def our_members(network: Network, groups: Groups) -> tuple[Member, ...]:
+    """Return the layers and the size of each of our prunable groups."""
     return tuple(
         (frozenset(module_name(network, layer) for layer in group.layers), len(group.channels))
         for group in groups.groups

@@ -4,7 +4,8 @@
 
 Both read the same files, make the same inputs and count the same answers, in turns within one
 process; the figures are medians over the rounds. "Single" is one decoded image at a time, from its
-pixels to the network's outputs.
+pixels to the network's outputs. Times are those of the clock and, in brackets, of the processor
+over all threads: on a machine that others use, the ratio of these is the steadier one.
 """
 
 from __future__ import annotations
@@ -52,29 +53,34 @@ def main() -> None:
         "single, secateur": single(network, dataset),
         "single, OpenCV": opencv_single(net, network, dataset),
     }
-    times: dict[str, list[float]] = {name: [] for name in jobs}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
     answers = {name: job() for name, job in jobs.items()}  # warm, and what came out
     for _ in range(arguments.rounds):
         for name, job in jobs.items():
-            began = time.perf_counter()
+            wall, cpu = time.perf_counter(), time.process_time()
             job()
-            times[name].append(time.perf_counter() - began)
+            times[name].append((time.perf_counter() - wall, time.process_time() - cpu))
     ours = answers["set, secateur"]
     print(
         f"secateur measures {ours.metric} {ours.value:.4f}, the loop {answers['set, OpenCV loop']}"
     )
+    middles = {}
     for name, taken in times.items():
         images = dataset.samples if name.startswith("set") else 1
-        middle = statistics.median(taken) / images
-        spread = (max(taken) - min(taken)) / images
-        print(f"{name:<18}{1000 * middle:8.2f} ms an image (± {500 * spread:.2f}), "
-              f"{1 / middle:8.1f} images a second")  # fmt: skip
+        walls, cpus = zip(*taken, strict=True)
+        middles[name] = statistics.median(walls), statistics.median(cpus)
+        wall, cpu = (value / images for value in middles[name])
+        spread = (max(walls) - min(walls)) / images
+        print(f"{name:<18}{1000 * wall:8.2f} ms an image (± {500 * spread:.2f}) "
+              f"[{1000 * cpu:.2f}], {1 / wall:8.1f} images a second")  # fmt: skip
     for kind in ("set", "single"):
         mine, other = (
-            statistics.median(times[f"{kind}, {who}"])
+            middles[f"{kind}, {who}"]
             for who in ("secateur", "OpenCV loop" if kind == "set" else "OpenCV")
         )
-        print(f"{kind}: secateur is {other / mine:.2f} times as fast")
+        print(
+            f"{kind}: secateur is {other[0] / mine[0]:.2f} times as fast [{other[1] / mine[1]:.2f}]"
+        )
 
 
 def opencv_input(image: np.ndarray, network: secateur.Network) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import options
+from .bundles import unbundled
 from .data import open_data
 from .terminal import Terminal
 
@@ -21,6 +22,7 @@ SHOWN = {"Accuracy": "{:+.2%}", "mAP": "{:+.2%}", "Mean IoU": "{:+.2%}"}
 """How losses of a figure are printed; others as plain numbers."""
 
 
+@unbundled
 def command(
     files: options.Files,
     data: Annotated[
@@ -65,16 +67,7 @@ def command(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Threads to use; all cores if not given.")
     ] = None,
-    mean: options.Mean = None,
-    mean_file: options.MeanFile = None,
-    scale: options.Scale = None,
-    channels: options.Channels = None,
-    letterbox: options.Letterbox = None,
-    resize: options.Resize = None,
-    crop: options.Crop = False,
-    root: options.Root = None,
-    names: options.Names = None,
-    limit: options.Limit = None,
+    reading: options.DataFlags = options.AS_USUAL,
     flavour: options.Flavour = "auto",
     partial: options.Partial = False,
     phase: options.Phase = "TEST",
@@ -97,10 +90,7 @@ def command(
     settings = options.load_settings(flavour, partial, phase, stage, level, input_shape)
     network = secateur.load(*files, **settings)
     terminal.notes(network.notes)
-    dataset = open_data(
-        data, network, mean=mean, mean_file=mean_file, scale=scale, channels=channels,
-        letterbox=letterbox, resize=resize, crop=crop, root=root, names=names, limit=limit,
-    )  # fmt: skip
+    dataset = open_data(data, network, reading)
     assert dataset is not None, "--data is required"
     if restart:
         (output / FILE).unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import options, words
+from .bundles import unbundled
 from .data import open_data
 from .terminal import Terminal
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ..core.compare import Comparison
 
 
+@unbundled
 def command(
     files: Annotated[
         list[Path],
@@ -34,11 +36,7 @@ def command(
     tolerance: Annotated[
         float, typer.Option(min=0.0, help="Largest relative difference allowed.")
     ] = 1e-4,
-    mean: options.Mean = None,
-    scale: options.Scale = None,
-    channels: options.Channels = None,
-    letterbox: options.Letterbox = None,
-    limit: options.Limit = None,
+    reading: options.DataFlags = options.AS_USUAL,
     flavour: options.Flavour = "auto",
     partial: options.Partial = False,
     phase: options.Phase = "TEST",
@@ -60,9 +58,7 @@ def command(
             f"two models are needed, got {len(networks)}", param_hint="FILE..."
         )
     first, second = networks
-    dataset = open_data(
-        data, first, mean=mean, scale=scale, channels=channels, letterbox=letterbox, limit=limit
-    )
+    dataset = open_data(data, first, reading)
     with terminal.bars() as progress:
         comparison = secateur.compare(first, second, dataset, progress=progress)
     for note in comparison.notes:

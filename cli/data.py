@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import options
-from .options import numbers
+from .options import DataFlags, numbers
 from .terminal import Terminal
 
 if TYPE_CHECKING:
@@ -22,20 +22,7 @@ app = typer.Typer(no_args_is_help=True, help="Look at data.")
 
 
 def open_data(
-    path: Path | None,
-    network: Network,
-    *,
-    mean: str | None = None,
-    scale: float | None = None,
-    channels: str | None = None,
-    letterbox: bool | None = None,
-    limit: int | None = None,
-    mean_file: Path | None = None,
-    resize: str | None = None,
-    crop: bool = False,
-    root: Path | None = None,
-    names: Path | None = None,
-    batch: int | None = None,
+    path: Path | None, network: Network, flags: DataFlags, *, batch: int | None = None
 ) -> Dataset | None:
     """Return the dataset at `path`, or None where none is given.
 
@@ -47,28 +34,42 @@ def open_data(
         return None
     import secateur
 
-    changes: dict[str, Any] = {}
-    if mean is not None:
-        changes.update(mean=numbers(mean, "--mean"), mean_file="", mean_image=None)
-    if mean_file is not None:
-        changes.update(mean_file=str(mean_file), mean_image=None)
-    if scale is not None:
-        changes["scale"] = scale
-    if channels is not None:
-        if channels not in ("bgr", "rgb", "gray"):
-            raise typer.BadParameter("must be bgr, rgb or gray", param_hint="--channels")
-        changes["channels"] = channels
-    if letterbox is not None:
-        changes.update(letterbox=letterbox, crop=False, resize=())
-    if crop:
-        changes.update(crop=True, letterbox=False, resize=())
-    if resize is not None:
-        changes.update(crop=True, letterbox=False, resize=_sizes(resize))
-    preprocess = replace(network.preprocess, **changes)
     more = {"batch": batch} if batch is not None else {}
     return secateur.open_dataset(
-        path, network, preprocess=preprocess, limit=limit, root=root, names=names, **more
+        path,
+        network,
+        preprocess=replace(network.preprocess, **_changes(flags)),
+        limit=flags.limit,
+        root=flags.root,
+        names=flags.names,
+        **more,
     )
+
+
+def _changes(flags: DataFlags) -> dict[str, Any]:
+    """Return the fields of :class:`Preprocess` that flags ask for.
+
+    Raises:
+        typer.BadParameter: a flag has an impossible value.
+    """
+    changes: dict[str, Any] = {}
+    if flags.mean is not None:
+        changes.update(mean=numbers(flags.mean, "--mean"), mean_file="", mean_image=None)
+    if flags.mean_file is not None:
+        changes.update(mean_file=str(flags.mean_file), mean_image=None)
+    if flags.scale is not None:
+        changes["scale"] = flags.scale
+    if flags.channels is not None:
+        if flags.channels not in ("bgr", "rgb", "gray"):
+            raise typer.BadParameter("must be bgr, rgb or gray", param_hint="--channels")
+        changes["channels"] = flags.channels
+    if flags.letterbox is not None:
+        changes.update(letterbox=flags.letterbox, crop=False, resize=())
+    if flags.crop:
+        changes.update(crop=True, letterbox=False, resize=())
+    if flags.resize is not None:
+        changes.update(crop=True, letterbox=False, resize=_sizes(flags.resize))
+    return changes
 
 
 def _sizes(text: str) -> tuple[int, ...]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from . import options
+from .bundles import unbundled
 from .terminal import Terminal
 from .valid import Data, Models, Nms, Overlap, Score, run
 
 
+@unbundled
 def command(
     files: Models,
     data: Data,
@@ -14,14 +16,8 @@ def command(
     nms: Nms = None,
     overlap: Overlap = 0.5,
     as_json: options.AsJson = False,
-    scale: options.Scale = None,
-    mean: options.Mean = None,
-    channels: options.Channels = None,
-    letterbox: options.Letterbox = None,
-    root: options.Root = None,
-    names: options.Names = None,
+    reading: options.DataFlags = options.AS_USUAL,
     batch: options.Batch = None,
-    limit: options.Limit = None,
     flavour: options.Flavour = "auto",
     partial: options.Partial = False,
     phase: options.Phase = "TEST",
@@ -38,10 +34,7 @@ def command(
         data,
         terminal=Terminal(quiet=quiet, verbose=verbose),
         loading=options.load_settings(flavour, partial, phase, stage, level, input_shape),
-        opening={
-            "mean": mean, "scale": scale, "channels": channels, "letterbox": letterbox,
-            "root": root, "names": names, "limit": limit,
-        },
+        reading=reading,
         batch=batch,
         settings={"score": score, "suppress": nms, "overlap": overlap},
         per_class=True,

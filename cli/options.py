@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,10 +28,34 @@ Data = Annotated[
     Path | None,
     typer.Option(help="Images or .npz for proofs and measurements.", rich_help_panel=DATA),
 ]
+
+
+def _list_repairs(names: str) -> str:
+    """Print all repairs where the name is "help", before anything else is asked for."""
+    if names != "help":
+        return names
+    from ..core.repair import REPAIRS
+    from ..core.repair.registry import AUTOMATIC
+
+    typer.echo(f"{'auto':<13}{', '.join(AUTOMATIC)}: each kept where it helps")
+    typer.echo(f"{'none':<13}nothing")
+    for entry in REPAIRS.values():
+        typer.echo(f"{entry.name:<13}{entry.summary} ({entry.source})")
+    free = ", ".join(entry.name for entry in REPAIRS.values() if not entry.needs_data)
+    typer.echo(f"All but {free} need --data.")
+    raise typer.Exit
+
+
 Repair = Annotated[
-    bool,
-    typer.Option("--repair/--no-repair", help="Refit the remaining weights (needs --data)."),
+    str,
+    typer.Option(
+        metavar="auto|none|NAMES|help",
+        callback=_list_repairs,
+        is_eager=True,
+        help="What makes up for the loss; names with commas; kept where it helps.",
+    ),
 ]
+NoRepair = Annotated[bool, typer.Option("--no-repair", help="The same as --repair none.")]
 Companion = Annotated[
     list[Path] | None,
     typer.Option(
@@ -141,15 +166,37 @@ Names = Annotated[
     Path | None,
     typer.Option(help="File with the names of the classes in order.", rich_help_panel=DATA),
 ]
+Limit = Annotated[
+    int | None,
+    typer.Option(min=1, help="Use only so many samples.", rich_help_panel=DATA),
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataFlags:
+    """How samples are read and made into inputs; every command with --data takes all of these."""
+
+    mean: Mean = None
+    mean_file: MeanFile = None
+    scale: Scale = None
+    channels: Channels = None
+    letterbox: Letterbox = None
+    resize: Resize = None
+    crop: Crop = False
+    root: Root = None
+    names: Names = None
+    limit: Limit = None
+
+
+AS_USUAL = DataFlags()
+"""Read as the network and the data say."""
+
+
 Batch = Annotated[
     int | None,
     typer.Option(min=1, help="Samples a batch; measured if not given.", rich_help_panel=DATA),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-Limit = Annotated[
-    int | None,
-    typer.Option(min=1, help="Use only so many samples.", rich_help_panel=DATA),
-]
 
 
 def numbers(text: str, option: str) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from . import options
+from .bundles import unbundled
 from .data import open_data
 from .plans import read_plan
 from .summary import print_summary
@@ -27,6 +28,7 @@ def _list_if_asked(name: str) -> str:
     raise typer.Exit
 
 
+@unbundled
 def command(
     files: options.Files,
     output: options.Output,
@@ -57,7 +59,8 @@ def command(
             help="What says which channels leave first.",
         ),
     ] = "auto",
-    repair: options.Repair = True,
+    repair: options.Repair = "auto",
+    no_repair: options.NoRepair = False,
     mode: Annotated[
         str,
         typer.Option(
@@ -83,11 +86,7 @@ def command(
             metavar="POINTS", help="Write nothing if accuracy drops by more (labelled data)."
         ),
     ] = None,
-    mean: options.Mean = None,
-    scale: options.Scale = None,
-    channels: options.Channels = None,
-    letterbox: options.Letterbox = None,
-    limit: options.Limit = None,
+    reading: options.DataFlags = options.AS_USUAL,
     flavour: options.Flavour = "auto",
     partial: options.Partial = False,
     phase: options.Phase = "TEST",
@@ -109,16 +108,14 @@ def command(
     settings = options.load_settings(flavour, partial, phase, stage, level, input_shape)
     network = secateur.load(*files, **settings, reset_seen=reset_seen)
     terminal.notes(network.notes)
-    dataset = open_data(
-        data, network, mean=mean, scale=scale, channels=channels, letterbox=letterbox, limit=limit
-    )
+    dataset = open_data(data, network, reading)
     with terminal.bars() as progress:
         if keep is not None:
             pruned = secateur.apply_plan(
                 network,
                 read_plan(keep),
                 data=dataset,
-                repair=repair,
+                repair="none" if no_repair else repair,
                 sparse=mode == "sparse",
                 progress=progress,
             )
@@ -129,7 +126,7 @@ def command(
                 threshold=threshold,
                 analysis=secateur.load_analysis(analysis) if analysis is not None else None,
                 criterion=criterion,
-                repair=repair,
+                repair="none" if no_repair else repair,
                 sparse=mode == "sparse",
                 exclude=exclude or (),
                 limits=secateur.Limits(round_to=round_to, max_rate=max_rate),

@@ -70,13 +70,8 @@ def measure(
             dataset = opened(network, batch)
             if batch is None and dataset.samples >= ENOUGH:
                 dataset = opened(network, secateur.best_batch(network, dataset.samples))
-            if not dataset.labelled:
-                if len(networks) == 2:
-                    return secateur.fidelity(networks[0], networks[1], dataset, progress=progress)
-                raise secateur.DataError(
-                    f"there are no labels in {dataset.name}",
-                    hint="two models can be compared without any",
-                )
+            if not dataset.labelled and len(networks) == 2:
+                return secateur.fidelity(networks[0], networks[1], dataset, progress=progress)
             result = secateur.evaluate(network, dataset, progress=progress, **settings)
             found.append(
                 Measured(

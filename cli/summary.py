@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from . import words
 from .terminal import Terminal
@@ -28,8 +28,22 @@ def print_summary(
             f"written = dense: {saved.difference:.1e} "
             f"(largest relative difference, {proof['samples']} samples of {proof['inputs']})"
         )
+        for text in _repairs(network.plan.provenance.get("repair", ())):
+            terminal.note(text)
     for path in (*saved.paths, *saved.companions, *([saved.plan] if saved.plan else [])):
         terminal.note(f"wrote {path}")
+
+
+def _repairs(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line on the repairs that were tried; "kept" and "left out" say what came of each."""
+    if not records:
+        return []
+    tried = [
+        f"{record['method']} {'kept' if record['kept'] else 'left out'} "
+        f"({record['output_error_before']:.3g} → {record['output_error_after']:.3g})"
+        for record in records
+    ]
+    return [f"repair: {', '.join(tried)}; output error on {records[0]['judged_on']}"]
 
 
 def _table(rows: Sequence[Row]) -> Table:

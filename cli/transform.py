@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from . import options
+from .bundles import unbundled
 from .data import open_data
 from .plans import read_plan
 from .summary import print_summary
 from .terminal import Terminal
 
 
+@unbundled
 def command(
     files: options.Files,
     plan: Annotated[Path, typer.Option(help="The plan.yaml that says what to remove.")],
@@ -21,14 +23,11 @@ def command(
     force: Annotated[
         bool, typer.Option("--force", help="Remove channels even where they carry weight again.")
     ] = False,
-    repair: options.Repair = False,
+    repair: options.Repair = "absorb",
+    no_repair: options.NoRepair = False,
     companion: options.Companion = None,
     data: options.Data = None,
-    mean: options.Mean = None,
-    scale: options.Scale = None,
-    channels: options.Channels = None,
-    letterbox: options.Letterbox = None,
-    limit: options.Limit = None,
+    reading: options.DataFlags = options.AS_USUAL,
     flavour: options.Flavour = "auto",
     partial: options.Partial = False,
     phase: options.Phase = "TEST",
@@ -46,15 +45,13 @@ def command(
     settings = options.load_settings(flavour, partial, phase, stage, level, input_shape)
     network = secateur.load(*files, **settings)
     terminal.notes(network.notes)
-    dataset = open_data(
-        data, network, mean=mean, scale=scale, channels=channels, letterbox=letterbox, limit=limit
-    )
+    dataset = open_data(data, network, reading)
     with terminal.bars() as progress:
         dense = secateur.transform(
             network,
             read_plan(plan),
             force=force,
-            repair=repair,
+            repair="none" if no_repair else repair,
             data=dataset,
             progress=progress,
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import options, quality
+from .bundles import unbundled
 from .data import open_data
 from .terminal import Terminal
 
@@ -37,6 +38,7 @@ Overlap = Annotated[
 ]
 
 
+@unbundled
 def command(
     files: Models,
     data: Data,
@@ -55,17 +57,8 @@ def command(
     nms: Nms = None,
     overlap: Overlap = 0.5,
     as_json: options.AsJson = False,
-    mean: options.Mean = None,
-    mean_file: options.MeanFile = None,
-    scale: options.Scale = None,
-    channels: options.Channels = None,
-    letterbox: options.Letterbox = None,
-    resize: options.Resize = None,
-    crop: options.Crop = False,
-    root: options.Root = None,
-    names: options.Names = None,
+    reading: options.DataFlags = options.AS_USUAL,
     batch: options.Batch = None,
-    limit: options.Limit = None,
     flavour: options.Flavour = "auto",
     partial: options.Partial = False,
     phase: options.Phase = "TEST",
@@ -85,11 +78,7 @@ def command(
         data,
         terminal=Terminal(quiet=quiet, verbose=verbose),
         loading=options.load_settings(flavour, partial, phase, stage, level, input_shape),
-        opening={
-            "mean": mean, "mean_file": mean_file, "scale": scale, "channels": channels,
-            "letterbox": letterbox, "resize": resize, "crop": crop, "root": root,
-            "names": names, "limit": limit,
-        },
+        reading=reading,
         batch=batch,
         settings={
             "top": ranks, "score": score, "suppress": nms, "overlap": overlap, "output": output,
@@ -106,7 +95,7 @@ def run(
     *,
     terminal: Terminal,
     loading: dict[str, Any],
-    opening: dict[str, Any],
+    reading: options.DataFlags,
     batch: int | None,
     settings: dict[str, Any],
     per_class: bool,
@@ -121,16 +110,16 @@ def run(
     """
     import secateur
 
-    from ..core.metrics.decode import box_heads
+    from ..core.metrics.decode import box_heads, no_head
 
     networks = secateur.load_all(files, **loading)
     for network in networks:
         terminal.notes(network.notes)
         if detectors and not box_heads(network):
-            raise secateur.DataError(f"network '{network.name}' has no head that finds boxes")
+            raise no_head(network)
 
     def opened(network: Network, batch: int | None) -> Dataset:
-        dataset = open_data(data, network, batch=batch, **opening)
+        dataset = open_data(data, network, reading, batch=batch)
         assert dataset is not None
         return dataset
 

@@ -13,7 +13,7 @@ from .ir.network import Network
 from .progress import Progress, silent
 from .session import Session, shape_text
 
-__all__ = ["Comparison", "Difference", "Pairing", "compare", "pair"]
+__all__ = ["Comparison", "Difference", "Meter", "Pairing", "compare", "pair"]
 
 Shape = tuple[int | str, ...]
 
@@ -100,7 +100,7 @@ def compare(
     pairing = pair(a, b, outputs)
     session_a, session_b = Session(a, threads), Session(b, threads)
     shapes = a.outputs
-    meters = {name: _Meter() for name in pairing.outputs}
+    meters = {name: Meter() for name in pairing.outputs}
     samples = 0
     for batch in streamed(dataset or SyntheticDataset(a), "comparing", progress):
         values_a = session_a.run(batch.inputs)
@@ -181,7 +181,7 @@ def _listed(shapes: Mapping[str, Shape]) -> str:
     return ", ".join(f"'{name}' ({shape_text(shape)})" for name, shape in shapes.items()) or "none"
 
 
-class _Meter:
+class Meter:
     """The largest difference of one output so far."""
 
     def __init__(self) -> None:

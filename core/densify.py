@@ -12,6 +12,7 @@ from .ir.network import Network
 from .plan import Plan, removed_classes
 from .progress import Progress, silent
 from .prune import apply_plan
+from .repair import Repairs
 from .transform import carried
 
 __all__ = ["CARRIED", "transform"]
@@ -25,7 +26,7 @@ def transform(
     plan: Plan,
     *,
     force: bool = False,
-    repair: bool = False,
+    repair: Repairs = "absorb",
     data: Dataset | None = None,
     progress: Progress = silent,
 ) -> Network:
@@ -36,7 +37,8 @@ def transform(
             which the channels that the plan removes are zero.
         plan: what to remove.
         force: remove channels that carry weight again, and note what is lost.
-        repair: refit the remaining weights to the outputs of `network`; needs data.
+        repair: as for :func:`.prune.prune`. By default what removed channels still give, such as a
+            bias that training moved, goes into the shifts of their readers.
         data: inputs for the proof and the repair; the proof runs on noise where there is none.
         progress: told how far the work is.
 

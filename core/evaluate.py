@@ -12,7 +12,7 @@ from .errors import DataError
 from .fidelity import Fidelity, OutputFidelity, fidelity, is_vector
 from .ir.network import Network
 from .metrics.classification import Accuracy, ClassMeter
-from .metrics.decode import Detections, box_heads, decode
+from .metrics.decode import Detections, box_heads, decode, no_head
 from .metrics.detection import DetectionMeter, DetectionResult
 from .metrics.segmentation import PixelMeter, Pixels
 from .metrics.values import ValueMeter, Values
@@ -102,10 +102,7 @@ def evaluate(
         DataError: there are no labels, or they do not fit the network.
     """
     if not dataset.labelled:
-        raise DataError(
-            f"there are no labels in {dataset.name}",
-            hint="docs/data.md says where labels stand in each kind of data",
-        )
+        raise _unlabelled(network, dataset)
     if output is not None and output not in network.outputs:
         raise DataError(
             f"network '{network.name}' has no output '{output}'",
@@ -118,6 +115,22 @@ def evaluate(
         meter.add(outputs, batch)
     assert meter is not None, "streamed() raises where there is no sample"
     return meter.result(len(dataset.problems))
+
+
+def _unlabelled(network: Network, dataset: Dataset) -> DataError:
+    """Return why nothing can be measured, and what can be done."""
+    if not network.heads and not classes_of(network):
+        # Folders of classes and label files are not looked for then, so do not say there are none.
+        return DataError(
+            f"{dataset.name} has no labels for network '{network.name}': its files do not say what "
+            "its outputs mean, and they are no classes",
+            hint="two such models can be compared without labels",
+        )
+    return DataError(
+        f"there are no labels in {dataset.name}",
+        hint="docs/data.md says where labels stand in each kind of data; two models can be "
+        "compared without any",
+    )
 
 
 def find_objects(
@@ -142,6 +155,8 @@ def find_objects(
     Raises:
         DataError: the network is no detector, or the data does not fit.
     """
+    if not box_heads(network):
+        raise no_head(network)
     for batch, outputs in computed(network, streamed(dataset, "detecting", progress), threads):
         found = decode(box_heads(network), outputs, score=score, overlap=suppress)
         frames = batch.frames or (Frame(width=1, height=1),) * batch.size
@@ -196,9 +211,7 @@ class _OfObjects:
     ):
         self._heads = box_heads(network)
         if not self._heads:
-            raise DataError(
-                f"the labels are objects, but network '{network.name}' has no head that finds any"
-            )
+            raise no_head(network)
         self._classes = int(self._heads[0].settings["classes"])
         self._limits = score, suppress
         self._meter = DetectionMeter(overlap)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import onnx_ir as ir
 
 from .compare import Comparison, compare
 from .data import Dataset
 from .errors import VerificationError
 from .ir.network import Network
+from .pieces import Narrow, compare_pieces, same_size, steep_nodes
 from .progress import Progress, silent
 
 __all__ = ["HALF_TOLERANCE", "TOLERANCE", "prove_equal"]
@@ -26,9 +29,13 @@ def prove_equal(
     dataset: Dataset,
     *,
     tolerance: float | None = None,
+    narrow: Narrow = same_size,
     progress: Progress = silent,
 ) -> Comparison:
     """Run two networks on the same inputs and return how far apart they are.
+
+    What is read by nodes that amplify rounding is compared, too, and where that or an output
+    differs, the pieces between these nodes are (see :mod:`.pieces`).
 
     Args:
         claim: what is proved, for messages ("masked = dense").
@@ -37,6 +44,7 @@ def prove_equal(
         dataset: inputs for both.
         tolerance: largest relative difference allowed; None for what the type of the weights
             allows.
+        narrow: takes arrays of `first` to the channels of `second`, where that has fewer.
         progress: told of the samples done.
 
     Raises:
@@ -44,11 +52,17 @@ def prove_equal(
     """
     if tolerance is None:
         tolerance = HALF_TOLERANCE if _has_halves(first) else TOLERANCE
-    comparison = compare(first, second, dataset, progress=progress)
+    if not steep_nodes(first):
+        comparison = compare(first, second, dataset, progress=progress)
+    else:
+        pieces = partial(compare_pieces, first, second, dataset, narrow, progress=progress)
+        comparison = pieces(given=False)
+        if not comparison.within(tolerance):
+            comparison = pieces(given=True)
     if not comparison.within(tolerance):
         worst = comparison.worst
         raise VerificationError(
-            f"{claim} does not hold: output '{worst.a}' differs by {worst.relative:.2e} of its "
+            f"{claim} does not hold: '{worst.a}' differs by {worst.relative:.2e} of its "
             f"largest value (at most {tolerance:.0e} is allowed)",
             hint="this is a bug in secateur; nothing was written",
         )

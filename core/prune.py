@@ -19,14 +19,14 @@ from .cost import Costs
 from .criteria import find_criterion
 from .data import Dataset, SyntheticDataset
 from .errors import PlanError
-from .evaluate import fidelity
 from .ir.digest import digest
 from .ir.network import Network
 from .ir.rebuild import rebuild
+from .pieces import narrowed
 from .plan import Plan, make_plan, removed_classes
 from .progress import Progress, silent
 from .proofs import prove_equal
-from .repair import refit
+from .repair import Job, Repairs, find_repairs, repaired
 from .surgery import find_operators, gather_grams, operate
 from .surgery.calibration import Calibration
 from .surgery.disturbance import measure_disturbances
@@ -69,7 +69,7 @@ def prune(
     threshold: float | None = None,
     analysis: Analysis | None = None,
     criterion: str = AUTOMATIC,
-    repair: bool = True,
+    repair: Repairs = "auto",
     sparse: bool = False,
     exclude: Sequence[str] = (),
     limits: Limits = NO_LIMITS,
@@ -88,7 +88,9 @@ def prune(
             out among the groups where they are given.
         criterion: what says which channels leave: "surgery", the name of a criterion, or "auto"
             for surgery where there is data and the L1 norm where there is none.
-        repair: whether the remaining weights are refitted to the original's outputs; needs data.
+        repair: what makes up for the loss: "auto", "none" or names of :data:`.repair.REPAIRS`, of
+            which each is kept where it brings the outputs nearer to the original's. True and False
+            stand for "auto" and "none".
         sparse: return the full-size network with zeros in place of what leaves, for fine-tuning
             elsewhere; :func:`.densify.transform` makes it dense later.
         exclude: names of layers whose channels all stay.
@@ -217,7 +219,7 @@ def apply_plan(
     groups: Groups | None = None,
     tensors: Mapping[str, npt.NDArray[np.generic]] | None = None,
     data: Dataset | None = None,
-    repair: bool = True,
+    repair: Repairs = "auto",
     sparse: bool = False,
     progress: Progress = silent,
 ) -> Network:
@@ -229,7 +231,7 @@ def apply_plan(
         groups: groups of the network where they are known already.
         tensors: weights that already compensate for what leaves (see :class:`Choice`).
         data: inputs for proof and repair; the proof runs on noise where there is none.
-        repair: whether to refit the remaining weights, where there is data.
+        repair: as for :func:`prune`.
         sparse: return the result at full size, with zeros.
         progress: told how far the work is.
 
@@ -237,29 +239,40 @@ def apply_plan(
         PlanError: the plan does not fit the network.
         VerificationError: the dense network does not equal the masked one.
     """
+    repairs = find_repairs(repair, data=data is not None)
     groups = groups or find_groups(network)
     removed = removed_classes(plan, groups)
     compensated = rebuild(network, tensors=tensors) if tensors else network
     dense = shrink(compensated, groups, removed)
     proof_data = Calibration(data) if data else SyntheticDataset(network, samples=PROOF_SAMPLES)
+    narrow = narrowed(groups, removed)
     comparison = prove_equal(
-        "masked = dense", mask(compensated, groups, removed), dense, proof_data, progress=progress
-    )
+        "masked = dense", mask(compensated, groups, removed), dense, proof_data,
+        narrow=narrow, progress=progress,
+    )  # fmt: skip
     provenance = dict(plan.provenance)
     provenance["proof"] = {
         "masked_equals_dense": float(f"{comparison.worst.relative:.3g}"),
         "inputs": proof_data.name,
         "samples": comparison.samples,
     }
-    if repair and data is not None and removed.any():
-        dense, provenance["repair"] = _repaired(
-            network, dense, groups, removed, Calibration(data), progress
+    if repairs and removed.any():
+        job = Job(
+            original=network,
+            full=compensated,
+            groups=groups,
+            removed=removed,
+            data=Calibration(data) if data else None,
+            progress=progress,
         )
+        dense, records = repaired(job, dense, repairs)
+        if records:
+            provenance["repair"] = records
     found = replace(plan, provenance=provenance)
     if not sparse:
         return replace(dense, plan=found)
     full = expand(network, dense, groups, removed)
-    prove_equal("sparse = dense", dense, full, proof_data, progress=progress)
+    prove_equal("sparse = dense", full, dense, proof_data, narrow=narrow, progress=progress)
     return replace(full, plan=found)
 
 
@@ -279,27 +292,6 @@ def _operated(
         network, groups, operators, grams, weights, rate=rate, limits=limits, progress=progress
     )
     return surgery.removed, surgery.tensors
-
-
-def _repaired(
-    network: Network,
-    dense: Network,
-    groups: Groups,
-    removed: npt.NDArray[np.bool_],
-    data: Dataset,
-    progress: Progress,
-) -> tuple[Network, dict[str, Any]]:
-    """Return the refitted network where that is nearer to the original, with both errors."""
-    refitted = refit(network, dense, groups, removed, data, progress=progress)
-    before = fidelity(network, dense, data, progress=progress).error
-    after = fidelity(network, refitted, data, progress=progress).error
-    record = {
-        "method": "refit",
-        "output_error_before": float(f"{before:.4g}"),
-        "output_error_after": float(f"{after:.4g}"),
-        "kept": bool(after < before),
-    }
-    return (refitted if after < before else dense), record
 
 
 def _without(groups: Groups, exclude: Sequence[str], network: Network) -> Groups:

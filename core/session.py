@@ -211,7 +211,7 @@ def _split(model: ir.Model) -> tuple[onnx.ModelProto, Arrays]:
         proto.opset_import.add(domain=domain, version=version)
     graph = proto.graph
     graph.name = source.name or "graph"
-    graph.node.extend(ir.serde.serialize_node(node) for node in source)
+    graph.node.extend(_without_blanks(ir.serde.serialize_node(node)) for node in source)
     graph.input.extend(ir.serde.serialize_value(value) for value in source.inputs)
     graph.output.extend(ir.serde.serialize_value(value) for value in source.outputs)
     arrays: Arrays = {}
@@ -234,6 +234,17 @@ def _split(model: ir.Model) -> tuple[onnx.ModelProto, Arrays]:
         declared.data_location = onnx.TensorProto.EXTERNAL
         declared.external_data.add(key="location", value="in-memory")
     return proto, arrays
+
+
+def _without_blanks(node: onnx.NodeProto) -> onnx.NodeProto:
+    """Return a node without the empty names of optional inputs at the end of its list.
+
+    They mean nothing, but onnxruntime then fuses nothing into the node and keeps it out of its
+    blocked layout. Measured: small detectors run up to twice as fast without (docs/data.md).
+    """
+    while node.input and not node.input[-1]:
+        del node.input[-1]
+    return node
 
 
 def _numpy_type(value: ir.Value) -> np.dtype:

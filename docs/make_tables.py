@@ -69,6 +69,7 @@ CAFFE: Mapping[str, str] = {
     "HingeLoss": TRAINING,
     "MultinomialLogisticLoss": TRAINING,
     "InfogainLoss": TRAINING,
+    "ContrastiveLoss": TRAINING,
     "Silence": "makes nothing",
     "Unpooling": 'bottom: "mask" unpooling_param { unpool_size: 8 }',
     "DetectionOutput": DECODES,

@@ -10,15 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
 from ..data import Objects
 from ..errors import DataError
 from ..ir.network import Head, Network
-from ..metrics.boxes import AT_ONCE, overlaps
-from ..metrics.decode import OVERLAP, Detections, box_heads, decode
+from ..metrics.boxes import overlaps
+from ..metrics.decode import box_heads, decode, no_head
 from ..metrics.detection import average_precision
 from ..session import Arrays
 from .shards import Answers
@@ -60,9 +59,7 @@ class ObjectJudge:
         """
         heads = box_heads(network)
         if not heads:
-            raise DataError(
-                f"the labels are objects, but network '{network.name}' has no head that finds any"
-            )
+            raise no_head(network)
         return ObjectJudge(heads, tuple(network.outputs))
 
     def evidence(self, outputs: Arrays, answers: Answers) -> Matches:
@@ -72,7 +69,7 @@ class ObjectJudge:
         self._check(answers.objects)
         found = []
         for one, frame, truth in zip(
-            self._decoded(outputs), answers.frames, answers.objects, strict=True
+            decode(self.heads, outputs), answers.frames, answers.objects, strict=True
         ):
             one = one.chosen(np.argsort(-one.scores, kind="stable"))
             found.append((one, matched(frame.to_image(one.boxes), one.classes, truth)))
@@ -123,56 +120,6 @@ class ObjectJudge:
                 f"there is an object of class {highest}, but the network tells {classes} classes "
                 f"apart (0…{classes - 1})"
             )
-
-    def _decoded(self, outputs: Arrays) -> list[Detections]:
-        settings = self.heads[0].settings
-        if (
-            int(settings.get("nms_top_k", -1)) >= 0
-            or int(settings.get("keep_top_k", -1)) >= 0
-            or float(settings.get("eta", 1.0)) != 1
-        ):
-            return decode(self.heads, outputs)
-        limit = float(settings.get("nms_threshold", OVERLAP))
-        found = decode(self.heads, outputs, suppress=False)
-        if any(len(one) > AT_ONCE for one in found):
-            return decode(self.heads, outputs)
-        return [thinned(one, limit) for one in found]
-
-
-def thinned(found: Detections, limit: float) -> Detections:
-    """Return what greedy suppression leaves, class by class, best first.
-
-    Args:
-        found: boxes of one image.
-        limit: a box goes if it overlaps a better one of its class that is kept by more.
-    """
-    ordered = found.chosen(np.lexsort((-found.scores, found.classes)))
-    starts = np.flatnonzero(np.diff(ordered.classes, prepend=-1, append=-1))
-    left = np.ones(len(ordered), bool)
-    for start, stop in pairwise(starts.tolist()):
-        if stop - start > 1:
-            left[start:stop] = _left(ordered.boxes[start:stop], limit)
-    return ordered.chosen(left)
-
-
-def _left(boxes: np.ndarray, limit: float) -> np.ndarray:
-    """Return which of the boxes of one class are left, best first.
-
-    The same numbers as :func:`~..metrics.boxes.overlaps`, by columns, which small arrays like.
-    """
-    x0, y0, x1, y1 = boxes.T
-    wide = np.minimum(x1[:, None], x1) - np.maximum(x0[:, None], x0)
-    high = np.minimum(y1[:, None], y1) - np.maximum(y0[:, None], y0)
-    both = np.maximum(wide, 0) * np.maximum(high, 0)
-    area = np.maximum(x1 - x0, 0) * np.maximum(y1 - y0, 0)
-    union = area[:, None] + area - both
-    with np.errstate(invalid="ignore", divide="ignore"):
-        worse = np.triu((both / union > limit) & (union > 0), 1)
-    left = np.ones(len(boxes), bool)
-    for place in np.flatnonzero(worse.any(axis=1)).tolist():
-        if left[place]:
-            left &= ~worse[place]
-    return left
 
 
 def matched(boxes: np.ndarray, classes: np.ndarray, truth: Objects) -> np.ndarray:

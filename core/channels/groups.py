@@ -124,8 +124,7 @@ def trace(network: Network) -> Trace:
             continue
         labels = _rule(state, node)(state, node)
         for value, found in zip(node.outputs, labels, strict=False):
-            state.labels[str(value.name)] = found
-            _unite_blocks(state, value, found)
+            state.labels[str(value.name)] = _in_blocks(state, value, found)
     for value in network.graph.outputs:
         if not state.is_parameter(value):
             found = state.labels[str(value.name)]
@@ -145,12 +144,17 @@ def _rule(state: Trace, node: ir.Node) -> Rule:
     return found if found is not None and served else unknown
 
 
-def _unite_blocks(state: Trace, value: ir.Value, labels: Labels) -> None:
-    """Unite channels that the source can only express in blocks of consecutive ones."""
+def _in_blocks(state: Trace, value: ir.Value, labels: Labels) -> Labels:
+    """Unite channels that the source can only express in blocks of consecutive ones.
+
+    What follows sees one label a block, so that it need not guess what belongs together.
+    """
     size = value.meta.get(BLOCK)
-    if size is not None and labels.axis is not None:
-        blocks = labels.vector.reshape(-1, size)
-        state.unions.unite(blocks[:, :1], blocks)
+    if size is None or labels.axis is None:
+        return labels
+    blocks = labels.vector.reshape(-1, size)
+    state.unions.unite(blocks[:, :1], blocks)
+    return Labels(labels.shape, labels.axis, blocks[:, 0].repeat(size))
 
 
 def find_groups(network: Network) -> Groups:

@@ -133,6 +133,7 @@ def _same(state: Trace, node: ir.Node, value: ir.Value, role: str, labels: Array
 
 def _operands(state: Trace, node: ir.Node, value: ir.Value, role: str, labels: Arrays) -> Step:
     """Return every operand with the labels along the axes that it has."""
+    del state
     whole, rank = _shape(value), len(_shape(value))
     main = next((v for v in node.inputs if v is not None and _shape(v) == whole), None)
     if role == "weight" and (main is None or (node.op_type == "Div" and main is not _first(node))):

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from ..ir.network import OPSET, Network, layer_of
+from ..ir.network import OPSET, Network, blob_refs, layer_of
 from ..ir.rebuild import node_key
 from .labels import Labels, LabelVector, Unions, align
 from .reasons import Kind, Reason
@@ -143,6 +143,14 @@ class Trace:
             value.const_value is not None or str(value.name) in self.constants
         )
 
+    def is_trained(self, value: ir.Value | None) -> bool:
+        """Return whether a parameter stands for something that is stored, unlike a constant.
+
+        A constant that a reader made up is made up again when the network is read again, so that
+        no other numbers can be put in its place.
+        """
+        return value is not None and (str(value.name) in self.constants or bool(blob_refs(value)))
+
     def layer_name(self, node: ir.Node) -> str:
         """Return the name users know a node by: that of its layer."""
         index = layer_of(node)
@@ -164,7 +172,7 @@ class Trace:
         return labels
 
     def unowned(self, count: int) -> LabelVector:
-        """Return new labels that nothing produces; they leave with those they are united to."""
+        """Return new labels that nothing produces: they leave with those they are united to."""
         labels = np.arange(self.count, self.count + count, dtype=np.int64)
         self.count += count
         return labels

@@ -7,13 +7,14 @@ Source: image.c `resize_image` (pjreddie 61c9d02), the same in AlexeyAB's.
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 
 __all__ = ["resized_by_corners"]
 
-ROWS = 16
-"""Rows of the result that are made at once."""
+STRIP = 1 << 18
+"""Bytes that the rows made at once may take, about: they should stay in the second cache."""
 
 
 def resized_by_corners(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -33,13 +34,15 @@ def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
     column, across = _places(image.shape[1], width, exact_end=True)
     row, down = _places(image.shape[0], height)
     beside = np.minimum(column + 1, image.shape[1] - 1)
-    across = across.reshape(-1, *(1,) * (image.ndim - 2))
+    # A number for each value, not each pixel: loops over the few values of a pixel are slow.
+    across = np.repeat(across, math.prod(image.shape[2:])).reshape(-1, *image.shape[2:])
     down = down.reshape(-1, *(1,) * (image.ndim - 1))
     result = np.empty((height, width, *image.shape[2:]), np.float32)
-    # A few rows at a time: what is made in between then stays in the cache, and small enough that
-    # no memory is asked of the system again and again, which costs more than the arithmetic.
-    for start in range(0, height, ROWS):
-        stop = min(start + ROWS, height)
+    # A few rows at a time, so that what is made in between stays in the cache.
+    old_rows = STRIP // (4 * math.prod(result.shape[1:]))
+    rows = max(1, int(old_rows * min(1.0, height / image.shape[0])))
+    for start in range(0, height, rows):
+        stop = min(start + rows, height)
         above = row[start:stop]
         below = np.minimum(above + 1, image.shape[0] - 1)
         first = int(above[0])

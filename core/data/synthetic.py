@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 
 import numpy as np
 
@@ -57,6 +58,11 @@ class SyntheticDataset:
         self.samples = -(-samples // own) * own
         self._batch = batch_size(network, batch)
         self._shapes: dict[str, tuple[int, ...]] = {}
+        # Inputs whose fixed batches differ (images and regions) have so many rows a sample.
+        self._rows = {
+            name: Fraction(shape[0], own) if shape and isinstance(shape[0], int) else Fraction(1)
+            for name, shape in network.inputs.items()
+        }
         for name, shape in network.inputs.items():
             sizes = tuple(size for size in shape[1:] if isinstance(size, int))
             if len(sizes) != len(shape) - 1:
@@ -66,9 +72,18 @@ class SyntheticDataset:
     def __iter__(self) -> Iterator[Batch]:
         """Stream the samples."""
         for start in range(0, self.samples, self._batch):
-            numbers = range(start, min(start + self._batch, self.samples))
-            drawn = [self._sample(number) for number in numbers]
-            yield Batch(inputs={name: np.stack([d[name] for d in drawn]) for name in self._shapes})
+            stop = min(start + self._batch, self.samples)
+            numbers = {
+                name: range(int(start * rows), int(stop * rows))
+                for name, rows in self._rows.items()
+            }
+            drawn = {number: self._sample(number) for number in set().union(*numbers.values())}
+            yield Batch(
+                inputs={
+                    name: np.stack([drawn[number][name] for number in own])
+                    for name, own in numbers.items()
+                }
+            )
 
     def _sample(self, number: int) -> dict[str, np.ndarray]:
         generator = np.random.default_rng([self._seed, number])

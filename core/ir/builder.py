@@ -65,11 +65,17 @@ class Builder:
     ) -> tuple[ir.Value, ...]:
         """Emit a node with `count` outputs and return them.
 
+        Optional inputs left out at the end are left out of the node, too: files with empty names
+        there run slowly elsewhere.
+
         Raises:
             FormatError: the inputs do not fit the operator.
         """
+        given = list(inputs)
+        while given and given[-1] is None:
+            given.pop()
         node = ir.node(
-            op_type, list(inputs), attributes=attributes, num_outputs=count,
+            op_type, given, attributes=attributes, num_outputs=count,
             name=self._unique(f"{self.scope}/{op_type}:node"),
         )  # fmt: skip
         for value in node.outputs:

@@ -28,6 +28,10 @@ _AS = {
 """Operators that older onnx defines by others and has no inference for → one of the same shapes."""
 
 
+_KEEP_BATCH = frozenset({"Resize", "Tile"})
+"""Operators of which inference loses the name of the first dimension; they do not change it."""
+
+
 @functools.cache
 def _schema(op_type: str, opset: int) -> onnx.defs.OpSchema:
     return onnx.defs.get_schema(op_type, opset, "")
@@ -84,7 +88,7 @@ def infer_node(node: ir.Node, opset: int = OPSET) -> None:
             dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None)
             for dim in found.tensor_type.shape.dim
         ]
-        if node.op_type == "Resize" and dims and dims[0] is None:
+        if node.op_type in _KEEP_BATCH and dims and dims[0] is None:
             dims[0] = types[proto.input[0]].tensor_type.shape.dim[0].dim_param or None
         if any(isinstance(dim, int) and dim <= 0 for dim in dims):
             shown = "×".join(str(dim) for dim in dims)

@@ -27,11 +27,14 @@ def overlaps(a: np.ndarray, b: np.ndarray, crowd: np.ndarray | None = None) -> n
     Returns:
         n×m; 0 where both have no area.
     """
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    both = np.clip(high - low, 0, None).prod(axis=2)
-    area_a = np.clip(a[:, 2:] - a[:, :2], 0, None).prod(axis=1)[:, None]
-    area_b = np.clip(b[:, 2:] - b[:, :2], 0, None).prod(axis=1)[None]
+    # Column by column: small arrays with the coordinates along the last axis take far longer.
+    ax0, ay0, ax1, ay1 = a.T[:, :, None]
+    bx0, by0, bx1, by1 = b.T[:, None, :]
+    wide = np.minimum(ax1, bx1) - np.maximum(ax0, bx0)
+    high = np.minimum(ay1, by1) - np.maximum(ay0, by0)
+    both = np.maximum(wide, 0) * np.maximum(high, 0)
+    area_a = np.maximum(ax1 - ax0, 0) * np.maximum(ay1 - ay0, 0)
+    area_b = np.maximum(bx1 - bx0, 0) * np.maximum(by1 - by0, 0)
     union = area_a + area_b - both
     if crowd is not None:
         union = np.where(crowd[None], area_a, union)
@@ -58,11 +61,12 @@ def suppressed(
     order = np.argsort(-scores, kind="stable")
     kept: list[int] = []
     if eta == 1 and len(order) <= AT_ONCE:
-        worse = overlaps(boxes[order], boxes[order]) > threshold
+        ordered = boxes[order]
+        worse = np.triu(overlaps(ordered, ordered) > threshold, 1)
         left = np.ones(len(order), bool)
-        for place in range(len(order)):
+        for place in np.flatnonzero(worse.any(axis=1)).tolist():
             if left[place]:
-                left[place + 1 :] &= ~worse[place, place + 1 :]
+                left &= ~worse[place]
         return np.asarray(order[left])
     if eta < 1:
         for place in order:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from ..errors import DataError, UnsupportedError
 from ..ir.network import Head, Network
 from .boxes import corners, suppressed
+from .tree import absolute, deepest, last_sure
 
 __all__ = [
     "DECODERS",
@@ -22,6 +24,8 @@ __all__ = [
     "Detections",
     "box_heads",
     "decode",
+    "no_head",
+    "thinned",
 ]
 
 SCORE = 0.005
@@ -66,6 +70,16 @@ def box_heads(network: Network) -> tuple[Head, ...]:
     return tuple(head for head in network.heads if head.kind in DECODERS)
 
 
+def no_head(network: Network) -> DataError:
+    """Return what to raise where a network should find boxes, but has no head."""
+    return DataError(
+        f"network '{network.name}' has no head that finds boxes: its files do not say what its "
+        "outputs mean",
+        hint="without labels, two such models can be compared: secateur valid BEFORE AFTER --data "
+        "IMAGES",
+    )
+
+
 def decode(
     heads: Sequence[Head],
     outputs: Outputs,
@@ -98,135 +112,191 @@ def decode(
     for sample in range(count):
         parts = []
         for head in heads:
-            boxes, scores = DECODERS[head.kind](outputs, head.settings, head.output, sample)
+            boxes, scores = DECODERS[head.kind](outputs, head.settings, head.output, sample, least)
             places, classes = np.nonzero(scores > least)
             parts.append(Detections(boxes[places], scores[places, classes], classes))
         together = Detections.joined(parts)
-        found.append(_thinned(together, limit, settings) if suppress else together)
+        found.append(_kept(together, limit, settings) if suppress else together)
     return found
 
 
-def _thinned(found: Detections, overlap: float, settings: Settings) -> Detections:
+def thinned(
+    found: Detections, overlap: float, *, most: int | None = None, eta: float = 1.0
+) -> Detections:
+    """Return what greedy suppression leaves of the boxes of one image, class by class, best first.
+
+    Args:
+        found: the boxes.
+        overlap: a box goes if it overlaps a better one of its class that is kept by more.
+        most: look only at so many boxes of a class, the best.
+        eta: see :func:`~.boxes.suppressed`.
+    """
+    ordered = found.chosen(np.lexsort((-found.scores, found.classes)))
+    starts = np.flatnonzero(np.diff(ordered.classes, prepend=-1, append=-1))
+    left = np.zeros(len(ordered), bool)
+    for start, end in pairwise(starts.tolist()):
+        stop = end if most is None else min(end, start + most)
+        if stop - start == 1:
+            left[start] = True
+            continue
+        part = slice(start, stop)
+        kept = suppressed(ordered.boxes[part], ordered.scores[part], overlap, eta=eta)
+        left[start + kept] = True
+    return ordered.chosen(left)
+
+
+def _kept(found: Detections, overlap: float, settings: Settings) -> Detections:
     """Suppress class by class, and keep as many as the head allows."""
     most = int(settings.get("nms_top_k", -1))
-    eta = float(settings.get("eta", 1.0))
     limit = int(settings.get("keep_top_k", -1))
-    kept = []
-    for number in np.unique(found.classes):
-        places = np.flatnonzero(found.classes == number)
-        if 0 <= most < len(places):
-            places = places[np.argsort(-found.scores[places], kind="stable")[:most]]
-        left = suppressed(found.boxes[places], found.scores[places], overlap, eta=eta)
-        kept.append(places[left])
-    result = found.chosen(np.concatenate(kept)) if kept else found
+    eta = float(settings.get("eta", 1.0))
+    result = thinned(found, overlap, most=most if most >= 0 else None, eta=eta)
     if 0 <= limit < len(result):
         result = result.chosen(np.sort(np.argsort(-result.scores, kind="stable")[:limit]))
     return result
 
 
 def _anchors(
-    outputs: Outputs, settings: Settings, name: str, sample: int
+    outputs: Outputs, settings: Settings, name: str, sample: int, least: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decode a grid of anchors: x and y have their sigmoids, w and h are exponents or roots.
 
     Source: AlexeyAB 2019, layers with masks, `get_…_box` and `get_…_detections`.
     """
-    return _grid(outputs, settings, name, sample, (0, 1, 2, 3, 4), 5)
+    grid = _Grid.of(outputs[name][sample], 5 + settings["classes"], 4, least)
+    values = grid.values
+    return grid.in_pixels(values[:, :4], settings), values[:, 4:5] * values[:, 5:]
 
 
 def _uncertain_anchors(
-    outputs: Outputs, settings: Settings, name: str, sample: int
+    outputs: Outputs, settings: Settings, name: str, sample: int, least: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decode anchors with deviations; scores are lowered by their mean.
 
     Source: AlexeyAB 2020, `get_gaussian_…_detections`.
     """
-    cells = _cells(outputs[name][sample], 9 + settings["classes"])
-    certainty = 1 - cells[:, [1, 3, 5, 7]].mean(axis=1)
-    boxes, scores = _grid(outputs, settings, name, sample, (0, 2, 4, 6, 8), 9)
-    return boxes, scores * certainty.reshape(-1, 1)
+    grid = _Grid.of(outputs[name][sample], 9 + settings["classes"], 8, least)
+    values = grid.values
+    certainty = 1 - values[:, [1, 3, 5, 7]].mean(axis=1, keepdims=True)
+    scores = values[:, 8:9] * values[:, 9:] * certainty
+    return grid.in_pixels(values[:, [0, 2, 4, 6]], settings), scores
 
 
-def _cells(array: np.ndarray, entries: int) -> np.ndarray:
-    """Return an output C×H×W as anchors × entries × H × W."""
-    if array.ndim != 3 or array.shape[0] % entries:
-        raise DataError(
-            f"the head has {entries} numbers an anchor, its output is "
-            f"{'×'.join(map(str, array.shape))}"
-        )
-    return array.reshape(-1, entries, *array.shape[1:]).astype(np.float64)
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """The boxes of a grid of anchors that are worth a look.
 
+    Args:
+        values: boxes × entries, float64.
+        anchor: of each box, its place among those of the layer.
+        row: of the cell of each box.
+        column: of the same.
+        high: rows of the grid.
+        wide: columns of the grid.
+    """
 
-def _grid(
-    outputs: Outputs,
-    settings: Settings,
-    name: str,
-    sample: int,
-    places: tuple[int, ...],
-    first_class: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    cells = _cells(outputs[name][sample], first_class + settings["classes"])
-    high, wide = cells.shape[2:]
-    mask = settings.get("mask") or range(cells.shape[0])
-    sides = np.array([settings["anchors"][k] for k in mask], np.float64)
-    x, y, w, h, objectness = (cells[:, place] for place in places)
-    with np.errstate(over="ignore"):
-        sizes = (w**2 * 4, h**2 * 4) if settings["new_coords"] else (np.exp(w), np.exp(h))
-    centres = np.stack(
-        [
-            (x + np.arange(wide)) / wide,
-            (y + np.arange(high)[:, None]) / high,
-            sizes[0] * sides[:, 0, None, None] / settings["width"],
-            sizes[1] * sides[:, 1, None, None] / settings["height"],
-        ],
-        axis=-1,
-    )
-    scores = objectness[:, None] * cells[:, first_class:]
-    return corners(centres.reshape(-1, 4)), _rows(scores)
+    values: np.ndarray
+    anchor: np.ndarray
+    row: np.ndarray
+    column: np.ndarray
+    high: int
+    wide: int
 
+    @classmethod
+    def of(cls, array: np.ndarray, entries: int, objectness: int, least: float) -> _Grid:
+        """Take the boxes with an objectness above `least` out of an output C×H×W.
 
-def _rows(scores: np.ndarray) -> np.ndarray:
-    """Return anchors × classes × H × W as one row of classes a box."""
-    return np.asarray(scores.transpose(0, 2, 3, 1).reshape(-1, scores.shape[1]))
+        A score is never more than the objectness, and the reference looks at no other box either.
+
+        Raises:
+            DataError: the channels are no anchors of `entries` numbers.
+        """
+        if array.ndim != 3 or array.shape[0] % entries:
+            raise DataError(
+                f"the head has {entries} numbers an anchor, its output is "
+                f"{'×'.join(map(str, array.shape))}"
+            )
+        cells = array.reshape(-1, entries, *array.shape[1:])
+        # Not compared as float32, to which the limit would be rounded.
+        chosen = np.nonzero(cells[:, objectness].astype(np.float64) > least)
+        anchor, row, column = chosen
+        values = cells[anchor, :, row, column].astype(np.float64)
+        return cls(values, anchor, row, column, array.shape[1], array.shape[2])
+
+    def in_pixels(self, boxes: np.ndarray, settings: Settings) -> np.ndarray:
+        """Return corners from x, y, w, h, where anchors are measured in pixels of the input."""
+        mask = settings.get("mask") or range(int(self.anchor.max(initial=0)) + 1)
+        sides = np.array([settings["anchors"][k] for k in mask], np.float64)[self.anchor]
+        sizes = boxes[:, 2:]
+        with np.errstate(over="ignore"):
+            sizes = sizes**2 * 4 if settings["new_coords"] else np.exp(sizes)
+        return self._corners(boxes[:, :2], sizes * sides / [settings["width"], settings["height"]])
+
+    def in_cells(self, boxes: np.ndarray, settings: Settings) -> np.ndarray:
+        """Return corners from x, y, w, h, where anchors are measured in cells."""
+        sides = np.array(settings["anchors"], np.float64)[self.anchor]
+        with np.errstate(over="ignore"):
+            sizes = np.exp(boxes[:, 2:]) * sides / [self.wide, self.high]
+        return self._corners(boxes[:, :2], sizes)
+
+    def _corners(self, places: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        cells = np.stack([self.column, self.row], axis=1)
+        middles = (places + cells) / [self.wide, self.high]
+        return corners(np.concatenate([middles, sizes], axis=1))
 
 
 def _region(
-    outputs: Outputs, settings: Settings, name: str, sample: int
+    outputs: Outputs, settings: Settings, name: str, sample: int, least: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decode a grid of anchors measured in cells. Source: region_layer.c `get_region_detections`.
 
-    Raises:
-        UnsupportedError: the classes form a tree.
+    Where the classes form a tree, a box has at most one of them.
     """
-    if settings.get("tree"):
-        raise UnsupportedError("detections with a tree of classes are not decoded")
     array = outputs[name][sample]
-    if settings["layout"] == "NHWC":
+    one_after_another = settings["layout"] == "NHWC"
+    if one_after_another:
         array = array.transpose(2, 0, 1)
-    coords, classes = settings["coords"], settings["classes"]
-    cells = _cells(array, coords + 1 + classes)
-    high, wide = cells.shape[2:]
-    x, y, w, h = (cells[:, k] for k in range(4))
+    coords, classes, tree = settings["coords"], settings["classes"], settings["tree"]
+    # What is no probability may be more than 1, and the score more than the objectness.
+    bounded = tree or (
+        not settings["background"] and (settings["softmax"] or not one_after_another)
+    )
+    grid = _Grid.of(array, coords + 1 + classes, coords, least if bounded else -np.inf)
+    boxes = grid.values[:, :4].copy()
     if settings["xy_sigmoid"]:
-        x, y = _sigmoid(x), _sigmoid(y)
-    sides = np.array(settings["anchors"], np.float64)
-    with np.errstate(over="ignore"):
-        centres = np.stack(
-            [
-                (x + np.arange(wide)) / wide,
-                (y + np.arange(high)[:, None]) / high,
-                np.exp(w) * sides[:, 0, None, None] / wide,
-                np.exp(h) * sides[:, 1, None, None] / high,
-            ],
-            axis=-1,
-        )
-    told = cells[:, coords + 1 :]
-    scores = told if settings["background"] else cells[:, coords, None] * told
-    return corners(centres.reshape(-1, 4)), _rows(scores)
+        boxes[:, :2] = _sigmoid(boxes[:, :2])
+    objectness = grid.values[:, coords, None]
+    told = grid.values[:, coords + 1 :]
+    if tree:
+        scores = _tree_scores(objectness, told, tree, own_probability=one_after_another)
+    else:
+        scores = told if settings["background"] else objectness * told
+    return grid.in_cells(boxes, settings), scores
+
+
+def _tree_scores(
+    objectness: np.ndarray, given: np.ndarray, parents: tuple[int, ...], *, own_probability: bool
+) -> np.ndarray:
+    """Return boxes × classes, at most one of which is not 0.
+
+    Args:
+        objectness: boxes × 1.
+        given: boxes × classes, probabilities among siblings.
+        parents: of the classes.
+        own_probability: the last class that is sure enough counts, with its own probability
+            (AlexeyAB); else the one a walk down the tree ends at, with the objectness (pjreddie).
+    """
+    probabilities = absolute(given.astype(np.float32), parents)
+    if own_probability:
+        return np.where(last_sure(probabilities), probabilities, 0.0)
+    scores = np.zeros(given.shape)
+    for box, row in enumerate(probabilities):
+        scores[box, deepest(row, parents)] = objectness[box, 0]
+    return scores
 
 
 def _cell_boxes(
-    outputs: Outputs, settings: Settings, name: str, sample: int
+    outputs: Outputs, settings: Settings, name: str, sample: int, _least: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decode a vector of classes, objectness and boxes of each cell.
 
@@ -253,7 +323,7 @@ def _cell_boxes(
 
 
 def _priors(
-    outputs: Outputs, settings: Settings, _name: str, sample: int
+    outputs: Outputs, settings: Settings, _name: str, sample: int, _least: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decode offsets from prior boxes. Source: bbox_util.cpp `DecodeBBox` of SSD.
 
@@ -304,7 +374,7 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
         return np.asarray(1 / (1 + np.exp(-x)))
 
 
-Decoder = Callable[[Outputs, Settings, str, int], tuple[np.ndarray, np.ndarray]]
+Decoder = Callable[[Outputs, Settings, str, int, float], tuple[np.ndarray, np.ndarray]]
 
 DECODERS: dict[str, Decoder] = {
     "anchors": _anchors,
@@ -313,4 +383,6 @@ DECODERS: dict[str, Decoder] = {
     "detection": _cell_boxes,
     "priors": _priors,
 }
-"""Kind of head → what decodes one sample: boxes (n×4) and the scores of all classes (n×classes)."""
+"""Kind of head → what decodes one sample: boxes (n×4) and the scores of all classes (n×classes).
+
+Boxes may be left out where no score can be above the number given last."""

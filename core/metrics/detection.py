@@ -107,11 +107,12 @@ class DetectionMeter:
             known.positives += int((~ignored).sum())
             if not len(mine):
                 continue
+            table = overlaps(mine.boxes, boxes)
             known.scores.append(mine.scores)
-            known.kinds.append(_matched(overlaps(mine.boxes, boxes), ignored, self._overlap))
-            best = mine.boxes[:MOST]
+            known.kinds.append(_matched(table, ignored, self._overlap))
+            best = overlaps(mine.boxes[:MOST], boxes, crowd) if crowd.any() else table[:MOST]
             known.coco_scores.append(mine.scores[:MOST])
-            known.coco_kinds.append(_coco_matched(overlaps(best, boxes, crowd), ignored, crowd))
+            known.coco_kinds.append(_coco_matched(best, ignored, crowd))
 
     def result(self, skipped: int = 0) -> DetectionResult:
         """Return what was measured."""
@@ -186,9 +187,9 @@ def _matched(table: np.ndarray, ignored: np.ndarray, least: float) -> np.ndarray
     if not table.shape[1]:
         return kinds
     taken = np.zeros(table.shape[1], bool)
-    for place, best in enumerate(table.argmax(axis=1)):
-        if table[place, best] < least:
-            continue
+    nearest = table.argmax(axis=1)
+    for place in np.flatnonzero(table.max(axis=1) >= least).tolist():
+        best = nearest[place]
         if ignored[best]:
             kinds[place] = IGNORED
         elif not taken[best]:
@@ -203,16 +204,15 @@ def _coco_matched(table: np.ndarray, ignored: np.ndarray, crowd: np.ndarray) -> 
         detections × overlaps.
     """
     kinds = np.full((len(table), len(OVERLAPS)), MISSED, np.uint8)
-    order = np.argsort(ignored, kind="stable")
-    table, ignored, crowd = table[:, order], ignored[order], crowd[order]
     if not table.shape[1]:
         return kinds
+    order = np.argsort(ignored, kind="stable")
+    table, ignored, crowd = table[:, order], ignored[order], crowd[order]
+    nearest = table.max(axis=1)
     for column, least in enumerate(OVERLAPS):
         free = np.ones(table.shape[1], bool)
-        for place, row in enumerate(table):
-            if row.max() < least:
-                continue
-            match = _best(row, free | crowd, ignored, min(float(least), 1 - 1e-10))
+        for place in np.flatnonzero(nearest >= least).tolist():
+            match = _best(table[place], free | crowd, ignored, min(float(least), 1 - 1e-10))
             if match is not None:
                 free[match] = False
                 kinds[place, column] = IGNORED if ignored[match] else FOUND

@@ -2,41 +2,46 @@
 
 In the order of the graph, each layer's weights W and shift b are fitted to
 
-    min ‖W x + b − y‖² + r ‖W − W₀‖²
+    min ‖f(W x + b) − f(y)‖² + r ‖W − W₀‖²
 
 with x what the pruned network feeds the layer (earlier layers already refitted), y the original
-network's output of the layer before its activation, at the same positions, and W₀ the weights it
-has. Source: He, Zhang, Sun, Channel Pruning for Accelerating Very Deep Neural Networks, 2017 (the
-reconstruction step), with an intercept and a ridge toward W₀.
+network's output of the layer at the same positions, f what follows until the next layer (see
+:mod:`.targets`), and W₀ the weights it has. Source: He, Zhang, Sun, Channel Pruning for
+Accelerating Very Deep Neural Networks, 2017 (the reconstruction step), with an intercept and a
+ridge toward W₀.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from ..channels.groups import Groups
-from ..data import Dataset, streamed
+from ..data import Dataset
 from ..ir.network import Network
 from ..ir.rebuild import rebuild
 from ..progress import Progress, silent, tracked
-from ..session import Arrays
-from ..surgery.gram import Moments
-from ..surgery.operators import Array, Operator, find_operators
-from .walk import Walk, largest_front
+from ..surgery.gram import Gram, Moments
+from ..surgery.operators import Array, Operator, Positions
+from .registry import Job, repair
+from .targets import Path, Target, follow
+from .touched import Layer, repairable, shifts_alone
+from .walk import Walk, first_batches
 
-__all__ = ["MEMORY", "RIDGE", "refit"]
-
-MEMORY = 1 << 31
-"""Bytes of activations that are held at once; so many samples are used as fit into it."""
+__all__ = ["RIDGE", "refit"]
 
 RIDGE = 1e-2
 """Weight of staying where one is, relative to the mean variance of the inputs."""
 
 POSITIONS = 256
 """Positions of a convolution that are fitted in one sample."""
+
+ROUNDS = 3
+"""Times that the targets before an activation are drawn anew; each round lowers the error behind
+it, the first ones most."""
 
 
 def refit(
@@ -63,86 +68,153 @@ def refit(
     Raises:
         DataError: the data does not fit the networks.
     """
-    surviving = groups.surviving(removed)
-    kept = {weighing.node: surviving[weighing.out] for weighing in groups.weighings}
-    untouched = {operator.key for operator in _before_any_change(original, pruned)}
-    operators = [o for o in find_operators(pruned) if o.key not in untouched]
-    batches = _batches(dataset, MEMORY // (largest_front(original) + largest_front(pruned)))
+    layers = repairable(original, pruned, groups, removed)
+    batches = first_batches(dataset, original, pruned)
     before, now = Walk(original, batches), Walk(pruned, batches)
     random = np.random.default_rng(seed)
     tensors: dict[str, npt.NDArray[np.generic]] = {}
     network = pruned
-    for operator in tracked(operators, "refit", len(operators), progress):
-        targets, inputs = before.advance(original, operator.y), now.advance(network, operator.x)
-        moments = _moments(operator, kept[operator.key], targets, inputs, random)
-        tensors.update(_solved(network, operator, moments))
+    waiting = {layer.operator.y for layer in layers}
+    for layer in tracked(layers, "refit", len(layers), progress):
+        paths = _paths(original, network, layer)
+        if paths[1].other is not None and now.ahead(network, paths[1].other) & waiting:
+            paths = (
+                replace(paths[0], other=None, slope=1.0),
+                replace(paths[1], other=None, slope=1.0),
+            )
+        operator = layer.operator
+        if not shifts_alone(pruned, operator):
+            operator = replace(operator, shift=None)
+        values = _Values(
+            y=before.advance(original, operator.y),
+            x=now.advance(network, operator.x),
+            others=[
+                walk.advance(one, path.other) if path.other is not None else None
+                for walk, one, path in ((before, original, paths[0]), (now, network, paths[1]))
+            ],
+        )
+        samples = _samples(replace(layer, operator=operator), paths, values, random)
+        tensors.update(_fitted(network, operator, samples))
         network = rebuild(pruned, tensors=tensors)
+        waiting.discard(operator.y)
     return network
 
 
-def _batches(dataset: Dataset, most: int) -> list[Arrays]:
-    """Return the inputs of the first samples, at least one batch."""
-    batches: list[Arrays] = []
-    samples = 0
-    for batch in streamed(dataset, "reading"):
-        if batches and samples + batch.size > most:
-            break
-        batches.append(batch.inputs)
-        samples += batch.size
-    return batches
+@repair(
+    "refit", summary="all weights, by least squares to the original's outputs", source="He 2017"
+)
+def _refit(job: Job, network: Network) -> Network:
+    assert job.data is not None
+    return refit(job.original, network, job.groups, job.removed, job.data, progress=job.progress)
 
 
-def _before_any_change(original: Network, pruned: Network) -> Sequence[Operator]:
-    """Return the operators that read what they always read and were not changed themselves."""
-    same = {
-        name
-        for name, value in pruned.graph.initializers.items()
-        if value.const_value is original.graph.initializers[name].const_value
-    }
-    clean = {str(value.name) for value in pruned.graph.inputs} | same
-    for node in pruned.graph:
-        if all(value is None or value.name in clean for value in node.inputs):
-            clean.update(str(value.name) for value in node.outputs)
-    return [operator for operator in find_operators(pruned) if operator.x in clean]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Values:
+    """What both networks hold around a layer, one array a batch."""
+
+    y: Sequence[np.ndarray]
+    x: Sequence[np.ndarray]
+    others: Sequence[Sequence[np.ndarray] | None]
+    """What is added to the layer's output in the original and in the pruned network."""
 
 
-def _moments(
-    operator: Operator,
-    kept: npt.NDArray[np.bool_],
-    targets: Sequence[np.ndarray],
-    inputs: Sequence[np.ndarray],
-    random: np.random.Generator,
-) -> Moments:
-    moments = Moments()
-    for y, x in zip(targets, inputs, strict=True):
-        y = np.compress(kept, y, axis=1 if operator.op_type == "Conv" else y.ndim - 1)
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """One batch of what a layer is fitted to."""
+
+    x: np.ndarray
+    positions: Positions | None
+    target: Target
+
+
+def _paths(original: Network, pruned: Network, layer: Layer) -> tuple[Path, Path]:
+    """Return what follows the layer in both networks, for the channels that are left."""
+    before = follow(original, layer.operator, len(layer.kept))
+    now = follow(pruned, layer.operator, int(layer.kept.sum()))
+    scale, offset = before.scale[layer.kept], before.offset[layer.kept]
+    return replace(before, scale=scale, offset=offset), now
+
+
+def _samples(
+    layer: Layer, paths: tuple[Path, Path], values: _Values, random: np.random.Generator
+) -> list[_Sample]:
+    """Return the targets of all batches at positions that are drawn anew for each."""
+    operator = layer.operator
+
+    def left(array: np.ndarray) -> np.ndarray:
+        return np.compress(layer.kept, array, axis=1 if operator.op_type == "Conv" else -1)
+
+    found = []
+    added, present = values.others
+    for number, (y, x) in enumerate(zip(values.y, values.x, strict=True)):
         positions = operator.positions(y.shape, POSITIONS, random)
-        moments.add(operator.inputs(x, positions), operator.outputs(y, positions))
-    return moments
+        target = Target.of(
+            *paths,
+            operator.outputs(left(y), positions),
+            operator.outputs(left(added[number]), positions) if added is not None else None,
+            operator.outputs(present[number], positions) if present is not None else None,
+        )
+        found.append(_Sample(x, positions, target))
+    return found
 
 
-def _solved(
-    network: Network, operator: Operator, moments: Moments
+def _fitted(
+    network: Network, operator: Operator, samples: Sequence[_Sample]
 ) -> dict[str, npt.NDArray[np.generic]]:
     """Return the weight and shift that fit best."""
+    moments = Moments()
+    for sample in samples:
+        moments.add(operator.inputs(sample.x, sample.positions), sample.target.wanted)
     stored = network.array(operator.weight)
-    present = operator.matrix(stored.astype(np.float64))
-    gram = moments.gram(centred=operator.shift is not None)
+    solver = _Solver(
+        moments.gram(centred=operator.shift is not None),
+        operator.matrix(stored.astype(np.float64)),
+        shifted=operator.shift is not None,
+    )
     assert moments.y is not None
     assert moments.yx is not None
-    y = moments.y / moments.count
-    cross = moments.yx / moments.count - y[:, :, None] * gram.mean[:, None, :]
-    ridge = gram.ridge(RIDGE)[:, None, None] * np.eye(gram.covariance.shape[-1])
-    fitted: Array = np.linalg.solve(
-        gram.covariance + ridge, (cross + present @ ridge).transpose(0, 2, 1)
-    ).transpose(0, 2, 1)
-    tensors: dict[str, npt.NDArray[np.generic]] = {operator.weight: operator.stored(fitted, stored)}
+    weight, shift = solver.solve(moments.y / moments.count, moments.yx / moments.count)
+    bent = any(sample.target.slope != 1.0 for sample in samples)
+    for _ in range(ROUNDS if bent else 0):
+        mean: Array = np.zeros(shift.shape)
+        cross: Array = np.zeros(weight.shape)
+        factor = weight.astype(np.float32).transpose(0, 2, 1)
+        summand = shift.astype(np.float32)[:, None, :]
+        for sample in samples:
+            x = operator.inputs(sample.x, sample.positions)
+            aim = sample.target.around(x @ factor + summand)
+            mean += aim.sum(axis=1, dtype=np.float64) / moments.count
+            cross += aim.transpose(0, 2, 1) @ x / moments.count
+        weight, shift = solver.solve(mean, cross)
+    tensors: dict[str, npt.NDArray[np.generic]] = {operator.weight: operator.stored(weight, stored)}
     if operator.shift is not None:
-        shift = (y - np.einsum("goc,gc->go", fitted, gram.mean)).ravel()
         old = network.array(operator.shift.parameter)
-        if operator.shift.sign > 0:
-            new = shift.reshape(old.shape)
-        else:
-            new = old - shift.reshape(old.shape)
+        vector = shift.reshape(old.shape)
+        new = vector if operator.shift.sign > 0 else old - vector
         tensors[operator.shift.parameter] = new.astype(old.dtype)
     return tensors
+
+
+class _Solver:
+    """Weights for any targets of the same inputs.
+
+    Args:
+        gram: moments of the inputs.
+        present: the weight that the ridge holds to, [groups, outputs, inputs · taps].
+        shifted: whether an intercept can be stored.
+    """
+
+    def __init__(self, gram: Gram, present: Array, *, shifted: bool):
+        self._gram, self._shifted = gram, shifted
+        ridge = gram.ridge(RIDGE)[:, None, None]
+        self._inverse = np.linalg.inv(gram.covariance + ridge * np.eye(gram.covariance.shape[-1]))
+        self._pull = ridge * present
+
+    def solve(self, mean: Array, cross: Array) -> tuple[Array, Array]:
+        """Return weight and shift for the mean of the targets and that of targets · inputs."""
+        gram = self._gram
+        around = cross - mean[:, :, None] * gram.mean[:, None, :]
+        weight: Array = (around + self._pull) @ self._inverse
+        if not self._shifted:
+            return weight, np.zeros(mean.shape)
+        return weight, mean - np.einsum("goc,gc->go", weight, gram.mean)

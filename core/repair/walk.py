@@ -12,11 +12,15 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from ..data import Dataset, streamed
 from ..ir.network import Network
 from ..ir.partial import between, nodes_between
 from ..session import Arrays, Session
 
-__all__ = ["Walk", "largest_front"]
+__all__ = ["MEMORY", "Walk", "first_batches", "largest_front"]
+
+MEMORY = 1 << 31
+"""Bytes of activations that are held at once; so many samples are used as fit into it."""
 
 
 class Walk:
@@ -55,6 +59,39 @@ class Walk:
             for name in [name for name in front if name not in needed]:
                 del front[name]
         return found
+
+    def ahead(self, network: Network, value: str) -> set[str]:
+        """Return the names of the values that advancing to a value would compute on the way."""
+        nodes = nodes_between(network, set(self._fronts[0]), [value])
+        return {str(output.name) for node in nodes for output in node.outputs}
+
+    def replace(self, value: str, arrays: Sequence[np.ndarray]) -> None:
+        """Put other arrays, one a batch, in the place of a value that was just computed.
+
+        For weights that changed after the value was made of them. What is read no more is left out.
+        """
+        for front, array in zip(self._fronts, arrays, strict=True):
+            if value in front:
+                front[value] = array
+
+
+def first_batches(dataset: Dataset, *networks: Network) -> list[Arrays]:
+    """Return the inputs of the first samples of a dataset, at least one batch.
+
+    Args:
+        dataset: where they come from.
+        networks: what is walked over with them at the same time; :data:`MEMORY` bounds what all
+            of them hold.
+    """
+    most = MEMORY // sum(largest_front(network) for network in networks)
+    batches: list[Arrays] = []
+    samples = 0
+    for batch in streamed(dataset, "reading"):
+        if batches and samples + batch.size > most:
+            break
+        batches.append(batch.inputs)
+        samples += batch.size
+    return batches
 
 
 def largest_front(network: Network) -> int:

@@ -1,7 +1,11 @@
 """How much a small disturbance of one operator's output moves the outputs of the network.
 
-weight(operator) = mean over the outputs o of E‖o(y + n) − o(y)‖² / E‖o − mean o‖² / ε², with noise
-n of ε times the standard deviation of each channel of y.
+weight(operator) = mean over the outputs o of E‖o(y + n) − o(y)‖² / E‖o − mean o‖² / ε². The
+disturbance n is ε times what other samples make of each channel: every channel of every sample
+takes the deviation from its mean of another sample, with a random sign. So it has the variance and
+the spatial structure of the channel. White noise would not do: behind the operator it averages out
+over neighbouring positions, which the error of a pruned network does not, and whatever stands
+before a pooling layer would seem to matter little.
 """
 
 from __future__ import annotations
@@ -21,9 +25,9 @@ from .operators import Array, Operator
 __all__ = ["EPSILON", "measure_disturbances"]
 
 EPSILON = 0.1
-"""Size of the noise relative to each channel's standard deviation."""
+"""Size of the disturbance relative to each channel's deviation."""
 
-SAMPLES = 16
+SAMPLES = 32
 """Samples the effect is measured on; a mean over so many positions settles quickly."""
 
 
@@ -42,12 +46,11 @@ def measure_disturbances(
     Args:
         network: the network.
         operators: whose outputs are disturbed, one at a time.
-        dataset: inputs; its first batch is used.
-        seed: of the noise.
+        dataset: inputs; the first :data:`SAMPLES` are used.
+        seed: of the disturbances.
         progress: told of the operators done.
     """
-    batch = next(iter(dataset))
-    feeds = {name: array[:SAMPLES] for name, array in batch.inputs.items()}
+    feeds = _first(dataset)
     outputs = list(network.outputs)
     parts = {operator.key: suffix(network, operator.y) for operator in operators}
     read = [name for part in parts.values() for name in part.inputs]
@@ -58,8 +61,8 @@ def measure_disturbances(
     for operator in tracked(operators, "disturbances", len(operators), progress):
         part = parts[operator.key]
         y = _read(still, operator.y)
-        noise = random.standard_normal(y.shape, dtype=np.float32) * _deviation(y) * EPSILON
-        disturbed = {operator.y: y + noise}
+        channel = 1 if operator.op_type == "Conv" else y.ndim - 1
+        disturbed = {operator.y: y + np.float32(EPSILON) * _disturbance(y, channel, random)}
         if part.inputs:
             feeds = {name: _read(still, name) for name in part.inputs}
             disturbed.update(Session(part).run({**feeds, **disturbed}))
@@ -68,15 +71,40 @@ def measure_disturbances(
     return found
 
 
+def _first(dataset: Dataset) -> Arrays:
+    """Return the inputs of the first samples."""
+    batches: list[Arrays] = []
+    samples = 0
+    for batch in dataset:
+        batches.append(batch.inputs)
+        samples += batch.size
+        if samples >= SAMPLES:
+            break
+    return {name: np.concatenate([b[name] for b in batches])[:SAMPLES] for name in batches[0]}
+
+
 def _read(values: Arrays, name: str) -> Array:
     """Return a value under its own name or under the one it was shown by."""
     return values[name] if name in values else values[f"shown:{name}"]
 
 
-def _deviation(y: Array) -> Array:
-    axes = tuple(axis for axis in range(y.ndim) if axis != 1)
-    deviation: Array = y.std(axis=axes, keepdims=True)
-    return deviation
+def _disturbance(y: Array, channel: int, random: np.random.Generator) -> Array:
+    """Return for each channel the deviation from its mean in another sample, signs at random.
+
+    Args:
+        y: values, batch first.
+        channel: the axis of the channels.
+        random: draws samples and signs.
+    """
+    moved = np.moveaxis(y, channel, 1)
+    deviation = moved - moved.mean(axis=(0, *range(2, moved.ndim)), keepdims=True)
+    samples, channels = moved.shape[:2]
+    others = random.permuted(np.tile(np.arange(samples)[:, None], (1, channels)), axis=0)
+    signs = random.choice(np.array([-1.0, 1.0], np.float32), size=(samples, channels))
+    drawn = deviation[others, np.arange(channels)]
+    drawn *= signs.reshape(samples, channels, *(1,) * (moved.ndim - 2))
+    found: Array = np.moveaxis(drawn, 1, channel)
+    return found
 
 
 def _relative(still: Array, moved: Array) -> float:

@@ -14,13 +14,17 @@ from ..progress import Progress, silent
 from ..session import Session
 from .operators import Array, Operator
 
-__all__ = ["FLOOR", "POSITIONS", "Gram", "Moments", "gather_grams", "shown"]
+__all__ = ["FLOOR", "Gram", "Moments", "gather_grams", "positions_of_a_sample", "shown"]
 
-POSITIONS = 256
-"""Output positions of a convolution that are looked at in one sample, drawn anew for each batch.
+ENOUGH = 64
+"""Output positions for every column (input · tap) of a convolution, over all samples together.
 
-Neighbouring positions say nearly the same, so more of them cost time and add little.
+Least squares with n columns on N positions overfits by about n / N of the error, here less than two
+percent; more positions cost time and add little.
 """
+
+FEWEST = 16
+"""Positions of a sample that are looked at in any case, where there are so many."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,12 +121,13 @@ def gather_grams(
     session = Session(shown(network, names))
     shapes = network.values()
     moments = {operator.key: Moments() for operator in operators}
+    most = {o.key: positions_of_a_sample(o, network, dataset.samples) for o in operators}
     random = np.random.default_rng(seed)
     for batch in streamed(dataset, "covariances", progress):
         values = {**batch.inputs, **session.run(batch.inputs)}
         for operator in operators:
             shape = [dim if isinstance(dim, int) else 1 for dim in shapes[operator.y].shape or ()]
-            positions = operator.positions(shape, POSITIONS, random)
+            positions = operator.positions(shape, most[operator.key], random)
             x = values.get(operator.x, values.get(f"shown:{operator.x}"))
             assert x is not None
             moments[operator.key].add(operator.inputs(x, positions))
@@ -130,6 +135,14 @@ def gather_grams(
         operator.key: moments[operator.key].gram(centred=operator.shift is not None)
         for operator in operators
     }
+
+
+def positions_of_a_sample(operator: Operator, network: Network, samples: int) -> int:
+    """Return how many positions of each of so many samples say enough about an operator."""
+    weight = network.graph.initializers[operator.weight].const_value
+    assert weight is not None
+    columns = operator.matrix(weight.numpy()).shape[-1]
+    return max(-(-ENOUGH * columns // samples), FEWEST)
 
 
 def shown(network: Network, names: Sequence[str]) -> Network:

@@ -18,7 +18,7 @@ import onnx_ir as ir
 from ..ir.network import Network
 from ..ir.rebuild import node_key
 
-__all__ = ["Array", "Operator", "Shift", "find_operators"]
+__all__ = ["Array", "Operator", "Positions", "Shift", "find_operators"]
 
 Array = npt.NDArray[Any]
 """Activations and weights, float32 from files and sessions, float64 in sums."""

@@ -108,33 +108,37 @@ def operate(
     weights: Mapping[str, float],
     *,
     rate: float,
+    gone: npt.NDArray[np.bool_] | None = None,
     limits: Limits = NO_LIMITS,
     progress: Progress = silent,
 ) -> Surgery:
     """Remove channels until a fraction of the operations is gone.
 
     Args:
-        network: the network.
+        network: the network, with zeros in place of what is gone already.
         groups: its groups; groups without banks stay.
         operators: its multiplying nodes.
         grams: moments of what each operator reads, by its key.
         weights: how much a relative error of each operator's output counts, by its key.
-        rate: fraction of the operations to remove.
+        rate: fraction of the operations to remove, what is gone already included.
+        gone: mask over classes that left before.
         limits: how many channels a set may lose.
         progress: told how much of the rate is reached, in per mille.
     """
-    consumers = _consumers(network, groups, operators, grams, weights)
-    table = _Table(groups, consumers, limits)
+    removed = np.zeros(groups.number, dtype=np.bool_) if gone is None else gone.copy()
+    consumers = _consumers(network, groups, operators, grams, weights, removed)
+    table = _Table(groups, consumers, limits, removed)
     costs = Costs(network, groups)
-    saving = _Savings(network, groups, costs)
+    saving = _Savings(network, groups, costs, removed)
     baseline = costs.operations()
-    removed = np.zeros(groups.number, dtype=np.bool_)
     left = _Floors(groups)
+    for channel in np.flatnonzero(removed).tolist():
+        left.take(channel)
     steps: list[tuple[int, ...]] = []
     losses: list[float] = []
-    gone = 0.0
-    while rate * baseline - gone > SLACK * baseline:
-        step = table.cheapest(saving.saved, left.open, rate * baseline - gone)
+    saved = float(baseline - saving.operations())
+    while rate * baseline - saved > SLACK * baseline:
+        step = table.cheapest(saving.saved, left.open, rate * baseline - saved)
         if step is None:
             break
         losses.append(sum(float(table.loss[channel]) for channel in step))
@@ -144,8 +148,8 @@ def operate(
             left.take(channel)
             saving.remove(channel)
             table.remove(channel)
-        gone = baseline - saving.operations()
-        progress("surgery", round(1000 * gone / baseline), round(1000 * rate))
+        saved = float(baseline - saving.operations())
+        progress("surgery", round(1000 * saved / baseline), round(1000 * rate))
     return Surgery(
         removed=removed,
         steps=tuple(steps),
@@ -161,6 +165,7 @@ def _consumers(
     operators: Sequence[Operator],
     grams: Mapping[str, Gram],
     weights: Mapping[str, float],
+    removed: npt.NDArray[np.bool_],
 ) -> list[_Consumer]:
     uses = {use.parameter: use.labels for use in groups.uses}
     removable = {
@@ -169,6 +174,7 @@ def _consumers(
         for bank in group.banks
         for cell in bank
         for place in cell
+        if not removed[group.channels[place]]
     }
     found = []
     for operator in operators:
@@ -178,22 +184,26 @@ def _consumers(
         tensor = network.graph.initializers[operator.weight].const_value
         assert tensor is not None
         stored = tensor.numpy()
-        matrices = operator.matrix(stored.astype(np.float64))
         out, into = (
             operator.matrix(np.broadcast_to(groups.classes[array], stored.shape))
             for array in labels
         )
+        matrices = operator.matrix(stored.astype(np.float64))
+        matrices = np.where(removed[out] | removed[into], 0.0, matrices)
         gram = grams[operator.key]
         energy = float(((matrices @ gram.covariance) * matrices).sum())
         energy += FLOOR * float((np.square(matrices).sum(axis=(1, 2)) * gram.power).sum())
         ridges = gram.ridge(RIDGE)
         for part, weight in enumerate(matrices):
-            covariance = gram.covariance[part]
+            covariance = gram.covariance[part] + ridges[part] * np.eye(gram.covariance.shape[-1])
+            here = np.flatnonzero(~removed[into[part][0]])
+            inverse = np.zeros_like(covariance)
+            inverse[np.ix_(here, here)] = np.linalg.inv(covariance[np.ix_(here, here)])
             consumer = _Consumer(
                 operator=operator,
                 part=part,
                 weight=weight.copy(),
-                inverse=np.linalg.inv(covariance + ridges[part] * np.eye(len(covariance))),
+                inverse=inverse,
                 scale=weights[operator.key] / energy if energy > 0 else 0.0,
                 rows=out[part][:, 0],
                 columns=into[part][0],
@@ -208,7 +218,13 @@ def _consumers(
 class _Table:
     """The current loss of every class, kept up to date as channels leave."""
 
-    def __init__(self, groups: Groups, consumers: Sequence[_Consumer], limits: Limits):
+    def __init__(
+        self,
+        groups: Groups,
+        consumers: Sequence[_Consumer],
+        limits: Limits,
+        removed: npt.NDArray[np.bool_],
+    ):
         self.consumers = consumers
         self.loss = np.zeros(groups.number)
         self._shares = [consumer.losses() for consumer in consumers]
@@ -224,7 +240,7 @@ class _Table:
             for bank in group.banks
         ]
         self._counts = [limits.counts(min(map(len, bank))) for bank in self._banks]
-        self._gone = [0] * len(self._banks)
+        self._gone = [int(removed[np.concatenate(bank)].sum()) for bank in self._banks]
         self._bank_of = {int(c): k for k, b in enumerate(self._banks) for cell in b for c in cell}
         self._cells = [len(bank) for bank in self._banks]
 
@@ -313,15 +329,18 @@ class _Savings:
     bias positions; a class with a outputs and b inputs among them saves the difference.
     """
 
-    def __init__(self, network: Network, groups: Groups, costs: Costs):
+    def __init__(
+        self, network: Network, groups: Groups, costs: Costs, removed: npt.NDArray[np.bool_]
+    ):
         self._groups = groups
         self._costs = costs
-        self._removed = np.zeros(groups.number, dtype=np.bool_)
+        self._removed = removed.copy()
         self.saved = np.zeros(groups.number)
         self._touching: dict[int, list[int]] = {}
         self._shapes = []
         self._shares: list[Array] = []
-        self._operations = [costs.of(weighing, None) for weighing in groups.weighings]
+        surviving = groups.surviving(removed)
+        self._operations = [costs.of(weighing, surviving) for weighing in groups.weighings]
         uses = {use.parameter: use.labels for use in groups.uses}
         for number, weighing in enumerate(groups.weighings):
             tensor = network.graph.initializers[weighing.weight].const_value

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -92,6 +93,8 @@ class Settings:
     """What one reading of a net is done with."""
 
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    folder: Path = Path()
+    """Where files that the net names stand."""
     static: bool = False
     batch: int | None = None
     """Batch size of the file, as the inputs read so far have it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,20 +55,26 @@ def load(
     options = Options(
         phase=phase, stages=tuple(stages), level=level, input_shapes=dict(input_shapes or {})
     )
+    return _load(prototxt, caffemodel, options=options, folder=prototxt.parent)
+
+
+def _load(prototxt: Path, caffemodel: Path, *, options: Options, folder: Path) -> Network:
+    """Read a net; what it names stands in `folder`."""
     document = _read_document(prototxt)
     weights = open_caffemodel(caffemodel)
     with located(file=str(prototxt)):
         notes = check_schema(document.root, {cls.param for cls in LAYERS.classes.values()})
         net = net_of(document)
-        chosen, others = net.active(phase, options.stages, level)
+        chosen, others = net.active(options.phase, options.stages, options.level)
         if not chosen:
-            raise FormatError(f"no layer is left in phase {phase}")
+            raise FormatError(f"no layer is left in phase {options.phase}")
         layers = tuple(_read_layer(text) for text in chosen)
         check_links(chosen)
         matched = match(chosen, layers, weights, str(prototxt))
         network = _Reading(
             name=net.name or prototxt.stem, file=str(prototxt), texts=chosen, layers=layers,
-            matched=matched, weights=weights, settings=Settings(input_shapes=options.input_shapes),
+            matched=matched, weights=weights,
+            settings=Settings(input_shapes=options.input_shapes, folder=folder),
         ).run()  # fmt: skip
     source = CaffeSource(
         paths={".prototxt": prototxt, ".caffemodel": caffemodel},
@@ -82,9 +89,8 @@ def load(
             )
             for text, layer, stored in zip(chosen, layers, matched, strict=True)
         ),
-        options=options,
         model=network.model,
-        reader=load,
+        reader=partial(_load, options=options, folder=folder),
     )
     return replace(network, source=source, notes=(*notes, *network.notes))
 

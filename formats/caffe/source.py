@@ -56,10 +56,10 @@ class CaffeSource:
     document: Document
     weights: Caffemodel
     layers: tuple[SourceLayer, ...]
-    options: Options
     model: ir.Model
     """The graph as it was read: tensors that are still its own did not change."""
-    reader: Callable[..., Network]
+    reader: Callable[[Path, Path], Network]
+    """Reads other files with the settings of the original."""
     format: str = "caffe"
 
     def render(self, network: Network) -> dict[str, bytes]:
@@ -148,11 +148,7 @@ class CaffeSource:
 
     def reread(self, paths: Mapping[str, Path]) -> Network:
         """Read written files with the settings of the original."""
-        options = self.options
-        return self.reader(
-            paths[".prototxt"], paths[".caffemodel"], phase=options.phase, stages=options.stages,
-            level=options.level, input_shapes=options.input_shapes,
-        )  # fmt: skip
+        return self.reader(paths[".prototxt"], paths[".caffemodel"])
 
     def _check_left(
         self,

@@ -34,7 +34,7 @@ from .section import (
 )  # fmt: skip
 from .sections.net import MOST_VALUES, Net
 from .source import DarknetSource, Record
-from .weights import Stream, WrongCount, has_bad_values, unseen
+from .weights import Stream, WrongCount, unseen
 
 __all__ = ["load"]
 
@@ -344,7 +344,9 @@ class _Reading:
         for name, keys in self.unread.items():
             if keys:
                 yield f"[{name}]: keys that change nothing: {_some(keys)}"
-        if has_bad_values(self.stream.values[: self.stream.taken]):
+        with located(file=str(self.weights)):
+            bad = self.stream.has_bad_values()
+        if bad:
             yield Caution("the weights hold NaN or infinite values")
         if self.partial and any(
             layer.record.refs and not layer.record.stored and layer.record.section.shares() is None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 
 import onnx_ir as ir
 
 from ...core.errors import FormatError, located
+from ...core.metrics.tree import sibling_counts
 from .numerals import read_int
 from .section import SectionBuilder
 
@@ -18,7 +18,7 @@ MOST_BYTES = 1 << 24
 
 
 def read_tree(name: str, folders: Sequence[Path], count: int) -> tuple[int, ...]:
-    """Return the sizes of the groups of siblings, in order.
+    """Return the parent of every class, negative where it has none.
 
     Each line of the file holds a label and the index of its parent; neighbours with one parent are
     siblings.
@@ -29,7 +29,8 @@ def read_tree(name: str, folders: Sequence[Path], count: int) -> tuple[int, ...]
         count: the number of classes it must have.
 
     Raises:
-        FormatError: the file is not there, or is for another number of classes.
+        FormatError: the file is not there, is for another number of classes, or names a parent
+            that does not come before its child.
     """
     path = next((path for folder in folders if (path := folder / name).is_file()), None)
     if path is None:
@@ -45,11 +46,17 @@ def read_tree(name: str, folders: Sequence[Path], count: int) -> tuple[int, ...]
         ]
         if len(parents) != count:
             raise FormatError(f"a tree of {len(parents)} classes for {count} values")
-    return tuple(len(list(group)) for _, group in groupby(parents))
+        for number, parent in enumerate(parents):
+            if parent >= number:
+                raise FormatError(
+                    f"class {number} has parent {parent}, which does not come before it"
+                )
+    return tuple(parents)
 
 
-def softmax_tree(b: SectionBuilder, x: ir.Value, groups: Sequence[int], axis: int) -> ir.Value:
-    """Emit one softmax per group along `axis`."""
+def softmax_tree(b: SectionBuilder, x: ir.Value, parents: Sequence[int], axis: int) -> ir.Value:
+    """Emit one softmax per group of siblings along `axis`."""
+    groups = sibling_counts(parents)
     if len(groups) == 1:
         return b.op("Softmax", x, axis=axis)
     parts = b.ops("Split", x, b.constant(groups), count=len(groups), axis=axis)

@@ -17,7 +17,7 @@ import numpy as np
 from ...core.errors import FormatError
 from .flavour import Flavour
 
-__all__ = ["Header", "Stream", "WrongCount", "has_bad_values", "unseen"]
+__all__ = ["Header", "Stream", "WrongCount", "unseen"]
 
 _MAGICS = {
     b"PK\x03\x04": "a zip archive",
@@ -31,6 +31,7 @@ _MAGICS = {
     b"\x80\x02": "a Python pickle",
 }
 _CHUNK = 1 << 20
+"""Bytes that are looked at at once."""
 MOST_MISSING = 1 << 27
 """No published layer has more values; what is missing may have to be held in memory."""
 
@@ -69,6 +70,7 @@ class Stream:
 
     def __init__(self, path: Path, flavour: Flavour, *, partial: bool = False):
         self.partial = partial
+        self.path = path
         data = _map(path)
         self.header = _read_header(data, flavour)
         self.size = len(data)
@@ -129,13 +131,25 @@ class Stream:
                 hint="do these weights belong to this cfg?",
             )
 
+    def has_bad_values(self) -> bool:
+        """Return whether one of the values taken is NaN or infinite.
 
-def has_bad_values(values: np.ndarray) -> bool:
-    """Return whether one of the values is NaN or infinite."""
-    flat = values.reshape(-1)
-    return any(
-        not np.isfinite(flat[start : start + _CHUNK]).all() for start in range(0, flat.size, _CHUNK)
-    )
+        They are read in small pieces and not through the map, of which nothing becomes resident.
+
+        Raises:
+            FormatError: the file cannot be read any more.
+        """
+        left = 4 * self.taken
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                file.seek(len(self.header.data))
+                while left > 0 and (piece := file.read(min(_CHUNK, left))):
+                    if not np.isfinite(np.frombuffer(piece, "<f4", len(piece) // 4)).all():
+                        return True
+                    left -= len(piece)
+        except OSError as error:
+            raise FormatError(f"cannot be read: {error.strerror or error}") from error
+        return False
 
 
 def unseen(header: bytes) -> bytes:

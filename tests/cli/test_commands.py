@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 import secateur
 
@@ -182,6 +183,35 @@ def test_criteria_are_listed():
     text = run("prune", "--criterion", "help").stdout
     assert "surgery" in text
     assert "Li et al." in text
+
+
+def test_repairs_are_listed():
+    text = run("prune", "--repair", "help").stdout
+    for name in ("auto", "none", "absorb", "refit", "recalibrate", "bias"):
+        assert re.search(rf"^{name}\s", text, re.MULTILINE), name
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_repairs_are_chosen_told_and_recorded(tmp_path):
+    common = ["--rate", 0.3, "--criterion", "l1", "--data", DATA, "--limit", 100]
+    result = run("prune", *DARKNET, *common, "-o", tmp_path / "auto")
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("repair: ")]
+    assert re.search(r"refit kept \([0-9.]+ → [0-9.]+\)", line)
+    assert line.endswith("output error on 20 samples held back")
+    plan = yaml.safe_load((tmp_path / "auto" / "plan.yaml").read_text())
+    assert [record["method"] for record in plan["repair"]][:2] == ["absorb", "refit"]
+    one = run("prune", *DARKNET, *common, "--repair", "bias", "-o", tmp_path / "bias")
+    assert re.search(r"^repair: bias (kept|left out) ", one.stderr, re.MULTILINE)
+    for flags in (["--repair", "none"], ["--no-repair"]):
+        result = run("prune", *DARKNET, *common, *flags, "-o", tmp_path / flags[0] / flags[-1])
+        assert "repair" not in result.stderr
+
+
+def test_wrong_repairs_are_one_line(tmp_path):
+    result = run("prune", *DARKNET, "--rate", 0.3, "--repair", "refti", "-o", tmp_path, code=1)
+    assert "unknown repair 'refti' (hint: did you mean refit?)" in one_line(result)
+    result = run("prune", *DARKNET, "--rate", 0.3, "--repair", "refit", "-o", tmp_path, code=1)
+    assert "repair 'refit' needs data" in one_line(result)
 
 
 def test_a_threshold_and_a_rate_by_analysis(tmp_path):

@@ -420,6 +420,7 @@ def test_mean_average_precision_in_pieces_is_that_of_the_meter():
     from secateur.core.analysis import detection
     from secateur.core.analysis.shards import Answers
     from secateur.core.metrics.boxes import suppressed
+    from secateur.core.metrics.decode import thinned
 
     for _ in range(6):
         found, truths = [], []
@@ -427,7 +428,7 @@ def test_mean_average_precision_in_pieces_is_that_of_the_meter():
             corner = random.uniform(0, 40, (60, 2))
             boxes = np.concatenate([corner, corner + random.uniform(1, 30, (60, 2))], axis=1)
             one = Detections(boxes, random.integers(0, 30, 60) / 30, random.integers(0, 4, 60))
-            kept = detection.thinned(one, 0.45)
+            kept = thinned(one, 0.45)
             slow = np.concatenate([
                 np.flatnonzero(one.classes == k)[
                     suppressed(boxes[one.classes == k], one.scores[one.classes == k], 0.45)

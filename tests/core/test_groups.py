@@ -9,9 +9,10 @@ from secateur.core.channels import find_groups
 from secateur.core.cost import Costs, measure_cost
 from secateur.core.data import SyntheticDataset
 from secateur.core.ir.network import BLOCK
+from secateur.core.pieces import narrowed
 from secateur.core.proofs import prove_equal
 from secateur.core.transform import mask, shrink
-from support.graphs import Graph, random_removal, shown
+from support.graphs import Graph, pooled, random_removal, scattered, shown
 
 
 def chain():
@@ -146,6 +147,16 @@ def uneven_split():
     }
 
 
+def turned_round():
+    g = Graph()
+    a, k = g.conv("a", g.data, 8), g.builder.constant
+    x = g.op("turn", "Slice", a, k([-1]), k([-(2**31)]), k([1]), k([-1]))
+    return g.network(y=g.conv("out", g.op("sum", "Add", a, x), 2)), {
+        "a": (("a",), 4, [[4]]),  # the first goes with the last
+        "out": "feeds output 'y'",
+    }
+
+
 def slice_and_add():
     g = Graph()
     a, b = g.conv("a", g.data, 8), g.conv("b", g.data, 5)
@@ -244,6 +255,79 @@ def transposed_convolution():
     }
 
 
+def one_map_for_all():
+    """Copies of one map leave with the channels that they multiply, however they were made."""
+    g = Graph()
+    k = g.builder.constant
+    a = g.conv("a", g.data, 8)
+    tiled = g.op("tile", "Tile", g.conv("map", a, 1), k([1, 8, 1, 1]))
+    b = g.conv("b", g.op("x", "Mul", a, tiled), 6)
+    mean = g.op("mean", "ReduceMean", b, k([1, 2, 3]), keepdims=1)
+    spread = g.op("spread", "Expand", mean, k([1, 6, 8, 8]))
+    return g.network(y=g.conv("out", g.op("y", "Mul", g.conv("c", a, 6), spread), 2)), {
+        "a": (("a",), 8, [[8]]),
+        "map": "spread over all channels by 'tile' (Tile)",
+        "b": "mixed by 'mean' (ReduceMean)",
+        "c": (("c",), 6, [[6]]),
+        "out": "feeds output 'y'",
+    }
+
+
+def own_weights_everywhere():
+    """A product with a parameter on the left, as convolutions that share no weights have it."""
+    g = Graph()
+    a = g.conv("a", g.data, 6)
+    x = g.op("columns", "Reshape", a, g.builder.constant([0, 6, 64, 1]))
+    x = g.op("places", "Transpose", x, perm=[0, 2, 1, 3])
+    x = g.layer("local", "MatMul", lambda: g.builder.op("MatMul", g.parameter(64, 5, 6), x))
+    return g.network(y=g.conv("out", g.op("back", "Transpose", x, perm=[0, 2, 1, 3]), 2)), {
+        "a": (("a",), 6, [[6]]),
+        "local": (("local",), 5, [[5]]),
+        "out": "feeds output 'y'",
+    }
+
+
+def sums_by_a_matrix_that_is_not_stored():
+    g = Graph()
+    a = g.conv("a", g.data, 6)
+    x = g.op("columns", "Reshape", a, g.builder.constant([0, 6, 64]))
+    matrix = g.builder.constant(np.tri(6), np.float32)
+    x = g.op("sums", "MatMul", matrix, x)
+    kernel = g.builder.constant(np.ones((4, 3, 1, 1)), np.float32)
+    b = g.op("all", "Conv", g.conv("b", g.data, 3), kernel)
+    return g.network(y=x, z=g.conv("out", b, 2)), {
+        "a": "mixed by 'sums' (MatMul)",
+        "b": "mixed by 'all' (Conv)",
+        "out": "feeds output 'z'",
+    }
+
+
+def regions():
+    g = Graph()
+    a = g.conv("a", g.data, 6)
+    where = g.builder.constant([[0, 0, 0, 3, 3], [0, 2, 2, 7, 7]], np.float32)
+    x = g.op("pool", "MaxRoiPool", a, where, pooled_shape=[2, 2])
+    return g.network(y=g.gemm("out", g.op("flat", "Flatten", x), 3)), {
+        "a": (("a",), 6, [[6]]),
+        "out": "feeds output 'y'",
+    }
+
+
+def blocks_that_move_with_positions():
+    """Darknet's reorg of few channels: what moves first looks like rows, not like blocks."""
+    g = Graph()
+    k = g.builder.constant
+    a = g.conv("a", g.data, 8)
+    a.meta[BLOCK] = 4
+    x = g.op("cut", "Reshape", a, k([0, -1, 8, 2, 4, 2]))
+    x = g.op("swap", "Transpose", x, perm=[0, 3, 5, 1, 2, 4])
+    x = g.op("join", "Reshape", x, k([0, -1, 4, 4]))
+    return g.network(y=g.conv("out", x, 2)), {
+        "a": (("a",), 2, [[2]]),
+        "out": "feeds output 'y'",
+    }
+
+
 def vectors():
     g = Graph()
     a = g.conv("a", g.data, 6, bias=False)
@@ -271,23 +355,6 @@ def shared_weights():
         "one": (("one", "two"), 4, [[4]]),
         "out": "feeds output 'y'",
     }
-
-
-def scattered(g, x, positions, side):
-    """Emit planes of zeros with the pixels of `x` where `positions` say."""
-    k = g.builder.constant
-    flat = g.op("flat", "Reshape", x, k([0, 0, -1]))
-    where = g.op("where", "Reshape", positions, k([0, 0, -1]))
-    first = g.op("first", "Slice", flat, k([0]), k([1]), k([2]))
-    zero = g.op("zero", "Sub", first, first)
-    plane = g.op("plane", "Pad", zero, k([0, 0, 0, 0, 0, side * side - 1]))
-    placed = g.op("placed", "ScatterElements", plane, where, flat, axis=2)
-    return g.op("up", "Reshape", placed, k([0, 0, side, side]))
-
-
-def pooled(g, x):
-    g.builder.layer, g.builder.scope = len(g.layers), "pool"
-    return g.builder.ops("MaxPool", x, count=2, kernel_shape=[2, 2], strides=[2, 2])
 
 
 def unpooled_by_positions():
@@ -431,8 +498,10 @@ def across_channels():
 STRUCTURES = [
     chain, residual_of_three, residual_to_output, concatenation, the_same_twice, depthwise,
     depthwise_multiplier, depthwise_on_the_input, grouped, grouped_twice, grouped_that_cannot,
-    even_split, uneven_split, slice_and_add, squeeze_and_excite, spatial_attention,
-    channel_shuffle, blocks, space_to_depth, depth_to_space, transposed_convolution, vectors,
+    even_split, uneven_split, turned_round, slice_and_add, squeeze_and_excite, spatial_attention,
+    channel_shuffle, blocks, space_to_depth, depth_to_space, transposed_convolution,
+    one_map_for_all, own_weights_everywhere, sums_by_a_matrix_that_is_not_stored, regions,
+    blocks_that_move_with_positions, vectors,
     shared_weights, unpooled_by_positions, max_unpool, positions_over_the_whole_tensor,
     picked_along_positions, channels_picked_by_positions, shares_of_parameters, computed_weights,
     parameters_mixed_over_channels, parameters_that_are_shown, unknown_operator, across_channels,
@@ -455,7 +524,10 @@ def test_masked_equals_dense(structure):
     for _ in range(4):
         removed = random_removal(groups, random)
         dense = shrink(network, groups, removed)
-        prove_equal("masked = dense", mask(network, groups, removed), dense, data)
+        prove_equal(
+            "masked = dense", mask(network, groups, removed), dense, data,
+            narrow=narrowed(groups, removed),
+        )  # fmt: skip
         again = find_groups(dense)
         predicted = Costs(network, groups).operations(removed)
         assert measure_cost(dense, again).operations == predicted

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import onnx
+import onnx.reference
 import onnx_ir as ir
+import onnxruntime
 import pytest
 
 from secateur.core.errors import DataError, UnsupportedError
 from secateur.core.ir.builder import Builder
 from secateur.core.ir.network import Network
-from secateur.core.session import INLINE, Session, _split, cores, shape_text
+from secateur.core.session import INLINE, Session, _options, _split, cores, shape_text
 
 
 def dense(batch: int | str = "N", *, inputs: int = 3, outputs: int = 2, seed: int = 0) -> Network:
@@ -152,3 +157,54 @@ def test_words_for_shapes_and_cores() -> None:
     assert shape_text(("N", 3, 8, 8)) == "N×3×8×8"
     assert shape_text(()) == "a single number"
     assert cores() >= 1
+
+
+def convolution(*, blank: bool) -> Network:
+    """A convolution without a bias, normalised and rectified, as Darknet's layers are."""
+    rng = np.random.default_rng(0)
+    b = Builder("layer")
+    kernel = b.parameter(rng.standard_normal((24, 8, 3, 3)).astype(np.float32))
+    x = b.op("Conv", b.input("data", ("N", 8, 6, 6)), kernel, pads=[1] * 4)
+    ones = [b.parameter(rng.uniform(0.5, 2, 24).astype(np.float32)) for _ in range(4)]
+    y = b.op("LeakyRelu", b.op("BatchNormalization", x, *ones), alpha=0.1)
+    model = b.finish({"out": y})
+    if blank:
+        proto = ir.serde.serialize_model(model)
+        proto.graph.node[0].input.append("")
+        model = ir.serde.deserialize_model(proto)
+    return Network(name="layer", model=model)
+
+
+def test_an_optional_input_without_a_name_does_not_keep_layers_from_being_fused(
+    tmp_path: Path,
+) -> None:
+    plain, odd = convolution(blank=False), convolution(blank=True)
+    assert [len(next(iter(n.graph)).inputs) for n in (plain, odd)] == [2, 3]
+    for network in (plain, odd):
+        options = _options(1)
+        options.optimized_model_filepath = str(tmp_path / "run.onnx")
+        model, arrays = _split(network.model)
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(a) for a in arrays.values()]
+        options.add_external_initializers(list(arrays), values)
+        onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        left = {node.op_type for node in onnx.load(tmp_path / "run.onnx").graph.node}
+        assert not left & {"BatchNormalization", "LeakyRelu"}
+    data = np.random.default_rng(1).standard_normal((2, 8, 6, 6)).astype(np.float32)
+    wanted = onnx.reference.ReferenceEvaluator(ir.serde.serialize_model(plain.model)).run(
+        None, {"data": data}
+    )
+    found = [Session(network).run({"data": data})["out"] for network in (plain, odd)]
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_allclose(found[0], wanted[0], rtol=1e-5, atol=1e-5)
+
+
+def test_the_builder_leaves_out_what_is_left_out_at_the_end() -> None:
+    b = Builder("ends")
+    x = b.input("data", ("N", 3, 4, 4))
+    kernel = b.parameter(np.ones((2, 3, 1, 1), np.float32))
+    b.finish({"out": b.op("Conv", x, kernel, None)})
+    y = b.op("Clip", x, None, b.constant(6.0, np.float32))
+    assert [len(node.inputs) for node in b._nodes] == [2, 3]
+    assert y.producer().inputs[1] is None

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from conftest import SHARED
 
+import secateur
 from secateur.core.errors import UnsupportedError
 from secateur.core.ir.rebuild import expose
 from secateur.formats.caffe.caffemodel import open_caffemodel
 from secateur.formats.caffe.reader import load
 from support import darknet
 from support.caffe import run
+from support.graphs import shown
 from support.random_weights import caffemodel_for
 
 STRUCTURES = SHARED / "structures"
@@ -253,6 +255,69 @@ layer {{ name: "y" bottom: "p" bottom: "m" top: "y" {text} }}"""
     cells = x.reshape(2, 3, 3, 2, 4, 2)
     largest = cells == cells.max((3, 5), keepdims=True)
     assert np.array_equal(got, np.where(largest, cells, 0).reshape(x.shape))
+
+
+def segnet(tmp_path: Path, last: str = "") -> tuple[Path, Path]:
+    """Write an encoder of two poolings and the decoder that undoes them, as SegNet has them."""
+    text = """
+layer { name: "data" type: "Input" top: "data"
+  input_param { shape { dim: 1 dim: 3 dim: 18 dim: 25 } } }"""
+
+    def convolution(name: str, bottom: str, count: int) -> str:
+        return f"""
+layer {{ name: "{name}" type: "Convolution" bottom: "{bottom}" top: "{name}"
+  convolution_param {{ num_output: {count} kernel_size: 3 pad: 1 }} }}
+layer {{ name: "{name}_bn" type: "BN" bottom: "{name}" top: "{name}"
+  bn_param {{ bn_mode: INFERENCE }} }}
+layer {{ name: "{name}_relu" type: "ReLU" bottom: "{name}" top: "{name}" }}"""
+
+    def pooling(index: int, bottom: str) -> str:
+        return f"""
+layer {{ name: "pool{index}" type: "Pooling" bottom: "{bottom}" top: "pool{index}" top: "m{index}"
+  pooling_param {{ pool: MAX kernel_size: 2 stride: 2 }} }}"""
+
+    def upsample(index: int, bottom: str, height: int, width: int) -> str:
+        return f"""
+layer {{ name: "up{index}" type: "Upsample" bottom: "{bottom}" bottom: "m{index}" top: "up{index}"
+  upsample_param {{ scale: 2 upsample_h: {height} upsample_w: {width} }} }}"""
+
+    text += convolution("conv1", "data", 12) + pooling(1, "conv1")
+    text += convolution("conv2", "pool1", 20) + pooling(2, "conv2")
+    text += upsample(2, "pool2", 9, 13) + convolution("back2", "up2", 12)
+    text += upsample(1, "back2", 18, 25) + convolution("back1", "up1", 4) + last
+    prototxt, weights = tmp_path / "net.prototxt", tmp_path / "net.caffemodel"
+    prototxt.write_text(text)
+    weights.write_bytes(caffemodel_for(text.encode()))
+    return prototxt, weights
+
+
+@pytest.mark.parametrize(
+    "last",
+    ["", '\nlayer { name: "class" type: "ArgMax" bottom: "back1" top: "class"\n'
+     "  argmax_param { axis: 1 } }"],
+    ids=["scores", "classes"],
+)  # fmt: skip
+def test_segnet_is_pruned_through_its_unpooling(last: str, tmp_path: Path) -> None:
+    files = segnet(tmp_path, last)
+    network = secateur.load(*files)
+    assert shown(secateur.find_groups(network)) == {
+        "conv1": (("conv1", "back2"), 12, [[12]]),
+        "conv2": (("conv2",), 20, [[20]]),
+        "back1": "mixed by 'class' (ArgMax)" if last else "feeds output 'back1'",
+    }
+    pruned = secateur.prune(network, rate=0.5, criterion="l1")
+    achieved = pruned.plan.provenance["rate"]["achieved"]
+    assert 0.45 <= achieved <= 0.5
+    secateur.save(pruned, tmp_path / "out")
+    counts = re.findall(rb"num_output: (\d+)", (tmp_path / "out/net.prototxt").read_bytes())
+    kept = {group.name: group.kept for group in pruned.plan.groups}
+    assert list(map(int, counts)) == [kept["conv1"], kept["conv2"], kept["conv1"], 4]
+    again = secateur.load(tmp_path / "out/net.prototxt", tmp_path / "out/net.caffemodel")
+    x = np.random.default_rng(0).normal(size=(2, 3, 18, 25)).astype(np.float32)
+    (got,) = run(again.model, {"data": x}).values()
+    (want,) = run(pruned.model, {"data": x}).values()
+    assert np.array_equal(got, want)
+    assert len(np.unique(got)) > 1
 
 
 def test_python_layers_are_refused_with_a_hint(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 import secateur
 from secateur.core.data.base import Objects
+from secateur.core.errors import DataError
 from secateur.core.evaluate import Accuracy
 from secateur.core.ir.network import Preprocess
 from secateur.core.metrics.decode import Detections
@@ -398,3 +399,41 @@ def test_pycocotools_on_the_same_detections(shared: Path, tmp_path: Path) -> Non
         scoring.summarize()
     ours = (result.coco, result.coco_50, result.coco_75)
     np.testing.assert_allclose(ours, scoring.stats[:3], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("folder", "names"),
+    [
+        ("ultraface_slim_320", ("slim-320.prototxt", "slim-320.caffemodel")),
+        ("retinaface_mnet_deconv", ("mnet-deconv-0517.prototxt", "mnet-deconv-0517.caffemodel")),
+    ],
+)
+def test_detectors_that_are_decoded_elsewhere(
+    shared: Path, tmp_path: Path, folder: str, names: tuple[str, ...]
+) -> None:
+    network = secateur.load(*model(shared, folder, *names))
+    assert not network.heads
+    folders = secateur.open_dataset(shared / COCO, network, limit=4)
+    with pytest.raises(DataError, match=r"has no labels for network .* can be compared without"):
+        secateur.evaluate(network, folders)
+    (image, *_) = sorted((shared / COCO / "images").iterdir())
+    height, width = cv2.imread(str(image)).shape[:2]
+    truth = {
+        "images": [{"id": 1, "file_name": image.name, "height": height, "width": width}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [5, 5, 20, 20],
+                         "area": 400, "iscrowd": 0}],
+        "categories": [{"id": 1, "name": "face"}],
+    }  # fmt: skip
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    objects = secateur.open_dataset(tmp_path / "truth.json", network, root=image.parent)
+    for measure in (secateur.evaluate, secateur.analyze):
+        with pytest.raises(DataError, match=r"no head that finds boxes.*can be compared"):
+            measure(network, objects)
+    with pytest.raises(DataError, match="no head that finds boxes"):
+        list(secateur.find_objects(network, folders))
+    pruned = secateur.prune(network, rate=0.1)
+    found = secateur.fidelity(network, pruned, folders)
+    assert found.detections is None
+    assert {output.name for output in found.outputs} == set(network.outputs)
+    assert 0 < found.error < 10
+    assert 0.1 < found.cosine < 1

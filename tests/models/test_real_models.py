@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,12 @@ import pytest
 from conftest import SHARED
 
 import secateur
+from secateur.core.channels import find_groups
+from secateur.core.data import SyntheticDataset
 from secateur.core.ir.rebuild import node_key, rebuild
+from secateur.core.plan import removed_classes
+from secateur.core.repair import REPAIRS, Job
+from secateur.core.transform import shrink
 from support.caffe import models as caffe_models
 from support.libdarknet import predict
 
@@ -100,6 +106,34 @@ def test_a_real_model_and_its_pruned_ones_are_what_opencv_reads(pair, tmp_path):
         assert rate - 0.01 <= 1 - after / before <= rate
         if pair[0].name not in NOT_IN_OPENCV:
             assert_opencv_agrees(pruned, files, tolerance)
+
+
+NORMALIZED = [
+    ("resnet20_cifar10", "res20_deploy.prototxt", "cifar10_res20_iter_64000.caffemodel"),
+    ("yolo_fastest_1.1_coco", "yolo-fastest-1.1.cfg", "yolo-fastest-1.1.weights"),
+]
+
+
+@pytest.mark.parametrize("model", NORMALIZED, ids=lambda model: model[0])
+@pytest.mark.parametrize("name", ["recalibrate", "bias", "refit"])
+def test_a_repaired_model_is_what_opencv_reads(shared, model, name, tmp_path):
+    folder, *names = model
+    files = [shared / "models" / folder / file for file in names]
+    network = secateur.load(*files)
+    data = SyntheticDataset(network, samples=16, batch=4)
+    groups = find_groups(network)
+    plan = secateur.prune(network, rate=0.2, repair="none").plan
+    removed = removed_classes(plan, groups)
+    dense = replace(shrink(network, groups, removed), plan=plan)
+    job = Job(original=network, full=network, groups=groups, removed=removed, data=data)
+    repaired = REPAIRS[name].apply(job, dense)
+    changed = sum(
+        not np.array_equal(repaired.array(key), dense.array(key))
+        for key in dense.graph.initializers
+    )
+    assert changed > 20
+    assert secateur.save(repaired, tmp_path).difference <= 1e-4
+    assert_opencv_agrees(repaired, [tmp_path / file for file in names], 1e-3)
 
 
 @pytest.mark.parametrize("rate", RATES)

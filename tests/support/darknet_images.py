@@ -75,6 +75,36 @@ for number, path in enumerate(sys.argv[10:]):
 np.save(out, np.array(rows, np.float64).reshape(-1, 7))
 """
 
+READ = """
+lib.load_network.restype = ctypes.c_void_p
+lib.load_network.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int]
+lib.set_batch_network.argtypes = [ctypes.c_void_p, ctypes.c_int]
+lib.network_predict.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+lib.network_predict.restype = ctypes.POINTER(ctypes.c_float)
+lib.get_network_boxes.restype = ctypes.POINTER(Detection)
+lib.get_network_boxes.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_float,
+    ctypes.c_float, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(ctypes.c_int)]
+cfg, weights, values, out, width, height, score, classes = sys.argv[2:]
+width, height, classes = int(width), int(height), int(classes)
+network = lib.load_network(cfg.encode(), weights.encode(), 0)
+lib.set_batch_network(network, 1)
+blank = np.zeros((3, height, width), np.float32)
+rows = []
+for number, value in enumerate(np.load(values)):
+    output = lib.network_predict(network, blank.ctypes.data)
+    np.ctypeslib.as_array(output, (value.size,))[:] = value.ravel()
+    count = ctypes.c_int()
+    found = lib.get_network_boxes(network, width, height, float(score), 0.5, None, 1,
+                                  ctypes.byref(count))
+    for k in range(count.value):
+        x, y, w, h = found[k].bbox
+        for c in range(classes):  # a region head does not tell them
+            if found[k].prob[c] > 0:
+                rows.append((number, c, found[k].prob[c],
+                             x - w / 2, y - h / 2, x + w / 2, y + h / 2))
+np.save(out, np.array(rows, np.float64).reshape(-1, 7))
+"""
+
 
 def load_image(path: Path, width: int, height: int, folder: Path) -> dict[str, np.ndarray]:
     """An image as the library reads it: plain, stretched and letterboxed, C×H×W in 0…1."""
@@ -97,6 +127,23 @@ def detect(
     """Rows of image, class, score, x0, y0, x1, y1 in pixels of the image."""
     out = folder / "boxes.npy"
     _run(DETECT, cfg, weights, out, *size, mode, score, overlap, *images)
+    return np.asarray(np.load(out))
+
+
+def boxes_of(
+    cfg: Path,
+    weights: Path,
+    outputs: np.ndarray,
+    folder: Path,
+    *,
+    size: tuple[int, int],
+    score: float,
+    classes: int,
+) -> np.ndarray:
+    """Rows as :func:`detect` gives them, in parts of the input, from given outputs of the head."""
+    np.save(folder / "outputs.npy", outputs)
+    out = folder / "boxes.npy"
+    _run(READ, cfg, weights, folder / "outputs.npy", out, *size, score, classes)
     return np.asarray(np.load(out))
 
 

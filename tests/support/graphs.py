@@ -64,6 +64,24 @@ class Graph:
         return Network(name="net", model=model, layers=tuple(self.layers))
 
 
+def pooled(g: Graph, x: ir.Value) -> tuple[ir.Value, ...]:
+    """Emit a 2×2 pooling with positions."""
+    g.builder.layer, g.builder.scope = len(g.layers), "pool"
+    return g.builder.ops("MaxPool", x, count=2, kernel_shape=[2, 2], strides=[2, 2])
+
+
+def scattered(g: Graph, x: ir.Value, positions: ir.Value, side: int) -> ir.Value:
+    """Emit planes of zeros with the pixels of `x` where `positions` say."""
+    k = g.builder.constant
+    flat = g.op("flat", "Reshape", x, k([0, 0, -1]))
+    where = g.op("where", "Reshape", positions, k([0, 0, -1]))
+    first = g.op("first", "Slice", flat, k([0]), k([1]), k([2]))
+    zero = g.op("zero", "Sub", first, first)
+    plane = g.op("plane", "Pad", zero, k([0, 0, 0, 0, 0, side * side - 1]))
+    placed = g.op("placed", "ScatterElements", plane, where, flat, axis=2)
+    return g.op("up", "Reshape", placed, k([0, 0, side, side]))
+
+
 def shown(groups: Groups) -> dict[str, object]:
     """Return group name → (layers, number of channels, sizes of the cells) or the reason."""
     return {

@@ -20,7 +20,7 @@ from ..reasons import Kind
 from ..trace import Trace, Weighing, fix_input, static_shape
 from .attributes import int_attribute, output_shape
 from .registry import rule
-from .unknown import unknown
+from .unknown import fixed_outputs, unknown
 
 
 @rule("Conv", "ConvTranspose")
@@ -39,9 +39,12 @@ def convolution(state: Trace, node: ir.Node) -> Sequence[Labels]:
         channels, made = weight_shape[0], weight_shape[1] * group
     if x.axis == 1 and len(x.vector) != channels:
         return unknown(state, node)
+    depthwise = group == channels and group > 1
+    if not depthwise and not state.is_trained(weight):
+        return fixed_outputs(state, node, Kind.MIXED)
     incoming = _channel_labels(state, node, x, channels)
     spatial = (1,) * (len(weight_shape) - 2)
-    if group == channels and group > 1:
+    if depthwise:
         out = np.repeat(incoming, made // group)
         state.attribute(node, "group", incoming)
         per_weight = incoming if transposed else out

@@ -99,6 +99,17 @@ def _takes_remainder(node: ir.Node, size: int) -> bool:
     return divisor is not None and len(divisor) == 1 and divisor[0] > 0 and size % divisor[0] == 0
 
 
+@rule("MaxRoiPool", "RoiAlign")
+def regions(state: Trace, node: ir.Node) -> Sequence[Labels]:
+    """Return the labels of the map; where the regions lie is fixed."""
+    x = state.of(node, 0)
+    for index in range(1, len(node.inputs)):
+        fix_input(state, node, index, Kind.OPERATOR)
+    if x.axis not in (1, None):
+        return unknown(state, node)
+    return [Labels(output_shape(node), x.axis, x.vector)]
+
+
 @rule("Resize", "Upsample")
 def resize(state: Trace, node: ir.Node) -> Sequence[Labels]:
     """Return the labels of the input; a target size counts the channels."""

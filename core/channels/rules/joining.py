@@ -75,6 +75,8 @@ def slice_(state: Trace, node: ir.Node) -> Sequence[Labels]:
         return [Labels(shape, x.axis, x.vector)]
     entry = axes.index(x.axis)
     steps = constant_input(node, 4)
+    if steps is not None and (starts[entry], steps[entry]) == (-1, -1) and ends[entry] < -(2**30):
+        return [Labels(shape, x.axis, x.vector[::-1])]  # turned round, however many there are
     if steps is not None and steps[entry] != 1:
         return unknown(state, node)
     start, end, _ = slice(starts[entry], ends[entry]).indices(len(x.vector))

@@ -15,20 +15,25 @@ from ..reasons import Kind
 from ..trace import Trace, Weighing, fix_input, static_shape
 from .attributes import int_attribute, output_shape
 from .registry import rule
-from .unknown import unknown
+from .unknown import fixed_outputs, unknown
 
 
-@rule("Gemm", "MatMul")
+@rule("Gemm", "MatMul", any_operand=True)
 def linear(state: Trace, node: ir.Node) -> Sequence[Labels]:
     """Return fresh labels for the output features."""
     weight = node.inputs[1]
+    if node.op_type == "MatMul" and state.known(node, 0) is None:
+        return _from_the_left(state, node)
     if (
         weight is None
         or not state.is_parameter(weight)
+        or state.known(node, 0) is None
         or int_attribute(node, "transA", 0)
         or len(static_shape(weight) or ()) != 2
     ):
         return unknown(state, node)
+    if not state.is_trained(weight):
+        return fixed_outputs(state, node, Kind.MIXED)
     x, shape = state.of(node, 0), output_shape(node)
     rows_out = bool(int_attribute(node, "transB", 0))
     rows, columns = static_shape(weight) or ()
@@ -74,3 +79,33 @@ def _shifted(node: ir.Node) -> bool:
         and layer_of(node) is not None
         and layer_of(uses[0].node) == layer_of(node)
     )
+
+
+def _from_the_left(state: Trace, node: ir.Node) -> Sequence[Labels]:
+    """Return fresh labels where a parameter [… out, in] multiplies columns [… in, columns]."""
+    weight, x, shape = node.inputs[0], state.of(node, 1), output_shape(node)
+    rows = static_shape(weight) if weight is not None else None
+    rank = len(x.shape)
+    if weight is None or rows is None or len(rows) < 2 or x.axis not in (rank - 2, None):
+        return unknown(state, node)
+    if not state.is_trained(weight):
+        return fixed_outputs(state, node, Kind.MIXED)
+    incoming = x.vector if x.axis is not None else np.repeat(x.vector[:1], x.shape[-2])
+    out = state.fresh(node, shape[-2])
+    state.use(weight, "weight", out.reshape(-1, 1), incoming.reshape(1, -1))
+    products = int(np.prod(shape[1:])) * rows[-1]
+    shifted = any(
+        other.op_type == "Add" and layer_of(other) == layer_of(node)
+        for other in state.network.graph
+    )
+    state.weighings.append(
+        Weighing(
+            node_key(node),
+            layer_of(node),
+            str(weight.name),
+            products // int(np.prod(rows)),
+            out,
+            int(np.prod(shape[1:])) // shape[-2] if shifted else 0,
+        )
+    )
+    return [Labels(shape, len(shape) - 2, out)]

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from ..labels import Labels
 from ..reasons import Kind
-from ..trace import Trace
+from ..trace import Trace, fix_input
 from .attributes import constant_input, given_sizes, int_attribute, ints_attribute, output_shape
 from .registry import rule
 from .unknown import fixed_outputs, unknown
@@ -59,14 +59,14 @@ def transpose(state: Trace, node: ir.Node) -> Sequence[Labels]:
 def expand(state: Trace, node: ir.Node) -> Sequence[Labels]:
     """Return the labels of the broadcast value; entries of the target count channels."""
     x, shape = state.of(node, 0), output_shape(node)
-    if x.axis is None:
-        return [Labels(shape, None, x.vector)]
-    axis = x.axis + len(shape) - len(x.shape)
-    if shape[axis] != x.shape[x.axis]:
-        return fixed_outputs(state, node, Kind.BROADCAST)
     target = constant_input(node, 1)
     if target is None:
         return unknown(state, node)
+    if x.axis is None or x.shape[x.axis] == 1:
+        return [_copies(state, node, x, shape, len(shape) - len(target))]
+    axis = x.axis + len(shape) - len(x.shape)
+    if shape[axis] != x.shape[x.axis]:
+        return fixed_outputs(state, node, Kind.BROADCAST)
     entry = axis - (len(shape) - len(target))
     if 0 <= entry < len(target) and target[entry] != 1:
         state.size(node.inputs[1], entry, x.vector)
@@ -79,9 +79,26 @@ def tile(state: Trace, node: ir.Node) -> Sequence[Labels]:
     x, repeats = state.of(node, 0), constant_input(node, 1)
     if repeats is None:
         return unknown(state, node)
-    if x.axis is None:
-        return [Labels(output_shape(node), None, x.vector)]
+    if x.axis is None or x.shape[x.axis] == 1:
+        return [_copies(state, node, x, output_shape(node), 0)]
     return [Labels(output_shape(node), x.axis, np.tile(x.vector, repeats[x.axis]))]
+
+
+def _copies(
+    state: Trace, node: ir.Node, x: Labels, shape: tuple[int, ...], outer: int
+) -> Labels:  # fmt: skip
+    """Return labels for copies of one map: any of them may leave, as the others are the same.
+
+    Entry k of the second input counts what lies along axis `outer` + k of the output.
+    """
+    missing = len(shape) - len(x.shape)
+    if len(shape) < 2 or shape[1] == 1 or (missing < 2 and x.shape[1 - missing] != 1):
+        return Labels(shape, None, x.vector[:1])
+    fix_input(state, node, 0, Kind.BROADCAST)
+    copies = state.unowned(shape[1])
+    if outer < 2:
+        state.size(node.inputs[1], 1 - outer, copies)
+    return Labels(shape, 1, copies)
 
 
 @rule("Pad")

@@ -82,6 +82,15 @@ def position(state: Trace, node: ir.Node) -> Sequence[Labels]:
     return _without(state, node, {int_attribute(node, "axis", 0) % len(state.of(node, 0).shape)})
 
 
+@rule("TopK")
+def largest(state: Trace, node: ir.Node) -> Sequence[Labels]:
+    """Return the input's labels for both outputs, unless channels are what is ordered."""
+    x = state.of(node, 0)
+    if x.axis == int_attribute(node, "axis", -1) % len(x.shape):
+        return fixed_outputs(state, node, Kind.MIXED)
+    return [Labels(output_shape(node, k), x.axis, x.vector) for k in range(len(node.outputs))]
+
+
 def _without(state: Trace, node: ir.Node, axes: set[int] | None) -> Sequence[Labels]:
     """Return the labels of a result that has lost some axes, or has size 1 there."""
     x, shape = state.of(node, 0), output_shape(node)

@@ -23,7 +23,7 @@ def along_one_axis(state: Trace, node: ir.Node) -> Sequence[Labels]:
     axes = {labels.axis for labels in inputs if labels is not None and labels.axis is not None}
     if len(axes) > 1 or axis in axes:
         return unknown(state, node)
-    (channels,) = axes or {None}
+    channels = next(iter(axes), None)
     if channels is not None and any(
         labels is not None and labels.shape[channels] != shape[channels] for labels in inputs
     ):

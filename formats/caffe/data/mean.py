@@ -7,17 +7,13 @@ height × width or `shape`, num 1; planes in the order in which the database sto
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
 from ....core.errors import DataError, located
-from ....proto.caffe import message_class
+from ..blob import read_blob
 
 __all__ = ["read_mean"]
-
-MOST_BYTES = 1 << 28
 
 
 def read_mean(path: Path) -> np.ndarray:
@@ -27,22 +23,10 @@ def read_mean(path: Path) -> np.ndarray:
         DataError: the file cannot be read, or holds no image.
     """
     with located(file=str(path)):
-        try:
-            if path.stat().st_size > MOST_BYTES:
-                raise DataError("too large for a mean image")
-            data = path.read_bytes()
-        except OSError as error:
-            raise DataError(f"the mean cannot be read: {error.strerror or error}") from error
-        blob: Any = message_class("BlobProto")()
-        try:
-            blob.ParseFromString(data)
-        except DecodeError as error:
-            raise DataError("this is no mean image of Caffe (.binaryproto)") from error
-        values = np.array(blob.data or blob.double_data, np.float32)
-        shape = tuple(blob.shape.dim) or (blob.num, blob.channels, blob.height, blob.width)
-        while len(shape) > 3 and shape[0] == 1:
-            shape = shape[1:]
-        if len(shape) != 3 or values.size != int(np.prod(shape)) or not values.size:
-            stored = "×".join(map(str, shape))
-            raise DataError(f"the mean is {stored} with {values.size} values, not one image")
-        return values.reshape(shape)
+        values = read_blob(path, "mean image", DataError)
+        while values.ndim > 3 and values.shape[0] == 1:
+            values = values[0]
+        if values.ndim != 3:
+            stored = "×".join(map(str, values.shape))
+            raise DataError(f"the mean image is {stored}, not one image")
+        return values

@@ -84,7 +84,7 @@ class MultinomialLogisticLoss(Loss):
         return b.op("Mul", self.total(b, terms), b.scalar(1 / b.dims(x, 0)[0]))
 
 
-@layer("InfogainLoss", "ContrastiveLoss", "HDF5Output", "SmoothL1Loss", "MultiBoxLoss")
+@layer("HDF5Output", "SmoothL1Loss", "MultiBoxLoss")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingOnly(Layer):
     """Layers for training that are left out where their labels are absent."""

@@ -3,6 +3,8 @@
 Output (i + 2p − k) / s + 1, rounded up (down for round_mode FLOOR); where there is padding on any
 axis, a last window that would start beyond i + p is dropped on every axis. MAX ignores padding.
 AVE divides by min(start + k, i + p) − start: padding counts, what hangs over beyond it does not.
+STOCHASTIC is the expectation of what training draws, Σ x² / (FLT_MIN + Σ x), without padding
+(pooling_layer.cu `StoPoolForwardTest`; Caffe has it on GPUs only).
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from ..layer import CaffeBuilder, Layer, check_constant, check_positive, key, la
 
 LOWEST = float(np.finfo(np.float32).min)
 """What MAX gives for a window without a value."""
+SMALLEST = float(np.finfo(np.float32).tiny)
+"""FLT_MIN, with which the sums of STOCHASTIC start, so that a window of zeros gives zero."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +92,18 @@ def pool(b: CaffeBuilder, x: ir.Value, windows: Windows, method: str) -> ir.Valu
     return b.op("Mul", y, b.constant(np.outer(rows, columns), np.float32))
 
 
+def expected(b: CaffeBuilder, x: ir.Value, windows: Windows) -> ir.Value:
+    """Emit Σ x² / (FLT_MIN + Σ x) over each window; cells outside count as 0."""
+    bottom, right = windows.ends()
+    if bottom or right:
+        x = b.op("Pad", x, b.constant([0, 0, 0, 0, 0, 0, bottom, right]))
+    settings = {"kernel_shape": windows.kernel, "strides": windows.stride}
+    cells = b.scalar(math.prod(windows.kernel))
+    total = b.op("Mul", b.op("AveragePool", x, **settings), cells)
+    squares = b.op("Mul", b.op("AveragePool", b.op("Mul", x, x), **settings), cells)
+    return b.op("Div", squares, b.op("Add", total, b.scalar(SMALLEST)))
+
+
 @layer("Pooling")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pooling(Layer):
@@ -107,13 +123,15 @@ class Pooling(Layer):
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value | tuple[ir.Value, ...]:
         """Emit the pooling, with a divisor for each window where they differ."""
-        if self.pool == "STOCHASTIC":
-            raise UnsupportedError("STOCHASTIC pooling draws at random")
+        if self.pool == "STOCHASTIC" and any(self.pad):
+            raise FormatError("STOCHASTIC pooling knows no padding; Caffe refuses it too")
         if len(self.tops) == 2 and self.pool != "MAX":
             raise FormatError("only MAX pooling has a second top")
         windows = self._windows(b.dims(x, 2))
         if len(self.tops) == 2:
             return self._with_mask(b, x, windows)
+        if self.pool == "STOCHASTIC":
+            return expected(b, x, windows)
         if self.global_pooling:
             return b.op("GlobalMaxPool" if self.pool == "MAX" else "GlobalAveragePool", x)
         return pool(b, x, windows, self.pool)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
+import numpy as np
 import onnx_ir as ir
 
 from ...adapter import REQUIRED
@@ -17,7 +19,7 @@ class Tile(Layer):
     """A blob repeated along an axis."""
 
     axis: int = key(1)
-    tiles: int = key(REQUIRED)
+    tiles: int = key(REQUIRED, channels=True)
 
     param: ClassVar = "tile_param"
 
@@ -29,6 +31,14 @@ class Tile(Layer):
             b.dims(x, 0)
         repeats = [self.tiles if i == axis else 1 for i in range(b.rank(x))]
         return b.op("Tile", x, b.constant(repeats))
+
+    def from_ir(self, nodes: Sequence[ir.Node], arrays: Mapping[str, np.ndarray]) -> Self:
+        """Return the layer with the number of tiles in a changed graph."""
+        del arrays
+        repeats = nodes[0].inputs[1]
+        assert repeats is not None
+        assert repeats.const_value is not None
+        return replace(self, tiles=int(repeats.const_value.numpy().max()))
 
 
 @layer("BatchReindex")

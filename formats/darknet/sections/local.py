@@ -5,8 +5,11 @@ Weights: biases [out, height, width], then [positions, out, in × size × size].
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
+import numpy as np
 import onnx_ir as ir
 
 from ....core.errors import FormatError, UnsupportedError
@@ -22,7 +25,7 @@ LARGEST = 32
 class Local(Section):
     """A convolution with its own weights at every position."""
 
-    filters: int = key(1)
+    filters: int = key(1, channels=True)
     size: int = key(1)
     stride: int = key(1)
     pad: bool = key(default=False, doc="pads by 1, and counts outputs as if that kept the size")
@@ -84,3 +87,11 @@ class Local(Section):
         y = b.op("Transpose", y, perm=[0, 2, 1, 3])
         y = b.op("Reshape", y, b.constant([0, self.filters, rows, columns]))
         return activate(b, self.activation, b.op("Add", y, b.parameter("bias")))
+
+    def from_ir(
+        self,
+        nodes: Sequence[ir.Node],  # noqa: ARG002
+        arrays: Mapping[str, np.ndarray],
+    ) -> Self:
+        """Return the number of filters that the weights have now."""
+        return replace(self, filters=arrays["weight"].shape[1])

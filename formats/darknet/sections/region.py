@@ -88,12 +88,15 @@ class Region(Section):
         return [centre, *rest, b.op("Softmax", together, axis=2)]
 
     def _classes(self, b: SectionBuilder, classes: ir.Value, *, raw: bool) -> ir.Value:
-        if self.tree:
-            groups = read_tree(self.tree, self.context.folders, self.classes)
-            return softmax_tree(b, classes, groups, axis=2)
+        if parents := self._parents():
+            return softmax_tree(b, classes, parents, axis=2)
         if self.softmax:
             return b.op("Softmax", classes, axis=2)
         return classes if raw else b.op("Sigmoid", classes)
+
+    def _parents(self) -> tuple[int, ...]:
+        """Return the parents of the classes; empty where they form no tree."""
+        return read_tree(self.tree, self.context.folders, self.classes) if self.tree else ()
 
     def _cut(self, b: SectionBuilder, boxes: ir.Value, sizes: list[int]) -> tuple[ir.Value, ...]:
         return b.ops("Split", boxes, b.constant(sizes), count=len(sizes), axis=2)
@@ -110,7 +113,7 @@ class Region(Section):
                 "coords": self.coords,
                 "softmax": self.softmax,
                 "background": self.background,
-                "tree": self.tree,
+                "tree": self._parents(),
                 "layout": "NCHW" if self.context.pjreddie else "NHWC",
                 "xy_sigmoid": not self.context.pjreddie,
                 "classes_sigmoid": False,

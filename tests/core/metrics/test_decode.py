@@ -31,7 +31,7 @@ def corner(x: float, y: float, w: float, h: float) -> list[float]:
 
 
 def assert_same(kind: str, output: np.ndarray, settings: dict[str, object], rows: list[Row]):
-    boxes, scores = DECODERS[kind]({"out": output[None]}, settings, "out", 0)
+    boxes, scores = DECODERS[kind]({"out": output[None]}, settings, "out", 0, -np.inf)
     assert boxes.shape == (len(rows), 4)
     mine = {tuple(np.round(s, 5)): b for b, s in zip(boxes, scores, strict=True)}
     assert len(mine) == len(rows)
@@ -86,8 +86,8 @@ def test_region(layout: str, background: bool) -> None:
     entries = 5 + CLASSES
     output = noise(2 * entries, HIGH, WIDE)
     settings = {
-        "anchors": ((1.5, 2.0), (3.0, 1.0)), "classes": CLASSES, "coords": 4, "tree": "",
-        "background": background, "layout": layout, "xy_sigmoid": layout == "NHWC",
+        "anchors": ((1.5, 2.0), (3.0, 1.0)), "classes": CLASSES, "coords": 4, "tree": (),
+        "softmax": True, "background": background, "layout": layout, "xy_sigmoid": layout == "NHWC",
     }  # fmt: skip
     rows = []
     for n, (aw, ah) in enumerate(((1.5, 2.0), (3.0, 1.0))):
@@ -101,8 +101,6 @@ def test_region(layout: str, background: bool) -> None:
                              [scale * p for p in v[5:]]))  # fmt: skip
     stored = output.transpose(1, 2, 0) if layout == "NHWC" else output
     assert_same("region", stored, settings, rows)
-    with pytest.raises(UnsupportedError, match="tree"):
-        DECODERS["region"]({"out": output[None]}, {**settings, "tree": "9k.tree"}, "out", 0)
 
 
 @pytest.mark.parametrize("sqrt", [False, True])
@@ -135,7 +133,7 @@ def test_priors(kind: str) -> None:
         "loc": offsets.reshape(1, -1), "conf": scores.reshape(1, -1),
         "prior": np.stack([priors.ravel(), variances.ravel()])[None],
     }  # fmt: skip
-    boxes, found = DECODERS["priors"](outputs, settings, "loc", 0)
+    boxes, found = DECODERS["priors"](outputs, settings, "loc", 0, 0.0)
     np.testing.assert_allclose(found, scores[:, 1:])
     for box, p, v, o in zip(boxes, priors, variances, offsets, strict=True):
         w, h = p[2] - p[0], p[3] - p[1]
@@ -149,9 +147,9 @@ def test_priors(kind: str) -> None:
             wanted = corner(x, y, math.exp(v[2] * o[2]) * w, math.exp(v[3] * o[3]) * h)
         np.testing.assert_allclose(box, wanted, rtol=1e-5)
     with pytest.raises(DataError, match="6 priors, but 5 locations"):
-        DECODERS["priors"]({**outputs, "loc": offsets[:5].reshape(1, -1)}, settings, "loc", 0)
+        DECODERS["priors"]({**outputs, "loc": offsets[:5].reshape(1, -1)}, settings, "loc", 0, 0.0)
     with pytest.raises(UnsupportedError, match="class to class"):
-        DECODERS["priors"](outputs, {**settings, "share_location": False}, "loc", 0)
+        DECODERS["priors"](outputs, {**settings, "share_location": False}, "loc", 0, 0.0)
 
 
 def slow_suppression(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> list[int]:

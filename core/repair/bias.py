@@ -1,0 +1,82 @@
+"""Bias correction: every channel's mean output becomes what it was in the original.
+
+In the order of the graph, each layer's shift (its bias, or the mean of the batch normalisation that
+reads it) moves by the difference between the means that the original and the pruned network have at
+its output, over samples and positions; later layers see the corrected ones before them.
+
+Source: Nagel, van Baalen, Blankevoort, Welling, Data-Free Quantization through Weight Equalization
+and Bias Correction, 2019 (the empirical form).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ..ir.network import Network
+from ..ir.rebuild import rebuild
+from ..progress import tracked
+from ..surgery.operators import Array, Operator
+from .registry import Job, repair
+from .touched import moved, repairable, shifts_alone
+from .walk import Walk, first_batches
+
+__all__ = ["correct_bias"]
+
+
+@repair("bias", summary="shifts, so that mean outputs are the original's", source="Nagel 2019")
+def correct_bias(job: Job, network: Network) -> Network:
+    """Return the network with shifts that keep every layer's mean output.
+
+    Raises:
+        DataError: the data does not fit the networks.
+    """
+    layers = [
+        layer
+        for layer in repairable(job.original, network, job.groups, job.removed)
+        if shifts_alone(network, layer.operator)
+    ]
+    if not layers:
+        return network
+    assert job.data is not None
+    batches = first_batches(job.data, job.original, network)
+    before, now = Walk(job.original, batches), Walk(network, batches)
+    tensors: dict[str, npt.NDArray[np.generic]] = {}
+    corrected = network
+    for layer in tracked(layers, "bias", len(layers), job.progress):
+        operator = layer.operator
+        wanted = _mean(operator, before.advance(job.original, operator.y))
+        wanted -= _subtracted(job.original, operator)
+        outputs = now.advance(corrected, operator.y)
+        change = wanted[layer.kept] - _mean(operator, outputs) + _subtracted(network, operator)
+        tensors.update(moved(network, operator, change))
+        corrected = rebuild(network, tensors=tensors)
+        if operator.shift is not None and operator.shift.sign > 0:
+            shape = _broadcast(operator, change.astype(np.float32))
+            now.replace(operator.y, [y + shape for y in outputs])
+    return corrected
+
+
+def _mean(operator: Operator, outputs: Sequence[np.ndarray]) -> Array:
+    """Return the mean of each output channel over all batches, [outputs]."""
+    channel = 1 if operator.op_type == "Conv" else outputs[0].ndim - 1
+    axes = tuple(axis for axis in range(outputs[0].ndim) if axis != channel)
+    count = sum(y.size // y.shape[channel] for y in outputs)
+    total: Array = np.add.reduce([y.sum(axis=axes, dtype=np.float64) for y in outputs])
+    return total / count
+
+
+def _subtracted(network: Network, operator: Operator) -> Array:
+    """Return the mean that a normalisation takes off the output, 0 where the shift is a bias."""
+    assert operator.shift is not None
+    if operator.shift.sign > 0:
+        return np.zeros(())
+    return network.array(operator.shift.parameter).astype(np.float64)
+
+
+def _broadcast(operator: Operator, change: Array) -> Array:
+    """Return numbers of channels so that they broadcast over an output."""
+    taps = len(operator.kernel)
+    return change.reshape(-1, *(1,) * taps) if operator.op_type == "Conv" else change

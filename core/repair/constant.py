@@ -1,0 +1,117 @@
+"""Channels that hold the same number whatever the input, known from the parameters alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from ..channels.groups import Groups
+from ..channels.labels import Labels
+from ..channels.rules import RULES
+from ..channels.rules.elementwise import elementwise
+from ..ir.network import Network
+from ..ir.rebuild import node_key
+from ..surgery.operators import Operator, find_operators
+
+__all__ = ["constant_channels"]
+
+Mask = npt.NDArray[np.bool_]
+
+
+def constant_channels(network: Network, groups: Groups) -> dict[str, Mask]:
+    """Return for every computed value which of its channels do not depend on the input.
+
+    A filter of zeros leaves its bias, a normalisation with a scale of zero its shift; what comes of
+    such channels alone is constant as well. Borders do not count: a constant that a depthwise
+    convolution with padding reads is another constant at the border. A channel that is reported
+    truly is constant, but not every constant one is reported.
+
+    Args:
+        network: the network that `groups` was found in, with any weights.
+        groups: its groups.
+
+    Returns:
+        value name → one truth for each entry of its labels along the channel axis.
+    """
+    operators = {operator.key: operator for operator in find_operators(network)}
+    producers = {producer.node for producer in groups.producers}
+    moving: dict[str, Mask] = {
+        name: np.ones(len(groups.values[name].vector), dtype=np.bool_) for name in network.inputs
+    }
+    for node in network.graph:
+        for value in node.outputs:
+            labels = groups.values[str(value.name)]
+            operator = operators.get(node_key(node))
+            if labels.axis is None:
+                found = np.ones(len(labels.vector), dtype=np.bool_)
+            elif operator is not None:
+                found = _multiplied(network, groups, operator, moving)
+            elif node_key(node) in producers or node.op_type not in RULES:
+                found = np.ones(len(labels.vector), dtype=np.bool_)
+            elif RULES[node.op_type] is elementwise:
+                found = _elementwise(network, groups, node, labels, moving)
+            else:
+                found = _moved(groups, node, labels, moving)
+                if node.op_type in ("BatchNormalization", "InstanceNormalization"):
+                    found &= network.array(str(node.inputs[1].name)) != 0  # type: ignore[union-attr]
+            moving[str(value.name)] = found
+    return {name: ~found for name, found in moving.items()}
+
+
+def _multiplied(
+    network: Network, groups: Groups, operator: Operator, moving: dict[str, Mask]
+) -> Mask:
+    """Return which outputs of a convolution or product read a moving channel with some weight."""
+    matrix = operator.matrix(network.array(operator.weight)) != 0
+    labels = groups.values[operator.x]
+    channels = matrix.shape[2] // int(np.prod(operator.kernel, dtype=np.int64))
+    axis = 1 if operator.op_type == "Conv" else len(labels.shape) - 1
+    if labels.axis == axis:
+        read = moving[operator.x].reshape(operator.group, 1, channels, 1)
+    else:
+        read = np.broadcast_to(moving[operator.x].any(), (operator.group, 1, channels, 1))
+    weighed = matrix.reshape(*matrix.shape[:2], channels, -1)
+    found: Mask = (weighed & read).any(axis=(2, 3)).ravel()
+    return found
+
+
+def _elementwise(
+    network: Network, groups: Groups, node: ir.Node, labels: Labels, moving: dict[str, Mask]
+) -> Mask:
+    """Return which channels of an element-wise result have a moving operand."""
+    assert labels.axis is not None
+    behind = len(labels.shape) - labels.axis
+    found = np.zeros(len(labels.vector), dtype=np.bool_)
+    silenced = np.zeros(len(labels.vector), dtype=np.bool_)
+    for value in node.inputs:
+        if value is None:
+            continue
+        name = str(value.name)
+        if name in moving:
+            own = groups.values[name]
+            aligned = own.axis is not None and len(own.shape) - own.axis == behind
+            if aligned and len(own.vector) == len(found):
+                found |= moving[name]
+            else:
+                found |= bool(moving[name].any())
+        elif node.op_type == "Mul":
+            factor = np.broadcast_to(network.array(name), labels.shape)
+            others = tuple(axis for axis in range(factor.ndim) if axis != labels.axis)
+            silenced |= ~factor.any(axis=others)
+    return found & ~silenced
+
+
+def _moved(groups: Groups, node: ir.Node, labels: Labels, moving: dict[str, Mask]) -> Mask:
+    """Return which channels move where a node only moves them or treats each on its own."""
+    still: set[int] = set()
+    moved: set[int] = set()
+    for value in node.inputs:
+        if value is None or str(value.name) not in moving:
+            continue
+        mask = moving[str(value.name)]
+        classes = groups.classes[groups.values[str(value.name)].vector]
+        still.update(classes[~mask].tolist())
+        moved.update(classes[mask].tolist())
+    known = still - moved
+    return np.array([c not in known for c in groups.classes[labels.vector].tolist()], np.bool_)

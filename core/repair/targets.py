@@ -1,0 +1,183 @@
+"""What a refitted layer aims at: not its own output, but what comes of it.
+
+Between a layer y = W x + b and the next there usually are a normalisation and an activation, and in
+residual networks a sum. The refit wants the value *behind* them to be the original's:
+
+* through what is affine per channel (a batch normalisation, a learned scale), z = α y + β;
+* through a sum with another branch s, whose errors in the pruned network this layer can make up
+  for: the target becomes z + s − s′ (He, Zhang, Sun, Channel Pruning for Accelerating Very Deep
+  Neural Networks, 2017, for residual blocks);
+* through ReLU or LeakyReLU f: where the original is negative, any other negative number will do
+  nearly as well. Given the present prediction p, the target of z is z itself where z > 0 (also
+  where p < 0: what ReLU hides has no slope to follow), f(z) where z ≤ 0 < p, and p − f′² (p − z)
+  where both are negative. Fitting to it and predicting again never raises the sum of (p − z)² over
+  z > 0 and f(p)² over z ≤ 0 for ReLU, being a majorisation of it (the objective is that of Zhang,
+  Zou, He, Sun, Accelerating Very Deep Convolutional Networks for Classification and Detection,
+  2015, but for z > 0 > p).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from ..ir.network import Network
+from ..surgery.operators import Array, Operator
+
+__all__ = ["EPSILON", "Path", "Target", "follow"]
+
+SMALLEST = 1e-6
+"""A channel whose factor is smaller than this part of the largest is aimed at directly: what comes
+of it does not matter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """What an output y goes through: f(scale · y + offset + other).
+
+    Args:
+        scale, offset: one number a channel.
+        other: name of a value of the same shape that is added, None where none is.
+        slope: of f below zero: 0 for ReLU, 1 where there is no activation.
+    """
+
+    scale: Array
+    offset: Array
+    other: str | None = None
+    slope: float = 1.0
+
+
+def follow(network: Network, operator: Operator, channels: int) -> Path:
+    """Return what happens to the output of an operator until something else reads it.
+
+    Args:
+        network: the network.
+        operator: one of its operators.
+        channels: how many it has.
+    """
+    scale, offset, other = np.ones(channels), np.zeros(channels), None
+    value = network.values()[operator.y]
+    while True:
+        uses = list(value.uses())
+        if len(uses) != 1 or value.is_graph_output():
+            return Path(scale, offset, other)
+        node = uses[0].node
+        if node.op_type in ("Relu", "LeakyRelu"):
+            alpha = node.attributes.get("alpha")
+            leaky = alpha.as_float() if alpha is not None else LEAKY
+            return Path(scale, offset, other, 0.0 if node.op_type == "Relu" else leaky)
+        affine = _affine(network, node, value, channels) if other is None else None
+        summand = _summand(node, value) if other is None else None
+        if affine is not None:
+            scale, offset = affine[0] * scale, affine[0] * offset + affine[1]
+        elif summand is not None:
+            other = summand
+        else:
+            return Path(scale, offset, other)
+        value = node.outputs[0]
+
+
+LEAKY = 0.01
+"""The slope of ONNX's LeakyRelu where it is not given."""
+
+EPSILON = 1e-5
+"""The epsilon of ONNX's BatchNormalization where it is not given."""
+
+
+def _affine(
+    network: Network, node: ir.Node, value: ir.Value, channels: int
+) -> tuple[Array, Array] | None:
+    """Return factor and summand of a node that is affine in each channel, None where it is not."""
+    if node.op_type == "BatchNormalization":
+        if any(v is None or v.const_value is None for v in node.inputs[1:5]):
+            return None
+        scale, shift, mean, variance = (
+            network.array(str(v.name)).astype(np.float64) for v in node.inputs[1:5] if v is not None
+        )
+        given = node.attributes.get("epsilon")
+        factor = scale / np.sqrt(variance + (given.as_float() if given is not None else EPSILON))
+        return factor, shift - mean * factor
+    if node.op_type not in ("Mul", "Add") or len(node.inputs) != 2:
+        return None
+    operand = node.inputs[1] if node.inputs[0] is value else node.inputs[0]
+    if operand is None or operand.const_value is None or value.shape is None:
+        return None
+    constant = operand.const_value.numpy().astype(np.float64)
+    axis = 1 if len(value.shape) > 2 else len(value.shape) - 1
+    own = axis - (len(value.shape) - constant.ndim)
+    if constant.size != 1 and not (own >= 0 and constant.shape[own] == constant.size == channels):
+        return None
+    vector = np.broadcast_to(constant.ravel(), (channels,))
+    if node.op_type == "Mul":
+        return vector, np.zeros(channels)
+    return np.ones(channels), vector
+
+
+def _summand(node: ir.Node, value: ir.Value) -> str | None:
+    """Return the other operand of a sum of two computed values of the same shape."""
+    if node.op_type != "Add":
+        return None
+    operand = node.inputs[1] if node.inputs[0] is value else node.inputs[0]
+    if operand is None or operand is value or operand.const_value is not None:
+        return None
+    return str(operand.name) if operand.shape == value.shape else None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a layer's output should be at some positions. Arrays [groups, positions, outputs].
+
+    Args:
+        wanted: the output of the layer that gives the original's value behind it, were there no
+            activation.
+        kink: the output at which the activation has its kink, of sizes that broadcast.
+        sign: +1 where the output is passed on above the kink, −1 where below it.
+        slope: on the other side of the kink; 1 for none.
+    """
+
+    wanted: Array
+    kink: Array
+    sign: Array
+    slope: float
+
+    @staticmethod
+    def of(before: Path, now: Path, y: Array, other: Array | None, present: Array | None) -> Target:
+        """Return the target.
+
+        Args:
+            before: path in the original, for the channels that are left.
+            now: path in the pruned network.
+            y: what the original's layer gives.
+            other: what the original adds, None where nothing or where it cannot be told yet.
+            present: what the pruned network adds.
+        """
+        groups, _, outputs = y.shape
+
+        def laid(vector: Array) -> Array:
+            return vector.reshape(groups, 1, outputs).astype(np.float32)
+
+        plain = np.abs(now.scale) <= SMALLEST * np.abs(now.scale).max(initial=0)
+        scale = laid(np.where(plain, 1.0, now.scale))
+        factor = laid(np.where(plain, 1.0, before.scale))
+        offset = laid(np.where(plain, 0.0, before.offset))
+        own = laid(np.where(plain, 0.0, now.offset))
+        wanted, floor = factor * y + offset - own, -own
+        if other is not None and present is not None:
+            matters = laid(np.where(plain, 0.0, 1.0))
+            wanted = wanted + matters * (other - present)
+            floor = floor - matters * present
+        slope = now.slope if other is not None or now.other is None else 1.0
+        return Target(wanted / scale, floor / scale, np.sign(scale), slope)
+
+    def around(self, predicted: Array) -> Array:
+        """Return what to aim at in the least squares sense, given what is predicted now."""
+        if self.slope == 1.0:
+            return self.wanted
+        negative = (self.wanted - self.kink) * self.sign <= 0
+        as_negative = (predicted - self.kink) * self.sign <= 0
+        bent = self.kink + self.slope * (self.wanted - self.kink)
+        stay = predicted - self.slope**2 * (predicted - self.wanted)
+        found: Array = np.where(negative, np.where(as_negative, stay, bent), self.wanted)
+        return found

@@ -14,7 +14,6 @@ layers of every group that only one of the tools finds.
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import tempfile
 import time
@@ -192,9 +191,8 @@ def our_members(network: Network, groups: Groups) -> tuple[Member, ...]:
 def module_name(network: Network, layer: str) -> str:
     """Return the name of the module that a node of an exported network belongs to."""
     node = next(node for node in network.graph if node.name == layer)
-    scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes")
-    if scopes is not None:
-        return str(re.findall(r"'([^']*)'", scopes)[-2])
+    if not layer.startswith("/"):  # the dynamo exporter keeps the names of weights
+        return str(node.inputs[1].name).rpartition(".")[0]
     whole, last = "", ""
     for part in layer.strip("/").split("/")[:-1]:
         nested = last and part.startswith(last + ".")

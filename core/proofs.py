@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+import onnx_ir as ir
+
 from .compare import Comparison, compare
 from .data import Dataset
 from .errors import VerificationError
@@ -11,10 +13,13 @@ from .ir.network import Network
 from .pieces import Narrow, compare_pieces, same_size, steep_nodes
 from .progress import Progress, silent
 
-__all__ = ["TOLERANCE", "prove_equal"]
+__all__ = ["HALF_TOLERANCE", "TOLERANCE", "prove_equal"]
 
 TOLERANCE = 1e-4
 """Largest difference allowed, relative to the largest value of the output."""
+
+HALF_TOLERANCE = 1e-2
+"""The same where weights are stored in 16 bits: about ten times the spacing of float16 at 1."""
 
 
 def prove_equal(
@@ -23,7 +28,7 @@ def prove_equal(
     second: Network,
     dataset: Dataset,
     *,
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = None,
     narrow: Narrow = same_size,
     progress: Progress = silent,
 ) -> Comparison:
@@ -37,13 +42,16 @@ def prove_equal(
         first: the network that counts as right.
         second: the network that must equal it.
         dataset: inputs for both.
-        tolerance: largest relative difference allowed.
+        tolerance: largest relative difference allowed; None for what the type of the weights
+            allows.
         narrow: takes arrays of `first` to the channels of `second`, where that has fewer.
         progress: told of the samples done.
 
     Raises:
         VerificationError: an output differs by more than `tolerance`.
     """
+    if tolerance is None:
+        tolerance = HALF_TOLERANCE if _has_halves(first) else TOLERANCE
     if not steep_nodes(first):
         comparison = compare(first, second, dataset, progress=progress)
     else:
@@ -59,3 +67,9 @@ def prove_equal(
             hint="this is a bug in secateur; nothing was written",
         )
     return comparison
+
+
+def _has_halves(network: Network) -> bool:
+    """Whether a network computes in 16 bits somewhere."""
+    halves = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+    return any(value.dtype in halves for value in network.graph.initializers.values())

@@ -21,6 +21,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state
 
 from .errors import DataError, UnsupportedError
 from .ir.network import Network
+from .ir.subgraphs import captured
 
 __all__ = ["INLINE", "Arrays", "Session", "cores", "sample_fits", "shape_text"]
 
@@ -223,9 +224,15 @@ def _split(model: ir.Model) -> tuple[onnx.ModelProto, Arrays]:
     graph.input.extend(ir.serde.serialize_value(value) for value in source.inputs)
     graph.output.extend(ir.serde.serialize_value(value) for value in source.outputs)
     arrays: Arrays = {}
+    read = {value.name for value in source.outputs}
+    for node in source:
+        read.update(value.name for value in node.inputs if value is not None)
+        read.update(captured(node))
     for name, value in source.initializers.items():
         tensor = value.const_value
         assert tensor is not None, f"initializer {name} has no data"
+        if name not in read:
+            continue  # onnxruntime drops it, and then does not find what it stands for
         # Integers are sizes and axes, which shape inference must be able to read.
         if tensor.nbytes <= INLINE or not tensor.dtype.is_floating_point():
             graph.initializer.append(onnx.numpy_helper.from_array(tensor.numpy(), name))

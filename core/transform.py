@@ -12,7 +12,7 @@ from .channels.groups import Groups
 from .channels.labels import LabelVector
 from .ir.builder import Attribute
 from .ir.network import Network
-from .ir.rebuild import rebuild
+from .ir.rebuild import node_key, rebuild
 
 __all__ = ["carried", "expand", "mask", "shrink"]
 
@@ -62,19 +62,30 @@ def shrink(network: Network, groups: Groups, removed: Removed) -> Network:
         if not all(surviving[labels].all() for labels in use.labels):
             tensor = network.array(use.parameter)
             tensors[use.parameter] = _gather(tensor, use.labels, surviving)
-    attributes: dict[str, dict[str, Attribute]] = defaultdict(dict)
+    attributes: dict[str, dict[str, int]] = defaultdict(dict)
+    lists: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
     for count in groups.counts:
         kept = surviving[count.labels]
         if kept.all():
             continue
-        if count.attribute is not None:
-            attributes[count.target][count.attribute] = int(kept.sum())
-        else:
+        if count.attribute is None:
             assert count.entry is not None
             if count.target not in tensors:
                 tensors[count.target] = network.array(count.target).copy()
             tensors[count.target][count.entry] = int(kept.sum())
-    return rebuild(network, tensors=tensors, attributes=attributes)
+        elif count.entry is None:
+            attributes[count.target][count.attribute] = int(kept.sum())
+        else:
+            lists[count.target, count.attribute][count.entry] = int(kept.sum())
+    changed: dict[str, dict[str, Attribute]] = {key: {**a} for key, a in attributes.items()}
+    for node in network.graph if lists else ():
+        for (key, name), entries in lists.items():
+            if key == node_key(node):
+                given = node.attributes[name].as_ints()
+                changed.setdefault(key, {})[name] = [
+                    entries.get(place, entry) for place, entry in enumerate(given)
+                ]
+    return rebuild(network, tensors=tensors, attributes=changed)
 
 
 def expand(original: Network, dense: Network, groups: Groups, removed: Removed) -> Network:

@@ -21,6 +21,9 @@ __all__ = ["PLAN_NAME", "Saved", "render", "reread", "save"]
 
 PLAN_NAME = "plan.yaml"
 
+DATA = ".onnx.data"
+"""By what the weights beside an ONNX model are known."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Saved:
@@ -47,15 +50,18 @@ def render(network: Network, suffix: str | None = None) -> Mapping[str, bytes]:
     Raises:
         UnsupportedError: the network does not come from the format of `suffix`.
     """
-    return {end: b"".join(parts) for end, parts in _pieces(network, suffix).items()}
+    name = _name(network, Path(f"{network.name}{suffix}"), suffix, ".onnx")
+    return {end: b"".join(parts) for end, parts in _pieces(network, suffix, name).items()}
 
 
-def _pieces(network: Network, suffix: str | None) -> Mapping[str, Sequence[Piece]]:
-    if suffix == ".onnx" or network.source is None:
+def _pieces(network: Network, suffix: str | None, name: str) -> Mapping[str, Sequence[Piece]]:
+    """Return the parts of each file; `name` is what an ONNX model will be called."""
+    source = network.source
+    if suffix == ".onnx" or source is None or (suffix is None and source.format == "onnx"):
         from .onnx.writer import to_pieces
 
-        return {".onnx": to_pieces(network)}
-    files = network.source.pieces(network)
+        return to_pieces(network, name)
+    files = source.pieces(network)
     if suffix is not None and suffix not in files:
         own = " + ".join(files)
         raise UnsupportedError(
@@ -93,7 +99,7 @@ def save(
     suffix = target.suffix.lower() if target.suffix.lower() in SUFFIXES else None
     if target.is_dir():
         suffix = None
-    files = _pieces(network, suffix)
+    files = _pieces(network, suffix, _name(network, target, suffix, ".onnx"))
     folder = target.parent if suffix else target
     paths = {end: folder / _name(network, target, suffix, end) for end in files}
     further = _companions(network, companions, folder, paths)
@@ -190,6 +196,9 @@ def _prove(
 
 
 def _name(network: Network, target: Path, suffix: str | None, end: str) -> str:
+    """Return the name of an output that is known by `end`."""
+    if end == DATA:
+        return _name(network, target, suffix, ".onnx") + ".data"
     if suffix is not None:
         return target.name if end == suffix else f"{target.stem}{end}"
     source = network.source.paths.get(end) if network.source is not None else None

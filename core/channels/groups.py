@@ -25,6 +25,7 @@ from .trace import Balance, Count, Producer, Trace, Use, Weighing, static_shape
 
 Bank = tuple[tuple[int, ...], ...]
 Signature = tuple[tuple[int, int], ...]
+"""Rules by number, with the share of each."""
 
 __all__ = ["Bank", "Group", "Groups", "find_groups", "trace"]
 
@@ -100,6 +101,14 @@ class Groups:
         return kept
 
 
+@dataclass(frozen=True, slots=True)
+class Signatures:
+    """For each class the number of its signature, and what the numbers stand for."""
+
+    number: LabelVector
+    entries: tuple[Signature, ...]
+
+
 def trace(network: Network) -> Trace:
     """Run the graph of `network` on labels."""
     state = Trace(network)
@@ -121,12 +130,15 @@ def trace(network: Network) -> Trace:
             found = state.labels[str(value.name)]
             state.fix(found.vector, Reason(Kind.OUTPUT, str(value.name)))
     resolve(state)
+    for name, reason in state.whole.items():
+        for cut in state.uses[name].labels if name in state.uses else ():
+            state.fix(cut, reason)
     return state
 
 
 def _rule(state: Trace, node: ir.Node) -> Rule:
     """Return the rule that serves a node."""
-    inferred = all(value.shape is not None for value in node.outputs)
+    inferred = all(value.shape is not None for value in node.outputs if value.name)
     found = RULES.get(node.op_type) if inferred and node.domain == "" else None
     served = state.known(node, 0) is not None or node.op_type in ANY_OPERAND
     return found if found is not None and served else unknown
@@ -158,8 +170,12 @@ def find_groups(network: Network) -> Groups:
     reasons = _reasons(state, classes)
     balances = [Balance(classes[b.labels], b.subject) for b in state.balances]
     members = _members(state.producers, classes, balances)
+    signatures = _signatures(balances, len(classes))
+    fixed = np.zeros(len(classes), dtype=np.bool_)
+    fixed[list(reasons)] = True
     groups = tuple(
-        _group(producers, channels, balances, reasons) for producers, channels in members
+        _group(producers, channels, signatures, fixed, balances, reasons)
+        for producers, channels in members
     )
     return Groups(
         groups=_distinct(groups),
@@ -175,10 +191,10 @@ def find_groups(network: Network) -> Groups:
 
 
 def _reasons(state: Trace, classes: LabelVector) -> dict[int, Reason]:
+    """Return why each class that is fixed is so: the smallest of its reasons."""
     found: dict[int, Reason] = {}
-    for labels, reason in state.fixed:
-        for index in np.unique(classes[labels]).tolist():
-            found[index] = min(reason, found.get(index, reason))
+    for labels, reason in sorted(state.fixed, key=lambda fixed: fixed[1], reverse=True):
+        found.update(dict.fromkeys(classes[labels].tolist(), reason))
     return found
 
 
@@ -190,16 +206,20 @@ def _members(
     Producers belong together where they share a class or a balance rule spans them.
     """
     owned = [classes[producer.labels] for producer in producers]
-    first: dict[int, int] = {}
-    pairs = [
-        (first.setdefault(channel, index), index)
-        for index, channels in enumerate(owned)
-        for channel in np.unique(channels).tolist()
-    ]
+    if not owned:
+        return []
+    maker = np.repeat(np.arange(len(owned)), [len(channels) for channels in owned])
+    found, place, back = np.unique(np.concatenate(owned), return_index=True, return_inverse=True)
+    first = np.full(len(classes), -1, dtype=np.int64)
+    first[found] = maker[place]
+    joined = [np.stack([maker[place][back.reshape(-1)], maker])]
     for rule in balances:
-        makers = [first[channel] for channel in np.unique(rule.labels).tolist() if channel in first]
-        pairs.extend((makers[0], maker) for maker in makers[1:])
-    roots = components(len(producers), np.array(pairs, dtype=np.int64).reshape(-1, 2).T)
+        makers = first[rule.labels.reshape(-1)]
+        makers = makers[makers >= 0]
+        joined.append(np.stack([makers[:1].repeat(len(makers)), makers]))
+    pairs = np.concatenate(joined, axis=1)
+    pairs = pairs[:, pairs[0] != pairs[1]]
+    roots = components(len(producers), pairs)
     collected: dict[int, tuple[list[Producer], dict[int, None]]] = defaultdict(lambda: ([], {}))
     for index, producer in enumerate(producers):
         group, channels_seen = collected[int(roots[index])]
@@ -211,58 +231,86 @@ def _members(
 def _group(
     producers: Sequence[Producer],
     channels: Sequence[int],
+    signatures: Signatures,
+    fixed: npt.NDArray[np.bool_],
     balances: Sequence[Balance],
     reasons: Mapping[int, Reason],
 ) -> Group:
-    banks, reason = _banks(channels, balances, reasons)
+    members = np.array(channels, dtype=np.int64)
+    banks, refused = _banks(members, signatures, fixed, balances)
+    reason = None
+    if not banks:
+        own = [reasons[channel] for channel in members[fixed[members]].tolist()]
+        # Most channels share one object, and comparing objects takes long.
+        reason = min([*refused, *{id(each): each for each in own}.values()])
     if len(channels) == 1 and reason is None:
-        banks, reason = (), Reason(Kind.ALONE, "")
+        banks, reason = [], Reason(Kind.ALONE, "")
     names = tuple(dict.fromkeys(producer.name for producer in producers))
-    return Group(name=names[0], layers=names, channels=tuple(channels), banks=banks, reason=reason)
+    return Group(
+        name=names[0], layers=names, channels=tuple(channels), banks=tuple(banks), reason=reason
+    )
 
 
 def _banks(
-    channels: Sequence[int], balances: Sequence[Balance], reasons: Mapping[int, Reason]
-) -> tuple[tuple[Bank, ...], Reason | None]:
-    """Return the banks of a group, or why there is none.
+    members: LabelVector,
+    signatures: Signatures,
+    fixed: npt.NDArray[np.bool_],
+    balances: Sequence[Balance],
+) -> tuple[list[Bank], list[Reason]]:
+    """Return the banks of a group, and why what is no bank is none.
 
     The signature of a channel says in which shares of which rules it occurs. Channels of one
     signature form a cell, cells that a rule connects form a bank. Taking equally many from every
     cell of a bank keeps every rule, provided that the cells lie evenly over the shares; where they
     do not, or one of them is fixed altogether, nothing may go.
     """
-    signatures = _signatures(channels, balances)
-    cells: dict[Signature, list[int]] = defaultdict(list)
-    for place, signature in enumerate(signatures):
-        cells[signature].append(place)
-    banks = []
+    own = signatures.number[members]
+    numbers, first, counts = np.unique(own, return_index=True, return_counts=True)
+    order, ends = np.argsort(own, kind="stable"), np.cumsum(counts)
+    stays = fixed[members][order]
+    cells = {
+        signatures.entries[numbers[k]]: tuple(
+            order[part := slice(ends[k] - counts[k], ends[k])][~stays[part]].tolist()
+        )
+        for k in np.argsort(first).tolist()
+    }
+    banks: list[Bank] = []
     refused: list[Reason] = []
-    for signatures_of_bank in _connected(list(cells)):
-        free = [
-            tuple(place for place in cells[signature] if channels[place] not in reasons)
-            for signature in signatures_of_bank
-        ]
-        uneven = _uneven(signatures_of_bank, balances)
+    for bank in _connected(list(cells)):
+        free = [cells[signature] for signature in bank]
+        uneven = _uneven(bank, balances)
         if uneven is not None:
             refused.append(Reason(Kind.BALANCE, uneven.subject))
         elif all(free):
             banks.append(tuple(free))
         elif any(free):
-            rule = balances[signatures_of_bank[0][0][0]]
+            rule = balances[bank[0][0][0]]
             refused.append(Reason(Kind.BALANCE, rule.subject))
-    refused.extend(reasons[channel] for channel in channels if channel in reasons)
-    return tuple(banks), None if banks else min(refused)
+    return banks, refused
 
 
-def _signatures(channels: Sequence[int], balances: Sequence[Balance]) -> list[Signature]:
-    position = {channel: place for place, channel in enumerate(channels)}
-    found: list[list[tuple[int, int]]] = [[] for _ in channels]
-    for number, rule in enumerate(balances):
-        for share, row in enumerate(rule.labels.tolist()):
-            for channel in row:
-                if channel in position:
-                    found[position[channel]].append((number, share))
-    return [tuple(sorted(signature)) for signature in found]
+def _signatures(balances: Sequence[Balance], count: int) -> Signatures:
+    """Return for each of `count` classes the shares of rules that it lies in, in order."""
+    number = np.zeros(count, dtype=np.int64)
+    entries: list[Signature] = [()]
+    for index, rule in enumerate(balances):
+        shares = len(rule.labels)
+        classes = rule.labels.reshape(-1)
+        share = np.repeat(np.arange(shares), rule.labels.shape[1])
+        while len(classes):
+            # A class that occurs several times in a rule has its turn in as many rounds.
+            _, first = np.unique(classes, return_index=True)
+            found, back = np.unique(
+                number[classes[first]] * shares + share[first], return_inverse=True
+            )
+            number[classes[first]] = len(entries) + back.reshape(-1)
+            entries.extend(
+                (*entries[code // shares], (index, code % shares)) for code in found.tolist()
+            )
+            rest = np.ones(len(classes), dtype=np.bool_)
+            rest[first] = False
+            classes, share = classes[rest], share[rest]
+    return Signatures(number, tuple(entries))
 
 
 def _connected(signatures: Sequence[Signature]) -> list[list[Signature]]:

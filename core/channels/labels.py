@@ -18,6 +18,9 @@ __all__ = ["LabelVector", "Labels", "Unions", "align"]
 
 LabelVector = npt.NDArray[np.int64]
 
+HALF = 31
+"""Bits of a label: half of an int64 without its sign."""
+
 
 @dataclass(frozen=True, slots=True)
 class Labels:
@@ -63,10 +66,13 @@ class Unions:
 
     def unite(self, first: npt.ArrayLike, second: npt.ArrayLike) -> None:
         """Unite labels position by position; the arrays are broadcast against each other."""
-        pair = np.stack([side.ravel() for side in np.broadcast_arrays(first, second)])
-        pair = pair[:, pair[0] != pair[1]]
-        if pair.size:
-            self._pairs.append(np.unique(pair.astype(np.int64), axis=1))
+        one, other = (np.asarray(side, dtype=np.int64) for side in (first, second))
+        if one.shape != other.shape:
+            one, other = np.broadcast_arrays(one, other)
+        # Both in one number, since NumPy finds unique numbers much faster than unique pairs.
+        numbers = np.unique(((one << HALF) | other)[one != other])
+        if numbers.size:
+            self._pairs.append(np.stack([numbers >> HALF, numbers & ((1 << HALF) - 1)]))
 
     def roots(self, count: int) -> LabelVector:
         """Return for each of `count` labels the smallest label of its class."""
@@ -98,6 +104,8 @@ def align(array: LabelVector, shape: Sequence[int], unions: Unions) -> Labels:
     The axis that keeps the most classes apart becomes the channel axis; the labels inside each of
     its slices are united. `array` may have size 1 where `shape` is larger (labels equal there).
     """
+    # Along axes without stride it is one element anyway, and large arrays become small.
+    array = array[tuple(slice(None, None if stride else 1) for stride in array.strides)]
     varying = [k for k in range(array.ndim) if _varies(array, k)]
     if not varying:
         return Labels(tuple(shape), None, array.reshape(-1)[:1].copy())

@@ -20,7 +20,7 @@ from .reasons import Kind, Reason
 from .rules.attributes import constant_input, int_attribute, ints_attribute
 from .rules.elementwise import ELEMENTWISE, ROLES
 from .rules.identity import UNARY
-from .rules.normalization import REDUCTIONS, reduced_axes
+from .rules.normalization import REDUCTIONS, normalized_axes, reduced_axes
 from .trace import Trace, static_shape
 
 __all__ = ["resolve"]
@@ -168,10 +168,9 @@ def _reduced(state: Trace, node: ir.Node, value: ir.Value, role: str, labels: Ar
 
 
 def _along_axis(state: Trace, node: ir.Node, value: ir.Value, role: str, labels: Arrays) -> Step:
-    """Return the labels, unless they vary along the axis that is normalised."""
-    del state
-    axis = int_attribute(node, "axis", -1) % len(_shape(value))
-    if any(array.shape[axis] > 1 for array in labels):
+    """Return the labels, unless they vary along an axis that is normalised."""
+    axes = normalized_axes(state, node, len(_shape(value)))
+    if any(array.shape[axis] > 1 for axis in axes for array in labels):
         raise _LostError
     return [(_first(node), role, labels)]
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from ..ir.network import Network, blob_refs, layer_of
+from ..ir.network import OPSET, Network, blob_refs, layer_of
 from ..ir.rebuild import node_key
 from .labels import Labels, LabelVector, Unions, align
 from .reasons import Kind, Reason
@@ -52,7 +52,8 @@ class Count:
     """A number in the graph that says how many channels there are.
 
     `target` is the name of an initializer and `entry` the position in it, or `target` is a node key
-    and `attribute` its attribute. The number becomes the count of surviving labels.
+    and `attribute` its attribute (with `entry`, where that is a list). The number becomes the count
+    of surviving labels.
     """
 
     target: str
@@ -113,9 +114,16 @@ class Trace:
     """Names of values computed from parameters alone; they bear no labels."""
     computed: list[tuple[ir.Value, str, tuple[LabelVector, ...]]] = field(default_factory=list)
     """What is stated about those values: role and labels; see `parameters.py`."""
+    whole: dict[str, Reason] = field(default_factory=dict)
+    """Parameters that something reads whole, and why nothing may be cut from them."""
     count: int = 0
 
     # -- what rules read ---------------------------------------------------------------------
+
+    @property
+    def opset(self) -> int:
+        """The version of the operators in the graph."""
+        return self.network.graph.opset_imports.get("", OPSET)
 
     def of(self, node: ir.Node, index: int) -> Labels:
         """Return the labels of an input that is a computed value."""
@@ -211,9 +219,20 @@ class Trace:
         if value is not None and value.const_value is not None and labels is not None:
             self.counts.append(Count(str(value.name), labels, entry=entry))
 
-    def attribute(self, node: ir.Node, name: str, labels: LabelVector) -> None:
-        """State that an attribute counts the channels with these labels."""
-        self.counts.append(Count(node_key(node), labels, attribute=name))
+    def attribute(
+        self, node: ir.Node, name: str, labels: LabelVector, entry: int | None = None
+    ) -> None:
+        """State that an attribute, or an entry of it, counts the channels with these labels."""
+        self.counts.append(Count(node_key(node), labels, entry=entry, attribute=name))
+
+    def given(
+        self, node: ir.Node, index: int, name: str, entry: int, labels: LabelVector | None
+    ) -> None:
+        """State that an entry of an input, or of an earlier attribute, counts channels."""
+        if name in node.attributes and labels is not None:
+            self.attribute(node, name, labels, entry)
+        elif index < len(node.inputs):
+            self.size(node.inputs[index], entry, labels)
 
     def aligned(self, array: LabelVector, shape: Sequence[int]) -> Labels:
         """Return an array of labels in the one-axis form; see :func:`.labels.align`."""

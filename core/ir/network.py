@@ -33,7 +33,8 @@ __all__ = [
 ]
 
 OPSET = 18
-"""The one opset of every graph. 18 is the first with axes of reductions as inputs."""
+"""The opset of every graph that secateur builds. 18 is the first with axes of reductions as inputs.
+A graph read from an ONNX file keeps the file's."""
 
 IR_VERSION = 10
 """The ONNX file version written; onnxruntime 1.18 is the first to read it."""
@@ -153,7 +154,8 @@ class Network:
     """A network in the neutral form every function of the core takes and returns.
 
     The graph holds standard ONNX operators of opset :data:`OPSET` with inference semantics, NCHW
-    float32, static sizes but for a symbolic batch. It is never changed in place: see
+    float32, static sizes but for a symbolic batch. One read from an ONNX file is as the file has
+    it, but for constants (see `formats/onnx`). It is never changed in place: see
     :func:`secateur.core.ir.rebuild.rebuild`.
     """
 

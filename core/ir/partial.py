@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from .network import Network
 from .rebuild import copied_value, twin_node
+from .subgraphs import captured, subgraphs
 
 __all__ = ["between", "nodes_between", "suffix"]
 
@@ -22,11 +23,7 @@ def nodes_between(
     for node in reversed(list(network.graph)):
         if any(value.name in missing for value in node.outputs):
             needed.append(node)
-            missing.update(
-                str(value.name)
-                for value in node.inputs
-                if value is not None and value.name not in known
-            )
+            missing.update(name for name in _read(node) if name not in known)
     return needed[::-1]
 
 
@@ -53,11 +50,16 @@ def suffix(network: Network, value: str) -> Network:
     inside = {value}
     following: list[ir.Node] = []
     for node in network.graph:
-        if any(v is not None and v.name in inside for v in node.inputs):
+        if any(name in inside for name in _read(node)):
             following.append(node)
             inside.update(str(v.name) for v in node.outputs)
     outputs = [str(v.name) for v in network.graph.outputs if v.name in inside and v.name != value]
     return _assembled(network, following, outputs)
+
+
+def _read(node: ir.Node) -> list[str]:
+    """Return the names of the values that a node reads, in its subgraphs, too."""
+    return [str(value.name) for value in node.inputs if value is not None] + captured(node)
 
 
 def _assembled(network: Network, nodes: Sequence[ir.Node], outputs: Sequence[str]) -> Network:
@@ -66,9 +68,12 @@ def _assembled(network: Network, nodes: Sequence[ir.Node], outputs: Sequence[str
     copies: dict[str, ir.Value] = {}
     inputs: list[ir.Value] = []
     initializers: list[ir.Value] = []
+    values = network.values() if any(subgraphs(node) for node in nodes) else {}
     for node in nodes:
-        for value in node.inputs:
-            if value is None or value.name in made or value.name in copies:
+        read = [value for value in node.inputs if value is not None]
+        read += [values[name] for name in captured(node)]
+        for value in read:
+            if value.name in made or value.name in copies:
                 continue
             copy = copied_value(value)
             copies[str(value.name)] = copy

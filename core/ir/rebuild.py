@@ -10,8 +10,9 @@ import onnx_ir as ir
 
 from ..errors import PlanError
 from .builder import Attribute
-from .network import Network
+from .network import OPSET, Network
 from .shapes import infer_node
+from .subgraphs import subgraphs
 
 __all__ = ["copied_value", "expose", "node_key", "rebuild", "twin_node"]
 
@@ -57,10 +58,14 @@ def rebuild(
         tensors[name].shape != tuple(graph.initializers[name].shape or ()) for name in tensors
     )
     nodes = []
+    opset = graph.opset_imports.get("", OPSET)
     for node in graph:
-        if resized:
+        if resized and _resized(node, copies, attributes, tensors):
             twin = _copied_node(node, copies, attributes.get(node_key(node)))
-            infer_node(twin)
+            infer_node(twin, opset)
+            for value, before in zip(twin.outputs, node.outputs, strict=True):
+                if value.shape is None and before.shape is not None:
+                    value.shape = ir.Shape([None] * len(before.shape))
         else:
             twin = twin_node(node, copies)
         nodes.append(twin)
@@ -68,7 +73,7 @@ def rebuild(
     for name, inner in (extra_outputs or {}).items():
         shown = ir.node("Identity", [copies[inner]], name=f"{name}:node")
         shown.outputs[0].name = name
-        infer_node(shown)
+        infer_node(shown, opset)
         nodes.append(shown)
         outputs.append(shown.outputs[0])
     copied = ir.Graph(
@@ -78,11 +83,46 @@ def rebuild(
         initializers=initializers,
         opset_imports=dict(graph.opset_imports),
         name=graph.name,
+        doc_string=graph.doc_string,
+        metadata_props=dict(graph.metadata_props),
     )
-    model = ir.Model(
-        copied, ir_version=network.model.ir_version, producer_name=network.model.producer_name
+    return replace(network, model=_copied_model(network.model, copied))
+
+
+def _resized(
+    node: ir.Node,
+    copies: Mapping[str, ir.Value],
+    attributes: Mapping[str, Mapping[str, Attribute]],
+    tensors: Mapping[str, np.ndarray],
+) -> bool:
+    """Whether the outputs of a node may have other sizes than before.
+
+    Operators of other domains and those with subgraphs touch nothing that is resized.
+    """
+    if node.domain != "" or subgraphs(node):
+        return False
+    if node_key(node) in attributes:
+        return True
+    return any(
+        copies[str(value.name)].shape != value.shape
+        or (str(value.name) in tensors and value.dtype == ir.DataType.INT64)
+        for value in node.inputs
+        if value is not None
     )
-    return replace(network, model=model)
+
+
+def _copied_model(model: ir.Model, graph: ir.Graph) -> ir.Model:
+    """Return a model of another graph with everything else as it was."""
+    return ir.Model(
+        graph,
+        ir_version=model.ir_version,
+        producer_name=model.producer_name,
+        producer_version=model.producer_version,
+        domain=model.domain,
+        model_version=model.model_version,
+        doc_string=model.doc_string,
+        metadata_props=dict(model.metadata_props),
+    )
 
 
 def twin_node(node: ir.Node, copies: dict[str, ir.Value]) -> ir.Node:
@@ -111,7 +151,10 @@ def _copied_node(
         [copies[str(v.name)] if v is not None else None for v in node.inputs],
         [*attributes, *ir.convenience.convert_attributes(changed)],
         outputs=[_blank(v) for v in node.outputs],
+        overload=node.overload,
         name=node.name,
+        doc_string=node.doc_string,
+        metadata_props=dict(node.metadata_props),
     )
     copy.meta.update(node.meta)
     copies.update((str(v.name), v) for v in copy.outputs)
@@ -124,7 +167,14 @@ def copied_value(value: ir.Value, array: np.ndarray | None = None) -> ir.Value:
     if array is not None:
         tensor = ir.Tensor(np.ascontiguousarray(array), name=value.name)
     shape = ir.Shape(tensor.numpy().shape) if tensor is not None else value.shape
-    copy = ir.Value(name=value.name, shape=shape, type=value.type, const_value=tensor)
+    copy = ir.Value(
+        name=value.name,
+        shape=shape,
+        type=value.type,
+        doc_string=value.doc_string,
+        const_value=tensor,
+    )
+    copy.metadata_props.update(value.metadata_props)
     copy.meta.update(value.meta)
     return copy
 
@@ -149,6 +199,7 @@ def expose(network: Network, layers: Sequence[str] | None = None) -> Network:
 
 def _blank(value: ir.Value) -> ir.Value:
     """Return an output of the same name and meaning whose shape is still to be inferred."""
-    blank = ir.Value(name=value.name, type=value.type)
+    blank = ir.Value(name=value.name, type=value.type, doc_string=value.doc_string)
+    blank.metadata_props.update(value.metadata_props)
     blank.meta.update(value.meta)
     return blank

@@ -16,7 +16,15 @@ SMALL = 4096
 """Constants up to this many elements (shapes, axes, pads) are shown to shape inference."""
 
 
-_AS = {"GreaterOrEqual": "Greater", "LessOrEqual": "Less"}
+SCALES = 8
+"""Constants up to this many floats (the factors of a resize) are, too."""
+
+_AS = {
+    "GreaterOrEqual": "Greater",
+    "GroupNormalization": "InstanceNormalization",
+    "LessOrEqual": "Less",
+    "MeanVarianceNormalization": "Relu",
+}
 """Operators that older onnx defines by others and has no inference for → one of the same shapes."""
 
 
@@ -25,23 +33,29 @@ _KEEP_BATCH = frozenset({"Resize", "Tile"})
 
 
 @functools.cache
-def _schema(op_type: str, domain: str) -> onnx.defs.OpSchema:
-    return onnx.defs.get_schema(op_type, OPSET, domain)
+def _schema(op_type: str, opset: int) -> onnx.defs.OpSchema:
+    return onnx.defs.get_schema(op_type, opset, "")
 
 
 @functools.cache
-def _opset() -> list[onnx.OperatorSetIdProto]:
-    return [onnx.helper.make_opsetid("", OPSET)]
+def _opset(opset: int) -> list[onnx.OperatorSetIdProto]:
+    return [onnx.helper.make_opsetid("", opset)]
 
 
-def infer_node(node: ir.Node) -> None:
+def infer_node(node: ir.Node, opset: int = OPSET) -> None:
     """Set types and shapes of the outputs of a fresh node from those of its inputs.
+
+    Args:
+        node: an operator of ONNX itself, without subgraphs.
+        opset: the version of the operators that it is written in.
 
     Raises:
         FormatError: the inputs do not fit the operator, or an output would be empty.
     """
     proto = ir.serde.serialize_node(node)
-    proto.op_type = _AS.get(node.op_type, node.op_type)
+    if node.op_type in _AS:
+        proto.op_type = _AS[node.op_type]
+        del proto.attribute[:]
     types = {}
     data = {}
     for value in node.inputs:
@@ -49,22 +63,23 @@ def infer_node(node: ir.Node) -> None:
             continue
         types[str(value.name)] = _type_proto(value)
         tensor = value.const_value
-        if tensor is not None and tensor.size <= SMALL and tensor.dtype == ir.DataType.INT64:
+        most = SMALL if tensor is not None and tensor.dtype.is_integer() else SCALES
+        if tensor is not None and tensor.size <= most:
             data[str(value.name)] = onnx.numpy_helper.from_array(tensor.numpy())
     try:
         inferred = onnx.shape_inference.infer_node_outputs(
-            _schema(proto.op_type, node.domain),
+            _schema(proto.op_type, opset),
             proto,
             types,
             data,
-            opset_imports=_opset(),
+            opset_imports=_opset(opset),
             ir_version=IR_VERSION,
         )
-    except onnx.shape_inference.InferenceError as error:
+    except (onnx.shape_inference.InferenceError, onnx.defs.SchemaError) as error:
         raise FormatError(f"sizes do not fit: {_reason(error)}") from error
     for value in node.outputs:
         found = inferred.get(str(value.name))
-        if found is None:
+        if found is None or not found.HasField("tensor_type"):
             continue
         value.type = ir.TensorType(ir.DataType(found.tensor_type.elem_type))
         if not found.tensor_type.HasField("shape"):

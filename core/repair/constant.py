@@ -41,6 +41,8 @@ def constant_channels(network: Network, groups: Groups) -> dict[str, Mask]:
     }
     for node in network.graph:
         for value in node.outputs:
+            if str(value.name) not in groups.values:
+                continue  # computed from parameters alone, so that it does not move
             labels = groups.values[str(value.name)]
             operator = operators.get(node_key(node))
             if labels.axis is None:
@@ -95,7 +97,7 @@ def _elementwise(
                 found |= moving[name]
             else:
                 found |= bool(moving[name].any())
-        elif node.op_type == "Mul":
+        elif node.op_type == "Mul" and name in network.graph.initializers:
             factor = np.broadcast_to(network.array(name), labels.shape)
             others = tuple(axis for axis in range(factor.ndim) if axis != labels.axis)
             silenced |= ~factor.any(axis=others)

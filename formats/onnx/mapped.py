@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 from ...core.errors import FormatError
 from ...core.ir.network import Piece
 from ..wire import LENGTH, WireField, length_field, walk
+from .external import map_external
 
 __all__ = ["INLINE", "Mapped", "open_onnx"]
 
@@ -32,16 +33,21 @@ _RAW_DATA = onnx.TensorProto.DESCRIPTOR.fields_by_name["raw_data"].number
 
 @dataclass(frozen=True)
 class Mapped:
-    """A model without its large float tensors, and these as views of the file by their names."""
+    """A model without its large float tensors, and these as views of the files by their names.
+
+    `external` are further files with weights.
+    """
 
     proto: onnx.ModelProto
     large: Mapping[str, ir.Tensor[np.ndarray]]
-    map: mmap.mmap
+    maps: tuple[mmap.mmap, ...]
+    external: tuple[Path, ...] = ()
 
     def release(self) -> None:
         """Let go of the pages that were read; what is needed again is read again."""
         if hasattr(mmap, "MADV_DONTNEED"):
-            self.map.madvise(mmap.MADV_DONTNEED)
+            for mapped in self.maps:
+                mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def open_onnx(path: Path) -> Mapped:
@@ -69,7 +75,16 @@ def open_onnx(path: Path) -> Mapped:
         proto = onnx.ModelProto.FromString(b"".join(pieces))
     except DecodeError as error:
         raise FormatError("not an ONNX file, or cut short") from error
-    return Mapped(proto, large, mapped)
+    external = map_external(proto, path.parent, INLINE)
+    kept = [t for t in proto.graph.initializer if t.name not in external.tensors]
+    del proto.graph.initializer[:]
+    proto.graph.initializer.extend(kept)
+    return Mapped(
+        proto,
+        large | external.tensors,
+        (mapped, *external.maps.values()),
+        tuple(external.maps),
+    )
 
 
 def _graph(

@@ -1,20 +1,29 @@
-"""Reading an ONNX file: checked, brought to the one opset, shapes inferred, constants lifted."""
+"""Reading an ONNX file: checked, shapes inferred, constants in one form."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.inliner
 import onnx_ir as ir
 
 from ...core.errors import FormatError, UnsupportedError, located
-from ...core.ir.network import IR_VERSION, OPSET, BlobRef, LayerInfo, Network
+from ...core.ir.network import OPSET, BlobRef, LayerInfo, Network
+from .constants import lift, separate, state_sizes
 from .mapped import Mapped, open_onnx
+from .sizes import work_out_sizes
 from .source import OnnxSource
-from .writer import add_stand_ins, remove_stand_ins
+from .writer import DATA, add_stand_ins
 
 __all__ = ["load"]
+
+EARLIEST = 7
+"""The first opset that onnxruntime runs. ONNX's own converter makes wrong networks of some
+earlier ones (Add with an axis), so that they are refused."""
 
 
 def load(path: Path) -> Network:
@@ -25,29 +34,53 @@ def load(path: Path) -> Network:
 
     Raises:
         FormatError: it is no valid ONNX model.
-        UnsupportedError: it cannot be brought to the opset used here.
+        UnsupportedError: its opset is too early or too late, or its values are no tensors.
     """
     with located(file=str(path)):
         mapped = open_onnx(path)
         model = _model(path, mapped)
         graph = model.graph
-        _lift_constants(graph)
+        opset = graph.opset_imports[""]
+        lift(graph)
+        work_out_sizes(graph, opset)
+        state_sizes(graph, opset)
+        separate(graph)
         _name_nodes(graph)
+        _check(graph)
         layers = tuple(_layer(node) for node in graph)
         _tag(graph)
-        if not graph.outputs:
-            raise FormatError("the graph has no output")
         return Network(
             name=path.stem,
             model=model,
             layers=layers,
-            source=OnnxSource(paths={".onnx": path}, release=mapped.release),
+            source=OnnxSource(
+                paths={".onnx": path, **dict(zip(_suffixes(), mapped.external, strict=False))},
+                release=mapped.release,
+            ),
         )
+
+
+def _suffixes() -> Iterator[str]:
+    """Yield the names by which a source knows files of weights beside the model."""
+    yield DATA
+    for number in itertools.count(2):
+        yield f"{DATA}{number}"
 
 
 def _model(path: Path, mapped: Mapped) -> ir.Model:
     proto = mapped.proto
     opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), OPSET)
+    latest = onnx.defs.onnx_opset_version()
+    if opset < EARLIEST:
+        raise UnsupportedError(
+            f"opset {opset} is earlier than {EARLIEST}, the first one that onnxruntime runs",
+            hint="export the model with a later opset",
+        )
+    if opset > latest:
+        raise UnsupportedError(
+            f"opset {opset} is later than {latest}, the last one that the installed onnx knows",
+            hint="update the packages onnx and onnxruntime, or export with an earlier opset",
+        )
     try:
         onnx.load_external_data_for_model(proto, str(path.parent))
         add_stand_ins(proto, mapped.large)
@@ -55,32 +88,39 @@ def _model(path: Path, mapped: Mapped) -> ir.Model:
     except (onnx.checker.ValidationError, OSError, ValueError, RuntimeError) as error:
         raise FormatError(f"not a valid ONNX model: {_first_line(error)}") from error
     try:
-        if opset != OPSET:
-            # The converter must see constants: they may become attributes or inputs.
-            proto = onnx.version_converter.convert_version(_whole(proto, mapped), OPSET)
+        if proto.functions:
+            proto = onnx.inliner.inline_local_functions(proto)
         proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
     except (RuntimeError, ValueError, onnx.shape_inference.InferenceError) as error:
-        raise UnsupportedError(
-            f"opset {opset} cannot be converted to {OPSET}: {_first_line(error)}",
-            hint=f"export the model with opset {OPSET}",
-        ) from error
+        raise UnsupportedError(f"shapes cannot be inferred: {_first_line(error)}") from error
     try:
         model = ir.from_proto(proto)
-        if opset == OPSET:
-            _fill(model.graph, mapped)
+        _fill(model.graph, mapped)
     except (ir.serde.SerdeError, ValueError, TypeError, KeyError) as error:
         raise FormatError(f"not a valid ONNX model: {_first_line(error)}") from error
-    model.ir_version = IR_VERSION
+    # Version 4 is the first whose initializers need not be inputs as well.
+    model.ir_version = max(model.ir_version, 4)
+    imports = model.graph.opset_imports
+    imports[""] = imports.pop("ai.onnx", imports.get("", OPSET))
     return model
 
 
-def _whole(proto: onnx.ModelProto, mapped: Mapped) -> onnx.ModelProto:
-    """Return the model with all its tensors and no stand-ins."""
-    remove_stand_ins(proto, mapped.large)
-    proto.graph.initializer.extend(
-        onnx.numpy_helper.from_array(tensor.numpy(), name) for name, tensor in mapped.large.items()
-    )
-    return proto
+def _check(graph: ir.Graph) -> None:
+    """Refuse graphs that the rest could not run or speak of.
+
+    Raises:
+        FormatError: there is no output.
+        UnsupportedError: an input or an output is no tensor of known rank.
+    """
+    if not graph.outputs:
+        raise FormatError("the graph has no output")
+    for kind, values in (("input", graph.inputs), ("output", graph.outputs)):
+        for value in values:
+            if not isinstance(value.type, ir.TensorType) or value.shape is None:
+                raise UnsupportedError(
+                    f"{kind} '{value.name}' is no tensor whose number of dimensions is known",
+                    hint="export the model with shapes of its inputs",
+                )
 
 
 def _fill(graph: ir.Graph, mapped: Mapped) -> None:
@@ -89,32 +129,6 @@ def _fill(graph: ir.Graph, mapped: Mapped) -> None:
         graph.inputs.remove(value)
         value.const_value = mapped.large[str(value.name)]
         graph.register_initializer(value)
-
-
-def _lift_constants(graph: ir.Graph) -> None:
-    """Turn Constant nodes into initializers, which everything else understands."""
-    for node in list(graph):
-        if node.op_type != "Constant" or node.domain not in ("", "ai.onnx"):
-            continue
-        tensor = ir.convenience.get_const_tensor(node.outputs[0])
-        if tensor is None:
-            continue
-        old = node.outputs[0]
-        name = str(old.name)
-        new = ir.Value(
-            name=name,
-            shape=ir.Shape(tensor.numpy().shape),
-            type=ir.TensorType(tensor.dtype),
-            const_value=ir.Tensor(tensor.numpy(), name=name),
-        )
-        old.name = f"{name}/constant"
-        ir.convenience.replace_all_uses_with(old, new)
-        graph.remove(node)
-        graph.register_initializer(new)
-    for name in [str(value.name) for value in graph.inputs]:
-        # Old exporters list weights among the inputs, too.
-        if name in graph.initializers:
-            graph.inputs.remove(graph.initializers[name])
 
 
 def _name_nodes(graph: ir.Graph) -> None:

@@ -22,16 +22,14 @@ class OnnxSource:
     format: str = "onnx"
 
     def render(self, network: Network) -> Mapping[str, bytes]:
-        """Return the network as one ONNX file."""
-        from .writer import to_bytes
-
-        return {".onnx": to_bytes(network)}
+        """Return the network as an ONNX file, with its weights apart where they were."""
+        return {end: b"".join(parts) for end, parts in self.pieces(network).items()}
 
     def pieces(self, network: Network) -> Mapping[str, Sequence[Piece]]:
         """Return what `render` does, in parts that stand one after another."""
         from .writer import to_pieces
 
-        return {".onnx": to_pieces(network)}
+        return to_pieces(network, self.paths[".onnx"].name)
 
     def companion(self, network: Network, path: Path) -> bytes:  # noqa: ARG002
         """Refuse: an ONNX file has no companions."""

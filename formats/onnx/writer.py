@@ -11,53 +11,68 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from ...core.errors import UnsupportedError
 from ...core.ir.network import Network, Piece
 from ..wire import length_field
 from .mapped import INLINE
 
-__all__ = ["to_bytes", "to_pieces"]
+__all__ = ["DATA", "to_pieces"]
 
-LARGEST = (1 << 31) - 1
-"""Protobuf's limit for one message, in bytes."""
+DATA = ".onnx.data"
+"""By what a file of weights beside the model is known."""
+
+LARGEST = (1 << 31) - (1 << 24)
+"""Bytes of weights that fit into the model: protobuf's limit for one message, less the graph."""
+
+ALIGNMENT = 64
+"""Tensors in a file of their own start at multiples of so many bytes."""
 
 _GRAPH = onnx.ModelProto.DESCRIPTOR.fields_by_name["graph"].number
 _INITIALIZER = onnx.GraphProto.DESCRIPTOR.fields_by_name["initializer"].number
 _RAW_DATA = onnx.TensorProto.DESCRIPTOR.fields_by_name["raw_data"].number
 
 
-def to_bytes(network: Network) -> bytes:
-    """Return the network as a checked ONNX file.
+def to_pieces(network: Network, name: str) -> dict[str, list[Piece]]:
+    """Return the parts of checked ONNX files; large weights are views of what the graph holds.
 
-    Raises:
-        UnsupportedError: the file would be over 2 GB.
+    Weights stand in a file of their own, called `<name>.data`, where the network's own did, or
+    where the model would be over protobuf's limit.
+
+    Args:
+        network: what to write.
+        name: the name under which the model will stand.
+
+    Returns:
+        ".onnx" → parts, and where there is such a file, ".onnx.data" → parts.
     """
-    return b"".join(to_pieces(network))
-
-
-def to_pieces(network: Network) -> list[Piece]:
-    """Return the parts of a checked ONNX file; large weights are views of what the graph holds.
-
-    Raises:
-        UnsupportedError: the file would be over 2 GB.
-    """
-    size = sum(v.const_value.nbytes for v in network.graph.initializers.values() if v.const_value)
-    if size > LARGEST:
-        raise UnsupportedError(f"{size} bytes of weights do not fit into one ONNX file (2 GB)")
     proto, large = skeleton(network.model)
     check(proto, large)
     graph: list[Piece] = [proto.graph.SerializeToString(deterministic=True)]
-    for name, tensor in large.items():
+    apart = network.source is not None and DATA in network.source.paths
+    apart = apart or sum(tensor.nbytes for tensor in large.values()) > LARGEST
+    data: list[Piece] = []
+    offset = 0
+    for title, tensor in large.items():
         array = np.ascontiguousarray(tensor.numpy())
         if array.dtype.byteorder == ">":
             array = array.astype(array.dtype.newbyteorder("<"))
-        head = onnx.TensorProto(name=name, dims=array.shape, data_type=tensor.dtype.value)
-        data = array.reshape(-1).view(np.uint8).data
-        graph += length_field(
-            _INITIALIZER, [head.SerializeToString(), *length_field(_RAW_DATA, [data])]
-        )
+        head = onnx.TensorProto(name=title, dims=array.shape, data_type=tensor.dtype.value)
+        view = array.reshape(-1).view(np.uint8).data
+        if not apart:
+            graph += length_field(
+                _INITIALIZER, [head.SerializeToString(), *length_field(_RAW_DATA, [view])]
+            )
+            continue
+        gap = -offset % ALIGNMENT
+        data += [bytes(gap), view]
+        head.data_location = onnx.TensorProto.EXTERNAL
+        place = {"location": f"{name}.data", "offset": offset + gap, "length": view.nbytes}
+        for key, value in place.items():
+            head.external_data.add(key=key, value=str(value))
+        graph += length_field(_INITIALIZER, [head.SerializeToString()])
+        offset += gap + view.nbytes
     proto.ClearField("graph")
-    return [proto.SerializeToString(deterministic=True), *length_field(_GRAPH, graph)]
+    files = {".onnx": [proto.SerializeToString(deterministic=True), *length_field(_GRAPH, graph)]}
+    return files | ({DATA: data} if apart else {})
 
 
 def skeleton(
@@ -69,6 +84,9 @@ def skeleton(
         ir_version=model.ir_version,
         producer_name=model.producer_name,
         producer_version=model.producer_version,
+        domain=model.domain,
+        model_version=model.model_version,
+        doc_string=model.doc_string,
     )
     proto.opset_import.extend(
         onnx.helper.make_opsetid(domain, version)
@@ -78,11 +96,14 @@ def skeleton(
         onnx.StringStringEntryProto(key=key, value=text)
         for key, text in model.metadata_props.items()
     )
-    proto.functions.extend(
-        ir.serde.serialize_function(function) for function in model.functions.values()
-    )
     graph = proto.graph
     graph.name = source.name or "graph"
+    if source.doc_string:
+        graph.doc_string = source.doc_string
+    graph.metadata_props.extend(
+        onnx.StringStringEntryProto(key=key, value=text)
+        for key, text in source.metadata_props.items()
+    )
     graph.node.extend(ir.serde.serialize_node(node) for node in source)
     graph.input.extend(ir.serde.serialize_value(value) for value in source.inputs)
     graph.output.extend(ir.serde.serialize_value(value) for value in source.outputs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-__all__ = ["constant_input", "int_attribute", "ints_attribute", "output_shape"]
+__all__ = ["constant_input", "given_sizes", "int_attribute", "ints_attribute", "output_shape"]
 
 
 def int_attribute(node: ir.Node, name: str, default: int) -> int:
@@ -27,6 +27,11 @@ def constant_input(node: ir.Node, index: int) -> tuple[int, ...] | None:
     if value is None or value.const_value is None:
         return None
     return tuple(int(entry) for entry in value.const_value.numpy().ravel())
+
+
+def given_sizes(node: ir.Node, index: int, name: str) -> tuple[int, ...] | None:
+    """Return sizes that are an input, or in earlier opsets an attribute; None where computed."""
+    return ints_attribute(node, name) or constant_input(node, index)
 
 
 def output_shape(node: ir.Node, index: int = 0) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ each label appears m times, since input channel and its m outputs go together.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,12 +32,17 @@ def convolution(state: Trace, node: ir.Node) -> Sequence[Labels]:
         return unknown(state, node)
     shape, weight_shape = output_shape(node), static_shape(weight)
     assert weight_shape is not None
-    channels, made = x.shape[1], shape[1]
     group = int_attribute(node, "group", 1)
+    # From the weight, since a size of the value may be symbolic.
+    channels, made = weight_shape[1] * group, weight_shape[0]
+    if transposed:
+        channels, made = weight_shape[0], weight_shape[1] * group
+    if x.axis == 1 and len(x.vector) != channels:
+        return unknown(state, node)
     depthwise = group == channels and group > 1
     if not depthwise and not state.is_trained(weight):
         return fixed_outputs(state, node, Kind.MIXED)
-    incoming = _channel_labels(state, node, x)
+    incoming = _channel_labels(state, node, x, channels)
     spatial = (1,) * (len(weight_shape) - 2)
     if depthwise:
         out = np.repeat(incoming, made // group)
@@ -70,13 +76,13 @@ def convolution(state: Trace, node: ir.Node) -> Sequence[Labels]:
     return [Labels(shape, 1, out)]
 
 
-def _channel_labels(state: Trace, node: ir.Node, x: Labels) -> LabelVector:
+def _channel_labels(state: Trace, node: ir.Node, x: Labels, channels: int) -> LabelVector:
     """Return one label per input channel; where channels mixed with positions, fix them."""
     if x.axis == 1:
         return x.vector
     if x.axis is not None:
         fix_input(state, node, 0, Kind.SPATIAL)
-    return np.repeat(x.vector[:1], x.shape[1])
+    return np.repeat(x.vector[:1], channels)
 
 
 def _weigh(
@@ -86,9 +92,9 @@ def _weigh(
     assert weight is not None
     if weight.const_value is not None and not blob_refs(weight):
         return  # a constant that only moves data
-    positions = int(np.prod(counted[2:]))
+    positions = math.prod(counted[2:])
     has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
-    bias_positions = int(np.prod(shape[2:])) if has_bias or _normalized(node) else 0
+    bias_positions = math.prod(shape[2:]) if has_bias or _normalized(node) else 0
     state.weighings.append(
         Weighing(node_key(node), layer_of(node), str(weight.name), positions, out, bias_positions)
     )

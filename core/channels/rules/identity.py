@@ -117,6 +117,8 @@ def resize(state: Trace, node: ir.Node) -> Sequence[Labels]:
     if x.axis is not None and shape[x.axis] != x.shape[x.axis]:
         fix_input(state, node, 0, Kind.SPATIAL)
         return [Labels(shape, None, x.vector[:1])]
+    if len(node.inputs) > 3 and node.inputs[3] is not None and constant_input(node, 3) is None:
+        return unknown(state, node)
     axes = ints_attribute(node, "axes") or tuple(range(len(x.shape)))
     if len(node.inputs) > 3 and x.axis in axes and constant_input(node, 3) is not None:
         state.size(node.inputs[3], axes.index(x.axis), x.vector)

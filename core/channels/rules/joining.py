@@ -10,7 +10,7 @@ import onnx_ir as ir
 from ..labels import Labels
 from ..reasons import Kind, Reason
 from ..trace import Trace, fix_input, static_shape
-from .attributes import constant_input, int_attribute, output_shape
+from .attributes import constant_input, given_sizes, int_attribute, output_shape
 from .registry import rule
 from .unknown import unknown
 
@@ -36,8 +36,9 @@ def _part(state: Trace, node: ir.Node, index: int) -> Labels:
         return labels
     value = node.inputs[index]
     assert value is not None
-    fixed = state.anonymous(Reason(Kind.OPERATOR, state.subject(node)))
-    return Labels(static_shape(value) or (), None, fixed)
+    reason = Reason(Kind.OPERATOR, state.subject(node))
+    state.whole.setdefault(str(value.name), reason)
+    return Labels(static_shape(value) or (), None, state.anonymous(reason))
 
 
 @rule("Split")
@@ -50,9 +51,9 @@ def split(state: Trace, node: ir.Node) -> Sequence[Labels]:
         return [Labels(shape, x.axis, x.vector) for shape in shapes]
     sizes = [shape[axis] for shape in shapes]
     parts = np.split(x.vector, np.cumsum(sizes)[:-1])
-    if constant_input(node, 1) is not None:
+    if given_sizes(node, 1, "split") is not None:
         for entry, part in enumerate(parts):
-            state.size(node.inputs[1], entry, part)
+            state.given(node, 1, "split", entry, part)
             state.bundles.append(part)
     elif len(set(sizes)) == 1:
         state.balance(np.stack(parts), node)
@@ -66,10 +67,10 @@ def split(state: Trace, node: ir.Node) -> Sequence[Labels]:
 def slice_(state: Trace, node: ir.Node) -> Sequence[Labels]:
     """Return the labels of the part; its ends count the channels before them."""
     x, shape = state.of(node, 0), output_shape(node)
-    starts, ends = constant_input(node, 1), constant_input(node, 2)
+    starts, ends = given_sizes(node, 1, "starts"), given_sizes(node, 2, "ends")
     if starts is None or ends is None:
         return unknown(state, node)
-    axes = [axis % len(x.shape) for axis in constant_input(node, 3) or range(len(starts))]
+    axes = [axis % len(x.shape) for axis in given_sizes(node, 3, "axes") or range(len(starts))]
     if x.axis is None or x.axis not in axes:
         return [Labels(shape, x.axis, x.vector)]
     entry = axes.index(x.axis)
@@ -80,8 +81,8 @@ def slice_(state: Trace, node: ir.Node) -> Sequence[Labels]:
         return unknown(state, node)
     start, end, _ = slice(starts[entry], ends[entry]).indices(len(x.vector))
     part = x.vector[start:end]
-    state.size(node.inputs[1], entry, x.vector[:start])
-    state.size(node.inputs[2], entry, x.vector[:end])
+    state.given(node, 1, "starts", entry, x.vector[:start])
+    state.given(node, 2, "ends", entry, x.vector[:end])
     state.bundles.append(part)
     return [Labels(shape, x.axis, part)]
 

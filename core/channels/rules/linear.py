@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,8 +36,12 @@ def linear(state: Trace, node: ir.Node) -> Sequence[Labels]:
         return fixed_outputs(state, node, Kind.MIXED)
     x, shape = state.of(node, 0), output_shape(node)
     rows_out = bool(int_attribute(node, "transB", 0))
-    incoming = _feature_labels(state, node, x)
-    out = state.fresh(node, shape[-1])
+    rows, columns = static_shape(weight) or ()
+    features, made = (columns, rows) if rows_out else (rows, columns)
+    if x.axis == len(x.shape) - 1 and len(x.vector) != features:
+        return unknown(state, node)
+    incoming = _feature_labels(state, node, x, features)
+    out = state.fresh(node, made)
     if rows_out:
         state.use(weight, "weight", out.reshape(-1, 1), incoming.reshape(1, -1))
     else:
@@ -44,7 +49,7 @@ def linear(state: Trace, node: ir.Node) -> Sequence[Labels]:
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     if bias is not None and bias.shape is not None and bias.shape[-1] != 1:
         state.use(bias, "bias", out)
-    positions = int(np.prod(shape[1:-1]))
+    positions = math.prod(shape[1:-1])
     state.weighings.append(
         Weighing(
             node_key(node),
@@ -58,13 +63,12 @@ def linear(state: Trace, node: ir.Node) -> Sequence[Labels]:
     return [Labels(shape, len(shape) - 1, out)]
 
 
-def _feature_labels(state: Trace, node: ir.Node, x: Labels) -> LabelVector:
-    last = len(x.shape) - 1
-    if x.axis == last:
+def _feature_labels(state: Trace, node: ir.Node, x: Labels, features: int) -> LabelVector:
+    if x.axis == len(x.shape) - 1:
         return x.vector
     if x.axis is not None:
         fix_input(state, node, 0, Kind.SPATIAL)
-    return np.repeat(x.vector[:1], x.shape[last])
+    return np.repeat(x.vector[:1], features)
 
 
 def _shifted(node: ir.Node) -> bool:

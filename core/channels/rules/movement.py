@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ import onnx_ir as ir
 from ..labels import Labels
 from ..reasons import Kind
 from ..trace import Trace, fix_input
-from .attributes import constant_input, int_attribute, ints_attribute, output_shape
+from .attributes import constant_input, given_sizes, int_attribute, ints_attribute, output_shape
 from .registry import rule
 from .unknown import fixed_outputs, unknown
 
@@ -19,16 +20,21 @@ from .unknown import fixed_outputs, unknown
 def reshape(state: Trace, node: ir.Node) -> Sequence[Labels]:
     """Return the labels in their new places; entries of the target count channels."""
     x, shape = state.of(node, 0), output_shape(node)
-    size = int(np.prod(x.shape))
-    if int(np.prod(shape)) != size:
+    size = math.prod(x.shape)
+    if math.prod(shape) != size:
         unknown_sizes = [k for k, d in enumerate(node.outputs[0].shape or ()) if _symbolic(d)]
-        if len(unknown_sizes) < 1 or size % int(np.prod(shape)):
+        if len(unknown_sizes) < 1 or size % math.prod(shape):
             return unknown(state, node)
         shape = tuple(
-            size // int(np.prod(shape)) if k == unknown_sizes[-1] else d
-            for k, d in enumerate(shape)
+            size // math.prod(shape) if k == unknown_sizes[-1] else d for k, d in enumerate(shape)
         )
     moved = state.aligned(x.array().reshape(shape), shape)
+    if node.op_type == "Reshape" and constant_input(node, 1) is None:
+        return unknown(state, node)
+    dims, before = node.outputs[0].shape, node.inputs[0].shape if node.inputs[0] else None
+    uncounted = before is None or any(_symbolic(dim) for dim in list(before)[1:])
+    if uncounted and moved.axis is not None and dims is not None and _symbolic(dims[moved.axis]):
+        return unknown(state, node)  # how many positions of a channel lie there is not known
     if node.op_type == "Reshape":
         for entry, target in enumerate(constant_input(node, 1) or ()):
             if target > 0:
@@ -53,7 +59,9 @@ def transpose(state: Trace, node: ir.Node) -> Sequence[Labels]:
 def expand(state: Trace, node: ir.Node) -> Sequence[Labels]:
     """Return the labels of the broadcast value; entries of the target count channels."""
     x, shape = state.of(node, 0), output_shape(node)
-    target = constant_input(node, 1) or ()
+    target = constant_input(node, 1)
+    if target is None:
+        return unknown(state, node)
     if x.axis is None or x.shape[x.axis] == 1:
         return [_copies(state, node, x, shape, len(shape) - len(target))]
     axis = x.axis + len(shape) - len(x.shape)
@@ -96,7 +104,7 @@ def _copies(
 @rule("Pad")
 def pad(state: Trace, node: ir.Node) -> Sequence[Labels]:
     """Return the labels; padding along the channel axis fixes them."""
-    x, pads = state.of(node, 0), constant_input(node, 1)
+    x, pads = state.of(node, 0), given_sizes(node, 1, "pads")
     if pads is None:
         return unknown(state, node)
     axes = [axis % len(x.shape) for axis in constant_input(node, 3) or range(len(x.shape))]

@@ -8,10 +8,13 @@ import onnx_ir as ir
 
 from ..labels import Labels
 from ..reasons import Kind
-from ..trace import Trace
+from ..trace import Trace, static_shape
 from .attributes import constant_input, int_attribute, ints_attribute, output_shape
 from .registry import rule
 from .unknown import fixed_outputs
+
+ONE_AXIS = 13
+"""The first opset whose Softmax works along one axis; earlier it takes all from that axis on."""
 
 ROLES = ("scale", "shift", "mean", "variance")
 
@@ -22,24 +25,41 @@ def per_channel(state: Trace, node: ir.Node) -> Sequence[Labels]:
     x = state.of(node, 0)
     if x.axis not in (1, None):
         return fixed_outputs(state, node, Kind.SPATIAL)
+    if any(value is None or not state.is_parameter(value) for value in node.inputs[1:]):
+        return fixed_outputs(state, node, Kind.OPERATOR)
     for value, role in zip(node.inputs[1:], ROLES, strict=False):
         state.use(value, role, x.vector if x.axis == 1 else x.vector.repeat(x.shape[1]))
     return [Labels(output_shape(node), x.axis, x.vector)]
 
 
-@rule("Softmax", "LogSoftmax", "Hardmax")
-def across_axis(state: Trace, node: ir.Node) -> Sequence[Labels]:
-    """Return the input's labels, unless the axis that is normalised is the channel axis."""
+@rule(
+    "Softmax", "LogSoftmax", "Hardmax", "LpNormalization", "LayerNormalization",
+    "RMSNormalization",
+)  # fmt: skip
+def across_axes(state: Trace, node: ir.Node) -> Sequence[Labels]:
+    """Return the input's labels, unless the channel axis is among those that are normalised."""
     x = state.of(node, 0)
-    axis = int_attribute(node, "axis", -1) % len(x.shape)
-    if axis == x.axis:
+    if x.axis in normalized_axes(state, node, len(x.shape)):
         return fixed_outputs(state, node, Kind.MIXED)
-    return [x]
+    return [Labels(static_shape(v) or x.shape, x.axis, x.vector) for v in node.outputs]
 
 
-@rule("LRN", "LpNormalization", "MeanVarianceNormalization", "CumSum")
+def normalized_axes(state: Trace, node: ir.Node, rank: int) -> range:
+    """Return the axes along which an operator makes values depend on each other."""
+    old = state.opset < ONE_AXIS and node.op_type in ("Softmax", "LogSoftmax", "Hardmax")
+    axis = int_attribute(node, "axis", 1 if old else -1) % rank
+    if old or node.op_type in ("LayerNormalization", "RMSNormalization"):
+        return range(axis, rank)
+    return range(axis, axis + 1)
+
+
+@rule("LRN", "GroupNormalization", "MeanVarianceNormalization", "CumSum")
 def across_channels(state: Trace, node: ir.Node) -> Sequence[Labels]:
-    """Fix everything: each output channel depends on its neighbours."""
+    """Fix everything: each output channel depends on its neighbours.
+
+    MeanVarianceNormalization may work a channel at a time, but makes NaN of a masked one: it
+    divides by a deviation of zero, to which it adds nothing.
+    """
     return fixed_outputs(state, node, Kind.MIXED)
 
 

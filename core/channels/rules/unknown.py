@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from ...ir.subgraphs import captured
 from ..labels import Labels
 from ..reasons import Kind, Reason
-from ..trace import Trace, fix_input, static_shape
+from ..trace import Trace, static_shape
 
 __all__ = ["fixed_outputs", "unknown"]
 
@@ -20,7 +21,12 @@ def unknown(state: Trace, node: ir.Node) -> Sequence[Labels]:
 
 def fixed_outputs(state: Trace, node: ir.Node, kind: Kind) -> Sequence[Labels]:
     """Fix every input for a reason and return outputs that are fixed as a whole."""
-    for index in range(len(node.inputs)):
-        fix_input(state, node, index, kind)
-    label = state.anonymous(Reason(kind, state.subject(node)))
+    reason = Reason(kind, state.subject(node))
+    read = [str(value.name) for value in node.inputs if value is not None] + captured(node)
+    for name in read:
+        if name in state.labels:
+            state.fix(state.labels[name].vector, reason)
+        else:
+            state.whole.setdefault(name, reason)
+    label = state.anonymous(reason)
     return [Labels(static_shape(value) or (), None, label) for value in node.outputs]

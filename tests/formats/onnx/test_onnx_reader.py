@@ -16,7 +16,7 @@ from secateur.core.ir.rebuild import rebuild
 from secateur.formats.onnx.identity import same
 from secateur.formats.onnx.mapped import open_onnx
 from secateur.formats.onnx.reader import load
-from secateur.formats.onnx.writer import to_bytes, to_pieces
+from secateur.formats.onnx.writer import to_pieces
 
 WEIGHT = np.random.default_rng(0).normal(size=(16, 3, 3, 3)).astype(np.float32)
 BIAS = np.arange(16, dtype=np.float32)
@@ -92,10 +92,9 @@ def test_external_data_is_read_from_beside_the_file(tmp_path: Path) -> None:
 
 def test_the_parts_are_the_file_that_onnx_reads(tmp_path: Path) -> None:
     network = load(written(tmp_path / "a.onnx", model()))
-    parts = to_pieces(network)
-    assert b"".join(parts) == to_bytes(network)
+    parts = to_pieces(network, "a.onnx")[".onnx"]
     assert any(len(part) == WEIGHT.nbytes for part in parts)
-    proto = onnx.ModelProto.FromString(to_bytes(network))
+    proto = onnx.ModelProto.FromString(b"".join(parts))
     onnx.checker.check_model(proto, full_check=True)
     found = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
     assert np.array_equal(found["w"], WEIGHT)
@@ -149,7 +148,8 @@ def test_what_was_not_written_rightly_is_caught(
     bad = model()
     change_bias(bad)
     monkeypatch.setattr(
-        "secateur.formats.onnx.writer.to_pieces", lambda _: [bad.SerializeToString()]
+        "secateur.formats.onnx.writer.to_pieces",
+        lambda *_: {".onnx": [bad.SerializeToString()]},
     )
     with pytest.raises(SecateurError, match="written = dense"):
         secateur.save(network, tmp_path / "out.onnx")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy.typing as npt
 
 from .allocation import NO_LIMITS, Limits, Override, Request, find_allocation, uniform
 from .allocation.order import check_first
-from .allocation.overrides import Quotas, check_quotas, quotas, quotas_of, split
+from .allocation.overrides import check_quotas, quotas, quotas_of, split
 from .allocation.sensitivity import check_reach
 from .analysis.result import Analysis
 from .budget import LATENCY, OPERATIONS, make_costs
@@ -26,6 +25,7 @@ from .ir.digest import digest
 from .ir.network import Network
 from .ir.rebuild import rebuild
 from .layer_latency import layer_latencies
+from .passes import surgery_in_passes
 from .pieces import narrowed
 from .plan import Plan, make_plan, removed_classes
 from .progress import Progress, silent
@@ -40,9 +40,7 @@ from .selection import (
     fitting_criterion,
     follow,
 )
-from .surgery import find_operators, gather_grams, operate
 from .surgery.calibration import Calibration
-from .surgery.disturbance import measure_disturbances
 from .transform import expand, mask, shrink
 
 __all__ = [
@@ -197,8 +195,16 @@ def choose(
     wanted = quotas(open_groups, overrides, limits, analysis)
     tensors: Mapping[str, npt.NDArray[np.generic]] = {}
     if criterion == SURGERY and allocation == RANKING and rate is not None:
-        removed, tensors = _operated(
-            network, open_groups, rate, limits, data, progress, costs=costs, wanted=wanted
+        assert data is not None, "surgery is chosen where there is data"
+        removed, tensors = surgery_in_passes(
+            network,
+            open_groups,
+            data,
+            rate=rate,
+            limits=limits,
+            costs=costs,
+            quotas=wanted,
+            progress=progress,
         )
         check_first(1.0 - costs.total(removed) / costs.total(), rate)
     else:
@@ -214,9 +220,16 @@ def choose(
         if analysis is not None and rate is not None:
             check_reach(analysis, rate, 1.0 - costs.total(removed) / costs.total())
         if criterion == SURGERY:
+            assert data is not None, "surgery is chosen where there is data"
             wanted = quotas_of(open_groups, removed)
-            removed, tensors = _operated(
-                network, open_groups, 0.0, NO_LIMITS, data, progress, costs=costs, wanted=wanted
+            removed, tensors = surgery_in_passes(
+                network,
+                open_groups,
+                data,
+                rate=0.0,
+                costs=costs,
+                quotas=wanted,
+                progress=progress,
             )
     check_quotas(open_groups, removed, wanted)
     achieved = 1.0 - costs.total(removed) / costs.total() if costs.total() else 0.0
@@ -340,9 +353,15 @@ def complete_plan(
     removed, wanted = chosen(plan, groups), open_quotas(plan, groups)
     tensors: Mapping[str, npt.NDArray[np.generic]] = {}
     if criterion == SURGERY:
-        first = np.flatnonzero(removed).tolist()
-        removed, tensors = _operated(
-            network, groups, 0.0, NO_LIMITS, data, progress, wanted=wanted, first=first
+        assert data is not None, "surgery is chosen where there is data"
+        removed, tensors = surgery_in_passes(
+            network,
+            groups,
+            data,
+            rate=0.0,
+            quotas=wanted,
+            first=np.flatnonzero(removed).tolist(),
+            progress=progress,
         )
     else:
         scores = find_scores(network, groups, criterion, None, data)
@@ -359,30 +378,6 @@ def complete_plan(
     }
     made = replace(make_plan(groups, removed, provenance), file=plan.file)
     return Choice(plan=made, tensors=tensors)
-
-
-def _operated(
-    network: Network,
-    groups: Groups,
-    rate: float,
-    limits: Limits,
-    data: Dataset | None,
-    progress: Progress,
-    *,
-    costs: Costs | None = None,
-    wanted: Quotas = MappingProxyType({}),
-    first: Sequence[int] = (),
-) -> tuple[npt.NDArray[np.bool_], Mapping[str, npt.NDArray[np.generic]]]:
-    assert data is not None, "surgery is chosen where there is data"
-    calibration = Calibration(data)
-    operators = find_operators(network)
-    grams = gather_grams(network, operators, calibration, progress=progress)
-    weights = measure_disturbances(network, operators, calibration, progress=progress)
-    surgery = operate(
-        network, groups, operators, grams, weights, rate=rate, limits=limits, costs=costs,
-        quotas=wanted, first=first, progress=progress,
-    )  # fmt: skip
-    return surgery.removed, surgery.tensors
 
 
 def _settings(

@@ -19,7 +19,7 @@ from secateur.cli.bundles import unbundled
 from secateur.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = {"ana", "compare", "map", "prune", "transform", "valid"}
+COMMANDS = {"ana", "compare", "iterate", "map", "prune", "transform", "valid"}
 
 
 def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:

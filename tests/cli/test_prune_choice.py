@@ -67,7 +67,7 @@ def test_a_latency_budget_tells_what_was_measured_and_can_be_repeated(tmp_path):
 def test_a_config_file_and_the_command_line_over_it(tmp_path):
     config = tmp_path / "prune.yaml"
     config.write_text(
-        "rate: 0.4\ncriterion: l2\nround_to: 2\nrepair: false\n"
+        "rate: 0.4\ncriterion: l2\nround_to: 2\nrepair: none\n"
         "exclude: [conv1]\nlayers:\n  res_a: {rate: 0.5}\n  fc1: {rate: 0.25}\n"
     )
     layers = [group["name"] for group in plan_layers(tmp_path)]
@@ -102,7 +102,7 @@ def plan_layers(folder: Path) -> list[dict]:
         ("criterion: l1\nrate: much\n", ":2: rate: "),
         ("rate: [0.5]\n", ":1: rate takes one value"),
         ("rate: 7\n", ":1: rate: "),
-        ("repair: 3\n", ":1: repair must be true or false, got 3"),
+        ("crop: 3\n", ":1: crop must be true or false, got 3"),
         ("rate: 0.5\nrate: 0.4\n", ":2: 'rate' stands there twice"),
         ("config: other.yaml\n", ":1: there is no option 'config'"),
         ("- rate\n", "a config file must be a mapping of names to values"),

@@ -24,7 +24,7 @@ from ..channels.groups import Groups
 from ..data import BATCH_SIZE, Dataset
 from ..data.base import batch_size
 from ..ir.network import Network
-from ..surgery.gram import Gram, gather_grams
+from ..surgery.gram import Gram, Sampled, gather_grams
 from ..surgery.operators import Operator, find_operators
 from .readings import Even, values_read
 from .registry import Scores, criterion
@@ -66,7 +66,7 @@ def _contributions(
     network: Network,
     groups: Groups,
     operators: Sequence[Operator],
-    grams: Mapping[str, Gram],
+    grams: Mapping[str, Gram | Sampled],
 ) -> dict[int, Matrix]:
     """Return G [channels, channels] for each group (its index) that operators read."""
     home = np.full(groups.number, -1)
@@ -77,15 +77,15 @@ def _contributions(
     labels_of = {use.parameter: use.labels for use in groups.uses}
     found: dict[int, Matrix] = {}
     for operator in operators:
-        if operator.key not in grams:
-            continue  # depthwise
+        gram = grams.get(operator.key)
+        if not isinstance(gram, Gram):
+            continue  # depthwise, or too many columns for products of all pairs
         stored = network.graph.initializers[operator.weight].const_value
         assert stored is not None
         array = stored.numpy()
         consumed = np.broadcast_to(groups.classes[labels_of[operator.weight][1]], array.shape)
         columns = operator.matrix(consumed.astype(np.float64))[:, 0].astype(np.int64)
         weights = operator.matrix(array.astype(np.float64))
-        gram = grams[operator.key]
         second = gram.covariance + gram.mean[:, :, None] * gram.mean[:, None, :]
         products = (weights.transpose(0, 2, 1) @ weights) * second
         energy = float(products.sum())

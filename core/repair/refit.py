@@ -24,7 +24,7 @@ from ..data import Dataset
 from ..ir.network import Network
 from ..ir.rebuild import rebuild
 from ..progress import Progress, silent, tracked
-from ..surgery.gram import Gram, Moments, positions_of_a_sample
+from ..surgery.gram import Gram, Kept, Moments, positions_of_a_sample, wide
 from ..surgery.operators import Array, Operator, Positions
 from .registry import Job, repair
 from .targets import Path, Target, follow
@@ -167,21 +167,40 @@ def _fitted(
     network: Network, operator: Operator, samples: Sequence[_Sample]
 ) -> dict[str, npt.NDArray[np.generic]]:
     """Return the weight and shift that fit best."""
+    stored = network.array(operator.weight)
+    fit = _wide_fit if wide(operator, network) else _narrow_fit
+    weight, shift = fit(operator, operator.matrix(stored), samples)
+    tensors: dict[str, npt.NDArray[np.generic]] = {operator.weight: operator.stored(weight, stored)}
+    if operator.shift is not None:
+        old = network.array(operator.shift.parameter)
+        vector = shift.reshape(old.shape)
+        new = vector if operator.shift.sign > 0 else old - vector
+        tensors[operator.shift.parameter] = new.astype(old.dtype)
+    return tensors
+
+
+def _rounds(samples: Sequence[_Sample]) -> int:
+    """Return how often targets are drawn anew: never where no activation follows."""
+    return ROUNDS if any(sample.target.slope != 1.0 for sample in samples) else 0
+
+
+def _narrow_fit(
+    operator: Operator, present: Array, samples: Sequence[_Sample]
+) -> tuple[Array, Array]:
+    """Return weight and shift from sums over all positions."""
     columns = _columns(operator, samples)
     moments = Moments()
     for number, sample in enumerate(samples):
         moments.add(columns(number), sample.target.wanted)
-    stored = network.array(operator.weight)
     solver = _Solver(
         moments.gram(centred=operator.shift is not None),
-        operator.matrix(stored.astype(np.float64)),
+        present.astype(np.float64),
         shifted=operator.shift is not None,
     )
     assert moments.y is not None
     assert moments.yx is not None
     weight, shift = solver.solve(moments.y / moments.count, moments.yx / moments.count)
-    bent = any(sample.target.slope != 1.0 for sample in samples)
-    for _ in range(ROUNDS if bent else 0):
+    for _ in range(_rounds(samples)):
         mean: Array = np.zeros(shift.shape)
         cross: Array = np.zeros(weight.shape)
         factor = weight.astype(np.float32).transpose(0, 2, 1)
@@ -192,13 +211,52 @@ def _fitted(
             mean += aim.sum(axis=1, dtype=np.float64) / moments.count
             cross += aim.transpose(0, 2, 1) @ x / moments.count
         weight, shift = solver.solve(mean, cross)
-    tensors: dict[str, npt.NDArray[np.generic]] = {operator.weight: operator.stored(weight, stored)}
-    if operator.shift is not None:
-        old = network.array(operator.shift.parameter)
-        vector = shift.reshape(old.shape)
-        new = vector if operator.shift.sign > 0 else old - vector
-        tensors[operator.shift.parameter] = new.astype(old.dtype)
-    return tensors
+    return weight, shift
+
+
+def _wide_fit(
+    operator: Operator, present: Array, samples: Sequence[_Sample]
+) -> tuple[Array, Array]:
+    """Return weight and shift where there are more columns than a covariance is made for.
+
+    With E what the targets are off the present output, X the inputs, both [positions, …] around
+    their means, the minimum is W₀ + Eᵀ (X Xᵀ + r N)⁻¹ X: a matrix of positions, not of columns.
+    """
+    kept = Kept()
+    for sample in samples:
+        kept.add(operator.inputs(sample.x, sample.positions))
+    read = kept.sampled(centred=operator.shift is not None)
+    x, count = read.rows, read.rows.shape[1]
+    products = (x @ x.transpose(0, 2, 1)).astype(np.float64)
+    ridge = read.ridge(RIDGE)[:, None, None] * count
+    inverse = np.linalg.inv(products + ridge * np.eye(count))
+    made = x @ present.transpose(0, 2, 1)
+
+    def solve(aims: Array) -> tuple[Array, Array]:
+        mean = aims.mean(axis=1, dtype=np.float64)
+        if operator.shift is None:
+            mean = np.zeros_like(mean)
+        off = inverse @ (aims - mean[:, None] - made)
+        weight = present + off.transpose(0, 2, 1).astype(np.float32) @ x
+        return weight, mean - np.einsum("goc,gc->go", weight, read.mean.astype(np.float32))
+
+    def aims(weight: Array, shift: Array) -> Array:
+        around = x @ weight.transpose(0, 2, 1)
+        around += (shift + np.einsum("goc,gc->go", weight, read.mean.astype(np.float32)))[:, None]
+        parts, start = [], 0
+        for sample in samples:
+            stop = min(start + sample.target.wanted.shape[1], count)
+            if stop - start < sample.target.wanted.shape[1]:
+                break
+            parts.append(sample.target.around(around[:, start:stop]))
+            start = stop
+        return np.concatenate([*parts, wanted[:, start:]], axis=1)
+
+    wanted = np.concatenate([s.target.wanted for s in samples], axis=1)[:, :count]
+    weight, shift = solve(wanted)
+    for _ in range(_rounds(samples)):
+        weight, shift = solve(aims(weight, shift))
+    return weight, shift
 
 
 def _columns(operator: Operator, samples: Sequence[_Sample]) -> Callable[[int], Array]:

@@ -1,4 +1,8 @@
-"""Second moments of what every operator reads, gathered in one stream over the data."""
+"""Second moments of what every operator reads, gathered in one stream over the data.
+
+Operators with very many columns (a fully connected layer behind a large map) have no covariance
+that fits into memory: of these a bounded number of positions is kept as it is.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,19 @@ from ..progress import Progress, silent
 from ..session import Session
 from .operators import Array, Operator
 
-__all__ = ["FLOOR", "Gram", "Moments", "gather_grams", "positions_of_a_sample", "shown"]
+__all__ = [
+    "FLOOR",
+    "ROWS",
+    "WIDEST",
+    "Gram",
+    "Kept",
+    "Moments",
+    "Sampled",
+    "gather_grams",
+    "positions_of_a_sample",
+    "shown",
+    "wide",
+]
 
 ENOUGH = 64
 """Output positions for every column (input · tap) of a convolution, over all samples together.
@@ -23,8 +39,21 @@ Least squares with n columns on N positions overfits by about n / N of the error
 percent; more positions cost time and add little.
 """
 
+WORK = 1e11
+"""Multiplications that the covariance of an operator may take (positions · columns²): operators
+with many columns see fewer positions."""
+
+LEAST = 4
+"""Positions for every column that are looked at whatever the work."""
+
 FEWEST = 16
 """Positions of a sample that are looked at in any case, where there are so many."""
+
+WIDEST = 4608
+"""Columns of an operator that has a covariance: 512 channels of 3 × 3 taps, 170 MB."""
+
+ROWS = 4096
+"""Positions that are kept of an operator with more columns."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,15 +79,55 @@ class Gram:
         data saturates a layer, and weights fitted to it would explode.
         """
         size = self.covariance.shape[-1]
-        variance = np.trace(self.covariance, axis1=1, axis2=2) / size
-        smallest = np.finfo(np.float32).tiny
-        found: Array = np.maximum(np.maximum(part * variance, FLOOR * self.power), smallest)
-        return found
+        return _ridge(np.trace(self.covariance, axis1=1, axis2=2) / size, self.power, part)
 
 
 FLOOR = 1e-4
 """Part of the power below which variance is not trusted: float32 sums cannot tell it, and weights
 that fit it (where the data saturates a layer, say) would be so large that rounding shows."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampled:
+    """What an operator with very many columns reads at some positions.
+
+    Args:
+        mean: [groups, inputs · taps].
+        rows: [groups, positions, inputs · taps], float32, less the mean.
+        power: [groups], mean square of an input.
+    """
+
+    mean: Array
+    rows: Array
+    power: Array
+
+    def ridge(self, part: float) -> Array:
+        """Return what :meth:`Gram.ridge` returns."""
+        return _ridge(np.square(self.rows).mean(axis=(1, 2), dtype=np.float64), self.power, part)
+
+
+class Kept:
+    """The first :data:`ROWS` positions of an operator with very many columns."""
+
+    def __init__(self) -> None:
+        self._parts: list[Array] = []
+        self._count = 0
+
+    def add(self, x: Array) -> None:
+        """Keep positions: x [groups, positions, inputs]."""
+        x = x[:, : ROWS - self._count]
+        self._count += x.shape[1]
+        if x.size:
+            self._parts.append(x.astype(np.float32))
+
+    def sampled(self, *, centred: bool) -> Sampled:
+        """Return what was kept, around the mean or around zero."""
+        rows = np.concatenate(self._parts, axis=1)
+        power = np.square(rows).mean(axis=(1, 2), dtype=np.float64)
+        mean = rows.mean(axis=1, dtype=np.float64)
+        if not centred:
+            mean = np.zeros_like(mean)
+        return Sampled(mean=mean, rows=rows - mean[:, None].astype(np.float32), power=power)
 
 
 class Moments:
@@ -100,7 +169,7 @@ def gather_grams(
     *,
     seed: int = 0,
     progress: Progress = silent,
-) -> dict[str, Gram]:
+) -> dict[str, Gram | Sampled]:
     """Stream the data once and return the moments of every operator's inputs by its key.
 
     Depthwise convolutions are left out: no channel is theirs to choose. Inputs are centred where
@@ -120,7 +189,7 @@ def gather_grams(
     names = list(dict.fromkeys(operator.x for operator in operators))
     session = Session(shown(network, names))
     shapes = network.values()
-    moments = {operator.key: Moments() for operator in operators}
+    moments = {o.key: Kept() if wide(o, network) else Moments() for o in operators}
     most = {o.key: positions_of_a_sample(o, network, dataset.samples) for o in operators}
     random = np.random.default_rng(seed)
     for batch in streamed(dataset, "covariances", progress):
@@ -131,18 +200,35 @@ def gather_grams(
             x = values.get(operator.x, values.get(f"shown:{operator.x}"))
             assert x is not None
             moments[operator.key].add(operator.inputs(x, positions))
-    return {
-        operator.key: moments[operator.key].gram(centred=operator.shift is not None)
-        for operator in operators
-    }
+    found: dict[str, Gram | Sampled] = {}
+    for operator in operators:
+        gathered = moments.pop(operator.key)
+        centred = operator.shift is not None
+        if isinstance(gathered, Kept):
+            found[operator.key] = gathered.sampled(centred=centred)
+        else:
+            found[operator.key] = gathered.gram(centred=centred)
+    return found
+
+
+def wide(operator: Operator, network: Network) -> bool:
+    """Whether an operator has more columns than a covariance is made for."""
+    return _columns(operator, network) > WIDEST
 
 
 def positions_of_a_sample(operator: Operator, network: Network, samples: int) -> int:
     """Return how many positions of each of so many samples say enough about an operator."""
+    columns = _columns(operator, network)
+    if columns > WIDEST:
+        return max(ROWS // samples, 1)
+    enough = min(ENOUGH * columns, max(WORK / columns**2, LEAST * columns))
+    return max(int(-(-enough // samples)), FEWEST)
+
+
+def _columns(operator: Operator, network: Network) -> int:
     weight = network.graph.initializers[operator.weight].const_value
     assert weight is not None
-    columns = int(operator.matrix(weight.numpy()).shape[-1])
-    return max(-(-ENOUGH * columns // samples), FEWEST)
+    return int(operator.matrix(weight.numpy()).shape[-1])
 
 
 def shown(network: Network, names: Sequence[str]) -> Network:
@@ -151,6 +237,12 @@ def shown(network: Network, names: Sequence[str]) -> Network:
     return rebuild(
         network, extra_outputs={f"shown:{name}": name for name in names if name not in inputs}
     )
+
+
+def _ridge(variance: Array, power: Array, part: float) -> Array:
+    smallest = np.finfo(np.float32).tiny
+    found: Array = np.maximum(np.maximum(part * variance, FLOOR * power), smallest)
+    return found
 
 
 def _sum(total: Array | None, more: Array) -> Array:

@@ -26,7 +26,7 @@ from ..channels.groups import Groups
 from ..cost import Costs, Savings
 from ..ir.network import Network
 from ..progress import Progress, silent
-from .gram import FLOOR, Gram
+from .gram import FLOOR, Gram, Sampled
 from .operators import Array, Operator
 
 __all__ = ["RIDGE", "Surgery", "operate"]
@@ -101,11 +101,47 @@ class _Consumer:
         self.weight[self.rows == channel] = 0.0
 
 
+@dataclass(slots=True)
+class _Wide:
+    """One group of an operator with very many columns: nothing compensates in it.
+
+    What a class costs is then E‖W_c x_c‖², for each output on its own, and never changes but by
+    outputs that leave. The refit makes up for it afterwards.
+    """
+
+    operator: Operator
+    part: int
+    weight: Array
+    scale: float
+    rows: npt.NDArray[np.int64]
+    columns: npt.NDArray[np.int64]
+    places: dict[int, npt.NDArray[np.int64]] = field(default_factory=dict)
+    costs: dict[int, Array] = field(default_factory=dict)
+    """Class → what its removal costs each output."""
+
+    def losses(self) -> tuple[npt.NDArray[np.int64], Array]:
+        """Return the classes read here and what the removal of each would cost now."""
+        classes = np.array(list(self.costs), dtype=np.int64)
+        return classes, np.array([cost.sum() for cost in self.costs.values()]) * self.scale
+
+    def remove(self, channel: int) -> None:
+        """Take a class out of the inputs."""
+        self.weight[:, self.places.pop(channel)] = 0.0
+        del self.costs[channel]
+
+    def drop_outputs(self, channel: int) -> None:
+        """Forget outputs that are gone: what happens to them costs nothing."""
+        gone = self.rows == channel
+        self.weight[gone] = 0.0
+        for cost in self.costs.values():
+            cost[gone] = 0.0
+
+
 def operate(
     network: Network,
     groups: Groups,
     operators: Sequence[Operator],
-    grams: Mapping[str, Gram],
+    grams: Mapping[str, Gram | Sampled],
     weights: Mapping[str, float],
     *,
     rate: float,
@@ -174,10 +210,10 @@ def _consumers(
     network: Network,
     groups: Groups,
     operators: Sequence[Operator],
-    grams: Mapping[str, Gram],
+    grams: Mapping[str, Gram | Sampled],
     weights: Mapping[str, float],
     removed: npt.NDArray[np.bool_],
-) -> list[_Consumer]:
+) -> list[_Consumer | _Wide]:
     uses = {use.parameter: use.labels for use in groups.uses}
     removable = {
         group.channels[place]
@@ -187,7 +223,7 @@ def _consumers(
         for place in cell
         if not removed[group.channels[place]]
     }
-    found = []
+    found: list[_Consumer | _Wide] = []
     for operator in operators:
         labels = uses.get(operator.weight, ())
         if len(labels) < 2:
@@ -199,30 +235,73 @@ def _consumers(
             operator.matrix(np.broadcast_to(groups.classes[array], stored.shape))
             for array in labels
         )
-        matrices = operator.matrix(stored.astype(np.float64))
-        matrices = np.where(removed[out] | removed[into], 0.0, matrices)
+        matrices = operator.matrix(stored)
+        matrices = np.where(removed[out] | removed[into], np.float32(0.0), matrices)
         gram = grams[operator.key]
-        energy = float(((matrices @ gram.covariance) * matrices).sum())
-        energy += FLOOR * float((np.square(matrices).sum(axis=(1, 2)) * gram.power).sum())
+        energy = _energy(matrices, gram)
+        scale = weights[operator.key] / energy if energy > 0 else 0.0
         ridges = gram.ridge(RIDGE)
         for part, weight in enumerate(matrices):
+            columns = into[part][0]
+            places = {
+                channel: np.flatnonzero(columns == channel)
+                for channel in np.unique(columns).tolist()
+                if channel in removable
+            }
+            if isinstance(gram, Sampled):
+                found.append(
+                    _Wide(
+                        operator=operator,
+                        part=part,
+                        weight=weight.copy(),
+                        scale=scale,
+                        rows=out[part][:, 0],
+                        columns=columns,
+                        places=places,
+                        costs=_costs(weight, gram.rows[part], ridges[part], places),
+                    )
+                )
+                continue
             covariance = gram.covariance[part] + ridges[part] * np.eye(gram.covariance.shape[-1])
-            here = np.flatnonzero(~removed[into[part][0]])
+            here = np.flatnonzero(~removed[columns])
             inverse = np.zeros_like(covariance)
             inverse[np.ix_(here, here)] = np.linalg.inv(covariance[np.ix_(here, here)])
-            consumer = _Consumer(
-                operator=operator,
-                part=part,
-                weight=weight.copy(),
-                inverse=inverse,
-                scale=weights[operator.key] / energy if energy > 0 else 0.0,
-                rows=out[part][:, 0],
-                columns=into[part][0],
+            found.append(
+                _Consumer(
+                    operator=operator,
+                    part=part,
+                    weight=weight.astype(np.float64),
+                    inverse=inverse,
+                    scale=scale,
+                    rows=out[part][:, 0],
+                    columns=columns,
+                    places=places,
+                )
             )
-            for channel in np.unique(consumer.columns).tolist():
-                if channel in removable:
-                    consumer.places[channel] = np.flatnonzero(consumer.columns == channel)
-            found.append(consumer)
+    return found
+
+
+def _energy(matrices: Array, gram: Gram | Sampled) -> float:
+    """Return E‖W x‖² around the mean, with a floor where the data saturates the operator."""
+    floor = FLOOR * float(
+        (np.square(matrices).sum(axis=(1, 2), dtype=np.float64) * gram.power).sum()
+    )
+    if isinstance(gram, Gram):
+        wider = matrices.astype(np.float64)
+        return float(((wider @ gram.covariance) * wider).sum()) + floor
+    made = gram.rows @ matrices.transpose(0, 2, 1)
+    return float(np.square(made).sum(dtype=np.float64) / gram.rows.shape[1]) + floor
+
+
+def _costs(
+    weight: Array, rows: Array, ridge: float, places: Mapping[int, npt.NDArray[np.int64]]
+) -> dict[int, Array]:
+    """Return for each class what its removal costs each output, [outputs]."""
+    found = {}
+    for channel, columns in places.items():
+        own = weight[:, columns]
+        made = np.square(rows[:, columns] @ own.T).mean(axis=0, dtype=np.float64)
+        found[channel] = made + ridge * np.square(own).sum(axis=1, dtype=np.float64)
     return found
 
 
@@ -232,7 +311,7 @@ class _Table:
     def __init__(
         self,
         groups: Groups,
-        consumers: Sequence[_Consumer],
+        consumers: Sequence[_Consumer | _Wide],
         limits: Limits,
         quotas: Mapping[int, int],
         removed: npt.NDArray[np.bool_],
@@ -346,11 +425,11 @@ class _Floors:
 def _tensors(
     network: Network,
     operators: Sequence[Operator],
-    consumers: Sequence[_Consumer],
-    grams: Mapping[str, Gram],
+    consumers: Sequence[_Consumer | _Wide],
+    grams: Mapping[str, Gram | Sampled],
 ) -> dict[str, Array]:
     """Return compensated weights, and shifts that keep each operator's mean output."""
-    by_key: dict[str, list[_Consumer]] = {}
+    by_key: dict[str, list[_Consumer | _Wide]] = {}
     for consumer in consumers:
         by_key.setdefault(consumer.operator.key, []).append(consumer)
     tensors: dict[str, Array] = {}
@@ -359,8 +438,8 @@ def _tensors(
         if parts is None:
             continue
         stored = network.array(operator.weight)
-        before = operator.matrix(stored.astype(np.float64))
         after = np.stack([part.weight for part in parts])
+        before = operator.matrix(stored.astype(after.dtype))
         gone = np.stack([~part.weight.any(axis=1) for part in parts])
         after[gone] = before[gone]  # outputs that leave anyway keep their weights until then
         if np.array_equal(before, after):

@@ -22,6 +22,7 @@ __all__ = [
     "FLOOR",
     "ROWS",
     "WIDEST",
+    "WIDEST_PRODUCT",
     "Gram",
     "Kept",
     "Moments",
@@ -50,7 +51,11 @@ FEWEST = 16
 """Positions of a sample that are looked at in any case, where there are so many."""
 
 WIDEST = 4608
-"""Columns of an operator that has a covariance: 512 channels of 3 × 3 taps, 170 MB."""
+"""Columns of a convolution that has a covariance: 512 channels of 3 × 3 taps, 170 MB."""
+
+WIDEST_PRODUCT = 1024
+"""The same for matrix products, which are cheap to run and often have thousands of channels: the
+closed-form updates for each would take hours."""
 
 ROWS = 4096
 """Positions that are kept of an operator with more columns."""
@@ -213,13 +218,13 @@ def gather_grams(
 
 def wide(operator: Operator, network: Network) -> bool:
     """Whether an operator has more columns than a covariance is made for."""
-    return _columns(operator, network) > WIDEST
+    return _columns(operator, network) > (WIDEST if operator.op_type == "Conv" else WIDEST_PRODUCT)
 
 
 def positions_of_a_sample(operator: Operator, network: Network, samples: int) -> int:
     """Return how many positions of each of so many samples say enough about an operator."""
     columns = _columns(operator, network)
-    if columns > WIDEST:
+    if wide(operator, network):
         return max(ROWS // samples, 1)
     enough = min(ENOUGH * columns, max(WORK / columns**2, LEAST * columns))
     return max(int(-(-enough // samples)), FEWEST)

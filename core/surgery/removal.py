@@ -77,6 +77,11 @@ class _Consumer:
         sizes = np.array([len(columns) for columns in self.places.values()])
         for size in np.unique(sizes).tolist():
             chosen = np.flatnonzero(sizes == size)
+            if size == 1:
+                single = np.concatenate([self.places[int(c)] for c in classes[chosen]])
+                energy = np.einsum("oc,oc->c", self.weight, self.weight)[single]
+                found[chosen] = energy / np.diag(self.inverse)[single]
+                continue
             index = np.stack([self.places[int(c)] for c in classes[chosen]])
             blocks = self.inverse[index[:, :, None], index[:, None, :]]
             weight = self.weight[:, index].transpose(1, 0, 2)
@@ -115,26 +120,27 @@ class _Wide:
     scale: float
     rows: npt.NDArray[np.int64]
     columns: npt.NDArray[np.int64]
-    places: dict[int, npt.NDArray[np.int64]] = field(default_factory=dict)
-    costs: dict[int, Array] = field(default_factory=dict)
-    """Class → what its removal costs each output."""
+    places: dict[int, npt.NDArray[np.int64]]
+    costs: Array
+    """What the removal of each of `known` costs each output, [classes, outputs]."""
+    known: npt.NDArray[np.int64]
+    """Classes that may go, also those that are gone."""
 
     def losses(self) -> tuple[npt.NDArray[np.int64], Array]:
         """Return the classes read here and what the removal of each would cost now."""
-        classes = np.array(list(self.costs), dtype=np.int64)
-        return classes, np.array([cost.sum() for cost in self.costs.values()]) * self.scale
+        found: Array = self.costs.sum(axis=1) * self.scale
+        return self.known, found
 
     def remove(self, channel: int) -> None:
         """Take a class out of the inputs."""
         self.weight[:, self.places.pop(channel)] = 0.0
-        del self.costs[channel]
+        self.costs[self.known == channel] = 0.0
 
     def drop_outputs(self, channel: int) -> None:
         """Forget outputs that are gone: what happens to them costs nothing."""
         gone = self.rows == channel
         self.weight[gone] = 0.0
-        for cost in self.costs.values():
-            cost[gone] = 0.0
+        self.costs[:, gone] = 0.0
 
 
 def operate(
@@ -259,6 +265,7 @@ def _consumers(
                         columns=columns,
                         places=places,
                         costs=_costs(weight, gram.rows[part], ridges[part], places),
+                        known=np.array(list(places), dtype=np.int64),
                     )
                 )
                 continue
@@ -295,13 +302,13 @@ def _energy(matrices: Array, gram: Gram | Sampled) -> float:
 
 def _costs(
     weight: Array, rows: Array, ridge: float, places: Mapping[int, npt.NDArray[np.int64]]
-) -> dict[int, Array]:
-    """Return for each class what its removal costs each output, [outputs]."""
-    found = {}
-    for channel, columns in places.items():
+) -> Array:
+    """Return what the removal of each class costs each output, [classes, outputs]."""
+    found = np.zeros((len(places), len(weight)))
+    for number, columns in enumerate(places.values()):
         own = weight[:, columns]
-        made = np.square(rows[:, columns] @ own.T).mean(axis=0, dtype=np.float64)
-        found[channel] = made + ridge * np.square(own).sum(axis=1, dtype=np.float64)
+        found[number] = np.square(rows[:, columns] @ own.T).mean(axis=0, dtype=np.float64)
+        found[number] += ridge * np.square(own).sum(axis=1, dtype=np.float64)
     return found
 
 

@@ -32,7 +32,7 @@ def test_a_wide_layer_is_fitted_as_by_its_covariance(monkeypatch):
     data = SyntheticDataset(net, samples=300, batch=32)
     dense = shrink(net, groups, removed)
     narrow = refit(net, dense, groups, removed, data)
-    monkeypatch.setattr(gram, "WIDEST", 30)
+    monkeypatch.setattr(gram, "WIDEST_PRODUCT", 30)
     wide = refit(net, dense, groups, removed, data)
     (operator,) = [o for o in find_operators(net) if o.key.startswith("fc")]
     for parameter in (operator.weight, operator.shift.parameter):
@@ -47,7 +47,7 @@ def test_the_loss_of_a_wide_layer_is_what_its_output_loses(monkeypatch):
     groups = find_groups(net)
     (fc,) = [o for o in find_operators(net) if o.key.startswith("fc")]
     data = SyntheticDataset(net, samples=200, batch=50)
-    monkeypatch.setattr(gram, "WIDEST", 30)
+    monkeypatch.setattr(gram, "WIDEST_PRODUCT", 30)
     grams = gather_grams(net, [fc], data)
     sampled = grams[fc.key]
     assert isinstance(sampled, gram.Sampled)
@@ -72,7 +72,7 @@ def _reads(net, name, inputs):
 
 
 def test_lenet_is_pruned_with_its_fully_connected_layers_wide(monkeypatch, shared, tmp_path):
-    monkeypatch.setattr(gram, "WIDEST", 450)
+    monkeypatch.setattr(gram, "WIDEST_PRODUCT", 450)
     folder = shared / "models/lenet_mnist"
     net = secateur.load(folder / "lenet.prototxt", folder / "lenet_iter_10000.caffemodel")
     with gzip.open(shared / "data/mnist/t10k-images-idx3-ubyte.gz") as file:

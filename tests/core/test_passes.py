@@ -1,0 +1,82 @@
+"""Surgery in passes: what left stays away, the rate is met, and a second look is worth it."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+import secateur
+from secateur.core import passes
+from secateur.core.channels import find_groups
+from secateur.core.cost import Costs
+from secateur.core.data import Batch
+from secateur.core.passes import surgery_in_passes
+from secateur.core.surgery import find_operators
+from secateur.core.surgery.disturbance import measure_disturbances
+from support.graphs import Graph
+
+
+@pytest.fixture(scope="module")
+def shapes():
+    folder = ROOT / "fixtures/shapes_darknet"
+    network = secateur.load(folder / "shapes.cfg", folder / "shapes.weights")
+    return network, secateur.open_dataset(ROOT / "fixtures/calibration.npz", network)
+
+
+def test_what_left_in_a_pass_stays_away(shapes, monkeypatch):
+    network, data = shapes
+    groups = find_groups(network)
+    seen = []
+    operate = passes.operate
+
+    def noted(*arguments, **settings):
+        surgery = operate(*arguments, **settings)
+        seen.append((settings["gone"].copy(), surgery.removed.copy()))
+        return surgery
+
+    monkeypatch.setattr(passes, "operate", noted)
+    removed, tensors = surgery_in_passes(network, groups, data, rate=0.5)
+    assert len(seen) == 4
+    assert not seen[0][0].any()
+    for (_, after), (before, later) in pairwise(seen):
+        assert (before == after).all()
+        assert (later | after == later).all()
+        assert later.sum() > after.sum()
+    costs = Costs(network, groups)
+    assert 1 - costs.total(removed) / costs.total() == pytest.approx(0.5, abs=0.01)
+    assert tensors
+
+
+def test_several_passes_are_nearer_to_the_original_than_one(shapes, monkeypatch):
+    network, data = shapes
+    errors = {}
+    for stride in (1.0, 0.15):
+        monkeypatch.setattr(passes, "STRIDE", stride)
+        pruned = secateur.prune(network, rate=0.6, data=data)
+        errors[stride] = secateur.fidelity(network, pruned, data).error
+    assert errors[0.15] < errors[1.0]
+
+
+class Pictures:
+    """Samples whose channels are constant over space."""
+
+    name, samples, labelled, problems = "pictures", 64, False, ()
+
+    def __iter__(self):
+        random = np.random.default_rng(5)
+        values = random.standard_normal((self.samples, 3, 1, 1), dtype=np.float32)
+        for start in range(0, self.samples, 16):
+            yield Batch(inputs={"data": np.tile(values[start : start + 16], (1, 1, 8, 8))})
+
+
+def test_disturbances_do_not_average_out_over_space():
+    g = Graph(seed=2)
+    pooled = g.op("pool", "GlobalAveragePool", g.conv("a", g.data, 16, kernel=1))
+    net = g.network(y=g.gemm("out", g.op("flat", "Flatten", pooled), 5))
+    (before,) = [o for o in find_operators(net) if o.key.startswith("a")]
+    weight = measure_disturbances(net, [before], Pictures())[before.key]
+    # Noise that differs from place to place would leave a 64th of it.
+    assert 0.2 < weight < 5.0

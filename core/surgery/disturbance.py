@@ -6,6 +6,9 @@ takes the deviation from its mean of another sample, with a random sign. So it h
 the spatial structure of the channel. White noise would not do: behind the operator it averages out
 over neighbouring positions, which the error of a pruned network does not, and whatever stands
 before a pooling layer would seem to matter little.
+
+Where an output is a softmax, o is what it reads: on data that the network is sure of, probabilities
+stand still whatever happens to them.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import numpy as np
 
 from ..data import Dataset
 from ..ir.network import Network
-from ..ir.partial import suffix
+from ..ir.partial import between, suffix
 from ..progress import Progress, silent, tracked
 from ..session import Arrays, Session
 from .gram import FLOOR, shown
@@ -29,6 +32,9 @@ EPSILON = 0.1
 
 SAMPLES = 128
 """Samples the effect is measured on; from so many on, other samples change the choice little."""
+
+BEHIND = ("Softmax", "LogSoftmax", "Flatten", "Reshape", "Identity")
+"""Operators that are passed over from an output back to what a softmax reads."""
 
 
 def measure_disturbances(
@@ -50,6 +56,7 @@ def measure_disturbances(
         seed: of the disturbances.
         progress: told of the operators done.
     """
+    network = _before_softmax(network)
     feeds = _first(dataset)
     outputs = list(network.outputs)
     parts = {operator.key: suffix(network, operator.y) for operator in operators}
@@ -69,6 +76,17 @@ def measure_disturbances(
         effects = [_relative(still[name], disturbed.get(name, still[name])) for name in outputs]
         found[operator.key] = float(np.mean(effects)) / EPSILON**2
     return found
+
+
+def _before_softmax(network: Network) -> Network:
+    """Return the network with what a softmax reads in place of each output that is one."""
+    targets = []
+    for value in network.graph.outputs:
+        node = value.producer()
+        while node is not None and node.op_type in BEHIND and node.inputs[0] is not None:
+            value, node = node.inputs[0], node.inputs[0].producer()
+        targets.append(str(value.name))
+    return between(network, network.inputs, targets)
 
 
 def _first(dataset: Dataset) -> Arrays:

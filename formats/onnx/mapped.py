@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx_ir as ir
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from ...core.errors import FormatError
 from ...core.ir.network import Piece
@@ -75,6 +75,7 @@ def open_onnx(path: Path) -> Mapped:
         proto = onnx.ModelProto.FromString(b"".join(pieces))
     except DecodeError as error:
         raise FormatError("not an ONNX file, or cut short") from error
+    _check_text(proto)
     external = map_external(proto, path.parent, INLINE)
     kept = [t for t in proto.graph.initializer if t.name not in external.tensors]
     del proto.graph.initializer[:]
@@ -85,6 +86,22 @@ def open_onnx(path: Path) -> Mapped:
         (mapped, *external.maps.values()),
         tuple(external.maps),
     )
+
+
+def _check_text(message: Message) -> None:
+    """Raise where a text is no UTF-8: protobuf then hands out bytes, which nothing can work with.
+
+    Raises:
+        FormatError: one is not.
+    """
+    for field, value in message.ListFields():
+        if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
+            continue
+        for entry in [value] if isinstance(value, str | bytes | Message) else value:
+            if isinstance(entry, bytes):
+                raise FormatError(f"not a valid ONNX model: '{field.name}' {entry!r} is no UTF-8")
+            if isinstance(entry, Message):
+                _check_text(entry)
 
 
 def _graph(

@@ -269,3 +269,17 @@ def test_a_sequence_as_output_is_refused(tmp_path: Path) -> None:
     graph.output.append(value)
     with pytest.raises(UnsupportedError, match="output 'q' is no tensor"):
         loaded(proto, tmp_path)
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path):
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Relu", ["x"], ["y"], name="layer_0")],
+        "net",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 3, 4, 4])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 3, 4, 4])],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(model.SerializeToString().replace(b"layer_0", b"lay\x80r_0"))
+    with pytest.raises(secateur.FormatError, match=r"broken\.onnx.*'name' .* is no UTF-8"):
+        secateur.load(path)

@@ -20,7 +20,7 @@ from .channels import Groups
 from .cost import Costs
 from .data import Dataset
 from .ir.network import Network
-from .ir.rebuild import rebuild
+from .ir.rebuild import changed_tensors, rebuild
 from .progress import Progress, silent
 from .repair.refit import refit
 from .surgery import find_operators, gather_grams, operate
@@ -63,8 +63,11 @@ def surgery_in_passes(
         progress: told how far the work is.
 
     Returns:
-        a mask over classes, and initializer → compensated values at full size, with zeros where
-        earlier passes removed something.
+        a mask over classes [classes], and initializer → compensated values at full size, with zeros
+        where earlier passes removed something.
+
+    Raises:
+        DataError: the data does not fit the network.
     """
     costs = costs or Costs(network, groups)
     calibration = Calibration(data)
@@ -95,7 +98,7 @@ def surgery_in_passes(
             dense = shrink(full, groups, gone)
             dense = refit(network, dense, groups, gone, calibration, progress=progress)
             full = expand(network, dense, groups, gone)
-    return gone, _changed(network, full)
+    return gone, changed_tensors(network, full)
 
 
 def _passes(groups: Groups, costs: Costs, rate: float, quotas: Quotas) -> int:
@@ -114,13 +117,3 @@ def _passes(groups: Groups, costs: Costs, rate: float, quotas: Quotas) -> int:
 def _part(quotas: Quotas, turn: int, number: int) -> Quotas:
     """Return what of the quotas is gone after a pass."""
     return {bank: count * turn // number for bank, count in quotas.items()}
-
-
-def _changed(before: Network, after: Network) -> Tensors:
-    """Return the tensors that are no longer the original's."""
-    return {
-        name: value.const_value.numpy()
-        for name, value in after.graph.initializers.items()
-        if value.const_value is not None
-        and value.const_value is not before.graph.initializers[name].const_value
-    }

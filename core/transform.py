@@ -12,7 +12,7 @@ from .channels.groups import Groups
 from .channels.labels import LabelVector
 from .ir.builder import Attribute
 from .ir.network import Network
-from .ir.rebuild import node_key, rebuild
+from .ir.rebuild import changed_tensors, node_key, rebuild
 
 __all__ = ["carried", "expand", "mask", "shrink"]
 
@@ -98,12 +98,7 @@ def expand(original: Network, dense: Network, groups: Groups, removed: Removed) 
         removed: mask over their classes.
     """
     surviving = groups.surviving(removed)
-    changed = {
-        name: value.const_value.numpy()
-        for name, value in dense.graph.initializers.items()
-        if value.const_value is not None
-        and value.const_value is not original.graph.initializers[name].const_value
-    }
+    changed = changed_tensors(original, dense)
     counted = {count.target for count in groups.counts}
     tensors = {name: array for name, array in changed.items() if name not in counted}
     for use in groups.uses:

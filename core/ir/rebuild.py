@@ -14,12 +14,27 @@ from .network import OPSET, Network
 from .shapes import infer_node
 from .subgraphs import subgraphs
 
-__all__ = ["copied_value", "expose", "node_key", "rebuild", "twin_node"]
+__all__ = ["changed_tensors", "copied_value", "expose", "node_key", "rebuild", "twin_node"]
 
 
 def node_key(node: ir.Node) -> str:
     """Return what identifies a node in every copy of its graph: the name of its first output."""
     return str(node.outputs[0].name)
+
+
+def changed_tensors(before: Network, after: Network) -> dict[str, np.ndarray]:
+    """Return initializer → values in `after`, of those that are no longer the tensors of `before`.
+
+    Args:
+        before: a network.
+        after: what :func:`rebuild` made of it, once or several times.
+    """
+    return {
+        name: value.const_value.numpy()
+        for name, value in after.graph.initializers.items()
+        if value.const_value is not None
+        and value.const_value is not before.graph.initializers[name].const_value
+    }
 
 
 def rebuild(

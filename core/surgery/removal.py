@@ -14,7 +14,7 @@ by blocks).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -59,15 +59,12 @@ class _Consumer:
     """One group of one operator while channels leave it. Columns are inputs · taps."""
 
     operator: Operator
-    part: int
     weight: Array
     inverse: Array
     scale: float
     rows: npt.NDArray[np.int64]
     """Class of each output."""
-    columns: npt.NDArray[np.int64]
-    """Class of each column."""
-    places: dict[int, npt.NDArray[np.int64]] = field(default_factory=dict)
+    places: dict[int, npt.NDArray[np.int64]]
     """Class → its columns, for classes that may go and are still there."""
 
     def losses(self) -> tuple[npt.NDArray[np.int64], Array]:
@@ -115,11 +112,9 @@ class _Wide:
     """
 
     operator: Operator
-    part: int
     weight: Array
     scale: float
     rows: npt.NDArray[np.int64]
-    columns: npt.NDArray[np.int64]
     places: dict[int, npt.NDArray[np.int64]]
     costs: Array
     """What the removal of each of `known` costs each output, [classes, outputs]."""
@@ -258,11 +253,9 @@ def _consumers(
                 found.append(
                     _Wide(
                         operator=operator,
-                        part=part,
                         weight=weight.copy(),
                         scale=scale,
                         rows=out[part][:, 0],
-                        columns=columns,
                         places=places,
                         costs=_costs(weight, gram.rows[part], ridges[part], places),
                         known=np.array(list(places), dtype=np.int64),
@@ -276,12 +269,10 @@ def _consumers(
             found.append(
                 _Consumer(
                     operator=operator,
-                    part=part,
                     weight=weight.astype(np.float64),
                     inverse=inverse,
                     scale=scale,
                     rows=out[part][:, 0],
-                    columns=columns,
                     places=places,
                 )
             )

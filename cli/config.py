@@ -9,14 +9,13 @@ layers:
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..core.errors import FormatError, located
+from ..core.errors import FormatError, located, nearest_hint
 
 if TYPE_CHECKING:
     import yaml
@@ -75,8 +74,7 @@ def _defaults(context: typer.Context, text: str) -> dict[str, Any]:
                 context.meta[_KEY] = _layers(node)
                 continue
             if name not in options:
-                near = difflib.get_close_matches(name, [*options, LAYERS], n=1)
-                hint = f"did you mean {near[0]}?" if near else "keys are long names of options"
+                hint = nearest_hint(name, [*options, LAYERS], "keys are long names of options")
                 raise FormatError(f"there is no option '{key}'", hint=hint)
             option = options[name]
             if option.name in found:

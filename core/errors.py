@@ -13,7 +13,8 @@ walk, with :func:`located`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
@@ -26,6 +27,7 @@ __all__ = [
     "VerificationError",
     "Where",
     "located",
+    "nearest_hint",
 ]
 
 
@@ -130,3 +132,15 @@ def located(
         outer = Where(file=file, line=line, offset=offset, item=item, field=field)
         error.where = error.where.within(outer)
         raise
+
+
+def nearest_hint(name: str, known: Iterable[str], otherwise: str) -> str:
+    """Return a hint for an unknown name: the known one that looks most like it.
+
+    Args:
+        name: what the user wrote.
+        known: names that would do.
+        otherwise: the hint where none is near.
+    """
+    near = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"did you mean {near[0]}?" if near else otherwise

@@ -7,7 +7,6 @@ These channels leave first and count toward the rate; nothing else leaves such a
 
 from __future__ import annotations
 
-import difflib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..channels.groups import Bank, Groups
-from ..errors import PlanError
+from ..errors import PlanError, nearest_hint
 from .limits import NO_LIMITS, Limits
 from .order import Order, Step
 from .threshold import step_losses
@@ -174,10 +173,9 @@ def _by_group(groups: Groups, overrides: Mapping[str, Override]) -> dict[int, tu
     found: dict[int, tuple[str, Override]] = {}
     for name, override in overrides.items():
         if name not in known:
-            near = difflib.get_close_matches(name, sorted(known), n=1)
             raise PlanError(
                 f"there is no layer '{name}' that makes channels",
-                hint=f"did you mean {near[0]}?" if near else "`secateur inspect` lists them",
+                hint=nearest_hint(name, known, "`secateur inspect` lists them"),
             )
         for index, group in enumerate(groups.groups):
             if name not in (group.name, *group.layers):

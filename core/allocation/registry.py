@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..channels.groups import Groups
-from ..errors import PlanError
+from ..errors import PlanError, nearest_hint
 from .limits import NO_LIMITS, Limits
 from .order import Order
 
@@ -89,7 +88,7 @@ def find_allocation(name: str) -> Allocation:
         PlanError: there is none; names the known ones.
     """
     if name not in ALLOCATIONS:
-        near = difflib.get_close_matches(name, ALLOCATIONS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(ALLOCATIONS))}"
+        otherwise = f"known are {', '.join(sorted(ALLOCATIONS))}"
+        hint = nearest_hint(name, ALLOCATIONS, otherwise)
         raise PlanError(f"unknown allocation '{name}'", hint=hint)
     return ALLOCATIONS[name]

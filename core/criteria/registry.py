@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ import numpy.typing as npt
 
 from ..channels.groups import Groups
 from ..data import Dataset
-from ..errors import PlanError
+from ..errors import PlanError, nearest_hint
 from ..ir.network import Network
 
 __all__ = ["CRITERIA", "Criterion", "Scores", "criterion", "find_criterion"]
@@ -59,7 +58,7 @@ def find_criterion(name: str) -> Criterion:
         PlanError: there is none; names the known ones.
     """
     if name not in CRITERIA:
-        near = difflib.get_close_matches(name, CRITERIA, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(CRITERIA))}"
+        otherwise = f"known are {', '.join(sorted(CRITERIA))}"
+        hint = nearest_hint(name, CRITERIA, otherwise)
         raise PlanError(f"unknown criterion '{name}'", hint=hint)
     return CRITERIA[name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,7 +10,7 @@ import numpy.typing as npt
 
 from ..channels.groups import Groups
 from ..data import Dataset
-from ..errors import PlanError
+from ..errors import PlanError, nearest_hint
 from ..ir.network import Network
 from ..progress import Progress, silent
 
@@ -110,12 +109,8 @@ def find_repairs(names: Repairs, *, data: bool) -> tuple[Repair, ...]:
         )
     for name in wanted:
         if name not in REPAIRS:
-            near = difflib.get_close_matches(name, [*REPAIRS, "auto", "none"], n=1)
             known = f"known are {', '.join(sorted(REPAIRS))}; auto and none stand alone"
-            raise PlanError(
-                f"unknown repair '{name}'",
-                hint=f"did you mean {near[0]}?" if near and near[0] in REPAIRS else known,
-            )
+            raise PlanError(f"unknown repair '{name}'", hint=nearest_hint(name, REPAIRS, known))
         if wanted.count(name) > 1:
             raise PlanError(f"repair '{name}' is named twice")
         if REPAIRS[name].needs_data and not data:

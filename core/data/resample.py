@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
 
 import numpy as np
 
 __all__ = ["resized_by_corners"]
 
 STRIP = 1 << 18
-"""Bytes that the rows made at once may take, about: they should stay in the second cache."""
+"""Bytes that each array in between may take, about: they should stay in the second cache."""
+
+_SCRATCH = threading.local()
 
 
 def resized_by_corners(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -34,6 +37,7 @@ def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
     column, across = _places(image.shape[1], width, exact_end=True)
     row, down = _places(image.shape[0], height)
     beside = np.minimum(column + 1, image.shape[1] - 1)
+    below = np.minimum(row + 1, image.shape[0] - 1)
     # A number for each value, not each pixel: loops over the few values of a pixel are slow.
     across = np.repeat(across, math.prod(image.shape[2:])).reshape(-1, *image.shape[2:])
     down = down.reshape(-1, *(1,) * (image.ndim - 1))
@@ -43,31 +47,47 @@ def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
     rows = max(1, int(old_rows * min(1.0, height / image.shape[0])))
     for start in range(0, height, rows):
         stop = min(start + rows, height)
-        above = row[start:stop]
-        below = np.minimum(above + 1, image.shape[0] - 1)
-        first = int(above[0])
-        strip = image[first : int(below[-1]) + 1]
-        pixels = _columns(strip, column)
-        _mixed(pixels, _columns(strip, beside), across)
+        first = int(row[start])
+        strip = image[first : int(below[stop - 1]) + 1]
+        pixels, others = _scratch((max(len(strip), stop - start), *result.shape[1:]))
+        old, right = pixels[: len(strip)], others[: len(strip)]
+        _pick_columns(strip, column, old)
+        _pick_columns(strip, beside, right)
+        _mix(old, right, across)
         part = result[start:stop]
-        part[...] = pixels[above - first]
+        np.take(old, row[start:stop] - first, axis=0, out=part, mode="clip")
         if image.shape[0] > 1:
             inner = stop - start - (stop == height)
-            _mixed(part[:inner], pixels[(below - first)[:inner]], down[start:][:inner])
+            under = others[:inner]
+            np.take(old, below[start : start + inner] - first, axis=0, out=under, mode="clip")
+            _mix(part[:inner], under, down[start : start + inner])
     if image.shape[0] > 1:
         result[-1] *= 1 - down[-1]
     return result
 
 
-def _columns(image: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Return columns of an image as float32."""
+def _scratch(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return two float32 arrays to work in, the same memory for every image of a thread.
+
+    The system would give and take back fresh pages for each image, which costs as much as the work.
+    """
+    size = math.prod(shape)
+    kept: np.ndarray | None = getattr(_SCRATCH, "array", None)
+    if kept is None or kept.size < 2 * size:
+        kept = _SCRATCH.array = np.empty(2 * size, np.float32)
+    return kept[:size].reshape(shape), kept[size : 2 * size].reshape(shape)
+
+
+def _pick_columns(image: np.ndarray, places: np.ndarray, result: np.ndarray) -> None:
+    """Write columns of an image into `result`."""
     if image.dtype == np.uint8 and image.shape[2:] == (4,):
-        chosen = np.take(image.view(np.uint32)[..., 0], places, axis=1)
-        return chosen.view(np.uint8).reshape(*chosen.shape, 4).astype(np.float32)
-    return np.take(image, places, axis=1).astype(np.float32)
+        chosen = np.take(image.view(np.uint32)[..., 0], places, axis=1, mode="clip")
+        np.copyto(result, chosen.view(np.uint8).reshape(*chosen.shape, 4))
+    else:
+        np.copyto(result, np.take(image, places, axis=1), casting="same_kind")
 
 
-def _mixed(first: np.ndarray, second: np.ndarray, part: np.ndarray) -> None:
+def _mix(first: np.ndarray, second: np.ndarray, part: np.ndarray) -> None:
     """Turn `first` into `first` · (1 − part) + `second` · part, and spoil `second`."""
     second -= first
     second *= part

@@ -196,7 +196,7 @@ class ImageStream:
         elif answers == "pixels":
             labels = np.stack([s.pixels for s in made if s.pixels is not None]).astype(np.int64)
         return Batch(
-            inputs={self._input: np.stack([sample.input for sample in made])},
+            inputs={self._input: _batched([sample.input for sample in made])},
             labels=labels,
             objects=tuple(s.objects for s in made if s.objects is not None)
             if answers == "objects"
@@ -217,6 +217,11 @@ class ImageStream:
                 f"more than {MAX_BROKEN} images cannot be read; the last: {error}",
                 hint="is this the right folder or list of images?",
             )
+
+
+def _batched(arrays: list[np.ndarray]) -> np.ndarray:
+    """Return arrays as one with the samples along axis 0; a single one is not copied."""
+    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
 
 
 def image_input(network: Network) -> tuple[str, tuple[int, int, int]]:

@@ -25,6 +25,7 @@ from .progress import Progress, silent
 from .repair.refit import refit
 from .surgery import find_operators, gather_grams, operate
 from .surgery.calibration import Calibration
+from .surgery.consumers import readers
 from .surgery.disturbance import measure_disturbances
 from .transform import expand, shrink
 
@@ -77,7 +78,9 @@ def surgery_in_passes(
     full = network
     for turn in range(1, number + 1):
         grams = gather_grams(full, operators, calibration, progress=progress)
-        weights = measure_disturbances(full, operators, calibration, progress=progress)
+        weights = measure_disturbances(
+            full, readers(full, groups, operators, gone), calibration, progress=progress
+        )
         surgery = operate(
             full,
             groups,

@@ -8,7 +8,7 @@ with x what the pruned network feeds the layer (earlier layers already refitted)
 network's output of the layer at the same positions, f what follows until the next layer (see
 :mod:`.targets`), and W₀ the weights it has. Source: He, Zhang, Sun, Channel Pruning for
 Accelerating Very Deep Neural Networks, 2017 (the reconstruction step), with an intercept and a
-ridge toward W₀.
+ridge toward W₀ that is chosen for each layer on samples which the fit has not seen.
 """
 
 from __future__ import annotations
@@ -24,17 +24,15 @@ from ..data import Dataset
 from ..ir.network import Network
 from ..ir.rebuild import rebuild
 from ..progress import Progress, silent, tracked
-from ..surgery.gram import Gram, Kept, Moments, positions_of_a_sample, wide
+from ..surgery.gram import Gram, Halves, Kept, Sampled, positions_of_a_sample, wide
 from ..surgery.operators import Array, Operator, Positions
+from ..surgery.ridge import HALF, RIDGE, best_ridge
 from .registry import Job, repair
 from .targets import Path, Target, follow
 from .touched import Layer, repairable, shifts_alone
 from .walk import Walk, first_batches
 
-__all__ = ["RIDGE", "refit"]
-
-RIDGE = 1e-2
-"""Weight of staying where one is, relative to the mean variance of the inputs."""
+__all__ = ["refit"]
 
 KEPT = 1 << 28
 """Bytes of a layer's inputs, cut into columns, that are kept for the rounds; more are cut anew."""
@@ -189,17 +187,15 @@ def _narrow_fit(
 ) -> tuple[Array, Array]:
     """Return weight and shift from sums over all positions."""
     columns = _columns(operator, samples)
-    moments = Moments()
+    halves = Halves()
     for number, sample in enumerate(samples):
-        moments.add(columns(number), sample.target.wanted)
-    solver = _Solver(
-        moments.gram(centred=operator.shift is not None),
-        present.astype(np.float64),
-        shifted=operator.shift is not None,
-    )
-    assert moments.y is not None
-    assert moments.yx is not None
-    weight, shift = solver.solve(moments.y / moments.count, moments.yx / moments.count)
+        halves.add(len(sample.x), columns(number), sample.target.wanted)
+    present = present.astype(np.float64)
+    shifted = operator.shift is not None
+    ridge = _ridge(halves, present, shifted=shifted)
+    moments = halves.even.joined(halves.odd)
+    solver = _Solver(moments.gram(centred=shifted), present, shifted=shifted, ridge=ridge)
+    weight, shift = solver.solve(*moments.means())
     for _ in range(_rounds(samples)):
         mean: Array = np.zeros(shift.shape)
         cross: Array = np.zeros(weight.shape)
@@ -212,6 +208,25 @@ def _narrow_fit(
             cross += aim.transpose(0, 2, 1) @ x / moments.count
         weight, shift = solver.solve(mean, cross)
     return weight, shift
+
+
+def _ridge(halves: Halves, present: Array, *, shifted: bool) -> float:
+    """Return the ridge with which each half of the samples says most about the other."""
+    if not halves.odd.count:
+        return RIDGE
+    folds = [(one, one.gram(centred=shifted)) for one in (halves.even, halves.odd)]
+
+    def error(ridge: float) -> float:
+        total = 0.0
+        for (seen, gram), (unseen, other) in (folds, folds[::-1]):
+            solver = _Solver(gram, present, shifted=shifted, ridge=ridge)
+            weight, _ = solver.solve(*seen.means())
+            mean, cross = unseen.means()
+            around = cross - mean[:, :, None] * other.mean[:, None, :]
+            total += float(((weight @ other.covariance - 2 * around) * weight).sum())
+        return total
+
+    return best_ridge(error) * HALF
 
 
 def _wide_fit(
@@ -228,9 +243,12 @@ def _wide_fit(
     read = kept.sampled(centred=operator.shift is not None)
     x, count = read.rows, read.rows.shape[1]
     products = (x @ x.transpose(0, 2, 1)).astype(np.float64)
-    ridge = read.ridge(RIDGE)[:, None, None] * count
-    inverse = np.linalg.inv(products + ridge * np.eye(count))
     made = x @ present.transpose(0, 2, 1)
+    wanted = np.concatenate([s.target.wanted for s in samples], axis=1)[:, :count]
+    shifted = operator.shift is not None
+    part = _wide_ridge(products, wanted - made, _owners(samples)[:count], read, shifted=shifted)
+    ridge = read.ridge(part)[:, None, None] * count
+    inverse = np.linalg.inv(products + ridge * np.eye(count))
 
     def solve(aims: Array) -> tuple[Array, Array]:
         mean = aims.mean(axis=1, dtype=np.float64)
@@ -252,11 +270,50 @@ def _wide_fit(
             start = stop
         return np.concatenate([*parts, wanted[:, start:]], axis=1)
 
-    wanted = np.concatenate([s.target.wanted for s in samples], axis=1)[:, :count]
     weight, shift = solve(wanted)
     for _ in range(_rounds(samples)):
         weight, shift = solve(aims(weight, shift))
     return weight, shift
+
+
+def _owners(samples: Sequence[_Sample]) -> npt.NDArray[np.int64]:
+    """Return the number of the sample that each position belongs to."""
+    count = sum(len(sample.x) for sample in samples)
+    each = [sample.target.wanted.shape[1] // len(sample.x) for sample in samples]
+    sizes = [len(sample.x) for sample in samples]
+    return np.repeat(np.arange(count), np.repeat(each, sizes))
+
+
+def _wide_ridge(
+    products: Array, off: Array, owners: npt.NDArray[np.int64], read: Sampled, *, shifted: bool
+) -> float:
+    """Return the ridge with which each half of the samples says most about the other.
+
+    Args:
+        products: [groups, positions, positions], of the inputs.
+        off: [groups, positions, outputs], what the targets are off the present output.
+        owners: number of the sample of each position.
+        read: the inputs.
+        shifted: whether an intercept can be stored.
+    """
+    halves = np.flatnonzero(owners % 2 == 0), np.flatnonzero(owners % 2)
+    if not len(halves[1]):
+        return RIDGE
+    parts = [off[:, half] for half in halves]
+    if shifted:
+        parts = [one - one.mean(axis=1, keepdims=True) for one in parts]
+
+    def error(ridge: float) -> float:
+        total = 0.0
+        sizes = read.ridge(ridge)[:, None, None]
+        for seen, unseen in ((0, 1), (1, 0)):
+            here, there = halves[seen], halves[unseen]
+            square = products[:, here[:, None], here] + sizes * len(here) * np.eye(len(here))
+            told = products[:, there[:, None], here] @ np.linalg.solve(square, parts[seen])
+            total += float(np.square(told - parts[unseen]).sum())
+        return total
+
+    return best_ridge(error) * HALF
 
 
 def _columns(operator: Operator, samples: Sequence[_Sample]) -> Callable[[int], Array]:
@@ -278,13 +335,14 @@ class _Solver:
         gram: moments of the inputs.
         present: the weight that the ridge holds to, [groups, outputs, inputs · taps].
         shifted: whether an intercept can be stored.
+        ridge: weight of staying there, relative to the mean variance of an input.
     """
 
-    def __init__(self, gram: Gram, present: Array, *, shifted: bool):
+    def __init__(self, gram: Gram, present: Array, *, shifted: bool, ridge: float):
         self._gram, self._shifted = gram, shifted
-        ridge = gram.ridge(RIDGE)[:, None, None]
-        self._inverse = np.linalg.inv(gram.covariance + ridge * np.eye(gram.covariance.shape[-1]))
-        self._pull = ridge * present
+        weight = gram.ridge(ridge)[:, None, None]
+        self._inverse = np.linalg.inv(gram.covariance + weight * np.eye(gram.covariance.shape[-1]))
+        self._pull = weight * present
 
     def solve(self, mean: Array, cross: Array) -> tuple[Array, Array]:
         """Return weight and shift for the mean of the targets and that of targets · inputs."""

@@ -30,7 +30,7 @@ __all__ = ["EPSILON", "measure_disturbances"]
 EPSILON = 0.1
 """Size of the disturbance relative to each channel's deviation."""
 
-SAMPLES = 128
+SAMPLES = 64
 """Samples the effect is measured on; from so many on, other samples change the choice little."""
 
 BEHIND = ("Softmax", "LogSoftmax", "Flatten", "Reshape", "Identity")

@@ -7,7 +7,7 @@ that fits into memory: of these a bounded number of positions is kept as it is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from ..ir.rebuild import rebuild
 from ..progress import Progress, silent
 from ..session import Session
 from .operators import Array, Operator
+from .ridge import by_turns
 
 __all__ = [
     "FLOOR",
@@ -24,10 +25,12 @@ __all__ = [
     "WIDEST",
     "WIDEST_PRODUCT",
     "Gram",
+    "Halves",
     "Kept",
     "Moments",
     "Sampled",
     "gather_grams",
+    "limited",
     "positions_of_a_sample",
     "shown",
     "wide",
@@ -70,12 +73,15 @@ class Gram:
         covariance: [groups, inputs · taps, inputs · taps], around `mean`.
         power: [groups], mean square of an input.
         count: positions that were averaged over.
+        halves: the covariance over the even and over the odd samples, float32 and each around its
+            own mean; empty where there is one sample only.
     """
 
     mean: Array
     covariance: Array
     power: Array
     count: int
+    halves: tuple[Array, ...] = ()
 
     def ridge(self, part: float) -> Array:
         """Return what to add to the diagonals, [groups]: a part of the mean variance of an input.
@@ -84,7 +90,7 @@ class Gram:
         data saturates a layer, and weights fitted to it would explode.
         """
         size = self.covariance.shape[-1]
-        return _ridge(np.trace(self.covariance, axis1=1, axis2=2) / size, self.power, part)
+        return limited(np.trace(self.covariance, axis1=1, axis2=2) / size, self.power, part)
 
 
 FLOOR = 1e-4
@@ -108,7 +114,8 @@ class Sampled:
 
     def ridge(self, part: float) -> Array:
         """Return what :meth:`Gram.ridge` returns."""
-        return _ridge(np.square(self.rows).mean(axis=(1, 2), dtype=np.float64), self.power, part)
+        variance = np.square(self.rows).mean(axis=(1, 2), dtype=np.float64)
+        return limited(variance, self.power, part)
 
 
 class Kept:
@@ -135,6 +142,34 @@ class Kept:
         return Sampled(mean=mean, rows=rows - mean[:, None].astype(np.float32), power=power)
 
 
+class Halves:
+    """Moments of the even and of the odd samples."""
+
+    def __init__(self) -> None:
+        self.even, self.odd = Moments(), Moments()
+        self._samples = 0
+
+    def add(self, samples: int, x: Array, y: Array | None = None) -> None:
+        """Add positions of so many samples: x [groups, samples · positions, inputs], y alike."""
+        xs = by_turns(x, samples, self._samples)
+        ys = (None, None) if y is None else by_turns(y, samples, self._samples)
+        for moments, rows, wanted in zip((self.even, self.odd), xs, ys, strict=True):
+            if rows.size:
+                moments.add(rows, wanted)
+        self._samples += samples
+
+    def gram(self, *, centred: bool) -> Gram:
+        """Return the moments of all samples, with the covariances of the halves."""
+        whole = self.even.joined(self.odd).gram(centred=centred)
+        if not self.odd.count:
+            return whole
+        halves = (
+            moments.gram(centred=centred).covariance.astype(np.float32)
+            for moments in (self.even, self.odd)
+        )
+        return replace(whole, halves=tuple(halves))
+
+
 class Moments:
     """Running sums of x, x xᵀ and, where there are targets, y and y xᵀ. [groups, …] each."""
 
@@ -153,6 +188,21 @@ class Moments:
         if y is not None:
             self.y = _sum(self.y, y.sum(axis=1, dtype=np.float64))
             self.yx = _sum(self.yx, y.transpose(0, 2, 1) @ x)
+
+    def joined(self, other: Moments) -> Moments:
+        """Return the sums over the positions of both."""
+        both = Moments()
+        both.count = self.count + other.count
+        for name in ("x", "xx", "y", "yx"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            setattr(both, name, mine if theirs is None else _sum(mine, theirs))
+        return both
+
+    def means(self) -> tuple[Array, Array]:
+        """Return the means of y and of y xᵀ."""
+        assert self.y is not None
+        assert self.yx is not None
+        return self.y / self.count, self.yx / self.count
 
     def gram(self, *, centred: bool) -> Gram:
         """Return the moments around the mean, or around zero."""
@@ -194,7 +244,7 @@ def gather_grams(
     names = list(dict.fromkeys(operator.x for operator in operators))
     session = Session(shown(network, names))
     shapes = network.values()
-    moments = {o.key: Kept() if wide(o, network) else Moments() for o in operators}
+    moments = {o.key: Kept() if wide(o, network) else Halves() for o in operators}
     most = {o.key: positions_of_a_sample(o, network, dataset.samples) for o in operators}
     random = np.random.default_rng(seed)
     for batch in streamed(dataset, "covariances", progress):
@@ -204,7 +254,11 @@ def gather_grams(
             positions = operator.positions(shape, most[operator.key], random)
             x = values.get(operator.x, values.get(f"shown:{operator.x}"))
             assert x is not None
-            moments[operator.key].add(operator.inputs(x, positions))
+            rows, gathered = operator.inputs(x, positions), moments[operator.key]
+            if isinstance(gathered, Kept):
+                gathered.add(rows)
+            else:
+                gathered.add(len(x), rows)
     found: dict[str, Gram | Sampled] = {}
     for operator in operators:
         gathered = moments.pop(operator.key)
@@ -244,7 +298,8 @@ def shown(network: Network, names: Sequence[str]) -> Network:
     )
 
 
-def _ridge(variance: Array, power: Array, part: float) -> Array:
+def limited(variance: Array, power: Array, part: float) -> Array:
+    """Return a part of a variance, or :data:`FLOOR` of the power where that is more."""
     smallest = np.finfo(np.float32).tiny
     found: Array = np.maximum(np.maximum(part * variance, FLOOR * power), smallest)
     return found

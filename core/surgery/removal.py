@@ -6,7 +6,8 @@ Removing the columns c with optimal compensation adds
     tr(W_c (H⁻¹_cc)⁻¹ W_cᵀ)
 
 to its squared output error. The loss of a channel is this, relative to the output's energy
-tr(W C Wᵀ), times the consumer's weight, summed over all consumers that read the channel. After the
+tr(W C Wᵀ), times the consumer's weight and what the estimate is off on samples that the covariance
+has not seen (see :mod:`.consumers`), summed over all consumers that read the channel. After the
 removal W −= W_c (H⁻¹_cc)⁻¹ H⁻¹_c,: and H⁻¹ −= H⁻¹_:,c (H⁻¹_cc)⁻¹ H⁻¹_c,: (Hassibi and Stork 1993,
 by blocks).
 """
@@ -26,13 +27,11 @@ from ..channels.groups import Groups
 from ..cost import Costs, Savings
 from ..ir.network import Network
 from ..progress import Progress, silent
-from .gram import FLOOR, Gram, Sampled
+from .consumers import Consumer, Wide, find_consumers
+from .gram import Gram, Sampled
 from .operators import Array, Operator
 
-__all__ = ["RIDGE", "Surgery", "operate"]
-
-RIDGE = 1e-3
-"""Added to the diagonal of each covariance, relative to its mean: noise below it is not trusted."""
+__all__ = ["Surgery", "operate"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,90 +51,6 @@ class Surgery:
     losses: tuple[float, ...]
     achieved: float
     tensors: Mapping[str, Array]
-
-
-@dataclass(slots=True)
-class _Consumer:
-    """One group of one operator while channels leave it. Columns are inputs · taps."""
-
-    operator: Operator
-    weight: Array
-    inverse: Array
-    scale: float
-    rows: npt.NDArray[np.int64]
-    """Class of each output."""
-    places: dict[int, npt.NDArray[np.int64]]
-    """Class → its columns, for classes that may go and are still there."""
-
-    def losses(self) -> tuple[npt.NDArray[np.int64], Array]:
-        """Return the classes read here and what the removal of each would cost now."""
-        classes = np.array(list(self.places), dtype=np.int64)
-        found = np.zeros(len(classes))
-        sizes = np.array([len(columns) for columns in self.places.values()])
-        for size in np.unique(sizes).tolist():
-            chosen = np.flatnonzero(sizes == size)
-            if size == 1:
-                single = np.concatenate([self.places[int(c)] for c in classes[chosen]])
-                energy = np.einsum("oc,oc->c", self.weight, self.weight)[single]
-                found[chosen] = energy / np.diag(self.inverse)[single]
-                continue
-            index = np.stack([self.places[int(c)] for c in classes[chosen]])
-            blocks = self.inverse[index[:, :, None], index[:, None, :]]
-            weight = self.weight[:, index].transpose(1, 0, 2)
-            solved = np.linalg.solve(blocks, weight.transpose(0, 2, 1))
-            found[chosen] = np.einsum("nob,nbo->n", weight, solved)
-        return classes, found * self.scale
-
-    def remove(self, channel: int) -> None:
-        """Take a class out of the inputs and let the other columns make up for it."""
-        columns = self.places.pop(channel)
-        block = self.inverse[np.ix_(columns, columns)]
-        across = np.linalg.solve(block, self.inverse[columns])
-        self.weight -= self.weight[:, columns] @ across
-        self.inverse -= self.inverse[:, columns] @ across
-        self.weight[:, columns] = 0.0
-        # What rounding leaves behind must not count as a direction that is still there.
-        self.inverse[columns] = 0.0
-        self.inverse[:, columns] = 0.0
-
-    def drop_outputs(self, channel: int) -> None:
-        """Forget outputs that are gone: what happens to them costs nothing."""
-        self.weight[self.rows == channel] = 0.0
-
-
-@dataclass(slots=True)
-class _Wide:
-    """One group of an operator with very many columns: nothing compensates in it.
-
-    What a class costs is then E‖W_c x_c‖², for each output on its own, and never changes but by
-    outputs that leave. The refit makes up for it afterwards.
-    """
-
-    operator: Operator
-    weight: Array
-    scale: float
-    rows: npt.NDArray[np.int64]
-    places: dict[int, npt.NDArray[np.int64]]
-    costs: Array
-    """What the removal of each of `known` costs each output, [classes, outputs]."""
-    known: npt.NDArray[np.int64]
-    """Classes that may go, also those that are gone."""
-
-    def losses(self) -> tuple[npt.NDArray[np.int64], Array]:
-        """Return the classes read here and what the removal of each would cost now."""
-        found: Array = self.costs.sum(axis=1) * self.scale
-        return self.known, found
-
-    def remove(self, channel: int) -> None:
-        """Take a class out of the inputs."""
-        self.weight[:, self.places.pop(channel)] = 0.0
-        self.costs[self.known == channel] = 0.0
-
-    def drop_outputs(self, channel: int) -> None:
-        """Forget outputs that are gone: what happens to them costs nothing."""
-        gone = self.rows == channel
-        self.weight[gone] = 0.0
-        self.costs[:, gone] = 0.0
 
 
 def operate(
@@ -171,7 +86,7 @@ def operate(
         progress: told how much of the rate is reached, in per mille.
     """
     removed = np.zeros(groups.number, dtype=np.bool_) if gone is None else gone.copy()
-    consumers = _consumers(network, groups, operators, grams, weights, removed)
+    consumers = find_consumers(network, groups, operators, grams, weights, removed)
     table = _Table(groups, consumers, limits, quotas, removed)
     costs = costs or Costs(network, groups)
     saving = Savings(groups, costs)
@@ -207,109 +122,13 @@ def operate(
     )
 
 
-def _consumers(
-    network: Network,
-    groups: Groups,
-    operators: Sequence[Operator],
-    grams: Mapping[str, Gram | Sampled],
-    weights: Mapping[str, float],
-    removed: npt.NDArray[np.bool_],
-) -> list[_Consumer | _Wide]:
-    uses = {use.parameter: use.labels for use in groups.uses}
-    removable = {
-        group.channels[place]
-        for group in groups.groups
-        for bank in group.banks
-        for cell in bank
-        for place in cell
-        if not removed[group.channels[place]]
-    }
-    found: list[_Consumer | _Wide] = []
-    for operator in operators:
-        labels = uses.get(operator.weight, ())
-        if len(labels) < 2:
-            continue  # depthwise: its channels pass through
-        tensor = network.graph.initializers[operator.weight].const_value
-        assert tensor is not None
-        stored = tensor.numpy()
-        out, into = (
-            operator.matrix(np.broadcast_to(groups.classes[array], stored.shape))
-            for array in labels
-        )
-        matrices = operator.matrix(stored)
-        matrices = np.where(removed[out] | removed[into], np.float32(0.0), matrices)
-        gram = grams[operator.key]
-        energy = _energy(matrices, gram)
-        scale = weights[operator.key] / energy if energy > 0 else 0.0
-        ridges = gram.ridge(RIDGE)
-        for part, weight in enumerate(matrices):
-            columns = into[part][0]
-            places = {
-                channel: np.flatnonzero(columns == channel)
-                for channel in np.unique(columns).tolist()
-                if channel in removable
-            }
-            if isinstance(gram, Sampled):
-                found.append(
-                    _Wide(
-                        operator=operator,
-                        weight=weight.copy(),
-                        scale=scale,
-                        rows=out[part][:, 0],
-                        places=places,
-                        costs=_costs(weight, gram.rows[part], ridges[part], places),
-                        known=np.array(list(places), dtype=np.int64),
-                    )
-                )
-                continue
-            covariance = gram.covariance[part] + ridges[part] * np.eye(gram.covariance.shape[-1])
-            here = np.flatnonzero(~removed[columns])
-            inverse = np.zeros_like(covariance)
-            inverse[np.ix_(here, here)] = np.linalg.inv(covariance[np.ix_(here, here)])
-            found.append(
-                _Consumer(
-                    operator=operator,
-                    weight=weight.astype(np.float64),
-                    inverse=inverse,
-                    scale=scale,
-                    rows=out[part][:, 0],
-                    places=places,
-                )
-            )
-    return found
-
-
-def _energy(matrices: Array, gram: Gram | Sampled) -> float:
-    """Return E‖W x‖² around the mean, with a floor where the data saturates the operator."""
-    floor = FLOOR * float(
-        (np.square(matrices).sum(axis=(1, 2), dtype=np.float64) * gram.power).sum()
-    )
-    if isinstance(gram, Gram):
-        wider = matrices.astype(np.float64)
-        return float(((wider @ gram.covariance) * wider).sum()) + floor
-    made = gram.rows @ matrices.transpose(0, 2, 1)
-    return float(np.square(made).sum(dtype=np.float64) / gram.rows.shape[1]) + floor
-
-
-def _costs(
-    weight: Array, rows: Array, ridge: float, places: Mapping[int, npt.NDArray[np.int64]]
-) -> Array:
-    """Return what the removal of each class costs each output, [classes, outputs]."""
-    found = np.zeros((len(places), len(weight)))
-    for number, columns in enumerate(places.values()):
-        own = weight[:, columns]
-        found[number] = np.square(rows[:, columns] @ own.T).mean(axis=0, dtype=np.float64)
-        found[number] += ridge * np.square(own).sum(axis=1, dtype=np.float64)
-    return found
-
-
 class _Table:
     """The current loss of every class, kept up to date as channels leave."""
 
     def __init__(
         self,
         groups: Groups,
-        consumers: Sequence[_Consumer | _Wide],
+        consumers: Sequence[Consumer | Wide],
         limits: Limits,
         quotas: Mapping[int, int],
         removed: npt.NDArray[np.bool_],
@@ -423,11 +242,11 @@ class _Floors:
 def _tensors(
     network: Network,
     operators: Sequence[Operator],
-    consumers: Sequence[_Consumer | _Wide],
+    consumers: Sequence[Consumer | Wide],
     grams: Mapping[str, Gram | Sampled],
 ) -> dict[str, Array]:
     """Return compensated weights, and shifts that keep each operator's mean output."""
-    by_key: dict[str, list[_Consumer | _Wide]] = {}
+    by_key: dict[str, list[Consumer | Wide]] = {}
     for consumer in consumers:
         by_key.setdefault(consumer.operator.key, []).append(consumer)
     tensors: dict[str, Array] = {}

@@ -210,6 +210,12 @@ def _narrow_fit(
     return weight, shift
 
 
+def _around(gram: Gram, mean: Array, cross: Array) -> Array:
+    """Return the covariance of targets and inputs for the mean of the targets · inputs."""
+    found: Array = cross - mean[:, :, None] * gram.mean[:, None, :]
+    return found
+
+
 def _ridge(halves: Halves, present: Array, *, shifted: bool) -> float:
     """Return the ridge with which each half of the samples says most about the other."""
     if not halves.odd.count:
@@ -219,14 +225,15 @@ def _ridge(halves: Halves, present: Array, *, shifted: bool) -> float:
     def error(ridge: float) -> float:
         total = 0.0
         for (seen, gram), (unseen, other) in (folds, folds[::-1]):
-            solver = _Solver(gram, present, shifted=shifted, ridge=ridge)
-            weight, _ = solver.solve(*seen.means())
-            mean, cross = unseen.means()
-            around = cross - mean[:, :, None] * other.mean[:, None, :]
-            total += float(((weight @ other.covariance - 2 * around) * weight).sum())
+            pull = gram.ridge(ridge)[:, None, None]
+            square = gram.covariance + pull * np.eye(gram.covariance.shape[-1])
+            aims = _around(gram, *seen.means()) + pull * present
+            weight = np.linalg.solve(square, aims.transpose(0, 2, 1)).transpose(0, 2, 1)
+            missed = weight @ other.covariance - 2 * _around(other, *unseen.means())
+            total += float((missed * weight).sum())
         return total
 
-    return best_ridge(error) * HALF
+    return best_ridge(error, present.shape[-1]) * HALF
 
 
 def _wide_fit(
@@ -313,7 +320,7 @@ def _wide_ridge(
             total += float(np.square(told - parts[unseen]).sum())
         return total
 
-    return best_ridge(error) * HALF
+    return best_ridge(error, len(owners)) * HALF
 
 
 def _columns(operator: Operator, samples: Sequence[_Sample]) -> Callable[[int], Array]:
@@ -347,8 +354,7 @@ class _Solver:
     def solve(self, mean: Array, cross: Array) -> tuple[Array, Array]:
         """Return weight and shift for the mean of the targets and that of targets · inputs."""
         gram = self._gram
-        around = cross - mean[:, :, None] * gram.mean[:, None, :]
-        weight: Array = (around + self._pull) @ self._inverse
+        weight: Array = (_around(gram, mean, cross) + self._pull) @ self._inverse
         if not self._shifted:
             return weight, np.zeros(mean.shape)
         return weight, mean - np.einsum("goc,gc->go", weight, gram.mean)

@@ -258,7 +258,7 @@ def _trusted(
         missing[ridge] = lacking
         return _energy_of(lacking, unseen)
 
-    best = best_ridge(error)
+    best = best_ridge(error, len(seen))
     lacking = missing[best]
     seeming = _energy_of(lacking, seen)
     return best * HALF, _energy_of(lacking, unseen) / seeming if seeming > 0 else 1.0

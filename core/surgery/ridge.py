@@ -24,27 +24,36 @@ input, and the first that is tried elsewhere."""
 HALF = 0.5
 """What a ridge found on half of the samples is multiplied by for all of them."""
 
+TRIED = (RIDGE, 1e-3, 1e-1, 1.0, 1e1, 1e2)
+"""What is tried; errors may have several valleys, so none of these is passed over."""
+
 STEP = 10.0**0.5
-SMALLEST, LARGEST = 1e-3, 1e3
+"""Once the best is known, it is tried by this much larger and smaller as well."""
+
+FEW = (RIDGE, 1.0, 1e2)
+"""What is tried of operators with more than :data:`MANY` columns: each trial takes long."""
+
+MANY = 2048
 
 
-def best_ridge(error: Callable[[float], float]) -> float:
-    """Return the ridge with the least error, found by walking downhill from :data:`RIDGE`.
+def best_ridge(error: Callable[[float], float], columns: int) -> float:
+    """Return the ridge with the least error, the first of :data:`TRIED` where all are the same.
 
     Args:
         error: ridge → error on samples that the fit has not seen.
+        columns: how many weights an output has.
     """
-    best, least = RIDGE, error(RIDGE)
-    for step in (STEP, 1 / STEP):
-        found = best
-        while SMALLEST < found < LARGEST:
-            found *= step
-            now = error(found)
-            if not now < least:
-                break
-            best, least = found, now
-        if best != RIDGE:
-            break
+    best, least = RIDGE, np.inf
+    for ridge in FEW if columns > MANY else TRIED:
+        now = error(ridge)
+        if now < least:
+            best, least = ridge, now
+    if columns > MANY:
+        return best
+    for ridge in (best * STEP, best / STEP):
+        now = error(ridge)
+        if now < least:
+            best, least = ridge, now
     return best
 
 

@@ -108,7 +108,7 @@ def test_a_refit_makes_up_for_the_other_branch_of_a_sum(monkeypatch):
     with_sum = fidelity(net, refit(net, dense, groups, removed, data), other).error
     monkeypatch.setattr("secateur.core.repair.targets._summand", lambda node, value: None)
     without = fidelity(net, refit(net, dense, groups, removed, data), other).error
-    assert with_sum < 0.95 * without
+    assert with_sum < 0.98 * without
 
 
 @pytest.mark.parametrize(("low", "slope"), [(0, 0.0), (1, 1.0)])

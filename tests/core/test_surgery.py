@@ -69,7 +69,7 @@ def test_a_channel_that_repeats_another_costs_nothing_and_is_made_up_for():
     bias = net.graph.initializers["a/weight_1"].const_value.numpy().copy()
     weight[4], bias[4] = 2 * weight[1], 2 * bias[1]
     net = rebuild(net, tensors={"a/weight": weight, "a/weight_1": bias})
-    data = SyntheticDataset(net, samples=600)
+    data = SyntheticDataset(net, samples=3000)
     groups, done = surgery(net, 0.17, data)
     (step,) = done.steps
     assert groups.groups[0].channels.index(step[0]) in (1, 4)

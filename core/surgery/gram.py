@@ -195,7 +195,7 @@ class Moments:
         both.count = self.count + other.count
         for name in ("x", "xx", "y", "yx"):
             mine, theirs = getattr(self, name), getattr(other, name)
-            setattr(both, name, mine if theirs is None else _sum(mine, theirs))
+            setattr(both, name, mine if theirs is None else mine + theirs)
         return both
 
     def means(self) -> tuple[Array, Array]:
@@ -306,4 +306,8 @@ def limited(variance: Array, power: Array, part: float) -> Array:
 
 
 def _sum(total: Array | None, more: Array) -> Array:
-    return more.astype(np.float64) if total is None else total + more
+    """Return the sum, in the memory of `total`: fresh memory for each batch would cost as much."""
+    if total is None:
+        return more.astype(np.float64)
+    total += more
+    return total

@@ -30,10 +30,10 @@ TRIED = (RIDGE, 1e-3, 1e-1, 1.0, 1e1, 1e2)
 STEP = 10.0**0.5
 """Once the best is known, it is tried by this much larger and smaller as well."""
 
-FEW = (RIDGE, 1.0, 1e2)
+FEW = (RIDGE, 1e-1, 1.0, 1e1)
 """What is tried of operators with more than :data:`MANY` columns: each trial takes long."""
 
-MANY = 2048
+MANY = 512
 
 
 def best_ridge(error: Callable[[float], float], columns: int) -> float:

@@ -1,11 +1,14 @@
 """How much a small disturbance of one operator's output moves the outputs of the network.
 
-weight(operator) = effect on the outputs of y + n in place of y (see :mod:`.effects`) / ε². The
+weight(operator) = mean over the outputs o of E‖o(y + n) − o(y)‖² / E‖o − mean o‖² / ε². The
 disturbance n is ε times what other samples make of each channel: every channel of every sample
 takes the deviation from its mean of another sample, with a random sign. So it has the variance and
 the spatial structure of the channel. White noise would not do: behind the operator it averages out
 over neighbouring positions, which the error of a pruned network does not, and whatever stands
 before a pooling layer would seem to matter little.
+
+Where an output is a softmax, o is what it reads: on data that the network is sure of, probabilities
+stand still whatever happens to them.
 """
 
 from __future__ import annotations
@@ -16,12 +19,10 @@ import numpy as np
 
 from ..data import Dataset
 from ..ir.network import Network
-from ..ir.partial import suffix
-from ..metrics.decode import box_heads
+from ..ir.partial import between, suffix
 from ..progress import Progress, silent, tracked
 from ..session import Arrays, Session
-from .effects import effect_on, watched
-from .gram import shown
+from .gram import FLOOR, shown
 from .operators import Array, Operator
 
 __all__ = ["EPSILON", "measure_disturbances"]
@@ -31,6 +32,9 @@ EPSILON = 0.1
 
 SAMPLES = 64
 """Samples the effect is measured on; from so many on, other samples change the choice little."""
+
+BEHIND = ("Softmax", "LogSoftmax", "Flatten", "Reshape", "Identity")
+"""Operators that are passed over from an output back to what a softmax reads."""
 
 
 def measure_disturbances(
@@ -52,15 +56,13 @@ def measure_disturbances(
         seed: of the disturbances.
         progress: told of the operators done.
     """
-    heads = box_heads(network)
-    network = watched(network)
+    network = _before_softmax(network)
     feeds = _first(dataset)
     outputs = list(network.outputs)
     parts = {operator.key: suffix(network, operator.y) for operator in operators}
     read = [name for part in parts.values() for name in part.inputs]
     names = list(dict.fromkeys([*read, *(o.y for o in operators if o.y not in outputs)]))
     still = {**feeds, **Session(shown(network, names)).run(feeds)}
-    effect = effect_on(network, heads, still)
     random = np.random.default_rng(seed)
     found = {}
     for operator in tracked(operators, "disturbances", len(operators), progress):
@@ -71,9 +73,20 @@ def measure_disturbances(
         if part.inputs:
             feeds = {name: _read(still, name) for name in part.inputs}
             disturbed.update(Session(part).run({**feeds, **disturbed}))
-        moved = {name: disturbed[name] for name in outputs if name in disturbed}
-        found[operator.key] = effect(moved) / EPSILON**2
+        effects = [_relative(still[name], disturbed.get(name, still[name])) for name in outputs]
+        found[operator.key] = float(np.mean(effects)) / EPSILON**2
     return found
+
+
+def _before_softmax(network: Network) -> Network:
+    """Return the network with what a softmax reads in place of each output that is one."""
+    targets = []
+    for value in network.graph.outputs:
+        node = value.producer()
+        while node is not None and node.op_type in BEHIND and node.inputs[0] is not None:
+            value, node = node.inputs[0], node.inputs[0].producer()
+        targets.append(str(value.name))
+    return between(network, network.inputs, targets)
 
 
 def _first(dataset: Dataset) -> Arrays:
@@ -110,3 +123,10 @@ def _disturbance(y: Array, channel: int, random: np.random.Generator) -> Array:
     drawn *= signs.reshape(samples, channels, *(1,) * (moved.ndim - 2))
     found: Array = np.moveaxis(drawn, 1, channel)
     return found
+
+
+def _relative(still: Array, moved: Array) -> float:
+    energy = float(np.square(still - still.mean(axis=0)).sum())
+    energy += FLOOR * float(np.square(still).sum())
+    change = float(np.square(moved - still).sum())
+    return change / energy if energy > 0 else 0.0

@@ -53,7 +53,8 @@ class Fidelity:
         samples: how many.
         notes: how outputs with other names were paired.
         detections: mean average precision of the pruned detector, where what the baseline finds
-            with a score of at least 0.25 stands for the objects; None for other networks.
+            with a score of at least 0.25 stands for the objects; None for other networks, and
+            where boxes were not asked for.
     """
 
     outputs: tuple[OutputFidelity, ...]
@@ -89,6 +90,7 @@ def fidelity(
     pruned: Network,
     dataset: Dataset,
     *,
+    boxes: bool = True,
     threads: int | None = None,
     progress: Progress = silent,
 ) -> Fidelity:
@@ -98,6 +100,8 @@ def fidelity(
         baseline: the original network.
         pruned: the smaller one; its inputs and outputs are paired as by :func:`compare.pair`.
         dataset: opened for `baseline`.
+        boxes: whether a detector's boxes are compared, too, which can take longer than the
+            networks.
         threads: threads of each run; None for all cores.
         progress: told about every batch.
 
@@ -108,7 +112,8 @@ def fidelity(
     pairing = pair(baseline, pruned)
     sessions = Session(baseline, threads), Session(pruned, threads)
     meters = {name: _Meter(vector=is_vector(shape)) for name, shape in baseline.outputs.items()}
-    objects = _Agreeing(baseline, pruned) if box_heads(baseline) and box_heads(pruned) else None
+    finders = boxes and box_heads(baseline) and box_heads(pruned)
+    objects = _Agreeing(baseline, pruned) if finders else None
     samples = 0
     for batch in streamed(dataset, "comparing", progress):
         before = sessions[0].run(batch.inputs)

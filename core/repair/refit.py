@@ -26,7 +26,7 @@ from ..ir.rebuild import rebuild
 from ..progress import Progress, silent, tracked
 from ..surgery.gram import Gram, Halves, Kept, Sampled, positions_of_a_sample, wide
 from ..surgery.operators import Array, Operator, Positions
-from ..surgery.ridge import HALF, RIDGE, best_ridge
+from ..surgery.ridge import HALF, MANY, RIDGE, best_ridge, spread
 from .registry import Job, repair
 from .targets import Path, Target, follow
 from .touched import Layer, repairable, shifts_alone
@@ -217,23 +217,32 @@ def _around(gram: Gram, mean: Array, cross: Array) -> Array:
 
 
 def _ridge(halves: Halves, present: Array, *, shifted: bool) -> float:
-    """Return the ridge with which each half of the samples says most about the other."""
+    """Return the ridge with which one half of the samples says most about the other.
+
+    Where there are few columns, each half is tried on the other.
+    """
     if not halves.odd.count:
         return RIDGE
-    folds = [(one, one.gram(centred=shifted)) for one in (halves.even, halves.odd)]
+    columns = present.shape[-1]
+    present = spread(present, 1)
+    folds = []
+    for moments in (halves.even, halves.odd):
+        gram = moments.gram(centred=shifted)
+        folds.append((gram, spread(_around(gram, *moments.means()), 1)))
+    turns = [(0, 1)] if columns > MANY else [(0, 1), (1, 0)]
 
     def error(ridge: float) -> float:
         total = 0.0
-        for (seen, gram), (unseen, other) in (folds, folds[::-1]):
+        for seen, tried in turns:
+            (gram, aims), (other, unseen) = folds[seen], folds[tried]
             pull = gram.ridge(ridge)[:, None, None]
             square = gram.covariance + pull * np.eye(gram.covariance.shape[-1])
-            aims = _around(gram, *seen.means()) + pull * present
-            weight = np.linalg.solve(square, aims.transpose(0, 2, 1)).transpose(0, 2, 1)
-            missed = weight @ other.covariance - 2 * _around(other, *unseen.means())
-            total += float((missed * weight).sum())
+            pulled = (aims + pull * present).transpose(0, 2, 1)
+            weight = np.linalg.solve(square, pulled).transpose(0, 2, 1)
+            total += float(((weight @ other.covariance - 2 * unseen) * weight).sum())
         return total
 
-    return best_ridge(error, present.shape[-1]) * HALF
+    return best_ridge(error, columns) * HALF
 
 
 def _wide_fit(
@@ -253,7 +262,8 @@ def _wide_fit(
     made = x @ present.transpose(0, 2, 1)
     wanted = np.concatenate([s.target.wanted for s in samples], axis=1)[:, :count]
     shifted = operator.shift is not None
-    part = _wide_ridge(products, wanted - made, _owners(samples)[:count], read, shifted=shifted)
+    off = spread(wanted - made, 2)
+    part = _wide_ridge(products, off, _owners(samples)[:count], read, shifted=shifted)
     ridge = read.ridge(part)[:, None, None] * count
     inverse = np.linalg.inv(products + ridge * np.eye(count))
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..data import SyntheticDataset
+from ..data import Dataset, SyntheticDataset
 from ..fidelity import fidelity
 from ..ir.network import Network
 from .held import split
@@ -53,8 +53,8 @@ def repaired(
         if tried is trial:
             continue
         if error is None:
-            error = fidelity(job.original, trial, judges, progress=job.progress).error
-        after = fidelity(job.original, tried, judges, progress=job.progress).error
+            error = _error(job, trial, judges)
+        after = _error(job, tried, judges)
         records.append(
             {
                 "method": repair.name,
@@ -69,3 +69,7 @@ def repaired(
             network = repair.apply(job, network) if again else tried
             trial, error = tried, after
     return network, records
+
+
+def _error(job: Job, network: Network, judges: Dataset) -> float:
+    return fidelity(job.original, network, judges, boxes=False, progress=job.progress).error

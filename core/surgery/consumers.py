@@ -11,8 +11,9 @@ import numpy.typing as npt
 from ..channels.groups import Groups
 from ..ir.network import Network
 from .gram import FLOOR, Gram, Sampled, limited
+from .inverse import Inverse
 from .operators import Array, Operator
-from .ridge import HALF, RIDGE, best_ridge
+from .ridge import HALF, RIDGE, best_ridge, spread
 
 __all__ = ["Consumer", "Wide", "find_consumers", "readers"]
 
@@ -29,34 +30,35 @@ class Consumer:
     """One group of one operator while channels leave it. Columns are inputs · taps."""
 
     operator: Operator
-    weight: Array
-    inverse: Array
+    factors: Array
+    """The weight, [columns, outputs]."""
+    inverse: Inverse
     scale: float
     rows: npt.NDArray[np.int64]
     """Class of each output."""
     places: dict[int, npt.NDArray[np.int64]]
     """Class → its columns, for classes that may go and are still there."""
 
+    @property
+    def weight(self) -> Array:
+        """The weight as it is now, [outputs, columns]."""
+        return self.factors.T
+
     def losses(self) -> tuple[npt.NDArray[np.int64], Array]:
         """Return the classes read here and what the removal of each would cost now."""
         classes = np.array(list(self.places), dtype=np.int64)
-        return classes, _losses(self.weight, self.inverse, self.places) * self.scale
+        return classes, _losses(self.factors, self.inverse, self.places) * self.scale
 
     def remove(self, channel: int) -> None:
         """Take a class out of the inputs and let the other columns make up for it."""
         columns = self.places.pop(channel)
-        block = self.inverse[np.ix_(columns, columns)]
-        across = np.linalg.solve(block, self.inverse[columns])
-        self.weight -= self.weight[:, columns] @ across
-        self.inverse -= self.inverse[:, columns] @ across
-        self.weight[:, columns] = 0.0
-        # What rounding leaves behind must not count as a direction that is still there.
-        self.inverse[columns] = 0.0
-        self.inverse[:, columns] = 0.0
+        across = self.inverse.remove(columns)
+        self.factors -= across.T @ self.factors[columns]
+        self.factors[columns] = 0.0
 
     def drop_outputs(self, channel: int) -> None:
         """Forget outputs that are gone: what happens to them costs nothing."""
-        self.weight[self.rows == channel] = 0.0
+        self.factors[:, self.rows == channel] = 0.0
 
 
 @dataclass(slots=True)
@@ -222,8 +224,8 @@ def _narrow(
     ridge, honesty = _trusted(gram, part, weight, places, left)
     return Consumer(
         operator=operator,
-        weight=weight.astype(np.float64),
-        inverse=_inverse(gram.covariance[part], float(gram.ridge(ridge)[part]), left),
+        factors=np.ascontiguousarray(weight.T, dtype=np.float64),
+        inverse=Inverse(gram.covariance[part], float(gram.ridge(ridge)[part]), left),
         scale=scale * honesty,
         rows=rows,
         places=places,
@@ -239,71 +241,64 @@ def _trusted(
 ) -> tuple[float, float]:
     """Return the ridge, and how many times larger losses are on other samples than they seem.
 
-    Classes cheap and dear, one of :data:`EACH`, are taken out by what the even samples say. What
-    the output then lacks is V x with V = W_c (H⁻¹_cc)⁻¹ H⁻¹_c,:, and its energy tr(V C Vᵀ), with C
-    of the even or of the odd samples.
+    Classes cheap and dear, one of :data:`EACH`, are taken out by what the even samples say: with
+    r the columns that stay, the output then lacks W_c x_c − W_c C_cr (C_rr + ridge)⁻¹ x_r = V x,
+    whose energy is tr(V C Vᵀ), with C of the even or of the odd samples.
     """
     if len(gram.halves) < 2 or not places:
         return RIDGE, 1.0
     seen, unseen = (half[part].astype(np.float64) for half in gram.halves)
     variance = np.trace(seen) / len(seen)
-    chosen: list[npt.NDArray[np.int64]] = []
-    missing: dict[float, Array] = {}
+    first = Inverse(seen, float(limited(variance, gram.power[part], RIDGE)), left)
+    order = np.argsort(_losses(weight.T, first, places), kind="stable")
+    known = list(places.values())
+    away = np.concatenate([known[k] for k in order[len(order) > 1 :: EACH]])
+    weight = spread(weight[weight.any(axis=1)]).astype(np.float64)
+    stay = left.copy()
+    stay[away] = False
+    among = seen[np.ix_(stay, stay)]
+    told = weight[:, away] @ seen[np.ix_(away, stay)]
+    lacking = np.zeros_like(weight)
+    lacking[:, away] = weight[:, away]
+    factors: dict[float, float] = {}
 
     def error(ridge: float) -> float:
-        inverse = _inverse(seen, float(limited(variance, gram.power[part], ridge)), left)
-        if not chosen:
-            order = np.argsort(_losses(weight, inverse, places), kind="stable")
-            known = list(places.values())
-            chosen.append(np.concatenate([known[k] for k in order[len(order) > 1 :: EACH]]))
-        columns = chosen[0]
-        block = inverse[np.ix_(columns, columns)]
-        lacking = np.linalg.solve(block, weight[:, columns].T).T @ inverse[columns]
-        missing[ridge] = lacking
-        return _energy_of(lacking, unseen)
+        square = among.copy()
+        square[np.diag_indices(len(square))] += limited(variance, gram.power[part], ridge)
+        lacking[:, stay] = -np.linalg.solve(square, told.T).T
+        missed, seeming = (_energy_of(lacking, covariance) for covariance in (unseen, seen))
+        factors[ridge] = missed / seeming if seeming > 0 else 1.0
+        return missed
 
     best = best_ridge(error, len(seen))
-    lacking = missing[best]
-    seeming = _energy_of(lacking, seen)
-    factor = _energy_of(lacking, unseen) / seeming if seeming > 0 else 1.0
-    return best * HALF, min(max(factor, 1.0), MOST)
+    return best * HALF, min(max(factors.get(best, 1.0), 1.0), MOST)
 
 
-def _energy_of(weight: Array, covariance: Array) -> float:
-    return float(((weight @ covariance) * weight).sum())
+def _losses(factors: Array, inverse: Inverse, places: Mapping[int, npt.NDArray[np.int64]]) -> Array:
+    """Return tr(W_c (H⁻¹_cc)⁻¹ W_cᵀ) of each class, in the order of `places`.
 
-
-def _inverse(covariance: Array, ridge: float, left: npt.NDArray[np.bool_]) -> Array:
-    """Return (C + ridge)⁻¹ over the columns that are left, zeros elsewhere."""
-    if left.all():
-        found: Array = np.linalg.inv(covariance + ridge * np.eye(len(left), dtype=covariance.dtype))
-        return found
-    inverse = np.zeros_like(covariance)
-    here = np.ix_(left, left)
-    inverse[here] = np.linalg.inv(
-        covariance[here] + ridge * np.eye(int(left.sum()), dtype=covariance.dtype)
-    )
-    return inverse
-
-
-def _losses(weight: Array, inverse: Array, places: Mapping[int, npt.NDArray[np.int64]]) -> Array:
-    """Return what the removal of each class costs, in the order of `places`."""
+    Args:
+        factors: Wᵀ [columns, outputs].
+        inverse: H⁻¹.
+        places: class → its columns.
+    """
     found = np.zeros(len(places))
     known = list(places.values())
     sizes = np.array([len(columns) for columns in known])
     for size in np.unique(sizes).tolist():
         chosen = np.flatnonzero(sizes == size)
         index = np.stack([known[place] for place in chosen])
+        blocks, own = inverse.blocks(index), factors[index]
         if size == 1:
-            single = index[:, 0]
-            energy = np.einsum("oc,oc->c", weight, weight)[single]
-            found[chosen] = energy / np.diag(inverse)[single]
-            continue
-        blocks = inverse[index[:, :, None], index[:, None, :]]
-        own = weight[:, index].transpose(1, 0, 2)
-        solved = np.linalg.solve(blocks, own.transpose(0, 2, 1))
-        found[chosen] = np.einsum("nob,nbo->n", own, solved)
+            found[chosen] = np.square(own).sum(axis=(1, 2)) / blocks[:, 0, 0]
+        else:
+            squares = np.linalg.solve(blocks, own @ own.transpose(0, 2, 1))
+            found[chosen] = np.trace(squares, axis1=1, axis2=2)
     return found
+
+
+def _energy_of(weight: Array, covariance: Array) -> float:
+    return float(((weight @ covariance) * weight).sum())
 
 
 def _energy(matrices: Array, gram: Gram | Sampled) -> float:

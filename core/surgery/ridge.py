@@ -15,7 +15,7 @@ import numpy as np
 
 from .operators import Array
 
-__all__ = ["HALF", "RIDGE", "best_ridge", "by_turns"]
+__all__ = ["HALF", "MANY", "RIDGE", "best_ridge", "by_turns", "spread"]
 
 RIDGE = 1e-2
 """The ridge where there are too few samples to try others, relative to the mean variance of an
@@ -34,6 +34,9 @@ FEW = (RIDGE, 1e-1, 1.0, 1e1)
 """What is tried of operators with more than :data:`MANY` columns: each trial takes long."""
 
 MANY = 512
+
+OUTPUTS = 256
+"""Outputs that a ridge is tried on at the most: they have it in common, so that many agree."""
 
 
 def best_ridge(error: Callable[[float], float], columns: int) -> float:
@@ -55,6 +58,12 @@ def best_ridge(error: Callable[[float], float], columns: int) -> float:
         if now < least:
             best, least = ridge, now
     return best
+
+
+def spread(outputs: Array, axis: int = 0) -> Array:
+    """Return some of the outputs along an axis, evenly spread, at the most :data:`OUTPUTS`."""
+    step = -(-outputs.shape[axis] // OUTPUTS) or 1
+    return outputs[(slice(None),) * axis + (slice(None, None, step),)]
 
 
 def by_turns(rows: Array, samples: int, start: int) -> tuple[Array, Array]:

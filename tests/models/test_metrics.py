@@ -401,6 +401,26 @@ def test_pycocotools_on_the_same_detections(shared: Path, tmp_path: Path) -> Non
     np.testing.assert_allclose(ours, scoring.stats[:3], atol=1e-6)
 
 
+def test_a_repair_is_judged_without_looking_for_boxes(
+    monkeypatch: pytest.MonkeyPatch, shared: Path
+) -> None:
+    names = ("yolo-fastest-1.1.cfg", "yolo-fastest-1.1.weights")
+    network = secateur.load(*model(shared, "yolo_fastest_1.1_coco", *names))
+    images = secateur.open_dataset(shared / COCO, network, limit=2)
+    both, outputs = (secateur.fidelity(network, network, images, boxes=b) for b in (True, False))
+    assert both.detections is not None
+    assert outputs.detections is None
+    assert outputs.outputs == both.outputs
+
+    def found(*_: object, **__: object) -> None:
+        raise AssertionError("of a network with random weights this takes minutes an image")
+
+    monkeypatch.setattr("secateur.core.fidelity.decode", found)
+    pruned = secateur.prune(network, rate=0.05, criterion="l1", repair="bias", data=images)
+    assert pruned.plan is not None
+    assert [one["method"] for one in pruned.plan.provenance["repair"]] == ["bias"]
+
+
 @pytest.mark.parametrize(
     ("folder", "names"),
     [

@@ -7,7 +7,10 @@ import numpy as np
 AT_ONCE = 2000
 """Up to so many boxes, all overlaps are computed together."""
 
-__all__ = ["corners", "overlaps", "suppressed"]
+STRIP = 32
+"""Boxes whose overlaps with all others are held at once as numbers."""
+
+__all__ = ["Apart", "corners", "overlaps", "suppressed"]
 
 
 def corners(centres: np.ndarray) -> np.ndarray:
@@ -80,3 +83,39 @@ def suppressed(
         rest = order[1:]
         order = rest[overlaps(boxes[[best]], boxes[rest])[0] <= threshold]
     return np.array(kept, np.int64)
+
+
+class Apart:
+    """Which boxes may stand beside which: for many classes that share their boxes.
+
+    One bit a pair is held, so 10,000 boxes take 13 MB.
+
+    Args:
+        boxes: n×4.
+        threshold: intersection over union above which two do not.
+    """
+
+    def __init__(self, boxes: np.ndarray, threshold: float):
+        self._rows = np.concatenate(
+            [
+                np.packbits(overlaps(boxes[start : start + STRIP], boxes) <= threshold, axis=1)
+                for start in range(0, len(boxes), STRIP)
+            ]
+        )
+
+    def suppressed(self, order: np.ndarray) -> np.ndarray:
+        """Return what :func:`suppressed` does, for boxes of one class by falling score.
+
+        Args:
+            order: numbers of the boxes.
+
+        Returns:
+            positions in `order`.
+        """
+        left = np.full(self._rows.shape[1], 0xFF, np.uint8)
+        kept = []
+        for place, number in enumerate(order.tolist()):
+            if left[number >> 3] & (0x80 >> (number & 7)):
+                kept.append(place)
+                left &= self._rows[number]
+        return np.array(kept, np.int64)

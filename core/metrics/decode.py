@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import DataError, UnsupportedError
 from ..ir.network import Head, Network
-from .boxes import corners, suppressed
+from .boxes import Apart, corners, suppressed
 from .tree import absolute, deepest, last_sure
 
 __all__ = [
@@ -33,6 +33,10 @@ SCORE = 0.005
 
 OVERLAP = 0.45
 """Boxes of a class that overlap by more are suppressed. Source: the same."""
+
+CROWDED = 20_000
+"""From so many boxes of all classes on, overlaps are computed once for all classes where these
+share their boxes. Networks that are hardly trained find every box of every class."""
 
 Outputs = Mapping[str, np.ndarray]
 Settings = Mapping[str, Any]
@@ -134,6 +138,13 @@ def thinned(
     ordered = found.chosen(np.lexsort((-found.scores, found.classes)))
     starts = np.flatnonzero(np.diff(ordered.classes, prepend=-1, append=-1))
     left = np.zeros(len(ordered), bool)
+    if len(ordered) > CROWDED and most is None and eta == 1:
+        shared, numbers = np.unique(ordered.boxes, axis=0, return_inverse=True)
+        if len(shared) < len(ordered) / 2:
+            apart = Apart(shared, overlap)
+            for start, end in pairwise(starts.tolist()):
+                left[start + apart.suppressed(numbers.ravel()[start:end])] = True
+            return ordered.chosen(left)
     for start, end in pairwise(starts.tolist()):
         stop = end if most is None else min(end, start + most)
         if stop - start == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 from secateur.core.errors import DataError, UnsupportedError
 from secateur.core.ir.network import Head
 from secateur.core.metrics.boxes import overlaps, suppressed
-from secateur.core.metrics.decode import DECODERS, decode
+from secateur.core.metrics.decode import DECODERS, Detections, decode, thinned
+
+decode_module = importlib.import_module("secateur.core.metrics.decode")
 
 ANCHORS = ((10.0, 14.0), (23.0, 27.0), (37.0, 58.0), (81.0, 82.0))
 WIDE, HIGH, CLASSES = 5, 4, 3
@@ -180,6 +183,26 @@ def test_suppression_box_by_box() -> None:
     assert suppressed(boxes[:0], scores[:0], 0.5).size == 0
     # With eta the threshold falls after each box that is kept, so that fewer are left.
     assert 0 < len(suppressed(boxes, scores, 0.9, eta=0.7)) < len(suppressed(boxes, scores, 0.9))
+
+
+@pytest.mark.parametrize("least", [0.4, 0.99])
+def test_classes_that_share_their_boxes_are_thinned_alike(
+    monkeypatch: pytest.MonkeyPatch, least: float
+) -> None:
+    rng = np.random.default_rng(2)
+    low = rng.uniform(0, 50, (90, 2))
+    boxes = np.concatenate([low, low + rng.uniform(5, 40, (90, 2))], axis=1)
+    boxes[4:7] = boxes[3], boxes[3], (9, 9, 9, 9)  # the same box twice, and empty ones
+    boxes[8] = boxes[6]
+    scores = rng.integers(0, 40, (90, 12)) / 40
+    places, classes = np.nonzero(scores > least)
+    found = Detections(boxes[places], scores[places, classes], classes)
+    alone = thinned(found, 0.45)
+    monkeypatch.setattr(decode_module, "CROWDED", 0)
+    monkeypatch.setattr("secateur.core.metrics.boxes.STRIP", 16)
+    together = thinned(found, 0.45)
+    for name in ("boxes", "scores", "classes"):
+        np.testing.assert_array_equal(getattr(together, name), getattr(alone, name))
 
 
 def test_overlaps_of_empty_boxes_are_nothing() -> None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ..channels.groups import Groups
 from ..ir.network import Network
+from ..progress import Progress, silent, tracked
 from .gram import FLOOR, Gram, Sampled, limited
 from .inverse import Inverse
 from .operators import Array, Operator
@@ -122,6 +123,7 @@ def find_consumers(
     grams: Mapping[str, Gram | Sampled],
     weights: Mapping[str, float],
     removed: npt.NDArray[np.bool_],
+    progress: Progress = silent,
 ) -> list[Consumer | Wide]:
     """Return the operators that read channels, one a group of each.
 
@@ -133,10 +135,11 @@ def find_consumers(
         weights: how much a relative error of each operator's output counts, by its key; those that
             :func:`readers` leaves out are not needed.
         removed: mask over classes that left before.
+        progress: told of the operators done.
     """
     removable = _removable(groups, removed)
     found: list[Consumer | Wide] = []
-    for operator in operators:
+    for operator in tracked(operators, "inverses", len(operators), progress):
         labels = _labels(network, groups, operator)
         if labels is None:
             continue

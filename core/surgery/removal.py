@@ -83,10 +83,11 @@ def operate(
         quotas: number of a bank (:func:`~..allocation.overrides.banks`) → channels that each of
             its cells loses, no more and no less; they leave before others do and count.
         first: classes that leave before all others.
-        progress: told how much of the rate is reached, in per mille.
+        progress: told of the operators looked at, then how much of the rate is reached, in per
+            mille.
     """
     removed = np.zeros(groups.number, dtype=np.bool_) if gone is None else gone.copy()
-    consumers = find_consumers(network, groups, operators, grams, weights, removed)
+    consumers = find_consumers(network, groups, operators, grams, weights, removed, progress)
     table = _Table(groups, consumers, limits, quotas, removed)
     costs = costs or Costs(network, groups)
     saving = Savings(groups, costs)

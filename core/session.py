@@ -8,7 +8,6 @@ a mapped file) must outlive the session, so the session keeps it.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -181,10 +180,13 @@ class Session:
 
 
 def cores() -> int:
-    """Return the number of cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Return the number of cores this process may use: its affinity and its container's quota.
+
+    The environment variable LOKY_MAX_CPU_COUNT lowers it further.
+    """
+    import joblib
+
+    return int(joblib.cpu_count())
 
 
 def sample_fits(shape: tuple[int, ...], wanted: tuple[int | str, ...]) -> bool:

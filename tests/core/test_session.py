@@ -159,6 +159,11 @@ def test_words_for_shapes_and_cores() -> None:
     assert cores() >= 1
 
 
+def test_a_limit_of_cores_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    assert cores() == 1
+
+
 def convolution(*, blank: bool) -> Network:
     """A convolution without a bias, normalised and rectified, as Darknet's layers are."""
     rng = np.random.default_rng(0)

@@ -274,7 +274,7 @@ def _trusted(
         return missed
 
     best = best_ridge(error, len(seen))
-    return best * HALF, min(max(factors.get(best, 1.0), 1.0), MOST)
+    return best * HALF, min(max(factors[best], 1.0), MOST)
 
 
 def _losses(factors: Array, inverse: Inverse, places: Mapping[int, npt.NDArray[np.int64]]) -> Array:

@@ -34,6 +34,7 @@ FEW = (RIDGE, 1e-1, 1.0, 1e1)
 """What is tried of operators with more than :data:`MANY` columns: each trial takes long."""
 
 MANY = 512
+"""Columns (inputs · taps) up to which time for trials does not matter."""
 
 OUTPUTS = 256
 """Outputs that a ridge is tried on at the most: they have it in common, so that many agree."""

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
+import numpy as np
 import onnx_ir as ir
 
 from .network import Network
 from .rebuild import copied_value, twin_node
 from .subgraphs import captured, subgraphs
 
-__all__ = ["between", "nodes_between", "suffix"]
+__all__ = ["NONE", "Tensors", "between", "nodes_between", "suffix"]
+
+Tensors = Mapping[str, np.ndarray]
+"""Initializer → array."""
+
+NONE: Tensors = MappingProxyType({})
 
 
 def nodes_between(
@@ -27,7 +34,9 @@ def nodes_between(
     return needed[::-1]
 
 
-def between(network: Network, known: Collection[str], wanted: Sequence[str]) -> Network:
+def between(
+    network: Network, known: Collection[str], wanted: Sequence[str], tensors: Tensors = NONE
+) -> Network:
     """Return the part of a network that computes `wanted` values from `known` ones.
 
     Its inputs are those known values that it reads; wanted values that are known are left out.
@@ -36,9 +45,10 @@ def between(network: Network, known: Collection[str], wanted: Sequence[str]) -> 
         network: the whole network.
         known: names of values whose arrays are at hand.
         wanted: names of values, which become the outputs in this order.
+        tensors: initializer → other values of the same shape.
     """
     nodes = nodes_between(network, known, wanted)
-    return _assembled(network, nodes, [name for name in wanted if name not in known])
+    return _assembled(network, nodes, [name for name in wanted if name not in known], tensors)
 
 
 def suffix(network: Network, value: str) -> Network:
@@ -62,7 +72,9 @@ def _read(node: ir.Node) -> list[str]:
     return [str(value.name) for value in node.inputs if value is not None] + captured(node)
 
 
-def _assembled(network: Network, nodes: Sequence[ir.Node], outputs: Sequence[str]) -> Network:
+def _assembled(
+    network: Network, nodes: Sequence[ir.Node], outputs: Sequence[str], tensors: Tensors = NONE
+) -> Network:
     """Return a network of some nodes; what they read and do not make becomes input."""
     made = {str(value.name) for node in nodes for value in node.outputs}
     copies: dict[str, ir.Value] = {}
@@ -75,7 +87,7 @@ def _assembled(network: Network, nodes: Sequence[ir.Node], outputs: Sequence[str
         for value in read:
             if value.name in made or value.name in copies:
                 continue
-            copy = copied_value(value)
+            copy = copied_value(value, tensors.get(str(value.name)))
             copies[str(value.name)] = copy
             (inputs if value.const_value is None else initializers).append(copy)
     twins = [twin_node(node, copies) for node in nodes]

@@ -60,20 +60,18 @@ def recalibrate(job: Job, network: Network) -> Network:
     batches = first_batches(job.data, job.original, network)
     before, now = Walk(job.original, batches), Walk(network, batches)
     tensors: dict[str, npt.NDArray[np.generic]] = {}
-    recalibrated = network
     for node in tracked(nodes, "recalibrate", len(nodes), job.progress):
         names = [str(value.name) for value in node.inputs[3:5] if value is not None]
         kept = surviving[labels[names[0]]]
         stored = [job.original.array(name).astype(np.float64)[kept] for name in names]
         wanted = _statistics(before.advance(job.original, _x(node)))
-        found = _statistics(now.advance(recalibrated, _x(node)))
+        found = _statistics(now.advance(network, _x(node), tensors))
         mean, variance = _matched(
             (stored[0], stored[1]), (wanted[0][kept], wanted[1][kept]), found, _epsilon(node)
         )
         tensors[names[0]] = mean.astype(np.float32)
         tensors[names[1]] = variance.astype(np.float32)
-        recalibrated = rebuild(network, tensors=tensors)
-    return recalibrated
+    return rebuild(network, tensors=tensors)
 
 
 Statistics = tuple[Array, Array]
@@ -116,6 +114,10 @@ def _statistics(batches: Sequence[np.ndarray]) -> Statistics:
     axes = tuple(axis for axis in range(batches[0].ndim) if axis != 1)
     count = sum(x.size for x in batches) // batches[0].shape[1]
     mean: Array = np.add.reduce([x.sum(axis=axes, dtype=np.float64) for x in batches]) / count
-    column = mean.reshape([-1 if axis == 1 else 1 for axis in range(batches[0].ndim)])
-    squares: Array = np.add.reduce([np.square(x - column).sum(axis=axes) for x in batches])
+    column = mean.astype(np.float32).reshape([-1 if a == 1 else 1 for a in range(batches[0].ndim)])
+    squares: Array = np.zeros_like(mean)
+    for x in batches:
+        around = (x - column).reshape(*x.shape[:2], -1)
+        # Each map is summed in float32, which is exact enough for one, and all maps in float64.
+        squares += np.einsum("nci,nci->nc", around, around).sum(axis=0, dtype=np.float64)
     return mean, squares / count

@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from ..data import Dataset, streamed
 from ..ir.network import Network
-from ..ir.partial import between, nodes_between
+from ..ir.partial import NONE, Tensors, between, nodes_between
 from ..session import Arrays, Session
 
 __all__ = ["MEMORY", "Walk", "first_batches", "largest_front"]
@@ -35,12 +35,13 @@ class Walk:
         self._fronts = [dict(batch) for batch in batches]
         self._left: dict[str, ir.Node] = {str(n.outputs[0].name): n for n in network.graph}
 
-    def advance(self, network: Network, value: str) -> list[np.ndarray]:
+    def advance(self, network: Network, value: str, tensors: Tensors = NONE) -> list[np.ndarray]:
         """Compute a value for all batches and return it, one array a batch.
 
         Args:
             network: the network as it is now: the structure of the walk, other weights maybe.
             value: name of the value.
+            tensors: initializer → values that changed since, of the same shape.
         """
         known = set(self._fronts[0])
         walked = nodes_between(network, known, [value])
@@ -50,7 +51,7 @@ class Walk:
         made = [str(v.name) for node in walked for v in node.outputs]
         wanted = [name for name in made if name in needed or name == value]
         if wanted:
-            part = Session(between(network, known, wanted))
+            part = Session(between(network, known, wanted, tensors))
             names = list(part.network.inputs)
             for front in self._fronts:
                 front.update(part.run({name: front[name] for name in names}))

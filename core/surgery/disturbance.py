@@ -13,14 +13,15 @@ stand still whatever happens to them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from ..data import Dataset
 from ..ir.network import Network
 from ..ir.partial import between, suffix
-from ..progress import Progress, silent, tracked
+from ..progress import Progress, silent
 from ..session import Arrays, Session
 from .gram import FLOOR, shown
 from .operators import Array, Operator
@@ -31,7 +32,15 @@ EPSILON = 0.1
 """Size of the disturbance relative to each channel's deviation."""
 
 SAMPLES = 64
-"""Samples the effect is measured on; from so many on, other samples change the choice little."""
+"""Samples the effect is measured on at most; more change the choice little."""
+
+ROUND = 16
+"""Samples it is measured on at first. The round after takes as many as all before it, for those
+operators only whose weight is still uncertain."""
+
+CERTAIN = 0.15
+"""Standard error, as a part of it, with which a weight is known well enough. Weights of different
+operators of one network differ by up to a thousandfold."""
 
 BEHIND = ("Softmax", "LogSoftmax", "Flatten", "Reshape", "Identity")
 """Operators that are passed over from an output back to what a softmax reads."""
@@ -52,30 +61,83 @@ def measure_disturbances(
     Args:
         network: the network.
         operators: whose outputs are disturbed, one at a time.
-        dataset: inputs; the first :data:`SAMPLES` are used.
+        dataset: inputs; the first :data:`SAMPLES` are used, or as many of them as make a weight
+            :data:`CERTAIN`.
         seed: of the disturbances.
         progress: told of the operators done.
     """
     network = _before_softmax(network)
-    feeds = _first(dataset)
+    samples = _first(dataset)
+    energies = _energies(network, samples)
+    random = np.random.default_rng(seed)
+    effects: dict[str, Array] = {operator.key: np.empty(0) for operator in operators}
+    progress("disturbances", 0, len(operators))
+    uncertain = list(operators)
+    for part in _rounds(len(next(iter(samples.values()))), network):
+        feeds = {name: array[part] for name, array in samples.items()}
+        for key, found in _effects(network, uncertain, feeds, energies, random):
+            effects[key] = np.concatenate([effects[key], found])
+            if _certain(effects[key]):
+                done = sum(map(_certain, effects.values()))
+                progress("disturbances", done, len(operators))
+        uncertain = [operator for operator in uncertain if not _certain(effects[operator.key])]
+    progress("disturbances", len(operators), len(operators))
+    return {key: float(found.mean()) / EPSILON**2 for key, found in effects.items()}
+
+
+def _rounds(samples: int, network: Network) -> list[slice]:
+    """Return the samples of every round; a batch that the network fixes stays whole."""
+    fixed = [shape[0] for shape in network.inputs.values() if shape and isinstance(shape[0], int)]
+    step = math.lcm(*fixed)
+    found, start, size = [], 0, -(-ROUND // step) * step
+    while start < samples:
+        stop = min(start + size, samples)
+        # A few samples that are left over say nothing on their own.
+        stop = samples if samples - stop < min(size, ROUND) else stop
+        found.append(slice(start, stop))
+        start, size = stop, stop
+    return found
+
+
+def _certain(effects: Array) -> bool:
+    """Whether the mean of effects, one a sample, is known well enough."""
+    if len(effects) < 2:
+        return False
+    error = effects.std(ddof=1) / np.sqrt(len(effects))
+    return bool(error <= CERTAIN * effects.mean())
+
+
+def _effects(
+    network: Network,
+    operators: Sequence[Operator],
+    feeds: Arrays,
+    energies: Mapping[str, float],
+    random: np.random.Generator,
+) -> Iterator[tuple[str, Array]]:
+    """Yield key and effect on every sample, [samples], of one operator after the other."""
+    if not operators:
+        return
     outputs = list(network.outputs)
     parts = {operator.key: suffix(network, operator.y) for operator in operators}
     read = [name for part in parts.values() for name in part.inputs]
-    names = list(dict.fromkeys([*read, *(o.y for o in operators if o.y not in outputs)]))
-    still = {**feeds, **Session(shown(network, names)).run(feeds)}
-    random = np.random.default_rng(seed)
-    found = {}
-    for operator in tracked(operators, "disturbances", len(operators), progress):
-        part = parts[operator.key]
+    names = list(dict.fromkeys([*read, *outputs, *(o.y for o in operators)]))
+    inner = [name for name in names if name not in outputs]
+    still = {**feeds, **Session(shown(network, inner)).run(feeds)}
+    for operator in operators:
+        part = parts.pop(operator.key)
         y = _read(still, operator.y)
         channel = 1 if operator.op_type == "Conv" else y.ndim - 1
         disturbed = {operator.y: y + np.float32(EPSILON) * _disturbance(y, channel, random)}
         if part.inputs:
-            feeds = {name: _read(still, name) for name in part.inputs}
-            disturbed.update(Session(part).run({**feeds, **disturbed}))
-        effects = [_relative(still[name], disturbed.get(name, still[name])) for name in outputs]
-        found[operator.key] = float(np.mean(effects)) / EPSILON**2
-    return found
+            others = {name: _read(still, name) for name in part.inputs}
+            disturbed.update(Session(part).run({**others, **disturbed}))
+        moved = [
+            _squares(disturbed[name] - still[name]) / energies[name]
+            if name in disturbed and energies[name] > 0
+            else np.zeros(len(y))
+            for name in outputs
+        ]
+        yield operator.key, np.mean(moved, axis=0)
 
 
 def _before_softmax(network: Network) -> Network:
@@ -125,8 +187,16 @@ def _disturbance(y: Array, channel: int, random: np.random.Generator) -> Array:
     return found
 
 
-def _relative(still: Array, moved: Array) -> float:
-    energy = float(np.square(still - still.mean(axis=0)).sum())
-    energy += FLOOR * float(np.square(still).sum())
-    change = float(np.square(moved - still).sum())
-    return change / energy if energy > 0 else 0.0
+def _energies(network: Network, feeds: Arrays) -> dict[str, float]:
+    """Return for each output the mean energy of a sample: around its mean, and never nothing."""
+    return {
+        name: float(np.square(y - y.mean(axis=0)).sum() + FLOOR * np.square(y).sum()) / len(y)
+        for name, y in Session(network).run(feeds).items()
+    }
+
+
+def _squares(x: Array) -> Array:
+    """Return the sum of the squares of each sample, [samples]."""
+    flat = x.reshape(len(x), -1)
+    found: Array = np.einsum("ni,ni->n", flat, flat).astype(np.float64)
+    return found

@@ -26,7 +26,10 @@ def command(
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(metavar="LOSS", help="Loss each group may bear instead (needs --analysis)."),
+        typer.Option(
+            metavar="LOSS",
+            help="Loss to bear instead: each group's with --analysis, else the network's.",
+        ),
     ] = None,
     analysis: Annotated[
         Path | None,

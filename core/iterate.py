@@ -23,9 +23,9 @@ from .channels import find_groups
 from .cost import NetworkCost, measure_cost
 from .data import Dataset, streamed
 from .errors import DataError, PlanError
-from .evaluate import CLASSIFIER, evaluate, fidelity
 from .ir.digest import digest
 from .ir.network import Network
+from .loss import LossMeter
 from .progress import Progress, silent
 from .prune import AUTOMATIC, prune
 from .repair import Repairs
@@ -279,7 +279,7 @@ def iterate(
     _check(settings)
     cost = measure_cost(network, find_groups(network))
     known = f"{VERSION} {digest(network)} {_fingerprint(network, data, progress)} {settings.text()}"
-    metric, baseline = _baseline(network, data, progress)
+    meter = LossMeter.of(network, data, progress=progress)
     rounds: list[Round] = []
     for number, rate in enumerate(rates, 1):
         path = rates[:number] if settings.previous else (rate,)
@@ -288,7 +288,7 @@ def iterate(
         if entry is None:
             start = store.network(number - 1) if settings.previous and number > 1 else network
             pruned = _pruned(start, cost, rate, data, settings, progress)
-            entry = _measured(network, pruned, cost, number, rate, data, baseline, progress)
+            entry = _measured(pruned, cost, number, rate, meter, progress)
             store.keep(entry, key, pruned)
         rounds.append(replace(entry, passed=gate.passes(entry.loss)))
         if not rounds[-1].passed:
@@ -297,8 +297,8 @@ def iterate(
         model=network.name,
         data=data.name,
         samples=data.samples,
-        metric=metric,
-        baseline=baseline,
+        metric=meter.metric,
+        baseline=meter.baseline,
         operations=cost.operations,
         parameters=cost.parameters,
         rounds=tuple(rounds),
@@ -341,32 +341,17 @@ def _pruned(
     return prune(start, rate=share, data=data, progress=progress, **settings.arguments())
 
 
-def _baseline(network: Network, data: Dataset, progress: Progress) -> tuple[str, float | None]:
-    """Return the name of the figure and its value for the original."""
-    if data.labelled:
-        result = evaluate(network, data, progress=progress)
-        return result.metric, float(result.value)
-    return ("KL divergence" if _classifies(network) else "Output error"), None
-
-
 def _measured(
-    network: Network,
     pruned: Network,
     cost: NetworkCost,
     number: int,
     rate: float,
-    data: Dataset,
-    baseline: float | None,
+    meter: LossMeter,
     progress: Progress,
 ) -> Round:
     now = measure_cost(pruned, find_groups(pruned))
-    if baseline is not None:
-        value = float(evaluate(pruned, data, progress=progress).value)
-        loss = 100.0 * (baseline - value)
-    else:
-        found = fidelity(network, pruned, data, progress=progress)
-        divergence = found.divergence if _classifies(network) else None
-        value = loss = found.error if divergence is None else divergence
+    value = meter.value(pruned, progress=progress)
+    points = 1.0 if meter.baseline is None else 100.0
     return Round(
         number=number,
         rate=rate,
@@ -374,12 +359,8 @@ def _measured(
         operations=now.operations,
         parameters=now.parameters,
         value=value,
-        loss=loss,
+        loss=points * meter.loss(value),
     )
-
-
-def _classifies(network: Network) -> bool:
-    return any(head.kind == CLASSIFIER for head in network.heads)
 
 
 def _fingerprint(network: Network, data: Dataset, progress: Progress) -> str:

@@ -25,7 +25,7 @@ from .ir.digest import digest
 from .ir.network import Network
 from .ir.rebuild import rebuild
 from .layer_latency import layer_latencies
-from .passes import surgery_in_passes
+from .passes import surgery_in_passes, surgery_to_loss
 from .pieces import narrowed
 from .plan import Plan, make_plan, removed_classes
 from .progress import Progress, silent
@@ -100,10 +100,11 @@ def prune(
         network: the network, unchanged by this.
         rate: fraction of the operations to remove (2 · multiply-accumulates + bias additions of
             every layer, fully connected ones included), or of another `budget`, 0 to below 1.
-        threshold: instead of a rate, the loss that every group may bear on its own, in the unit of
-            the analysis.
-        analysis: measured sensitivities, which a threshold needs, and by which a rate is shared
-            out among the groups where they are given.
+        threshold: instead of a rate, the loss that may be borne: by every group on its own, in the
+            unit of the analysis, or without one by the network as a whole, in that of
+            :class:`.loss.LossMeter`, which takes surgery.
+        analysis: measured sensitivities, by which a threshold or a rate is shared out among the
+            groups where they are given.
         criterion: what says which channels leave: "surgery", the name of a criterion, or "auto"
             for surgery where there is data and the L1 norm where there is none.
         allocation: what says how many leave each group (:data:`.allocation.ALLOCATIONS`), or
@@ -194,19 +195,20 @@ def choose(
     costs = make_costs(network, open_groups, budget, latencies)
     wanted = quotas(open_groups, overrides, limits, analysis)
     tensors: Mapping[str, npt.NDArray[np.generic]] = {}
-    if criterion == SURGERY and allocation == RANKING and rate is not None:
+    if criterion == SURGERY and allocation == RANKING:
         assert data is not None, "surgery is chosen where there is data"
-        removed, tensors = surgery_in_passes(
-            network,
-            open_groups,
-            data,
-            rate=rate,
-            limits=limits,
-            costs=costs,
-            quotas=wanted,
-            progress=progress,
-        )
-        check_first(1.0 - costs.total(removed) / costs.total(), rate)
+        if rate is not None:
+            removed, tensors = surgery_in_passes(
+                network, open_groups, data, rate=rate,
+                limits=limits, costs=costs, quotas=wanted, progress=progress,
+            )  # fmt: skip
+            check_first(1.0 - costs.total(removed) / costs.total(), rate)
+        else:
+            assert threshold is not None, "there is a rate or a threshold"
+            removed, tensors = surgery_to_loss(
+                network, open_groups, data, threshold=threshold,
+                limits=limits, costs=costs, quotas=wanted, progress=progress,
+            )  # fmt: skip
     else:
         request = Request(
             groups=open_groups,

@@ -78,22 +78,26 @@ def fitting_allocation(
         PlanError: it is unknown, or does not go with what else was given.
     """
     if name == AUTOMATIC:
-        if rate is None:
-            name = "threshold"
-        elif analysis is not None:
-            name = "sensitivity"
+        if analysis is not None:
+            name = "threshold" if rate is None else "sensitivity"
+        elif criterion == SURGERY:
+            name = RANKING
         else:
-            name = RANKING if criterion == SURGERY else "uniform"
+            name = "threshold" if rate is None else "uniform"
     found = find_allocation(name)
     if found.needs_analysis and analysis is None:
-        asked = "a threshold" if rate is None else f"allocation '{name}'"
-        raise PlanError(f"{asked} needs an analysis", hint="secateur ana makes one")
+        if rate is None:
+            raise PlanError(
+                "a threshold needs an analysis, or surgery and data to measure the loss on",
+                hint="secateur ana makes an analysis",
+            )
+        raise PlanError(f"allocation '{name}' needs an analysis", hint="secateur ana makes one")
     if found.needs_threshold and rate is not None:
         raise PlanError(
             f"allocation '{name}' takes a threshold, not a rate",
             hint="allocation 'sensitivity' finds the threshold that meets a rate",
         )
-    if not found.needs_threshold and rate is None:
+    if not found.needs_threshold and rate is None and (criterion, name) != (SURGERY, RANKING):
         raise PlanError(f"allocation '{name}' takes a rate, not a threshold")
     curves = any(override.threshold is not None for override in overrides.values())
     if analysis is not None and not found.needs_analysis and not curves:

@@ -24,6 +24,7 @@ from ..data import Dataset
 from ..ir.network import Network
 from ..ir.rebuild import rebuild
 from ..progress import Progress, silent, tracked
+from ..surgery.definite import inverse, solution
 from ..surgery.gram import Gram, Halves, Kept, Sampled, positions_of_a_sample, wide
 from ..surgery.operators import Array, Operator, Positions
 from ..surgery.ridge import HALF, MANY, RIDGE, best_ridge, spread
@@ -224,22 +225,24 @@ def _ridge(halves: Halves, present: Array, *, shifted: bool) -> float:
     if not halves.odd.count:
         return RIDGE
     columns = present.shape[-1]
-    present = spread(present, 1)
+    present = spread(present, 1).astype(np.float32)
     folds = []
     for moments in (halves.even, halves.odd):
         gram = moments.gram(centred=shifted)
-        folds.append((gram, spread(_around(gram, *moments.means()), 1)))
+        aims = spread(_around(gram, *moments.means()), 1).astype(np.float32)
+        folds.append((gram, gram.covariance.astype(np.float32), aims))
     turns = [(0, 1)] if columns > MANY else [(0, 1), (1, 0)]
 
     def error(ridge: float) -> float:
         total = 0.0
         for seen, tried in turns:
-            (gram, aims), (other, unseen) = folds[seen], folds[tried]
-            pull = gram.ridge(ridge)[:, None, None]
-            square = gram.covariance + pull * np.eye(gram.covariance.shape[-1])
+            gram, covariance, aims = folds[seen]
+            _, other, unseen = folds[tried]
+            pull = gram.ridge(ridge)[:, None, None].astype(np.float32)
+            square = covariance + pull * np.eye(columns, dtype=np.float32)
             pulled = (aims + pull * present).transpose(0, 2, 1)
-            weight = np.linalg.solve(square, pulled).transpose(0, 2, 1)
-            total += float(((weight @ other.covariance - 2 * unseen) * weight).sum())
+            weight = solution(square, pulled).transpose(0, 2, 1)
+            total += float(((weight @ other - 2 * unseen) * weight).sum(dtype=np.float64))
         return total
 
     return best_ridge(error, columns) * HALF
@@ -265,13 +268,13 @@ def _wide_fit(
     off = spread(wanted - made, 2)
     part = _wide_ridge(products, off, _owners(samples)[:count], read, shifted=shifted)
     ridge = read.ridge(part)[:, None, None] * count
-    inverse = np.linalg.inv(products + ridge * np.eye(count))
+    inverted = inverse(products + ridge * np.eye(count))
 
     def solve(aims: Array) -> tuple[Array, Array]:
         mean = aims.mean(axis=1, dtype=np.float64)
         if operator.shift is None:
             mean = np.zeros_like(mean)
-        off = inverse @ (aims - mean[:, None] - made)
+        off = inverted @ (aims - mean[:, None] - made)
         weight = present + off.transpose(0, 2, 1).astype(np.float32) @ x
         return weight, mean - np.einsum("goc,gc->go", weight, read.mean.astype(np.float32))
 
@@ -326,7 +329,7 @@ def _wide_ridge(
         for seen, unseen in ((0, 1), (1, 0)):
             here, there = halves[seen], halves[unseen]
             square = products[:, here[:, None], here] + sizes * len(here) * np.eye(len(here))
-            told = products[:, there[:, None], here] @ np.linalg.solve(square, parts[seen])
+            told = products[:, there[:, None], here] @ solution(square, parts[seen])
             total += float(np.square(told - parts[unseen]).sum())
         return total
 
@@ -358,7 +361,7 @@ class _Solver:
     def __init__(self, gram: Gram, present: Array, *, shifted: bool, ridge: float):
         self._gram, self._shifted = gram, shifted
         weight = gram.ridge(ridge)[:, None, None]
-        self._inverse = np.linalg.inv(gram.covariance + weight * np.eye(gram.covariance.shape[-1]))
+        self._inverse = inverse(gram.covariance + weight * np.eye(gram.covariance.shape[-1]))
         self._pull = weight * present
 
     def solve(self, mean: Array, cross: Array) -> tuple[Array, Array]:

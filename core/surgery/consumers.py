@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ..channels.groups import Groups
 from ..ir.network import Network
 from ..progress import Progress, silent, tracked
+from .definite import solution
 from .gram import FLOOR, Gram, Sampled, limited
 from .inverse import Inverse
 from .operators import Array, Operator
@@ -246,17 +247,18 @@ def _trusted(
 
     Classes cheap and dear, one of :data:`EACH`, are taken out by what the even samples say: with
     r the columns that stay, the output then lacks W_c x_c − W_c C_cr (C_rr + ridge)⁻¹ x_r = V x,
-    whose energy is tr(V C Vᵀ), with C of the even or of the odd samples.
+    whose energy is tr(V C Vᵀ), with C of the even or of the odd samples. That is float32: a ridge
+    is far larger than what rounding adds to C.
     """
     if len(gram.halves) < 2 or not places:
         return RIDGE, 1.0
-    seen, unseen = (half[part].astype(np.float64) for half in gram.halves)
-    variance = np.trace(seen) / len(seen)
+    seen, unseen = (half[part] for half in gram.halves)
+    variance = np.trace(seen, dtype=np.float64) / len(seen)
     first = Inverse(seen, float(limited(variance, gram.power[part], RIDGE)), left)
     order = np.argsort(_losses(weight.T, first, places), kind="stable")
     known = list(places.values())
     away = np.concatenate([known[k] for k in order[len(order) > 1 :: EACH]])
-    weight = spread(weight[weight.any(axis=1)]).astype(np.float64)
+    weight = spread(weight[weight.any(axis=1)]).astype(np.float32)
     stay = left.copy()
     stay[away] = False
     among = seen[np.ix_(stay, stay)]
@@ -268,7 +270,7 @@ def _trusted(
     def error(ridge: float) -> float:
         square = among.copy()
         square[np.diag_indices(len(square))] += limited(variance, gram.power[part], ridge)
-        lacking[:, stay] = -np.linalg.solve(square, told.T).T
+        lacking[:, stay] = -solution(square, told.T).T
         missed, seeming = (_energy_of(lacking, covariance) for covariance in (unseen, seen))
         factors[ridge] = missed / seeming if seeming > 0 else 1.0
         return missed
@@ -301,7 +303,7 @@ def _losses(factors: Array, inverse: Inverse, places: Mapping[int, npt.NDArray[n
 
 
 def _energy_of(weight: Array, covariance: Array) -> float:
-    return float(((weight @ covariance) * weight).sum())
+    return float(((weight @ covariance) * weight).sum(dtype=np.float64))
 
 
 def _energy(matrices: Array, gram: Gram | Sampled) -> float:

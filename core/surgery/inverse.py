@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from .definite import inverse
 from .operators import Array
 
 __all__ = ["Inverse"]
@@ -30,7 +31,7 @@ class Inverse:
         here = np.ix_(left, left)
         matrix = covariance[here].astype(np.float64)
         matrix[np.diag_indices(len(matrix))] += ridge
-        self._matrix: Array = np.linalg.inv(matrix)
+        self._matrix: Array = inverse(matrix)
         if not left.all():
             some, self._matrix = self._matrix, np.zeros(covariance.shape)
             self._matrix[here] = some

@@ -223,3 +223,14 @@ def test_a_threshold_and_a_rate_by_analysis(tmp_path):
     assert "allocation: sensitivity" in (tmp_path / "rate" / "plan.yaml").read_text()
     result = run("prune", *CAFFE, "--threshold", 0.01, "-o", tmp_path, code=1)
     assert "a threshold needs an analysis" in one_line(result)
+
+
+def test_a_threshold_by_surgery(tmp_path):
+    common = ["--threshold", 0.5, "--data", DATA, "--limit", 60, "-o", tmp_path]
+    run("prune", *CAFFE, *common, "--layer-rate", "conv1=0")
+    plan = yaml.safe_load((tmp_path / "plan.yaml").read_text())
+    assert (plan["allocation"], plan["threshold"]) == ("global", 0.5)
+    assert plan["rate"]["achieved"] > 0.1
+    kept = {group["name"]: len(group.get("removed", [])) for group in plan["groups"]}
+    assert kept.pop("conv1", 0) == 0
+    assert any(kept.values())

@@ -12,8 +12,9 @@ import secateur
 from secateur.core import passes
 from secateur.core.channels import find_groups
 from secateur.core.cost import Costs
-from secateur.core.data import Batch
-from secateur.core.passes import surgery_in_passes
+from secateur.core.data import Batch, SyntheticDataset
+from secateur.core.loss import LossMeter
+from secateur.core.passes import surgery_in_passes, surgery_to_loss
 from secateur.core.surgery import find_operators
 from secateur.core.surgery.disturbance import measure_disturbances
 from support.graphs import Graph
@@ -48,6 +49,32 @@ def test_what_left_in_a_pass_stays_away(shapes, monkeypatch):
     costs = Costs(network, groups)
     assert 1 - costs.total(removed) / costs.total() == pytest.approx(0.5, abs=0.01)
     assert tensors
+
+
+def test_channels_leave_for_as_long_as_the_network_bears_it():
+    g = Graph(seed=3)
+    x = g.op("relu1", "Relu", g.conv("a", g.data, 16))
+    x = g.op("sum", "Add", x, g.conv("b", g.conv("d", x, 16, group=16), 16, kernel=1))
+    x = g.op("relu2", "Relu", g.conv("c", g.op("relu3", "Relu", x), 12))
+    x = g.op("pool", "MaxPool", x, kernel_shape=[4, 4], strides=[4, 4])
+    network = g.network(y=g.gemm("out", g.op("flat", "Flatten", x), 4))
+    data = SyntheticDataset(network, samples=64)
+    groups = find_groups(network)
+    costs, meter = Costs(network, groups), LossMeter.of(network, data)
+    gone, rates = np.zeros(groups.number, bool), []
+    for threshold in (0.0, 0.1, 0.3):
+        removed, tensors = surgery_to_loss(network, groups, data, threshold=threshold)
+        rates.append(1 - costs.total(removed) / costs.total())
+        assert removed.sum() >= gone.sum()
+        gone = removed
+        assert bool(tensors) == bool(removed.any())
+    assert 0 == rates[0] < rates[1] < rates[2] < 1
+    pruned = secateur.prune(network, threshold=0.1, data=data)
+    assert pruned.plan.provenance["threshold"] == 0.1
+    assert pruned.plan.provenance["rate"]["achieved"] == pytest.approx(rates[1], abs=1e-6)
+    assert meter.loss(meter.value(pruned)) <= 0.1
+    further = secateur.prune(network, rate=rates[1] + 0.1, data=data)
+    assert meter.loss(meter.value(further)) > 0.1
 
 
 def test_several_passes_are_nearer_to_the_original_than_one(shared, monkeypatch):

@@ -54,7 +54,7 @@ class LossMeter:
         """Return the figure of a network."""
         if self.baseline is not None:
             return float(evaluate(network, self.data, progress=progress).value)
-        found = fidelity(self.original, network, self.data, progress=progress)
+        found = fidelity(self.original, network, self.data, boxes=False, progress=progress)
         divergence = found.divergence if _classifies(self.original) else None
         return found.error if divergence is None else divergence
 

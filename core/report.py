@@ -87,7 +87,7 @@ def _quality(
         before = evaluate(baseline, data, progress=progress)
         after = evaluate(compressed, data, progress=progress)
         return [_points(before.metric, 100 * before.value, 100 * after.value)]
-    found = fidelity(baseline, compressed, data, progress=progress)
+    found = fidelity(baseline, compressed, data, boxes=False, progress=progress)
     inputs = " (noise)" if isinstance(data, SyntheticDataset) else ""
     rows = []
     if found.agreement is not None:

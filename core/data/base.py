@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from ..errors import DataError
+from ..ir.front import largest_front
 from ..ir.network import Network
 from ..progress import Progress, silent
 from .prefetch import prefetched
@@ -27,6 +28,9 @@ __all__ = [
 
 BATCH_SIZE = 16
 """Samples a batch where nobody says otherwise."""
+
+BATCH_BYTES = 1 << 29
+"""Bytes of a network's values that a batch may take while it runs: large images go one by one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,12 +182,15 @@ def fixed_batch(network: Network) -> int | None:
 def batch_size(network: Network, wanted: int) -> int:
     """Return the multiple of the network's own batch that is nearest below `wanted`.
 
+    It is less where the values of so many samples would not fit into :data:`BATCH_BYTES`.
+
     Raises:
         DataError: `wanted` is not positive.
     """
     if wanted < 1:
         raise DataError(f"a batch must hold at least one sample, not {wanted}")
     own = fixed_batch(network) or 1
+    wanted = min(wanted, BATCH_BYTES // max(1, largest_front(network)))
     return max(1, wanted // own) * own
 
 

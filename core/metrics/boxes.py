@@ -35,10 +35,11 @@ def overlaps(a: np.ndarray, b: np.ndarray, crowd: np.ndarray | None = None) -> n
     bx0, by0, bx1, by1 = b.T[:, None, :]
     wide = np.minimum(ax1, bx1) - np.maximum(ax0, bx0)
     high = np.minimum(ay1, by1) - np.maximum(ay0, by0)
-    both = np.maximum(wide, 0) * np.maximum(high, 0)
-    area_a = np.maximum(ax1 - ax0, 0) * np.maximum(ay1 - ay0, 0)
-    area_b = np.maximum(bx1 - bx0, 0) * np.maximum(by1 - by0, 0)
-    union = area_a + area_b - both
+    with np.errstate(over="ignore", invalid="ignore"):  # boxes of an untrained head are endless
+        both = np.maximum(wide, 0) * np.maximum(high, 0)
+        area_a = np.maximum(ax1 - ax0, 0) * np.maximum(ay1 - ay0, 0)
+        area_b = np.maximum(bx1 - bx0, 0) * np.maximum(by1 - by0, 0)
+        union = area_a + area_b - both
     if crowd is not None:
         union = np.where(crowd[None], area_a, union)
     return np.asarray(np.divide(both, union, out=np.zeros_like(both), where=union > 0))

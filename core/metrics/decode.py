@@ -240,8 +240,8 @@ class _Grid:
         sides = np.array([settings["anchors"][k] for k in mask], np.float64)[self.anchor]
         sizes = boxes[:, 2:]
         with np.errstate(over="ignore"):
-            sizes = sizes**2 * 4 if settings["new_coords"] else np.exp(sizes)
-        return self._corners(boxes[:, :2], sizes * sides / [settings["width"], settings["height"]])
+            sizes = (sizes**2 * 4 if settings["new_coords"] else np.exp(sizes)) * sides
+        return self._corners(boxes[:, :2], sizes / [settings["width"], settings["height"]])
 
     def in_cells(self, boxes: np.ndarray, settings: Settings) -> np.ndarray:
         """Return corners from x, y, w, h, where anchors are measured in cells."""

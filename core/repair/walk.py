@@ -13,11 +13,12 @@ import numpy as np
 import onnx_ir as ir
 
 from ..data import Dataset, streamed
+from ..ir.front import largest_front
 from ..ir.network import Network
 from ..ir.partial import NONE, Tensors, between, nodes_between
 from ..session import Arrays, Session
 
-__all__ = ["MEMORY", "Walk", "first_batches", "largest_front"]
+__all__ = ["MEMORY", "Walk", "first_batches"]
 
 MEMORY = 1 << 31
 """Bytes of activations that are held at once; so many samples are used as fit into it."""
@@ -93,22 +94,3 @@ def first_batches(dataset: Dataset, *networks: Network) -> list[Arrays]:
         batches.append(batch.inputs)
         samples += batch.size
     return batches
-
-
-def largest_front(network: Network) -> int:
-    """Return the bytes a sample that a walk over all nodes holds at most, about."""
-    sizes = {
-        name: 4 * int(np.prod([d if isinstance(d, int) else 1 for d in value.shape or ()]))
-        for name, value in network.values().items()
-        if value.const_value is None
-    }
-    last: dict[str, int] = {}
-    for number, node in enumerate(network.graph):
-        last.update((str(v.name), number) for v in node.inputs if v is not None)
-    alive: dict[str, int] = {str(v.name): sizes[str(v.name)] for v in network.graph.inputs}
-    largest = sum(alive.values())
-    for number, node in enumerate(network.graph):
-        alive.update((str(v.name), sizes[str(v.name)]) for v in node.outputs)
-        largest = max(largest, sum(alive.values()))
-        alive = {name: size for name, size in alive.items() if last.get(name, -1) > number}
-    return largest

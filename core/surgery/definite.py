@@ -37,13 +37,13 @@ def inverse(matrix: Array) -> Array:
         found, failed = invert(found, lower=True, overwrite_c=True)
     if failed:
         return np.linalg.inv(matrix)
-    found = found.T
+    mirrored: Array = found.T
     for start in range(0, len(found), STRIP):
         strip = slice(start, start + STRIP)
-        corner = np.triu(found[strip, strip])
-        found[strip, strip] = corner + np.triu(corner, 1).T
-        found[start + STRIP :, strip] = found[strip, start + STRIP :].T
-    return found
+        corner = np.triu(mirrored[strip, strip])
+        mirrored[strip, strip] = corner + np.triu(corner, 1).T
+        mirrored[start + STRIP :, strip] = mirrored[strip, start + STRIP :].T
+    return mirrored
 
 
 def solution(matrix: Array, right: Array) -> Array:

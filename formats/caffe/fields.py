@@ -15,7 +15,7 @@ from ...proto.caffe import fields_of
 from ..adapter import REQUIRED, Key, keys_of
 from .document import Field, Message, Scalar
 
-__all__ = ["check_schema", "is_pair", "places", "read_fields"]
+__all__ = ["check_schema", "is_pair", "places", "read_fields", "unread_fields"]
 
 _TRUE, _FALSE = {"true", "True", "t", "1"}, {"false", "False", "f", "0"}
 _LARGEST = 2**32
@@ -221,3 +221,28 @@ def check_schema(
             if isinstance(field.value, Message):
                 notes += check_schema(field.value, forks, info.type)
     return notes
+
+
+def unread_fields(cls: type, message: Message, param: str) -> list[tuple[str, str]]:
+    """Return parameter and field for all that Caffe does not know and a layer class does not read.
+
+    Only messages of Caffe's own are looked into: of those of forks nobody knows what else is in
+    them.
+
+    Args:
+        cls: the layer class.
+        message: the layer's message.
+        param: name of the message inside it that holds the fields of the class.
+    """
+    info = fields_of("LayerParameter").get(param)
+    if info is None:
+        return []
+    known = set(fields_of(info.type))
+    for name, (_, key) in keys_of(cls).items():
+        known.update(given.lstrip("/").split(".")[0] for given in key.names or (name,))
+    return [
+        (param, field.name)
+        for holder in message.messages(param)
+        for field in holder.fields
+        if field.name not in known
+    ]

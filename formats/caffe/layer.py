@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ...core.errors import FormatError, UnsupportedError
-from ...core.ir.network import BATCH, Head, Preprocess
+from ...core.ir.network import BATCH, Caution, Head, Preprocess
 from ..adapter import (
     Blob,
     Key,
@@ -27,7 +27,7 @@ from ..adapter import (
 )
 
 __all__ = [
-    "LAYERS", "Blob", "CaffeBuilder", "Layer", "Settings", "Shape", "check_constant",
+    "LAYERS", "Blob", "CaffeBuilder", "Layer", "Settings", "Shape", "Unknown", "check_constant",
     "check_positive", "key", "layer", "number", "pair", "spatial",
 ]  # fmt: skip
 
@@ -238,3 +238,25 @@ class Layer:
     def shapes(self, *bottoms: Shape) -> dict[str, tuple[int, ...]]:
         """Return the file shape of every stored blob, given the shapes of the bottoms."""
         return blob_shapes(self.blobs, self, self.sizes(*bottoms)) if self.stored() else {}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unknown(Layer):
+    """A layer of a type that nobody claims: left out where it reads labels, else an error.
+
+    Forks have losses and scores of their own, which read labels and are no part of inference.
+    """
+
+    bottom_range: ClassVar = (0, None)
+    top_range: ClassVar = (0, None)
+
+    def to_ir(self, b: CaffeBuilder, *bottoms: ir.Value) -> ir.Value:
+        """Refuse."""
+        del b, bottoms
+        LAYERS.find(self.type)
+        raise AssertionError(f"{self.type} is known")
+
+    def notes(self) -> tuple[str, ...]:
+        """Return that it is left out: were it not, the network would be refused."""
+        why = "its type is not known, and it reads labels or what is decoded"
+        return (Caution(f"layer '{self.name}' ({self.type}) is left out: {why}"),)

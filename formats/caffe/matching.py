@@ -17,26 +17,41 @@ from .upgrade import LayerText
 __all__ = ["check_links", "definitions", "match", "twins"]
 
 
-def check_links(texts: Sequence[LayerText]) -> None:
-    """Refuse bottoms that nothing makes before they are read, and blobs made twice."""
+def check_links(texts: Sequence[LayerText], others: Sequence[LayerText] = ()) -> None:
+    """Refuse bottoms that nothing makes before they are read, and blobs made twice.
+
+    Args:
+        texts: the layers of the phase that is read.
+        others: those that it leaves out, for hints.
+    """
     made: set[str] = set()
     every = {top.text for text in texts for top in text.tops}
     for text in texts:
         with located(line=text.line, item=text.item):
             for bottom in text.bottoms:
                 if bottom.text not in made:
-                    hint = "a later layer makes it: layers stand in the order in which they run"
+                    hint = _maker(bottom.text, others)
+                    if bottom.text in every:
+                        hint = "a later layer makes it: layers stand in the order in which they run"
                     with located(line=bottom.line, field="bottom"):
-                        raise FormatError(
-                            f"no layer before makes '{bottom.text}'",
-                            hint=hint if bottom.text in every else None,
-                        )
+                        raise FormatError(f"no layer before makes '{bottom.text}'", hint=hint)
             for index, top in enumerate(text.tops):
                 in_place = index < len(text.bottoms) and text.bottoms[index].text == top.text
                 if top.text in made and not in_place:
                     with located(line=top.line, field="top"):
                         raise FormatError(f"'{top.text}' is made by two layers, and not in place")
                 made.add(top.text)
+
+
+def _maker(blob: str, others: Sequence[LayerText]) -> str | None:
+    """Return a hint where a layer that is left out makes a blob."""
+    for text in others:
+        if any(top.text == blob for top in text.tops):
+            return (
+                f"layer '{text.name}' in line {text.line} makes it, but not in this phase: try "
+                "--phase TRAIN, or --stage and --level"
+            )
+    return None
 
 
 def match(

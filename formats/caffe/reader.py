@@ -16,12 +16,12 @@ import onnx_ir as ir
 
 from ...core.errors import FormatError, UnsupportedError, located
 from ...core.ir.builder import Builder
-from ...core.ir.network import BlobRef, LayerInfo, Network, Preprocess
+from ...core.ir.network import BlobRef, Caution, LayerInfo, Network, Preprocess
 from ..adapter import StaticBatchNeeded
 from .caffemodel import Caffemodel, open_caffemodel
 from .document import Document, parse
-from .fields import check_schema, read_fields
-from .layer import LAYERS, CaffeBuilder, Layer, Settings
+from .fields import check_schema, read_fields, unread_fields
+from .layer import LAYERS, CaffeBuilder, Layer, Settings, Unknown
 from .matching import check_links, definitions, match, twins
 from .source import CaffeSource, Options, SourceLayer
 from .upgrade import LayerText, net_of
@@ -69,7 +69,13 @@ def _load(prototxt: Path, caffemodel: Path, *, options: Options, folder: Path) -
         if not chosen:
             raise FormatError(f"no layer is left in phase {options.phase}")
         layers = tuple(_read_layer(text) for text in chosen)
-        check_links(chosen)
+        notes += [
+            Caution(f"{text.item} in line {text.line}: {param} has {field}, which is not Caffe's "
+                    "own and not read: what a fork does by it is not done")
+            for text, layer in zip(chosen, layers, strict=True)
+            for param, field in unread_fields(type(layer), text.message, layer.param)
+        ]  # fmt: skip
+        check_links(chosen, others)
         matched = match(chosen, layers, weights, str(prototxt))
         network = _Reading(
             name=net.name or prototxt.stem, file=str(prototxt), texts=chosen, layers=layers,
@@ -109,7 +115,7 @@ def _read_document(path: Path) -> Document:
 def _read_layer(text: LayerText) -> Layer:
     """Return the layer with the fields the document gives it."""
     with located(line=text.line, item=text.item):
-        cls = LAYERS.find(text.type)
+        cls = LAYERS.classes.get(text.type, Unknown)
         values = read_fields(cls, text.message, cls.param)
         found = cls(
             name=text.name,
@@ -306,6 +312,13 @@ class _Reading:
             f"{name}_out" if name in inputs else name: value for name, value in unread.items()
         }
         if not outputs:
+            for layer, text in zip(self.layers, self.texts, strict=True):
+                if layer.decodes and layer.tops:
+                    with located(file=self.file, line=text.line, item=text.item):
+                        raise UnsupportedError(
+                            "nothing is computed before this layer, and what it makes, and all "
+                            "that follows, is left to its framework: nothing to read is left"
+                        )
             raise FormatError("the net computes nothing: no layer makes an output")
         model = builder.finish(outputs)
         infos = tuple(

@@ -9,11 +9,12 @@ from secateur.core.channels import find_groups
 from secateur.core.data import NpzDataset, SyntheticDataset
 from secateur.core.errors import PlanError
 from secateur.core.evaluate import fidelity
+from secateur.core.ir.front import largest_front
 from secateur.core.ir.partial import between, suffix
 from secateur.core.ir.rebuild import rebuild
 from secateur.core.prune import prune
 from secateur.core.repair import refit
-from secateur.core.repair.walk import Walk, largest_front
+from secateur.core.repair.walk import Walk
 from secateur.core.session import Session
 from secateur.core.surgery import find_operators, gather_grams, operate
 from secateur.core.surgery.calibration import Calibration

@@ -117,6 +117,26 @@ class Swish(Layer):
         return b.op("Mul", x, b.op("Sigmoid", scaled))
 
 
+@layer("Mish")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mish(Layer):
+    """x · tanh(log(1 + exp(x))), of YOLOv4's conversions."""
+
+    def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit the product."""
+        return b.op("Mul", x, b.op("Tanh", b.op("Softplus", x)))
+
+
+@layer("HardSwish")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HardSwish(Layer):
+    """x · min(max(x + 3, 0), 6) / 6, of MobileNetV3's conversions."""
+
+    def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
+        """Emit HardSwish."""
+        return b.op("HardSwish", x)
+
+
 @layer("Clip")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Clip(Layer):

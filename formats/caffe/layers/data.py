@@ -105,6 +105,14 @@ class ImageData(_FromFiles):
         return (self.new_height, self.new_width) if self.new_height and self.new_width else ()
 
 
+@layer("DenseImageData")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DenseImageData(ImageData):
+    """Images and maps of labels from a list of files, of the forks for SegNet and ENet."""
+
+    param: ClassVar = "dense_image_data_param"
+
+
 @layer("WindowData")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WindowData(_FromFiles):

@@ -84,10 +84,10 @@ class MultinomialLogisticLoss(Loss):
         return b.op("Mul", self.total(b, terms), b.scalar(1 / b.dims(x, 0)[0]))
 
 
-@layer("HDF5Output", "SmoothL1Loss", "MultiBoxLoss")
+@layer("HDF5Output", "SmoothL1Loss", "MultiBoxLoss", "DetectionEvaluate", "SegAccuracy")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingOnly(Layer):
-    """Layers for training that are left out where their labels are absent."""
+    """Layers for training or for scores that are left out where their labels are absent."""
 
     bottom_range: ClassVar = (1, None)
     top_range: ClassVar = (0, None)

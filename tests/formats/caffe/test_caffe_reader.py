@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from secateur.core.errors import FormatError, SecateurError, UnsupportedError
+from secateur.core.ir.network import Caution
+from secateur.core.ir.rebuild import expose
+from secateur.core.session import Session
 from secateur.formats.caffe.layer import LAYERS
 from secateur.formats.caffe.reader import load
 from secateur.proto.caffe import message_class
@@ -181,3 +184,87 @@ def test_every_name_has_a_class_with_a_docstring():
     for name, cls in LAYERS.classes.items():
         assert cls.__doc__, name
         assert "Source:" in (__import__("sys").modules[cls.__module__].__doc__ or ""), name
+
+
+TRAINED = """
+layer { name: "images" type: "Data" top: "data" include { phase: TRAIN } }
+layer { name: "c" type: "Convolution" bottom: "data" top: "c"
+  convolution_param { num_output: 4 kernel_size: 3 } }
+"""
+
+
+def test_a_blob_of_another_phase_is_pointed_at(tmp_path):
+    with pytest.raises(FormatError) as caught:
+        load(*write(tmp_path, TRAINED))
+    assert "no layer before makes 'data'" in str(caught.value)
+    assert "layer 'images' in line 2 makes it, but not in this phase" in str(caught.value)
+    network = load(*write(tmp_path, TRAINED), phase="TRAIN", input_shapes={"data": (3, 6, 6)})
+    assert list(network.outputs) == ["c"]
+
+
+def test_a_field_that_changes_what_a_fork_computes_is_warned_of(tmp_path):
+    text = (
+        DATA
+        + CONV % "pad_l: 1"
+        + (
+            'layer { name: "p" type: "Pooling" bottom: "c" top: "p"\n'
+            "  pooling_param { kernel_size: 3 stride: 2 ceil_mode: false } }"
+        )
+    )
+    network = load(*write(tmp_path, text))
+    (caution,) = [note for note in network.notes if isinstance(note, Caution)]
+    assert "layer 'c' (Convolution) in line 2: convolution_param has pad_l" in caution
+    assert network.outputs["p"][2:] == (1, 1)
+
+
+def test_what_needs_its_framework_from_the_first_layer_on_is_said_to(tmp_path):
+    text = DATA + (
+        'layer { name: "rois" type: "Input" top: "rois" input_param { shape { dim: 1 dim: 5 } } }\n'
+        'layer { name: "ps" type: "PSROIPooling" bottom: "data" bottom: "rois" top: "ps"\n'
+        "  psroi_pooling_param { spatial_scale: 1 output_dim: 1 group_size: 1 } }\n"
+        'layer { name: "prob" type: "Softmax" bottom: "ps" top: "prob" }'
+    )
+    with pytest.raises(UnsupportedError, match=r"'ps' \(PSROIPooling\).*nothing to read is left"):
+        load(*write(tmp_path, text))
+
+
+def test_scores_against_labels_are_left_out(tmp_path):
+    text = (
+        'layer { name: "data" type: "DenseImageData" top: "data" top: "label"\n'
+        "  dense_image_data_param { new_height: 6 new_width: 6 label_divide_factor: 8 } }\n"
+        + CONV
+        % ""
+        + 'layer { name: "a" type: "SegAccuracy" bottom: "c" bottom: "label" top: "a"\n'
+        "  seg_accuracy_param { ignore_label: 255 } }\n"
+        'layer { name: "e" type: "DetectionEvaluate" bottom: "c" bottom: "label" top: "e" }'
+    )
+    assert list(load(*write(tmp_path, text)).outputs) == ["c"]
+
+
+def test_a_loss_of_a_fork_is_left_out_and_other_unknown_layers_are_refused(tmp_path):
+    data = (
+        'layer { name: "data" type: "DenseImageData" top: "data" top: "label"\n'
+        "  dense_image_data_param { new_height: 6 new_width: 6 } }\n"
+    )
+    loss = 'layer { name: "l" type: "RegionLoss" bottom: "c"%s top: "l" }'
+    network = load(*write(tmp_path, data + CONV % "" + loss % ' bottom: "label"'))
+    assert list(network.outputs) == ["c"]
+    (caution,) = [note for note in network.notes if isinstance(note, Caution)]
+    assert "'l' (RegionLoss) is left out" in caution
+    with pytest.raises(UnsupportedError, match=r"'l' \(RegionLoss\).*did you mean HingeLoss"):
+        load(*write(tmp_path, data + CONV % "" + loss % ""))
+
+
+@pytest.mark.parametrize(
+    ("kind", "function"),
+    [
+        ("Mish", lambda x: x * np.tanh(np.log1p(np.exp(x)))),
+        ("HardSwish", lambda x: x * np.clip(x + 3, 0, 6) / 6),
+    ],
+)
+def test_activations_of_forks(tmp_path, kind, function):
+    text = DATA + CONV % "" + f'layer {{ name: "a" type: "{kind}" bottom: "c" top: "a" }}'
+    network = expose(load(*write(tmp_path, text)), ["c"])
+    data = np.random.default_rng(1).normal(size=(2, 3, 6, 6)).astype(np.float32)
+    found = Session(network).run({"data": data})
+    np.testing.assert_allclose(found["a"], function(found["layer:c"]), rtol=1e-5, atol=1e-6)

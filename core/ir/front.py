@@ -1,0 +1,28 @@
+"""How much of a network's values are in memory at once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .network import Network
+
+__all__ = ["largest_front"]
+
+
+def largest_front(network: Network) -> int:
+    """Return the bytes a sample that a run holds at most, node by node, about."""
+    sizes = {
+        name: 4 * int(np.prod([d if isinstance(d, int) else 1 for d in value.shape or ()]))
+        for name, value in network.values().items()
+        if value.const_value is None
+    }
+    last: dict[str, int] = {}
+    for number, node in enumerate(network.graph):
+        last.update((str(v.name), number) for v in node.inputs if v is not None)
+    alive: dict[str, int] = {str(v.name): sizes[str(v.name)] for v in network.graph.inputs}
+    largest = sum(alive.values())
+    for number, node in enumerate(network.graph):
+        alive.update((str(v.name), sizes[str(v.name)]) for v in node.outputs)
+        largest = max(largest, sum(alive.values()))
+        alive = {name: size for name, size in alive.items() if last.get(name, -1) > number}
+    return largest

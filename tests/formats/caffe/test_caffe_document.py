@@ -32,7 +32,7 @@ numbers = st.one_of(
     st.sampled_from(["0x1F", "017", "2f", "-.5e+3", "1.", "true", "MAX"]),
 )
 strings = st.one_of(
-    st.text(st.characters(codec="utf-8", exclude_characters='"\\\n'), max_size=9).map(
+    st.text(st.characters(codec="utf-8", exclude_characters='"\\\n\0'), max_size=9).map(
         '"{}"'.format
     ),
     st.sampled_from(["'x'", r'"\x41\101\n"', '"a" "b"', '"#"']),

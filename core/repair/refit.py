@@ -25,7 +25,7 @@ from ..ir.network import Network
 from ..ir.rebuild import rebuild
 from ..progress import Progress, silent, tracked
 from ..surgery.definite import inverse, solution
-from ..surgery.gram import Gram, Halves, Kept, Sampled, positions_of_a_sample, wide
+from ..surgery.gram import Gram, Halves, Kept, Sampled, positions_of_a_sample, together, wide
 from ..surgery.operators import Array, Operator, Positions
 from ..surgery.ridge import HALF, MANY, RIDGE, best_ridge, spread
 from .registry import Job, repair
@@ -194,7 +194,7 @@ def _narrow_fit(
     present = present.astype(np.float64)
     shifted = operator.shift is not None
     ridge = _ridge(halves, present, shifted=shifted)
-    moments = halves.even.joined(halves.odd)
+    moments = halves.joined()
     solver = _Solver(moments.gram(centred=shifted), present, shifted=shifted, ridge=ridge)
     weight, shift = solver.solve(*moments.means())
     for _ in range(_rounds(samples)):
@@ -202,12 +202,14 @@ def _narrow_fit(
         cross: Array = np.zeros(weight.shape)
         factor = weight.astype(np.float32).transpose(0, 2, 1)
         summand = shift.astype(np.float32)[:, None, :]
-        for number, sample in enumerate(samples):
-            x = columns(number)
-            aim = sample.target.around(x @ factor + summand)
-            mean += aim.sum(axis=1, dtype=np.float64) / moments.count
-            cross += aim.transpose(0, 2, 1) @ x / moments.count
-        weight, shift = solver.solve(mean, cross)
+        aims = (
+            (columns(number), sample.target.around(columns(number) @ factor + summand))
+            for number, sample in enumerate(samples)
+        )
+        for x, aim in together(aims):
+            mean += aim.sum(axis=1, dtype=np.float64)
+            cross += aim.transpose(0, 2, 1) @ x
+        weight, shift = solver.solve(mean / moments.count, cross / moments.count)
     return weight, shift
 
 
@@ -222,7 +224,7 @@ def _ridge(halves: Halves, present: Array, *, shifted: bool) -> float:
 
     Where there are few columns, each half is tried on the other.
     """
-    if not halves.odd.count:
+    if not halves.halved:
         return RIDGE
     columns = present.shape[-1]
     present = spread(present, 1).astype(np.float32)

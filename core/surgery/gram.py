@@ -6,7 +6,7 @@ that fits into memory: of these a bounded number of positions is kept as it is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,6 +33,7 @@ __all__ = [
     "limited",
     "positions_of_a_sample",
     "shown",
+    "together",
     "wide",
 ]
 
@@ -59,6 +60,9 @@ WIDEST = 4608
 WIDEST_PRODUCT = 1024
 """The same for matrix products, which are cheap to run and often have thousands of channels: the
 closed-form updates for each would take hours."""
+
+TOGETHER = 512
+"""Positions that are summed up in one product: products of few are slow."""
 
 ROWS = 4096
 """Positions that are kept of an operator with more columns."""
@@ -158,10 +162,19 @@ class Halves:
                 moments.add(rows, wanted)
         self._samples += samples
 
+    def joined(self) -> Moments:
+        """Return the moments of all samples."""
+        return self.even.joined(self.odd)
+
+    @property
+    def halved(self) -> bool:
+        """Whether there are samples of both kinds."""
+        return self._samples > 1
+
     def gram(self, *, centred: bool) -> Gram:
         """Return the moments of all samples, with the covariances of the halves."""
-        whole = self.even.joined(self.odd).gram(centred=centred)
-        if not self.odd.count:
+        whole = self.joined().gram(centred=centred)
+        if not self.halved:
             return whole
         halves = (
             moments.gram(centred=centred).covariance.astype(np.float32)
@@ -171,7 +184,10 @@ class Halves:
 
 
 class Moments:
-    """Running sums of x, x xᵀ and, where there are targets, y and y xᵀ. [groups, …] each."""
+    """Running sums of x, x xᵀ and, where there are targets, y and y xᵀ. [groups, …] each.
+
+    Positions wait until :data:`TOGETHER` of them make a product worth its sums.
+    """
 
     def __init__(self) -> None:
         self.count = 0
@@ -179,9 +195,27 @@ class Moments:
         self.xx: Array | None = None
         self.y: Array | None = None
         self.yx: Array | None = None
+        self._waiting: list[tuple[Array, Array | None]] = []
+        self._rows = 0
 
     def add(self, x: Array, y: Array | None = None) -> None:
-        """Add positions: x [groups, positions, inputs], y [groups, positions, outputs]."""
+        """Add positions: x [groups, positions, inputs], y [groups, positions, outputs].
+
+        The arrays must not change before the sums are read.
+        """
+        self._waiting.append((x, y))
+        self._rows += x.shape[1]
+        if self._rows >= TOGETHER:
+            self._sum_up()
+
+    def _sum_up(self) -> None:
+        """Add what waits to the sums."""
+        if not self._waiting:
+            return
+        x = _joined([x for x, _ in self._waiting])
+        ys = [y for _, y in self._waiting if y is not None]
+        y = _joined(ys) if ys else None
+        self._waiting, self._rows = [], 0
         self.count += x.shape[1]
         self.x = _sum(self.x, x.sum(axis=1, dtype=np.float64))
         self.xx = _sum(self.xx, x.transpose(0, 2, 1) @ x)
@@ -191,6 +225,8 @@ class Moments:
 
     def joined(self, other: Moments) -> Moments:
         """Return the sums over the positions of both."""
+        self._sum_up()
+        other._sum_up()
         both = Moments()
         both.count = self.count + other.count
         for name in ("x", "xx", "y", "yx"):
@@ -200,12 +236,14 @@ class Moments:
 
     def means(self) -> tuple[Array, Array]:
         """Return the means of y and of y xᵀ."""
+        self._sum_up()
         assert self.y is not None
         assert self.yx is not None
         return self.y / self.count, self.yx / self.count
 
     def gram(self, *, centred: bool) -> Gram:
         """Return the moments around the mean, or around zero."""
+        self._sum_up()
         assert self.x is not None
         assert self.xx is not None
         mean = self.x / self.count
@@ -270,6 +308,20 @@ def gather_grams(
     return found
 
 
+def together(pairs: Iterable[tuple[Array, Array]]) -> Iterator[tuple[Array, Array]]:
+    """Yield pairs of arrays [groups, positions, …] joined to :data:`TOGETHER` positions or more."""
+    waiting: list[tuple[Array, Array]] = []
+    rows = 0
+    for pair in pairs:
+        waiting.append(pair)
+        rows += pair[0].shape[1]
+        if rows >= TOGETHER:
+            yield _joined([x for x, _ in waiting]), _joined([y for _, y in waiting])
+            waiting, rows = [], 0
+    if waiting:
+        yield _joined([x for x, _ in waiting]), _joined([y for _, y in waiting])
+
+
 def wide(operator: Operator, network: Network) -> bool:
     """Whether an operator has more columns than a covariance is made for."""
     return _columns(operator, network) > (WIDEST if operator.op_type == "Conv" else WIDEST_PRODUCT)
@@ -311,3 +363,8 @@ def _sum(total: Array | None, more: Array) -> Array:
         return more.astype(np.float64)
     total += more
     return total
+
+
+def _joined(parts: Sequence[Array]) -> Array:
+    """Return arrays [groups, positions, …] as one."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)

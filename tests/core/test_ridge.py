@@ -61,6 +61,7 @@ def test_halves_together_are_the_whole():
         halves.add(samples, x, y)
         whole.add(x, y)
     both = halves.even.joined(halves.odd)
+    whole.gram(centred=True)
     assert both.count == whole.count == 40
     for name in ("x", "xx", "y", "yx"):
         assert np.allclose(getattr(both, name), getattr(whole, name))

@@ -40,6 +40,7 @@ from .selection import (
     fitting_criterion,
     follow,
 )
+from .session import within_cores
 from .surgery.calibration import Calibration
 from .transform import expand, mask, shrink
 
@@ -76,6 +77,7 @@ class Choice:
     notes: tuple[str, ...] = ()
 
 
+@within_cores()
 def prune(
     network: Network,
     *,
@@ -160,6 +162,7 @@ def prune(
     return replace(pruned, notes=(*pruned.notes, *choice.notes))
 
 
+@within_cores()
 def choose(
     network: Network,
     groups: Groups,
@@ -255,6 +258,7 @@ def choose(
     return Choice(plan=make_plan(groups, removed, provenance), tensors=tensors, notes=notes)
 
 
+@within_cores()
 def apply_plan(
     network: Network,
     plan: Plan,

@@ -9,7 +9,8 @@ a mapped file) must outlive the session, so the session keeps it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,15 @@ from .errors import DataError, UnsupportedError
 from .ir.network import Network
 from .ir.subgraphs import captured
 
-__all__ = ["INLINE", "Arrays", "Session", "cores", "sample_fits", "shape_text"]
+__all__ = [
+    "INLINE",
+    "Arrays",
+    "Session",
+    "cores",
+    "sample_fits",
+    "shape_text",
+    "within_cores",
+]
 
 INLINE = 4096
 """Initializers up to this many bytes are written into the model handed to onnxruntime."""
@@ -187,6 +196,21 @@ def cores() -> int:
     import joblib
 
     return int(joblib.cpu_count())
+
+
+@contextmanager
+def within_cores() -> Iterator[None]:
+    """Keep NumPy's and SciPy's products to as many threads as there are :func:`cores`.
+
+    Libraries of linear algebra count the machine's cores, not those of a container's quota, and
+    threads that wait for each other there take many times as long.
+    """
+    from threadpoolctl import ThreadpoolController
+
+    products = ThreadpoolController().select(user_api="blas")
+    threads = max((library["num_threads"] for library in products.info()), default=0)
+    with products.limit(limits=min(threads, cores()) or None):
+        yield
 
 
 def sample_fits(shape: tuple[int, ...], wanted: tuple[int | str, ...]) -> bool:

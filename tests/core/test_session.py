@@ -10,11 +10,20 @@ import onnx.reference
 import onnx_ir as ir
 import onnxruntime
 import pytest
+from threadpoolctl import ThreadpoolController
 
 from secateur.core.errors import DataError, UnsupportedError
 from secateur.core.ir.builder import Builder
 from secateur.core.ir.network import Network
-from secateur.core.session import INLINE, Session, _options, _split, cores, shape_text
+from secateur.core.session import (
+    INLINE,
+    Session,
+    _options,
+    _split,
+    cores,
+    shape_text,
+    within_cores,
+)
 
 
 def dense(batch: int | str = "N", *, inputs: int = 3, outputs: int = 2, seed: int = 0) -> Network:
@@ -213,3 +222,16 @@ def test_the_builder_leaves_out_what_is_left_out_at_the_end() -> None:
     y = b.op("Clip", x, None, b.constant(6.0, np.float32))
     assert [len(node.inputs) for node in b._nodes] == [2, 3]
     assert y.producer().inputs[1] is None
+
+
+def test_products_of_matrices_take_no_more_threads_than_there_are_cores(monkeypatch):
+    def threads() -> list[int]:
+        libraries = ThreadpoolController().select(user_api="blas").info()
+        return [library["num_threads"] for library in libraries]
+
+    before = threads()
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    with within_cores():
+        assert before
+        assert set(threads()) == {1}
+    assert threads() == before

@@ -8,7 +8,8 @@ import time
 import numpy as np
 
 from .data.base import fixed_batch
-from .ir.network import Network, shape_of
+from .ir.front import all_values
+from .ir.network import Network
 from .session import Session
 
 __all__ = ["best_batch"]
@@ -38,7 +39,7 @@ def best_batch(network: Network, samples: int, *, threads: int | None = None) ->
     own = fixed_batch(network)
     if own is not None:
         return own
-    most = min(samples // 4, MEMORY // max(1, _bytes(network)))
+    most = min(samples // 4, MEMORY // max(1, all_values(network)))
     # One thread: :mod:`.parallel` gives every core a run of its own.
     session = Session(network, threads or 1)
     best, least = 1, math.inf
@@ -68,13 +69,3 @@ def _seconds(session: Session, network: Network, batch: int, threads: int) -> fl
         run()
         times.append(clock() - began)
     return min(times)
-
-
-def _bytes(network: Network) -> int:
-    """Return the bytes of all values that one sample makes."""
-    total = 0
-    for node in network.graph:
-        for value in node.outputs:
-            if value.shape is not None:
-                total += 4 * math.prod(d for d in shape_of(value) if isinstance(d, int))
-    return total

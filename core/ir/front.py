@@ -1,12 +1,14 @@
-"""How much of a network's values are in memory at once."""
+"""How much memory the values of a network take."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from .network import Network
+from .network import Network, shape_of
 
-__all__ = ["largest_front"]
+__all__ = ["all_values", "largest_front"]
 
 
 def largest_front(network: Network) -> int:
@@ -26,3 +28,13 @@ def largest_front(network: Network) -> int:
         largest = max(largest, sum(alive.values()))
         alive = {name: size for name, size in alive.items() if last.get(name, -1) > number}
     return largest
+
+
+def all_values(network: Network) -> int:
+    """Return the bytes of all values that one sample makes."""
+    total = 0
+    for node in network.graph:
+        for value in node.outputs:
+            if value.shape is not None:
+                total += 4 * math.prod(d for d in shape_of(value) if isinstance(d, int))
+    return total

@@ -13,12 +13,13 @@ stand still whatever happens to them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from ..data import Dataset
+from ..data.base import fixed_batch
+from ..ir.front import all_values
 from ..ir.network import Network
 from ..ir.partial import between, suffix
 from ..progress import Progress, silent
@@ -37,6 +38,9 @@ SAMPLES = 64
 ROUND = 16
 """Samples it is measured on at first. The round after takes as many as all before it, for those
 operators only whose weight is still uncertain."""
+
+MEMORY = 1 << 30
+"""Bytes that the values of a round may take, all of them counted."""
 
 CERTAIN = 0.15
 """Standard error, as a part of it, with which a weight is known well enough. Weights of different
@@ -67,15 +71,19 @@ def measure_disturbances(
         progress: told of the operators done.
     """
     network = _before_softmax(network)
-    samples = _first(dataset)
-    energies = _energies(network, samples)
+    step = fixed_batch(network) or 1
+    samples, count = _first(dataset, max(SAMPLES // step, 1) * step)
+    energies = _energies(network, samples, count)
     random = np.random.default_rng(seed)
     effects: dict[str, Array] = {operator.key: np.empty(0) for operator in operators}
     progress("disturbances", 0, len(operators))
     uncertain = list(operators)
-    for part in _rounds(len(next(iter(samples.values()))), network):
-        feeds = {name: array[part] for name, array in samples.items()}
-        for key, found in _effects(network, uncertain, feeds, energies, random):
+    for start, stop in _rounds(count, step, max(MEMORY // max(1, all_values(network)), 2)):
+        feeds = {  # some inputs have several rows a sample (regions)
+            name: array[len(array) * start // count : len(array) * stop // count]
+            for name, array in samples.items()
+        }
+        for key, found in _effects(network, uncertain, feeds, stop - start, energies, random):
             effects[key] = np.concatenate([effects[key], found])
             if _certain(effects[key]):
                 done = sum(map(_certain, effects.values()))
@@ -85,16 +93,20 @@ def measure_disturbances(
     return {key: float(found.mean()) / EPSILON**2 for key, found in effects.items()}
 
 
-def _rounds(samples: int, network: Network) -> list[slice]:
-    """Return the samples of every round; a batch that the network fixes stays whole."""
-    fixed = [shape[0] for shape in network.inputs.values() if shape and isinstance(shape[0], int)]
-    step = math.lcm(*fixed)
-    found, start, size = [], 0, -(-ROUND // step) * step
+def _rounds(samples: int, step: int, most: int) -> list[tuple[int, int]]:
+    """Return first and last sample, plus one, of every round.
+
+    Args:
+        samples: how many there are.
+        step: the batch that the network fixes; rounds hold multiples of it.
+        most: samples a round may hold otherwise.
+    """
+    found, start, size = [], 0, ROUND
     while start < samples:
-        stop = min(start + size, samples)
+        stop = start + -(-min(size, most) // step) * step
         # A few samples that are left over say nothing on their own.
-        stop = samples if samples - stop < min(size, ROUND) else stop
-        found.append(slice(start, stop))
+        stop = samples if samples - stop < min(size, most, ROUND) else stop
+        found.append((start, stop))
         start, size = stop, stop
     return found
 
@@ -111,6 +123,7 @@ def _effects(
     network: Network,
     operators: Sequence[Operator],
     feeds: Arrays,
+    samples: int,
     energies: Mapping[str, float],
     random: np.random.Generator,
 ) -> Iterator[tuple[str, Array]]:
@@ -132,9 +145,9 @@ def _effects(
             others = {name: _read(still, name) for name in part.inputs}
             disturbed.update(Session(part).run({**others, **disturbed}))
         moved = [
-            _squares(disturbed[name] - still[name]) / energies[name]
+            _squares(disturbed[name] - still[name], samples) / energies[name]
             if name in disturbed and energies[name] > 0
-            else np.zeros(len(y))
+            else np.zeros(samples)
             for name in outputs
         ]
         yield operator.key, np.mean(moved, axis=0)
@@ -151,16 +164,16 @@ def _before_softmax(network: Network) -> Network:
     return between(network, network.inputs, targets)
 
 
-def _first(dataset: Dataset) -> Arrays:
-    """Return the inputs of the first samples."""
+def _first(dataset: Dataset, most: int) -> tuple[Arrays, int]:
+    """Return the inputs of the first samples, and how many these are."""
     parts: list[Arrays] = []
-    left = SAMPLES
+    count = 0
     for batch in dataset:
-        parts.append(batch.first(left))
-        left -= batch.size
-        if left <= 0:
+        parts.append(batch.first(most - count))
+        count += min(batch.size, most - count)
+        if count == most:
             break
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, count
 
 
 def _read(values: Arrays, name: str) -> Array:
@@ -187,16 +200,21 @@ def _disturbance(y: Array, channel: int, random: np.random.Generator) -> Array:
     return found
 
 
-def _energies(network: Network, feeds: Arrays) -> dict[str, float]:
+def _energies(network: Network, feeds: Arrays, samples: int) -> dict[str, float]:
     """Return for each output the mean energy of a sample: around its mean, and never nothing."""
     return {
-        name: float(np.square(y - y.mean(axis=0)).sum() + FLOOR * np.square(y).sum()) / len(y)
+        name: float(np.square(y - y.mean(axis=0)).sum() + FLOOR * np.square(y).sum()) / samples
         for name, y in Session(network).run(feeds).items()
     }
 
 
-def _squares(x: Array) -> Array:
-    """Return the sum of the squares of each sample, [samples]."""
-    flat = x.reshape(len(x), -1)
+def _squares(x: Array, samples: int) -> Array:
+    """Return the sum of the squares of each sample, [samples].
+
+    Where the samples do not lie along the first axis, each gets its share of all.
+    """
+    if len(x) != samples:
+        return np.full(samples, float(np.square(x).sum()) / samples)
+    flat = x.reshape(samples, -1)
     found: Array = np.einsum("ni,ni->n", flat, flat).astype(np.float64)
     return found

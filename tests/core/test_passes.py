@@ -15,8 +15,8 @@ from secateur.core.cost import Costs
 from secateur.core.data import Batch, SyntheticDataset
 from secateur.core.loss import LossMeter
 from secateur.core.passes import surgery_in_passes, surgery_to_loss
-from secateur.core.surgery import find_operators
-from secateur.core.surgery.disturbance import measure_disturbances
+from secateur.core.surgery import disturbance, find_operators
+from secateur.core.surgery.disturbance import _rounds, measure_disturbances
 from support.graphs import Graph
 
 
@@ -124,3 +124,31 @@ def test_disturbances_are_measured_before_a_softmax():
         (first,) = [o for o in find_operators(net) if o.key.startswith("a")]
         weights[kind] = measure_disturbances(net, [first], Pictures())[first.key]
     assert weights["Softmax"] == weights["Identity"] > 0
+
+
+@pytest.mark.parametrize(
+    ("samples", "step", "most", "rounds"),
+    [
+        (64, 1, 1000, [(0, 16), (16, 32), (32, 64)]),
+        (70, 1, 1000, [(0, 16), (16, 32), (32, 70)]),
+        (48, 1, 1000, [(0, 16), (16, 32), (32, 48)]),
+        (5, 1, 1000, [(0, 5)]),
+        (60, 10, 1000, [(0, 20), (20, 40), (40, 60)]),
+        (7, 1, 2, [(0, 2), (2, 4), (4, 7)]),
+    ],
+)
+def test_rounds_cover_all_samples(samples, step, most, rounds):
+    assert _rounds(samples, step, most) == rounds
+
+
+@pytest.mark.parametrize("batch", ["N", 10])
+def test_weights_are_known_as_well_as_is_asked(batch, monkeypatch):
+    g = Graph(seed=2, batch=batch)
+    x = g.op("relu", "Relu", g.conv("first", g.data, 8))
+    net = g.network(y=g.gemm("fc", g.op("flat", "Flatten", x), 5))
+    data = SyntheticDataset(net, samples=60)
+    operators = find_operators(net)
+    found = measure_disturbances(net, operators, data)
+    monkeypatch.setattr(disturbance, "CERTAIN", 0.0)
+    for key, weight in measure_disturbances(net, operators, data).items():
+        assert found[key] == pytest.approx(weight, rel=0.5)

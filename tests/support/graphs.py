@@ -15,11 +15,11 @@ from secateur.core.ir.network import BlobRef, LayerInfo, Network
 class Graph:
     """A builder with layers: every call makes one layer of the name given."""
 
-    def __init__(self, channels: int = 3, size: int = 8, seed: int = 0):
+    def __init__(self, channels: int = 3, size: int = 8, seed: int = 0, batch: int | str = "N"):
         self.builder = Builder("net")
         self.random = np.random.default_rng(seed)
         self.layers: list[LayerInfo] = []
-        self.data = self.builder.input("data", ("N", channels, size, size))
+        self.data = self.builder.input("data", (batch, channels, size, size))
 
     def layer(self, name: str, kind: str, emit: Callable[[], ir.Value]) -> ir.Value:
         self.builder.layer, self.builder.scope = len(self.layers), name

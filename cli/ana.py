@@ -14,7 +14,6 @@ from . import options
 from .bundles import unbundled
 from .cluster import computing_on
 from .data import open_data
-from .terminal import Terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -79,16 +78,9 @@ def command(
         typer.Option(metavar="ADDRESS", help="Compute on the Dask cluster of this scheduler."),
     ] = None,
     reading: options.DataFlags = options.AS_USUAL,
-    flavour: options.Flavour = "auto",
-    partial: options.Partial = False,
-    phase: options.Phase = "TEST",
-    stage: options.Stage = None,
-    level: options.Level = 0,
-    input_shape: options.InputShape = None,
+    model: options.ModelFlags = options.MODEL_AS_USUAL,
     as_json: options.AsJson = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    screen: options.ScreenFlags = options.SCREEN_AS_USUAL,
 ) -> None:
     """Measure what the network loses when one group loses a share of its channels."""
     wanted = parsed_rates(rates)
@@ -99,8 +91,8 @@ def command(
     from ..core.analysis.result import FILE, save_analysis
     from ..core.analysis.state import FILE as STATE
 
-    terminal = Terminal(quiet=quiet, verbose=verbose)
-    settings = options.load_settings(flavour, partial, phase, stage, level, input_shape)
+    terminal = screen.terminal()
+    settings = model.settings()
     network = secateur.load(*files, **settings)
     terminal.notes(network.notes)
     dataset = open_data(data, network, reading)

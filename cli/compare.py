@@ -37,21 +37,14 @@ def command(
         float, typer.Option(min=0.0, help="Largest relative difference allowed.")
     ] = 1e-4,
     reading: options.DataFlags = options.AS_USUAL,
-    flavour: options.Flavour = "auto",
-    partial: options.Partial = False,
-    phase: options.Phase = "TEST",
-    stage: options.Stage = None,
-    level: options.Level = 0,
-    input_shape: options.InputShape = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    model: options.ModelFlags = options.MODEL_AS_USUAL,
+    screen: options.ScreenFlags = options.SCREEN_AS_USUAL,
 ) -> None:
     """Run two models on the same inputs and print how far their outputs are apart."""
     import secateur
 
-    terminal = Terminal(quiet=quiet, verbose=verbose)
-    settings = options.load_settings(flavour, partial, phase, stage, level, input_shape)
+    terminal = screen.terminal()
+    settings = model.settings()
     networks = secateur.load_all(files, **settings)
     if len(networks) != 2:
         raise typer.BadParameter(

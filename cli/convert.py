@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from . import options, words
-from .terminal import Terminal
+from .bundles import unbundled
 
 
+@unbundled
 def command(
     files: options.Files,
     output: Annotated[
@@ -24,24 +25,17 @@ def command(
             help="Add inner layers as outputs called layer:<name> (.onnx only).",
         ),
     ] = None,
-    flavour: options.Flavour = "auto",
-    partial: options.Partial = False,
     reset_seen: options.ResetSeen = False,
-    phase: options.Phase = "TEST",
-    stage: options.Stage = None,
-    level: options.Level = 0,
-    input_shape: options.InputShape = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    model: options.ModelFlags = options.MODEL_AS_USUAL,
+    screen: options.ScreenFlags = options.SCREEN_AS_USUAL,
 ) -> None:
     """Write a model as ONNX, or in its own format again."""
     import secateur
 
-    terminal = Terminal(quiet=quiet, verbose=verbose)
+    terminal = screen.terminal()
     if expose is not None and output.suffix.lower() != ".onnx":
         raise typer.BadParameter("needs an .onnx file as --output", param_hint="--expose")
-    settings = options.load_settings(flavour, partial, phase, stage, level, input_shape)
+    settings = model.settings()
     network = secateur.load(*files, **settings, reset_seen=reset_seen)
     terminal.notes(network.notes)
     if expose is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import options
+from .bundles import unbundled
 from .options import DataFlags, numbers
 from .terminal import Terminal
 
@@ -90,6 +91,7 @@ def _group() -> None:
 
 
 @app.command()
+@unbundled
 def check(
     source: Annotated[Path, typer.Argument(help="Folder, list, annotations, database or archive.")],
     files: Annotated[
@@ -99,16 +101,14 @@ def check(
     root: options.Root = None,
     names: options.Names = None,
     as_json: options.AsJson = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    screen: options.ScreenFlags = options.SCREEN_AS_USUAL,
 ) -> None:
     """Read all of the data and say what it holds and what is broken."""
     import secateur
 
     from ..core.data.check import check_data
 
-    terminal = Terminal(quiet=quiet, verbose=verbose)
+    terminal = screen.terminal()
     network = secateur.load(*files) if files else None
 
     def opened(path: Path, network: Network) -> Dataset:
@@ -119,7 +119,7 @@ def check(
     if as_json:
         print(json.dumps(_as_data(report), indent=1, ensure_ascii=False))  # noqa: T201
     else:
-        _print(terminal, report, all_problems=verbose)
+        _print(terminal, report, all_problems=screen.verbose)
     if report.broken:
         raise typer.Exit(1)
 

@@ -8,30 +8,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import options, words
+from .bundles import unbundled
 from .terminal import Terminal
 
 if TYPE_CHECKING:
     from ..core.describe import Description, LayerRow
 
 
+@unbundled
 def command(
     files: options.Files,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
-    flavour: options.Flavour = "auto",
-    partial: options.Partial = False,
-    phase: options.Phase = "TEST",
-    stage: options.Stage = None,
-    level: options.Level = 0,
-    input_shape: options.InputShape = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    model: options.ModelFlags = options.MODEL_AS_USUAL,
+    screen: options.ScreenFlags = options.SCREEN_AS_USUAL,
 ) -> None:
     """Show the layers of a model: shapes, parameters, operations, channel groups."""
     import secateur
 
-    terminal = Terminal(quiet=quiet, verbose=verbose)
-    settings = options.load_settings(flavour, partial, phase, stage, level, input_shape)
+    terminal = screen.terminal()
+    settings = model.settings()
     description = secateur.describe(secateur.load(*files, **settings))
     terminal.notes(description.notes)
     if as_json:

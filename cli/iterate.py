@@ -88,23 +88,16 @@ def command(
     companion: options.Companion = None,
     reset_seen: options.ResetSeen = False,
     reading: options.DataFlags = options.AS_USUAL,
-    flavour: options.Flavour = "auto",
-    partial: options.Partial = False,
-    phase: options.Phase = "TEST",
-    stage: options.Stage = None,
-    level: options.Level = 0,
-    input_shape: options.InputShape = None,
+    model: options.ModelFlags = options.MODEL_AS_USUAL,
     as_json: options.AsJson = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    screen: options.ScreenFlags = options.SCREEN_AS_USUAL,
 ) -> None:
     """Prune in rounds with a rising rate, measure each, stop when too much is lost."""
     import secateur
 
     from ..core.iterate import SUMMARY, rising
 
-    terminal = Terminal(quiet=quiet, verbose=verbose)
+    terminal = screen.terminal()
     if start not in STARTS:
         raise typer.BadParameter("must be original or previous", param_hint="--from")
     if (rates is None) == (to is None) or (to is None) != (rounds is None):
@@ -115,7 +108,7 @@ def command(
         assert to is not None
         assert rounds is not None
         wanted = rising(to, rounds)
-    settings = options.load_settings(flavour, partial, phase, stage, level, input_shape)
+    settings = model.settings()
     network = secateur.load(*files, **settings, reset_seen=reset_seen)
     terminal.notes(network.notes)
     dataset = open_data(data, network, reading)

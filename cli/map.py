@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from . import options
 from .bundles import unbundled
-from .terminal import Terminal
 from .valid import Data, Models, Nms, Overlap, Score, run
 
 
@@ -18,22 +17,15 @@ def command(
     as_json: options.AsJson = False,
     reading: options.DataFlags = options.AS_USUAL,
     batch: options.Batch = None,
-    flavour: options.Flavour = "auto",
-    partial: options.Partial = False,
-    phase: options.Phase = "TEST",
-    stage: options.Stage = None,
-    level: options.Level = 0,
-    input_shape: options.InputShape = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    model: options.ModelFlags = options.MODEL_AS_USUAL,
+    screen: options.ScreenFlags = options.SCREEN_AS_USUAL,
 ) -> None:
     """Measure the mean average precision of detectors."""
     run(
         files,
         data,
-        terminal=Terminal(quiet=quiet, verbose=verbose),
-        loading=options.load_settings(flavour, partial, phase, stage, level, input_shape),
+        terminal=screen.terminal(),
+        loading=model.settings(),
         reading=reading,
         batch=batch,
         settings={"score": score, "suppress": nms, "overlap": overlap},

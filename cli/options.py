@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from . import config
+from .terminal import Terminal
 
 MODEL = "Model"
 DATA = "Data"
@@ -363,20 +364,47 @@ def input_shapes(texts: list[str] | None) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def load_settings(
-    flavour: str,
-    partial: bool,
-    phase: str,
-    stage: list[str] | None,
-    level: int,
-    input_shape: list[str] | None,
-) -> dict[str, Any]:
-    """Return the settings of :func:`secateur.load` from the flags."""
-    return {
-        "flavour": flavour,
-        "partial": partial,
-        "phase": phase.upper(),
-        "stages": tuple(stage or ()),
-        "level": level,
-        "input_shapes": input_shapes(input_shape),
-    }
+@dataclass(frozen=True, slots=True)
+class ModelFlags:
+    """How the files of a model are read."""
+
+    flavour: Flavour = "auto"
+    partial: Partial = False
+    phase: Phase = "TEST"
+    stage: Stage = None
+    level: Level = 0
+    input_shape: InputShape = None
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings of :func:`secateur.load`.
+
+        Raises:
+            typer.BadParameter: a shape has another form than NAME=C,H,W.
+        """
+        return {
+            "flavour": self.flavour,
+            "partial": self.partial,
+            "phase": self.phase.upper(),
+            "stages": tuple(self.stage or ()),
+            "level": self.level,
+            "input_shapes": input_shapes(self.input_shape),
+        }
+
+
+MODEL_AS_USUAL = ModelFlags()
+
+
+@dataclass(frozen=True, slots=True)
+class ScreenFlags:
+    """How much is printed; `debug` is read by :mod:`.main`."""
+
+    quiet: Quiet = False
+    verbose: Verbose = False
+    debug: Debug = False
+
+    def terminal(self) -> Terminal:
+        """Return what the command prints with."""
+        return Terminal(quiet=self.quiet, verbose=self.verbose)
+
+
+SCREEN_AS_USUAL = ScreenFlags()

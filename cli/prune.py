@@ -12,7 +12,6 @@ from .bundles import unbundled
 from .data import open_data
 from .plans import read_latencies, read_plan
 from .summary import print_summary
-from .terminal import Terminal
 
 
 @unbundled
@@ -69,20 +68,13 @@ def command(
         ),
     ] = None,
     reading: options.DataFlags = options.AS_USUAL,
-    flavour: options.Flavour = "auto",
-    partial: options.Partial = False,
-    phase: options.Phase = "TEST",
-    stage: options.Stage = None,
-    level: options.Level = 0,
-    input_shape: options.InputShape = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    model: options.ModelFlags = options.MODEL_AS_USUAL,
+    screen: options.ScreenFlags = options.SCREEN_AS_USUAL,
 ) -> None:
     """Remove whole channels until a fraction of the operations is gone."""
     import secateur
 
-    terminal = Terminal(quiet=quiet, verbose=verbose)
+    terminal = screen.terminal()
     if [rate, threshold, keep].count(None) != 2:
         raise typer.BadParameter("give one of --rate, --threshold, --keep", param_hint="--rate")
     if keep is not None:
@@ -96,7 +88,7 @@ def command(
                 raise typer.BadParameter("a plan says itself what leaves", param_hint=flag)
     if mode not in ("dense", "sparse"):
         raise typer.BadParameter("must be dense or sparse", param_hint="--mode")
-    settings = options.load_settings(flavour, partial, phase, stage, level, input_shape)
+    settings = model.settings()
     network = secateur.load(*files, **settings, reset_seen=reset_seen)
     terminal.notes(network.notes)
     dataset = open_data(data, network, reading)

@@ -8,33 +8,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import options, words
+from .bundles import unbundled
 from .terminal import Terminal
 
 if TYPE_CHECKING:
     from ..core.describe import Description
 
 
+@unbundled
 def command(
     files: options.Files,
     as_json: options.AsJson = False,
     every: Annotated[
         bool, typer.Option("--all", help="Also layers that neither store nor compute.")
     ] = False,
-    flavour: options.Flavour = "auto",
-    partial: options.Partial = False,
-    phase: options.Phase = "TEST",
-    stage: options.Stage = None,
-    level: options.Level = 0,
-    input_shape: options.InputShape = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    model: options.ModelFlags = options.MODEL_AS_USUAL,
+    screen: options.ScreenFlags = options.SCREEN_AS_USUAL,
 ) -> None:
     """Count operations and parameters a layer."""
     import secateur
 
-    terminal = Terminal(quiet=quiet, verbose=verbose)
-    settings = options.load_settings(flavour, partial, phase, stage, level, input_shape)
+    terminal = screen.terminal()
+    settings = model.settings()
     description = secateur.describe(secateur.load(*files, **settings))
     terminal.notes(description.notes)
     rows = _rows(description)

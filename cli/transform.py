@@ -12,7 +12,6 @@ from .bundles import unbundled
 from .data import open_data
 from .plans import read_plan
 from .summary import print_summary
-from .terminal import Terminal
 
 
 @unbundled
@@ -28,21 +27,14 @@ def command(
     companion: options.Companion = None,
     data: options.Data = None,
     reading: options.DataFlags = options.AS_USUAL,
-    flavour: options.Flavour = "auto",
-    partial: options.Partial = False,
-    phase: options.Phase = "TEST",
-    stage: options.Stage = None,
-    level: options.Level = 0,
-    input_shape: options.InputShape = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    model: options.ModelFlags = options.MODEL_AS_USUAL,
+    screen: options.ScreenFlags = options.SCREEN_AS_USUAL,
 ) -> None:
     """Make a model dense by a plan: the original, or a sparse one fine-tuned elsewhere."""
     import secateur
 
-    terminal = Terminal(quiet=quiet, verbose=verbose)
-    settings = options.load_settings(flavour, partial, phase, stage, level, input_shape)
+    terminal = screen.terminal()
+    settings = model.settings()
     network = secateur.load(*files, **settings)
     terminal.notes(network.notes)
     dataset = open_data(data, network, reading)

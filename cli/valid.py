@@ -59,15 +59,8 @@ def command(
     as_json: options.AsJson = False,
     reading: options.DataFlags = options.AS_USUAL,
     batch: options.Batch = None,
-    flavour: options.Flavour = "auto",
-    partial: options.Partial = False,
-    phase: options.Phase = "TEST",
-    stage: options.Stage = None,
-    level: options.Level = 0,
-    input_shape: options.InputShape = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    model: options.ModelFlags = options.MODEL_AS_USUAL,
+    screen: options.ScreenFlags = options.SCREEN_AS_USUAL,
 ) -> None:
     """Measure models on labelled data; without labels, the second against the first."""
     ranks = tuple(int(k) for k in options.numbers(top, "--top-k"))
@@ -76,8 +69,8 @@ def command(
     run(
         files,
         data,
-        terminal=Terminal(quiet=quiet, verbose=verbose),
-        loading=options.load_settings(flavour, partial, phase, stage, level, input_shape),
+        terminal=screen.terminal(),
+        loading=model.settings(),
         reading=reading,
         batch=batch,
         settings={

@@ -154,6 +154,11 @@ def page() -> str:
         "",
         "## Caffe",
         "",
+        "A type that is not listed is refused, unless it reads labels: losses and scores of forks "
+        "are left out of the graph, with a warning, and kept in the file. Fields that a fork added "
+        "to one of Caffe's own messages and that are not listed are kept and warned of, since the "
+        "fork may compute something else.",
+        "",
         *_tables(
             Probe(
                 registry=LAYERS,

@@ -43,8 +43,8 @@ MEMORY = 1 << 30
 """Bytes that the values of a round may take, all of them counted."""
 
 CERTAIN = 0.05
-"""Standard error, as a part of it, with which a weight is known well enough. With 0.15 YOLO-Fastest
-takes a fifth less time at −20 %, and its outputs are off by 6 % more."""
+"""Standard error, as a part of it, with which a weight is known well enough. With 0.15 a small
+detector takes a fifth less time at −20 %, and its outputs are off by 6 % more."""
 
 BEHIND = ("Softmax", "LogSoftmax", "Flatten", "Reshape", "Identity")
 """Operators that are passed over from an output back to what a softmax reads."""

@@ -244,6 +244,8 @@ def choose(
             f"rate {rate:g} was asked, {achieved:.3f} is what whole channels allow: "
             f"{_limits(groups)}",
         )
+    if threshold is not None and not removed.any():
+        notes = (f"nothing was removed: no channel can go within a loss of {threshold:g}",)
     provenance: dict[str, Any] = {
         "model": network.name,
         "digest": f"sha256:{digest(network)}",

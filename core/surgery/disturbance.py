@@ -73,17 +73,18 @@ def measure_disturbances(
     network = _before_softmax(network)
     step = fixed_batch(network) or 1
     samples, count = _first(dataset, max(SAMPLES // step, 1) * step)
-    energies = _energies(network, samples, count)
+    most = max(MEMORY // max(1, all_values(network)), 2)
+    rounds = [
+        (stop - start, _part(samples, start, stop, count))
+        for start, stop in _rounds(count, step, most)
+    ]
+    energies = _energies(network, [feeds for _, feeds in rounds], count)
     random = np.random.default_rng(seed)
     effects: dict[str, Array] = {operator.key: np.empty(0) for operator in operators}
     progress("disturbances", 0, len(operators))
     uncertain = list(operators)
-    for start, stop in _rounds(count, step, max(MEMORY // max(1, all_values(network)), 2)):
-        feeds = {  # some inputs have several rows a sample (regions)
-            name: array[len(array) * start // count : len(array) * stop // count]
-            for name, array in samples.items()
-        }
-        for key, found in _effects(network, uncertain, feeds, stop - start, energies, random):
+    for size, feeds in rounds:
+        for key, found in _effects(network, uncertain, feeds, size, energies, random):
             effects[key] = np.concatenate([effects[key], found])
             if _certain(effects[key]):
                 done = sum(map(_certain, effects.values()))
@@ -109,6 +110,14 @@ def _rounds(samples: int, step: int, most: int) -> list[tuple[int, int]]:
         found.append((start, stop))
         start, size = stop, stop
     return found
+
+
+def _part(samples: Arrays, start: int, stop: int, count: int) -> Arrays:
+    """Return the inputs of some of `count` samples; some have several rows a sample (regions)."""
+    return {
+        name: array[len(array) * start // count : len(array) * stop // count]
+        for name, array in samples.items()
+    }
 
 
 def _certain(effects: Array) -> bool:
@@ -200,12 +209,16 @@ def _disturbance(y: Array, channel: int, random: np.random.Generator) -> Array:
     return found
 
 
-def _energies(network: Network, feeds: Arrays, samples: int) -> dict[str, float]:
+def _energies(network: Network, rounds: Sequence[Arrays], samples: int) -> dict[str, float]:
     """Return for each output the mean energy of a sample: around its mean, and never nothing."""
-    return {
-        name: float(np.square(y - y.mean(axis=0)).sum() + FLOOR * np.square(y).sum()) / samples
-        for name, y in Session(network).run(feeds).items()
-    }
+    session = Session(network)
+    outputs = [session.run(feeds) for feeds in rounds]
+    found = {}
+    for name in outputs[0]:
+        y = np.concatenate([values[name] for values in outputs])
+        energy = np.square(y - y.mean(axis=0)).sum() + FLOOR * np.square(y).sum()
+        found[name] = float(energy) / samples
+    return found
 
 
 def _squares(x: Array, samples: int) -> Array:

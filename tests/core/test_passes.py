@@ -69,6 +69,8 @@ def test_channels_leave_for_as_long_as_the_network_bears_it():
         gone = removed
         assert bool(tensors) == bool(removed.any())
     assert 0 == rates[0] < rates[1] < rates[2] < 1
+    unchanged = secateur.prune(network, threshold=0.0, data=data)
+    assert "no channel can go within a loss of 0" in unchanged.notes[-1]
     pruned = secateur.prune(network, threshold=0.1, data=data)
     assert pruned.plan.provenance["threshold"] == 0.1
     assert pruned.plan.provenance["rate"]["achieved"] == pytest.approx(rates[1], abs=1e-6)

@@ -15,6 +15,7 @@ from .metrics.decode import box_heads, decode
 from .metrics.detection import DetectionMeter, DetectionResult
 from .progress import Progress, silent
 from .session import Arrays, Session, shape_text
+from .widen import for_speed
 
 __all__ = ["Fidelity", "OutputFidelity", "fidelity", "is_vector"]
 
@@ -110,7 +111,7 @@ def fidelity(
         VerificationError: inputs or outputs of the networks do not match.
     """
     pairing = pair(baseline, pruned)
-    sessions = Session(baseline, threads), Session(pruned, threads)
+    sessions = [Session(for_speed(network), threads) for network in (baseline, pruned)]
     meters = {name: _Meter(vector=is_vector(shape)) for name, shape in baseline.outputs.items()}
     finders = boxes and box_heads(baseline) and box_heads(pruned)
     objects = _Agreeing(baseline, pruned) if finders else None

@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from .data.base import Batch, fixed_batch
 from .ir.network import Network
 from .session import Arrays, Session, cores
+from .widen import for_speed
 
 __all__ = ["computed"]
 
@@ -30,7 +31,7 @@ def computed(
             of one thread each.
     """
     workers = 1 if threads is not None or fixed_batch(network) else cores()
-    session = Session(network, threads if workers == 1 else 1)
+    session = Session(for_speed(network), threads if workers == 1 else 1)
     if workers == 1:
         for batch in batches:
             yield batch, session.run(batch.inputs)

@@ -9,6 +9,7 @@ a mapped file) must outlive the session, so the session keeps it.
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ __all__ = [
     "Arrays",
     "Session",
     "cores",
+    "optimized",
     "sample_fits",
     "shape_text",
     "within_cores",
@@ -211,6 +213,18 @@ def within_cores() -> Iterator[None]:
     threads = max((library["num_threads"] for library in products.info()), default=0)
     with products.limit(limits=min(threads, cores()) or None):
         yield
+
+
+def optimized(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a small model as onnxruntime runs it on this machine: fused, in its own layouts."""
+    options = _options(1)
+    with tempfile.TemporaryDirectory(prefix="secateur-") as folder:
+        path = Path(folder) / "optimized.onnx"
+        options.optimized_model_filepath = str(path)
+        onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        return onnx.load(path)
 
 
 def sample_fits(shape: tuple[int, ...], wanted: tuple[int | str, ...]) -> bool:

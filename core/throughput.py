@@ -11,6 +11,7 @@ from .data.base import fixed_batch
 from .ir.front import all_values
 from .ir.network import Network
 from .session import Session
+from .widen import for_speed
 
 __all__ = ["best_batch"]
 
@@ -39,6 +40,7 @@ def best_batch(network: Network, samples: int, *, threads: int | None = None) ->
     own = fixed_batch(network)
     if own is not None:
         return own
+    network = for_speed(network)
     most = min(samples // 4, MEMORY // max(1, all_values(network)))
     # One thread: :mod:`.parallel` gives every core a run of its own.
     session = Session(network, threads or 1)

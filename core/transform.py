@@ -14,7 +14,7 @@ from .ir.builder import Attribute
 from .ir.network import Network
 from .ir.rebuild import changed_tensors, node_key, rebuild
 
-__all__ = ["carried", "expand", "mask", "shrink"]
+__all__ = ["carried", "expand", "mask", "recounted", "shrink"]
 
 Removed = npt.NDArray[np.bool_]
 
@@ -62,21 +62,39 @@ def shrink(network: Network, groups: Groups, removed: Removed) -> Network:
         if not all(surviving[labels].all() for labels in use.labels):
             tensor = network.array(use.parameter)
             tensors[use.parameter] = _gather(tensor, use.labels, surviving)
+    return recounted(network, groups, surviving.astype(np.int64), tensors)
+
+
+def recounted(
+    network: Network,
+    groups: Groups,
+    times: npt.NDArray[np.int64],
+    tensors: dict[str, npt.NDArray[Any]],
+) -> Network:
+    """Return the network with other tensors, and every number that counts channels counted again.
+
+    Args:
+        network: the network that `groups` was found in.
+        groups: its groups.
+        times: how often a channel is there of each label: 0 where it left.
+        tensors: parameter → its new values.
+    """
+    tensors = dict(tensors)
     attributes: dict[str, dict[str, int]] = defaultdict(dict)
     lists: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
     for count in groups.counts:
-        kept = surviving[count.labels]
-        if kept.all():
+        number = int(times[count.labels].sum())
+        if number == len(count.labels):
             continue
         if count.attribute is None:
             assert count.entry is not None
             if count.target not in tensors:
                 tensors[count.target] = network.array(count.target).copy()
-            tensors[count.target][count.entry] = int(kept.sum())
+            tensors[count.target][count.entry] = number
         elif count.entry is None:
-            attributes[count.target][count.attribute] = int(kept.sum())
+            attributes[count.target][count.attribute] = number
         else:
-            lists[count.target, count.attribute][count.entry] = int(kept.sum())
+            lists[count.target, count.attribute][count.entry] = number
     changed: dict[str, dict[str, Attribute]] = {key: {**a} for key, a in attributes.items()}
     for node in network.graph if lists else ():
         for (key, name), entries in lists.items():

@@ -17,6 +17,7 @@ from ..ir.digest import digest
 from ..ir.network import Network
 from ..progress import Progress, silent
 from ..surgery.calibration import Calibration
+from ..widen import channel_block, widened
 from .baseline import Baseline, measure_baseline
 from .contexts import Contexts, Kept, Recomputed, kept_bytes
 from .curves import Curve, find_curves
@@ -107,8 +108,10 @@ def analyze(
     key = _digest(model, baseline, criterion, curves)
     curves = _without(curves, exclude, network)
     with State.open(place, key, restart=restart) as known:
-        work = _ordered(network, groups, curves, baseline.judge.outputs)
-        contexts = _contexts(network, data, work, baseline, memory, workers)
+        # What is computed has more channels than what is decided about, where that is faster.
+        wide, labelled = widened(network, groups, channel_block())
+        work = _ordered(wide, labelled, curves, baseline.judge.outputs)
+        contexts = _contexts(wide, data, work, baseline, memory, workers)
         run = _Run(
             groups=groups,
             state=known,

@@ -10,11 +10,12 @@ from joblib import Parallel, delayed, effective_n_jobs
 
 from ..data import Dataset, streamed
 from ..ir.network import Network
+from ..part import Part
 from ..progress import Progress
+from ..widen import for_speed
 from .contexts import AHEAD
 from .judges import Evidence, Judge, find_judge
 from .shards import Answers, Fingerprint, Shard, shard_size, shards
-from .suffix import Part
 
 __all__ = ["Baseline", "measure_baseline"]
 
@@ -68,7 +69,7 @@ def measure_baseline(
     Raises:
         DataError: the data is broken or does not fit the network.
     """
-    part = Part(network)
+    part = Part(for_speed(network))
     fingerprint = Fingerprint()
     judge: Judge | None = None
     found: list[Shard] = []

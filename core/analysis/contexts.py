@@ -17,11 +17,13 @@ from joblib import Parallel, delayed, effective_n_jobs
 
 from ..data import Dataset
 from ..data.prefetch import prefetched
+from ..ir.front import value_bytes
 from ..ir.network import Network
 from ..ir.partial import between
+from ..part import Part
 from ..session import Arrays
 from .shards import Answers, Shard, shards
-from .suffix import Part, Suffix, value_bytes
+from .suffix import Suffix
 
 __all__ = ["Contexts", "Kept", "Piece", "Recomputed", "Wave", "kept_bytes"]
 

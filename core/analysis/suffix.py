@@ -19,68 +19,16 @@ import onnx_ir as ir
 
 from ..channels.groups import Group, Groups
 from ..channels.labels import LabelVector
-from ..ir.network import BATCH, Network
+from ..ir.network import Network
 from ..ir.partial import nodes_between
 from ..ir.rebuild import copied_value, node_key, twin_node
-from ..session import Arrays, Session
+from ..part import Part
+from ..session import Arrays
 
-__all__ = ["Part", "Suffix", "make_suffix", "value_bytes"]
+__all__ = ["Suffix", "make_suffix"]
 
 PREFIX = "mask:"
 """Before the name of a value: the input that its channels are multiplied by."""
-
-
-CACHE = 1 << 19
-"""Bytes of the largest value for which samples are computed at once. Measured: values that leave
-the second cache cost a third more on networks large and small; less than this saves nothing."""
-
-
-class Part(Session):
-    """A part of a network on one thread, fed with arrays that need no check.
-
-    Inner values may have any first dimension, so the checks of a session for users do not fit.
-    """
-
-    def __init__(self, network: Network):
-        super().__init__(network, threads=1)
-        self.inputs = tuple(network.inputs)
-        self._batched = {name for name, shape in network.inputs.items() if shape[:1] == (BATCH,)}
-        self._step = _samples_at_once(network)
-
-    def compute(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
-        """Return all outputs; `feeds` may hold more than is read."""
-        arrays = {name: feeds[name] for name in self.inputs}
-        sizes = {len(arrays[name]) for name in self._batched}
-        if not self._step or len(sizes) != 1 or max(sizes) <= self._step:
-            return self._execute(arrays)
-        pieces = [
-            self._execute(
-                {
-                    name: array[start : start + self._step] if name in self._batched else array
-                    for name, array in arrays.items()
-                }
-            )
-            for start in range(0, max(sizes), self._step)
-        ]
-        return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
-
-
-def _samples_at_once(network: Network) -> int:
-    """Return how many samples stay in the cache; 0 where samples do not lie along axis 0."""
-    firsts = {size for shape in network.inputs.values() for size in shape if isinstance(size, str)}
-    if firsts != {BATCH} or any(shape[:1] != (BATCH,) for shape in network.outputs.values()):
-        return 0
-    largest = max(value_bytes(value) for value in network.values().values())
-    return max(1, int(CACHE / max(largest, 1.0)))
-
-
-def value_bytes(value: ir.Value) -> float:
-    """Return the bytes of a value a sample, 0 for parameters; a fixed batch is shared out."""
-    if value.const_value is not None or value.shape is None:
-        return 0.0
-    sizes = [dim if isinstance(dim, int) else 1 for dim in value.shape]
-    batch = sizes[0] if value.shape and isinstance(value.shape[0], int) else 1
-    return 4.0 * float(np.prod(sizes)) / max(1, batch)
 
 
 class Suffix:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import onnx_ir as ir
 
 from .network import Network, shape_of
 
-__all__ = ["all_values", "largest_front"]
+__all__ = ["all_values", "largest_front", "value_bytes"]
 
 
 def largest_front(network: Network) -> int:
@@ -38,3 +39,12 @@ def all_values(network: Network) -> int:
             if value.shape is not None:
                 total += 4 * math.prod(d for d in shape_of(value) if isinstance(d, int))
     return total
+
+
+def value_bytes(value: ir.Value) -> float:
+    """Return the bytes of a value a sample, 0 for parameters; a fixed batch is shared out."""
+    if value.const_value is not None or value.shape is None:
+        return 0.0
+    sizes = [dim if isinstance(dim, int) else 1 for dim in value.shape]
+    batch = sizes[0] if value.shape and isinstance(value.shape[0], int) else 1
+    return 4.0 * float(np.prod(sizes)) / max(1, batch)

@@ -13,7 +13,9 @@ stand still whatever happens to them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 
@@ -22,8 +24,10 @@ from ..data.base import fixed_batch
 from ..ir.front import all_values
 from ..ir.network import Network
 from ..ir.partial import between, suffix
+from ..part import Part
 from ..progress import Progress, silent
-from ..session import Arrays, Session
+from ..session import Arrays, Session, cores
+from ..widen import for_speed
 from .gram import FLOOR, shown
 from .operators import Array, Operator
 
@@ -41,6 +45,9 @@ operators only whose weight is still uncertain."""
 
 MEMORY = 1 << 30
 """Bytes that the values of a round may take, all of them counted."""
+
+KEPT = 1 << 28
+"""Bytes of weights that sessions may hold which wait for the next round, or they are made anew."""
 
 CERTAIN = 0.05
 """Standard error, as a part of it, with which a weight is known well enough. With 0.15 a small
@@ -78,18 +85,22 @@ def measure_disturbances(
         (stop - start, _part(samples, start, stop, count))
         for start, stop in _rounds(count, step, most)
     ]
-    energies = _energies(network, [feeds for _, feeds in rounds], count)
+    network = for_speed(network)
+    following = _following(network, operators)
     random = np.random.default_rng(seed)
     effects: dict[str, Array] = {operator.key: np.empty(0) for operator in operators}
     progress("disturbances", 0, len(operators))
     uncertain = list(operators)
-    for size, feeds in rounds:
-        for key, found in _effects(network, uncertain, feeds, size, energies, random):
-            effects[key] = np.concatenate([effects[key], found])
-            if _certain(effects[key]):
-                done = sum(map(_certain, effects.values()))
-                progress("disturbances", done, len(operators))
-        uncertain = [operator for operator in uncertain if not _certain(effects[operator.key])]
+    with ThreadPoolExecutor(cores()) as pool:
+        energies = _energies(network, [feeds for _, feeds in rounds], count, pool)
+        for size, feeds in rounds:
+            parts = [(operator, following(operator.y)) for operator in uncertain]
+            for key, found in _effects(network, parts, feeds, size, energies, random, pool):
+                effects[key] = np.concatenate([effects[key], found])
+                if _certain(effects[key]):
+                    done = sum(map(_certain, effects.values()))
+                    progress("disturbances", done, len(operators))
+            uncertain = [operator for operator in uncertain if not _certain(effects[operator.key])]
     progress("disturbances", len(operators), len(operators))
     return {key: float(found.mean()) / EPSILON**2 for key, found in effects.items()}
 
@@ -128,31 +139,73 @@ def _certain(effects: Array) -> bool:
     return bool(error <= CERTAIN * effects.mean())
 
 
+def _following(network: Network, operators: Sequence[Operator]) -> Callable[[str], _Part]:
+    """Return a function from an operator's output to what follows from it, ready to run.
+
+    It is made once for all rounds where that does not take much memory.
+    """
+    parts = {operator.y: suffix(network, operator.y) for operator in operators}
+    weights = sum(
+        value.const_value.nbytes
+        for part in parts.values()
+        for value in part.graph.initializers.values()
+        if value.const_value is not None
+    )
+
+    def made(y: str) -> _Part:
+        return _Part(parts[y])
+
+    return cache(made) if weights <= KEPT else made
+
+
+class _Part:
+    """A part of a network, run on values of its own names or of those they are shown by."""
+
+    def __init__(self, network: Network):
+        self.inputs = tuple(network.inputs)
+        self._fixed = Session(network) if fixed_batch(network) else None
+        self._free = None if self._fixed or not network.outputs else Part(network)
+
+    def compute(self, values: Arrays, pool: Executor) -> Arrays:
+        """Return all outputs, computed on all cores."""
+        feeds = {name: _read(values, name) for name in self.inputs}
+        if self._fixed is not None:
+            return self._fixed.run(feeds)
+        return self._free.compute(feeds, pool) if self._free is not None else {}
+
+
 def _effects(
     network: Network,
-    operators: Sequence[Operator],
+    parts: Sequence[tuple[Operator, _Part]],
     feeds: Arrays,
     samples: int,
     energies: Mapping[str, float],
     random: np.random.Generator,
+    pool: Executor,
 ) -> Iterator[tuple[str, Array]]:
-    """Yield key and effect on every sample, [samples], of one operator after the other."""
-    if not operators:
+    """Yield key and effect on every sample, [samples], of one operator after the other.
+
+    Args:
+        network: the whole network.
+        parts: operators, and what follows from their outputs.
+        feeds: inputs of the network.
+        samples: how many these are.
+        energies: output → mean energy of a sample.
+        random: draws the disturbances.
+        pool: threads to compute in.
+    """
+    if not parts:
         return
     outputs = list(network.outputs)
-    parts = {operator.key: suffix(network, operator.y) for operator in operators}
-    read = [name for part in parts.values() for name in part.inputs]
-    names = list(dict.fromkeys([*read, *outputs, *(o.y for o in operators)]))
+    read = [name for _, part in parts for name in part.inputs]
+    names = list(dict.fromkeys([*read, *outputs, *(operator.y for operator, _ in parts)]))
     inner = [name for name in names if name not in outputs]
-    still = {**feeds, **Session(shown(network, inner)).run(feeds)}
-    for operator in operators:
-        part = parts.pop(operator.key)
+    still = {**feeds, **_Part(shown(network, inner)).compute(feeds, pool)}
+    for operator, part in parts:
         y = _read(still, operator.y)
         channel = 1 if operator.op_type == "Conv" else y.ndim - 1
         disturbed = {operator.y: y + np.float32(EPSILON) * _disturbance(y, channel, random)}
-        if part.inputs:
-            others = {name: _read(still, name) for name in part.inputs}
-            disturbed.update(Session(part).run({**others, **disturbed}))
+        disturbed.update(part.compute({**still, **disturbed}, pool))
         moved = [
             _squares(disturbed[name] - still[name], samples) / energies[name]
             if name in disturbed and energies[name] > 0
@@ -200,19 +253,24 @@ def _disturbance(y: Array, channel: int, random: np.random.Generator) -> Array:
     """
     moved = np.moveaxis(y, channel, 1)
     deviation = moved - moved.mean(axis=(0, *range(2, moved.ndim)), keepdims=True)
-    samples, channels = moved.shape[:2]
-    others = random.permuted(np.tile(np.arange(samples)[:, None], (1, channels)), axis=0)
-    signs = random.choice(np.array([-1.0, 1.0], np.float32), size=(samples, channels))
-    drawn = deviation[others, np.arange(channels)]
-    drawn *= signs.reshape(samples, channels, *(1,) * (moved.ndim - 2))
-    found: Array = np.moveaxis(drawn, 1, channel)
+    samples = len(moved)
+    # None is drawn for channels that are there for speed only, so that chance is the same without.
+    alive = np.flatnonzero(deviation.any(axis=(0, *range(2, moved.ndim))))
+    others = random.permuted(np.tile(np.arange(samples)[:, None], (1, len(alive))), axis=0)
+    signs = random.choice(np.array([-1.0, 1.0], np.float32), size=(samples, len(alive)))
+    drawn = deviation[others, alive]
+    drawn *= signs.reshape(samples, len(alive), *(1,) * (moved.ndim - 2))
+    deviation[:, alive] = drawn
+    found: Array = np.moveaxis(deviation, 1, channel)
     return found
 
 
-def _energies(network: Network, rounds: Sequence[Arrays], samples: int) -> dict[str, float]:
+def _energies(
+    network: Network, rounds: Sequence[Arrays], samples: int, pool: Executor
+) -> dict[str, float]:
     """Return for each output the mean energy of a sample: around its mean, and never nothing."""
-    session = Session(network)
-    outputs = [session.run(feeds) for feeds in rounds]
+    whole = _Part(network)
+    outputs = [whole.compute(feeds, pool) for feeds in rounds]
     found = {}
     for name in outputs[0]:
         y = np.concatenate([values[name] for values in outputs])

@@ -13,7 +13,9 @@ from secateur.core.pieces import narrowed
 from secateur.core.plan import Plan, make_plan, removed_classes
 from secateur.core.proofs import prove_equal
 from secateur.core.prune import prune
+from secateur.core.session import Session
 from secateur.core.transform import mask, shrink
+from secateur.core.widen import widened
 from support.graphs import Graph, random_removal
 
 
@@ -246,3 +248,20 @@ def test_finding_groups_changes_nothing_and_repeats(network):
     first, second = find_groups(network), find_groups(network)
     assert first.groups == second.groups
     assert np.array_equal(first.classes, second.classes)
+
+
+@few
+@given(networks, st.sampled_from([2, 3, 5, 16]))
+def test_channels_added_for_speed_change_nothing(network, block):
+    groups = find_groups(network)
+    wide, labelled = widened(network, groups, block)
+    data = SyntheticDataset(network, samples=2)
+    full, back = Session(network), Session(wide)
+    for batch in data:
+        want, got = full.run(batch.inputs), back.run(batch.inputs)
+        for name, array in want.items():
+            assert np.abs(got[name] - array).max() <= 1e-4 * np.abs(array).max()
+    for name, value in wide.values().items():
+        if name in labelled.values and labelled.values[name].axis is not None:
+            axis = labelled.values[name].axis
+            assert len(labelled.values[name].vector) == value.shape[axis]

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from .data import Batch, Dataset, Frame, streamed
+from .data import Batch, Dataset, Frame
 from .errors import DataError
 from .fidelity import Fidelity, OutputFidelity, fidelity, is_vector
 from .ir.network import Network
@@ -109,11 +109,13 @@ def evaluate(
             hint=f"it has {', '.join(network.outputs)}",
         )
     meter: _Measuring | None = None
-    for batch, outputs in computed(network, streamed(dataset, "evaluating", progress), threads):
+    for batch, outputs in computed(
+        network, dataset, "evaluating", threads=threads, progress=progress
+    ):
         if meter is None:
             meter = _measuring(network, batch, output, tuple(top), (score, suppress, overlap))
         meter.add(outputs, batch)
-    assert meter is not None, "streamed() raises where there is no sample"
+    assert meter is not None, "computed() raises where there is no sample"
     return meter.result(len(dataset.problems))
 
 
@@ -157,7 +159,9 @@ def find_objects(
     """
     if not box_heads(network):
         raise no_head(network)
-    for batch, outputs in computed(network, streamed(dataset, "detecting", progress), threads):
+    for batch, outputs in computed(
+        network, dataset, "detecting", threads=threads, progress=progress
+    ):
         found = decode(box_heads(network), outputs, score=score, overlap=suppress)
         frames = batch.frames or (Frame(width=1, height=1),) * batch.size
         for one, frame in zip(found, frames, strict=True):

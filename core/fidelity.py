@@ -7,14 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from .compare import pair
-from .data import Dataset, Objects, streamed
+from .data import Batch, Dataset, Objects
+from .data.base import fixed_batch
 from .errors import VerificationError
 from .ir.network import Network
 from .metrics.agreement import Divergence
 from .metrics.decode import box_heads, decode
 from .metrics.detection import DetectionMeter, DetectionResult
+from .parallel import mapped
 from .progress import Progress, silent
-from .session import Arrays, Session, shape_text
+from .session import Arrays, Session, cores, shape_text
 from .widen import for_speed
 
 __all__ = ["Fidelity", "OutputFidelity", "fidelity", "is_vector"]
@@ -103,7 +105,7 @@ def fidelity(
         dataset: opened for `baseline`.
         boxes: whether a detector's boxes are compared, too, which can take longer than the
             networks.
-        threads: threads of each run; None for all cores.
+        threads: threads of each run; None for as many runs at once as there are cores.
         progress: told about every batch.
 
     Raises:
@@ -111,14 +113,22 @@ def fidelity(
         VerificationError: inputs or outputs of the networks do not match.
     """
     pairing = pair(baseline, pruned)
-    sessions = [Session(for_speed(network), threads) for network in (baseline, pruned)]
+    workers = 1 if threads is not None or fixed_batch(baseline) else cores()
+    first, second = (
+        Session(for_speed(network), threads if workers == 1 else 1)
+        for network in (baseline, pruned)
+    )
+
+    def both(batch: Batch) -> tuple[Arrays, Arrays]:
+        return first.run(batch.inputs), second.run(pairing.feeds(batch.inputs))
+
     meters = {name: _Meter(vector=is_vector(shape)) for name, shape in baseline.outputs.items()}
     finders = boxes and box_heads(baseline) and box_heads(pruned)
     objects = _Agreeing(baseline, pruned) if finders else None
     samples = 0
-    for batch in streamed(dataset, "comparing", progress):
-        before = sessions[0].run(batch.inputs)
-        after = sessions[1].run(pairing.feeds(batch.inputs))
+    for batch, (before, after) in mapped(
+        dataset, both, "comparing", workers=workers, progress=progress
+    ):
         for name, meter in meters.items():
             meter.add(name, before[name], after[pairing.outputs[name]], batch.size)
         if objects is not None:

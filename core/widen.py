@@ -13,9 +13,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir as ir
 from onnx import TensorProto, helper, numpy_helper
 
 from .channels import find_groups
@@ -30,14 +32,22 @@ __all__ = ["channel_block", "for_speed", "widened"]
 PLANES = 4
 """Axes of the weight of a convolution over planes: outputs, inputs, height, width."""
 
+_KNOWN: WeakKeyDictionary[ir.Model, ir.Model | None] = WeakKeyDictionary()
+"""Model → what :func:`for_speed` made of it, None where it stays as it is."""
+
 
 def for_speed(network: Network) -> Network:
     """Return what gives the same outputs, in less time on this machine where that is possible.
 
     It is for running only: its channels are not those of any file.
     """
-    block = channel_block()
-    return widened(network, find_groups(network), block)[0] if block > 1 else network
+    if network.model not in _KNOWN:
+        block = channel_block()
+        wide = widened(network, find_groups(network), block)[0] if block > 1 else network
+        # A model that stays as it is must not be its own value, or it would never be forgotten.
+        _KNOWN[network.model] = None if wide is network else wide.model
+    model = _KNOWN[network.model]
+    return network if model is None else replace(network, model=model)
 
 
 @cache

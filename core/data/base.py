@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -20,11 +20,15 @@ __all__ = [
     "Dataset",
     "Frame",
     "Objects",
+    "Shared",
     "batch_size",
     "fixed_batch",
     "limited",
+    "reported",
     "streamed",
 ]
+
+T = TypeVar("T")
 
 BATCH_SIZE = 16
 """Samples a batch where nobody says otherwise."""
@@ -153,6 +157,23 @@ class Dataset(Protocol):
         ...
 
 
+@runtime_checkable
+class Shared(Protocol):
+    """A dataset whose batches can be made and worked on in the same thread, several at once."""
+
+    def each(self, work: Callable[[Batch], T], workers: int) -> Iterator[tuple[Batch, T]]:
+        """Yield every batch with what `work` makes of it, in their order.
+
+        Args:
+            work: called in several threads.
+            workers: how many of them.
+
+        Raises:
+            DataError: the data is broken.
+        """
+        ...
+
+
 def streamed(dataset: Dataset, label: str, progress: Progress = silent) -> Iterator[Batch]:
     """Yield all batches and report the samples that have been worked on.
 
@@ -161,10 +182,22 @@ def streamed(dataset: Dataset, label: str, progress: Progress = silent) -> Itera
     Raises:
         DataError: the data is broken, or there is none.
     """
+    pairs = ((batch, None) for batch in prefetched(dataset))
+    return (batch for batch, _ in reported(dataset, pairs, label, progress))
+
+
+def reported(
+    dataset: Dataset, pairs: Iterable[tuple[Batch, T]], label: str, progress: Progress = silent
+) -> Iterator[tuple[Batch, T]]:
+    """Yield the batches of a dataset with what was made of them, and report the samples done.
+
+    Raises:
+        DataError: there is no batch.
+    """
     done = 0
     progress(label, 0, dataset.samples)
-    for batch in prefetched(dataset):
-        yield batch
+    for batch, made in pairs:
+        yield batch, made
         done += batch.size
         progress(label, done, max(done, dataset.samples))
     if not done:

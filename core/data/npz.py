@@ -127,7 +127,7 @@ class NpzDataset:
             rows = rows.transpose(0, 3, 1, 2)
         elif rows.ndim == 3:
             rows = rows[:, None]
-        return np.ascontiguousarray(normalized(rows, self._preprocess))
+        return normalized(rows, self._preprocess)
 
     def _headers(self, wanted: set[str]) -> dict[str, _Header]:
         """Return the heads of the arrays of `wanted` names that are there."""

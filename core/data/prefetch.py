@@ -1,14 +1,17 @@
-"""Working ahead: the next batches are made while a network computes on the last one."""
+"""Working ahead: what comes next is made while what is there is used."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-__all__ = ["prefetched"]
+__all__ = ["ahead", "prefetched"]
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 AHEAD = 2
@@ -65,3 +68,28 @@ def prefetched(items: Iterable[T]) -> Iterator[T]:
     finally:
         stopped.set()
         thread.join()
+
+
+def ahead(
+    work: Callable[[S], T], items: Iterable[S], workers: int, waiting: int | None = None
+) -> Iterator[T]:
+    """Yield what `work` makes of each item, in their order, with several at work at once.
+
+    Args:
+        work: called in threads.
+        items: what it is called with; taken as they are needed.
+        workers: how many threads.
+        waiting: how many results may wait or be at work; None for one more than threads.
+    """
+    waiting = workers + 1 if waiting is None else waiting
+    futures: deque[Future[T]] = deque()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for item in items:
+            futures.append(pool.submit(work, item))
+            if len(futures) > waiting:
+                yield futures.popleft().result()
+        while futures:
+            yield futures.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -21,7 +21,10 @@ _SCRATCH = threading.local()
 
 
 def resized_by_corners(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return an image (H×W or H×W×C, any number type) in another size, as float32."""
+    """Return an image (H×W or H×W×C, any number type) in another size, as float32.
+
+    Colour images of 8 bits come back with a fourth channel, which means nothing.
+    """
     if image.shape[:2] == (height, width):
         return image.astype(np.float32)
     if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
@@ -29,7 +32,7 @@ def resized_by_corners(image: np.ndarray, height: int, width: int) -> np.ndarray
         import cv2
 
         four = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2BGRA))
-        return _resized(four, height, width)[..., :3]
+        return _resized(four, height, width)
     return _resized(image, height, width)
 
 

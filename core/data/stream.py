@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -14,9 +12,12 @@ from ..errors import DataError, located
 from ..ir.network import Network, Preprocess
 from ..session import cores, shape_text
 from .base import BATCH_SIZE, Batch, Frame, Objects, batch_size, limited
+from .prefetch import ahead
 from .preprocess import channel_order, frame_of, labels_to_input, to_input
 
 __all__ = ["MAX_BROKEN", "ImageSource", "ImageStream", "Sample", "image_input"]
+
+T = TypeVar("T")
 
 MAX_BROKEN = 10
 """So many unreadable samples of a set are left out; one more is an error."""
@@ -152,23 +153,46 @@ class ImageStream:
         if made:
             yield self._stacked(made)
         elif not found:
-            first = self._broken[0] if self._broken else f"there are none in {self.name}"
-            raise DataError(f"none of the images can be read; {first}")
+            raise self._nothing()
+
+    def each(self, work: Callable[[Batch], T], workers: int) -> Iterator[tuple[Batch, T]]:
+        """Yield every batch with what `work` makes of it; each thread reads what it works on.
+
+        Batches are smaller where images cannot be read, or where there would be too few of them.
+
+        Args:
+            work: called in several threads.
+            workers: how many of them.
+
+        Raises:
+            DataError: as iterating does.
+        """
+        size = max(1, min(self._batch, self.samples // (2 * workers)))
+
+        def task(start: int) -> tuple[list[DataError], tuple[Batch, T] | None]:
+            made = [self._make(k) for k in range(start, min(start + size, self.samples))]
+            good = [sample for sample in made if isinstance(sample, _Made)]
+            bad = [sample for sample in made if isinstance(sample, DataError)]
+            if not good:
+                return bad, None
+            batch = self._stacked(good)
+            return bad, (batch, work(batch))
+
+        self._broken = []
+        found = False
+        for bad, pair in ahead(task, range(0, self.samples, size), workers):
+            for error in bad:
+                self._note(error)
+            if pair is not None:
+                found = True
+                yield pair
+        if not found:
+            raise self._nothing()
 
     def _all(self) -> Iterator[_Made | DataError]:
         """Yield every image in order, while threads work on the next ones."""
         threads = min(cores(), THREADS)
-        waiting: deque[Future[_Made | DataError]] = deque()
-        pool = ThreadPoolExecutor(threads)
-        try:
-            for index in range(self.samples):
-                waiting.append(pool.submit(self._make, index))
-                if len(waiting) > self._batch + AHEAD * threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        return ahead(self._make, range(self.samples), threads, self._batch + AHEAD * threads)
 
     def _make(self, index: int) -> _Made | DataError:
         channels, height, width = self._size
@@ -206,6 +230,10 @@ class ImageStream:
             else None,
             frames=tuple(sample.frame for sample in made),
         )
+
+    def _nothing(self) -> DataError:
+        first = self._broken[0] if self._broken else f"there are none in {self.name}"
+        return DataError(f"none of the images can be read; {first}")
 
     def _note(self, error: DataError) -> None:
         """Remember an unreadable image; raise where none may be, or it is one too many."""

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .core.report import summarize
     from .core.session import Session
     from .core.throughput import best_batch
+    from .core.widen import pad_channels
     from .formats import Saved, load, load_all, save
     from .formats.datasets import open_dataset
     from .formats.measures import named_accuracy
@@ -90,6 +91,7 @@ __all__ = [
     "measure_cost",
     "named_accuracy",
     "open_dataset",
+    "pad_channels",
     "prune",
     "save",
     "save_analysis",
@@ -124,6 +126,7 @@ _HOMES = {
     ".core.report": ("summarize",),
     ".core.session": ("Session",),
     ".core.throughput": ("best_batch",),
+    ".core.widen": ("pad_channels",),
     ".formats": ("Saved", "load", "load_all", "save"),
     ".formats.datasets": ("open_dataset",),
     ".formats.measures": ("named_accuracy",),

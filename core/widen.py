@@ -23,11 +23,12 @@ from onnx import TensorProto, helper, numpy_helper
 from .channels import find_groups
 from .channels.groups import Group, Groups
 from .channels.labels import Labels, LabelVector
+from .errors import PlanError
 from .ir.network import OPSET, Network
 from .session import optimized
 from .transform import recounted
 
-__all__ = ["channel_block", "for_speed", "widened"]
+__all__ = ["channel_block", "for_speed", "pad_channels", "widened"]
 
 PLANES = 4
 """Axes of the weight of a convolution over planes: outputs, inputs, height, width."""
@@ -69,6 +70,24 @@ def channel_block() -> int:
     found = optimized(model).graph
     sizes = {tensor.name: tensor.dims[0] for tensor in found.initializer}
     return next((sizes[n.input[1]] for n in found.node if n.op_type == "Conv"), 1)
+
+
+def pad_channels(network: Network, multiple: int) -> Network:
+    """Return the network with zero channels, so that a runtime's blocks of channels are full.
+
+    Outputs stay the same but for the order of sums; which groups are filled up, :func:`widened`
+    says.
+
+    Args:
+        network: the network.
+        multiple: what the channels of a group become a multiple of.
+
+    Raises:
+        PlanError: `multiple` is no positive number.
+    """
+    if multiple < 1:
+        raise PlanError(f"channels must be padded to a multiple of 1 or more, not {multiple}")
+    return widened(network, find_groups(network), multiple)[0]
 
 
 def widened(network: Network, groups: Groups, block: int) -> tuple[Network, Groups]:

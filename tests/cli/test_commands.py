@@ -72,6 +72,16 @@ def test_convert_to_onnx_with_inner_layers(tmp_path):
     assert list(outputs) == ["prob", "layer:conv1", "layer:res2"]
 
 
+def test_convert_with_padded_channels(tmp_path):
+    run("prune", *CAFFE, "--rate", 0.3, "-o", tmp_path)
+    small = [tmp_path / Path(file).name for file in CAFFE]
+    result = run("convert", *small, "-o", tmp_path / "net.onnx", "--pad-channels", 8)
+    assert "channels padded to multiples of 8: " in result.stderr
+    run("compare", *small, tmp_path / "net.onnx", "--tolerance", 1e-5)
+    again = run("convert", tmp_path / "net.onnx", "-o", tmp_path / "b.onnx", "--pad-channels", 8)
+    assert "no group of channels is to be padded to a multiple of 8" in again.stderr
+
+
 def test_convert_to_the_same_format(tmp_path):
     run("convert", *DARKNET, "-o", tmp_path / "net.cfg", "--quiet")
     assert (tmp_path / "net.cfg").read_bytes() == Path(DARKNET[0]).read_bytes()
@@ -142,6 +152,7 @@ def test_errors_are_one_line(arguments, code, message, tmp_path):
         ["prune", *CAFFE, "--rate", "2", "-o", "out"],
         ["compare", *CAFFE],
         ["convert", *CAFFE, "-o", "x.prototxt", "--expose", "all"],
+        ["convert", *CAFFE, "-o", "x.prototxt", "--pad-channels", "8"],
         ["inspect", *CAFFE, "--input-shape", "data"],
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 
 import secateur
 from secateur.core.channels import find_groups
+from secateur.core.errors import PlanError
 from secateur.core.session import Session
 from secateur.core.widen import channel_block, for_speed, widened
 from support.graphs import Graph
@@ -82,6 +83,16 @@ def test_multiples_stay_and_so_does_everything_without_blocks():
     network = g.network(y=g.conv("y", g.conv("a", g.data, 16), 3))
     assert wide(network, 16) is network
     assert wide(network, 1) is network
+
+
+def test_padding_is_offered_to_users():
+    g = Graph()
+    network = g.network(y=g.conv("y", g.conv("a", g.data, 6), 3))
+    found = secateur.pad_channels(network, 4)
+    assert set(sizes(network, found).values()) == {(6, 8)}
+    assert_same(network, found)
+    with pytest.raises(PlanError, match="multiple of 1 or more, not 0"):
+        secateur.pad_channels(network, 0)
 
 
 def test_the_labels_of_values_grow_with_them():

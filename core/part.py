@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from concurrent.futures import Executor
 
@@ -25,7 +26,8 @@ class Part(Session):
     """
 
     def __init__(self, network: Network):
-        super().__init__(network, threads=1)
+        # Many parts stand side by side, and each would keep what its largest run took.
+        super().__init__(network, threads=1, arena=False)
         self.inputs = tuple(network.inputs)
         self._batched = {name for name, shape in network.inputs.items() if shape[:1] == (BATCH,)}
         self._step = _samples_at_once(network)
@@ -41,15 +43,23 @@ class Part(Session):
         sizes = {len(arrays[name]) for name in self._batched}
         if not self._step or len(sizes) != 1 or max(sizes) <= self._step:
             return self._execute(arrays)
-        parts = (
-            {
-                name: array[start : start + self._step] if name in self._batched else array
-                for name, array in arrays.items()
-            }
-            for start in range(0, max(sizes), self._step)
-        )
-        pieces = list((pool.map if pool else map)(self._execute, parts))
-        return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+        results: Arrays = {}
+        lock = threading.Lock()
+
+        def work(start: int) -> None:
+            stop = start + self._step
+            piece = self._execute(
+                {name: a[start:stop] if name in self._batched else a for name, a in arrays.items()}
+            )
+            with lock:
+                for name, array in piece.items() if not results else ():
+                    results[name] = np.empty((max(sizes), *array.shape[1:]), array.dtype)
+            # Into place at once: pieces that wait to be joined would take as much memory again.
+            for name, array in piece.items():
+                results[name][start:stop] = array
+
+        list((pool.map if pool else map)(work, range(0, max(sizes), self._step)))
+        return {name: results[name] for name in self._outputs}
 
 
 def _samples_at_once(network: Network) -> int:

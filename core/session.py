@@ -60,17 +60,26 @@ class Session:
         network: what to run. Its arrays are used where they lie and must not change meanwhile.
         threads: threads of one run; None for all cores this process may use.
         profile: beginning of the path of a file for the times of all operators.
+        arena: whether memory of a run is kept for the next one.
 
     Raises:
         UnsupportedError: onnxruntime does not accept the graph.
     """
 
-    def __init__(self, network: Network, threads: int | None = None, profile: Path | None = None):
+    def __init__(
+        self,
+        network: Network,
+        threads: int | None = None,
+        profile: Path | None = None,
+        *,
+        arena: bool = True,
+    ):
         self.network = network
         self._inputs = network.inputs
         self._dtypes = {str(value.name): _numpy_type(value) for value in network.graph.inputs}
         self._outputs = list(network.outputs)
         options = _options(threads or cores())
+        options.enable_cpu_mem_arena = arena
         if profile is not None:
             options.enable_profiling = True
             options.profile_file_prefix = str(profile)

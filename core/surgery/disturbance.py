@@ -13,9 +13,8 @@ stand still whatever happens to them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from functools import cache
 
 import numpy as np
 
@@ -94,7 +93,7 @@ def measure_disturbances(
     with ThreadPoolExecutor(cores()) as pool:
         energies = _energies(network, [feeds for _, feeds in rounds], count, pool)
         for size, feeds in rounds:
-            parts = [(operator, following(operator.y)) for operator in uncertain]
+            parts = [(operator, following[operator.key]) for operator in uncertain]
             for key, found in _effects(network, parts, feeds, size, energies, random, pool):
                 effects[key] = np.concatenate([effects[key], found])
                 if _certain(effects[key]):
@@ -139,39 +138,41 @@ def _certain(effects: Array) -> bool:
     return bool(error <= CERTAIN * effects.mean())
 
 
-def _following(network: Network, operators: Sequence[Operator]) -> Callable[[str], _Part]:
-    """Return a function from an operator's output to what follows from it, ready to run.
+class _Part:
+    """A part of a network, run on values of its own names or of those they are shown by.
 
-    It is made once for all rounds where that does not take much memory.
+    Args:
+        network: the part.
+        kept: whether what it is run with stays for the next time.
     """
-    parts = {operator.y: suffix(network, operator.y) for operator in operators}
+
+    def __init__(self, network: Network, *, kept: bool = False):
+        self.inputs = tuple(network.inputs)
+        self._network, self._kept = network, kept
+        self._session: Session | None = None
+
+    def compute(self, values: Arrays, pool: Executor) -> Arrays:
+        """Return all outputs, computed on all cores."""
+        if not self._network.outputs:
+            return {}
+        fixed = fixed_batch(self._network) is not None
+        session = self._session or (Session if fixed else Part)(self._network)
+        if self._kept:
+            self._session = session
+        feeds = {name: _read(values, name) for name in self.inputs}
+        return session.compute(feeds, pool) if isinstance(session, Part) else session.run(feeds)
+
+
+def _following(network: Network, operators: Sequence[Operator]) -> dict[str, _Part]:
+    """Return by the key of each operator what follows from its output."""
+    parts = {operator.key: suffix(network, operator.y) for operator in operators}
     weights = sum(
         value.const_value.nbytes
         for part in parts.values()
         for value in part.graph.initializers.values()
         if value.const_value is not None
     )
-
-    def made(y: str) -> _Part:
-        return _Part(parts[y])
-
-    return cache(made) if weights <= KEPT else made
-
-
-class _Part:
-    """A part of a network, run on values of its own names or of those they are shown by."""
-
-    def __init__(self, network: Network):
-        self.inputs = tuple(network.inputs)
-        self._fixed = Session(network) if fixed_batch(network) else None
-        self._free = None if self._fixed or not network.outputs else Part(network)
-
-    def compute(self, values: Arrays, pool: Executor) -> Arrays:
-        """Return all outputs, computed on all cores."""
-        feeds = {name: _read(values, name) for name in self.inputs}
-        if self._fixed is not None:
-            return self._fixed.run(feeds)
-        return self._free.compute(feeds, pool) if self._free is not None else {}
+    return {key: _Part(part, kept=weights <= KEPT) for key, part in parts.items()}
 
 
 def _effects(

@@ -69,7 +69,7 @@ def channel_block() -> int:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
     found = optimized(model).graph
     sizes = {tensor.name: tensor.dims[0] for tensor in found.initializer}
-    return next((sizes[n.input[1]] for n in found.node if n.op_type == "Conv"), 1)
+    return next((sizes.get(n.input[1], 1) for n in found.node if n.op_type == "Conv"), 1)
 
 
 def pad_channels(network: Network, multiple: int) -> Network:

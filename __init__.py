@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from .core.ir.network import Network, Preprocess
     from .core.ir.rebuild import expose
     from .core.iterate import Iteration
+    from .core.padding import pad_channels
     from .core.plan import Plan
     from .core.prune import apply_plan, prune
     from .core.report import summarize
     from .core.session import Session
     from .core.throughput import best_batch
-    from .core.widen import pad_channels
     from .formats import Saved, load, load_all, save
     from .formats.datasets import open_dataset
     from .formats.measures import named_accuracy
@@ -126,7 +126,7 @@ _HOMES = {
     ".core.report": ("summarize",),
     ".core.session": ("Session",),
     ".core.throughput": ("best_batch",),
-    ".core.widen": ("pad_channels",),
+    ".core.padding": ("pad_channels",),
     ".formats": ("Saved", "load", "load_all", "save"),
     ".formats.datasets": ("open_dataset",),
     ".formats.measures": ("named_accuracy",),

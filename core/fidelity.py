@@ -8,16 +8,14 @@ import numpy as np
 
 from .compare import pair
 from .data import Batch, Dataset, Objects
-from .data.base import fixed_batch
 from .errors import VerificationError
 from .ir.network import Network
 from .metrics.agreement import Divergence
 from .metrics.decode import box_heads, decode
 from .metrics.detection import DetectionMeter, DetectionResult
-from .parallel import mapped
+from .parallel import mapped, sessions
 from .progress import Progress, silent
-from .session import Arrays, Session, cores, shape_text
-from .widen import for_speed
+from .session import Arrays, shape_text
 
 __all__ = ["Fidelity", "OutputFidelity", "fidelity", "is_vector"]
 
@@ -113,11 +111,7 @@ def fidelity(
         VerificationError: inputs or outputs of the networks do not match.
     """
     pairing = pair(baseline, pruned)
-    workers = 1 if threads is not None or fixed_batch(baseline) else cores()
-    first, second = (
-        Session(for_speed(network), threads if workers == 1 else 1)
-        for network in (baseline, pruned)
-    )
+    (first, second), workers = sessions([baseline, pruned], threads)
 
     def both(batch: Batch) -> tuple[Arrays, Arrays]:
         return first.run(batch.inputs), second.run(pairing.feeds(batch.inputs))

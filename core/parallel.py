@@ -3,22 +3,22 @@
 NOTE for developers: several runs of one thread each beat one run of several threads, since small
 layers do not divide well and nothing waits. Measured on two cores: a small detector 1.3×,
 SqueezeNet 1.2×. Where a thread also reads the images it runs the network on, nothing is handed
-over between threads, which is worth another 1.3× with a small detector.
+over between threads, which is worth some percent with a small detector.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from .data.base import Batch, Dataset, Shared, fixed_batch, reported
+from .data.base import Batch, Dataset, ParallelDataset, fixed_batch, reported
 from .data.prefetch import ahead, prefetched
 from .ir.network import Network
+from .padding import for_speed
 from .progress import Progress, silent
 from .session import Arrays, Session, cores
-from .widen import for_speed
 
-__all__ = ["computed", "mapped"]
+__all__ = ["computed", "mapped", "sessions"]
 
 T = TypeVar("T")
 
@@ -44,11 +44,22 @@ def computed(
     Raises:
         DataError: the data is broken, or there is none.
     """
-    workers = 1 if threads is not None or fixed_batch(network) else cores()
-    session = Session(for_speed(network), threads if workers == 1 else 1)
+    (session,), workers = sessions([network], threads)
     return mapped(
         dataset, lambda batch: session.run(batch.inputs), label, workers=workers, progress=progress
     )
+
+
+def sessions(networks: Sequence[Network], threads: int | None) -> tuple[list[Session], int]:
+    """Return what runs networks that take the same inputs, and how many batches at once.
+
+    Args:
+        networks: what to run.
+        threads: as for :func:`computed`.
+    """
+    workers = 1 if threads is not None or any(map(fixed_batch, networks)) else cores()
+    each = threads if workers == 1 else 1
+    return [Session(for_speed(network), each) for network in networks], workers
 
 
 def mapped(
@@ -71,7 +82,7 @@ def mapped(
     Raises:
         DataError: the data is broken, or there is none.
     """
-    if workers > 1 and isinstance(dataset, Shared):
+    if workers > 1 and isinstance(dataset, ParallelDataset):
         pairs = dataset.each(work, workers)
     elif workers > 1:
         pairs = ahead(lambda batch: (batch, work(batch)), prefetched(dataset), workers)

@@ -10,8 +10,8 @@ import numpy as np
 from .data.base import fixed_batch
 from .ir.front import all_values
 from .ir.network import Network
+from .padding import for_speed
 from .session import Session
-from .widen import for_speed
 
 __all__ = ["best_batch"]
 

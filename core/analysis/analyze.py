@@ -15,9 +15,9 @@ from ..data import Dataset
 from ..errors import PlanError
 from ..ir.digest import digest
 from ..ir.network import Network
+from ..padding import channel_block, padded
 from ..progress import Progress, silent
 from ..surgery.calibration import Calibration
-from ..widen import channel_block, widened
 from .baseline import Baseline, measure_baseline
 from .contexts import Contexts, Kept, Recomputed, kept_bytes
 from .curves import Curve, find_curves
@@ -109,9 +109,9 @@ def analyze(
     curves = _without(curves, exclude, network)
     with State.open(place, key, restart=restart) as known:
         # What is computed has more channels than what is decided about, where that is faster.
-        wide, labelled = widened(network, groups, channel_block())
-        work = _ordered(wide, labelled, curves, baseline.judge.outputs)
-        contexts = _contexts(wide, data, work, baseline, memory, workers)
+        fast, labelled = padded(network, groups, channel_block())
+        work = _ordered(fast, labelled, curves, baseline.judge.outputs)
+        contexts = _contexts(fast, data, work, baseline, memory, workers)
         run = _Run(
             groups=groups,
             state=known,

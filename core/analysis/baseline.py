@@ -10,9 +10,9 @@ from joblib import Parallel, delayed, effective_n_jobs
 
 from ..data import Dataset, streamed
 from ..ir.network import Network
+from ..padding import for_speed
 from ..part import Part
 from ..progress import Progress
-from ..widen import for_speed
 from .contexts import AHEAD
 from .judges import Evidence, Judge, find_judge
 from .shards import Answers, Fingerprint, Shard, shard_size, shards

@@ -20,7 +20,7 @@ __all__ = [
     "Dataset",
     "Frame",
     "Objects",
-    "Shared",
+    "ParallelDataset",
     "batch_size",
     "fixed_batch",
     "limited",
@@ -158,7 +158,7 @@ class Dataset(Protocol):
 
 
 @runtime_checkable
-class Shared(Protocol):
+class ParallelDataset(Protocol):
     """A dataset whose batches can be made and worked on in the same thread, several at once."""
 
     def each(self, work: Callable[[Batch], T], workers: int) -> Iterator[tuple[Batch, T]]:

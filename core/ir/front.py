@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import onnx_ir as ir
 
-from .network import Network, shape_of
+from .network import Network
 
 __all__ = ["all_values", "largest_front", "value_bytes"]
 
 
 def largest_front(network: Network) -> int:
     """Return the bytes a sample that a run holds at most, node by node, about."""
-    sizes = {
-        name: 4 * int(np.prod([d if isinstance(d, int) else 1 for d in value.shape or ()]))
-        for name, value in network.values().items()
-        if value.const_value is None
-    }
+    sizes = {name: int(value_bytes(value)) for name, value in network.values().items()}
     last: dict[str, int] = {}
     for number, node in enumerate(network.graph):
         last.update((str(v.name), number) for v in node.inputs if v is not None)
@@ -33,12 +27,7 @@ def largest_front(network: Network) -> int:
 
 def all_values(network: Network) -> int:
     """Return the bytes of all values that one sample makes."""
-    total = 0
-    for node in network.graph:
-        for value in node.outputs:
-            if value.shape is not None:
-                total += 4 * math.prod(d for d in shape_of(value) if isinstance(d, int))
-    return total
+    return int(sum(value_bytes(value) for node in network.graph for value in node.outputs))
 
 
 def value_bytes(value: ir.Value) -> float:

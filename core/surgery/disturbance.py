@@ -23,10 +23,10 @@ from ..data.base import fixed_batch
 from ..ir.front import all_values
 from ..ir.network import Network
 from ..ir.partial import between, suffix
+from ..padding import for_speed
 from ..part import Part
 from ..progress import Progress, silent
 from ..session import Arrays, Session, cores
-from ..widen import for_speed
 from .gram import FLOOR, shown
 from .operators import Array, Operator
 
@@ -138,7 +138,7 @@ def _certain(effects: Array) -> bool:
     return bool(error <= CERTAIN * effects.mean())
 
 
-class _Part:
+class _Runner:
     """A part of a network, run on values of its own names or of those they are shown by.
 
     Args:
@@ -163,7 +163,7 @@ class _Part:
         return session.compute(feeds, pool) if isinstance(session, Part) else session.run(feeds)
 
 
-def _following(network: Network, operators: Sequence[Operator]) -> dict[str, _Part]:
+def _following(network: Network, operators: Sequence[Operator]) -> dict[str, _Runner]:
     """Return by the key of each operator what follows from its output."""
     parts = {operator.key: suffix(network, operator.y) for operator in operators}
     weights = sum(
@@ -172,12 +172,12 @@ def _following(network: Network, operators: Sequence[Operator]) -> dict[str, _Pa
         for value in part.graph.initializers.values()
         if value.const_value is not None
     )
-    return {key: _Part(part, kept=weights <= KEPT) for key, part in parts.items()}
+    return {key: _Runner(part, kept=weights <= KEPT) for key, part in parts.items()}
 
 
 def _effects(
     network: Network,
-    parts: Sequence[tuple[Operator, _Part]],
+    parts: Sequence[tuple[Operator, _Runner]],
     feeds: Arrays,
     samples: int,
     energies: Mapping[str, float],
@@ -201,7 +201,7 @@ def _effects(
     read = [name for _, part in parts for name in part.inputs]
     names = list(dict.fromkeys([*read, *outputs, *(operator.y for operator, _ in parts)]))
     inner = [name for name in names if name not in outputs]
-    still = {**feeds, **_Part(shown(network, inner)).compute(feeds, pool)}
+    still = {**feeds, **_Runner(shown(network, inner)).compute(feeds, pool)}
     for operator, part in parts:
         y = _read(still, operator.y)
         channel = 1 if operator.op_type == "Conv" else y.ndim - 1
@@ -270,7 +270,7 @@ def _energies(
     network: Network, rounds: Sequence[Arrays], samples: int, pool: Executor
 ) -> dict[str, float]:
     """Return for each output the mean energy of a sample: around its mean, and never nothing."""
-    whole = _Part(network)
+    whole = _Runner(network)
     outputs = [whole.compute(feeds, pool) for feeds in rounds]
     found = {}
     for name in outputs[0]:

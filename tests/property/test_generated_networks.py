@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from secateur.core.channels import find_groups
 from secateur.core.cost import Costs, measure_cost
 from secateur.core.data import SyntheticDataset
+from secateur.core.padding import padded
 from secateur.core.pieces import narrowed
 from secateur.core.plan import Plan, make_plan, removed_classes
 from secateur.core.proofs import prove_equal
 from secateur.core.prune import prune
 from secateur.core.session import Session
 from secateur.core.transform import mask, shrink
-from secateur.core.widen import widened
 from support.graphs import Graph, random_removal
 
 
@@ -254,14 +254,14 @@ def test_finding_groups_changes_nothing_and_repeats(network):
 @given(networks, st.sampled_from([2, 3, 5, 16]))
 def test_channels_added_for_speed_change_nothing(network, block):
     groups = find_groups(network)
-    wide, labelled = widened(network, groups, block)
+    found, labelled = padded(network, groups, block)
     data = SyntheticDataset(network, samples=2)
-    full, back = Session(network), Session(wide)
+    full, back = Session(network), Session(found)
     for batch in data:
         want, got = full.run(batch.inputs), back.run(batch.inputs)
         for name, array in want.items():
             assert np.abs(got[name] - array).max() <= 1e-4 * np.abs(array).max()
-    for name, value in wide.values().items():
+    for name, value in found.values().items():
         if name in labelled.values and labelled.values[name].axis is not None:
             axis = labelled.values[name].axis
             assert len(labelled.values[name].vector) == value.shape[axis]

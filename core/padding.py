@@ -6,7 +6,7 @@ every convolution or computes without blocks. With zeros in the place of what is
 neither, and outputs are the same but for the order of sums. Measured: docs/data.md.
 
 What a removal takes out, this puts in: a channel of zero weights that follows the last one of its
-group is masked, and a masked channel is as good as none (docs/architecture.md, "Proofs").
+group is masked, and a masked channel is as good as none (docs/architecture.md, section 4).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .ir.network import OPSET, Network
 from .session import optimized
 from .transform import recounted
 
-__all__ = ["channel_block", "for_speed", "pad_channels", "widened"]
+__all__ = ["channel_block", "for_speed", "pad_channels", "padded"]
 
 PLANES = 4
 """Axes of the weight of a convolution over planes: outputs, inputs, height, width."""
@@ -44,9 +44,9 @@ def for_speed(network: Network) -> Network:
     """
     if network.model not in _KNOWN:
         block = channel_block()
-        wide = widened(network, find_groups(network), block)[0] if block > 1 else network
+        found = padded(network, find_groups(network), block)[0] if block > 1 else network
         # A model that stays as it is must not be its own value, or it would never be forgotten.
-        _KNOWN[network.model] = None if wide is network else wide.model
+        _KNOWN[network.model] = None if found is network else found.model
     model = _KNOWN[network.model]
     return network if model is None else replace(network, model=model)
 
@@ -75,7 +75,7 @@ def channel_block() -> int:
 def pad_channels(network: Network, multiple: int) -> Network:
     """Return the network with zero channels, so that a runtime's blocks of channels are full.
 
-    Outputs stay the same but for the order of sums; which groups are filled up, :func:`widened`
+    Outputs stay the same but for the order of sums; which groups are filled up, :func:`padded`
     says.
 
     Args:
@@ -87,10 +87,10 @@ def pad_channels(network: Network, multiple: int) -> Network:
     """
     if multiple < 1:
         raise PlanError(f"channels must be padded to a multiple of 1 or more, not {multiple}")
-    return widened(network, find_groups(network), multiple)[0]
+    return padded(network, find_groups(network), multiple)[0]
 
 
-def widened(network: Network, groups: Groups, block: int) -> tuple[Network, Groups]:
+def padded(network: Network, groups: Groups, block: int) -> tuple[Network, Groups]:
     """Return the network with zero channels up to the next multiple of a block in every group.
 
     Groups that cannot be pruned stay as they are, and so do those whose layers hold channels of
@@ -128,14 +128,13 @@ def widened(network: Network, groups: Groups, block: int) -> tuple[Network, Grou
                     tensor[(slice(None),) * axis + (new,)] = 0
         tensors[use.parameter] = tensor
     values = {name: _grown(labels, more, groups, added) for name, labels in groups.values.items()}
-    wide = recounted(network, groups, 1 + more, tensors)
-    return wide, replace(groups, values=values)
+    return recounted(network, groups, 1 + more, tensors), replace(groups, values=values)
 
 
 def _grown(
     labels: Labels, more: LabelVector, groups: Groups, added: npt.NDArray[np.int64]
 ) -> Labels:
-    """Return the labels of a value in the widened network."""
+    """Return the labels of a value in the padded network."""
     if labels.axis is None or not more[labels.vector].any():
         return labels
     taken, _ = _repeated(groups.classes[labels.vector], added)

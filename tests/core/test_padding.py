@@ -8,13 +8,13 @@ import pytest
 import secateur
 from secateur.core.channels import find_groups
 from secateur.core.errors import PlanError
+from secateur.core.padding import channel_block, for_speed, padded
 from secateur.core.session import Session
-from secateur.core.widen import channel_block, for_speed, widened
 from support.graphs import Graph
 
 
-def wide(network, block=16):
-    return widened(network, find_groups(network), block)[0]
+def filled(network, block=16):
+    return padded(network, find_groups(network), block)[0]
 
 
 def channels(network):
@@ -47,7 +47,7 @@ def test_groups_grow_to_the_next_multiple():
     d = g.conv("d", a, 6, group=6)
     s = g.op("s", "Sum", d, g.conv("b", a, 6, kernel=1))
     network = g.network(y=g.conv("y", g.op("c", "Concat", s, g.conv("e", s, 16), axis=1), 5))
-    found = wide(network, 8)
+    found = filled(network, 8)
     changed = sizes(network, found)
     assert set(changed.values()) == {(6, 8), (22, 24)}
     assert len(changed) == 6
@@ -58,7 +58,7 @@ def test_zeros_follow_the_last_channel_wherever_it_is_read():
     g = Graph()
     a, b = g.conv("a", g.data, 3), g.conv("b", g.data, 5)
     network = g.network(y=g.conv("y", g.op("c", "Concat", a, b, axis=1), 2, kernel=1))
-    found = wide(network, 4)
+    found = filled(network, 4)
     (weight,) = (
         found.array(str(node.inputs[1].name)) for node in found.graph
         if node.outputs[0].name == found.graph.outputs[0].name
@@ -75,14 +75,14 @@ def test_what_cannot_grow_stays():
     grouped = g.conv("grouped", a, 12, group=4)
     flat = g.op("flat", "Flatten", g.conv("last", grouped, 5))
     network = g.network(y=g.gemm("dense", flat, 7), z=g.conv("z", a, 3))
-    assert wide(network, 16) is network
+    assert filled(network, 16) is network
 
 
 def test_multiples_stay_and_so_does_everything_without_blocks():
     g = Graph()
     network = g.network(y=g.conv("y", g.conv("a", g.data, 16), 3))
-    assert wide(network, 16) is network
-    assert wide(network, 1) is network
+    assert filled(network, 16) is network
+    assert filled(network, 1) is network
 
 
 def test_padding_is_offered_to_users():
@@ -100,7 +100,7 @@ def test_the_labels_of_values_grow_with_them():
     a = g.conv("a", g.data, 6)
     network = g.network(y=g.conv("y", g.op("r", "Relu", a), 2))
     groups = find_groups(network)
-    found, labelled = widened(network, groups, 4)
+    found, labelled = padded(network, groups, 4)
     before, after = groups.values[str(a.name)], labelled.values[str(a.name)]
     assert after.vector.tolist() == [*before.vector, before.vector[-1], before.vector[-1]]
     assert after.shape == (1, 8, *before.shape[2:])
@@ -118,7 +118,7 @@ def test_a_real_detector_computes_the_same(shared, rate):
     network = secateur.load(folder / "yolo-fastest-1.1.cfg", folder / "yolo-fastest-1.1.weights")
     if rate:
         network = secateur.prune(network, rate=rate)
-    found = wide(network, 16)
+    found = filled(network, 16)
     read = {
         node.inputs[0].shape[1]
         for node in found.graph

@@ -43,7 +43,7 @@ ROUND = 16
 operators only whose weight is still uncertain."""
 
 MEMORY = 1 << 30
-"""Bytes that the values of a round may take, all of them counted."""
+"""Bytes that the values of a round may take, all of them counted, without padded channels."""
 
 KEPT = 1 << 28
 """Bytes of weights that sessions may hold which wait for the next round, or they are made anew."""

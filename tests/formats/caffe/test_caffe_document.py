@@ -39,6 +39,11 @@ strings = st.one_of(
 )
 
 
+for strategy in (words, gaps, numbers, strings):
+    # Tables of Unicode are made once, for longer than Hypothesis lets the drawing of an input take.
+    strategy.validate()
+
+
 @st.composite
 def fields(draw: st.DrawFn, depth: int = 0) -> str:
     name, gap = draw(words), draw(gaps)

@@ -8,7 +8,7 @@ Sources: VOC devkit VOCevaldet.m; cocoapi cocoeval.py `evaluateImg`, `accumulate
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,6 +21,9 @@ __all__ = ["DetectionMeter", "DetectionResult", "average_precision"]
 
 OVERLAPS = np.linspace(0.5, 0.95, 10)
 """Intersection over union at which COCO averages."""
+
+ELEVEN, HUNDRED = np.linspace(0, 1, 11), np.linspace(0, 1, 101)
+"""Recalls at which precision is read."""
 
 MOST = 100
 """COCO looks at so many detections of a class in an image."""
@@ -121,16 +124,12 @@ class DetectionMeter:
             known = self._classes[number]
             if not known.positives:
                 continue
-            kinds, scores = _whole(known.kinds, ()), _whole(known.scores, ())
-            area[number] = average_precision(scores, kinds, known.positives, "area")
-            points[number] = average_precision(scores, kinds, known.positives, "11 points")
-            kinds, scores = (
-                _whole(known.coco_kinds, (len(OVERLAPS),)),
-                _whole(known.coco_scores, ()),
-            )
+            curve = _curve(_whole(known.scores, ()), _whole(known.kinds, ()), known.positives)
+            area[number], points[number] = curve.area(), curve.mean_at(ELEVEN)
+            scores = _whole(known.coco_scores, ())
+            kinds = _whole(known.coco_kinds, (len(OVERLAPS),))
             coco[number] = [
-                average_precision(scores, kinds[:, t], known.positives, "101 points")
-                for t in range(len(OVERLAPS))
+                one.mean_at(HUNDRED) for one in _curve(scores, kinds, known.positives).columns()
             ]
         table = np.array(list(coco.values())) if coco else np.zeros((1, len(OVERLAPS)))
         return DetectionResult(
@@ -161,18 +160,47 @@ def average_precision(scores: np.ndarray, kinds: np.ndarray, positives: int, met
     """
     if not positives:
         return 0.0
-    kinds = kinds[np.argsort(-scores, kind="stable")]
-    right = np.cumsum(kinds == FOUND, dtype=np.float64)
-    wrong = np.cumsum(kinds == MISSED, dtype=np.float64)
-    recall = right / positives
-    precision = right / np.maximum(right + wrong, 1)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    curve = _curve(scores, kinds, positives)
     if method == "area":
-        steps = np.diff(recall, prepend=0.0)
-        return float((steps * envelope).sum())
-    points = np.linspace(0, 1, 11 if method == "11 points" else 101)
-    places = np.searchsorted(recall, points, side="left")
-    return float(np.append(envelope, 0.0)[places].mean())
+        return curve.area()
+    return curve.mean_at(ELEVEN if method == "11 points" else HUNDRED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Curve:
+    """Precision over recall, one detection more a row.
+
+    Args:
+        recall: n, or n × columns of curves beside each other.
+        envelope: the largest precision at that recall or a higher one; shaped alike.
+    """
+
+    recall: np.ndarray
+    envelope: np.ndarray
+
+    def columns(self) -> Iterator[_Curve]:
+        """Yield curves that stand beside each other, one by one."""
+        for recall, envelope in zip(self.recall.T, self.envelope.T, strict=True):
+            yield _Curve(recall, envelope)
+
+    def area(self) -> float:
+        return float((np.diff(self.recall, prepend=0.0) * self.envelope).sum())
+
+    def mean_at(self, points: np.ndarray) -> float:
+        """Return the mean of the envelope at these recalls; it is 0 at those never reached."""
+        places = np.searchsorted(self.recall, points, side="left")
+        reached = places[: int(np.searchsorted(places, len(self.recall)))]
+        return float(self.envelope[reached].sum()) / len(points)
+
+
+def _curve(scores: np.ndarray, kinds: np.ndarray, positives: int) -> _Curve:
+    """Return the curve of one class; `kinds` are n, or n × columns."""
+    kinds = kinds[np.argsort(-scores, kind="stable")]
+    right = np.cumsum(kinds == FOUND, axis=0, dtype=np.float64)
+    wrong = np.cumsum(kinds == MISSED, axis=0, dtype=np.float64)
+    precision = right / np.maximum(right + wrong, 1)
+    envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+    return _Curve(right / positives, envelope)
 
 
 def _matched(table: np.ndarray, ignored: np.ndarray, least: float) -> np.ndarray:
@@ -208,25 +236,32 @@ def _coco_matched(table: np.ndarray, ignored: np.ndarray, crowd: np.ndarray) -> 
         return kinds
     order = np.argsort(ignored, kind="stable")
     table, ignored, crowd = table[:, order], ignored[order], crowd[order]
+    free = np.ones((len(OVERLAPS), table.shape[1]), bool)
     nearest = table.max(axis=1)
-    for column, least in enumerate(OVERLAPS):
-        free = np.ones(table.shape[1], bool)
-        for place in np.flatnonzero(nearest >= least).tolist():
-            match = _best(table[place], free | crowd, ignored, min(float(least), 1 - 1e-10))
-            if match is not None:
-                free[match] = False
-                kinds[place, column] = IGNORED if ignored[match] else FOUND
+    for place in np.flatnonzero(nearest >= OVERLAPS[0]).tolist():
+        # Overlaps rise, so those that this detection reaches are the first ones.
+        reached = int(np.searchsorted(OVERLAPS, nearest[place], side="right"))
+        left = free[:reached] | crowd
+        match = _last_best(table[place], left & ~ignored, OVERLAPS[:reached])
+        other = _last_best(table[place], left & ignored, OVERLAPS[:reached])
+        match = np.where(match < 0, other, match)
+        found = np.flatnonzero(match >= 0)
+        free[found, match[found]] = False
+        kinds[place, found] = np.where(ignored[match[found]], IGNORED, FOUND)
     return kinds
 
 
-def _best(row: np.ndarray, free: np.ndarray, ignored: np.ndarray, least: float) -> int | None:
-    """Return the last of the best free objects; those that do not count only if none does."""
-    for group in (free & ~ignored, free & ignored):
-        if group.any():
-            best = float(row[group].max())
-            if best >= least:
-                return int(np.flatnonzero(group & (row == best))[-1])
-    return None
+def _last_best(row: np.ndarray, allowed: np.ndarray, least: np.ndarray) -> np.ndarray:
+    """Return the last of the best objects that are allowed, -1 where none is good enough.
+
+    Args:
+        row: overlap with each object.
+        allowed: limits × objects.
+        least: the limits.
+    """
+    told = np.where(allowed, row, -1.0)
+    last = told.shape[1] - 1 - told[:, ::-1].argmax(axis=1)
+    return np.where(told.max(axis=1) >= least, last, -1)
 
 
 def _whole(parts: Sequence[np.ndarray], tail: tuple[int, ...]) -> np.ndarray:

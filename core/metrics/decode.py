@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import DataError, UnsupportedError
 from ..ir.network import Head, Network
 from .boxes import Apart, corners, suppressed
+from .confidence import BOXES
 from .tree import absolute, deepest, last_sure
 
 __all__ = [
@@ -174,7 +175,7 @@ def _anchors(
 
     Source: AlexeyAB 2019, layers with masks, `get_…_box` and `get_…_detections`.
     """
-    grid = _Grid.of(outputs[name][sample], 5 + settings["classes"], 4, least)
+    grid = _Grid.of(outputs[name][sample], *BOXES["anchors"](settings), least)
     values = grid.values
     return grid.in_pixels(values[:, :4], settings), values[:, 4:5] * values[:, 5:]
 
@@ -186,7 +187,7 @@ def _uncertain_anchors(
 
     Source: AlexeyAB 2020, `get_gaussian_…_detections`.
     """
-    grid = _Grid.of(outputs[name][sample], 9 + settings["classes"], 8, least)
+    grid = _Grid.of(outputs[name][sample], *BOXES["uncertain anchors"](settings), least)
     values = grid.values
     certainty = 1 - values[:, [1, 3, 5, 7]].mean(axis=1, keepdims=True)
     scores = values[:, 8:9] * values[:, 9:] * certainty
@@ -267,12 +268,12 @@ def _region(
     one_after_another = settings["layout"] == "NHWC"
     if one_after_another:
         array = array.transpose(2, 0, 1)
-    coords, classes, tree = settings["coords"], settings["classes"], settings["tree"]
+    coords, tree = settings["coords"], settings["tree"]
     # What is no probability may be more than 1, and the score more than the objectness.
     bounded = tree or (
         not settings["background"] and (settings["softmax"] or not one_after_another)
     )
-    grid = _Grid.of(array, coords + 1 + classes, coords, least if bounded else -np.inf)
+    grid = _Grid.of(array, *BOXES["region"](settings), least if bounded else -np.inf)
     boxes = grid.values[:, :4].copy()
     if settings["xy_sigmoid"]:
         boxes[:, :2] = _sigmoid(boxes[:, :2])

@@ -8,7 +8,8 @@ with x what the pruned network feeds the layer (earlier layers already refitted)
 network's output of the layer at the same positions, f what follows until the next layer (see
 :mod:`.targets`), and W₀ the weights it has. Source: He, Zhang, Sun, Channel Pruning for
 Accelerating Very Deep Neural Networks, 2017 (the reconstruction step), with an intercept and a
-ridge toward W₀ that is chosen for each layer on samples which the fit has not seen.
+ridge toward W₀ that is chosen for each layer on samples which the fit has not seen. The layers that
+make a detector's boxes are fitted most where there is something (see :mod:`.boxes`).
 """
 
 from __future__ import annotations
@@ -28,12 +29,18 @@ from ..surgery.definite import inverse, solution
 from ..surgery.gram import Gram, Halves, Kept, Sampled, positions_of_a_sample, together, wide
 from ..surgery.operators import Array, Operator, Positions
 from ..surgery.ridge import HALF, MANY, RIDGE, best_ridge, spread
+from .boxes import box_heads_of, counts
 from .registry import Job, repair
 from .targets import Path, Target, follow
 from .touched import Layer, repairable, shifts_alone
 from .walk import Walk, first_batches
 
 __all__ = ["refit"]
+
+WEAKER = 0.1
+"""What the ridge of a fit by counts is multiplied by. It pulls scores back to those of the fit to
+all positions, which are too low, so that a detector loses what falls below a limit; and the squared
+error, by which ridges are chosen, rises by a few percent only down to a tenth of the best."""
 
 KEPT = 1 << 28
 """Bytes of a layer's inputs, cut into columns, that are kept for the rounds; more are cut anew."""
@@ -74,6 +81,7 @@ def refit(
     tensors: dict[str, npt.NDArray[np.generic]] = {}
     network = pruned
     waiting = {layer.operator.y for layer in layers}
+    heads = box_heads_of(original, [layer.operator.y for layer in layers])
     for layer in tracked(layers, "refit", len(layers), progress):
         paths = _paths(original, network, layer)
         if paths[1].other is not None and now.ahead(network, paths[1].other) & waiting:
@@ -92,7 +100,12 @@ def refit(
                 for walk, one, path in ((before, original, paths[0]), (now, network, paths[1]))
             ],
         )
-        most = positions_of_a_sample(operator, network, sum(len(x) for x in values.x))
+        head = heads.get(operator.y)
+        if head is not None and _boxes_apart(operator, network):
+            values = replace(values, counts=counts(head, before.advance(original, head.output)))
+        most = positions_of_a_sample(
+            operator, network, sum(len(x) for x in values.x), rare=values.counts is not None
+        )
         samples = _samples(replace(layer, operator=operator), paths, values, most, random)
         tensors.update(_fitted(network, operator, samples))
         network = rebuild(pruned, tensors=tensors)
@@ -117,6 +130,9 @@ class _Values:
     others: Sequence[Sequence[np.ndarray] | None]
     """What is added to the layer's output in the original and in the pruned network."""
 
+    counts: Sequence[Array] | None = None
+    """How often each position counts, for each share of the outputs; None for once."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
@@ -125,6 +141,8 @@ class _Sample:
     x: np.ndarray
     positions: Positions | None
     target: Target
+    counts: Array | None = None
+    """[groups, positions, shares of the outputs], None where each counts once."""
 
 
 def _paths(original: Network, pruned: Network, layer: Layer) -> tuple[Path, Path]:
@@ -133,6 +151,11 @@ def _paths(original: Network, pruned: Network, layer: Layer) -> tuple[Path, Path
     now = follow(pruned, layer.operator, int(layer.kept.sum()))
     scale, offset = before.scale[layer.kept], before.offset[layer.kept]
     return replace(before, scale=scale, offset=offset), now
+
+
+def _boxes_apart(operator: Operator, network: Network) -> bool:
+    """Whether the boxes that a layer makes can be fitted on their own."""
+    return operator.op_type == "Conv" and operator.group == 1 and not wide(operator, network)
 
 
 def _samples(
@@ -158,7 +181,10 @@ def _samples(
             operator.outputs(left(added[number]), positions) if added is not None else None,
             operator.outputs(present[number], positions) if present is not None else None,
         )
-        found.append(_Sample(x, positions, target))
+        often = None
+        if values.counts is not None:
+            often = operator.outputs(values.counts[number], positions)
+        found.append(_Sample(x, positions, target, often))
     return found
 
 
@@ -188,11 +214,14 @@ def _narrow_fit(
 ) -> tuple[Array, Array]:
     """Return weight and shift from sums over all positions."""
     columns = _columns(operator, samples)
+    shifted = operator.shift is not None
+    present = present.astype(np.float64)
+    if samples[0].counts is not None:
+        plain, _ = _narrow_fit(operator, present, [replace(s, counts=None) for s in samples])
+        return _fit_by_counts(columns, plain, samples, shifted=shifted)
     halves = Halves()
     for number, sample in enumerate(samples):
         halves.add(len(sample.x), columns(number), sample.target.wanted)
-    present = present.astype(np.float64)
-    shifted = operator.shift is not None
     ridge = _ridge(halves, present, shifted=shifted)
     moments = halves.joined()
     solver = _Solver(moments.gram(centred=shifted), present, shifted=shifted, ridge=ridge)
@@ -211,6 +240,35 @@ def _narrow_fit(
             cross += aim.transpose(0, 2, 1) @ x
         weight, shift = solver.solve(mean / moments.count, cross / moments.count)
     return weight, shift
+
+
+def _fit_by_counts(
+    columns: Callable[[int], Array], present: Array, samples: Sequence[_Sample], *, shifted: bool
+) -> tuple[Array, Array]:
+    """Return weight and shift, fitted on their own for each share of the outputs.
+
+    Args:
+        columns: number of a sample → what the layer reads.
+        present: the weights of a fit to all positions alike, which the ridge holds to.
+        samples: what to fit to, with counts.
+        shifted: whether an intercept can be stored.
+    """
+    assert samples[0].counts is not None
+    shares = samples[0].counts.shape[-1]
+    weights, shifts = [], []
+    for share, part in enumerate(np.split(present, shares, axis=1)):
+        halves = Halves()
+        for number, sample in enumerate(samples):
+            assert sample.counts is not None
+            wanted = np.split(sample.target.wanted, shares, axis=2)[share]
+            halves.add(len(sample.x), columns(number), wanted, sample.counts[..., share])
+        ridge = _ridge(halves, part, shifted=shifted) * WEAKER
+        moments = halves.joined()
+        solver = _Solver(moments.gram(centred=shifted), part, shifted=shifted, ridge=ridge)
+        weight, shift = solver.solve(*moments.means())
+        weights.append(weight)
+        shifts.append(shift)
+    return np.concatenate(weights, axis=1), np.concatenate(shifts, axis=1)
 
 
 def _around(gram: Gram, mean: Array, cross: Array) -> Array:

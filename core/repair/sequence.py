@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from ..data import Dataset, SyntheticDataset
-from ..fidelity import fidelity
 from ..ir.network import Network
 from .held import split
+from .judge import output_error
 from .registry import Job, Repair
 
 __all__ = ["repaired"]
@@ -72,4 +72,4 @@ def repaired(
 
 
 def _error(job: Job, network: Network, judges: Dataset) -> float:
-    return fidelity(job.original, network, judges, boxes=False, progress=job.progress).error
+    return output_error(job.original, network, judges, progress=job.progress)

@@ -76,7 +76,7 @@ class Gram:
         mean: [groups, inputs · taps].
         covariance: [groups, inputs · taps, inputs · taps], around `mean`.
         power: [groups], mean square of an input.
-        count: positions that were averaged over.
+        count: positions that were averaged over, each as often as it counts.
         halves: the covariance over the even and over the odd samples, float32 and each around its
             own mean; empty where there is one sample only.
     """
@@ -84,7 +84,7 @@ class Gram:
     mean: Array
     covariance: Array
     power: Array
-    count: int
+    count: float
     halves: tuple[Array, ...] = ()
 
     def ridge(self, part: float) -> Array:
@@ -153,13 +153,24 @@ class Halves:
         self.even, self.odd = Moments(), Moments()
         self._samples = 0
 
-    def add(self, samples: int, x: Array, y: Array | None = None) -> None:
-        """Add positions of so many samples: x [groups, samples · positions, inputs], y alike."""
-        xs = by_turns(x, samples, self._samples)
-        ys = (None, None) if y is None else by_turns(y, samples, self._samples)
-        for moments, rows, wanted in zip((self.even, self.odd), xs, ys, strict=True):
-            if rows.size:
-                moments.add(rows, wanted)
+    def add(
+        self, samples: int, x: Array, y: Array | None = None, counts: Array | None = None
+    ) -> None:
+        """Add positions of so many samples.
+
+        Args:
+            samples: how many.
+            x: [groups, samples · positions, inputs].
+            y: targets, [groups, samples · positions, outputs].
+            counts: how often each position counts, [groups, samples · positions]; None for once.
+        """
+        parts = [
+            (None, None) if array is None else by_turns(array, samples, self._samples)
+            for array in (x, y, counts)
+        ]
+        for moments, rows, wanted, often in zip((self.even, self.odd), *parts, strict=True):
+            if rows is not None and rows.size:
+                moments.add(rows, wanted, often)
         self._samples += samples
 
     def joined(self) -> Moments:
@@ -190,20 +201,26 @@ class Moments:
     """
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count: float = 0
         self.x: Array | None = None
         self.xx: Array | None = None
         self.y: Array | None = None
         self.yx: Array | None = None
-        self._waiting: list[tuple[Array, Array | None]] = []
+        self._waiting: list[tuple[Array, Array | None, Array | None]] = []
         self._rows = 0
 
-    def add(self, x: Array, y: Array | None = None) -> None:
-        """Add positions: x [groups, positions, inputs], y [groups, positions, outputs].
+    def add(self, x: Array, y: Array | None = None, counts: Array | None = None) -> None:
+        """Add positions.
 
         The arrays must not change before the sums are read.
+
+        Args:
+            x: [groups, positions, inputs].
+            y: targets, [groups, positions, outputs].
+            counts: how often each position counts, [groups, positions], alike in all groups; None
+                for once.
         """
-        self._waiting.append((x, y))
+        self._waiting.append((x, y, counts))
         self._rows += x.shape[1]
         if self._rows >= TOGETHER:
             self._sum_up()
@@ -212,16 +229,17 @@ class Moments:
         """Add what waits to the sums."""
         if not self._waiting:
             return
-        x = _joined([x for x, _ in self._waiting])
-        ys = [y for _, y in self._waiting if y is not None]
-        y = _joined(ys) if ys else None
+        x, y, counts = (_all(parts) for parts in zip(*self._waiting, strict=True))
+        assert x is not None
         self._waiting, self._rows = [], 0
-        self.count += x.shape[1]
-        self.x = _sum(self.x, x.sum(axis=1, dtype=np.float64))
-        self.xx = _sum(self.xx, x.transpose(0, 2, 1) @ x)
+        often = x if counts is None else x * counts[:, :, None]
+        self.count += x.shape[1] if counts is None else float(counts[0].sum(dtype=np.float64))
+        self.x = _sum(self.x, often.sum(axis=1, dtype=np.float64))
+        self.xx = _sum(self.xx, often.transpose(0, 2, 1) @ x)
         if y is not None:
-            self.y = _sum(self.y, y.sum(axis=1, dtype=np.float64))
-            self.yx = _sum(self.yx, y.transpose(0, 2, 1) @ x)
+            aims = y if counts is None else y * counts[:, :, None]
+            self.y = _sum(self.y, aims.sum(axis=1, dtype=np.float64))
+            self.yx = _sum(self.yx, aims.transpose(0, 2, 1) @ x)
 
     def joined(self, other: Moments) -> Moments:
         """Return the sums over the positions of both."""
@@ -327,12 +345,22 @@ def wide(operator: Operator, network: Network) -> bool:
     return _columns(operator, network) > (WIDEST if operator.op_type == "Conv" else WIDEST_PRODUCT)
 
 
-def positions_of_a_sample(operator: Operator, network: Network, samples: int) -> int:
-    """Return how many positions of each of so many samples say enough about an operator."""
+def positions_of_a_sample(
+    operator: Operator, network: Network, samples: int, *, rare: bool = False
+) -> int:
+    """Return how many positions of each of so many samples say enough about an operator.
+
+    Args:
+        operator: what reads them.
+        network: the network it is of.
+        samples: how many there are.
+        rare: whether most positions say little, so that only the work is a limit.
+    """
     columns = _columns(operator, network)
     if wide(operator, network):
         return max(ROWS // samples, 1)
-    enough = min(ENOUGH * columns, max(WORK / columns**2, LEAST * columns))
+    most = max(WORK / columns**2, LEAST * columns)
+    enough = most if rare else min(ENOUGH * columns, most)
     return max(int(-(-enough // samples)), FEWEST)
 
 
@@ -363,6 +391,12 @@ def _sum(total: Array | None, more: Array) -> Array:
         return more.astype(np.float64)
     total += more
     return total
+
+
+def _all(parts: Sequence[Array | None]) -> Array | None:
+    """Return arrays [groups, positions, …] as one, None where there are none."""
+    found = [part for part in parts if part is not None]
+    return _joined(found) if found else None
 
 
 def _joined(parts: Sequence[Array]) -> Array:

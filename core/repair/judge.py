@@ -1,0 +1,95 @@
+"""How far a repaired network is from the original: what decides whether a repair is kept."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..compare import pair
+from ..data import Batch, Dataset
+from ..ir.network import Head, Network
+from ..metrics.confidence import boxes_of, confidence, has_confidence
+from ..parallel import mapped, sessions
+from ..progress import Progress, silent
+from ..session import Arrays
+from ..surgery.operators import Array
+
+__all__ = ["output_error"]
+
+
+def output_error(
+    original: Network, network: Network, dataset: Dataset, *, progress: Progress = silent
+) -> float:
+    """Return the relative error ‖original − network‖ / ‖original‖, the largest of all outputs.
+
+    Boxes of a detector count as in :mod:`.boxes`: those that hold something as much as all.
+
+    Args:
+        original: the network before pruning.
+        network: the pruned one; its inputs and outputs are paired as by :func:`.compare.pair`.
+        dataset: opened for `original`.
+        progress: told about every batch.
+
+    Raises:
+        DataError: the data does not fit.
+        VerificationError: inputs or outputs of the networks do not match.
+    """
+    pairing = pair(original, network)
+    (first, second), workers = sessions([original, network], None)
+    heads = {head.output: head for head in original.heads if has_confidence(head)}
+    errors = {name: _Error(heads.get(name)) for name in original.outputs}
+
+    def both(batch: Batch) -> tuple[Arrays, Arrays]:
+        return first.run(batch.inputs), second.run(pairing.feeds(batch.inputs))
+
+    for _, (before, after) in mapped(
+        dataset, both, "comparing", workers=workers, progress=progress
+    ):
+        for name, error in errors.items():
+            error.add(before[name], after[pairing.outputs[name]])
+    return max(error.result() for error in errors.values())
+
+
+class _Error:
+    """Sums over all samples of one output, one a share of it that counts on its own: an anchor.
+
+    Args:
+        head: what says where a box is; None where all numbers count alike.
+    """
+
+    def __init__(self, head: Head | None):
+        self._head = head
+        self._boxes = 0
+        self._sure: Array = np.zeros(1)
+        self._distance: Array = np.zeros((2, 1))
+        self._norm: Array = np.zeros((2, 1))
+
+    def add(self, before: np.ndarray, after: np.ndarray) -> None:
+        """Take in one batch."""
+        with np.errstate(invalid="ignore", over="ignore"):  # the sum says so itself
+            off = np.square(before.astype(np.float64) - after)
+            own = np.square(before, dtype=np.float64)
+        sure = None
+        if self._head is not None:
+            sure = confidence(self._head, before).astype(np.float64)
+            self._boxes += sure[:, 0].size
+            self._sure = self._sure + sure.sum(axis=(0, 2, 3))
+        self._distance = self._distance + self._summed(off, sure)
+        self._norm = self._norm + self._summed(own, sure)
+
+    def _summed(self, squares: Array, sure: Array | None) -> Array:
+        """Return sums over all boxes of each anchor: alike, and each as often as it is sure."""
+        if self._head is None or sure is None:
+            return np.array([[squares.sum()], [0.0]])
+        boxes = boxes_of(self._head, squares).sum(axis=2)
+        return np.stack([boxes.sum(axis=(0, 2, 3)), (sure * boxes).sum(axis=(0, 2, 3))])
+
+    def result(self) -> float:
+        """Return the relative error; infinite beside NaN or infinity."""
+        mean = np.maximum(self._sure / max(self._boxes, 1), np.finfo(np.float32).tiny)
+        counted = np.stack([np.ones_like(mean), 1 / mean])
+        distance, norm = (float((counted * part).sum()) for part in (self._distance, self._norm))
+        if not np.isfinite(distance):
+            return float(np.inf)
+        if not norm:
+            return float(np.inf) if distance else 0.0
+        return float(np.sqrt(distance / norm))

@@ -20,6 +20,9 @@ def print_summary(
     terminal: Terminal, rows: Sequence[Row], network: secateur.Network, saved: secateur.Saved
 ) -> None:
     """Print what was measured, proved and written."""
+    from ..core.padding import channel_block
+    from ..core.report import PADDED
+
     terminal.out.print(_table(rows))
     if network.plan is not None and network.plan.provenance.get("budget") == "latency":
         gone = network.plan.provenance["rate"]["achieved"]
@@ -27,6 +30,11 @@ def print_summary(
         terminal.note(
             f"latency: {words.percent(-gone)} by the times of the layers, "
             f"{words.percent(measured)} measured"
+        )
+    if any(row.item == PADDED for row in rows):
+        block = channel_block()
+        terminal.note(
+            f"padded: with channels in blocks of {block} (secateur convert --pad-channels {block})"
         )
     if network.plan is not None:
         proof = network.plan.provenance["proof"]

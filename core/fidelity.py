@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from .compare import pair
+from .compare import Pairing, pair
 from .data import Batch, Dataset, Objects
 from .errors import VerificationError
 from .ir.network import Network
@@ -17,7 +18,7 @@ from .parallel import mapped, sessions
 from .progress import Progress, silent
 from .session import Arrays, shape_text
 
-__all__ = ["Fidelity", "OutputFidelity", "fidelity", "is_vector"]
+__all__ = ["Fidelity", "OutputFidelity", "fidelity", "is_vector", "side_by_side"]
 
 CONFIDENT = 0.25
 """Without labels, what the baseline finds with this score or more counts as an object."""
@@ -111,17 +112,12 @@ def fidelity(
         VerificationError: inputs or outputs of the networks do not match.
     """
     pairing = pair(baseline, pruned)
-    (first, second), workers = sessions([baseline, pruned], threads)
-
-    def both(batch: Batch) -> tuple[Arrays, Arrays]:
-        return first.run(batch.inputs), second.run(pairing.feeds(batch.inputs))
-
     meters = {name: _Meter(vector=is_vector(shape)) for name, shape in baseline.outputs.items()}
     finders = boxes and box_heads(baseline) and box_heads(pruned)
     objects = _Agreeing(baseline, pruned) if finders else None
     samples = 0
-    for batch, (before, after) in mapped(
-        dataset, both, "comparing", workers=workers, progress=progress
+    for batch, before, after in side_by_side(
+        baseline, pruned, pairing, dataset, threads=threads, progress=progress
     ):
         for name, meter in meters.items():
             meter.add(name, before[name], after[pairing.outputs[name]], batch.size)
@@ -135,6 +131,39 @@ def fidelity(
         notes=pairing.notes,
         detections=objects.meter.result() if objects is not None else None,
     )
+
+
+def side_by_side(
+    baseline: Network,
+    pruned: Network,
+    pairing: Pairing,
+    dataset: Dataset,
+    *,
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> Iterator[tuple[Batch, Arrays, Arrays]]:
+    """Yield every batch with the outputs of both networks, each under its own names.
+
+    Args:
+        baseline: one network.
+        pruned: the other one.
+        pairing: which inputs and outputs belong together.
+        dataset: opened for `baseline`.
+        threads: threads of each run; None for as many runs at once as there are cores.
+        progress: told about every batch.
+
+    Raises:
+        DataError: the data does not fit.
+    """
+    (first, second), workers = sessions([baseline, pruned], threads)
+
+    def both(batch: Batch) -> tuple[Arrays, Arrays]:
+        return first.run(batch.inputs), second.run(pairing.feeds(batch.inputs))
+
+    for batch, (before, after) in mapped(
+        dataset, both, "comparing", workers=workers, progress=progress
+    ):
+        yield batch, before, after
 
 
 class _Agreeing:

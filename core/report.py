@@ -11,9 +11,16 @@ from .data import Dataset, SyntheticDataset
 from .evaluate import evaluate, fidelity
 from .ir.network import Network
 from .latency import latency
+from .padding import for_speed
 from .progress import Progress, silent
 
-__all__ = ["Row", "summarize"]
+__all__ = ["PADDED", "Row", "summarize"]
+
+PADDED = "Latency, padded"
+"""The item of a row with latencies of both networks with channels filled up (:mod:`.padding`)."""
+
+PAYS = 0.9
+"""That row is there where the pruned network then takes at most this share of its time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,8 +82,20 @@ def summarize(
     )
     if sizes is not None:
         rows.append(Row(item="File size", baseline=sizes[0], compressed=sizes[1], unit="B"))
-    times = latency([baseline, compressed], progress=progress)
-    rows.append(Row(item="Latency", baseline=times[0], compressed=times[1], unit="ms"))
+    rows.extend(_latencies(baseline, compressed, progress))
+    return rows
+
+
+def _latencies(baseline: Network, compressed: Network, progress: Progress) -> Sequence[Row]:
+    """Return the latency, and that with channels filled up where this gains something."""
+    networks = [baseline, compressed]
+    filled = [for_speed(network) for network in networks]
+    if filled[1] is compressed:
+        filled = []
+    times = latency([*networks, *filled], progress=progress)
+    rows = [Row(item="Latency", baseline=times[0], compressed=times[1], unit="ms")]
+    if filled and times[3] < PAYS * times[1]:
+        rows.append(Row(item=PADDED, baseline=times[2], compressed=times[3], unit="ms"))
     return rows
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ..compare import pair
-from ..data import Batch, Dataset
+from ..data import Dataset
+from ..fidelity import side_by_side
 from ..ir.network import Head, Network
 from ..metrics.confidence import boxes_of, confidence, has_confidence
-from ..parallel import mapped, sessions
 from ..progress import Progress, silent
-from ..session import Arrays
 from ..surgery.operators import Array
 
 __all__ = ["output_error"]
@@ -34,16 +33,9 @@ def output_error(
         VerificationError: inputs or outputs of the networks do not match.
     """
     pairing = pair(original, network)
-    (first, second), workers = sessions([original, network], None)
     heads = {head.output: head for head in original.heads if has_confidence(head)}
     errors = {name: _Error(heads.get(name)) for name in original.outputs}
-
-    def both(batch: Batch) -> tuple[Arrays, Arrays]:
-        return first.run(batch.inputs), second.run(pairing.feeds(batch.inputs))
-
-    for _, (before, after) in mapped(
-        dataset, both, "comparing", workers=workers, progress=progress
-    ):
+    for _, before, after in side_by_side(original, network, pairing, dataset, progress=progress):
         for name, error in errors.items():
             error.add(before[name], after[pairing.outputs[name]])
     return max(error.result() for error in errors.values())

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import onnx_ir as ir
 
 from ..ir.network import Head, Network
 from ..metrics.confidence import confidence, has_confidence
@@ -41,7 +42,7 @@ def box_heads_of(network: Network, layers: Sequence[str]) -> dict[str, Head]:
     values, known = network.values(), set(layers)
     found = {}
     for head in network.heads:
-        if not has_confidence(head):
+        if not has_confidence(head) or head.output not in network.outputs:
             continue
         made: set[str] = set()
         waiting = [values[head.output]]
@@ -55,8 +56,22 @@ def box_heads_of(network: Network, layers: Sequence[str]) -> dict[str, Head]:
             elif value.const_value is None:
                 made.add("")  # something else takes part
         if len(made) == 1 and "" not in made:
-            found[made.pop()] = head
+            (name,) = made
+            if values[name].shape is not None and _sizes(values[name]) == _boxes(head, network):
+                found[name] = head
     return found
+
+
+def _sizes(value: ir.Value) -> tuple[int | str, ...]:
+    """Return the sizes of a value behind the batch."""
+    assert value.shape is not None
+    return tuple(size if isinstance(size, int) else str(size) for size in value.shape)[1:]
+
+
+def _boxes(head: Head, network: Network) -> tuple[int | str, ...]:
+    """Return channels, height and width of what a head gives."""
+    _, *sizes = network.outputs[head.output]
+    return (*sizes[2:], *sizes[:2]) if head.settings.get("layout") == "NHWC" else tuple(sizes)
 
 
 def counts(head: Head, outputs: Sequence[np.ndarray]) -> list[Array]:

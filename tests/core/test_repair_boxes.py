@@ -34,15 +34,17 @@ HEADS = {
 }
 
 
-def detector(folder: Path, kind: str, flavour: str = "alexeyab") -> Network:
+def detector(
+    folder: Path, kind: str, flavour: str = "alexeyab", *, between: str = "", less: int = 1
+) -> Network:
     entries, head = HEADS[kind]
-    filters = ANCHORS * (entries + CLASSES)
+    filters = ANCHORS * (entries + CLASSES) // less
     cfg = (
         f"[net]\nwidth={SIDE}\nheight={SIDE}\nchannels=3\n"
         "[convolutional]\nbatch_normalize=1\nfilters=8\nsize=3\nstride=2\npad=1\n"
         "activation=leaky\n"
         f"[convolutional]\nfilters={filters}\nsize=1\nstride=1\npad=1\nactivation=linear\n"
-        f"{head}classes={CLASSES}\nnum={ANCHORS}\nanchors=4,4, 9,9\n"
+        f"{between}{head}classes={CLASSES}\nnum={ANCHORS}\nanchors=4,4, 9,9\n"
     )
     return secateur.load(*with_random_weights(folder, cfg, flavour=flavour), flavour=flavour)
 
@@ -76,6 +78,11 @@ def test_the_layer_before_a_head_is_found(tmp_path: Path, kind: str) -> None:
     network = detector(tmp_path, kind)
     operators = find_operators(network)
     assert list(box_heads_of(network, [o.y for o in operators])) == [operators[-1].y]
+
+
+def test_a_layer_whose_positions_are_moved_makes_no_boxes(tmp_path: Path) -> None:
+    network = detector(tmp_path, "region", between="[reorg]\nstride=2\n", less=4)
+    assert box_heads_of(network, [operator.y for operator in find_operators(network)]) == {}
 
 
 def test_only_what_a_layer_alone_makes_is_its_own(shared: Path) -> None:

@@ -16,13 +16,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import onnx_ir as ir
 
-from ..ir.network import Head, Network
+from ..ir.network import Head, Network, shape_of
 from ..metrics.confidence import confidence, has_confidence
 from ..surgery.operators import Array
 
-__all__ = ["box_heads_of", "counts"]
+__all__ = ["box_heads_of", "counted", "counts"]
 
 KEEPING = frozenset({
     "Add", "BatchNormalization", "Cast", "Concat", "Identity", "Mul", "Reshape", "Sigmoid",
@@ -57,15 +56,9 @@ def box_heads_of(network: Network, layers: Sequence[str]) -> dict[str, Head]:
                 made.add("")  # something else takes part
         if len(made) == 1 and "" not in made:
             (name,) = made
-            if values[name].shape is not None and _sizes(values[name]) == _boxes(head, network):
+            if shape_of(values[name])[1:] == _boxes(head, network):
                 found[name] = head
     return found
-
-
-def _sizes(value: ir.Value) -> tuple[int | str, ...]:
-    """Return the sizes of a value behind the batch."""
-    assert value.shape is not None
-    return tuple(size if isinstance(size, int) else str(size) for size in value.shape)[1:]
 
 
 def _boxes(head: Head, network: Network) -> tuple[int | str, ...]:
@@ -85,5 +78,17 @@ def counts(head: Head, outputs: Sequence[np.ndarray]) -> list[Array]:
     samples = sum(len(part) for part in sure)
     cells = sure[0][0, 0].size
     total = sum(part.sum(axis=(0, 2, 3), dtype=np.float64) for part in sure)
-    mean = np.maximum(total / (samples * cells), np.finfo(np.float32).tiny)
-    return [(1 + part / mean[:, None, None]).astype(np.float32) for part in sure]
+    mean = (total / (samples * cells))[:, None, None]
+    return [counted(1, part, mean).astype(np.float32) for part in sure]
+
+
+def counted(alike: Array | float, by_confidence: Array, mean: Array) -> Array:
+    """Return what counts ω times, for anything that is summed up over boxes.
+
+    Args:
+        alike: with each box counted once.
+        by_confidence: with each counted p times.
+        mean: of p, one an anchor, in sizes that broadcast.
+    """
+    found: Array = alike + by_confidence / np.maximum(mean, np.finfo(np.float32).tiny)
+    return found

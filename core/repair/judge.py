@@ -11,6 +11,7 @@ from ..ir.network import Head, Network
 from ..metrics.confidence import boxes_of, confidence, has_confidence
 from ..progress import Progress, silent
 from ..surgery.operators import Array
+from .boxes import counted
 
 __all__ = ["output_error"]
 
@@ -77,9 +78,10 @@ class _Error:
 
     def result(self) -> float:
         """Return the relative error; infinite beside NaN or infinity."""
-        mean = np.maximum(self._sure / max(self._boxes, 1), np.finfo(np.float32).tiny)
-        counted = np.stack([np.ones_like(mean), 1 / mean])
-        distance, norm = (float((counted * part).sum()) for part in (self._distance, self._norm))
+        mean = self._sure / max(self._boxes, 1)
+        distance, norm = (
+            float(counted(sums[0], sums[1], mean).sum()) for sums in (self._distance, self._norm)
+        )
         if not np.isfinite(distance):
             return float(np.inf)
         if not norm:

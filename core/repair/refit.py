@@ -26,7 +26,16 @@ from ..ir.network import Network
 from ..ir.rebuild import rebuild
 from ..progress import Progress, silent, tracked
 from ..surgery.definite import inverse, solution
-from ..surgery.gram import Gram, Halves, Kept, Sampled, positions_of_a_sample, together, wide
+from ..surgery.gram import (
+    Gram,
+    Halves,
+    Kept,
+    Moments,
+    Sampled,
+    positions_of_a_sample,
+    together,
+    wide,
+)
 from ..surgery.operators import Array, Operator, Positions
 from ..surgery.ridge import HALF, MANY, RIDGE, best_ridge, spread
 from .boxes import box_heads_of, counts
@@ -219,12 +228,7 @@ def _narrow_fit(
     if samples[0].counts is not None:
         plain, _ = _narrow_fit(operator, present, [replace(s, counts=None) for s in samples])
         return _fit_by_counts(columns, plain, samples, shifted=shifted)
-    halves = Halves()
-    for number, sample in enumerate(samples):
-        halves.add(len(sample.x), columns(number), sample.target.wanted)
-    ridge = _ridge(halves, present, shifted=shifted)
-    moments = halves.joined()
-    solver = _Solver(moments.gram(centred=shifted), present, shifted=shifted, ridge=ridge)
+    moments, solver = _summed(columns, present, samples, shifted=shifted)
     weight, shift = solver.solve(*moments.means())
     for _ in range(_rounds(samples)):
         mean: Array = np.zeros(shift.shape)
@@ -257,18 +261,41 @@ def _fit_by_counts(
     shares = samples[0].counts.shape[-1]
     weights, shifts = [], []
     for share, part in enumerate(np.split(present, shares, axis=1)):
-        halves = Halves()
-        for number, sample in enumerate(samples):
-            assert sample.counts is not None
-            wanted = np.split(sample.target.wanted, shares, axis=2)[share]
-            halves.add(len(sample.x), columns(number), wanted, sample.counts[..., share])
-        ridge = _ridge(halves, part, shifted=shifted) * WEAKER
-        moments = halves.joined()
-        solver = _Solver(moments.gram(centred=shifted), part, shifted=shifted, ridge=ridge)
+        moments, solver = _summed(columns, part, samples, shifted=shifted, share=share)
         weight, shift = solver.solve(*moments.means())
         weights.append(weight)
         shifts.append(shift)
     return np.concatenate(weights, axis=1), np.concatenate(shifts, axis=1)
+
+
+def _summed(
+    columns: Callable[[int], Array],
+    present: Array,
+    samples: Sequence[_Sample],
+    *,
+    shifted: bool,
+    share: int | None = None,
+) -> tuple[Moments, _Solver]:
+    """Return the sums over all positions, and what finds weights by them.
+
+    Args:
+        columns: number of a sample → what the layer reads.
+        present: the weights that the ridge holds to.
+        samples: what to fit to.
+        shifted: whether an intercept can be stored.
+        share: the share of the outputs whose counts hold; None for all outputs, counted once.
+    """
+    halves = Halves()
+    for number, sample in enumerate(samples):
+        wanted, counts = sample.target.wanted, None
+        if share is not None and sample.counts is not None:
+            wanted = np.split(wanted, sample.counts.shape[-1], axis=2)[share]
+            counts = sample.counts[..., share]
+        halves.add(len(sample.x), columns(number), wanted, counts)
+    ridge = _ridge(halves, present, shifted=shifted) * (1.0 if share is None else WEAKER)
+    moments = halves.joined()
+    gram = moments.gram(centred=shifted)
+    return moments, _Solver(gram, present, shifted=shifted, ridge=ridge)
 
 
 def _around(gram: Gram, mean: Array, cross: Array) -> Array:

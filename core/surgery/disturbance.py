@@ -7,6 +7,9 @@ the spatial structure of the channel. White noise would not do: behind the opera
 over neighbouring positions, which the error of a pruned network does not, and whatever stands
 before a pooling layer would seem to matter little.
 
+Boxes of a detector count ω times in both, as in :mod:`.boxes`: what matters to the few that hold
+something is not what matters to all the others.
+
 Where an output is a softmax, o is what it reads: on data that the network is sure of, probabilities
 stand still whatever happens to them.
 """
@@ -15,18 +18,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..data import Dataset
 from ..data.base import fixed_batch
 from ..ir.front import all_values
-from ..ir.network import Network
+from ..ir.network import Head, Network
 from ..ir.partial import between, suffix
+from ..metrics.confidence import confidence, has_confidence
 from ..padding import for_speed
 from ..part import Part
 from ..progress import Progress, silent
 from ..session import Arrays, Session, cores
+from .boxes import by_box, counted, mean_confidence
 from .gram import FLOOR, shown
 from .operators import Array, Operator
 
@@ -76,6 +82,7 @@ def measure_disturbances(
         seed: of the disturbances.
         progress: told of the operators done.
     """
+    heads = {head.output: head for head in network.heads if has_confidence(head)}
     network = _before_softmax(network)
     step = fixed_batch(network) or 1
     samples, count = _first(dataset, max(SAMPLES // step, 1) * step)
@@ -91,10 +98,10 @@ def measure_disturbances(
     progress("disturbances", 0, len(operators))
     uncertain = list(operators)
     with ThreadPoolExecutor(cores()) as pool:
-        energies = _energies(network, [feeds for _, feeds in rounds], count, pool)
+        scales = _scales(network, heads, [feeds for _, feeds in rounds], count, pool)
         for size, feeds in rounds:
             parts = [(operator, following[operator.key]) for operator in uncertain]
-            for key, found in _effects(network, parts, feeds, size, energies, random, pool):
+            for key, found in _effects(network, parts, feeds, size, scales, random, pool):
                 effects[key] = np.concatenate([effects[key], found])
                 if _certain(effects[key]):
                     done = sum(map(_certain, effects.values()))
@@ -180,7 +187,7 @@ def _effects(
     parts: Sequence[tuple[Operator, _Runner]],
     feeds: Arrays,
     samples: int,
-    energies: Mapping[str, float],
+    scales: Mapping[str, _Scale],
     random: np.random.Generator,
     pool: Executor,
 ) -> Iterator[tuple[str, Array]]:
@@ -191,7 +198,7 @@ def _effects(
         parts: operators, and what follows from their outputs.
         feeds: inputs of the network.
         samples: how many these are.
-        energies: output → mean energy of a sample.
+        scales: output → what it is compared with.
         random: draws the disturbances.
         pool: threads to compute in.
     """
@@ -208,8 +215,9 @@ def _effects(
         disturbed = {operator.y: y + np.float32(EPSILON) * _disturbance(y, channel, random)}
         disturbed.update(part.compute({**still, **disturbed}, pool))
         moved = [
-            _squares(disturbed[name] - still[name], samples) / energies[name]
-            if name in disturbed and energies[name] > 0
+            scales[name].squares(disturbed[name] - still[name], still[name], samples)
+            / scales[name].energy
+            if name in disturbed and scales[name].energy > 0
             else np.zeros(samples)
             for name in outputs
         ]
@@ -266,17 +274,51 @@ def _disturbance(y: Array, channel: int, random: np.random.Generator) -> Array:
     return found
 
 
-def _energies(
-    network: Network, rounds: Sequence[Arrays], samples: int, pool: Executor
-) -> dict[str, float]:
-    """Return for each output the mean energy of a sample: around its mean, and never nothing."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Scale:
+    """What the disturbance of an output is compared with.
+
+    Args:
+        energy: of a sample in the mean: around the mean, and never nothing.
+        head: what says where a box is; None where all numbers count alike.
+        confidence: its mean, one an anchor.
+    """
+
+    energy: float = 0.0
+    head: Head | None = None
+    confidence: Array | None = None
+
+    def squares(self, x: Array, still: Array, samples: int) -> Array:
+        """Return the sum of the squares of each sample, [samples].
+
+        Args:
+            x: of the shape of the output.
+            still: the output, undisturbed; says how often a box counts.
+            samples: how many these are.
+        """
+        if self.head is None or self.confidence is None:
+            return _squares(x, samples)
+        often = counted(1, confidence(self.head, still), self.confidence)
+        return _squares(np.sqrt(by_box(self.head, np.square(x)) * often), samples)
+
+
+def _scales(
+    network: Network,
+    heads: Mapping[str, Head],
+    rounds: Sequence[Arrays],
+    samples: int,
+    pool: Executor,
+) -> dict[str, _Scale]:
+    """Return for each output what its disturbance is compared with."""
     whole = _Runner(network)
     outputs = [whole.compute(feeds, pool) for feeds in rounds]
     found = {}
     for name in outputs[0]:
         y = np.concatenate([values[name] for values in outputs])
-        energy = np.square(y - y.mean(axis=0)).sum() + FLOOR * np.square(y).sum()
-        found[name] = float(energy) / samples
+        head = heads.get(name)
+        scale = _Scale(head=head, confidence=None if head is None else mean_confidence(head, [y]))
+        around, all_of_it = (scale.squares(x, y, samples).sum() for x in (y - y.mean(axis=0), y))
+        found[name] = replace(scale, energy=float(around + FLOOR * all_of_it) / samples)
     return found
 
 

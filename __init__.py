@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from .core.padding import pad_channels
     from .core.plan import Plan
     from .core.prune import apply_plan, prune
-    from .core.report import summarize
+    from .core.report import summarize, with_sizes
     from .core.session import Session
     from .core.throughput import best_batch
     from .formats import Saved, load, load_all, save
@@ -97,6 +97,7 @@ __all__ = [
     "save_analysis",
     "summarize",
     "transform",
+    "with_sizes",
 ]
 
 _HOMES = {
@@ -123,7 +124,7 @@ _HOMES = {
     ".core.iterate": ("Iteration",),
     ".core.plan": ("Plan",),
     ".core.prune": ("apply_plan", "prune"),
-    ".core.report": ("summarize",),
+    ".core.report": ("summarize", "with_sizes"),
     ".core.session": ("Session",),
     ".core.throughput": ("best_batch",),
     ".core.padding": ("pad_channels",),

@@ -123,13 +123,12 @@ def command(
             )
         if max_drop is not None:
             secateur.check_drop(network, pruned, dataset, max_drop, progress=progress)
+        before = sum(path.stat().st_size for path in files)
+        # Measured before anything is written: labels that do not fit should leave no files behind.
+        rows = secateur.summarize(network, pruned, data=dataset, progress=progress)
         saved = secateur.save(
             pruned, output, data=dataset, companions=companion or (), progress=progress
         )
-        before = sum(path.stat().st_size for path in files)
-        rows = secateur.summarize(
-            network, pruned, data=dataset, sizes=(before, saved.size), progress=progress
-        )
     for note in pruned.notes[len(network.notes) :]:
         terminal.warn(note)
-    print_summary(terminal, rows, pruned, saved)
+    print_summary(terminal, secateur.with_sizes(rows, before, saved.size), pruned, saved)

@@ -47,13 +47,12 @@ def command(
             data=dataset,
             progress=progress,
         )
+        before = sum(path.stat().st_size for path in files)
+        # Measured before anything is written: labels that do not fit should leave no files behind.
+        rows = secateur.summarize(network, dense, data=dataset, progress=progress)
         saved = secateur.save(
             dense, output, data=dataset, companions=companion or (), progress=progress
         )
-        before = sum(path.stat().st_size for path in files)
-        rows = secateur.summarize(
-            network, dense, data=dataset, sizes=(before, saved.size), progress=progress
-        )
     for note in dense.notes[len(network.notes) :]:
         terminal.warn(note)
-    print_summary(terminal, rows, dense, saved)
+    print_summary(terminal, secateur.with_sizes(rows, before, saved.size), dense, saved)

@@ -8,7 +8,8 @@ from typing import Protocol
 import numpy as np
 
 from .data import Batch, Dataset, Frame
-from .errors import DataError
+from .data.labels import check_labels, check_objects
+from .errors import DataError, located
 from .fidelity import Fidelity, OutputFidelity, fidelity, is_vector
 from .ir.network import Network
 from .metrics.classification import Accuracy, ClassMeter
@@ -114,7 +115,8 @@ def evaluate(
     ):
         if meter is None:
             meter = _measuring(network, batch, output, tuple(top), (score, suppress, overlap))
-        meter.add(outputs, batch)
+        with located(file=dataset.name):
+            meter.add(outputs, batch)
     assert meter is not None, "computed() raises where there is no sample"
     return meter.result(len(dataset.problems))
 
@@ -203,7 +205,10 @@ class _OfClasses:
         scores = outputs[self._output]
         scores = scores.reshape(len(scores), -1)
         assert batch.labels is not None
-        self._meter.add(scores, _fitting_labels(batch.labels, scores, self._meter.samples))
+        if len(batch.labels) != len(scores):
+            raise DataError(f"there are {len(batch.labels)} labels for {len(scores)} samples")
+        check_labels(batch.labels, scores.shape[1], batch.places)
+        self._meter.add(scores, batch.labels)
 
     def result(self, skipped: int) -> Result:
         return self._meter.result(self._output, skipped)
@@ -225,12 +230,8 @@ class _OfObjects:
         found = decode(self._heads, outputs, score=score, overlap=suppress)
         assert batch.objects is not None
         assert batch.frames is not None
+        check_objects(batch.objects, self._classes, batch.places)
         for one, truth, frame in zip(found, batch.objects, batch.frames, strict=True):
-            if truth.classes.size and int(truth.classes.max()) >= self._classes:
-                raise DataError(
-                    f"there is an object of class {int(truth.classes.max())}, but the network "
-                    f"tells {self._classes} classes apart (0…{self._classes - 1})"
-                )
             self._meter.add(Detections(frame.to_image(one.boxes), one.scores, one.classes), truth)
 
     def result(self, skipped: int) -> Result:
@@ -281,16 +282,3 @@ def _fitting_output(network: Network, wanted: tuple[int, ...]) -> str:
     raise DataError(
         f"no output of network '{network.name}' has the {shape_text(wanted)} values of a target"
     )
-
-
-def _fitting_labels(labels: np.ndarray, scores: np.ndarray, start: int) -> np.ndarray:
-    samples, classes = scores.shape
-    if len(labels) != samples:
-        raise DataError(f"there are {len(labels)} labels for {samples} samples")
-    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
-    if wrong.size:
-        raise DataError(
-            f"the label of sample {start + int(wrong[0])} is {int(labels[wrong[0]])}, but the "
-            f"network tells {classes} classes apart (0…{classes - 1})"
-        )
-    return labels

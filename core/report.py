@@ -14,7 +14,7 @@ from .latency import latency
 from .padding import for_speed
 from .progress import Progress, silent
 
-__all__ = ["PADDED", "Row", "summarize"]
+__all__ = ["PADDED", "Row", "summarize", "with_sizes"]
 
 PADDED = "Latency, padded"
 """The item of a row with latencies of both networks with channels filled up (:mod:`.padding`)."""
@@ -55,7 +55,6 @@ def summarize(
     compressed: Network,
     *,
     data: Dataset | None = None,
-    sizes: tuple[int, int] | None = None,
     progress: Progress = silent,
 ) -> Sequence[Row]:
     """Measure both networks.
@@ -65,7 +64,6 @@ def summarize(
         compressed: the pruned network.
         data: with labels, the metric they call for is measured on it; without, how far the outputs
             agree; noise where there is no data.
-        sizes: bytes of the files before and after.
         progress: told how far the work is.
 
     Raises:
@@ -80,10 +78,15 @@ def summarize(
     rows.append(
         Row(item="Operations", baseline=before.operations, compressed=after.operations, unit="Op")
     )
-    if sizes is not None:
-        rows.append(Row(item="File size", baseline=sizes[0], compressed=sizes[1], unit="B"))
     rows.extend(_latencies(baseline, compressed, progress))
     return rows
+
+
+def with_sizes(rows: Sequence[Row], before: int, after: int) -> Sequence[Row]:
+    """Return rows with one more behind those on weights and operations: bytes of the files."""
+    place = 1 + next(k for k, row in enumerate(rows) if row.unit == "Op")
+    size = Row(item="File size", baseline=before, compressed=after, unit="B")
+    return [*rows[:place], size, *rows[place:]]
 
 
 def _latencies(baseline: Network, compressed: Network, progress: Progress) -> Sequence[Row]:

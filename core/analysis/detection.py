@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..data import Objects
-from ..errors import DataError
+from ..data.labels import check_objects
 from ..ir.network import Head, Network
 from ..metrics.boxes import overlaps
 from ..metrics.decode import box_heads, decode, no_head
@@ -65,7 +65,8 @@ class ObjectJudge:
         """Decode boxes and match them with the objects of each image."""
         assert answers.frames is not None
         assert answers.objects is not None
-        self._check(answers.objects)
+        classes = int(self.heads[0].settings["classes"])
+        check_objects(answers.objects, classes, answers.places)
         found = []
         for one, frame, truth in zip(
             decode(self.heads, outputs), answers.frames, answers.objects, strict=True
@@ -112,15 +113,6 @@ class ObjectJudge:
             scores=np.full(len(classes), np.inf),
             kinds=np.full(len(classes), FOUND, np.uint8),
         )
-
-    def _check(self, objects: Sequence[Objects]) -> None:
-        classes = int(self.heads[0].settings["classes"])
-        highest = max((int(o.classes.max()) for o in objects if o.classes.size), default=0)
-        if highest >= classes:
-            raise DataError(
-                f"there is an object of class {highest}, but the network tells {classes} classes "
-                f"apart (0…{classes - 1})"
-            )
 
 
 def matched(boxes: np.ndarray, classes: np.ndarray, truth: Objects) -> np.ndarray:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..data.labels import check_labels
 from ..errors import DataError
 from ..evaluate import CLASSIFIER, classifier_output
 from ..ir.network import Network
@@ -146,12 +147,7 @@ class ClassJudge(_Quality):
         scores = outputs[self.output].reshape(answers.size, -1)
         labels = answers.labels
         assert labels is not None
-        classes = scores.shape[1]
-        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-            raise DataError(
-                f"labels go from {int(labels.min())} to {int(labels.max())}, but the network tells "
-                f"{classes} classes apart (0…{classes - 1})"
-            )
+        check_labels(labels, scores.shape[1], answers.places)
         right = scores.argmax(axis=1) == labels
         return int((right & ~np.isnan(scores).any(axis=1)).sum())
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..data import Batch, Frame, Objects
 from ..data.base import fixed_batch
+from ..errors import Where
 from ..ir.network import Network
 from ..session import Arrays
 
@@ -32,6 +33,7 @@ class Answers:
         objects: likewise.
         targets: likewise.
         frames: likewise.
+        places: likewise.
         outputs: what the unchanged network computes, by the name of the output.
     """
 
@@ -40,6 +42,7 @@ class Answers:
     objects: tuple[Objects, ...] | None = None
     targets: np.ndarray | None = None
     frames: tuple[Frame, ...] | None = None
+    places: tuple[Where, ...] | None = None
     outputs: Arrays
 
 
@@ -96,6 +99,7 @@ def _shard(batch: Batch) -> Shard:
             objects=batch.objects,
             targets=batch.targets,
             frames=batch.frames,
+            places=batch.places,
             outputs={},
         ),
     )
@@ -110,6 +114,7 @@ def _slice(batch: Batch, start: int, stop: int) -> Batch:
         objects=None if batch.objects is None else batch.objects[start:stop],
         targets=None if batch.targets is None else batch.targets[start:stop],
         frames=None if batch.frames is None else batch.frames[start:stop],
+        places=None if batch.places is None else batch.places[start:stop],
     )
 
 
@@ -129,6 +134,9 @@ def _joined(batches: list[Batch]) -> Batch:
         frames=None
         if first.frames is None
         else tuple(one for batch in batches for one in batch.frames or ()),
+        places=None
+        if first.places is None
+        else tuple(one for batch in batches for one in batch.places or ()),
     )
 
 

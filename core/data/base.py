@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, Where
 from ..ir.front import largest_front
 from ..ir.network import Network
 from ..progress import Progress, silent
@@ -102,6 +102,7 @@ class Batch:
         objects: what is to be found in each image, for detectors.
         targets: what the network should compute (N×…, float32), for regression.
         frames: the images the samples were made of, None where they were no images.
+        places: where what is known of each sample stands, for messages; None where nobody knows.
     """
 
     inputs: dict[str, np.ndarray]
@@ -109,6 +110,7 @@ class Batch:
     objects: tuple[Objects, ...] | None = None
     targets: np.ndarray | None = None
     frames: tuple[Frame, ...] | None = None
+    places: tuple[Where, ...] | None = None
 
     @property
     def size(self) -> int:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, located
+from ..errors import DataError, Where, located
 from .base import Objects
 from .images import read_image
 from .stream import Sample
@@ -58,7 +58,11 @@ class CocoSource:
         number, name = self._images[index]
         image = read_image(self._folder / name, gray=gray)
         boxes, ignored, crowd = self._objects.get(number, ([], [], []))
-        return Sample(image=image, objects=Objects.of(boxes, ignored, crowd))
+        return Sample(
+            image=image,
+            objects=Objects.of(boxes, ignored, crowd),
+            where=Where(file=self.name, item=f"image '{name}'"),
+        )
 
     def _read(self, content: Any) -> None:
         if not isinstance(content, dict) or not isinstance(content.get("images"), list):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError, located
+from ..errors import DataError, Where, located
 from .stream import Sample
 
 __all__ = [
@@ -53,8 +53,12 @@ class ImageFolder:
 
     def read(self, index: int, *, gray: bool) -> Sample:
         """Return an image and the class its folder stands for."""
-        image = read_image(self._files[index], gray=gray)
-        return Sample(image=image, label=self._labels[index] if self._labels else None)
+        path = self._files[index]
+        return Sample(
+            image=read_image(path, gray=gray),
+            label=self._labels[index] if self._labels else None,
+            where=Where(file=str(path)),
+        )
 
     def _classes(self, classes: Sequence[str]) -> list[int]:
         numbers = {name: number for number, name in enumerate(classes)}

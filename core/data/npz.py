@@ -16,7 +16,7 @@ from typing import IO
 
 import numpy as np
 
-from ..errors import DataError, located
+from ..errors import DataError, Where, located
 from ..ir.network import Network, Preprocess
 from ..session import sample_fits, shape_text
 from .base import BATCH_SIZE, Batch, batch_size, limited
@@ -106,7 +106,7 @@ class NpzDataset:
         with located(file=self.name):
             rows = {name: self._rows(header) for name, header in self._inputs.items()}
             labels = self._rows(self._labels) if self._labels else None
-            for _ in range(0, self.samples, self._batch):
+            for start in range(0, self.samples, self._batch):
                 inputs = {
                     name: self._fed(self._inputs[name], next(stream))
                     for name, stream in rows.items()
@@ -118,7 +118,19 @@ class NpzDataset:
                     yield Batch(inputs=inputs, targets=_floats(found))
                 else:
                     shape = (len(found),) if found[0].size == 1 else found.shape
-                    yield Batch(inputs=inputs, labels=found.reshape(shape).astype(np.int64))
+                    yield Batch(
+                        inputs=inputs,
+                        labels=found.reshape(shape).astype(np.int64),
+                        places=self._places(start, len(found)),
+                    )
+
+    def _places(self, start: int, count: int) -> tuple[Where, ...]:
+        """Return where so many labels stand."""
+        assert self._labels is not None
+        key = self._labels.key
+        return tuple(
+            Where(file=self.name, item=f"{key}[{number}]") for number in range(start, start + count)
+        )
 
     def _fed(self, header: _Header, rows: np.ndarray) -> np.ndarray:
         if header.dtype != np.uint8:

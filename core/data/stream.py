@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from ..errors import DataError, located
+from ..errors import DataError, Where, located
 from ..ir.network import Network, Preprocess
 from ..session import cores, shape_text
 from .base import BATCH_SIZE, Batch, Frame, Objects, batch_size, limited
@@ -37,6 +37,7 @@ class Sample:
         objects: what is to be found in it.
         pixels: the class of each pixel, H×W uint8.
         target: the image a network should make of it, as `image`.
+        where: the file and line, or whatever it is, where that stands.
     """
 
     image: np.ndarray
@@ -44,6 +45,7 @@ class Sample:
     objects: Objects | None = None
     pixels: np.ndarray | None = None
     target: np.ndarray | None = None
+    where: Where
 
 
 class ImageSource(Protocol):
@@ -82,6 +84,7 @@ class _Made:
     objects: Objects | None
     pixels: np.ndarray | None
     target: np.ndarray | None
+    where: Where
 
 
 class ImageStream:
@@ -208,6 +211,7 @@ class ImageStream:
                 else labels_to_input(pixels, height, width, self._preprocess),
                 None if target is None or self._target is None
                 else to_input(target, self._target, self._preprocess),
+                sample.where,
             )  # fmt: skip
         except DataError as error:
             return error
@@ -229,6 +233,7 @@ class ImageStream:
             if answers == "target"
             else None,
             frames=tuple(sample.frame for sample in made),
+            places=tuple(sample.where for sample in made),
         )
 
     def _nothing(self) -> DataError:

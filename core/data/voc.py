@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from ..errors import DataError, located
+from ..errors import DataError, Where, located
 from .base import Objects
 from .images import SUFFIXES, read_image
 from .stream import Sample
@@ -69,7 +69,8 @@ class VocSource:
                     rows.append(self._row(element))
                     ignored.append(element.findtext("difficult", "0").strip() == "1")
         image = read_image(self._image(path, tree), gray=gray)
-        return Sample(image=image, objects=Objects.of(rows, ignored))
+        where = Where(file=str(path))
+        return Sample(image=image, objects=Objects.of(rows, ignored), where=where)
 
     def _row(self, element: ElementTree.Element) -> tuple[int, float, float, float, float]:
         name = _text(element, "name")

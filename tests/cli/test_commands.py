@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -108,6 +109,17 @@ def test_the_gate_keeps_files_from_being_written(tmp_path):
         code=3,
     )  # fmt: skip
     assert "Accuracy drops by" in one_line(result)
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_that_do_not_fit_leave_no_files(tmp_path):
+    with np.load(DATA) as archive:
+        np.savez(tmp_path / "d.npz", x=archive["x"][:32], y=np.arange(32))
+    result = run(
+        "prune", *CAFFE, "--rate", 0.3, "--data", tmp_path / "d.npz", "-o", tmp_path / "out",
+        code=1,
+    )  # fmt: skip
+    assert "d.npz: y[" in one_line(result)
     assert not (tmp_path / "out").exists()
 
 

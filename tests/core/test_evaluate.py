@@ -79,8 +79,8 @@ def test_nan_is_never_right() -> None:
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([0, 1, 2, 3, 0], r"label of sample 3 is 3, but the network tells 3 classes apart \(0…2\)"),
-        ([0, 1, 2, 2, -1], "label of sample 4 is -1"),
+        ([0, 1, 2, 3, 0], r"given: the label is 3, but the network tells 3 classes apart \(0…2\)"),
+        ([0, 1, 2, 2, -1], "the label is -1"),
         (None, "no labels in given"),
     ],
 )

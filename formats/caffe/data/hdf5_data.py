@@ -15,7 +15,7 @@ import numpy as np
 from ....core.data.base import Batch, batch_size, limited
 from ....core.data.registry import Opening
 from ....core.data.text import found_beside, numbered_lines
-from ....core.errors import DataError, located
+from ....core.errors import DataError, Where, located
 from ....core.session import sample_fits, shape_text
 
 __all__ = ["SUFFIXES", "Hdf5Data"]
@@ -75,7 +75,14 @@ class Hdf5Data:
         if rows is None:
             return Batch(inputs=inputs)
         if rows[0].size == 1:
-            return Batch(inputs=inputs, labels=rows.reshape(-1).astype(np.int64))
+            return Batch(
+                inputs=inputs,
+                labels=rows.reshape(-1).astype(np.int64),
+                places=tuple(
+                    Where(file=content.filename, item=f"label[{number}]")
+                    for number in range(start, stop)
+                ),
+            )
         return Batch(inputs=inputs, targets=rows.astype(np.float32))
 
     def _opened(self, path: Path) -> Any:

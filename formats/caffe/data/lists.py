@@ -15,7 +15,7 @@ import numpy as np
 from ....core.data.images import SUFFIXES, read_image, read_map
 from ....core.data.stream import Sample
 from ....core.data.text import found_beside, numbered_lines
-from ....core.errors import DataError, located
+from ....core.errors import DataError, Where, located
 
 __all__ = ["ImageList", "PairList", "divided"]
 
@@ -65,7 +65,8 @@ class ImageList:
                 raise DataError(f"the label {label} is negative")
             if not path.is_file():
                 raise DataError(f"there is no image '{path}'")
-        return Sample(image=read_image(path, gray=gray), label=label)
+        where = Where(file=self.name, line=self._lines[index])
+        return Sample(image=read_image(path, gray=gray), label=label, where=where)
 
 
 class PairList:
@@ -103,9 +104,9 @@ class PairList:
             for path in (first, second):
                 if not path.is_file():
                     raise DataError(f"there is no image '{path}'")
-        image = read_image(first, gray=gray)
+        image, where = read_image(first, gray=gray), Where(file=self.name, line=line)
         if self.answers == "target":
-            return Sample(image=image, target=read_image(second, gray=gray))
+            return Sample(image=image, target=read_image(second, gray=gray), where=where)
         pixels = read_map(second)
         if pixels.shape != image.shape[:2]:
             with located(file=str(second)):
@@ -113,7 +114,7 @@ class PairList:
                     f"the map is {pixels.shape[0]}×{pixels.shape[1]}, its image "
                     f"{image.shape[0]}×{image.shape[1]}"
                 )
-        return Sample(image=image, pixels=np.asarray(pixels))
+        return Sample(image=image, pixels=np.asarray(pixels), where=where)
 
 
 def divided(text: str) -> tuple[str, str] | None:

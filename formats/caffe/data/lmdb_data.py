@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 
 from ....core.data.images import decode_image
 from ....core.data.stream import Sample
-from ....core.errors import DataError, located
+from ....core.errors import DataError, Where, located
 from ....proto.caffe import message_class
 
 __all__ = ["LmdbData"]
@@ -54,13 +54,14 @@ class LmdbData:
     def read(self, index: int, *, gray: bool) -> Sample:
         """Return an image and its label."""
         key = self._keys[index]
-        with located(file=self.name, item=f"key '{key.decode(errors='replace')[:60]}'"):
+        where = Where(file=self.name, item=f"key '{key.decode(errors='replace')[:60]}'")
+        with located(file=where.file, item=where.item):
             try:
                 with self._database.begin() as transaction:
                     value = bytes(transaction.get(key) or b"")
             except self._errors as error:
                 raise DataError(f"cannot be read: {error}") from error
-            return _sample(value, gray=gray)
+            return _sample(value, where, gray=gray)
 
     def _open(self) -> Any:
         try:
@@ -79,7 +80,7 @@ class LmdbData:
             raise DataError(f"the database cannot be opened: {error}") from error
 
 
-def _sample(value: bytes, *, gray: bool) -> Sample:
+def _sample(value: bytes, where: Where, *, gray: bool) -> Sample:
     datum: Any = message_class("Datum")()
     try:
         datum.ParseFromString(value)
@@ -89,7 +90,7 @@ def _sample(value: bytes, *, gray: bool) -> Sample:
         raise DataError(f"the label {datum.label} is negative")
     if datum.encoded:
         image = decode_image(np.frombuffer(datum.data, np.uint8), gray=gray)
-        return Sample(image=image, label=datum.label)
+        return Sample(image=image, label=datum.label, where=where)
     shape = (datum.channels, datum.height, datum.width)
     size = int(np.prod(shape))
     if not size or datum.channels not in (1, 3):
@@ -102,4 +103,4 @@ def _sample(value: bytes, *, gray: bool) -> Sample:
         raise DataError(f"{len(datum.data)} bytes for {'×'.join(map(str, shape))} pixels")
     planes = np.frombuffer(datum.data, np.uint8).reshape(shape)
     image = planes[0] if datum.channels == 1 else planes.transpose(1, 2, 0)
-    return Sample(image=np.ascontiguousarray(image), label=datum.label)
+    return Sample(image=np.ascontiguousarray(image), label=datum.label, where=where)

@@ -65,7 +65,8 @@ def read_labels(path: Path, height: int, width: int, classes: int = 0) -> Object
             except ValueError:
                 raise DataError(f"'{text[:60]}' is not class, x, y, width, height") from None
             if number < 0 or (classes and number >= classes):
-                raise DataError(f"class {number} is none of 0…{classes - 1}")
+                known = f"none of 0…{classes - 1}" if classes else "below 0"
+                raise DataError(f"class {number} is {known}")
             if not (w >= 0 and h >= 0 and abs(x) < 1e6 and abs(y) < 1e6):
                 raise DataError(f"'{text[:60]}' is no box in parts of the image")
             rows.append(

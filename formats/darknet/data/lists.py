@@ -8,7 +8,7 @@ from pathlib import Path
 from ....core.data.images import image_files, read_image
 from ....core.data.stream import Sample
 from ....core.data.text import found_beside, numbered_lines
-from ....core.errors import DataError, located
+from ....core.errors import DataError, Where, located
 from .labels import label_path, read_labels
 
 __all__ = ["DarknetImages", "listed"]
@@ -54,14 +54,16 @@ class DarknetImages:
             if not path.is_file():
                 raise DataError(f"there is no image '{path}'")
         image = read_image(path, gray=gray)
+        where = Where(file=self.name, line=line)
         if self.answers == "label":
             with located(file=self.name, line=line):
-                return Sample(image=image, label=self._named(str(path)))
+                return Sample(image=image, label=self._named(str(path)), where=where)
         if self.answers == "objects":
             height, width = image.shape[:2]
-            objects = read_labels(label_path(path), height, width, self._count)
-            return Sample(image=image, objects=objects)
-        return Sample(image=image)
+            labels = label_path(path)
+            objects = read_labels(labels, height, width, self._count)
+            return Sample(image=image, objects=objects, where=Where(file=str(labels)))
+        return Sample(image=image, where=where)
 
     def _named(self, path: str) -> int:
         """Return the class whose name is part of a path."""

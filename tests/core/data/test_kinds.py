@@ -17,6 +17,7 @@ import pytest
 
 from secateur.core.data import Batch, Dataset, Frame, Objects, open_dataset
 from secateur.core.data.images import read_map
+from secateur.core.data.labels import check_labels, check_objects
 from secateur.core.data.prefetch import prefetched
 from secateur.core.data.preprocess import frame_of, labels_to_input, to_input
 from secateur.core.errors import DataError
@@ -178,6 +179,40 @@ def test_a_json_that_is_none(tmp_path: Path) -> None:
     path.write_text('{"images":\n [,]}')
     with pytest.raises(DataError, match=r"a\.json:2: this is no JSON"):
         open_dataset(path, DETECTOR)
+
+
+def check(dataset: Dataset, classes: int) -> None:
+    for batch in dataset:
+        if batch.objects is not None:
+            check_objects(batch.objects, classes, batch.places)
+        else:
+            assert batch.labels is not None
+            check_labels(batch.labels, classes, batch.places)
+
+
+def refused(dataset: Dataset, classes: int) -> str:
+    """Return what is said where a network tells so few classes apart."""
+    with pytest.raises(DataError) as raised:
+        check(dataset, classes)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+def test_labels_of_other_classes_are_told_where_they_stand(tmp_path: Path) -> None:
+    path = coco(tmp_path)
+    said = refused(open_dataset(path, DETECTOR), 1)
+    assert said.startswith(f"{path}: image 'a.png': object 1 is of class 1, but the network tells")
+    path = voc(tmp_path, ("cat", 0, 1, 1, 6, 4), ("dog", 0, 1, 1, 6, 4))
+    dataset = open_dataset(tmp_path / "Annotations", DETECTOR)
+    number = dataset.classes.index("dog")
+    assert refused(dataset, number).startswith(f"{path}: object 2 is of class {number}, but")
+    np.savez(tmp_path / "d.npz", x=PIXELS.astype(np.float32), y=np.array([0, 1, 2, 0, 1]))
+    said = refused(open_dataset(tmp_path / "d.npz", network(), batch=2), 2)
+    assert said.startswith(f"{tmp_path / 'd.npz'}: y[2]: the label is 2, but")
+    for name in "abc":
+        image(tmp_path / "folder" / name / "x.png")
+    said = refused(open_dataset(tmp_path / "folder", network()), 2)
+    assert said.startswith(f"{tmp_path / 'folder/c/x.png'}: the label is 2, but")
 
 
 OBJECT = """<object><name>{}</name><difficult>{}</difficult><bndbox><xmin>{}</xmin><ymin>{}</ymin>

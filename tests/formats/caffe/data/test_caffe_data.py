@@ -11,6 +11,7 @@ import pytest
 
 import secateur
 from secateur.core.data import Dataset
+from secateur.core.data.labels import check_labels
 from secateur.core.errors import DataError
 from secateur.core.ir.builder import Builder
 from secateur.core.ir.network import Network, Preprocess
@@ -72,6 +73,14 @@ def test_broken_lists(tmp_path: Path, text: str, message: str) -> None:
     assert "\n" not in str(raised.value)
 
 
+def test_labels_of_other_classes(tmp_path: Path) -> None:
+    image(tmp_path / "i.png")
+    (tmp_path / "list.txt").write_text("i.png 1\n\ni.png 2\n")
+    (batch,) = secateur.open_dataset(tmp_path / "list.txt", network())
+    with pytest.raises(DataError, match=r"list\.txt:3: the label is 2, but the network tells 2 "):
+        check_labels(batch.labels, 2, batch.places)
+
+
 def test_images_of_a_list_that_are_missing_are_left_out(tmp_path: Path) -> None:
     image(tmp_path / "i.png")
     (tmp_path / "list.txt").write_text("i.png 1\nj.png 2\ni.png -1\n")
@@ -128,6 +137,8 @@ def test_raw_and_encoded_datums(tmp_path: Path) -> None:
     for name in (path, path / "data.mdb"):
         (batch,) = secateur.open_dataset(name, network())
         assert batch.labels.tolist() == [4, 9]
+        with pytest.raises(DataError, match="key '00000001': the label is 9, but the network"):
+            check_labels(batch.labels, 5, batch.places)
         for made in batch.inputs["data"]:
             np.testing.assert_array_equal(made, PIXELS.transpose(2, 0, 1))
 
@@ -185,6 +196,8 @@ def test_hdf5_files_and_lists_of_them(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.concatenate([b.inputs["data"] for b in batches]), x)
     assert np.concatenate([b.labels for b in batches]).tolist() == [0, 1, 2, 3, 4]
     assert secateur.open_dataset(tmp_path / "list.txt", network(), limit=4).samples == 4
+    with pytest.raises(DataError, match=r"b\.h5: label\[1\]: the label is 4, but the network"):
+        check_labels(batches[2].labels, 4, batches[2].places)
     (tmp_path / "list.txt").write_text("a.h5\nc.h5\n")
     with pytest.raises(DataError, match=r"list\.txt:2: there is no file 'c\.h5'"):
         secateur.open_dataset(tmp_path / "list.txt", network())

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import secateur
+from secateur.core.data.labels import check_objects
 from secateur.core.errors import DataError
 from secateur.core.ir.builder import Builder
 from secateur.core.ir.network import Head, Network
@@ -66,6 +67,7 @@ def test_boxes_in_pixels(tmp_path: Path) -> None:
         ("1 0.5 0.5 0.5", "is not class, x, y, width, height"),
         ("dog 0.5 0.5 0.5 0.5", "is not class"),
         ("3 0.5 0.5 0.5 0.5", r"class 3 is none of 0…2"),
+        ("-1 0.5 0.5 0.5 0.5", r"class -1 is none of 0…2"),
         ("1 0.5 0.5 -0.5 0.5", "is no box"),
         ("1 nan 0.5 0.5 0.5", "is no box"),
     ],
@@ -74,6 +76,13 @@ def test_broken_labels(tmp_path: Path, line: str, message: str) -> None:
     labelled(tmp_path, "0 0.5 0.5 0.5 0.5", line)
     with pytest.raises(DataError, match=rf"a\.txt:2: .*{message}"):
         read_labels(tmp_path / "labels/a.txt", 40, 60, 3)
+
+
+def test_objects_of_other_classes(tmp_path: Path) -> None:
+    labelled(tmp_path, "0 0.5 0.5 0.5 0.5", "4 0.5 0.5 0.5 0.5")
+    (batch,) = secateur.open_dataset(tmp_path, DETECTOR)
+    with pytest.raises(DataError, match=r"labels/a\.txt: object 2 is of class 4, but the network"):
+        check_objects(batch.objects, 3, batch.places)
 
 
 def data_file(folder: Path, text: str, name: str = "x.data") -> Path:

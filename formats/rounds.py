@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from ..core.allocation import NO_LIMITS, Limits, Override
+from ..core.alone import alone_in
 from ..core.analysis.result import Analysis
 from ..core.budget import LATENCY, OPERATIONS
 from ..core.data import Dataset
@@ -101,7 +103,8 @@ def iterate(
 
     Raises:
         PlanError: rates or settings do not fit, or nothing can be removed.
-        DataError: the data does not fit, or the folder holds rounds of something else.
+        DataError: the data does not fit, the folder holds rounds of something else, or another run
+            is at work in it.
         FormatError: the folder cannot be written.
         VerificationError: a dense network does not equal the masked one, or files the network.
     """
@@ -109,29 +112,30 @@ def iterate(
     gate = Gate(drop=max_drop, divergence=max_divergence)
     gate.check(data)
     rates = check_rates(rates)
-    with located(file=str(folder)):
-        try:
-            _clear(folder, everything=restart)
-        except OSError as error:
-            raise FormatError(f"cannot be written: {error.strerror or error}") from error
-    if budget == LATENCY and latencies is None:
-        latencies = _latencies(network, folder / LATENCIES, progress)
-    settings = Settings(
-        criterion=criterion, allocation=allocation, analysis=analysis, budget=budget,
-        latencies=latencies, overrides=overrides or {}, repair=repair, exclude=tuple(exclude),
-        limits=limits, previous=previous,
-    )  # fmt: skip
-    found = run(
-        network,
-        data,
-        rates=rates,
-        store=_Folder(folder, network, data, companions, progress),
-        settings=settings,
-        gate=gate,
-        progress=progress,
-    )
-    _write(folder / SUMMARY, found.to_data())
-    return found
+    with _made(folder), alone_in(folder):
+        with located(file=str(folder)):
+            try:
+                _clear(folder, everything=restart)
+            except OSError as error:
+                raise FormatError(f"cannot be written: {error.strerror or error}") from error
+        if budget == LATENCY and latencies is None:
+            latencies = _latencies(network, folder / LATENCIES, progress)
+        settings = Settings(
+            criterion=criterion, allocation=allocation, analysis=analysis, budget=budget,
+            latencies=latencies, overrides=overrides or {}, repair=repair, exclude=tuple(exclude),
+            limits=limits, previous=previous,
+        )  # fmt: skip
+        found = run(
+            network,
+            data,
+            rates=rates,
+            store=_Folder(folder, network, data, companions, progress),
+            settings=settings,
+            gate=gate,
+            progress=progress,
+        )
+        _write(folder / SUMMARY, found.to_data())
+        return found
 
 
 class _Folder:
@@ -200,6 +204,22 @@ class _Folder:
                 raise FormatError(f"cannot be written: {error.strerror or error}") from error
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make a folder, and take it away again where nothing came to stand in it."""
+    new = not folder.exists()
+    with located(file=str(folder)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FormatError(f"cannot be written: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        if new and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _clear(folder: Path, *, everything: bool) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from ..alone import alone_in
 from ..channels.groups import Groups, find_groups
 from ..criteria import find_criterion
 from ..data import Dataset
@@ -88,26 +90,28 @@ def analyze(
     Raises:
         PlanError: a rate or the threshold is out of range, a name is unknown, or nothing can be
             removed.
-        DataError: the data does not fit, or the state is broken, belongs to another analysis or
-            cannot be written.
+        DataError: the data does not fit, or the state is broken, belongs to another analysis, is
+            being written by another run, or cannot be written.
     """
     rates = _checked(rates)
     if threshold is not None and not math.isfinite(threshold):
         raise PlanError(f"the threshold must be a number, got {threshold:g}")
-    place = None if state is None else Path(state)
-    if place is not None:
-        check_place(place)
-    groups = groups or find_groups(network)
-    if not any(group.prunable for group in groups.groups):
-        raise PlanError("no channel of this network can be removed")
-    scores = find_criterion(criterion).score(network, groups, Calibration(data))
-    curves = find_curves(groups, scores, rates)
-    workers = -1 if jobs is None else jobs
-    baseline = measure_baseline(network, data, memory=memory, jobs=workers, progress=progress)
-    model = digest(network)
-    key = _digest(model, baseline, criterion, curves)
-    curves = _without(curves, exclude, network)
-    with State.open(place, key, restart=restart) as known:
+    with ExitStack() as held:
+        place = None if state is None else Path(state)
+        if place is not None:
+            check_place(place)
+            held.enter_context(alone_in(place.parent))
+        groups = groups or find_groups(network)
+        if not any(group.prunable for group in groups.groups):
+            raise PlanError("no channel of this network can be removed")
+        scores = find_criterion(criterion).score(network, groups, Calibration(data))
+        curves = find_curves(groups, scores, rates)
+        workers = -1 if jobs is None else jobs
+        baseline = measure_baseline(network, data, memory=memory, jobs=workers, progress=progress)
+        model = digest(network)
+        key = _digest(model, baseline, criterion, curves)
+        curves = _without(curves, exclude, network)
+        known = held.enter_context(State.open(place, key, restart=restart))
         # What is computed has more channels than what is decided about, where that is faster.
         fast, labelled = padded(network, groups, channel_block())
         work = _ordered(fast, labelled, curves, baseline.judge.outputs)

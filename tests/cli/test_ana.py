@@ -20,6 +20,7 @@ from rich.console import Console
 
 import secateur
 from secateur.cli.ana import parsed_rates, table_of
+from secateur.core.alone import alone_in
 from secateur.core.analysis import Analysis, GroupAnalysis, Point
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -83,6 +84,15 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
     assert "--restart" in result.stderr
     run(*CAFFE, "--data", UNLABELLED, *arguments, "--restart")
     assert secateur.load_analysis(tmp_path).metric == "KL divergence"
+
+
+def test_two_runs_in_one_folder(tmp_path):
+    arguments = (*CAFFE, "--data", LABELLED, "--rates", "0.5", "--limit", 10, "-o", tmp_path)
+    with alone_in(tmp_path):
+        result = run(*arguments, code=1)
+        assert f"{tmp_path}: another run is at work in this folder" in result.stderr
+        assert list(tmp_path.iterdir()) == []
+    run(*arguments)
 
 
 def test_places_that_cannot_be_written(tmp_path):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import secateur
+from secateur.core.alone import alone_in
 from secateur.core.errors import DataError, PlanError
 from secateur.core.iterate import rising
 
@@ -166,6 +167,14 @@ def test_a_folder_of_something_else_is_refused_until_told_otherwise(tmp_path):
     run(*arguments, "--rates", "0.2,0.3")
     run(*arguments, "--rates", "0.3", "--restart")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["round-01", "rounds.json"]
+
+
+def test_two_runs_in_one_folder(tmp_path):
+    arguments = (*DARKNET, "--data", UNLABELLED, *FEW, "--rates", "0.2", "-o", tmp_path)
+    with alone_in(tmp_path):
+        result = run(*arguments, "--restart", code=1)
+        assert f"{tmp_path}: another run is at work in this folder" in result.stderr
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_times_of_layers_are_measured_once(tmp_path):

@@ -30,8 +30,9 @@ from .repair.refit import refit
 from .surgery import Surgery, find_operators, gather_grams, operate
 from .surgery.calibration import Calibration
 from .surgery.consumers import readers
-from .surgery.disturbance import measure_disturbances
+from .surgery.disturbance import EPSILON, measure_disturbances
 from .surgery.gram import Gram, Sampled
+from .surgery.lacking import find_lacking
 from .surgery.operators import Operator
 from .transform import expand, shrink
 
@@ -204,7 +205,8 @@ def _measured(
     """Return moments and weights of the operators, as :func:`.surgery.operate` reads them."""
     grams = gather_grams(state.full, operators, data, progress=progress)
     read = readers(state.full, groups, operators, state.gone)
-    return grams, measure_disturbances(state.full, read, data, progress=progress)
+    lacking = find_lacking(state.full, groups, read, grams, state.gone, EPSILON**2)
+    return grams, measure_disturbances(state.full, read, data, lacking, progress=progress)
 
 
 def _passes(groups: Groups, costs: Costs, rate: float, quotas: Quotas) -> int:

@@ -8,10 +8,10 @@ from ..compare import pair
 from ..data import Dataset
 from ..fidelity import side_by_side
 from ..ir.network import Head, Network
-from ..metrics.confidence import confidence, has_confidence
+from ..metrics.confidence import boxes_of, confidence, has_confidence
 from ..progress import Progress, silent
-from ..surgery.boxes import by_box, counted
 from ..surgery.operators import Array
+from .boxes import counted
 
 __all__ = ["output_error"]
 
@@ -21,8 +21,7 @@ def output_error(
 ) -> float:
     """Return the relative error ‖original − network‖ / ‖original‖, the largest of all outputs.
 
-    Boxes of a detector count as in :mod:`..surgery.boxes`: those that hold something
-    as much as all.
+    Boxes of a detector count as in :mod:`.boxes`: those that hold something as much as all.
 
     Args:
         original: the network before pruning.
@@ -74,7 +73,7 @@ class _Error:
         """Return sums over all boxes of each anchor: alike, and each as often as it is sure."""
         if self._head is None or sure is None:
             return np.array([[squares.sum()], [0.0]])
-        boxes = by_box(self._head, squares)
+        boxes = boxes_of(self._head, squares).sum(axis=2)
         return np.stack([boxes.sum(axis=(0, 2, 3)), (sure * boxes).sum(axis=(0, 2, 3))])
 
     def result(self) -> float:

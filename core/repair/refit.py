@@ -9,7 +9,7 @@ network's output of the layer at the same positions, f what follows until the ne
 :mod:`.targets`), and W₀ the weights it has. Source: He, Zhang, Sun, Channel Pruning for
 Accelerating Very Deep Neural Networks, 2017 (the reconstruction step), with an intercept and a
 ridge toward W₀ that is chosen for each layer on samples which the fit has not seen. The layers that
-make a detector's boxes are fitted most where there is something (see :mod:`..surgery.boxes`).
+make a detector's boxes are fitted most where there is something (see :mod:`.boxes`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from ..data import Dataset
 from ..ir.network import Network
 from ..ir.rebuild import rebuild
 from ..progress import Progress, silent, tracked
-from ..surgery.boxes import box_heads_of, counts
 from ..surgery.definite import inverse, solution
 from ..surgery.gram import (
     Gram,
@@ -39,6 +38,7 @@ from ..surgery.gram import (
 )
 from ..surgery.operators import Array, Operator, Positions
 from ..surgery.ridge import HALF, MANY, RIDGE, best_ridge, spread
+from .boxes import box_heads_of, counts
 from .registry import Job, repair
 from .targets import Path, Target, follow
 from .touched import Layer, repairable, shifts_alone

@@ -17,7 +17,17 @@ from .inverse import Inverse
 from .operators import Array, Operator
 from .ridge import HALF, RIDGE, best_ridge, spread
 
-__all__ = ["Consumer", "Wide", "find_consumers", "readers"]
+__all__ = [
+    "Consumer",
+    "Wide",
+    "costs_of",
+    "energy_of",
+    "find_consumers",
+    "labels_of",
+    "losses_of",
+    "readers",
+    "removable_classes",
+]
 
 EACH = 3
 """One of so many classes that an operator reads leaves it on trial, to find its ridge."""
@@ -49,7 +59,7 @@ class Consumer:
     def losses(self) -> tuple[npt.NDArray[np.int64], Array]:
         """Return the classes read here and what the removal of each would cost now."""
         classes = np.array(list(self.places), dtype=np.int64)
-        return classes, _losses(self.factors, self.inverse, self.places) * self.scale
+        return classes, losses_of(self.factors, self.inverse, self.places) * self.scale
 
     def remove(self, channel: int) -> None:
         """Take a class out of the inputs and let the other columns make up for it."""
@@ -108,10 +118,10 @@ def readers(
 
     That is all but depthwise ones, which pass channels on, and those that read nothing prunable.
     """
-    removable = _removable(groups, removed)
+    removable = removable_classes(groups, removed)
     found = []
     for operator in operators:
-        labels = _labels(network, groups, operator)
+        labels = labels_of(network, groups, operator)
         if labels is not None and not removable.isdisjoint(np.unique(labels[2]).tolist()):
             found.append(operator)
     return found
@@ -138,17 +148,17 @@ def find_consumers(
         removed: mask over classes that left before.
         progress: told of the operators done.
     """
-    removable = _removable(groups, removed)
+    removable = removable_classes(groups, removed)
     found: list[Consumer | Wide] = []
     for operator in tracked(operators, "inverses", len(operators), progress):
-        labels = _labels(network, groups, operator)
+        labels = labels_of(network, groups, operator)
         if labels is None:
             continue
         stored, out, into = labels
         matrices = operator.matrix(stored)
         matrices = np.where(removed[out] | removed[into], np.float32(0.0), matrices)
         gram = grams[operator.key]
-        energy = _energy(matrices, gram)
+        energy = energy_of(matrices, gram)
         scale = weights.get(operator.key, 0.0) / energy if energy > 0 else 0.0
         for part, weight in enumerate(matrices):
             columns = into[part][0]
@@ -166,7 +176,8 @@ def find_consumers(
     return found
 
 
-def _removable(groups: Groups, removed: npt.NDArray[np.bool_]) -> set[int]:
+def removable_classes(groups: Groups, removed: npt.NDArray[np.bool_]) -> set[int]:
+    """Return the classes that may still leave."""
     return {
         group.channels[place]
         for group in groups.groups
@@ -177,7 +188,7 @@ def _removable(groups: Groups, removed: npt.NDArray[np.bool_]) -> set[int]:
     }
 
 
-def _labels(
+def labels_of(
     network: Network, groups: Groups, operator: Operator
 ) -> tuple[Array, npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
     """Return a stored weight and the classes of its outputs and inputs; None of depthwise ones."""
@@ -210,7 +221,7 @@ def _wide(
         scale=scale,
         rows=rows,
         places=places,
-        costs=_costs(weight, gram.rows[part], ridge, places),
+        costs=costs_of(weight, gram.rows[part], ridge, places),
         known=np.array(list(places), dtype=np.int64),
     )
 
@@ -255,7 +266,7 @@ def _trusted(
     seen, unseen = (half[part] for half in gram.halves)
     variance = np.trace(seen, dtype=np.float64) / len(seen)
     first = Inverse(seen, float(limited(variance, gram.power[part], RIDGE)), left)
-    order = np.argsort(_losses(weight.T, first, places), kind="stable")
+    order = np.argsort(losses_of(weight.T, first, places), kind="stable")
     known = list(places.values())
     away = np.concatenate([known[k] for k in order[len(order) > 1 :: EACH]])
     weight = spread(weight[weight.any(axis=1)]).astype(np.float32)
@@ -271,7 +282,7 @@ def _trusted(
         square = among.copy()
         square[np.diag_indices(len(square))] += limited(variance, gram.power[part], ridge)
         lacking[:, stay] = -solution(square, told.T).T
-        missed, seeming = (_energy_of(lacking, covariance) for covariance in (unseen, seen))
+        missed, seeming = (_square_of(lacking, covariance) for covariance in (unseen, seen))
         factors[ridge] = missed / seeming if seeming > 0 else 1.0
         return missed
 
@@ -279,7 +290,9 @@ def _trusted(
     return best * HALF, min(max(factors[best], 1.0), MOST)
 
 
-def _losses(factors: Array, inverse: Inverse, places: Mapping[int, npt.NDArray[np.int64]]) -> Array:
+def losses_of(
+    factors: Array, inverse: Inverse, places: Mapping[int, npt.NDArray[np.int64]]
+) -> Array:
     """Return tr(W_c (H⁻¹_cc)⁻¹ W_cᵀ) of each class, in the order of `places`.
 
     Args:
@@ -302,11 +315,11 @@ def _losses(factors: Array, inverse: Inverse, places: Mapping[int, npt.NDArray[n
     return found
 
 
-def _energy_of(weight: Array, covariance: Array) -> float:
+def _square_of(weight: Array, covariance: Array) -> float:
     return float(((weight @ covariance) * weight).sum(dtype=np.float64))
 
 
-def _energy(matrices: Array, gram: Gram | Sampled) -> float:
+def energy_of(matrices: Array, gram: Gram | Sampled) -> float:
     """Return E‖W x‖² around the mean, with a floor where the data saturates the operator."""
     floor = FLOOR * float(
         (np.square(matrices).sum(axis=(1, 2), dtype=np.float64) * gram.power).sum()
@@ -318,7 +331,7 @@ def _energy(matrices: Array, gram: Gram | Sampled) -> float:
     return float(np.square(made).sum(dtype=np.float64) / gram.rows.shape[1]) + floor
 
 
-def _costs(
+def costs_of(
     weight: Array, rows: Array, ridge: float, places: Mapping[int, npt.NDArray[np.int64]]
 ) -> Array:
     """Return what the removal of each class costs each output, [classes, outputs]."""

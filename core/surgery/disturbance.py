@@ -1,14 +1,12 @@
 """How much a small disturbance of one operator's output moves the outputs of the network.
 
 weight(operator) = mean over the outputs o of E‖o(y + n) − o(y)‖² / E‖o − mean o‖² / ε². The
-disturbance n is ε times what other samples make of each channel: every channel of every sample
-takes the deviation from its mean of another sample, with a random sign. So it has the variance and
-the spatial structure of the channel. White noise would not do: behind the operator it averages out
-over neighbouring positions, which the error of a pruned network does not, and whatever stands
-before a pooling layer would seem to matter little.
-
-Boxes of a detector count ω times in both, as in :mod:`.boxes`: what matters to the few that hold
-something is not what matters to all the others.
+disturbance n is what the output lacks once the operator's cheapest channels are gone
+(:mod:`.lacking`), so many of them that the error is about ε of the output, scaled to just that. So
+it has the structure over space and over channels that the error of a pruned network has, and that
+says how much of it later layers let through: white noise averages out over neighbouring positions,
+and another sample's deviations, in each channel on its own, are far larger where they are smooth
+than errors are that other channels make up for.
 
 Where an output is a softmax, o is what it reads: on data that the network is sure of, probabilities
 stand still whatever happens to them.
@@ -18,28 +16,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..data import Dataset
 from ..data.base import fixed_batch
 from ..ir.front import all_values
-from ..ir.network import Head, Network
+from ..ir.network import Network
 from ..ir.partial import between, suffix
-from ..metrics.confidence import confidence, has_confidence
+from ..ir.rebuild import rebuild
 from ..padding import for_speed
 from ..part import Part
 from ..progress import Progress, silent
 from ..session import Arrays, Session, cores
-from .boxes import by_box, counted, mean_confidence
 from .gram import FLOOR, shown
 from .operators import Array, Operator
 
 __all__ = ["EPSILON", "measure_disturbances"]
 
 EPSILON = 0.1
-"""Size of the disturbance relative to each channel's deviation."""
+"""Size of the disturbance relative to the deviation of the output."""
 
 SAMPLES = 64
 """Samples the effect is measured on at most; more change the choice little."""
@@ -66,8 +63,8 @@ def measure_disturbances(
     network: Network,
     operators: Sequence[Operator],
     dataset: Dataset,
+    lacking: Mapping[str, Array],
     *,
-    seed: int = 0,
     progress: Progress = silent,
 ) -> dict[str, float]:
     """Return the weight of every operator by its key.
@@ -79,10 +76,9 @@ def measure_disturbances(
         operators: whose outputs are disturbed, one at a time.
         dataset: inputs; the first :data:`SAMPLES` are used, or as many of them as make a weight
             :data:`CERTAIN`.
-        seed: of the disturbances.
+        lacking: by the key of each operator what :func:`.lacking.find_lacking` returns for it.
         progress: told of the operators done.
     """
-    heads = {head.output: head for head in network.heads if has_confidence(head)}
     network = _before_softmax(network)
     step = fixed_batch(network) or 1
     samples, count = _first(dataset, max(SAMPLES // step, 1) * step)
@@ -91,17 +87,17 @@ def measure_disturbances(
         (stop - start, _part(samples, start, stop, count))
         for start, stop in _rounds(count, step, most)
     ]
+    changed = for_speed(rebuild(network, tensors={o.weight: lacking[o.key] for o in operators}))
     network = for_speed(network)
-    following = _following(network, operators)
-    random = np.random.default_rng(seed)
+    following = _following(network, changed, operators)
     effects: dict[str, Array] = {operator.key: np.empty(0) for operator in operators}
     progress("disturbances", 0, len(operators))
     uncertain = list(operators)
     with ThreadPoolExecutor(cores()) as pool:
-        scales = _scales(network, heads, [feeds for _, feeds in rounds], count, pool)
+        energies = _energies(network, [feeds for _, feeds in rounds], count, pool)
         for size, feeds in rounds:
             parts = [(operator, following[operator.key]) for operator in uncertain]
-            for key, found in _effects(network, parts, feeds, size, scales, random, pool):
+            for key, found in _effects(network, parts, feeds, size, energies, pool):
                 effects[key] = np.concatenate([effects[key], found])
                 if _certain(effects[key]):
                     done = sum(map(_certain, effects.values()))
@@ -170,54 +166,74 @@ class _Runner:
         return session.compute(feeds, pool) if isinstance(session, Part) else session.run(feeds)
 
 
-def _following(network: Network, operators: Sequence[Operator]) -> dict[str, _Runner]:
-    """Return by the key of each operator what follows from its output."""
-    parts = {operator.key: suffix(network, operator.y) for operator in operators}
+@dataclass(frozen=True, slots=True)
+class _Runners:
+    """What disturbs an operator's output, and what follows from that."""
+
+    disturbance: _Runner
+    effect: _Runner
+
+
+def _following(
+    network: Network, changed: Network, operators: Sequence[Operator]
+) -> dict[str, _Runners]:
+    """Return by the key of each operator what is run for it.
+
+    Args:
+        network: the network.
+        changed: the same with what the operators' outputs lack in place of their weights.
+        operators: what is looked at.
+    """
+    parts = {o.key: (between(changed, [o.x], [o.y]), suffix(network, o.y)) for o in operators}
     weights = sum(
         value.const_value.nbytes
-        for part in parts.values()
+        for pair in parts.values()
+        for part in pair
         for value in part.graph.initializers.values()
         if value.const_value is not None
     )
-    return {key: _Runner(part, kept=weights <= KEPT) for key, part in parts.items()}
+    kept = weights <= KEPT
+    return {
+        key: _Runners(_Runner(one, kept=kept), _Runner(other, kept=kept))
+        for key, (one, other) in parts.items()
+    }
 
 
 def _effects(
     network: Network,
-    parts: Sequence[tuple[Operator, _Runner]],
+    parts: Sequence[tuple[Operator, _Runners]],
     feeds: Arrays,
     samples: int,
-    scales: Mapping[str, _Scale],
-    random: np.random.Generator,
+    energies: Mapping[str, float],
     pool: Executor,
 ) -> Iterator[tuple[str, Array]]:
     """Yield key and effect on every sample, [samples], of one operator after the other.
 
     Args:
         network: the whole network.
-        parts: operators, and what follows from their outputs.
+        parts: operators, and what is run for them.
         feeds: inputs of the network.
         samples: how many these are.
-        scales: output → what it is compared with.
-        random: draws the disturbances.
+        energies: output → mean energy of a sample.
         pool: threads to compute in.
     """
     if not parts:
         return
     outputs = list(network.outputs)
-    read = [name for _, part in parts for name in part.inputs]
-    names = list(dict.fromkeys([*read, *outputs, *(operator.y for operator, _ in parts)]))
+    read = [name for _, part in parts for name in part.effect.inputs]
+    around = [name for operator, _ in parts for name in (operator.x, operator.y)]
+    names = list(dict.fromkeys([*read, *outputs, *around]))
     inner = [name for name in names if name not in outputs]
     still = {**feeds, **_Runner(shown(network, inner)).compute(feeds, pool)}
     for operator, part in parts:
         y = _read(still, operator.y)
         channel = 1 if operator.op_type == "Conv" else y.ndim - 1
-        disturbed = {operator.y: y + np.float32(EPSILON) * _disturbance(y, channel, random)}
-        disturbed.update(part.compute({**still, **disturbed}, pool))
+        lacking = part.disturbance.compute(still, pool)[operator.y]
+        disturbed = {operator.y: y + np.float32(EPSILON) * _scaled(lacking, y, channel)}
+        disturbed.update(part.effect.compute({**still, **disturbed}, pool))
         moved = [
-            scales[name].squares(disturbed[name] - still[name], still[name], samples)
-            / scales[name].energy
-            if name in disturbed and scales[name].energy > 0
+            _squares(disturbed[name] - still[name], samples) / energies[name]
+            if name in disturbed and energies[name] > 0
             else np.zeros(samples)
             for name in outputs
         ]
@@ -252,73 +268,35 @@ def _read(values: Arrays, name: str) -> Array:
     return values[name] if name in values else values[f"shown:{name}"]
 
 
-def _disturbance(y: Array, channel: int, random: np.random.Generator) -> Array:
-    """Return for each channel the deviation from its mean in another sample, signs at random.
+def _scaled(x: Array, y: Array, channel: int) -> Array:
+    """Return the deviations of x from the means of its channels, with as much energy as y's.
+
+    What the mean of a channel lacks goes into a shift.
 
     Args:
-        y: values, batch first.
+        x: values, batch first.
+        y: values of the same shape.
         channel: the axis of the channels.
-        random: draws samples and signs.
     """
-    moved = np.moveaxis(y, channel, 1)
-    deviation = moved - moved.mean(axis=(0, *range(2, moved.ndim)), keepdims=True)
-    samples = len(moved)
-    # None is drawn for channels that are there for speed only, so that chance is the same without.
-    alive = np.flatnonzero(deviation.any(axis=(0, *range(2, moved.ndim))))
-    others = random.permuted(np.tile(np.arange(samples)[:, None], (1, len(alive))), axis=0)
-    signs = random.choice(np.array([-1.0, 1.0], np.float32), size=(samples, len(alive)))
-    drawn = deviation[others, alive]
-    drawn *= signs.reshape(samples, len(alive), *(1,) * (moved.ndim - 2))
-    deviation[:, alive] = drawn
-    found: Array = np.moveaxis(deviation, 1, channel)
+    axes = tuple(axis for axis in range(x.ndim) if axis != channel)
+    off, around = (a - a.mean(axis=axes, keepdims=True) for a in (x, y))
+    energy, wanted = (float(np.square(a).sum(dtype=np.float64)) for a in (off, around))
+    factor = np.sqrt(wanted / energy) if energy else 1.0
+    found: Array = off * np.float32(factor)
     return found
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Scale:
-    """What the disturbance of an output is compared with.
-
-    Args:
-        energy: of a sample in the mean: around the mean, and never nothing.
-        head: what says where a box is; None where all numbers count alike.
-        confidence: its mean, one an anchor.
-    """
-
-    energy: float = 0.0
-    head: Head | None = None
-    confidence: Array | None = None
-
-    def squares(self, x: Array, still: Array, samples: int) -> Array:
-        """Return the sum of the squares of each sample, [samples].
-
-        Args:
-            x: of the shape of the output.
-            still: the output, undisturbed; says how often a box counts.
-            samples: how many these are.
-        """
-        if self.head is None or self.confidence is None:
-            return _squares(x, samples)
-        often = counted(1, confidence(self.head, still), self.confidence)
-        return _squares(np.sqrt(by_box(self.head, np.square(x)) * often), samples)
-
-
-def _scales(
-    network: Network,
-    heads: Mapping[str, Head],
-    rounds: Sequence[Arrays],
-    samples: int,
-    pool: Executor,
-) -> dict[str, _Scale]:
-    """Return for each output what its disturbance is compared with."""
+def _energies(
+    network: Network, rounds: Sequence[Arrays], samples: int, pool: Executor
+) -> dict[str, float]:
+    """Return for each output the mean energy of a sample: around its mean, and never nothing."""
     whole = _Runner(network)
     outputs = [whole.compute(feeds, pool) for feeds in rounds]
     found = {}
     for name in outputs[0]:
         y = np.concatenate([values[name] for values in outputs])
-        head = heads.get(name)
-        scale = _Scale(head=head, confidence=None if head is None else mean_confidence(head, [y]))
-        around, all_of_it = (scale.squares(x, y, samples).sum() for x in (y - y.mean(axis=0), y))
-        found[name] = replace(scale, energy=float(around + FLOOR * all_of_it) / samples)
+        energy = np.square(y - y.mean(axis=0)).sum() + FLOOR * np.square(y).sum()
+        found[name] = float(energy) / samples
     return found
 
 

@@ -106,14 +106,19 @@ class Pictures:
             yield Batch(inputs={"data": np.tile(values[start : start + 16], (1, 1, 8, 8))})
 
 
+def everything(network, operators):
+    """What outputs lack when all that is read goes."""
+    return {operator.key: network.array(operator.weight) for operator in operators}
+
+
 def test_disturbances_do_not_average_out_over_space():
     g = Graph(seed=2)
     pooled = g.op("pool", "GlobalAveragePool", g.conv("a", g.data, 16, kernel=1))
     net = g.network(y=g.gemm("out", g.op("flat", "Flatten", pooled), 5))
     (before,) = [o for o in find_operators(net) if o.key.startswith("a")]
-    weight = measure_disturbances(net, [before], Pictures())[before.key]
+    weight = measure_disturbances(net, [before], Pictures(), everything(net, [before]))[before.key]
     # Noise that differs from place to place would leave a 64th of it.
-    assert 0.2 < weight < 5.0
+    assert weight == pytest.approx(1.0, rel=0.1)
 
 
 def test_disturbances_are_measured_before_a_softmax():
@@ -124,7 +129,8 @@ def test_disturbances_are_measured_before_a_softmax():
         logits = g.gemm("out", g.op("flat", "Flatten", g.conv("a", g.data, 6)), 5)
         net = g.network(y=g.op("last", kind, logits))
         (first,) = [o for o in find_operators(net) if o.key.startswith("a")]
-        weights[kind] = measure_disturbances(net, [first], Pictures())[first.key]
+        lacking = everything(net, [first])
+        weights[kind] = measure_disturbances(net, [first], Pictures(), lacking)[first.key]
     assert weights["Softmax"] == weights["Identity"] > 0
 
 
@@ -150,7 +156,8 @@ def test_weights_are_known_as_well_as_is_asked(batch, monkeypatch):
     net = g.network(y=g.gemm("fc", g.op("flat", "Flatten", x), 5))
     data = SyntheticDataset(net, samples=60)
     operators = find_operators(net)
-    found = measure_disturbances(net, operators, data)
+    lacking = everything(net, operators)
+    found = measure_disturbances(net, operators, data, lacking)
     monkeypatch.setattr(disturbance, "CERTAIN", 0.0)
-    for key, weight in measure_disturbances(net, operators, data).items():
+    for key, weight in measure_disturbances(net, operators, data, lacking).items():
         assert found[key] == pytest.approx(weight, rel=0.5)

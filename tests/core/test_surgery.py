@@ -18,7 +18,9 @@ from secateur.core.repair.walk import Walk
 from secateur.core.session import Session
 from secateur.core.surgery import find_operators, gather_grams, operate
 from secateur.core.surgery.calibration import Calibration
-from secateur.core.surgery.disturbance import measure_disturbances
+from secateur.core.surgery.consumers import readers
+from secateur.core.surgery.disturbance import EPSILON, measure_disturbances
+from secateur.core.surgery.lacking import find_lacking
 from secateur.core.transform import mask, shrink
 from support.graphs import Graph, weights
 
@@ -37,8 +39,11 @@ def network(seed: int = 0):
 def surgery(net, rate, data):
     operators = find_operators(net)
     grams = gather_grams(net, operators, data)
-    effects = measure_disturbances(net, operators, data)
     groups = find_groups(net)
+    gone = np.zeros(groups.number, np.bool_)
+    read = readers(net, groups, operators, gone)
+    lacking = find_lacking(net, groups, read, grams, gone, EPSILON**2)
+    effects = measure_disturbances(net, read, data, lacking)
     return groups, operate(net, groups, operators, grams, effects, rate=rate)
 
 

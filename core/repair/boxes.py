@@ -18,10 +18,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..ir.network import Head, Network, shape_of
-from ..metrics.confidence import boxes_of, confidence, has_confidence
-from .operators import Array
+from ..metrics.confidence import confidence, has_confidence
+from ..surgery.operators import Array
 
-__all__ = ["box_heads_of", "by_box", "counted", "counts", "mean_confidence"]
+__all__ = ["box_heads_of", "counted", "counts"]
 
 KEEPING = frozenset({
     "Add", "BatchNormalization", "Cast", "Concat", "Identity", "Mul", "Reshape", "Sigmoid",
@@ -71,35 +71,15 @@ def counts(head: Head, outputs: Sequence[np.ndarray]) -> list[Array]:
     """Return how often each position counts, N×anchors×H×W float32, one array a batch.
 
     Args:
-        head: one that has a confidence.
-        outputs: what the head gave, one array a batch.
-    """
-    mean = mean_confidence(head, outputs)
-    return [counted(1, confidence(head, y), mean).astype(np.float32) for y in outputs]
-
-
-def mean_confidence(head: Head, outputs: Sequence[np.ndarray]) -> Array:
-    """Return the mean of p of each anchor, anchors×1×1.
-
-    Args:
-        head: one that has a confidence.
+        head: one of :func:`box_heads_of`.
         outputs: what the head gave, one array a batch.
     """
     sure = [confidence(head, output) for output in outputs]
+    samples = sum(len(part) for part in sure)
+    cells = sure[0][0, 0].size
     total = sum(part.sum(axis=(0, 2, 3), dtype=np.float64) for part in sure)
-    found: Array = (total / sum(part[:, 0].size for part in sure))[:, None, None]
-    return found
-
-
-def by_box(head: Head, squares: np.ndarray) -> Array:
-    """Return the sum of the numbers of each box, N×anchors×H×W.
-
-    Args:
-        head: one that has a confidence.
-        squares: what is summed, laid out as what the head gives.
-    """
-    found: Array = boxes_of(head, squares).sum(axis=2)
-    return found
+    mean = (total / (samples * cells))[:, None, None]
+    return [counted(1, part, mean).astype(np.float32) for part in sure]
 
 
 def counted(alike: Array | float, by_confidence: Array, mean: Array) -> Array:

@@ -13,16 +13,14 @@ from secateur.core.channels import find_groups
 from secateur.core.data import SyntheticDataset
 from secateur.core.evaluate import fidelity
 from secateur.core.ir.network import Head, Network
-from secateur.core.ir.partial import suffix
 from secateur.core.ir.rebuild import rebuild
 from secateur.core.metrics.confidence import boxes_of, confidence, has_confidence
 from secateur.core.metrics.decode import decode
 from secateur.core.repair import refit
+from secateur.core.repair.boxes import box_heads_of, counts
 from secateur.core.repair.judge import output_error
 from secateur.core.session import Session
 from secateur.core.surgery import find_operators
-from secateur.core.surgery.boxes import box_heads_of, counts
-from secateur.core.surgery.disturbance import EPSILON, _disturbance, measure_disturbances
 from secateur.core.surgery.gram import Halves
 from support.darknet import with_random_weights
 from support.graphs import Graph
@@ -157,27 +155,6 @@ def test_the_judge_counts_boxes_that_hold_something(tmp_path: Path) -> None:
     often = np.concatenate(counts(head, [before]))[:, :, None]
     off, own = ((often * boxes_of(head, np.square(a))).sum() for a in (before - after, before))
     assert output_error(network, moved, data) == pytest.approx(np.sqrt(off / own), rel=1e-4)
-
-
-def test_disturbances_count_boxes_that_hold_something(tmp_path: Path) -> None:
-    network = detector(tmp_path, "anchors")
-    (head,) = network.heads
-    last = find_operators(network)[-1]
-    data = SyntheticDataset(network, samples=8)
-    session = Session(rebuild(network, extra_outputs={"y": last.y}), 1)
-    made = [session.run(batch.inputs) for batch in data]
-    y, before = (np.concatenate([one[name] for one in made]) for name in ("y", head.output))
-    moved = y + np.float32(EPSILON) * _disturbance(y, 1, np.random.default_rng(0))
-    after = Session(suffix(network, last.y), 1).run({last.y: moved})[head.output]
-    (often,) = counts(head, [before])
-    off, own = (
-        (often[:, :, None] * boxes_of(head, np.square(a))).sum()
-        for a in (after - before, before - before.mean(axis=0))
-    )
-    weight = measure_disturbances(network, [last], data)[last.key]
-    assert weight == pytest.approx(off / own / EPSILON**2, rel=1e-3)
-    alike = measure_disturbances(replace(network, heads=()), [last], data)[last.key]
-    assert weight != pytest.approx(alike, rel=1e-2)
 
 
 def test_a_detector_finds_more_of_what_it_found(shared: Path) -> None:

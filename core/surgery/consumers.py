@@ -15,6 +15,7 @@ from .definite import solution
 from .gram import FLOOR, Gram, Sampled, limited
 from .inverse import Inverse
 from .operators import Array, Operator
+from .reading import reading, removable_classes
 from .ridge import HALF, RIDGE, best_ridge, spread
 
 __all__ = [
@@ -23,10 +24,8 @@ __all__ = [
     "costs_of",
     "energy_of",
     "find_consumers",
-    "labels_of",
     "losses_of",
     "readers",
-    "removable_classes",
 ]
 
 EACH = 3
@@ -121,8 +120,8 @@ def readers(
     removable = removable_classes(groups, removed)
     found = []
     for operator in operators:
-        labels = labels_of(network, groups, operator)
-        if labels is not None and not removable.isdisjoint(np.unique(labels[2]).tolist()):
+        read = reading(network, groups, operator, removable, removed)
+        if read is not None and any(read.places(part) for part in range(len(read.matrices))):
             found.append(operator)
     return found
 
@@ -151,58 +150,20 @@ def find_consumers(
     removable = removable_classes(groups, removed)
     found: list[Consumer | Wide] = []
     for operator in tracked(operators, "inverses", len(operators), progress):
-        labels = labels_of(network, groups, operator)
-        if labels is None:
+        read = reading(network, groups, operator, removable, removed)
+        if read is None:
             continue
-        stored, out, into = labels
-        matrices = operator.matrix(stored)
-        matrices = np.where(removed[out] | removed[into], np.float32(0.0), matrices)
         gram = grams[operator.key]
-        energy = energy_of(matrices, gram)
+        energy = energy_of(read.matrices, gram)
         scale = weights.get(operator.key, 0.0) / energy if energy > 0 else 0.0
-        for part, weight in enumerate(matrices):
-            columns = into[part][0]
-            places = {
-                channel: np.flatnonzero(columns == channel)
-                for channel in np.unique(columns).tolist()
-                if channel in removable
-            }
-            rows = out[part][:, 0]
+        for part, weight in enumerate(read.matrices):
+            places, rows = read.places(part), read.outputs[part]
             if isinstance(gram, Sampled):
                 found.append(_wide(operator, gram, part, weight, scale, rows, places))
             else:
-                left = ~removed[columns]
+                left = read.left[part]
                 found.append(_narrow(operator, gram, part, weight, scale, rows, places, left))
     return found
-
-
-def removable_classes(groups: Groups, removed: npt.NDArray[np.bool_]) -> set[int]:
-    """Return the classes that may still leave."""
-    return {
-        group.channels[place]
-        for group in groups.groups
-        for bank in group.banks
-        for cell in bank
-        for place in cell
-        if not removed[group.channels[place]]
-    }
-
-
-def labels_of(
-    network: Network, groups: Groups, operator: Operator
-) -> tuple[Array, npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
-    """Return a stored weight and the classes of its outputs and inputs; None of depthwise ones."""
-    uses = {use.parameter: use.labels for use in groups.uses}
-    labels = uses.get(operator.weight, ())
-    if len(labels) < 2:
-        return None
-    tensor = network.graph.initializers[operator.weight].const_value
-    assert tensor is not None
-    stored = tensor.numpy()
-    out, into = (
-        operator.matrix(np.broadcast_to(groups.classes[array], stored.shape)) for array in labels
-    )
-    return stored, out, into
 
 
 def _wide(

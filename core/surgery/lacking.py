@@ -14,10 +14,11 @@ import numpy.typing as npt
 
 from ..channels.groups import Groups
 from ..ir.network import Network
-from .consumers import costs_of, energy_of, labels_of, losses_of, removable_classes
+from .consumers import costs_of, energy_of, losses_of
 from .gram import Gram, Sampled
 from .inverse import Inverse
 from .operators import Array, Operator
+from .reading import reading, removable_classes
 from .ridge import RIDGE
 
 __all__ = ["find_lacking"]
@@ -46,25 +47,17 @@ def find_lacking(
     removable = removable_classes(groups, removed)
     found = {}
     for operator in operators:
-        labels = labels_of(network, groups, operator)
-        assert labels is not None, "readers() leaves out what reads no channels of its own"
-        stored, out, into = labels
-        matrices = operator.matrix(stored)
-        matrices = np.where(removed[out] | removed[into], np.float32(0.0), matrices)
+        read = reading(network, groups, operator, removable, removed)
+        assert read is not None, "readers() leaves out what reads no channels of its own"
         gram = grams[operator.key]
         # The energy is that of all groups of a layer, whose channels count for as much.
-        most = part * energy_of(matrices, gram) / len(matrices)
-        lacking = np.zeros_like(matrices)
-        for number, weight in enumerate(matrices):
-            columns = into[number][0]
-            places = [
-                np.flatnonzero(columns == channel)
-                for channel in np.unique(columns).tolist()
-                if channel in removable
-            ]
+        most = part * energy_of(read.matrices, gram) / len(read.matrices)
+        lacking = np.zeros_like(read.matrices)
+        for number, weight in enumerate(read.matrices):
+            places = list(read.places(number).values())
             if places:
-                lacking[number] = _lacking(gram, number, weight, places, ~removed[columns], most)
-        found[operator.key] = operator.stored(lacking, stored)
+                lacking[number] = _lacking(gram, number, weight, places, read.left[number], most)
+        found[operator.key] = operator.stored(lacking, read.stored)
     return found
 
 

@@ -5,8 +5,8 @@ disturbance n is what the output lacks once the operator's cheapest channels are
 (:mod:`.lacking`), so many of them that the error is about ε of the output, scaled to just that. So
 it has the structure over space and over channels that the error of a pruned network has, and that
 says how much of it later layers let through: white noise averages out over neighbouring positions,
-and another sample's deviations, in each channel on its own, are far larger where they are smooth
-than errors are that other channels make up for.
+and another sample's deviations, in each channel on its own, are smooth where an error that other
+channels make up for is not.
 
 Where an output is a softmax, o is what it reads: on data that the network is sure of, probabilities
 stand still whatever happens to them.
@@ -271,7 +271,8 @@ def _read(values: Arrays, name: str) -> Array:
 def _scaled(x: Array, y: Array, channel: int) -> Array:
     """Return the deviations of x from the means of its channels, with as much energy as y's.
 
-    What the mean of a channel lacks goes into a shift.
+    What the mean of a channel lacks goes into a shift. Where x never moves, on samples that need
+    none of the channels it is of, y's own deviations stand in for it.
 
     Args:
         x: values, batch first.
@@ -281,8 +282,7 @@ def _scaled(x: Array, y: Array, channel: int) -> Array:
     axes = tuple(axis for axis in range(x.ndim) if axis != channel)
     off, around = (a - a.mean(axis=axes, keepdims=True) for a in (x, y))
     energy, wanted = (float(np.square(a).sum(dtype=np.float64)) for a in (off, around))
-    factor = np.sqrt(wanted / energy) if energy else 1.0
-    found: Array = off * np.float32(factor)
+    found: Array = off * np.float32(np.sqrt(wanted / energy)) if energy else around
     return found
 
 

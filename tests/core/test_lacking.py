@@ -115,3 +115,14 @@ def test_errors_between_places_count_less_than_those_that_are_smooth():
         data = SyntheticDataset(net, samples=32)
         effects.append(measure_disturbances(net, [second], data, {second.key: taps})[second.key])
     assert effects[1] < 0.5 * effects[0], effects
+
+
+def test_what_never_moves_gives_way_to_the_output_itself():
+    g = Graph(seed=11)
+    x = g.op("relu", "Relu", g.conv("first", g.data, 8, kernel=1))
+    net = g.network(y=g.conv("second", x, 4, kernel=1))
+    second = find_operators(net)[-1]
+    nothing = {second.key: np.zeros_like(net.array(second.weight))}
+    data = SyntheticDataset(net, samples=16)
+    weights = measure_disturbances(net, [second], data, nothing)
+    assert weights[second.key] == pytest.approx(1.0, rel=0.1)

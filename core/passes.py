@@ -205,7 +205,7 @@ def _measured(
     """Return moments and weights of the operators, as :func:`.surgery.operate` reads them."""
     grams = gather_grams(state.full, operators, data, progress=progress)
     read = readers(state.full, groups, operators, state.gone)
-    lacking = find_lacking(state.full, groups, read, grams, state.gone, EPSILON**2)
+    lacking = find_lacking(state.full, groups, read, grams, state.gone, EPSILON**2, progress)
     return grams, measure_disturbances(state.full, read, data, lacking, progress=progress)
 
 

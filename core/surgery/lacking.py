@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ..channels.groups import Groups
 from ..ir.network import Network
+from ..progress import Progress, silent, tracked
 from .consumers import costs_of, energy_of, losses_of
 from .gram import Gram, Sampled
 from .inverse import Inverse
@@ -31,6 +32,7 @@ def find_lacking(
     grams: Mapping[str, Gram | Sampled],
     removed: npt.NDArray[np.bool_],
     part: float,
+    progress: Progress = silent,
 ) -> dict[str, Array]:
     """Return V of each operator by its key, in the form of the stored weight.
 
@@ -43,10 +45,11 @@ def find_lacking(
         grams: moments of what each operator reads, by its key.
         removed: mask over classes that left before.
         part: of the energy around the mean.
+        progress: told of the operators done.
     """
     removable = removable_classes(groups, removed)
     found = {}
-    for operator in operators:
+    for operator in tracked(operators, "trial removals", len(operators), progress):
         read = reading(network, groups, operator, removable, removed)
         assert read is not None, "readers() leaves out what reads no channels of its own"
         gram = grams[operator.key]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 __all__ = ["ahead", "prefetched"]
@@ -16,6 +18,14 @@ T = TypeVar("T")
 
 AHEAD = 2
 """So many batches wait."""
+
+SWITCH = 2e-4
+"""Seconds after which a thread that waits for Python's lock makes another one hand it over.
+
+Threads that read, resize and run a network leave that lock again and again, for some microseconds
+to some milliseconds, and then wait for it while others decode boxes, for up to the 5 ms that Python
+takes. On two cores evaluation of a small detector took 0.9 of the time with this; with a quarter of
+it, or five times as much, it gained less."""
 
 _END = object()
 
@@ -83,13 +93,41 @@ def ahead(
     """
     waiting = workers + 1 if waiting is None else waiting
     futures: deque[Future[T]] = deque()
-    pool = ThreadPoolExecutor(workers)
-    try:
-        for item in items:
-            futures.append(pool.submit(work, item))
-            if len(futures) > waiting:
+    with _SWITCHING():
+        pool = ThreadPoolExecutor(workers)
+        try:
+            for item in items:
+                futures.append(pool.submit(work, item))
+                if len(futures) > waiting:
+                    yield futures.popleft().result()
+            while futures:
                 yield futures.popleft().result()
-        while futures:
-            yield futures.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+class _Switching:
+    """Has threads switch every :data:`SWITCH` seconds while at least one needs it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+        self._before = 0.0
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if not self._count:
+                self._before = sys.getswitchinterval()
+                sys.setswitchinterval(min(SWITCH, self._before))
+            self._count += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._count -= 1
+                if not self._count:
+                    sys.setswitchinterval(self._before)
+
+
+_SWITCHING = _Switching()

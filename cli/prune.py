@@ -11,7 +11,7 @@ from . import options
 from .bundles import unbundled
 from .data import open_data
 from .plans import read_latencies, read_plan
-from .summary import print_summary
+from .summary import measure_and_save, print_summary
 
 
 @unbundled
@@ -123,12 +123,10 @@ def command(
             )
         if max_drop is not None:
             secateur.check_drop(network, pruned, dataset, max_drop, progress=progress)
-        before = sum(path.stat().st_size for path in files)
-        # Measured before anything is written: labels that do not fit should leave no files behind.
-        rows = secateur.summarize(network, pruned, data=dataset, progress=progress)
-        saved = secateur.save(
-            pruned, output, data=dataset, companions=companion or (), progress=progress
-        )
+        rows, saved = measure_and_save(
+            network, pruned, files, output,
+            data=dataset, companions=companion or (), progress=progress,
+        )  # fmt: skip
     for note in pruned.notes[len(network.notes) :]:
         terminal.warn(note)
-    print_summary(terminal, secateur.with_sizes(rows, before, saved.size), pruned, saved)
+    print_summary(terminal, rows, pruned, saved)

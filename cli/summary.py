@@ -1,8 +1,9 @@
-"""The summary after a model was written: the table, the proofs, the files."""
+"""Measuring and writing a model, and the summary after that: the table, the proofs, the files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import words
@@ -13,7 +14,40 @@ if TYPE_CHECKING:
 
     import secateur
 
+    from ..core.data import Dataset
+    from ..core.progress import Progress
     from ..core.report import Row
+
+
+def measure_and_save(
+    baseline: secateur.Network,
+    compressed: secateur.Network,
+    files: Sequence[Path],
+    output: Path,
+    *,
+    data: Dataset | None,
+    companions: Sequence[Path],
+    progress: Progress,
+) -> tuple[Sequence[Row], secateur.Saved]:
+    """Return the rows of the summary and what was written.
+
+    All is measured before anything is written: labels that do not fit leave no files behind.
+
+    Args:
+        baseline: the network as it was read.
+        compressed: what is written.
+        files: what `baseline` was read from.
+        output: folder.
+        data: for measurement and proof; None for noise.
+        companions: further descriptions of the network.
+        progress: told how far the work is.
+    """
+    import secateur
+
+    before = sum(path.stat().st_size for path in files)
+    rows = secateur.summarize(baseline, compressed, data=data, progress=progress)
+    saved = secateur.save(compressed, output, data=data, companions=companions, progress=progress)
+    return secateur.with_sizes(rows, before, saved.size), saved
 
 
 def print_summary(

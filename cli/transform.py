@@ -11,7 +11,7 @@ from . import options
 from .bundles import unbundled
 from .data import open_data
 from .plans import read_plan
-from .summary import print_summary
+from .summary import measure_and_save, print_summary
 
 
 @unbundled
@@ -47,12 +47,10 @@ def command(
             data=dataset,
             progress=progress,
         )
-        before = sum(path.stat().st_size for path in files)
-        # Measured before anything is written: labels that do not fit should leave no files behind.
-        rows = secateur.summarize(network, dense, data=dataset, progress=progress)
-        saved = secateur.save(
-            dense, output, data=dataset, companions=companion or (), progress=progress
-        )
+        rows, saved = measure_and_save(
+            network, dense, files, output,
+            data=dataset, companions=companion or (), progress=progress,
+        )  # fmt: skip
     for note in dense.notes[len(network.notes) :]:
         terminal.warn(note)
-    print_summary(terminal, secateur.with_sizes(rows, before, saved.size), dense, saved)
+    print_summary(terminal, rows, dense, saved)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from .fidelity import Fidelity, OutputFidelity, fidelity, is_vector
 from .ir.network import Network
 from .metrics.classification import Accuracy, ClassMeter
 from .metrics.decode import Detections, box_heads, decode, no_head
-from .metrics.detection import DetectionMeter, DetectionResult
+from .metrics.detection import DetectionMeter, DetectionResult, ImageMatches
 from .metrics.segmentation import PixelMeter, Pixels
 from .metrics.values import ValueMeter, Values
 from .parallel import computed
@@ -109,16 +110,22 @@ def evaluate(
             f"network '{network.name}' has no output '{output}'",
             hint=f"it has {', '.join(network.outputs)}",
         )
-    meter: _Measuring | None = None
-    for batch, outputs in computed(
-        network, dataset, "evaluating", threads=threads, progress=progress
-    ):
-        if meter is None:
-            meter = _measuring(network, batch, output, tuple(top), (score, suppress, overlap))
+    meters: list[_Measuring] = []
+    first = threading.Lock()
+
+    def evidence(batch: Batch, outputs: Arrays) -> Any:
+        with first:
+            if not meters:
+                limits = score, suppress, overlap
+                meters.append(_measuring(network, batch, output, tuple(top), limits))
         with located(file=dataset.name):
-            meter.add(outputs, batch)
-    assert meter is not None, "computed() raises where there is no sample"
-    return meter.result(len(dataset.problems))
+            return meters[0].evidence(outputs, batch)
+
+    for one in computed(
+        network, dataset, "evaluating", evidence, threads=threads, progress=progress
+    ):
+        meters[0].add(one)
+    return meters[0].result(len(dataset.problems))
 
 
 def _unlabelled(network: Network, dataset: Dataset) -> DataError:
@@ -161,19 +168,35 @@ def find_objects(
     """
     if not box_heads(network):
         raise no_head(network)
-    for batch, outputs in computed(
-        network, dataset, "detecting", threads=threads, progress=progress
-    ):
-        found = decode(box_heads(network), outputs, score=score, overlap=suppress)
+
+    def found(batch: Batch, outputs: Arrays) -> list[Detections]:
         frames = batch.frames or (Frame(width=1, height=1),) * batch.size
-        for one, frame in zip(found, frames, strict=True):
-            yield Detections(frame.to_image(one.boxes), one.scores, one.classes)
+        return _placed(decode(box_heads(network), outputs, score=score, overlap=suppress), frames)
+
+    for objects in computed(
+        network, dataset, "detecting", found, threads=threads, progress=progress
+    ):
+        yield from objects
+
+
+def _placed(found: Sequence[Detections], frames: Sequence[Frame]) -> list[Detections]:
+    """Return what was found in each image with boxes in its pixels."""
+    return [
+        Detections(frame.to_image(one.boxes), one.scores, one.classes)
+        for one, frame in zip(found, frames, strict=True)
+    ]
 
 
 class _Measuring(Protocol):
     """Takes in outputs and what they should be."""
 
-    def add(self, outputs: Arrays, batch: Batch) -> None: ...
+    def evidence(self, outputs: Arrays, batch: Batch) -> Any:
+        """Return what counts of a batch, in any thread."""
+        ...
+
+    def add(self, evidence: Any) -> None:
+        """Count it, batch by batch."""
+        ...
 
     def result(self, skipped: int) -> Result: ...
 
@@ -201,14 +224,17 @@ class _OfClasses:
         self._output = output
         self._meter = ClassMeter(top)
 
-    def add(self, outputs: Arrays, batch: Batch) -> None:
+    def evidence(self, outputs: Arrays, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
         scores = outputs[self._output]
         scores = scores.reshape(len(scores), -1)
         assert batch.labels is not None
         if len(batch.labels) != len(scores):
             raise DataError(f"there are {len(batch.labels)} labels for {len(scores)} samples")
         check_labels(batch.labels, scores.shape[1], batch.places)
-        self._meter.add(scores, batch.labels)
+        return scores, batch.labels
+
+    def add(self, evidence: tuple[np.ndarray, np.ndarray]) -> None:
+        self._meter.add(*evidence)
 
     def result(self, skipped: int) -> Result:
         return self._meter.result(self._output, skipped)
@@ -223,16 +249,24 @@ class _OfObjects:
             raise no_head(network)
         self._classes = int(self._heads[0].settings["classes"])
         self._limits = score, suppress
+        self._overlap = overlap
         self._meter = DetectionMeter(overlap)
 
-    def add(self, outputs: Arrays, batch: Batch) -> None:
+    def evidence(self, outputs: Arrays, batch: Batch) -> list[ImageMatches]:
         score, suppress = self._limits
         found = decode(self._heads, outputs, score=score, overlap=suppress)
         assert batch.objects is not None
         assert batch.frames is not None
         check_objects(batch.objects, self._classes, batch.places)
-        for one, truth, frame in zip(found, batch.objects, batch.frames, strict=True):
-            self._meter.add(Detections(frame.to_image(one.boxes), one.scores, one.classes), truth)
+        placed = _placed(found, batch.frames)
+        return [
+            ImageMatches.of(one, truth, self._overlap)
+            for one, truth in zip(placed, batch.objects, strict=True)
+        ]
+
+    def add(self, evidence: list[ImageMatches]) -> None:
+        for image in evidence:
+            self._meter.take(image)
 
     def result(self, skipped: int) -> Result:
         return self._meter.result(skipped)
@@ -243,10 +277,13 @@ class _OfPixels:
         self._output = output
         self._meter = PixelMeter(int(network.outputs[output][1]))
 
-    def add(self, outputs: Arrays, batch: Batch) -> None:
+    def evidence(self, outputs: Arrays, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
         assert batch.labels is not None
         labels = batch.labels.reshape(len(batch.labels), *batch.labels.shape[-2:])
-        self._meter.add(outputs[self._output], labels)
+        return outputs[self._output], labels
+
+    def add(self, evidence: tuple[np.ndarray, np.ndarray]) -> None:
+        self._meter.add(*evidence)
 
     def result(self, skipped: int) -> Result:
         return self._meter.result(self._output, skipped)
@@ -257,9 +294,12 @@ class _OfValues:
         self._output = output
         self._meter = ValueMeter()
 
-    def add(self, outputs: Arrays, batch: Batch) -> None:
+    def evidence(self, outputs: Arrays, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
         assert batch.targets is not None
-        self._meter.add(outputs[self._output], batch.targets)
+        return outputs[self._output], batch.targets
+
+    def add(self, evidence: tuple[np.ndarray, np.ndarray]) -> None:
+        self._meter.add(*evidence)
 
     def result(self, skipped: int) -> Result:
         return self._meter.result(self._output, skipped)

@@ -1,8 +1,7 @@
 """Mean average precision in pieces: images are matched where they are computed.
 
 The figure is that of :class:`~..metrics.detection.DetectionMeter`, to the last bit; a test compares
-them. Suppression and matching look at all classes of an image at once, since an analysis does
-them for every image at every point.
+them.
 """
 
 from __future__ import annotations
@@ -12,12 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data import Objects
 from ..data.labels import check_objects
 from ..ir.network import Head, Network
-from ..metrics.boxes import overlaps
-from ..metrics.decode import box_heads, decode, no_head
-from ..metrics.detection import average_precision
+from ..metrics.decode import Detections, box_heads, decode, no_head
+from ..metrics.detection import FOUND, Matches, matched, same_class_overlaps
 from ..session import Arrays
 from .shards import Answers
 
@@ -25,20 +22,6 @@ __all__ = ["Matches", "ObjectJudge"]
 
 MATCH = 0.5
 """Intersection over union that makes a detection right, as `evaluate` counts by default."""
-
-MISSED, FOUND, IGNORED = 0, 1, 2
-
-
-@dataclass(frozen=True, slots=True)
-class Matches:
-    """Detections of some images, image by image: class, score, and whether each is right.
-
-    `kinds` is 0 for wrong, 1 for right, 2 for what does not count.
-    """
-
-    classes: np.ndarray
-    scores: np.ndarray
-    kinds: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +54,11 @@ class ObjectJudge:
         for one, frame, truth in zip(
             decode(self.heads, outputs), answers.frames, answers.objects, strict=True
         ):
-            one = one.chosen(np.argsort(-one.scores, kind="stable"))
-            found.append((one, matched(frame.to_image(one.boxes), one.classes, truth)))
-        return Matches(
-            classes=np.concatenate([one.classes for one, _ in found]),
-            scores=np.concatenate([one.scores for one, _ in found]),
-            kinds=np.concatenate([kinds for _, kinds in found]),
-        )
+            placed = Detections(frame.to_image(one.boxes), one.scores, one.classes)
+            table = same_class_overlaps(placed, truth)
+            kinds = matched(table, truth.ignored, MATCH)
+            found.append(Matches(one.classes, one.scores, kinds))
+        return Matches.joined(found)
 
     def value(self, evidence: Sequence[Matches], answers: Sequence[Answers]) -> float:
         """Return the mean average precision of the classes that occur, 0…1."""
@@ -86,15 +67,8 @@ class ObjectJudge:
             for truth in one.objects or ():
                 for number in truth.classes[~truth.ignored].tolist():
                     positives[number] = positives.get(number, 0) + 1
-        classes = np.concatenate([one.classes for one in evidence])
-        scores = np.concatenate([one.scores for one in evidence])
-        kinds = np.concatenate([one.kinds for one in evidence])
-        precisions = []
-        for number in sorted(positives):
-            mine = classes == number
-            precisions.append(
-                average_precision(scores[mine], kinds[mine], positives[number], "area")
-            )
+        found = Matches.joined(evidence)
+        precisions = [found.curve(number, positives[number]).area() for number in sorted(positives)]
         return float(np.mean(precisions)) if precisions else 0.0
 
     def loss(
@@ -113,24 +87,3 @@ class ObjectJudge:
             scores=np.full(len(classes), np.inf),
             kinds=np.full(len(classes), FOUND, np.uint8),
         )
-
-
-def matched(boxes: np.ndarray, classes: np.ndarray, truth: Objects) -> np.ndarray:
-    """Return for each detection of an image, best first, whether it is right.
-
-    Each belongs to the object of its class that it overlaps most; the first one at an object is
-    right, the others are wrong.
-    """
-    kinds = np.full(len(boxes), MISSED, np.uint8)
-    if not len(boxes) or not len(truth.classes):
-        return kinds
-    table = overlaps(boxes, truth.boxes)
-    table[classes[:, None] != truth.classes[None, :]] = -1.0
-    best = table.argmax(axis=1)
-    near = table[np.arange(len(boxes)), best] >= MATCH
-    off = near & truth.ignored[best]
-    kinds[off] = IGNORED
-    candidates = np.flatnonzero(near & ~off)
-    _, first = np.unique(best[candidates], return_index=True)
-    kinds[candidates[first]] = FOUND
-    return kinds

@@ -11,6 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
+from .memory import keep_freed
+
 __all__ = ["ahead", "prefetched"]
 
 S = TypeVar("S")
@@ -91,6 +93,7 @@ def ahead(
         workers: how many threads.
         waiting: how many results may wait or be at work; None for one more than threads.
     """
+    keep_freed()
     waiting = workers + 1 if waiting is None else waiting
     futures: deque[Future[T]] = deque()
     with _SWITCHING():

@@ -19,7 +19,9 @@ GREY = 127.5
 IGNORED = 255
 """The class of a pixel that does not count."""
 
-_DEPTH = {"bgr": 3, "rgb": 3, "gray": 1}
+_PLACES = {"bgr": (0, 1, 2), "rgb": (2, 1, 0), "gray": (0,)}
+"""Order of channels → where each stands among those of an image as stored."""
+
 _SAMPLING = ("centres", "corners")
 
 
@@ -30,13 +32,13 @@ def channel_order(preprocess: Preprocess, channels: int) -> str:
         DataError: images have no such number of channels, or `mean` has another one.
     """
     order = "gray" if channels == 1 else preprocess.channels
-    if order not in _DEPTH:
+    if order not in _PLACES:
         raise DataError(
-            f"channel order '{order}' is unknown", hint=f"it is one of {', '.join(_DEPTH)}"
+            f"channel order '{order}' is unknown", hint=f"it is one of {', '.join(_PLACES)}"
         )
-    if _DEPTH[order] != channels:
+    if len(_PLACES[order]) != channels:
         raise DataError(
-            f"the network takes {channels} channels, but {order} images have {_DEPTH[order]}"
+            f"the network takes {channels} channels, but {order} images have {len(_PLACES[order])}"
         )
     if preprocess.sampling not in _SAMPLING:
         raise DataError(
@@ -65,13 +67,15 @@ def normalized(pixels: np.ndarray, preprocess: Preprocess) -> np.ndarray:
 
 
 def _as_planes(pixels: np.ndarray, channels: int, preprocess: Preprocess) -> np.ndarray:
-    """Return the first channels of H×W×C float32 pixels as C×H×W, normalized."""
+    """Return float32 pixels of an image as stored, H×W×3 or H×W grey, as C×H×W, normalized."""
     import cv2
 
     planes = np.empty((channels, *pixels.shape[:2]), np.float32)
-    # NumPy takes ten times as long to read every third or fourth number.
-    places = [place for k in range(channels) for place in (k, k)]
-    cv2.mixChannels([np.ascontiguousarray(pixels)], list(planes), places)
+    # NumPy takes ten times as long to read every third number.
+    order = channel_order(preprocess, channels)
+    places = _PLACES[order] if pixels.ndim == 3 else (0,) * channels
+    pairs = [place for pair in zip(places, range(channels), strict=True) for place in pair]
+    cv2.mixChannels([np.ascontiguousarray(pixels)], list(planes), pairs)
     return _normalize(planes, preprocess)
 
 
@@ -106,15 +110,16 @@ def to_input(image: np.ndarray, size: tuple[int, int, int], preprocess: Preproce
         DataError: the channels do not fit, or the image is too small to be cropped.
     """
     channels, height, width = size
-    image = _ordered(image, channel_order(preprocess, channels))
+    if channel_order(preprocess, channels) == "gray":
+        image = _gray(image)
     if preprocess.crop:
         pixels = _sized(image, *_before_crop(image, height, width, preprocess), preprocess)
-        return _cropped(pixels.reshape(*pixels.shape[:2], -1), size, preprocess)
+        return _cropped(pixels, size, preprocess)
     if preprocess.letterbox:
         pixels = _letterboxed(image, height, width, preprocess)
     else:
         pixels = _sized(image, height, width, preprocess)
-    return _as_planes(pixels.reshape(height, width, -1), channels, preprocess)
+    return _as_planes(pixels, channels, preprocess)
 
 
 def frame_of(image: np.ndarray, height: int, width: int, preprocess: Preprocess) -> Frame:
@@ -155,16 +160,10 @@ def labels_to_input(
     return _nearest(labels, height, width)
 
 
-def _ordered(image: np.ndarray, order: str) -> np.ndarray:
+def _gray(image: np.ndarray) -> np.ndarray:
     import cv2
 
-    if image.ndim == 3 and order == "gray":
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
-    if image.ndim == 3 and order == "rgb":
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
-    if image.ndim == 2 and order != "gray":
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
-    return image
+    return image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
 
 
 def _before_crop(
@@ -191,7 +190,7 @@ def _before_crop(
 
 
 def _cropped(pixels: np.ndarray, size: tuple[int, int, int], preprocess: Preprocess) -> np.ndarray:
-    """Return the normalised centre of H×W×C pixels; a mean image of their size is cut alike."""
+    """Return the normalised centre of pixels; a mean image of their size is cut alike."""
     channels, height, width = size
     top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
     window = np.s_[top : top + height, left : left + width]
@@ -213,15 +212,13 @@ def _letterboxed(image: np.ndarray, height: int, width: int, preprocess: Preproc
     inner_height, inner_width = _inside(image, height, width)
     top, left = (height - inner_height) // 2, (width - inner_width) // 2
     pixels = np.full((height, width, *image.shape[2:]), GREY, np.float32)
-    inside = _sized(image, inner_height, inner_width, preprocess)
-    if image.ndim == 3:
-        inside = inside[..., : image.shape[2]]
-    pixels[top : top + inner_height, left : left + inner_width] = inside
+    inside = np.s_[top : top + inner_height, left : left + inner_width]
+    pixels[inside] = _sized(image, inner_height, inner_width, preprocess)
     return pixels
 
 
 def _sized(image: np.ndarray, height: int, width: int, preprocess: Preprocess) -> np.ndarray:
-    """Return an image in another size, as float32; there may be another channel behind its own."""
+    """Return an image in another size, as float32."""
     import cv2
 
     if preprocess.sampling == "corners":

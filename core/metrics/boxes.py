@@ -10,7 +10,7 @@ AT_ONCE = 2000
 STRIP = 32
 """Boxes whose overlaps with all others are held at once as numbers."""
 
-__all__ = ["Apart", "corners", "overlaps", "suppressed"]
+__all__ = ["Apart", "corners", "overlaps", "suppressed", "suppressed_together"]
 
 
 def corners(centres: np.ndarray) -> np.ndarray:
@@ -66,12 +66,7 @@ def suppressed(
     kept: list[int] = []
     if eta == 1 and len(order) <= AT_ONCE:
         ordered = boxes[order]
-        worse = np.triu(overlaps(ordered, ordered) > threshold, 1)
-        left = np.ones(len(order), bool)
-        for place in np.flatnonzero(worse.any(axis=1)).tolist():
-            if left[place]:
-                left &= ~worse[place]
-        return np.asarray(order[left])
+        return np.asarray(order[_left(overlaps(ordered, ordered) > threshold)])
     if eta < 1:
         for place in order:
             if not kept or overlaps(boxes[[place]], boxes[kept]).max() <= threshold:
@@ -84,6 +79,31 @@ def suppressed(
         rest = order[1:]
         order = rest[overlaps(boxes[[best]], boxes[rest])[0] <= threshold]
     return np.array(kept, np.int64)
+
+
+def suppressed_together(boxes: np.ndarray, classes: np.ndarray, threshold: float) -> np.ndarray:
+    """Return which boxes :func:`suppressed` leaves of each class, computed for all at once.
+
+    Args:
+        boxes: n×4; those of a class by falling score.
+        classes: n.
+        threshold: intersection over union.
+
+    Returns:
+        n bool.
+    """
+    near = overlaps(boxes, boxes) > threshold
+    return _left(near & (classes[:, None] == classes))
+
+
+def _left(near: np.ndarray) -> np.ndarray:
+    """Return which boxes are left where each one takes away those behind it that are near."""
+    worse = np.triu(near, 1)
+    left = np.ones(len(near), bool)
+    for place in np.flatnonzero(worse.any(axis=1)).tolist():
+        if left[place]:
+            left &= ~worse[place]
+    return left
 
 
 class Apart:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import DataError, UnsupportedError
 from ..ir.network import Head, Network
-from .boxes import Apart, corners, suppressed
+from .boxes import Apart, corners, suppressed, suppressed_together
 from .confidence import BOXES
 from .tree import absolute, deepest, last_sure
 
@@ -38,6 +38,10 @@ OVERLAP = 0.45
 CROWDED = 20_000
 """From so many boxes of all classes on, overlaps are computed once for all classes where these
 share their boxes. Networks that are hardly trained find every box of every class."""
+
+FEW = 128
+"""Up to so many boxes of all classes, all overlaps are computed, of boxes of two classes, too: that
+takes less time than to begin anew for each class."""
 
 Outputs = Mapping[str, np.ndarray]
 Settings = Mapping[str, Any]
@@ -137,6 +141,8 @@ def thinned(
         eta: see :func:`~.boxes.suppressed`.
     """
     ordered = found.chosen(np.lexsort((-found.scores, found.classes)))
+    if len(ordered) <= FEW and most is None and eta == 1:
+        return ordered.chosen(suppressed_together(ordered.boxes, ordered.classes, overlap))
     starts = np.flatnonzero(np.diff(ordered.classes, prepend=-1, append=-1))
     left = np.zeros(len(ordered), bool)
     if len(ordered) > CROWDED and most is None and eta == 1:

@@ -7,7 +7,7 @@ Sources: VOC devkit VOCevaldet.m; cocoapi cocoeval.py `evaluateImg`, `accumulate
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -17,7 +17,16 @@ from ..data.base import Objects
 from .boxes import overlaps
 from .decode import Detections
 
-__all__ = ["DetectionMeter", "DetectionResult", "average_precision"]
+__all__ = [
+    "FOUND",
+    "DetectionMeter",
+    "DetectionResult",
+    "ImageMatches",
+    "Matches",
+    "average_precision",
+    "matched",
+    "same_class_overlaps",
+]
 
 OVERLAPS = np.linspace(0.5, 0.95, 10)
 """Intersection over union at which COCO averages."""
@@ -72,17 +81,6 @@ class DetectionResult:
         return self.map_area
 
 
-class _Class:
-    """What is known of the detections of one class."""
-
-    def __init__(self) -> None:
-        self.positives = 0
-        self.scores: list[np.ndarray] = []
-        self.kinds: list[np.ndarray] = []
-        self.coco_scores: list[np.ndarray] = []
-        self.coco_kinds: list[np.ndarray] = []
-
-
 class DetectionMeter:
     """Matches detections and objects; keeps scores and what each detection is.
 
@@ -92,50 +90,33 @@ class DetectionMeter:
 
     def __init__(self, overlap: float = 0.5):
         self._overlap = overlap
-        self._classes: defaultdict[int, _Class] = defaultdict(_Class)
-        self.samples = 0
-        self.detections = 0
+        self._images: list[ImageMatches] = []
 
     def add(self, found: Detections, truth: Objects) -> None:
-        """Take in one image; boxes of both in the same units."""
-        self.samples += 1
-        self.detections += len(found)
-        for number in np.union1d(found.classes, truth.classes):
-            mine = found.chosen(found.classes == number)
-            mine = mine.chosen(np.argsort(-mine.scores, kind="stable"))
-            wanted = truth.classes == number
-            boxes, ignored = truth.boxes[wanted], truth.ignored[wanted]
-            crowd = truth.crowd[wanted]
-            known = self._classes[int(number)]
-            known.positives += int((~ignored).sum())
-            if not len(mine):
-                continue
-            table = overlaps(mine.boxes, boxes)
-            known.scores.append(mine.scores)
-            known.kinds.append(_matched(table, ignored, self._overlap))
-            best = overlaps(mine.boxes[:MOST], boxes, crowd) if crowd.any() else table[:MOST]
-            known.coco_scores.append(mine.scores[:MOST])
-            known.coco_kinds.append(_coco_matched(best, ignored, crowd))
+        """Match one image and take it in; boxes of both in the same units."""
+        self.take(ImageMatches.of(found, truth, self._overlap))
+
+    def take(self, image: ImageMatches) -> None:
+        """Take in an image that is matched already, at the same overlap."""
+        self._images.append(image)
 
     def result(self, skipped: int = 0) -> DetectionResult:
         """Return what was measured."""
         area, points, coco = {}, {}, {}
-        for number in sorted(self._classes):
-            known = self._classes[number]
-            if not known.positives:
-                continue
-            curve = _curve(_whole(known.scores, ()), _whole(known.kinds, ()), known.positives)
+        voc = Matches.joined([image.voc for image in self._images])
+        strict = Matches.joined([image.coco for image in self._images], len(OVERLAPS))
+        objects = Counter(k for image in self._images for k in image.objects)
+        for number in sorted(objects):
+            positives = objects[number]
+            curve = voc.curve(number, positives)
             area[number], points[number] = curve.area(), curve.mean_at(ELEVEN)
-            scores = _whole(known.coco_scores, ())
-            kinds = _whole(known.coco_kinds, (len(OVERLAPS),))
-            coco[number] = [
-                one.mean_at(HUNDRED) for one in _curve(scores, kinds, known.positives).columns()
-            ]
+            curves = strict.curve(number, positives).columns()
+            coco[number] = [one.mean_at(HUNDRED) for one in curves]
         table = np.array(list(coco.values())) if coco else np.zeros((1, len(OVERLAPS)))
         return DetectionResult(
-            samples=self.samples,
-            objects=sum(known.positives for known in self._classes.values()),
-            detections=self.detections,
+            samples=len(self._images),
+            objects=objects.total(),
+            detections=len(voc.classes),
             overlap=self._overlap,
             map_area=_mean(area),
             map_11=_mean(points),
@@ -146,6 +127,116 @@ class DetectionMeter:
             coco_per_class={number: float(np.mean(row)) for number, row in coco.items()},
             skipped=skipped,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Detections of some images, image by image.
+
+    Args:
+        classes: n, counted from 0.
+        scores: n.
+        kinds: n: whether each is wrong (0), right (1) or does not count (2); or n × columns of
+            these, for several ways to tell.
+    """
+
+    classes: np.ndarray
+    scores: np.ndarray
+    kinds: np.ndarray
+
+    @staticmethod
+    def joined(parts: Sequence[Matches], columns: int | None = None) -> Matches:
+        """Return those of several images as one; `columns` is of use where there is no image."""
+        if not parts:
+            tail = () if columns is None else (columns,)
+            return Matches(np.zeros(0, np.int64), np.zeros(0), np.zeros((0, *tail), np.uint8))
+        return Matches(
+            np.concatenate([part.classes for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate([part.kinds for part in parts]),
+        )
+
+    def curve(self, number: int, positives: int) -> _Curve:
+        """Return the curve of one class, of which there are so many objects."""
+        mine = self.classes == number
+        return _curve(self.scores[mine], self.kinds[mine], positives)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageMatches:
+    """What is right of what was found in one image.
+
+    Args:
+        objects: the classes of the objects that count, each as often as it occurs.
+        voc: all detections, as VOC matches them.
+        coco: the first ones of each class, with a column for each of COCO's overlaps.
+    """
+
+    objects: tuple[int, ...]
+    voc: Matches
+    coco: Matches
+
+    @staticmethod
+    def of(found: Detections, truth: Objects, overlap: float) -> ImageMatches:
+        """Match detections and objects.
+
+        Args:
+            found: the detections.
+            truth: the objects, with boxes in the same units.
+            overlap: intersection over union that makes a detection right for VOC.
+        """
+        found = found.chosen(np.lexsort((-found.scores, found.classes)))
+        table = same_class_overlaps(found, truth)
+        seen = _ranks(found.classes) < MOST
+        first = found.chosen(seen)
+        crowded = truth.crowd.any()
+        strict = same_class_overlaps(first, truth, truth.crowd) if crowded else table[seen]
+        return ImageMatches(
+            tuple(truth.classes[~truth.ignored].tolist()),
+            Matches(found.classes, found.scores, matched(table, truth.ignored, overlap)),
+            Matches(first.classes, first.scores, _coco_matched(strict, truth.ignored, truth.crowd)),
+        )
+
+
+def same_class_overlaps(
+    found: Detections, truth: Objects, crowd: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the overlap of each detection with each object of its class, −1 with other objects.
+
+    Args:
+        found: n detections.
+        truth: m objects.
+        crowd: as for :func:`~.boxes.overlaps`.
+
+    Returns:
+        n×m.
+    """
+    table = overlaps(found.boxes, truth.boxes, crowd)
+    table[found.classes[:, None] != truth.classes] = -1
+    return table
+
+
+def matched(table: np.ndarray, ignored: np.ndarray, least: float) -> np.ndarray:
+    """Match as VOC does: each detection belongs to the object it overlaps most.
+
+    The first one at an object is right, the others are wrong.
+
+    Args:
+        table: detections × objects, those of a class by falling score (`same_class_overlaps`).
+        ignored: objects that do not count.
+        least: the overlap needed.
+    """
+    kinds = np.full(len(table), MISSED, np.uint8)
+    if not table.size:
+        return kinds
+    best = table.argmax(axis=1)
+    near = table[np.arange(len(table)), best] >= least
+    off = near & ignored[best]
+    kinds[off] = IGNORED
+    candidates = np.flatnonzero(near & ~off)
+    _, first = np.unique(best[candidates], return_index=True)
+    kinds[candidates[first]] = FOUND
+    return kinds
 
 
 def average_precision(scores: np.ndarray, kinds: np.ndarray, positives: int, method: str) -> float:
@@ -203,28 +294,6 @@ def _curve(scores: np.ndarray, kinds: np.ndarray, positives: int) -> _Curve:
     return _Curve(right / positives, envelope)
 
 
-def _matched(table: np.ndarray, ignored: np.ndarray, least: float) -> np.ndarray:
-    """Match as VOC does: each detection belongs to the object it overlaps most.
-
-    Args:
-        table: detections (best first) × objects.
-        ignored: objects that do not count.
-        least: the overlap needed.
-    """
-    kinds = np.full(len(table), MISSED, np.uint8)
-    if not table.shape[1]:
-        return kinds
-    taken = np.zeros(table.shape[1], bool)
-    nearest = table.argmax(axis=1)
-    for place in np.flatnonzero(table.max(axis=1) >= least).tolist():
-        best = nearest[place]
-        if ignored[best]:
-            kinds[place] = IGNORED
-        elif not taken[best]:
-            kinds[place], taken[best] = FOUND, True
-    return kinds
-
-
 def _coco_matched(table: np.ndarray, ignored: np.ndarray, crowd: np.ndarray) -> np.ndarray:
     """Match as COCO does, at each of :data:`OVERLAPS`: the best object that is still free.
 
@@ -264,8 +333,11 @@ def _last_best(row: np.ndarray, allowed: np.ndarray, least: np.ndarray) -> np.nd
     return np.where(told.max(axis=1) >= least, last, -1)
 
 
-def _whole(parts: Sequence[np.ndarray], tail: tuple[int, ...]) -> np.ndarray:
-    return np.concatenate(parts) if parts else np.zeros((0, *tail))
+def _ranks(classes: np.ndarray) -> np.ndarray:
+    """Return the place of each detection among those of its class, which stand together."""
+    places = np.arange(len(classes))
+    first = np.diff(classes, prepend=-1) != 0
+    return places - np.maximum.accumulate(np.where(first, places, 0))
 
 
 def _mean(values: dict[int, float]) -> float:

@@ -33,7 +33,12 @@ from secateur.core.data import Batch, Dataset, Frame, Objects
 from secateur.core.evaluate import evaluate, fidelity
 from secateur.core.ir.network import Network
 from secateur.core.metrics.decode import Detections
-from secateur.core.metrics.detection import DetectionMeter
+from secateur.core.metrics.detection import (
+    DetectionMeter,
+    Matches,
+    matched,
+    same_class_overlaps,
+)
 from secateur.core.plan import make_plan, removed_classes
 from secateur.core.transform import mask
 from support.analysis import FIXTURES, NETWORKS, curve, opened, ten
@@ -363,7 +368,6 @@ def test_mean_average_precision_in_pieces_is_that_of_the_meter():
     judge = ObjectJudge((), ())
     meter = DetectionMeter()
     evidence, answers = [], []
-    from secateur.core.analysis import detection
     from secateur.core.metrics.boxes import suppressed
     from secateur.core.metrics.decode import thinned
 
@@ -385,16 +389,15 @@ def test_mean_average_precision_in_pieces_is_that_of_the_meter():
             truths.append(Objects.of(rows, ignored=list(random.random(5) < 0.2)))
             found.append(kept)
             meter.add(kept, truths[-1])
-        ordered = [one.chosen(np.argsort(-one.scores, kind="stable")) for one in found]
         evidence.append(
-            detection.Matches(
-                np.concatenate([one.classes for one in ordered]),
-                np.concatenate([one.scores for one in ordered]),
-                np.concatenate([
-                    detection.matched(one.boxes, one.classes, truth)
-                    for one, truth in zip(ordered, truths, strict=True)
-                ]),
-            )
+            Matches.joined([
+                Matches(
+                    one.classes,
+                    one.scores,
+                    matched(same_class_overlaps(one, truth), truth.ignored, 0.5),
+                )
+                for one, truth in zip(found, truths, strict=True)
+            ])
         )  # fmt: skip
         answers.append(Answers(size=5, objects=tuple(truths), outputs={}))
     assert judge.value(evidence, answers) == meter.result().value

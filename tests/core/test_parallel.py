@@ -112,7 +112,7 @@ def test_arrays_are_computed_like_images(tmp_path):
     assert isinstance(arrays, NpzDataset)
     stream = open_dataset(folder(tmp_path / "set", 7), network, batch=2)
     one, other = (
-        np.concatenate([outputs["y"] for _, outputs in computed(network, data, "job")])
+        np.concatenate(list(computed(network, data, "job", lambda _, outputs: outputs["y"])))
         for data in (arrays, stream)
     )
     assert len(one) == 7

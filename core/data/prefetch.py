@@ -26,8 +26,8 @@ SWITCH = 2e-4
 
 Threads that read, resize and run a network leave that lock again and again, for some microseconds
 to some milliseconds, and then wait for it while others decode boxes, for up to the 5 ms that Python
-takes. On two cores evaluation of a small detector took 0.9 of the time with this; with a quarter of
-it, or five times as much, it gained less."""
+takes. On two cores evaluation of a small detector takes 0.95 to 0.98 of the time with this, and no
+less with a quarter of it."""
 
 _END = object()
 

@@ -43,6 +43,7 @@ def open_data(
         limit=flags.limit,
         root=flags.root,
         names=flags.names,
+        ignore_label=flags.ignore_label,
         **more,
     )
 

@@ -170,6 +170,15 @@ Names = Annotated[
     Path | None,
     typer.Option(help="File with the names of the classes in order.", rich_help_panel=DATA),
 ]
+IgnoreLabel = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="CLASS",
+        help="Maps of classes: pixels of this one do not count.",
+        rich_help_panel=DATA,
+    ),
+]
 Limit = Annotated[
     int | None,
     typer.Option(min=1, help="Use only so many samples.", rich_help_panel=DATA),
@@ -189,6 +198,7 @@ class DataFlags:
     crop: Crop = False
     root: Root = None
     names: Names = None
+    ignore_label: IgnoreLabel = None
     limit: Limit = None
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .data import Batch, Dataset, Frame
-from .data.labels import check_labels, check_objects
+from .data.labels import check_labels, check_objects, check_pixels
 from .errors import DataError, located
 from .fidelity import Fidelity, OutputFidelity, fidelity, is_vector
 from .ir.network import Network
@@ -275,11 +275,13 @@ class _OfObjects:
 class _OfPixels:
     def __init__(self, network: Network, output: str):
         self._output = output
-        self._meter = PixelMeter(int(network.outputs[output][1]))
+        self._classes = int(network.outputs[output][1])
+        self._meter = PixelMeter(self._classes)
 
     def evidence(self, outputs: Arrays, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
         assert batch.labels is not None
         labels = batch.labels.reshape(len(batch.labels), *batch.labels.shape[-2:])
+        check_pixels(labels, self._classes, batch.places)
         return outputs[self._output], labels
 
     def add(self, evidence: tuple[np.ndarray, np.ndarray]) -> None:

@@ -29,6 +29,7 @@ def open_dataset(
     limit: int | None = None,
     root: str | Path | None = None,
     names: str | Path | None = None,
+    ignore_label: int | None = None,
 ) -> Dataset:
     """Open data of any kind for a network; what the path leads to decides how it is read.
 
@@ -41,6 +42,7 @@ def open_dataset(
         limit: use only so many samples from the start.
         root: folder that relative paths in lists and annotations start from.
         names: file with the names of the classes in their order, one a line.
+        ignore_label: in maps of classes, pixels of this class do not count; those of 255 never do.
 
     Raises:
         DataError: the path leads to nothing usable, or what it leads to does not fit the network.
@@ -53,6 +55,7 @@ def open_dataset(
         limit=limit,
         root=root,
         names=names,
+        ignore_label=ignore_label,
     )
 
 

@@ -14,12 +14,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..data.labels import check_labels
+from ..data.labels import check_labels, check_pixels
 from ..errors import DataError
 from ..evaluate import CLASSIFIER, classifier_output
 from ..ir.network import Network
 from ..metrics.classification import log_probabilities
-from ..metrics.segmentation import IGNORED, nearest
+from ..metrics.segmentation import confusion
 from ..session import Arrays
 from .detection import ObjectJudge
 from .shards import Answers
@@ -176,13 +176,9 @@ class PixelJudge(_Quality):
     def evidence(self, outputs: Arrays, answers: Answers) -> np.ndarray:
         """Count pixels: classes × classes, true ones along axis 0."""
         assert answers.labels is not None
-        found = outputs[self.output].argmax(axis=1)
         labels = answers.labels.reshape(len(answers.labels), *answers.labels.shape[-2:])
-        labels = nearest(labels, *found.shape[1:])
-        counts = (labels >= 0) & (labels < self.classes) & (labels != IGNORED)
-        pairs = labels[counts] * self.classes + found[counts]
-        table = np.bincount(pairs, minlength=self.classes**2)
-        return np.asarray(table.reshape(self.classes, self.classes))
+        check_pixels(labels, self.classes, answers.places)
+        return confusion(outputs[self.output], labels, self.classes)
 
     def value(self, evidence: Sequence[np.ndarray], answers: Sequence[Answers]) -> float:  # noqa: ARG002
         """Return the mean over the classes that occur, 0…1."""

@@ -44,6 +44,7 @@ def open_dataset(
     limit: int | None = None,
     root: str | Path | None = None,
     names: str | Path | None = None,
+    ignore_label: int | None = None,
 ) -> Dataset:
     """Open data for a network; what the path leads to decides how it is read.
 
@@ -56,6 +57,7 @@ def open_dataset(
         limit: use only so many samples from the start.
         root: folder that relative paths in lists and annotations start from.
         names: file with the names of the classes in their order, one a line.
+        ignore_label: in maps of classes, pixels of this class do not count; those of 255 never do.
 
     Raises:
         DataError: the path leads to nothing usable, or what it leads to does not fit the network.
@@ -68,6 +70,7 @@ def open_dataset(
         limit=limit,
         root=Path(root) if root is not None else None,
         names=Path(names) if names is not None else None,
+        ignore_label=ignore_label,
     )
     return kind_of(path, opening).open(path, opening)
 

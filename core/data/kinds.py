@@ -22,6 +22,7 @@ def _numpy(path: Path, opening: Opening) -> Dataset:
         preprocess=opening.preprocess,
         batch=opening.batch,
         limit=opening.limit,
+        ignore_label=opening.ignore_label,
     )
 
 

@@ -20,6 +20,7 @@ from ..errors import DataError, Where, located
 from ..ir.network import Network, Preprocess
 from ..session import sample_fits, shape_text
 from .base import BATCH_SIZE, Batch, batch_size, limited
+from .labels import pixel_classes
 from .preprocess import normalized
 
 __all__ = ["NpzDataset"]
@@ -61,6 +62,7 @@ class NpzDataset:
         preprocess: instead of the network's own, for pixels.
         batch: samples a batch.
         limit: use only so many samples from the start.
+        ignore_label: in maps of classes, pixels of this class do not count.
 
     Raises:
         DataError: the file or an array is broken or does not fit the network.
@@ -76,11 +78,13 @@ class NpzDataset:
         preprocess: Preprocess | None = None,
         batch: int = BATCH_SIZE,
         limit: int | None = None,
+        ignore_label: int | None = None,
     ):
         self.path = Path(path)
         self.name = str(path)
         self._preprocess = preprocess or network.preprocess
         self._batch = batch_size(network, batch)
+        self._ignore_label = ignore_label
         with located(file=self.name):
             headers = self._headers({*network.inputs, "x", "y", "x_test", "y_test"})
             self._inputs = {
@@ -117,10 +121,12 @@ class NpzDataset:
                 elif found.dtype.kind == "f":
                     yield Batch(inputs=inputs, targets=_floats(found))
                 else:
-                    shape = (len(found),) if found[0].size == 1 else found.shape
+                    maps = found[0].size > 1
                     yield Batch(
                         inputs=inputs,
-                        labels=found.reshape(shape).astype(np.int64),
+                        labels=pixel_classes(found, self._ignore_label)
+                        if maps
+                        else found.reshape(len(found)).astype(np.int64),
                         places=self._places(start, len(found)),
                     )
 

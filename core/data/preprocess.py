@@ -9,15 +9,13 @@ import numpy as np
 from ..errors import DataError
 from ..ir.network import Preprocess
 from .base import Frame
+from .labels import IGNORED
 from .resample import resized_by_corners
 
 __all__ = ["channel_order", "frame_of", "labels_to_input", "normalized", "to_input"]
 
 GREY = 127.5
 """What letterboxing fills the remaining area with: half of full scale."""
-
-IGNORED = 255
-"""The class of a pixel that does not count."""
 
 _PLACES = {"bgr": (0, 1, 2), "rgb": (2, 1, 0), "gray": (0,)}
 """Order of channels → where each stands among those of an image as stored."""
@@ -144,7 +142,7 @@ def labels_to_input(
 ) -> np.ndarray:
     """Return a map of classes (H×W) as the image beside it becomes an input, without mixing.
 
-    Where letterboxing leaves an area free, classes are :data:`IGNORED`.
+    Where letterboxing leaves an area free, classes are :data:`~.labels.IGNORED`.
     """
     if preprocess.crop:
         full = _before_crop(labels, height, width, preprocess)

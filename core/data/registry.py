@@ -27,6 +27,7 @@ class Opening:
         limit: use only so many samples from the start.
         root: folder that relative paths in lists and annotations start from.
         names: file with the names of the classes in their order, one a line.
+        ignore_label: in maps of classes, pixels of this class do not count.
     """
 
     network: Network
@@ -35,6 +36,7 @@ class Opening:
     limit: int | None = None
     root: Path | None = None
     names: Path | None = None
+    ignore_label: int | None = None
 
     @property
     def detector(self) -> bool:
@@ -78,5 +80,6 @@ def stream(source: ImageSource, opening: Opening, *, tolerant: bool = True) -> I
         preprocess=opening.preprocess,
         batch=opening.batch,
         limit=opening.limit,
+        ignore_label=opening.ignore_label,
         tolerant=tolerant,
     )

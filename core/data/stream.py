@@ -12,6 +12,7 @@ from ..errors import DataError, Where, located
 from ..ir.network import Network, Preprocess
 from ..session import cores, shape_text
 from .base import BATCH_SIZE, Batch, Frame, Objects, batch_size, limited
+from .labels import pixel_classes
 from .prefetch import ahead
 from .preprocess import channel_order, frame_of, labels_to_input, to_input
 
@@ -100,6 +101,7 @@ class ImageStream:
         preprocess: instead of the network's own.
         batch: samples a batch.
         limit: use only so many images from the start.
+        ignore_label: in maps of classes, pixels of this class do not count.
         tolerant: leave out up to :data:`MAX_BROKEN` broken images; False for none.
 
     Raises:
@@ -114,6 +116,7 @@ class ImageStream:
         preprocess: Preprocess | None = None,
         batch: int = BATCH_SIZE,
         limit: int | None = None,
+        ignore_label: int | None = None,
         tolerant: bool = True,
     ):
         self.source = source
@@ -124,6 +127,7 @@ class ImageStream:
         self._target = _image_output(network) if source.answers == "target" else None
         channel_order(self._preprocess, self._size[0])
         self._batch = batch_size(network, batch)
+        self._ignore_label = ignore_label
         self._tolerant = tolerant
         self._broken: list[str] = []
         with located(file=self.name):
@@ -225,7 +229,8 @@ class ImageStream:
         if answers == "label":
             labels = np.array([sample.label for sample in made], np.int64)
         elif answers == "pixels":
-            labels = np.stack([s.pixels for s in made if s.pixels is not None]).astype(np.int64)
+            maps = np.stack([s.pixels for s in made if s.pixels is not None])
+            labels = pixel_classes(maps, self._ignore_label)
         return Batch(
             inputs={self._input: _batched([sample.input for sample in made])},
             labels=labels,

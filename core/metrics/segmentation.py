@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["IGNORED", "PixelMeter", "Pixels", "nearest"]
+from ..data.labels import IGNORED
 
-IGNORED = 255
-"""The class of pixels that do not count. Source: Pascal VOC 2012, the borders of objects."""
+__all__ = ["PixelMeter", "Pixels", "confusion"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,12 +47,7 @@ class PixelMeter:
 
     def add(self, scores: np.ndarray, labels: np.ndarray) -> None:
         """Take in scores N×classes×H×W and labels N×h×w, sampled to H×W where they differ."""
-        classes = len(self._table)
-        answers = scores.argmax(axis=1)
-        labels = nearest(labels, *answers.shape[1:])
-        counts = (labels >= 0) & (labels < classes) & (labels != IGNORED)
-        pairs = labels[counts] * classes + answers[counts]
-        self._table += np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+        self._table += confusion(scores, labels, len(self._table))
         self.samples += len(labels)
 
     def result(self, output: str, skipped: int = 0) -> Pixels:
@@ -69,7 +63,23 @@ class PixelMeter:
         )
 
 
-def nearest(labels: np.ndarray, height: int, width: int) -> np.ndarray:
+def confusion(scores: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return how often each class is taken for each: classes × classes, true ones along axis 0.
+
+    Args:
+        scores: N×classes×H×W.
+        labels: N×h×w, sampled to H×W where they differ; below 0, :data:`~..data.labels.IGNORED`
+            and what is no class do not count.
+        classes: how many.
+    """
+    answers = scores.argmax(axis=1)
+    labels = _nearest(labels, *answers.shape[1:])
+    counts = (labels >= 0) & (labels < classes) & (labels != IGNORED)
+    pairs = labels[counts] * classes + answers[counts]
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+
+
+def _nearest(labels: np.ndarray, height: int, width: int) -> np.ndarray:
     """Return maps (N×h×w) in another size; each pixel takes the old one at its centre."""
     if labels.shape[1:] == (height, width):
         return labels

@@ -17,6 +17,7 @@ from secateur.core.ir.builder import Builder
 from secateur.core.ir.network import Network, Preprocess
 from secateur.formats.caffe.data.mean import read_mean
 from secateur.proto.caffe import message_class
+from support.graphs import Graph
 
 
 def network(size: tuple[int, ...] = (3, 4, 6), channels: int = 0) -> Network:
@@ -38,6 +39,30 @@ def pairs(dataset: Dataset) -> list[tuple[int, int]]:
         for batch in dataset
         for x, label in zip(batch.inputs["data"], batch.labels, strict=True)
     ]
+
+
+def test_pixels_of_other_classes(tmp_path: Path) -> None:
+    image(tmp_path / "i.png")
+    g = Graph(size=4)
+    net = g.network(out=g.conv("scores", g.conv("inner", g.data, 5), 6))
+    rows = {"good": [0, 1, 2, 3], "bad": [0, 255, 11, 3], "same": [0, 255, 255, 3]}
+    maps = {name: np.repeat(np.array(row, np.uint8)[:, None], 6, 1) for name, row in rows.items()}
+    for name, classes in maps.items():
+        assert cv2.imwrite(str(tmp_path / f"{name}.png"), classes)
+        (tmp_path / f"{name}.txt").write_text(f"i.png good.png\ni.png {name}.png\n")
+        y = np.stack([maps["good"], classes])[:, :, :4]
+        np.savez(tmp_path / f"{name}.npz", x=np.zeros((2, 3, 4, 4), np.float32), y=y)
+    for kind, place in (("txt", "bad.txt:2"), ("npz", r"bad\.npz: y\[1\]")):
+        path = tmp_path / f"bad.{kind}"
+        told = f"{place}: a pixel of the map is of class 11, but .* 6 classes .*--ignore-label 11"
+        with pytest.raises(DataError, match=told):
+            secateur.evaluate(net, secateur.open_dataset(path, net))
+        with pytest.raises(DataError, match=told):
+            secateur.analyze(net, secateur.open_dataset(path, net))
+        result = secateur.evaluate(net, secateur.open_dataset(path, net, ignore_label=11))
+        assert result == secateur.evaluate(
+            net, secateur.open_dataset(tmp_path / f"same.{kind}", net)
+        )
 
 
 def test_a_list_with_blanks_in_paths(tmp_path: Path) -> None:
@@ -102,6 +127,9 @@ def test_pairs_of_images_are_maps_or_targets(tmp_path: Path) -> None:
     (batch,) = secateur.open_dataset(path, network(channels=2))
     assert batch.labels.shape == (1, 4, 6)
     assert (batch.labels == 2).all()
+    stacked = network(channels=2)
+    result = secateur.evaluate(stacked, secateur.open_dataset(path, stacked))
+    assert (result.metric, result.per_class) == ("Mean IoU", {0: 0.0, 2: 0.0})
     image(tmp_path / "out.png", 4)
     path.write_text("in/a.png out.png\n")
     (batch,) = secateur.open_dataset(path, network(), preprocess=Preprocess(scale=0.5))

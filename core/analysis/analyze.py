@@ -27,7 +27,7 @@ from .judges import Evidence
 from .points import Meter, Task, first_exceeding
 from .result import Analysis, GroupAnalysis, Point
 from .shards import shard_size
-from .state import Known, State, check_place
+from .state import Known, State, place_of
 from .suffix import Suffix, make_suffix
 
 __all__ = ["MEMORY", "RATES", "analyze"]
@@ -99,7 +99,7 @@ def analyze(
     with ExitStack() as held:
         place = None if state is None else Path(state)
         if place is not None:
-            check_place(place)
+            held.enter_context(place_of(place))
             held.enter_context(alone_in(place.parent))
         groups = groups or find_groups(network)
         if not any(group.prunable for group in groups.groups):

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from ..errors import DataError, located
 
-__all__ = ["FILE", "Known", "State", "check_place"]
+__all__ = ["FILE", "Known", "State", "check_place", "place_of"]
 
 FILE = "state.jsonl"
 """Name of the state in the folder of an analysis."""
@@ -95,6 +97,23 @@ class State:
         except OSError as error:
             with located(file=str(self._path)):
                 raise DataError(f"cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def place_of(path: Path) -> Iterator[None]:
+    """Make the folder of a state; where what follows fails, it goes again if it is still empty.
+
+    Raises:
+        DataError: the state cannot be there.
+    """
+    new = not path.parent.exists()
+    check_place(path)
+    try:
+        yield
+    except BaseException:
+        if new and path.parent.is_dir() and not any(path.parent.iterdir()):
+            path.parent.rmdir()
+        raise
 
 
 def check_place(path: Path) -> None:

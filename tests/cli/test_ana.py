@@ -14,6 +14,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 from rich.console import Console
@@ -93,6 +94,18 @@ def test_two_runs_in_one_folder(tmp_path):
         assert f"{tmp_path}: another run is at work in this folder" in result.stderr
         assert list(tmp_path.iterdir()) == []
     run(*arguments)
+
+
+def test_an_early_error_leaves_no_folder(tmp_path):
+    with np.load(LABELLED) as archive:
+        np.savez(tmp_path / "odd.npz", x=archive["x"][:8], y=np.full(8, 99))
+    arguments = (*CAFFE, "--data", tmp_path / "odd.npz", "--rates", "0.5")
+    told = "odd.npz: y[0]: the label is 99"
+    assert told in run(*arguments, "-o", tmp_path / "new", code=1).stderr
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "old").mkdir()
+    assert told in run(*arguments, "-o", tmp_path / "old", code=1).stderr
+    assert (tmp_path / "old").is_dir()
 
 
 def test_places_that_cannot_be_written(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -24,9 +25,10 @@ MAX_BROKEN = 10
 """So many unreadable samples of a set are left out; one more is an error."""
 
 THREADS = 8
-IN_A_ROW = 4
-"""So many images are read before a network runs on them, where batches are smaller: pixels and
-weights push each other out of the caches. Small detectors are evaluated in 0.9 of the time."""
+IN_A_ROW, ROW_BYTES = 4, 1 << 24
+"""So many images, or bytes of inputs, are read before a network runs on them, where batches are
+smaller: pixels and weights push each other out of the caches. Small detectors are evaluated in 0.9
+of the time; where inputs are large it makes no difference."""
 
 AHEAD = 2
 """Images that are worked on beyond those of a batch, a thread."""
@@ -180,7 +182,8 @@ class ImageStream:
         """
         share = max(1, self.samples // (2 * workers))
         size = min(self._batch, share)
-        count = min(max(1, IN_A_ROW // size) * size, share)
+        row = min(IN_A_ROW, ROW_BYTES // (4 * math.prod(self._size)))
+        count = max(1, min(row, share) // size) * size
 
         def task(start: int) -> tuple[list[DataError], list[tuple[Batch, T]]]:
             made = [self._make(k) for k in range(start, min(start + count, self.samples))]

@@ -77,6 +77,34 @@ def test_the_thread_that_reads_an_image_works_on_it(tmp_path, monkeypatch):
     assert threading.get_ident() not in made.values()
 
 
+@pytest.mark.parametrize(("bytes_in_a_row", "together"), [(1 << 24, 4), (600, 3), (1, 1)])
+def test_some_images_are_read_before_they_are_worked_on(
+    tmp_path, monkeypatch, bytes_in_a_row, together
+):
+    """One image takes 192 bytes."""
+    monkeypatch.setattr("secateur.core.data.stream.ROW_BYTES", bytes_in_a_row)
+    dataset = open_dataset(folder(tmp_path / "set", 24), tiny(), batch=1)
+    steps, own = threading.local(), type(dataset.source).read
+    rows = []
+
+    def noted(source, index, *, gray):
+        steps.read = getattr(steps, "read", 0) + 1
+        return own(source, index, gray=gray)
+
+    monkeypatch.setattr(type(dataset.source), "read", noted)
+
+    def work(batch):
+        if steps.read:
+            rows.append(steps.read)
+        steps.read = 0
+        return batch.size
+
+    found, sizes = numbers(mapped(dataset, work, "job", workers=2))
+    assert found == list(range(24))
+    assert set(sizes) == {1}
+    assert rows == [together] * (24 // together)
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_errors_arrive_where_the_batches_do(tmp_path, workers):
     def work(batch):

@@ -9,7 +9,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -23,35 +22,21 @@ import secateur
 from secateur.cli.ana import parsed_rates, table_of
 from secateur.core.alone import alone_in
 from secateur.core.analysis import Analysis, GroupAnalysis, Point
+from support.program import ENVIRONMENT, command, run
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 CAFFE = [str(FIXTURES / "shapes_caffe" / f"shapes.{end}") for end in ("prototxt", "caffemodel")]
 DARKNET = [str(FIXTURES / "shapes_darknet" / f"shapes.{end}") for end in ("cfg", "weights")]
 LABELLED = str(FIXTURES / "shapes.npz")
 UNLABELLED = str(FIXTURES / "calibration.npz")
-ENVIRONMENT = {
-    "PATH": "/usr/bin:/bin",
-    "COLUMNS": "80",
-    "PYTHONUTF8": "1",
-    "PYTHONPATH": os.environ.get("PYTHONPATH", ""),  # the package that the tests import
-}
 
 
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "secateur.cli.main", "ana", *map(str, arguments)]
-
-
-def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    result = subprocess.run(
-        command(*arguments), capture_output=True, text=True, check=False, env=ENVIRONMENT
-    )
-    assert result.returncode == code, result.stderr
-    assert "Traceback" not in result.stderr
-    return result
+def ana(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    return run("ana", *arguments, code=code)
 
 
 def test_it_writes_a_result_and_prints_curves(tmp_path):
-    result = run(*CAFFE, "--data", LABELLED, "--limit", 60, "-o", tmp_path / "ana")
+    result = ana(*CAFFE, "--data", LABELLED, "--limit", 60, "-o", tmp_path / "ana")
     assert "Accuracy 98.33 % on 60 samples" in result.stdout
     assert any(mark in result.stdout for mark in "▅▆▇█")
     analysis = secateur.load_analysis(tmp_path / "ana")
@@ -65,13 +50,13 @@ def test_it_writes_a_result_and_prints_curves(tmp_path):
 
 def test_json_and_a_threshold(tmp_path):
     arguments = (*DARKNET, "--data", UNLABELLED, "--limit", 30, "-o", tmp_path, "--rates", "0.3,.6")
-    data = json.loads(run(*arguments, "--json").stdout)
+    data = json.loads(ana(*arguments, "--json").stdout)
     assert data == json.loads((tmp_path / "analysis.json").read_text())
     assert data["metric"] == "Output error"
     assert data["baseline"] is None
-    followed = json.loads(run(*arguments, "--json", "--threshold", 0.1).stdout)
+    followed = json.loads(ana(*arguments, "--json", "--threshold", 0.1).stdout)
     assert followed["threshold"] == 0.1
-    run(*arguments, "--exclude", "0", "-q")
+    ana(*arguments, "--exclude", "0", "-q")
     excluded = secateur.load_analysis(tmp_path)
     assert excluded.by_name("0") is None
     assert len(excluded.groups) == len(data["groups"]) - 1
@@ -79,21 +64,21 @@ def test_json_and_a_threshold(tmp_path):
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
     arguments = ("--rates", "0.5", "--limit", 10, "-o", tmp_path)
-    run(*CAFFE, "--data", LABELLED, *arguments)
-    result = run(*CAFFE, "--data", UNLABELLED, *arguments, code=1)
+    ana(*CAFFE, "--data", LABELLED, *arguments)
+    result = ana(*CAFFE, "--data", UNLABELLED, *arguments, code=1)
     assert "state.jsonl:1: belongs to another model, other data or other settings" in result.stderr
     assert "--restart" in result.stderr
-    run(*CAFFE, "--data", UNLABELLED, *arguments, "--restart")
+    ana(*CAFFE, "--data", UNLABELLED, *arguments, "--restart")
     assert secateur.load_analysis(tmp_path).metric == "KL divergence"
 
 
 def test_two_runs_in_one_folder(tmp_path):
     arguments = (*CAFFE, "--data", LABELLED, "--rates", "0.5", "--limit", 10, "-o", tmp_path)
     with alone_in(tmp_path):
-        result = run(*arguments, code=1)
+        result = ana(*arguments, code=1)
         assert f"{tmp_path}: another run is at work in this folder" in result.stderr
         assert list(tmp_path.iterdir()) == []
-    run(*arguments)
+    ana(*arguments)
 
 
 def test_an_early_error_leaves_no_folder(tmp_path):
@@ -101,10 +86,10 @@ def test_an_early_error_leaves_no_folder(tmp_path):
         np.savez(tmp_path / "odd.npz", x=archive["x"][:8], y=np.full(8, 99))
     arguments = (*CAFFE, "--data", tmp_path / "odd.npz", "--rates", "0.5")
     told = "odd.npz: y[0]: the label is 99"
-    assert told in run(*arguments, "-o", tmp_path / "new", code=1).stderr
+    assert told in ana(*arguments, "-o", tmp_path / "new", code=1).stderr
     assert not (tmp_path / "new").exists()
     (tmp_path / "old").mkdir()
-    assert told in run(*arguments, "-o", tmp_path / "old", code=1).stderr
+    assert told in ana(*arguments, "-o", tmp_path / "old", code=1).stderr
     assert (tmp_path / "old").is_dir()
 
 
@@ -112,17 +97,17 @@ def test_places_that_cannot_be_written(tmp_path):
     arguments = (*CAFFE, "--data", LABELLED, "--limit", 4, "--rates", "0.5")
     (tmp_path / "file").write_text("")
     assert (
-        f"{tmp_path}/file: is no folder" in run(*arguments, "-o", tmp_path / "file", code=1).stderr
+        f"{tmp_path}/file: is no folder" in ana(*arguments, "-o", tmp_path / "file", code=1).stderr
     )
     (tmp_path / "taken/analysis.json").mkdir(parents=True)
-    result = run(*arguments, "-o", tmp_path / "taken", code=1)
+    result = ana(*arguments, "-o", tmp_path / "taken", code=1)
     assert f"{tmp_path}/taken/analysis.json: cannot be written" in result.stderr
     assert finished(tmp_path / "taken/state.jsonl") > 1
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd/state.jsonl").symlink_to("/dev/full")
-    assert "state.jsonl: is no plain file" in run(*arguments, "-o", tmp_path / "odd", code=1).stderr
-    assert run(*arguments, "--rising", code=2).stdout == ""
-    result = run(*arguments, "-o", tmp_path, "--cluster", "tcp://127.0.0.1:1", code=1)
+    assert "state.jsonl: is no plain file" in ana(*arguments, "-o", tmp_path / "odd", code=1).stderr
+    assert ana(*arguments, "--rising", code=2).stdout == ""
+    result = ana(*arguments, "-o", tmp_path, "--cluster", "tcp://127.0.0.1:1", code=1)
     assert "no Dask scheduler answers at 'tcp://127.0.0.1:1'" in result.stderr
 
 
@@ -152,7 +137,7 @@ def test_tables_fit_a_terminal():
 def test_killed_at_random_moments_it_comes_to_the_same_result(tmp_path):
     arguments = (*DARKNET, "--data", LABELLED, "--jobs", 1)
     began = time.monotonic()
-    run(*arguments, "-o", tmp_path / "whole")
+    ana(*arguments, "-o", tmp_path / "whole")
     span = time.monotonic() - began
     moments = random.Random(20240607)
     folder = tmp_path / "killed"
@@ -161,7 +146,7 @@ def test_killed_at_random_moments_it_comes_to_the_same_result(tmp_path):
     # One kill in the middle of the points at least, the others at any moment.
     for wanted in (1, 12, None, None):
         process = subprocess.Popen(
-            command(*arguments, "-o", folder),
+            command("ana", *arguments, "-o", folder),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=ENVIRONMENT,
@@ -181,7 +166,7 @@ def test_killed_at_random_moments_it_comes_to_the_same_result(tmp_path):
     with state.open("ab") as file:
         file.write(b'{"group": "0", "rem')
         os.fsync(file.fileno())
-    run(*arguments, "-o", folder)
+    ana(*arguments, "-o", folder)
     whole, resumed = ((tmp_path / name / "analysis.json") for name in ("whole", "killed"))
     assert resumed.read_bytes() == whole.read_bytes()
     assert finished(state) == finished(tmp_path / "whole" / "state.jsonl")

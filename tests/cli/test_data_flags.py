@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 from typing import Annotated
@@ -17,20 +15,10 @@ from conftest import lacking
 from secateur.cli import options
 from secateur.cli.bundles import unbundled
 from secateur.cli.main import app
+from support.program import run
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {"ana", "compare", "iterate", "map", "prune", "transform", "valid"}
-
-
-def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    result = subprocess.run(
-        [sys.executable, "-c", "from secateur.cli.main import main; main()", *map(str, arguments)],
-        capture_output=True, text=True, check=False,
-        env={"PATH": "/usr/bin:/bin", "COLUMNS": "80", "PYTHONUTF8": "1",
-             "PYTHONPATH": ":".join(sys.path)},
-    )  # fmt: skip
-    assert result.returncode == code, result.stderr
-    return result
 
 
 def test_every_command_with_data_takes_the_same_flags() -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,32 +15,18 @@ import secateur
 from secateur.core.alone import alone_in
 from secateur.core.errors import DataError, PlanError
 from secateur.core.iterate import rising
+from support.program import ENVIRONMENT, command, run
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 CAFFE = [str(FIXTURES / "shapes_caffe" / f"shapes.{end}") for end in ("prototxt", "caffemodel")]
 DARKNET = [str(FIXTURES / "shapes_darknet" / f"shapes.{end}") for end in ("cfg", "weights")]
 LABELLED = str(FIXTURES / "shapes.npz")
 UNLABELLED = str(FIXTURES / "calibration.npz")
-ENVIRONMENT = {
-    "PATH": "/usr/bin:/bin",
-    "COLUMNS": "80",
-    "PYTHONUTF8": "1",
-    "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
-}
 FEW = ("--limit", 60)
 
 
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "secateur.cli.main", "iterate", *map(str, arguments)]
-
-
-def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    result = subprocess.run(
-        command(*arguments), capture_output=True, text=True, check=False, env=ENVIRONMENT
-    )
-    assert result.returncode == code, result.stderr
-    assert "Traceback" not in result.stderr
-    return result
+def iterate(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    return run("iterate", *arguments, code=code)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -56,7 +40,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_rounds_stand_in_folders_and_the_gate_ends_them(tmp_path):
     arguments = (*CAFFE, "--data", LABELLED, *FEW, "--criterion", "l1", "--no-repair")
-    result = run(*arguments, "--rates", "0.2,0.5,0.9,0.95", "--max-drop", 20, "-o", tmp_path)
+    result = iterate(*arguments, "--rates", "0.2,0.5,0.9,0.95", "--max-drop", 20, "-o", tmp_path)
     summary = json.loads((tmp_path / "rounds.json").read_text())
     assert summary["metric"] == "Accuracy"
     rounds = summary["rounds"]
@@ -80,7 +64,7 @@ def test_rounds_stand_in_folders_and_the_gate_ends_them(tmp_path):
 
 def test_without_labels_rounds_are_compared_with_the_original(tmp_path):
     arguments = (*DARKNET, "--data", UNLABELLED, *FEW, "--to", 0.4, "--rounds", 2)
-    data = json.loads(run(*arguments, "-o", tmp_path, "--json", "-q").stdout)
+    data = json.loads(iterate(*arguments, "-o", tmp_path, "--json", "-q").stdout)
     assert data == json.loads((tmp_path / "rounds.json").read_text())
     assert data["baseline"] is None
     assert [entry["rate"] for entry in data["rounds"]] == [0.2, 0.4]
@@ -89,21 +73,21 @@ def test_without_labels_rounds_are_compared_with_the_original(tmp_path):
     # The same rounds under a gate: nothing is made again, the second does not pass.
     kept = files(tmp_path)
     data = json.loads(
-        run(*arguments, "-o", tmp_path, "--json", "--max-divergence", limit / 2).stdout
+        iterate(*arguments, "-o", tmp_path, "--json", "--max-divergence", limit / 2).stdout
         if data["rounds"][0]["loss"] < limit / 2
-        else run(*arguments, "-o", tmp_path, "--json", "--max-divergence", limit).stdout
+        else iterate(*arguments, "-o", tmp_path, "--json", "--max-divergence", limit).stdout
     )
     assert [entry["passed"] for entry in data["rounds"]] == [True, False]
     now = files(tmp_path)
     assert {name: now[name] for name in now if "/" in name} == {
         name: kept[name] for name in kept if "/" in name
     }
-    run(*arguments, "-o", tmp_path, "--max-divergence", 1e-9, code=3)
+    iterate(*arguments, "-o", tmp_path, "--max-divergence", 1e-9, code=3)
 
 
 def test_rounds_go_on_from_each_other_by_rates_of_the_original(tmp_path):
     arguments = ("--data", UNLABELLED, *FEW, "--rates", "0.2,0.4,0.6", "--from", "previous")
-    run(*DARKNET, *arguments, "-o", tmp_path / "one")
+    iterate(*DARKNET, *arguments, "-o", tmp_path / "one")
     rounds = json.loads((tmp_path / "one" / "rounds.json").read_text())["rounds"]
     for entry in rounds:
         assert entry["achieved"] == pytest.approx(entry["rate"], abs=0.011)
@@ -117,7 +101,7 @@ def test_rounds_go_on_from_each_other_by_rates_of_the_original(tmp_path):
         for n in (first, second)
     ]
     assert all(counts[1][name] <= count for name, count in counts[0].items())
-    run(*DARKNET, *arguments, "-o", tmp_path / "two")
+    iterate(*DARKNET, *arguments, "-o", tmp_path / "two")
     assert files(tmp_path / "one") == files(tmp_path / "two")
 
 
@@ -126,11 +110,11 @@ def test_killed_and_run_again_it_comes_to_the_same(tmp_path):
         *CAFFE, "--data", LABELLED, *FEW, "--rates", "0.2,0.4,0.6", "--from", "previous",
         "--criterion", "l1",
     )  # fmt: skip
-    run(*arguments, "-o", tmp_path / "whole")
+    iterate(*arguments, "-o", tmp_path / "whole")
     folder = tmp_path / "killed"
     for wanted in (1, 2):
         process = subprocess.Popen(
-            command(*arguments, "-o", folder),
+            command("iterate", *arguments, "-o", folder),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=ENVIRONMENT,
@@ -144,7 +128,7 @@ def test_killed_and_run_again_it_comes_to_the_same(tmp_path):
         assert process.wait() == -signal.SIGKILL
         assert wanted <= whole(folder) < 3
         assert not (folder / "rounds.json").exists()
-    run(*arguments, "-o", folder)
+    iterate(*arguments, "-o", folder)
     assert files(folder) == files(tmp_path / "whole")
 
 
@@ -159,20 +143,20 @@ def whole(folder: Path) -> int:
 
 def test_a_folder_of_something_else_is_refused_until_told_otherwise(tmp_path):
     arguments = (*DARKNET, "--data", UNLABELLED, *FEW, "--criterion", "l1", "-o", tmp_path)
-    run(*arguments, "--rates", "0.2")
-    result = run(*arguments, "--rates", "0.3", code=1)
+    iterate(*arguments, "--rates", "0.2")
+    result = iterate(*arguments, "--rates", "0.3", code=1)
     assert "round-01/round.json: belongs to another model, other data or other settings" in (
         result.stderr
     )
-    run(*arguments, "--rates", "0.2,0.3")
-    run(*arguments, "--rates", "0.3", "--restart")
+    iterate(*arguments, "--rates", "0.2,0.3")
+    iterate(*arguments, "--rates", "0.3", "--restart")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["round-01", "rounds.json"]
 
 
 def test_two_runs_in_one_folder(tmp_path):
     arguments = (*DARKNET, "--data", UNLABELLED, *FEW, "--rates", "0.2", "-o", tmp_path)
     with alone_in(tmp_path):
-        result = run(*arguments, "--restart", code=1)
+        result = iterate(*arguments, "--restart", code=1)
         assert f"{tmp_path}: another run is at work in this folder" in result.stderr
         assert list(tmp_path.iterdir()) == []
 
@@ -209,7 +193,7 @@ def test_times_of_layers_are_measured_once(tmp_path):
     ],
 )
 def test_what_makes_no_sense_is_refused(tmp_path, arguments, message, code):
-    result = run(
+    result = iterate(
         *DARKNET, "--data", UNLABELLED, "--limit", 10, "-o", tmp_path / "out", *arguments, code=code
     )
     assert message in " ".join(result.stderr.replace("│", " ").split())

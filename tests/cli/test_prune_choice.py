@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from support.program import run
+
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 CAFFE = [str(FIXTURES / "shapes_caffe" / f"shapes.{end}") for end in ("prototxt", "caffemodel")]
-ENVIRONMENT = {
-    "PATH": "/usr/bin:/bin",
-    "COLUMNS": "80",
-    "PYTHONUTF8": "1",
-    "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
-}
 
 
-def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    result = subprocess.run(
-        [sys.executable, "-m", "secateur.cli.main", "prune", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=ENVIRONMENT,
-    )
-    assert result.returncode == code, result.stderr
-    assert "Traceback" not in result.stderr
-    return result
+def prune(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    return run("prune", *arguments, code=code)
 
 
 def plan_of(folder: Path) -> dict:
@@ -42,21 +27,21 @@ def kept(plan: dict) -> dict[str, int]:
 
 
 def test_allocations_are_listed():
-    text = run("--allocation", "help").stdout
+    text = prune("--allocation", "help").stdout
     for name in ("auto", "global", "uniform", "sensitivity", "threshold", "greedy"):
         assert any(line.startswith(f"{name} ") for line in text.splitlines())
     assert max(map(len, text.splitlines())) <= 80
 
 
 def test_a_latency_budget_tells_what_was_measured_and_can_be_repeated(tmp_path):
-    result = run(*CAFFE, "--rate", 0.3, "--budget", "latency", "-o", tmp_path / "one")
+    result = prune(*CAFFE, "--rate", 0.3, "--budget", "latency", "-o", tmp_path / "one")
     assert "% by the times of the layers" in result.stderr
     plan = plan_of(tmp_path / "one")
     assert plan["budget"] == "latency"
     assert set(plan["latencies"]) >= {"conv1"}
     again = ("--budget", "latency", "--latencies", tmp_path / "one" / "plan.yaml")
     for name in ("two", "three"):
-        run(*CAFFE, "--rate", 0.3, *again, "-o", tmp_path / name)
+        prune(*CAFFE, "--rate", 0.3, *again, "-o", tmp_path / name)
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert len(names) == 3
     for name in names:
@@ -73,14 +58,14 @@ def test_a_config_file_and_the_command_line_over_it(tmp_path):
     layers = [group["name"] for group in plan_layers(tmp_path)]
     text = config.read_text().replace("res_a", layers[1]).replace("fc1", layers[-1])
     config.write_text(text)
-    run(*CAFFE, "--config", config, "-o", tmp_path / "a")
+    prune(*CAFFE, "--config", config, "-o", tmp_path / "a")
     plan = plan_of(tmp_path / "a")
     assert plan["criterion"] == "l2"
     assert plan["rate"]["asked"] == 0.4
     assert plan["limits"]["round_to"] == 2
     assert plan["exclude"] == ["conv1"]
     assert plan["overrides"] == {layers[1]: {"rate": 0.5}, layers[-1]: {"rate": 0.25}}
-    run(
+    prune(
         *CAFFE, "--config", config, "--rate", 0.5, "--criterion", "l1",
         "--layer-rate", f"{layers[1]}=0.25", "-o", tmp_path / "b",
     )  # fmt: skip
@@ -91,7 +76,7 @@ def test_a_config_file_and_the_command_line_over_it(tmp_path):
 
 
 def plan_layers(folder: Path) -> list[dict]:
-    run(*CAFFE, "--rate", 0.1, "-q", "-o", folder / "plain")
+    prune(*CAFFE, "--rate", 0.1, "-q", "-o", folder / "plain")
     return plan_of(folder / "plain")["groups"]
 
 
@@ -115,7 +100,7 @@ def plan_layers(folder: Path) -> list[dict]:
 def test_a_broken_config_file_is_told_with_its_line(tmp_path, text, message):
     config = tmp_path / "broken.yaml"
     config.write_text(text)
-    result = run(*CAFFE, "--config", config, "-o", tmp_path / "out", code=1)
+    result = prune(*CAFFE, "--config", config, "-o", tmp_path / "out", code=1)
     assert result.stderr.startswith(f"error: {config}")
     assert message in result.stderr
     assert not (tmp_path / "out").exists()
@@ -136,19 +121,19 @@ def test_a_broken_config_file_is_told_with_its_line(tmp_path, text, message):
     ],
 )
 def test_what_makes_no_sense_is_refused(tmp_path, arguments, message, code):
-    result = run(*CAFFE, "-o", tmp_path / "out", *arguments, code=code)
+    result = prune(*CAFFE, "-o", tmp_path / "out", *arguments, code=code)
     assert message in " ".join(result.stderr.replace("│", " ").split())
 
 
 def test_a_plan_with_a_number_only_is_completed(tmp_path):
-    run(*CAFFE, "--rate", 0.3, "--criterion", "l2", "-q", "-o", tmp_path / "one")
+    prune(*CAFFE, "--rate", 0.3, "--criterion", "l2", "-q", "-o", tmp_path / "one")
     path = tmp_path / "one" / "plan.yaml"
     plan = plan_of(tmp_path / "one")
     entry = plan["groups"][0]
     del entry["removed"]
     entry["kept"] = 3
     path.write_text(yaml.safe_dump(plan))
-    run(*CAFFE, "--keep", path, "-q", "-o", tmp_path / "two")
+    prune(*CAFFE, "--keep", path, "-q", "-o", tmp_path / "two")
     made = plan_of(tmp_path / "two")
     assert kept(made) == kept(plan)
     assert len(made["groups"][0]["removed"]) == entry["channels"] - 3

@@ -15,7 +15,7 @@ from .fidelity import Fidelity, OutputFidelity, fidelity, is_vector
 from .ir.network import Network
 from .metrics.classification import Accuracy, ClassMeter
 from .metrics.decode import Detections, box_heads, decode, no_head
-from .metrics.detection import DetectionMeter, DetectionResult, ImageMatches
+from .metrics.detection import MATCH, DetectionMeter, DetectionResult, ImageMatches
 from .metrics.segmentation import PixelMeter, Pixels
 from .metrics.values import ValueMeter, Values
 from .parallel import computed
@@ -75,7 +75,7 @@ def evaluate(
     top: Sequence[int] = (1, 5),
     score: float | None = None,
     suppress: float | None = None,
-    overlap: float = 0.5,
+    overlap: float = MATCH,
     output: str | None = None,
     threads: int | None = None,
     progress: Progress = silent,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,12 +14,14 @@ from .errors import VerificationError
 from .ir.network import Network
 from .metrics.agreement import Divergence
 from .metrics.decode import box_heads, decode
-from .metrics.detection import DetectionMeter, DetectionResult
+from .metrics.detection import DetectionMeter, DetectionResult, ImageMatches
 from .parallel import mapped, sessions
 from .progress import Progress, silent
 from .session import Arrays, shape_text
 
 __all__ = ["Fidelity", "OutputFidelity", "fidelity", "is_vector", "side_by_side"]
+
+T = TypeVar("T")
 
 CONFIDENT = 0.25
 """Without labels, what the baseline finds with this score or more counts as an object."""
@@ -114,22 +117,30 @@ def fidelity(
     pairing = pair(baseline, pruned)
     meters = {name: _Meter(vector=is_vector(shape)) for name, shape in baseline.outputs.items()}
     finders = boxes and box_heads(baseline) and box_heads(pruned)
-    objects = _Agreeing(baseline, pruned) if finders else None
+    objects = DetectionMeter() if finders else None
     samples = 0
-    for batch, before, after in side_by_side(
-        baseline, pruned, pairing, dataset, threads=threads, progress=progress
+
+    def seen(
+        batch: Batch, before: Arrays, after: Arrays
+    ) -> tuple[int, Arrays, Arrays, list[ImageMatches]]:
+        images = _agreeing(baseline, before, pruned, after) if finders else []
+        return batch.size, before, after, images
+
+    for size, before, after, images in side_by_side(
+        baseline, pruned, pairing, dataset, seen, threads=threads, progress=progress
     ):
         for name, meter in meters.items():
-            meter.add(name, before[name], after[pairing.outputs[name]], batch.size)
-        if objects is not None:
-            objects.add(before, after)
-        samples += batch.size
+            meter.add(name, before[name], after[pairing.outputs[name]], size)
+        for image in images:
+            assert objects is not None
+            objects.take(image)
+        samples += size
     outputs = tuple(meter.result(name) for name, meter in meters.items())
     return Fidelity(
         outputs=outputs,
         samples=samples,
         notes=pairing.notes,
-        detections=objects.meter.result() if objects is not None else None,
+        detections=objects.result() if objects is not None else None,
     )
 
 
@@ -138,17 +149,20 @@ def side_by_side(
     pruned: Network,
     pairing: Pairing,
     dataset: Dataset,
+    make: Callable[[Batch, Arrays, Arrays], T],
     *,
     threads: int | None = None,
     progress: Progress = silent,
-) -> Iterator[tuple[Batch, Arrays, Arrays]]:
-    """Yield every batch with the outputs of both networks, each under its own names.
+) -> Iterator[T]:
+    """Yield what is made of every batch and the outputs of both networks.
 
     Args:
         baseline: one network.
         pruned: the other one.
         pairing: which inputs and outputs belong together.
         dataset: opened for `baseline`.
+        make: called in the thread that ran the networks, with a batch and the outputs of each
+            network under its own names.
         threads: threads of each run; None for as many runs at once as there are cores.
         progress: told about every batch.
 
@@ -157,31 +171,32 @@ def side_by_side(
     """
     (first, second), workers = sessions([baseline, pruned], threads)
 
-    def both(batch: Batch) -> tuple[Arrays, Arrays]:
-        return first.run(batch.inputs), second.run(pairing.feeds(batch.inputs))
+    def both(batch: Batch) -> T:
+        before = first.run(batch.inputs)
+        return make(batch, before, second.run(pairing.feeds(batch.inputs)))
 
-    for batch, (before, after) in mapped(
-        dataset, both, "comparing", workers=workers, progress=progress
-    ):
-        yield batch, before, after
+    for _, made in mapped(dataset, both, "comparing", workers=workers, progress=progress):
+        yield made
 
 
-class _Agreeing:
-    """Detections of a pruned network against those of its baseline."""
-
-    def __init__(self, baseline: Network, pruned: Network):
-        self._heads = box_heads(baseline), box_heads(pruned)
-        self.meter = DetectionMeter()
-
-    def add(self, before: Arrays, after: Arrays) -> None:
-        """Take in the outputs of both for one batch."""
-        wanted = decode(self._heads[0], before, score=CONFIDENT)
-        found = decode(self._heads[1], after)
-        for one, truth in zip(found, wanted, strict=True):
-            no = np.zeros(len(truth), bool)
-            self.meter.add(
-                one, Objects(boxes=truth.boxes, classes=truth.classes, ignored=no, crowd=no)
-            )
+def _agreeing(
+    baseline: Network, before: Arrays, pruned: Network, after: Arrays
+) -> list[ImageMatches]:
+    """Match what a pruned network detects with what its baseline detects, image by image."""
+    wanted = decode(box_heads(baseline), before, score=CONFIDENT)
+    found = decode(box_heads(pruned), after)
+    return [
+        ImageMatches.of(
+            one,
+            Objects(
+                boxes=truth.boxes,
+                classes=truth.classes,
+                ignored=np.zeros(len(truth), bool),
+                crowd=np.zeros(len(truth), bool),
+            ),
+        )
+        for one, truth in zip(found, wanted, strict=True)
+    ]
 
 
 def is_vector(shape: tuple[int | str, ...]) -> bool:

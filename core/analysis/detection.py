@@ -14,14 +14,11 @@ import numpy as np
 from ..data.labels import check_objects
 from ..ir.network import Head, Network
 from ..metrics.decode import Detections, box_heads, decode, no_head
-from ..metrics.detection import FOUND, Matches, matched, same_class_overlaps
+from ..metrics.detection import FOUND, MATCH, Matches, matched, same_class_overlaps
 from ..session import Arrays
 from .shards import Answers
 
-__all__ = ["Matches", "ObjectJudge"]
-
-MATCH = 0.5
-"""Intersection over union that makes a detection right, as `evaluate` counts by default."""
+__all__ = ["ObjectJudge"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from .decode import Detections
 
 __all__ = [
     "FOUND",
+    "MATCH",
     "DetectionMeter",
     "DetectionResult",
     "ImageMatches",
@@ -27,6 +28,9 @@ __all__ = [
     "matched",
     "same_class_overlaps",
 ]
+
+MATCH = 0.5
+"""Intersection over union that makes a detection right where nobody says otherwise, as in VOC."""
 
 OVERLAPS = np.linspace(0.5, 0.95, 10)
 """Intersection over union at which COCO averages."""
@@ -88,7 +92,7 @@ class DetectionMeter:
         overlap: intersection over union that makes a detection right.
     """
 
-    def __init__(self, overlap: float = 0.5):
+    def __init__(self, overlap: float = MATCH):
         self._overlap = overlap
         self._images: list[ImageMatches] = []
 
@@ -177,7 +181,7 @@ class ImageMatches:
     coco: Matches
 
     @staticmethod
-    def of(found: Detections, truth: Objects, overlap: float) -> ImageMatches:
+    def of(found: Detections, truth: Objects, overlap: float = MATCH) -> ImageMatches:
         """Match detections and objects.
 
         Args:

@@ -36,7 +36,9 @@ def output_error(
     pairing = pair(original, network)
     heads = {head.output: head for head in original.heads if has_confidence(head)}
     errors = {name: _Error(heads.get(name)) for name in original.outputs}
-    for _, before, after in side_by_side(original, network, pairing, dataset, progress=progress):
+    for before, after in side_by_side(
+        original, network, pairing, dataset, lambda _, *outputs: outputs, progress=progress
+    ):
         for name, error in errors.items():
             error.add(before[name], after[pairing.outputs[name]])
     return max(error.result() for error in errors.values())

@@ -11,13 +11,14 @@ import pytest
 import secateur
 from secateur.core.allocation.threshold import threshold
 from secateur.core.analysis import Point, analyze, judges, points
-from secateur.core.analysis.detection import Matches, ObjectJudge
+from secateur.core.analysis.detection import ObjectJudge
 from secateur.core.analysis.points import first_exceeding
 from secateur.core.analysis.shards import Answers
 from secateur.core.analysis.state import Known
 from secateur.core.channels import find_groups
 from secateur.core.data import Objects
 from secateur.core.evaluate import evaluate
+from secateur.core.metrics.detection import Matches
 from secateur.core.transform import mask
 from support.analysis import curve, opened, ten
 

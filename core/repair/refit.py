@@ -23,6 +23,7 @@ import numpy.typing as npt
 from ..channels.groups import Groups
 from ..data import Dataset
 from ..ir.network import Network
+from ..ir.partial import NONE, Tensors
 from ..ir.rebuild import rebuild
 from ..progress import Progress, silent, tracked
 from ..surgery.definite import inverse, solution
@@ -40,7 +41,7 @@ from ..surgery.operators import Array, Operator, Positions
 from ..surgery.ridge import HALF, MANY, RIDGE, best_ridge, spread
 from .boxes import box_heads_of, counts
 from .registry import Job, repair
-from .targets import Path, Target, follow
+from .targets import Path, Target, follow, present
 from .touched import Layer, repairable, shifts_alone
 from .walk import Walk, first_batches
 
@@ -88,12 +89,11 @@ def refit(
     before, now = Walk(original, batches), Walk(pruned, batches)
     random = np.random.default_rng(seed)
     tensors: dict[str, npt.NDArray[np.generic]] = {}
-    network = pruned
     waiting = {layer.operator.y for layer in layers}
     heads = box_heads_of(original, [layer.operator.y for layer in layers])
     for layer in tracked(layers, "refit", len(layers), progress):
-        paths = _paths(original, network, layer)
-        if paths[1].other is not None and now.ahead(network, paths[1].other) & waiting:
+        paths = _paths(original, pruned, layer, tensors)
+        if paths[1].other is not None and now.ahead(pruned, paths[1].other) & waiting:
             paths = (
                 replace(paths[0], other=None, slope=1.0),
                 replace(paths[1], other=None, slope=1.0),
@@ -103,23 +103,25 @@ def refit(
             operator = replace(operator, shift=None)
         values = _Values(
             y=before.advance(original, operator.y),
-            x=now.advance(network, operator.x),
+            x=now.advance(pruned, operator.x, tensors),
             others=[
-                walk.advance(one, path.other) if path.other is not None else None
-                for walk, one, path in ((before, original, paths[0]), (now, network, paths[1]))
+                walk.advance(one, path.other, changed) if path.other is not None else None
+                for walk, one, path, changed in (
+                    (before, original, paths[0], NONE),
+                    (now, pruned, paths[1], tensors),
+                )
             ],
         )
         head = heads.get(operator.y)
-        if head is not None and _boxes_apart(operator, network):
+        if head is not None and _boxes_apart(operator, pruned):
             values = replace(values, counts=counts(head, before.advance(original, head.output)))
         most = positions_of_a_sample(
-            operator, network, sum(len(x) for x in values.x), rare=values.counts is not None
+            operator, pruned, sum(len(x) for x in values.x), rare=values.counts is not None
         )
         samples = _samples(replace(layer, operator=operator), paths, values, most, random)
-        tensors.update(_fitted(network, operator, samples))
-        network = rebuild(pruned, tensors=tensors)
+        tensors.update(_fitted(pruned, operator, samples, tensors))
         waiting.discard(operator.y)
-    return network
+    return rebuild(pruned, tensors=tensors) if tensors else pruned
 
 
 @repair(
@@ -154,10 +156,10 @@ class _Sample:
     """[groups, positions, shares of the outputs], None where each counts once."""
 
 
-def _paths(original: Network, pruned: Network, layer: Layer) -> tuple[Path, Path]:
+def _paths(original: Network, pruned: Network, layer: Layer, tensors: Tensors) -> tuple[Path, Path]:
     """Return what follows the layer in both networks, for the channels that are left."""
     before = follow(original, layer.operator, len(layer.kept))
-    now = follow(pruned, layer.operator, int(layer.kept.sum()))
+    now = follow(pruned, layer.operator, int(layer.kept.sum()), tensors)
     scale, offset = before.scale[layer.kept], before.offset[layer.kept]
     return replace(before, scale=scale, offset=offset), now
 
@@ -198,15 +200,15 @@ def _samples(
 
 
 def _fitted(
-    network: Network, operator: Operator, samples: Sequence[_Sample]
+    network: Network, operator: Operator, samples: Sequence[_Sample], changed: Tensors
 ) -> dict[str, npt.NDArray[np.generic]]:
     """Return the weight and shift that fit best."""
-    stored = network.array(operator.weight)
+    stored = present(network, operator.weight, changed)
     fit = _wide_fit if wide(operator, network) else _narrow_fit
     weight, shift = fit(operator, operator.matrix(stored), samples)
     tensors: dict[str, npt.NDArray[np.generic]] = {operator.weight: operator.stored(weight, stored)}
     if operator.shift is not None:
-        old = network.array(operator.shift.parameter)
+        old = present(network, operator.shift.parameter, changed)
         vector = shift.reshape(old.shape)
         new = vector if operator.shift.sign > 0 else old - vector
         tensors[operator.shift.parameter] = new.astype(old.dtype)

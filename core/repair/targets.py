@@ -24,9 +24,10 @@ import numpy as np
 import onnx_ir as ir
 
 from ..ir.network import Network
+from ..ir.partial import NONE, Tensors
 from ..surgery.operators import Array, Operator
 
-__all__ = ["EPSILON", "Path", "Target", "follow"]
+__all__ = ["EPSILON", "Path", "Target", "follow", "present"]
 
 SMALLEST = 1e-6
 """A channel whose factor is smaller than this part of the largest is aimed at directly: what comes
@@ -49,13 +50,14 @@ class Path:
     slope: float = 1.0
 
 
-def follow(network: Network, operator: Operator, channels: int) -> Path:
+def follow(network: Network, operator: Operator, channels: int, tensors: Tensors = NONE) -> Path:
     """Return what happens to the output of an operator until something else reads it.
 
     Args:
         network: the network.
         operator: one of its operators.
         channels: how many it has.
+        tensors: initializer → values that changed since, of the same shape.
     """
     scale, offset, other = np.ones(channels), np.zeros(channels), None
     value = network.values()[operator.y]
@@ -67,7 +69,7 @@ def follow(network: Network, operator: Operator, channels: int) -> Path:
         slope = _slope(node)
         if slope is not None:
             return Path(scale, offset, other, slope)
-        affine = _affine(network, node, value, channels) if other is None else None
+        affine = _affine(network, node, value, channels, tensors) if other is None else None
         summand = _summand(node, value) if other is None else None
         if affine is not None:
             scale, offset = affine[0] * scale, affine[0] * offset + affine[1]
@@ -102,14 +104,16 @@ def _slope(node: ir.Node) -> float | None:
 
 
 def _affine(
-    network: Network, node: ir.Node, value: ir.Value, channels: int
+    network: Network, node: ir.Node, value: ir.Value, channels: int, tensors: Tensors
 ) -> tuple[Array, Array] | None:
     """Return factor and summand of a node that is affine in each channel, None where it is not."""
     if node.op_type == "BatchNormalization":
         if any(v is None or v.const_value is None for v in node.inputs[1:5]):
             return None
         scale, shift, mean, variance = (
-            network.array(str(v.name)).astype(np.float64) for v in node.inputs[1:5] if v is not None
+            present(network, str(v.name), tensors).astype(np.float64)
+            for v in node.inputs[1:5]
+            if v is not None
         )
         given = node.attributes.get("epsilon")
         factor = scale / np.sqrt(variance + (given.as_float() if given is not None else EPSILON))
@@ -119,7 +123,7 @@ def _affine(
     operand = node.inputs[1] if node.inputs[0] is value else node.inputs[0]
     if operand is None or operand.const_value is None or value.shape is None:
         return None
-    constant = operand.const_value.numpy().astype(np.float64)
+    constant = tensors.get(str(operand.name), operand.const_value.numpy()).astype(np.float64)
     axis = 1 if len(value.shape) > 2 else len(value.shape) - 1
     own = axis - (len(value.shape) - constant.ndim)
     if constant.size != 1 and not (own >= 0 and constant.shape[own] == constant.size == channels):
@@ -128,6 +132,12 @@ def _affine(
     if node.op_type == "Mul":
         return vector, np.zeros(channels)
     return np.ones(channels), vector
+
+
+def present(network: Network, name: str, tensors: Tensors) -> np.ndarray:
+    """Return the array of an initializer that may have changed since."""
+    found = tensors.get(name)
+    return network.array(name) if found is None else found
 
 
 def _summand(node: ir.Node, value: ir.Value) -> str | None:

@@ -249,7 +249,6 @@ class _OfObjects:
             raise no_head(network)
         self._classes = int(self._heads[0].settings["classes"])
         self._limits = score, suppress
-        self._overlap = overlap
         self._meter = DetectionMeter(overlap)
 
     def evidence(self, outputs: Arrays, batch: Batch) -> list[ImageMatches]:
@@ -260,8 +259,7 @@ class _OfObjects:
         check_objects(batch.objects, self._classes, batch.places)
         placed = _placed(found, batch.frames)
         return [
-            ImageMatches.of(one, truth, self._overlap)
-            for one, truth in zip(placed, batch.objects, strict=True)
+            self._meter.match(one, truth) for one, truth in zip(placed, batch.objects, strict=True)
         ]
 
     def add(self, evidence: list[ImageMatches]) -> None:

@@ -117,13 +117,13 @@ def fidelity(
     pairing = pair(baseline, pruned)
     meters = {name: _Meter(vector=is_vector(shape)) for name, shape in baseline.outputs.items()}
     finders = boxes and box_heads(baseline) and box_heads(pruned)
-    objects = DetectionMeter() if finders else None
+    objects = DetectionMeter()
     samples = 0
 
     def seen(
         batch: Batch, before: Arrays, after: Arrays
     ) -> tuple[int, Arrays, Arrays, list[ImageMatches]]:
-        images = _agreeing(baseline, before, pruned, after) if finders else []
+        images = _agreeing(objects, baseline, before, pruned, after) if finders else []
         return batch.size, before, after, images
 
     for size, before, after, images in side_by_side(
@@ -132,7 +132,6 @@ def fidelity(
         for name, meter in meters.items():
             meter.add(name, before[name], after[pairing.outputs[name]], size)
         for image in images:
-            assert objects is not None
             objects.take(image)
         samples += size
     outputs = tuple(meter.result(name) for name, meter in meters.items())
@@ -140,7 +139,7 @@ def fidelity(
         outputs=outputs,
         samples=samples,
         notes=pairing.notes,
-        detections=objects.result() if objects is not None else None,
+        detections=objects.result() if finders else None,
     )
 
 
@@ -180,13 +179,13 @@ def side_by_side(
 
 
 def _agreeing(
-    baseline: Network, before: Arrays, pruned: Network, after: Arrays
+    meter: DetectionMeter, baseline: Network, before: Arrays, pruned: Network, after: Arrays
 ) -> list[ImageMatches]:
     """Match what a pruned network detects with what its baseline detects, image by image."""
     wanted = decode(box_heads(baseline), before, score=CONFIDENT)
     found = decode(box_heads(pruned), after)
     return [
-        ImageMatches.of(
+        meter.match(
             one,
             Objects(
                 boxes=truth.boxes,

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from ..errors import DataError, located
 
-__all__ = ["FILE", "Known", "State", "check_place", "place_of"]
+__all__ = ["FILE", "Known", "State", "place_of"]
 
 FILE = "state.jsonl"
 """Name of the state in the folder of an analysis."""
@@ -56,7 +56,7 @@ class State:
         """
         if path is None:
             return cls()
-        check_place(path)
+        _check_place(path)
         with located(file=str(path)):
             try:
                 text = path.read_bytes() if path.exists() and not restart else b""
@@ -107,7 +107,7 @@ def place_of(path: Path) -> Iterator[None]:
         DataError: the state cannot be there.
     """
     new = not path.parent.exists()
-    check_place(path)
+    _check_place(path)
     try:
         yield
     except BaseException:
@@ -116,7 +116,7 @@ def place_of(path: Path) -> Iterator[None]:
         raise
 
 
-def check_place(path: Path) -> None:
+def _check_place(path: Path) -> None:
     """Make the folder of a state, so that it fails now and not after the first measurements.
 
     Raises:

@@ -37,16 +37,16 @@ def check_labels(labels: np.ndarray, classes: int, places: Sequence[Where] | Non
         )
 
 
-def pixel_classes(maps: np.ndarray, ignored: int | None) -> np.ndarray:
+def pixel_classes(maps: np.ndarray, ignore_label: int | None) -> np.ndarray:
     """Return maps of classes as int64, with :data:`IGNORED` where a class does not count.
 
     Args:
         maps: N×H×W integers.
-        ignored: the class that does not count either; None for no other one.
+        ignore_label: a class that does not count either; None for no other one.
     """
     found = maps.astype(np.int64)
-    if ignored is not None:
-        found[found == ignored] = IGNORED
+    if ignore_label is not None:
+        found[found == ignore_label] = IGNORED
     return found
 
 
@@ -54,7 +54,7 @@ def check_pixels(maps: np.ndarray, classes: int, places: Sequence[Where] | None)
     """Raise where a pixel is of no class.
 
     Args:
-        maps: N×H×W; :data:`IGNORED` and numbers below 0 do not count.
+        maps: N×H×W integers; :data:`IGNORED` and numbers below 0 do not count.
         classes: how many the network tells apart; they count from 0.
         places: where each map stands, where that is known.
 

@@ -26,6 +26,7 @@ __all__ = [
     "box_heads",
     "decode",
     "no_head",
+    "ranks",
     "thinned",
 ]
 
@@ -141,11 +142,13 @@ def thinned(
         eta: see :func:`~.boxes.suppressed`.
     """
     ordered = found.chosen(np.lexsort((-found.scores, found.classes)))
-    if len(ordered) <= FEW and most is None and eta == 1:
+    if most is not None:
+        ordered = ordered.chosen(ranks(ordered.classes) < most)
+    if len(ordered) <= FEW and eta == 1:
         return ordered.chosen(suppressed_together(ordered.boxes, ordered.classes, overlap))
     starts = np.flatnonzero(np.diff(ordered.classes, prepend=-1, append=-1))
     left = np.zeros(len(ordered), bool)
-    if len(ordered) > CROWDED and most is None and eta == 1:
+    if len(ordered) > CROWDED and eta == 1:
         shared, numbers = np.unique(ordered.boxes, axis=0, return_inverse=True)
         if len(shared) < len(ordered) / 2:
             apart = Apart(shared, overlap)
@@ -153,14 +156,27 @@ def thinned(
                 left[start + apart.suppressed(numbers.ravel()[start:end])] = True
             return ordered.chosen(left)
     for start, end in pairwise(starts.tolist()):
-        stop = end if most is None else min(end, start + most)
-        if stop - start == 1:
+        if end - start == 1:
             left[start] = True
             continue
-        part = slice(start, stop)
+        part = slice(start, end)
         kept = suppressed(ordered.boxes[part], ordered.scores[part], overlap, eta=eta)
         left[start + kept] = True
     return ordered.chosen(left)
+
+
+def ranks(classes: np.ndarray) -> np.ndarray:
+    """Return the place of each detection among those of its class, which stand together.
+
+    Args:
+        classes: n.
+
+    Returns:
+        n, counted from 0.
+    """
+    places = np.arange(len(classes))
+    first = np.diff(classes, prepend=-1) != 0
+    return places - np.maximum.accumulate(np.where(first, places, 0))
 
 
 def _kept(found: Detections, overlap: float, settings: Settings) -> Detections:

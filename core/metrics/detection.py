@@ -15,7 +15,7 @@ import numpy as np
 
 from ..data.base import Objects
 from .boxes import overlaps
-from .decode import Detections
+from .decode import Detections, ranks
 
 __all__ = [
     "FOUND",
@@ -98,10 +98,14 @@ class DetectionMeter:
 
     def add(self, found: Detections, truth: Objects) -> None:
         """Match one image and take it in; boxes of both in the same units."""
-        self.take(ImageMatches.of(found, truth, self._overlap))
+        self.take(self.match(found, truth))
+
+    def match(self, found: Detections, truth: Objects) -> ImageMatches:
+        """Match one image without taking it in, in any thread."""
+        return ImageMatches.of(found, truth, self._overlap)
 
     def take(self, image: ImageMatches) -> None:
-        """Take in an image that is matched already, at the same overlap."""
+        """Take in an image that :meth:`match` matched."""
         self._images.append(image)
 
     def result(self, skipped: int = 0) -> DetectionResult:
@@ -181,7 +185,7 @@ class ImageMatches:
     coco: Matches
 
     @staticmethod
-    def of(found: Detections, truth: Objects, overlap: float = MATCH) -> ImageMatches:
+    def of(found: Detections, truth: Objects, overlap: float) -> ImageMatches:
         """Match detections and objects.
 
         Args:
@@ -191,7 +195,7 @@ class ImageMatches:
         """
         found = found.chosen(np.lexsort((-found.scores, found.classes)))
         table = same_class_overlaps(found, truth)
-        seen = _ranks(found.classes) < MOST
+        seen = ranks(found.classes) < MOST
         first = found.chosen(seen)
         crowded = truth.crowd.any()
         strict = same_class_overlaps(first, truth, truth.crowd) if crowded else table[seen]
@@ -335,13 +339,6 @@ def _last_best(row: np.ndarray, allowed: np.ndarray, least: np.ndarray) -> np.nd
     told = np.where(allowed, row, -1.0)
     last = told.shape[1] - 1 - told[:, ::-1].argmax(axis=1)
     return np.where(told.max(axis=1) >= least, last, -1)
-
-
-def _ranks(classes: np.ndarray) -> np.ndarray:
-    """Return the place of each detection among those of its class, which stand together."""
-    places = np.arange(len(classes))
-    first = np.diff(classes, prepend=-1) != 0
-    return places - np.maximum.accumulate(np.where(first, places, 0))
 
 
 def _mean(values: dict[int, float]) -> float:

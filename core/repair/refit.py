@@ -41,7 +41,7 @@ from ..surgery.operators import Array, Operator, Positions
 from ..surgery.ridge import HALF, MANY, RIDGE, best_ridge, spread
 from .boxes import box_heads_of, counts
 from .registry import Job, repair
-from .targets import Path, Target, follow, present
+from .targets import Path, Target, array_of, follow
 from .touched import Layer, repairable, shifts_alone
 from .walk import Walk, first_batches
 
@@ -203,12 +203,12 @@ def _fitted(
     network: Network, operator: Operator, samples: Sequence[_Sample], changed: Tensors
 ) -> dict[str, npt.NDArray[np.generic]]:
     """Return the weight and shift that fit best."""
-    stored = present(network, operator.weight, changed)
+    stored = array_of(network, operator.weight, changed)
     fit = _wide_fit if wide(operator, network) else _narrow_fit
     weight, shift = fit(operator, operator.matrix(stored), samples)
     tensors: dict[str, npt.NDArray[np.generic]] = {operator.weight: operator.stored(weight, stored)}
     if operator.shift is not None:
-        old = present(network, operator.shift.parameter, changed)
+        old = array_of(network, operator.shift.parameter, changed)
         vector = shift.reshape(old.shape)
         new = vector if operator.shift.sign > 0 else old - vector
         tensors[operator.shift.parameter] = new.astype(old.dtype)

@@ -27,7 +27,7 @@ from ..ir.network import Network
 from ..ir.partial import NONE, Tensors
 from ..surgery.operators import Array, Operator
 
-__all__ = ["EPSILON", "Path", "Target", "follow", "present"]
+__all__ = ["EPSILON", "Path", "Target", "array_of", "follow"]
 
 SMALLEST = 1e-6
 """A channel whose factor is smaller than this part of the largest is aimed at directly: what comes
@@ -111,7 +111,7 @@ def _affine(
         if any(v is None or v.const_value is None for v in node.inputs[1:5]):
             return None
         scale, shift, mean, variance = (
-            present(network, str(v.name), tensors).astype(np.float64)
+            array_of(network, str(v.name), tensors).astype(np.float64)
             for v in node.inputs[1:5]
             if v is not None
         )
@@ -134,7 +134,7 @@ def _affine(
     return np.ones(channels), vector
 
 
-def present(network: Network, name: str, tensors: Tensors) -> np.ndarray:
+def array_of(network: Network, name: str, tensors: Tensors) -> np.ndarray:
     """Return the array of an initializer that may have changed since."""
     found = tensors.get(name)
     return network.array(name) if found is None else found

@@ -185,9 +185,10 @@ def test_suppression_box_by_box() -> None:
     assert 0 < len(suppressed(boxes, scores, 0.9, eta=0.7)) < len(suppressed(boxes, scores, 0.9))
 
 
-@pytest.mark.parametrize("least", [0.4, 0.99])
-def test_classes_that_share_their_boxes_are_thinned_alike(
-    monkeypatch: pytest.MonkeyPatch, least: float
+@pytest.mark.parametrize("most", [None, 3])
+@pytest.mark.parametrize("least", [0.4, 0.95])
+def test_many_few_and_shared_boxes_are_thinned_alike(
+    monkeypatch: pytest.MonkeyPatch, least: float, most: int | None
 ) -> None:
     rng = np.random.default_rng(2)
     low = rng.uniform(0, 50, (90, 2))
@@ -197,12 +198,21 @@ def test_classes_that_share_their_boxes_are_thinned_alike(
     scores = rng.integers(0, 40, (90, 12)) / 40
     places, classes = np.nonzero(scores > least)
     found = Detections(boxes[places], scores[places, classes], classes)
-    alone = thinned(found, 0.45)
-    monkeypatch.setattr(decode_module, "CROWDED", 0)
+    assert (len(found) <= decode_module.FEW) == (least > 0.9)
+    expected = []
+    for number in range(12):
+        mine = found.chosen(found.classes == number)
+        mine = mine.chosen(np.argsort(-mine.scores, kind="stable")[:most])
+        expected.append(mine.chosen(suppressed(mine.boxes, mine.scores, 0.45)))
+    wanted = Detections.joined(expected)
+    assert len(wanted) < len(found)
     monkeypatch.setattr("secateur.core.metrics.boxes.STRIP", 16)
-    together = thinned(found, 0.45)
-    for name in ("boxes", "scores", "classes"):
-        np.testing.assert_array_equal(getattr(together, name), getattr(alone, name))
+    for few, crowded in ((1000, 20_000), (decode_module.FEW, 20_000), (0, 20_000), (0, 0)):
+        monkeypatch.setattr(decode_module, "FEW", few)
+        monkeypatch.setattr(decode_module, "CROWDED", crowded)
+        left = thinned(found, 0.45, most=most)
+        for name in ("boxes", "scores", "classes"):
+            np.testing.assert_array_equal(getattr(left, name), getattr(wanted, name))
 
 
 def test_overlaps_of_empty_boxes_are_nothing() -> None:

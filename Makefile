@@ -22,12 +22,14 @@ test: $(VENV)/.test
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 
 # mypy does not follow the editable install: it gets a folder in which `secateur` is this checkout.
 types: $(VENV)/.lint
 	mkdir -p $(VENV)/types && ln -sfn $(CURDIR) $(VENV)/types/secateur
 	cd $(VENV)/types && MYPYPATH=. $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml \
-		-p secateur.core -p secateur.formats -p secateur.proto -p secateur.cli
+		-p secateur.core -p secateur.formats -p secateur.proto -p secateur.workflows \
+		-p secateur.cli
 
 # docs/layers.md, from the layer declarations; a test checks that it is current.
 tables: $(VENV)/.test

@@ -1,6 +1,6 @@
 from setuptools import find_packages, setup
 
-FOLDERS = ("cli", "core", "formats", "proto")
+FOLDERS = ("cli", "core", "formats", "proto", "workflows")
 INCLUDE = [pattern for folder in FOLDERS for pattern in (folder, f"{folder}.*")]
 
 # The folders stand at the top of the repository and install as subpackages of `secateur`.

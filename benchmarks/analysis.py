@@ -27,17 +27,17 @@ from typing import TypeVar
 import numpy as np
 
 import secateur
-from secateur.core.allocation import cut
 from secateur.core.allocation.sensitivity import sensitivity
 from secateur.core.allocation.threshold import threshold
-from secateur.core.analysis import Analysis, Point, analyze
-from secateur.core.channels import Groups, find_groups
-from secateur.core.cost import Costs
+from secateur.core.cost.network_cost import Costs
+from secateur.core.coupling import Groups, find_groups
+from secateur.core.coupling.edit import mask
 from secateur.core.data import Dataset
-from secateur.core.evaluate import evaluate
+from secateur.core.engine.threads import cores
+from secateur.core.evaluation.evaluate import evaluate
 from secateur.core.ir.network import Network
-from secateur.core.session import cores
-from secateur.core.transform import mask
+from secateur.core.plan.steps import cut
+from secateur.core.sensitivity import Analysis, Point, analyze
 
 SHARED = Path(os.environ.get("SECATEUR_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 T = TypeVar("T")

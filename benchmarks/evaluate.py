@@ -22,9 +22,9 @@ import numpy as np
 import secateur
 from secateur.core.data import ImageStream
 from secateur.core.data.preprocess import to_input
-from secateur.core.metrics.decode import box_heads
-from secateur.core.padding import for_speed
-from secateur.core.session import cores
+from secateur.core.engine.padding import for_speed
+from secateur.core.engine.threads import cores
+from secateur.core.ir.heads import box_heads
 
 
 def main() -> None:

@@ -27,11 +27,11 @@ from pathlib import Path
 import numpy as np
 
 import secateur
-from secateur.core.channels import find_groups
+from secateur.core.coupling import find_groups
 from secateur.core.data import Batch, Dataset
+from secateur.core.ir.heads import box_heads
 from secateur.core.ir.network import Network, Preprocess
-from secateur.core.metrics.decode import box_heads
-from secateur.core.prune import SURGERY, apply_plan, choose
+from secateur.core.pruning.prune import SURGERY, apply_plan, choose
 
 ROOT = Path(__file__).resolve().parent.parent
 BATCH = 16

@@ -1,7 +1,7 @@
 """Do two versions of secateur write the same files?
 
     python benchmarks/same_bytes.py --before OLD/bin/secateur --after .venv/bin/secateur
-                                    [--work DIR] [--networks lenet yolo-fastest] [--shared ../shared]
+                                    [--work DIR] [--networks lenet resnet20] [--shared DIR]
 
 Every command that writes files runs with both programs, on the fixtures and on four networks of
 the shared folder. Then all files are compared byte by byte. What names the version of the words

@@ -30,7 +30,7 @@ import torch_pruning
 import torchvision
 
 import secateur
-from secateur.core.channels import Groups, find_groups
+from secateur.core.coupling import Groups, find_groups
 from secateur.core.ir.network import Network
 
 NETWORKS = (

@@ -18,7 +18,7 @@ from .data import open_data
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..core.analysis import Analysis
+    from ..core.sensitivity import Analysis
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDEST = 20
@@ -88,8 +88,8 @@ def command(
         raise typer.BadParameter("goes with --threshold only", param_hint="--rising")
     import secateur
 
-    from ..core.analysis.result import FILE, save_analysis
-    from ..core.analysis.state import FILE as STATE
+    from ..core.sensitivity.result import FILE, save_analysis
+    from ..core.sensitivity.state import FILE as STATE
 
     terminal = screen.terminal()
     settings = model.settings()

@@ -13,7 +13,7 @@ from .data import open_data
 from .terminal import Terminal
 
 if TYPE_CHECKING:
-    from ..core.compare import Comparison
+    from ..core.verify.compare import Comparison
 
 
 @unbundled

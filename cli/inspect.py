@@ -12,7 +12,7 @@ from .bundles import unbundled
 from .terminal import Terminal
 
 if TYPE_CHECKING:
-    from ..core.describe import Description, LayerRow
+    from ..core.cost.describe import Description, LayerRow
 
 
 @unbundled

@@ -17,7 +17,7 @@ from .terminal import Terminal
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..core.iterate import Iteration, Round
+    from ..core.pruning.iterate import Iteration, Round
 
 STARTS = ("original", "previous")
 IN_PERCENT = ("Accuracy", "mAP", "Mean IoU")
@@ -95,7 +95,7 @@ def command(
     """Prune in rounds with a rising rate, measure each, stop when too much is lost."""
     import secateur
 
-    from ..core.iterate import SUMMARY, rising
+    from ..core.pruning.iterate import SUMMARY, rising
 
     terminal = screen.terminal()
     if start not in STARTS:
@@ -177,7 +177,7 @@ def _figure(found: Iteration, value: float) -> str:
 
 def _tell(terminal: Terminal, found: Iteration, output: Path) -> None:
     """Say which round is the last one that may be used, and why there is no other."""
-    from ..core.iterate import folder_of
+    from ..core.pruning.iterate import folder_of
 
     def place(entry: Round) -> str:
         return str(output / folder_of(entry.number))

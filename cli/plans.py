@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..core.errors import PlanError, located
 
 if TYPE_CHECKING:
-    from ..core.plan import Plan
+    from ..core.plan.plan import Plan
 
 
 def read_plan(path: Path) -> Plan:
@@ -17,7 +17,7 @@ def read_plan(path: Path) -> Plan:
     Raises:
         PlanError: it cannot be read or is no plan.
     """
-    from ..core.plan import Plan
+    from ..core.plan.plan import Plan
 
     with located(file=str(path)):
         try:

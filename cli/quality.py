@@ -13,7 +13,8 @@ from .terminal import Terminal
 
 if TYPE_CHECKING:
     from ..core.data import Dataset
-    from ..core.evaluate import Fidelity, Result
+    from ..core.evaluation.evaluate import Result
+    from ..core.evaluation.fidelity import Fidelity
     from ..core.ir.network import Network
 
 ENOUGH = 128
@@ -86,10 +87,10 @@ def measure(
 
 def rows_of(results: Sequence[Result], *, per_class: bool, names: Sequence[str] = ()) -> list[Row]:
     """Return the figures of results of one kind."""
-    from ..core.evaluate import Accuracy
-    from ..core.metrics.detection import DetectionResult
-    from ..core.metrics.segmentation import Pixels
-    from ..core.metrics.values import Values
+    from ..core.evaluation.metrics.classification import Accuracy
+    from ..core.evaluation.metrics.detection import DetectionResult
+    from ..core.evaluation.metrics.segmentation import Pixels
+    from ..core.evaluation.metrics.values import Values
 
     first = results[0]
     if isinstance(first, Accuracy):

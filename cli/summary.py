@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import secateur
 
     from ..core.data import Dataset
+    from ..core.evaluation.summary import Row
     from ..core.progress import Progress
-    from ..core.report import Row
 
 
 def measure_and_save(
@@ -54,8 +54,8 @@ def print_summary(
     terminal: Terminal, rows: Sequence[Row], network: secateur.Network, saved: secateur.Saved
 ) -> None:
     """Print what was measured, proved and written."""
-    from ..core.padding import channel_block
-    from ..core.report import PADDED
+    from ..core.engine.padding import channel_block
+    from ..core.evaluation.summary import PADDED
 
     terminal.out.print(_table(rows))
     if network.plan is not None and network.plan.provenance.get("budget") == "latency":

@@ -103,7 +103,7 @@ def run(
     """
     import secateur
 
-    from ..core.metrics.decode import box_heads, no_head
+    from ..core.ir.heads import box_heads, no_head
 
     networks = secateur.load_all(files, **loading)
     for network in networks:

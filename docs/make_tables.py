@@ -18,7 +18,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from secateur.core.channels import find_groups  # noqa: E402
+from secateur.core.coupling import find_groups  # noqa: E402
 from secateur.core.ir.network import Network  # noqa: E402
 from secateur.formats.adapter import REQUIRED, Registry, keys_of  # noqa: E402
 from secateur.formats.caffe import reader as caffe  # noqa: E402

@@ -13,8 +13,8 @@ from ..core.data import Dataset, SyntheticDataset
 from ..core.errors import FormatError, UnsupportedError, located
 from ..core.ir.network import Network, Piece
 from ..core.progress import Progress, silent
-from ..core.proofs import prove_equal
-from ..core.prune import PROOF_SAMPLES
+from ..core.pruning.prune import PROOF_SAMPLES
+from ..core.verify.equivalence import prove_equal
 from .files import SUFFIXES
 
 __all__ = ["PLAN_NAME", "Saved", "render", "reread", "save"]

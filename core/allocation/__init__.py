@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from .limits import NO_LIMITS, Limits
-from .order import Order, Step, cut
+from ..plan.limits import NO_LIMITS, Limits
+from ..plan.steps import Order, Step, cut
 from .overrides import Override
 from .registry import ALLOCATIONS, Allocation, Request, find_allocation
 from .uniform import uniform

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import PlanError
-from .order import Order, Step
+from ..plan.steps import Order, Step
 from .registry import Request, allocation
 from .threshold import step_losses
 

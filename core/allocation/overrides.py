@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..channels.groups import Bank, Groups
+from ..coupling.groups import Bank, Groups
 from ..errors import PlanError, nearest_hint
-from .limits import NO_LIMITS, Limits
-from .order import Order, Step
+from ..plan.limits import NO_LIMITS, Limits
+from ..plan.steps import Order, Step
 from .threshold import step_losses
 
 if TYPE_CHECKING:
-    from ..analysis.result import Analysis
+    from ..sensitivity.result import Analysis
 
 __all__ = ["Override", "Quotas", "banks", "check_quotas", "nearest", "quotas", "quotas_of", "split"]
 

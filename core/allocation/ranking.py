@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..channels.groups import Groups
-from .limits import NO_LIMITS, Limits
-from .order import Order, Step, bank_steps
+from ..coupling.groups import Groups
+from ..plan.limits import NO_LIMITS, Limits
+from ..plan.steps import Order, Step, bank_steps
 from .registry import Request, allocation
 
 __all__ = ["ranking"]

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..channels.groups import Groups
+from ..coupling.groups import Groups
 from ..errors import PlanError, nearest_hint
-from .limits import NO_LIMITS, Limits
-from .order import Order
+from ..plan.limits import NO_LIMITS, Limits
+from ..plan.steps import Order
 
 if TYPE_CHECKING:
-    from ..analysis.result import Analysis
+    from ..sensitivity.result import Analysis
 
 __all__ = ["ALLOCATIONS", "Allocation", "Request", "allocation", "find_allocation"]
 

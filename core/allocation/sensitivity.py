@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..channels.groups import Groups
+from ..coupling.groups import Groups
 from ..errors import PlanError
-from .limits import NO_LIMITS, Limits
-from .order import SLACK, Order
+from ..plan.limits import NO_LIMITS, Limits
+from ..plan.steps import SLACK, Order
 from .registry import Request, allocation
 from .threshold import step_losses
 
 if TYPE_CHECKING:
-    from ..analysis.result import Analysis
+    from ..sensitivity.result import Analysis
 
 __all__ = ["check_reach", "sensitivity"]
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..channels.groups import Groups
+from ..coupling.groups import Groups
 from ..errors import PlanError
-from .limits import NO_LIMITS, Limits
-from .order import Order, Step, bank_steps, legal_steps
+from ..plan.limits import NO_LIMITS, Limits
+from ..plan.steps import Order, Step, bank_steps, legal_steps
 from .registry import Request, allocation
 
 if TYPE_CHECKING:
-    from ..analysis.result import Analysis, GroupAnalysis
+    from ..sensitivity.result import Analysis, GroupAnalysis
 
 __all__ = ["ranks", "step_losses", "threshold"]
 

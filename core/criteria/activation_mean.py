@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..channels.groups import Groups
+from ..coupling.groups import Groups
 from ..data import Dataset
 from ..ir.network import Network
-from .readings import mean_over_values, values_read
+from .activations import mean_over_values, values_read
 from .registry import Scores, criterion
 
 

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from ..channels.groups import Groups
-from ..channels.trace import Use
+from ..coupling.groups import Groups
+from ..coupling.trace import Use
 from ..data import Dataset
 from ..ir.network import Network
 from .registry import Scores, criterion

@@ -20,11 +20,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..channels.groups import Groups
-from ..channels.labels import Labels
+from ..coupling.groups import Groups
+from ..coupling.labels import Labels
 from ..data import Dataset
 from ..ir.network import Network
-from .readings import streamed_values, values_read
+from .activations import streamed_values, values_read
 from .registry import Scores, criterion
 
 __all__ = ["pivots"]

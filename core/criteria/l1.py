@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..channels.groups import Groups
+from ..coupling.groups import Groups
 from ..data import Dataset
 from ..ir.network import Network
 from .registry import Scores, criterion

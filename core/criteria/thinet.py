@@ -20,13 +20,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..channels.groups import Groups
+from ..coupling.groups import Groups
 from ..data import BATCH_SIZE, Dataset
 from ..data.base import batch_size
+from ..data.rebatch import Even
 from ..ir.network import Network
-from ..surgery.gram import Gram, Sampled, gather_grams
-from ..surgery.operators import Operator, find_operators
-from .readings import Even, values_read
+from ..statistics.moments import Gram, Sampled, gather_grams
+from ..statistics.operators import Operator, find_operators
+from .activations import values_read
 from .registry import Scores, criterion
 from .weights import squared_norms
 

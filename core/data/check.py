@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..engine.threads import cores
 from ..errors import DataError
 from ..ir.builder import Builder
 from ..ir.network import Head, Network
 from ..progress import Progress, silent
-from ..session import cores
 from .base import Dataset
 from .images import class_folders
 from .stream import ImageStream, Sample

@@ -37,7 +37,7 @@ def _folder(path: Path, opening: Opening) -> Dataset:
 
 def _classes(opening: Opening) -> int:
     """Return how many classes the network tells apart; 0 for a detector."""
-    from ..evaluate import classes_of
+    from ..ir.heads import classes_of
 
     return 0 if opening.detector else classes_of(opening.network)
 

@@ -17,8 +17,8 @@ from typing import IO
 import numpy as np
 
 from ..errors import DataError, Where, located
+from ..ir.dims import sample_fits, shape_text
 from ..ir.network import Network, Preprocess
-from ..session import sample_fits, shape_text
 from .base import BATCH_SIZE, Batch, batch_size, limited
 from .labels import pixel_classes
 from .preprocess import normalized

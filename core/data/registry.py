@@ -41,7 +41,7 @@ class Opening:
     @property
     def detector(self) -> bool:
         """Whether the network finds objects."""
-        from ..metrics.decode import box_heads  # which reads data itself
+        from ..ir.heads import box_heads  # which reads data itself
 
         return bool(box_heads(self.network))
 

@@ -9,9 +9,10 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from ..engine.threads import cores
 from ..errors import DataError, Where, located
+from ..ir.dims import shape_text
 from ..ir.network import Network, Preprocess
-from ..session import cores, shape_text
 from .base import BATCH_SIZE, Batch, Frame, Objects, batch_size, limited
 from .labels import pixel_classes
 from .prefetch import ahead

@@ -8,8 +8,8 @@ from fractions import Fraction
 import numpy as np
 
 from ..errors import DataError
+from ..ir.dims import shape_text
 from ..ir.network import Network, Preprocess
-from ..session import shape_text
 from .base import BATCH_SIZE, Batch, batch_size, fixed_batch
 from .preprocess import normalized
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 if TYPE_CHECKING:
-    from ..plan import Plan
+    from ..plan.plan import Plan
 
 __all__ = [
     "BATCH",

@@ -26,15 +26,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data import Dataset, SyntheticDataset, streamed
+from ..engine.session import Session
 from ..ir.network import Network
-from ..ir.rebuild import rebuild
+from ..ir.rebuild import rebuild, shown
 from ..progress import Progress
-from ..session import Session
-from ..surgery.gram import shown
-from ..surgery.operators import Array, Operator, find_operators
+from ..statistics.operators import Array, Operator, find_operators
+from .affected import Layer, moved, repairable, shifts_alone
 from .constant import constant_channels
 from .registry import Job, repair
-from .touched import Layer, moved, repairable, shifts_alone
 
 __all__ = ["absorb"]
 

@@ -18,10 +18,10 @@ import numpy.typing as npt
 from ..ir.network import Network
 from ..ir.rebuild import rebuild
 from ..progress import tracked
-from ..surgery.operators import Array, Operator
+from ..statistics.operators import Array, Operator
+from .activation_cache import Walk, first_batches
+from .affected import moved, repairable, shifts_alone
 from .registry import Job, repair
-from .touched import moved, repairable, shifts_alone
-from .walk import Walk, first_batches
 
 __all__ = ["correct_bias"]
 

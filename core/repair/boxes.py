@@ -17,9 +17,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..evaluation.metrics.confidence import confidence, has_confidence
 from ..ir.network import Head, Network, shape_of
-from ..metrics.confidence import confidence, has_confidence
-from ..surgery.operators import Array
+from ..statistics.operators import Array
 
 __all__ = ["box_heads_of", "counted", "counts"]
 

@@ -6,13 +6,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from ..channels.groups import Groups
-from ..channels.labels import Labels
-from ..channels.rules import RULES
-from ..channels.rules.elementwise import elementwise
+from ..coupling.groups import Groups
+from ..coupling.labels import Labels
+from ..coupling.rules import RULES
+from ..coupling.rules.elementwise import elementwise
 from ..ir.network import Network
 from ..ir.rebuild import node_key
-from ..surgery.operators import Operator, find_operators
+from ..statistics.operators import Operator, find_operators
 
 __all__ = ["constant_channels"]
 

@@ -30,11 +30,11 @@ import onnx_ir as ir
 from ..ir.network import Network
 from ..ir.rebuild import rebuild
 from ..progress import tracked
-from ..surgery.operators import Array
+from ..statistics.operators import Array
+from .activation_cache import Walk, first_batches
+from .affected import stored_alone, touched
 from .registry import Job, repair
 from .targets import EPSILON
-from .touched import stored_alone, touched
-from .walk import Walk, first_batches
 
 __all__ = ["SILENT", "recalibrate"]
 

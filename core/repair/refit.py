@@ -20,14 +20,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ..channels.groups import Groups
+from ..coupling.groups import Groups
 from ..data import Dataset
 from ..ir.network import Network
 from ..ir.partial import NONE, Tensors
 from ..ir.rebuild import rebuild
 from ..progress import Progress, silent, tracked
-from ..surgery.definite import inverse, solution
-from ..surgery.gram import (
+from ..statistics.cholesky import inverse, solution
+from ..statistics.moments import (
     Gram,
     Halves,
     Kept,
@@ -37,13 +37,13 @@ from ..surgery.gram import (
     together,
     wide,
 )
-from ..surgery.operators import Array, Operator, Positions
-from ..surgery.ridge import HALF, MANY, RIDGE, best_ridge, spread
+from ..statistics.operators import Array, Operator, Positions
+from ..statistics.ridge import HALF, MANY, RIDGE, best_ridge, spread
+from .activation_cache import Walk, first_batches
+from .affected import Layer, repairable, shifts_alone
 from .boxes import box_heads_of, counts
 from .registry import Job, repair
 from .targets import Path, Target, array_of, follow
-from .touched import Layer, repairable, shifts_alone
-from .walk import Walk, first_batches
 
 __all__ = ["refit"]
 

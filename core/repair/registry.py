@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ..channels.groups import Groups
+from ..coupling.groups import Groups
 from ..data import Dataset
 from ..errors import PlanError, nearest_hint
 from ..ir.network import Network

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from ..data import Dataset, SyntheticDataset
+from ..data.hold_out import split
 from ..ir.network import Network
-from .held import split
-from .judge import output_error
+from .output_error import output_error
 from .registry import Job, Repair
 
 __all__ = ["repaired"]

@@ -25,7 +25,7 @@ import onnx_ir as ir
 
 from ..ir.network import Network
 from ..ir.partial import NONE, Tensors
-from ..surgery.operators import Array, Operator
+from ..statistics.operators import Array, Operator
 
 __all__ = ["EPSILON", "Path", "Target", "array_of", "follow"]
 

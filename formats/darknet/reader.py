@@ -23,7 +23,7 @@ from .activations import ALEXEYAB_ONLY
 from .data.evaluation import as_evaluated
 from .document import Block, Document, parse
 from .flavour import Flavour, FlavourMismatch
-from .section import (
+from .section import (  # fmt: skip
     SECTIONS,
     Context,
     Section,
@@ -31,7 +31,7 @@ from .section import (
     Size,
     read_section,
     unread_keys,
-)  # fmt: skip
+)
 from .sections.net import MOST_VALUES, Net
 from .source import DarknetSource, Record
 from .weights import Stream, WrongCount, unseen

@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from ...core.errors import FormatError, located
-from ...core.metrics.tree import sibling_counts
+from ...core.evaluation.metrics.tree import sibling_counts
 from .numerals import read_int
 from .section import SectionBuilder
 

@@ -20,8 +20,8 @@ from rich.console import Console
 
 import secateur
 from secateur.cli.ana import parsed_rates, table_of
-from secateur.core.alone import alone_in
-from secateur.core.analysis import Analysis, GroupAnalysis, Point
+from secateur.core.files import alone_in
+from secateur.core.sensitivity import Analysis, GroupAnalysis, Point
 from support.program import ENVIRONMENT, command, run
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"

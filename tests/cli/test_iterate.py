@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import secateur
-from secateur.core.alone import alone_in
 from secateur.core.errors import DataError, PlanError
-from secateur.core.iterate import rising
+from secateur.core.files import alone_in
+from secateur.core.pruning.iterate import rising
 from support.program import ENVIRONMENT, command, run
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"

@@ -6,21 +6,22 @@ import numpy as np
 import pytest
 
 import secateur
-from secateur.core.allocation import ALLOCATIONS, Limits, Request, find_allocation
+from secateur.core.allocation import ALLOCATIONS, Request, find_allocation
 from secateur.core.allocation.greedy import hull_slopes
-from secateur.core.allocation.order import cut
 from secateur.core.allocation.ranking import ranking
-from secateur.core.analysis import analyze
-from secateur.core.budget import make_costs
-from secateur.core.channels import find_groups
-from secateur.core.cost import Costs, Savings, measure_cost
+from secateur.core.cost.budget import make_costs
+from secateur.core.cost.layer_latency import layer_latencies
+from secateur.core.cost.network_cost import Costs, Savings, measure_cost
+from secateur.core.coupling import find_groups
+from secateur.core.coupling.edit import shrink
 from secateur.core.criteria import find_criterion
 from secateur.core.data import SyntheticDataset
 from secateur.core.errors import PlanError
-from secateur.core.layer_latency import layer_latencies
-from secateur.core.plan import removed_classes
-from secateur.core.prune import choose
-from secateur.core.transform import shrink
+from secateur.core.plan.limits import Limits
+from secateur.core.plan.plan import removed_classes
+from secateur.core.plan.steps import cut
+from secateur.core.pruning.prune import choose
+from secateur.core.sensitivity import analyze
 from support.graphs import Graph
 
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 import secateur
-from secateur.core.allocation import Limits, Override
-from secateur.core.analysis import analyze
-from secateur.core.channels import find_groups
+from secateur.core.allocation import Override
+from secateur.core.coupling import find_groups
 from secateur.core.data import SyntheticDataset
 from secateur.core.errors import PlanError
-from secateur.core.plan import Plan, removed_classes
-from secateur.core.prune import apply_plan, choose, complete_plan
+from secateur.core.plan.limits import Limits
+from secateur.core.plan.plan import Plan, removed_classes
+from secateur.core.pruning.prune import apply_plan, choose, complete_plan
+from secateur.core.sensitivity import analyze
 from support.graphs import Graph
 
 

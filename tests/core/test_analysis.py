@@ -12,35 +12,31 @@ import numpy as np
 import pytest
 
 import secateur
-from secateur.core.allocation import Limits, cut
 from secateur.core.allocation.sensitivity import sensitivity
 from secateur.core.allocation.threshold import threshold
-from secateur.core.analysis import (
-    Analysis,
-    GroupAnalysis,
-    Point,
-    analyze,
-    load_analysis,
-)
-from secateur.core.analysis.contexts import kept_bytes
-from secateur.core.analysis.detection import ObjectJudge
-from secateur.core.analysis.shards import Answers, shards
-from secateur.core.analysis.state import Known, State
-from secateur.core.analysis.suffix import make_suffix
-from secateur.core.channels import Groups, find_groups
-from secateur.core.cost import Costs
+from secateur.core.cost.network_cost import Costs
+from secateur.core.coupling import Groups, find_groups
+from secateur.core.coupling.edit import mask
 from secateur.core.data import Batch, Dataset, Frame, Objects
-from secateur.core.evaluate import evaluate, fidelity
-from secateur.core.ir.network import Network
-from secateur.core.metrics.decode import Detections
-from secateur.core.metrics.detection import (
+from secateur.core.data.shards import Answers, shards
+from secateur.core.evaluation.evaluate import evaluate
+from secateur.core.evaluation.fidelity import fidelity
+from secateur.core.evaluation.metrics.decode import Detections
+from secateur.core.evaluation.metrics.detection import (
     DetectionMeter,
     Matches,
     matched,
     same_class_overlaps,
 )
-from secateur.core.plan import make_plan, removed_classes
-from secateur.core.transform import mask
+from secateur.core.ir.network import Network
+from secateur.core.plan.limits import Limits
+from secateur.core.plan.plan import make_plan, removed_classes
+from secateur.core.plan.steps import cut
+from secateur.core.sensitivity import Analysis, GroupAnalysis, Point, analyze, load_analysis
+from secateur.core.sensitivity.contexts import kept_bytes
+from secateur.core.sensitivity.detection import ObjectJudge
+from secateur.core.sensitivity.state import Known, State
+from secateur.core.sensitivity.suffix import make_suffix
 from support.analysis import FIXTURES, NETWORKS, curve, opened, ten
 from support.graphs import Graph
 
@@ -368,8 +364,8 @@ def test_mean_average_precision_in_pieces_is_that_of_the_meter():
     judge = ObjectJudge((), ())
     meter = DetectionMeter()
     evidence, answers = [], []
-    from secateur.core.metrics.boxes import suppressed
-    from secateur.core.metrics.decode import thinned
+    from secateur.core.evaluation.metrics.boxes import suppressed
+    from secateur.core.evaluation.metrics.decode import thinned
 
     for _ in range(6):
         found, truths = [], []

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from secateur.core.compare import Comparison, compare, pair
 from secateur.core.data import Batch, SyntheticDataset
 from secateur.core.errors import DataError, VerificationError
 from secateur.core.ir.builder import Builder
 from secateur.core.ir.network import Network
 from secateur.core.progress import tracked
+from secateur.core.verify.compare import Comparison, compare, pair
 
 
 class Given:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from secateur.core.channels import find_groups
+from secateur.core.coupling import find_groups
 from secateur.core.criteria import CRITERIA
+from secateur.core.criteria.activations import activations_of, values_read
 from secateur.core.criteria.interpolative import pivots
-from secateur.core.criteria.readings import Even, activations_of, values_read
 from secateur.core.data import NpzDataset, SyntheticDataset
+from secateur.core.data.rebatch import Even
 from secateur.core.errors import PlanError
 from secateur.core.ir.rebuild import rebuild
-from secateur.core.prune import prune
+from secateur.core.pruning.prune import prune
 from support.graphs import Graph
 
 NAMES = sorted(CRITERIA)
@@ -289,8 +290,8 @@ def test_interpolative_is_the_qr_of_all_samples_at_once(tmp_path):
     x = np.random.default_rng(1).normal(size=(40, 3, 4, 4)).astype(np.float32)
     np.savez(tmp_path / "d.npz", x=x)
     data = NpzDataset(tmp_path / "d.npz", network)
+    from secateur.core.engine.session import Session
     from secateur.core.ir.partial import between
-    from secateur.core.session import Session
 
     name = str(a.name)
     (z,) = Session(between(network, ["data"], [name])).run({"data": x}).values()

@@ -14,20 +14,14 @@ import cv2
 import numpy as np
 import pytest
 
-from secateur.core.data import (
-    Batch,
-    Dataset,
-    SyntheticDataset,
-    open_dataset,
-    streamed,
-)
+from secateur.core.data import Batch, Dataset, SyntheticDataset, open_dataset, streamed
+from secateur.core.data.calibration import Calibration
 from secateur.core.data.preprocess import to_input
 from secateur.core.data.stream import MAX_BROKEN
+from secateur.core.engine.session import Session
 from secateur.core.errors import DataError
 from secateur.core.ir.builder import Builder
 from secateur.core.ir.network import Network, Preprocess
-from secateur.core.session import Session
-from secateur.core.surgery.calibration import Calibration
 
 
 def taking(preprocess: Preprocess | None = None, **inputs: tuple[int | str, ...]) -> Network:

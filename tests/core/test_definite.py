@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from secateur.core.surgery import definite
-from secateur.core.surgery.definite import inverse, solution
+from secateur.core.statistics import cholesky as definite
+from secateur.core.statistics.cholesky import inverse, solution
 
 
 def covariances(groups: int, columns: int) -> np.ndarray:

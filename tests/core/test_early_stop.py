@@ -10,16 +10,17 @@ import pytest
 
 import secateur
 from secateur.core.allocation.threshold import threshold
-from secateur.core.analysis import Point, analyze, judges, points
-from secateur.core.analysis.detection import ObjectJudge
-from secateur.core.analysis.points import first_exceeding
-from secateur.core.analysis.shards import Answers
-from secateur.core.analysis.state import Known
-from secateur.core.channels import find_groups
+from secateur.core.coupling import find_groups
+from secateur.core.coupling.edit import mask
 from secateur.core.data import Objects
-from secateur.core.evaluate import evaluate
-from secateur.core.metrics.detection import Matches
-from secateur.core.transform import mask
+from secateur.core.data.shards import Answers
+from secateur.core.evaluation.evaluate import evaluate
+from secateur.core.evaluation.metrics.detection import Matches
+from secateur.core.sensitivity import Point, analyze, points
+from secateur.core.sensitivity import scorers as judges
+from secateur.core.sensitivity.detection import ObjectJudge
+from secateur.core.sensitivity.points import first_exceeding
+from secateur.core.sensitivity.state import Known
 from support.analysis import curve, opened, ten
 
 
@@ -47,7 +48,7 @@ def test_a_threshold_decides_as_complete_curves_do(data, loss):
     [("shapes.npz", 0.0, False), ("calibration.npz", 0.05, False), ("calibration.npz", 0.05, True)],
 )
 def test_points_far_over_the_threshold_end_early(kind, data, loss, rising, monkeypatch):
-    monkeypatch.setattr("secateur.core.analysis.shards.LARGEST", 4)
+    monkeypatch.setattr("secateur.core.data.shards.LARGEST", 4)
     network, dataset = opened(kind, data, limit=80)
     groups = find_groups(network)
     complete = analyze(network, dataset)

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from secateur.core.cost.latency import latency
 from secateur.core.data import Batch
 from secateur.core.errors import DataError, VerificationError
-from secateur.core.evaluate import classifier_output, evaluate, fidelity
+from secateur.core.evaluation.evaluate import evaluate
+from secateur.core.evaluation.fidelity import fidelity
 from secateur.core.ir.builder import Builder
+from secateur.core.ir.heads import classifier_output
 from secateur.core.ir.network import Head, Network
-from secateur.core.latency import latency
 
 
 class Given:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from secateur.core.channels import find_groups
-from secateur.core.cost import Costs, measure_cost
+from secateur.core.cost.network_cost import Costs, measure_cost
+from secateur.core.coupling import find_groups
+from secateur.core.coupling.edit import mask, shrink
 from secateur.core.data import SyntheticDataset
 from secateur.core.ir.network import BLOCK
-from secateur.core.pieces import narrowed
-from secateur.core.proofs import prove_equal
-from secateur.core.transform import mask, shrink
+from secateur.core.verify.equivalence import prove_equal
+from secateur.core.verify.stable_cuts import narrowed
 from support.graphs import Graph, pooled, random_removal, scattered, shown
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from secateur.core.surgery import inverse as module
-from secateur.core.surgery.inverse import Inverse
-from secateur.core.surgery.ridge import OUTPUTS, spread
+from secateur.core.statistics import downdate as module
+from secateur.core.statistics.downdate import Inverse
+from secateur.core.statistics.ridge import OUTPUTS, spread
 
 COLUMNS = 40
 RIDGE = 0.1

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from secateur.core.channels import find_groups
+from secateur.core.coupling import find_groups
 from secateur.core.data import Batch, SyntheticDataset
+from secateur.core.engine.session import Session
 from secateur.core.ir.rebuild import rebuild
-from secateur.core.session import Session
-from secateur.core.surgery import find_operators, gather_grams
-from secateur.core.surgery.consumers import readers
-from secateur.core.surgery.disturbance import EPSILON, measure_disturbances
-from secateur.core.surgery.lacking import find_lacking
+from secateur.core.obs.consumers import readers
+from secateur.core.obs.output_sensitivity import EPSILON, measure_disturbances
+from secateur.core.obs.removal_error import find_lacking
+from secateur.core.statistics.moments import gather_grams
+from secateur.core.statistics.operators import find_operators
 from support.graphs import Graph
 
 PART = EPSILON**2

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import secateur
-from secateur.core.channels import find_groups
+from secateur.core.coupling import find_groups
+from secateur.core.engine.padding import channel_block, for_speed, padded
+from secateur.core.engine.session import Session
 from secateur.core.errors import PlanError
-from secateur.core.padding import channel_block, for_speed, padded
-from secateur.core.session import Session
 from support.graphs import Graph
 
 

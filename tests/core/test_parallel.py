@@ -11,7 +11,7 @@ import pytest
 
 from secateur.core.data import ImageStream, NpzDataset, open_dataset
 from secateur.core.errors import DataError
-from secateur.core.parallel import computed, mapped
+from secateur.core.evaluation.runner import computed, mapped
 from support.graphs import Graph
 
 

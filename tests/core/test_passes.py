@@ -9,14 +9,15 @@ import pytest
 from conftest import ROOT
 
 import secateur
-from secateur.core import passes
-from secateur.core.channels import find_groups
-from secateur.core.cost import Costs
+from secateur.core.cost.network_cost import Costs
+from secateur.core.coupling import find_groups
 from secateur.core.data import Batch, SyntheticDataset
-from secateur.core.loss import LossMeter
-from secateur.core.passes import surgery_in_passes, surgery_to_loss
-from secateur.core.surgery import disturbance, find_operators
-from secateur.core.surgery.disturbance import _rounds, measure_disturbances
+from secateur.core.evaluation.loss import LossMeter
+from secateur.core.obs import output_sensitivity as disturbance
+from secateur.core.obs import schedule as passes
+from secateur.core.obs.output_sensitivity import _rounds, measure_disturbances
+from secateur.core.obs.schedule import surgery_in_passes, surgery_to_loss
+from secateur.core.statistics.operators import find_operators
 from support.graphs import Graph
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from secateur.core.channels import find_groups
-from secateur.core.compare import compare
+from secateur.core.coupling import find_groups
+from secateur.core.coupling.edit import mask, shrink
 from secateur.core.data import SyntheticDataset
 from secateur.core.errors import VerificationError
 from secateur.core.ir.rebuild import rebuild
-from secateur.core.pieces import compare_pieces, narrowed, steep_nodes
-from secateur.core.proofs import prove_equal
-from secateur.core.transform import mask, shrink
+from secateur.core.verify.compare import compare
+from secateur.core.verify.equivalence import prove_equal
+from secateur.core.verify.stable_cuts import compare_pieces, narrowed, steep_nodes
 from support.graphs import Graph, pooled, random_removal, scattered
 
 

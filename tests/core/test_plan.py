@@ -7,10 +7,10 @@ import re
 import numpy as np
 import pytest
 
-from secateur.core.channels import find_groups
+from secateur.core.coupling import find_groups
 from secateur.core.errors import PlanError
-from secateur.core.plan import Plan, PlanGroup, removed_classes
-from secateur.core.prune import apply_plan, prune
+from secateur.core.plan.plan import Plan, PlanGroup, removed_classes
+from secateur.core.pruning.prune import apply_plan, prune
 from support.graphs import Graph, weights
 
 

@@ -8,20 +8,20 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from secateur.core.channels import find_groups
+from secateur.core.coupling import find_groups
+from secateur.core.coupling.edit import shrink
 from secateur.core.data import NpzDataset, SyntheticDataset
-from secateur.core.densify import transform
+from secateur.core.data.hold_out import split
+from secateur.core.engine.session import Session
 from secateur.core.errors import PlanError
-from secateur.core.evaluate import fidelity
+from secateur.core.evaluation.fidelity import fidelity
 from secateur.core.ir.rebuild import rebuild
-from secateur.core.prune import apply_plan, prune
+from secateur.core.pruning.densify import transform
+from secateur.core.pruning.prune import apply_plan, prune
 from secateur.core.repair import REPAIRS, Job, Repair, find_repairs, repaired
 from secateur.core.repair.constant import constant_channels
-from secateur.core.repair.held import split
 from secateur.core.repair.registry import AUTOMATIC
-from secateur.core.session import Session
-from secateur.core.surgery import find_operators
-from secateur.core.transform import shrink
+from secateur.core.statistics.operators import find_operators
 from support.graphs import Graph
 from support.normed import Normed, inner, removal
 

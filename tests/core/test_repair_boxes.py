@@ -9,19 +9,21 @@ import numpy as np
 import pytest
 
 import secateur
-from secateur.core.channels import find_groups
+from secateur.core.coupling import find_groups
 from secateur.core.data import SyntheticDataset
-from secateur.core.evaluate import fidelity
+from secateur.core.engine.session import Session
+from secateur.core.evaluation.fidelity import fidelity
+from secateur.core.evaluation.metrics.confidence import boxes_of, confidence, has_confidence
+from secateur.core.evaluation.metrics.decode import decode
 from secateur.core.ir.network import Head, Network
 from secateur.core.ir.rebuild import rebuild
-from secateur.core.metrics.confidence import boxes_of, confidence, has_confidence
-from secateur.core.metrics.decode import decode
+from secateur.core.plan.plan import removed_classes
+from secateur.core.pruning.prune import choose
 from secateur.core.repair import refit
 from secateur.core.repair.boxes import box_heads_of, counts
-from secateur.core.repair.judge import output_error
-from secateur.core.session import Session
-from secateur.core.surgery import find_operators
-from secateur.core.surgery.gram import Halves
+from secateur.core.repair.output_error import output_error
+from secateur.core.statistics.moments import Halves
+from secateur.core.statistics.operators import find_operators
 from support.darknet import with_random_weights
 from support.graphs import Graph
 
@@ -165,9 +167,9 @@ def test_a_detector_finds_more_of_what_it_found(shared: Path) -> None:
     seen = secateur.open_dataset(images / "train2017/images", network, limit=40)
     unseen = secateur.open_dataset(images / "val2017/images", network)
     groups = find_groups(network)
-    choice = secateur.core.prune.choose(network, groups, rate=0.1, criterion="l1", data=seen)
-    pruned = secateur.core.prune.apply_plan(network, choice.plan, groups=groups, repair="none")
-    removed = secateur.core.plan.removed_classes(choice.plan, groups)
+    choice = choose(network, groups, rate=0.1, criterion="l1", data=seen)
+    pruned = secateur.apply_plan(network, choice.plan, groups=groups, repair="none")
+    removed = removed_classes(choice.plan, groups)
     plain = refit(replace(network, heads=()), pruned, groups, removed, seen)
     counted = refit(network, pruned, groups, removed, seen)
     results = [fidelity(network, one, unseen) for one in (plain, counted)]

@@ -7,14 +7,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from secateur.core.channels import find_groups
+from secateur.core.coupling import find_groups
+from secateur.core.coupling.edit import shrink
 from secateur.core.data import SyntheticDataset
-from secateur.core.evaluate import fidelity
+from secateur.core.evaluation.fidelity import fidelity
 from secateur.core.ir.rebuild import rebuild
 from secateur.core.repair import refit
 from secateur.core.repair.targets import Target, follow
-from secateur.core.surgery import find_operators
-from secateur.core.transform import shrink
+from secateur.core.statistics.operators import find_operators
 from support.normed import Normed, inner, removal
 
 

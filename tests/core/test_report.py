@@ -6,10 +6,10 @@ import importlib
 
 import pytest
 
-from secateur.core.report import PADDED, summarize
+from secateur.core.evaluation.summary import PADDED, summarize
 from support.graphs import Graph
 
-report = importlib.import_module("secateur.core.report")
+report = importlib.import_module("secateur.core.evaluation.summary")
 
 
 def network(channels: int):

@@ -7,15 +7,16 @@ import importlib
 import numpy as np
 import pytest
 
-from secateur.core.channels import find_groups
+from secateur.core.coupling import find_groups
+from secateur.core.coupling.edit import shrink
 from secateur.core.data import SyntheticDataset
-from secateur.core.evaluate import fidelity
-from secateur.core.prune import prune
+from secateur.core.evaluation.fidelity import fidelity
+from secateur.core.obs import consumers
+from secateur.core.pruning.prune import prune
 from secateur.core.repair import refit
-from secateur.core.surgery import consumers, find_operators, gather_grams
-from secateur.core.surgery.gram import Halves, Moments
-from secateur.core.surgery.ridge import FEW, MANY, RIDGE, best_ridge, by_turns
-from secateur.core.transform import shrink
+from secateur.core.statistics.moments import Halves, Moments, gather_grams
+from secateur.core.statistics.operators import find_operators
+from secateur.core.statistics.ridge import FEW, MANY, RIDGE, best_ridge, by_turns
 from support.graphs import Graph
 from support.normed import removal
 

@@ -12,18 +12,12 @@ import onnxruntime
 import pytest
 from threadpoolctl import ThreadpoolController
 
+from secateur.core.engine.session import INLINE, Session, _options, _split
+from secateur.core.engine.threads import cores, within_cores
 from secateur.core.errors import DataError, UnsupportedError
 from secateur.core.ir.builder import Builder
+from secateur.core.ir.dims import shape_text
 from secateur.core.ir.network import Network
-from secateur.core.session import (
-    INLINE,
-    Session,
-    _options,
-    _split,
-    cores,
-    shape_text,
-    within_cores,
-)
 
 
 def dense(batch: int | str = "N", *, inputs: int = 3, outputs: int = 2, seed: int = 0) -> Network:

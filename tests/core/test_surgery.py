@@ -5,23 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from secateur.core.channels import find_groups
+from secateur.core.coupling import find_groups
+from secateur.core.coupling.edit import mask, shrink
 from secateur.core.data import NpzDataset, SyntheticDataset
+from secateur.core.data.calibration import Calibration
+from secateur.core.engine.session import Session
 from secateur.core.errors import PlanError
-from secateur.core.evaluate import fidelity
+from secateur.core.evaluation.fidelity import fidelity
 from secateur.core.ir.front import largest_front
 from secateur.core.ir.partial import between, suffix
 from secateur.core.ir.rebuild import rebuild
-from secateur.core.prune import prune
+from secateur.core.obs.consumers import readers
+from secateur.core.obs.output_sensitivity import EPSILON, measure_disturbances
+from secateur.core.obs.removal_error import find_lacking
+from secateur.core.obs.select import operate
+from secateur.core.pruning.prune import prune
 from secateur.core.repair import refit
-from secateur.core.repair.walk import Walk
-from secateur.core.session import Session
-from secateur.core.surgery import find_operators, gather_grams, operate
-from secateur.core.surgery.calibration import Calibration
-from secateur.core.surgery.consumers import readers
-from secateur.core.surgery.disturbance import EPSILON, measure_disturbances
-from secateur.core.surgery.lacking import find_lacking
-from secateur.core.transform import mask, shrink
+from secateur.core.repair.activation_cache import Walk
+from secateur.core.statistics.moments import gather_grams
+from secateur.core.statistics.operators import find_operators
 from support.graphs import Graph, weights
 
 

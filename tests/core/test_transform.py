@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from secateur.core.allocation import Limits
-from secateur.core.channels import find_groups
-from secateur.core.compare import compare
+from secateur.core.coupling import find_groups
+from secateur.core.coupling.edit import carried
 from secateur.core.data import SyntheticDataset
-from secateur.core.densify import transform
 from secateur.core.errors import PlanError
 from secateur.core.ir.rebuild import rebuild
-from secateur.core.plan import removed_classes
-from secateur.core.prune import prune
-from secateur.core.transform import carried
+from secateur.core.plan.limits import Limits
+from secateur.core.plan.plan import removed_classes
+from secateur.core.pruning.densify import transform
+from secateur.core.pruning.prune import prune
+from secateur.core.verify.compare import compare
 from support.graphs import Graph, weights
 
 

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 
 import secateur
-from secateur.core.channels import find_groups
+from secateur.core.coupling import find_groups
+from secateur.core.coupling.edit import shrink
 from secateur.core.data import SyntheticDataset
+from secateur.core.engine.session import Session
+from secateur.core.obs.select import operate
 from secateur.core.repair import refit
-from secateur.core.session import Session
-from secateur.core.surgery import find_operators, gather_grams, gram, operate
-from secateur.core.transform import shrink
+from secateur.core.statistics import moments as gram
+from secateur.core.statistics.moments import gather_grams
+from secateur.core.statistics.operators import find_operators
 from support.graphs import Graph
 from support.normed import removal
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 import secateur
-from secateur.core.channels import find_groups
+from secateur.core.coupling import find_groups
+from secateur.core.coupling.edit import mask, shrink
 from secateur.core.data import SyntheticDataset
 from secateur.core.ir.network import Network
-from secateur.core.pieces import narrowed
-from secateur.core.proofs import prove_equal
-from secateur.core.transform import mask, shrink
+from secateur.core.verify.equivalence import prove_equal
+from secateur.core.verify.stable_cuts import narrowed
 from support import darknet
 from support.graphs import random_removal, shown
 from support.random_weights import caffemodel_for

@@ -18,10 +18,10 @@ import pytest
 import secateur
 from secateur.core.data.base import Objects
 from secateur.core.errors import DataError
-from secateur.core.evaluate import Accuracy
+from secateur.core.evaluation.metrics.classification import Accuracy
+from secateur.core.evaluation.metrics.decode import Detections
+from secateur.core.evaluation.metrics.detection import DetectionMeter, DetectionResult
 from secateur.core.ir.network import Preprocess
-from secateur.core.metrics.decode import Detections
-from secateur.core.metrics.detection import DetectionMeter, DetectionResult
 from secateur.formats.darknet.data.labels import label_path, read_labels
 from support.darknet_images import detect
 
@@ -415,7 +415,7 @@ def test_a_repair_is_judged_without_looking_for_boxes(
     def found(*_: object, **__: object) -> None:
         raise AssertionError("of a network with random weights this takes minutes an image")
 
-    monkeypatch.setattr("secateur.core.fidelity.decode", found)
+    monkeypatch.setattr("secateur.core.evaluation.fidelity.decode", found)
     pruned = secateur.prune(network, rate=0.05, criterion="l1", repair="bias", data=images)
     assert pruned.plan is not None
     assert [one["method"] for one in pruned.plan.provenance["repair"]] == ["bias"]

@@ -11,12 +11,12 @@ import pytest
 from conftest import SHARED
 
 import secateur
-from secateur.core.channels import find_groups
+from secateur.core.coupling import find_groups
+from secateur.core.coupling.edit import shrink
 from secateur.core.data import SyntheticDataset
 from secateur.core.ir.rebuild import node_key, rebuild
-from secateur.core.plan import removed_classes
+from secateur.core.plan.plan import removed_classes
 from secateur.core.repair import REPAIRS, Job
-from secateur.core.transform import shrink
 from support.caffe import models as caffe_models
 from support.libdarknet import predict
 

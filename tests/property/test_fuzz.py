@@ -25,7 +25,7 @@ import secateur
 from secateur.cli.plans import read_plan
 from secateur.core.errors import SecateurError, located
 from secateur.core.ir.network import Network
-from secateur.formats.datasets import open_dataset
+from secateur.workflows.datasets import open_dataset
 from support import mutation
 from support.caffe import GOLDEN as CAFFE
 from support.darknet import with_random_weights

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import secateur
-from secateur.core.channels import find_groups
+from secateur.core.coupling import find_groups
 from support.darknet import with_random_weights
 from support.random_weights import caffemodel_for
 

@@ -6,16 +6,16 @@ import numpy as np
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from secateur.core.channels import find_groups
-from secateur.core.cost import Costs, measure_cost
+from secateur.core.cost.network_cost import Costs, measure_cost
+from secateur.core.coupling import find_groups
+from secateur.core.coupling.edit import mask, shrink
 from secateur.core.data import SyntheticDataset
-from secateur.core.padding import padded
-from secateur.core.pieces import narrowed
-from secateur.core.plan import Plan, make_plan, removed_classes
-from secateur.core.proofs import prove_equal
-from secateur.core.prune import prune
-from secateur.core.session import Session
-from secateur.core.transform import mask, shrink
+from secateur.core.engine.padding import padded
+from secateur.core.engine.session import Session
+from secateur.core.plan.plan import Plan, make_plan, removed_classes
+from secateur.core.pruning.prune import prune
+from secateur.core.verify.equivalence import prove_equal
+from secateur.core.verify.stable_cuts import narrowed
 from support.graphs import Graph, random_removal
 
 

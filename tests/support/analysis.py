@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import secateur
-from secateur.core.analysis import Analysis, GroupAnalysis, Point
-from secateur.core.channels import Groups, find_groups
+from secateur.core.coupling import Groups, find_groups
 from secateur.core.data import Dataset
 from secateur.core.ir.network import Network
+from secateur.core.sensitivity import Analysis, GroupAnalysis, Point
 from support.graphs import Graph
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from secateur.core.engine.session import Session
 from secateur.core.ir.network import Network, tensors_by_blob
-from secateur.core.session import Session
 from secateur.formats.darknet.document import Document, parse
 from secateur.formats.darknet.reader import load
 

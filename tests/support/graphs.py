@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import onnx_ir as ir
 
-from secateur.core.channels import Groups
+from secateur.core.coupling import Groups
 from secateur.core.ir.builder import Builder
 from secateur.core.ir.network import BlobRef, LayerInfo, Network
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from secateur.core.engine.session import Session
 from secateur.core.ir.network import BlobRef
 from secateur.core.ir.partial import between
-from secateur.core.session import Session
 from support.graphs import Graph
 
 

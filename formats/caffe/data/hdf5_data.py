@@ -16,7 +16,7 @@ from ....core.data.base import Batch, batch_size, limited
 from ....core.data.registry import Opening
 from ....core.data.text import found_beside, numbered_lines
 from ....core.errors import DataError, Where, located
-from ....core.session import sample_fits, shape_text
+from ....core.ir.dims import sample_fits, shape_text
 
 __all__ = ["SUFFIXES", "Hdf5Data"]
 

@@ -12,11 +12,7 @@ from typing import ClassVar, Self
 import numpy as np
 import onnx_ir as ir
 
-from ..layer import (
-    Blob,
-    CaffeBuilder,
-    layer,
-)
+from ..layer import Blob, CaffeBuilder, layer
 from .convolution import Convolving
 
 

@@ -12,10 +12,7 @@ from typing import Self
 import numpy as np
 import onnx_ir as ir
 
-from ..layer import (
-    key,
-    layer,
-)
+from ..layer import key, layer
 from .convolution import Convolution
 
 

@@ -10,11 +10,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from ..layer import (
-    Blob,
-    CaffeBuilder,
-    layer,
-)
+from ..layer import Blob, CaffeBuilder, layer
 from .recurrent import Recurrent
 
 

@@ -15,15 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ....core.errors import FormatError, UnsupportedError
-from ..layer import (
-    CaffeBuilder,
-    Layer,
-    Shape,
-    check_constant,
-    check_positive,
-    key,
-    number,
-)
+from ..layer import CaffeBuilder, Layer, Shape, check_constant, check_positive, key, number
 
 LONGEST = 1024
 """Most time steps that are unrolled."""

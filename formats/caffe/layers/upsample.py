@@ -13,16 +13,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from ....core.errors import FormatError, UnsupportedError
-from ..layer import (
-    LARGEST_BLOB,
-    CaffeBuilder,
-    Layer,
-    check_positive,
-    key,
-    layer,
-    pair,
-    spatial,
-)
+from ..layer import LARGEST_BLOB, CaffeBuilder, Layer, check_positive, key, layer, pair, spatial
 
 
 def resize(b: CaffeBuilder, x: ir.Value, height: int, width: int, *, linear: bool) -> ir.Value:

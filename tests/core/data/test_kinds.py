@@ -22,7 +22,7 @@ from secateur.core.data.labels import check_labels, check_objects
 from secateur.core.data.prefetch import SWITCH, ahead, prefetched
 from secateur.core.data.preprocess import frame_of, labels_to_input, to_input
 from secateur.core.errors import DataError
-from secateur.core.evaluate import evaluate
+from secateur.core.evaluation.evaluate import evaluate
 from secateur.core.ir.builder import Builder
 from secateur.core.ir.network import Head, Network, Preprocess
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from secateur.core.errors import DataError, UnsupportedError
+from secateur.core.evaluation.metrics.boxes import overlaps, suppressed
+from secateur.core.evaluation.metrics.decode import DECODERS, Detections, decode, thinned
 from secateur.core.ir.network import Head
-from secateur.core.metrics.boxes import overlaps, suppressed
-from secateur.core.metrics.decode import DECODERS, Detections, decode, thinned
 
-decode_module = importlib.import_module("secateur.core.metrics.decode")
+decode_module = importlib.import_module("secateur.core.evaluation.metrics.decode")
 
 ANCHORS = ((10.0, 14.0), (23.0, 27.0), (37.0, 58.0), (81.0, 82.0))
 WIDE, HIGH, CLASSES = 5, 4, 3
@@ -206,7 +206,7 @@ def test_many_few_and_shared_boxes_are_thinned_alike(
         expected.append(mine.chosen(suppressed(mine.boxes, mine.scores, 0.45)))
     wanted = Detections.joined(expected)
     assert len(wanted) < len(found)
-    monkeypatch.setattr("secateur.core.metrics.boxes.STRIP", 16)
+    monkeypatch.setattr("secateur.core.evaluation.metrics.boxes.STRIP", 16)
     for few, crowded in ((1000, 20_000), (decode_module.FEW, 20_000), (0, 20_000), (0, 0)):
         monkeypatch.setattr(decode_module, "FEW", few)
         monkeypatch.setattr(decode_module, "CROWDED", crowded)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from secateur.core.data.base import Objects
-from secateur.core.metrics.decode import Detections
-from secateur.core.metrics.detection import DetectionMeter, average_precision
+from secateur.core.evaluation.metrics.decode import Detections
+from secateur.core.evaluation.metrics.detection import DetectionMeter, average_precision
 
 Rows = list[tuple[int, float, float, float, float]]
 

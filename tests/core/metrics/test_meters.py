@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from secateur.core.metrics import ClassMeter, Divergence, PixelMeter, ValueMeter
+from secateur.core.evaluation.metrics import ClassMeter, Divergence, PixelMeter, ValueMeter
 
 
 def test_top_k_loss_and_classes() -> None:

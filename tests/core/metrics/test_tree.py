@@ -10,8 +10,9 @@ import pytest
 
 import secateur
 from secateur.core.errors import FormatError
-from secateur.core.metrics.decode import box_heads, decode
-from secateur.core.metrics.tree import absolute, deepest, last_sure, sibling_counts
+from secateur.core.evaluation.metrics.decode import decode
+from secateur.core.evaluation.metrics.tree import absolute, deepest, last_sure, sibling_counts
+from secateur.core.ir.heads import box_heads
 from support.darknet_images import boxes_of
 
 CLASSES, ANCHORS, SIDE = 40, 2, 96

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from secateur.core.engine.session import Session
 from secateur.core.errors import FormatError, SecateurError, UnsupportedError
 from secateur.core.ir.network import Caution
 from secateur.core.ir.rebuild import expose
-from secateur.core.session import Session
 from secateur.formats.caffe.layer import LAYERS
 from secateur.formats.caffe.reader import load
 from secateur.proto.caffe import message_class

@@ -11,7 +11,7 @@ from conftest import SHARED
 
 from secateur.core.errors import UnsupportedError
 from secateur.core.ir.rebuild import rebuild
-from secateur.core.prune import prune
+from secateur.core.pruning.prune import prune
 from secateur.formats.caffe.reader import load
 from secateur.proto.caffe import message_class
 from support.caffe import GOLDEN, run

@@ -9,7 +9,7 @@ import pytest
 
 from secateur.core.ir.network import Network
 from secateur.core.ir.rebuild import node_key, rebuild
-from secateur.core.prune import prune
+from secateur.core.pruning.prune import prune
 from secateur.formats.darknet.reader import load
 from support.darknet import noise, read_document, run, with_random_weights
 

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import secateur
-from secateur.core.channels import find_groups
+from secateur.core.coupling import find_groups
 from secateur.core.errors import FormatError, SecateurError, UnsupportedError
 from secateur.core.ir.network import Network
 from support.graphs import shown

@@ -1,0 +1,1 @@
+"""Cost: operations, parameters and time of a network, also before channels leave."""

@@ -1,0 +1,140 @@
+"""The budget: what a rate is a fraction of.
+
+Operations and parameters are counted. Latency is measured once, layer by layer, on the original
+network (:mod:`.layer_latency`), and taken to shrink with what the layer computes: the time of a
+layer with weights in proportion to its operations, that of any other to the channels it puts out.
+That is a model: odd sizes, caches and threads make real networks differ from it, so what was saved
+is measured afterwards.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ..coupling.groups import Groups
+from ..coupling.labels import LabelVector
+from ..errors import PlanError
+from ..ir.network import Network, blob_refs, layer_of
+from ..ir.rebuild import node_key
+from .network_cost import Costs, Term, operation_term
+
+__all__ = [
+    "BUDGETS",
+    "LATENCY",
+    "OPERATIONS",
+    "PARAMETERS",
+    "check_budget",
+    "make_costs",
+    "owner_of",
+]
+
+OPERATIONS, PARAMETERS, LATENCY = "operations", "parameters", "latency"
+
+BUDGETS = {
+    OPERATIONS: "2 · multiply-accumulates + bias additions, fully connected layers included",
+    PARAMETERS: "values stored in the files",
+    LATENCY: "milliseconds, measured a layer on this machine and shared out over its operations",
+}
+"""What a rate may be a fraction of."""
+
+
+def check_budget(name: str) -> None:
+    """Raise where there is no budget of that name.
+
+    Raises:
+        PlanError: it names the known ones.
+    """
+    if name not in BUDGETS:
+        raise PlanError(f"unknown budget '{name}'", hint=f"known are {', '.join(BUDGETS)}")
+
+
+def make_costs(
+    network: Network,
+    groups: Groups,
+    budget: str = OPERATIONS,
+    milliseconds: Mapping[str, float] | None = None,
+) -> Costs:
+    """Return what a budget counts in a network.
+
+    Args:
+        network: the network.
+        groups: its groups.
+        budget: one of :data:`BUDGETS`.
+        milliseconds: name of a layer → time of one sample; needed for latency.
+
+    Raises:
+        PlanError: the budget is unknown, a layer of the table is not in the network, a time is no
+            time, or the table names nothing that has channels.
+    """
+    check_budget(budget)
+    if budget == PARAMETERS:
+        return _parameters(network, groups)
+    if budget == LATENCY:
+        assert milliseconds is not None, "a latency budget needs a table"
+        return _latency(network, groups, milliseconds)
+    return Costs(network, groups)
+
+
+def owner_of(network: Network, layer: int | None, key: str) -> str:
+    """Return the name under which the time of a node is counted: its layer's, or its own."""
+    return network.layers[layer].name if layer is not None else key
+
+
+def _parameters(network: Network, groups: Groups) -> Costs:
+    uses = {use.parameter: use for use in groups.uses}
+    terms, constant = [], 0
+    for name, value in network.graph.initializers.items():
+        if value.const_value is None or not blob_refs(value):
+            continue
+        if name in uses:
+            out = uses[name].labels[0].ravel()
+            terms.append(Term(parameter=name, out=out, element=1, channel=0))
+        else:
+            constant += value.const_value.size
+    return Costs(network, groups, terms, constant)
+
+
+def _latency(network: Network, groups: Groups, milliseconds: Mapping[str, float]) -> Costs:
+    weighings = {weighing.node: weighing for weighing in groups.weighings}
+    own: dict[str, list[Term]] = defaultdict(list)
+    made: dict[str, LabelVector] = {}
+    known = set()
+    for node in network.graph:
+        key = node_key(node)
+        name = owner_of(network, layer_of(node), key)
+        known.add(name)
+        if key in weighings:
+            own[name].append(operation_term(weighings[key]))
+        labels = groups.values.get(key)
+        if labels is not None and labels.axis is not None:
+            made[name] = labels.vector
+    counted = Costs(network, groups)
+    terms, constant = [], 0.0
+    for name, time in milliseconds.items():
+        if time == 0.0:
+            continue
+        if name not in known:
+            raise PlanError(
+                f"latency was measured for layer '{name}', but the network has no such layer",
+                hint="was the table measured on this network?",
+            )
+        if not 0.0 <= time < math.inf:
+            raise PlanError(f"the latency of '{name}' must be milliseconds, got {time:g}")
+        operations = sum(counted.of(term, None) for term in own[name])
+        if operations:
+            each = time / operations
+            terms += [
+                replace(term, element=term.element * each, channel=term.channel * each)
+                for term in own[name]
+            ]
+        elif name in made:
+            out = made[name]
+            terms.append(Term(parameter=None, out=out, element=0, channel=time / len(out)))
+        else:
+            constant += time
+    if not terms:
+        raise PlanError("no layer with a latency has channels")
+    return Costs(network, groups, terms, constant)

@@ -1,0 +1,102 @@
+"""A network as a table: what each layer makes, costs, and which channels of it may go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..coupling import Groups, find_groups
+from ..coupling.groups import Group
+from ..ir.network import LayerInfo, Network, shape_of
+from .network_cost import NetworkCost, measure_cost
+
+__all__ = ["Description", "LayerRow", "describe"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerRow:
+    """One layer.
+
+    Args:
+        name: the layer's name in its file.
+        type: its type there.
+        line: the line where it stands, None where unknown.
+        shape: shape of its first top, the symbolic batch as a string; None where it makes none.
+        parameters: values it stores.
+        operations: 2 · multiply-accumulates + bias additions for one sample.
+        groups: names of the groups its output channels belong to.
+        reason: why none of its output channels can be removed, None where some can.
+    """
+
+    name: str
+    type: str
+    line: int | None
+    shape: tuple[int | str, ...] | None
+    parameters: int
+    operations: int
+    groups: tuple[str, ...]
+    reason: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Description:
+    """All layers of a network with the totals and the groups."""
+
+    name: str
+    format: str
+    inputs: dict[str, tuple[int | str, ...]]
+    outputs: dict[str, tuple[int | str, ...]]
+    layers: tuple[LayerRow, ...]
+    groups: tuple[Group, ...]
+    cost: NetworkCost
+    notes: tuple[str, ...]
+
+
+def describe(network: Network) -> Description:
+    """Return the layers, groups and costs of a network."""
+    groups = find_groups(network)
+    cost = measure_cost(network, groups)
+    values = network.values()
+    rows = []
+    for index, info in enumerate(network.layers):
+        top = values.get(info.tops[0]) if info.tops else None
+        members, reason = _channels(info, groups)
+        rows.append(
+            LayerRow(
+                name=info.name,
+                type=info.type,
+                line=info.line,
+                shape=shape_of(top) if top is not None and top.shape is not None else None,
+                parameters=cost.layers[index].parameters,
+                operations=cost.layers[index].operations,
+                groups=members,
+                reason=reason,
+            )
+        )
+    return Description(
+        name=network.name,
+        format=network.source.format if network.source is not None else "onnx",
+        inputs=network.inputs,
+        outputs=network.outputs,
+        layers=tuple(rows),
+        groups=groups.groups,
+        cost=cost,
+        notes=network.notes,
+    )
+
+
+def _channels(info: LayerInfo, groups: Groups) -> tuple[tuple[str, ...], str | None]:
+    """Return the groups a layer's first top takes part in, or why its channels are fixed."""
+    labels = groups.values.get(info.tops[0]) if info.tops else None
+    if labels is None:
+        return (), "computed without channels"
+    channels: Sequence[int] = np.unique(groups.classes[labels.vector]).tolist()
+    members = [groups.group_of[channel] for channel in channels if channel in groups.group_of]
+    prunable = tuple(dict.fromkeys(group.name for group in members if group.prunable))
+    if prunable and not all(channel in groups.reasons for channel in channels):
+        return prunable, None
+    reasons = [groups.reasons[channel] for channel in channels if channel in groups.reasons]
+    reasons += [group.reason for group in members if group.reason is not None]
+    return (), str(min(reasons)) if reasons else None

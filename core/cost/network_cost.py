@@ -1,0 +1,245 @@
+"""What a network costs: operations and parameters, also for channels that are not yet removed.
+
+Operations are 2 · multiply-accumulates + bias additions of every convolution and fully connected
+layer, for one sample. The vendor's count leaves fully connected layers out.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..coupling.groups import Groups
+from ..coupling.labels import LabelVector
+from ..coupling.trace import Weighing
+from ..ir.network import Network, blob_refs
+
+__all__ = [
+    "Costs",
+    "LayerCost",
+    "NetworkCost",
+    "Savings",
+    "Term",
+    "measure_cost",
+    "operation_term",
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerCost:
+    """Operations (one sample) and stored parameters of one layer; `macs` multiply-accumulates."""
+
+    operations: int = 0
+    convolution_operations: int = 0
+    parameters: int = 0
+    macs: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkCost:
+    """Costs of a network, in all and by layer (position in :attr:`Network.layers`)."""
+
+    layers: dict[int, LayerCost]
+    operations: int
+    convolution_operations: int
+    """Operations as the vendor's tools count them: fully connected layers left out."""
+    parameters: int
+
+
+def measure_cost(network: Network, groups: Groups) -> NetworkCost:
+    """Count operations and parameters of a network as it stands.
+
+    Args:
+        network: the network.
+        groups: what :func:`find_groups` found in it.
+    """
+    operations: dict[int | None, int] = defaultdict(int)
+    convolutions: dict[int | None, int] = defaultdict(int)
+    parameters: dict[int | None, int] = defaultdict(int)
+    macs: dict[int | None, int] = defaultdict(int)
+    spatial = {
+        str(node.outputs[0].name) for node in network.graph if node.op_type.startswith("Conv")
+    }
+    costs = Costs(network, groups)
+    for weighing in groups.weighings:
+        count = int(costs.of(operation_term(weighing), None))
+        operations[weighing.layer] += count
+        macs[weighing.layer] += (count - len(weighing.out) * weighing.bias_positions) // 2
+        convolutions[weighing.layer] += count if weighing.node in spatial else 0
+    for value in network.graph.initializers.values():
+        if value.const_value is not None and (refs := blob_refs(value)):
+            parameters[refs[0].layer] += value.const_value.size
+    return NetworkCost(
+        layers={
+            index: LayerCost(
+                operations=operations[index],
+                convolution_operations=convolutions[index],
+                parameters=parameters[index],
+                macs=macs[index],
+            )
+            for index in range(len(network.layers))
+        },
+        operations=sum(operations.values()),
+        convolution_operations=sum(convolutions.values()),
+        parameters=sum(parameters.values()),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Term:
+    """A part of what a network costs, for any choice of surviving channels.
+
+    cost = `element` · (surviving elements of `parameter`) + `channel` · (surviving labels of `out`)
+
+    Args:
+        parameter: name of an initializer; None where only channels count.
+        out: labels of the channels.
+        element: cost of one element.
+        channel: cost of one channel.
+    """
+
+    parameter: str | None
+    out: LabelVector
+    element: float
+    channel: float
+
+
+def operation_term(weighing: Weighing) -> Term:
+    """Return what a multiplying node costs in operations."""
+    return Term(
+        parameter=weighing.weight,
+        out=weighing.out,
+        element=2 * weighing.positions,
+        channel=weighing.bias_positions,
+    )
+
+
+class Costs:
+    """What a network costs for any set of removed channels, without building it.
+
+    Args:
+        network: the network.
+        groups: its groups.
+        terms: what is counted; None for operations.
+        constant: what costs the same whatever leaves, in the same unit.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        groups: Groups,
+        terms: Sequence[Term] | None = None,
+        constant: float = 0,
+    ):
+        self._groups = groups
+        self._labels = {use.parameter: use.labels for use in groups.uses}
+        self._sizes = {
+            name: value.const_value.size
+            for name, value in network.graph.initializers.items()
+            if value.const_value is not None
+        }
+        self._operations = tuple(map(operation_term, groups.weighings))
+        self.terms = self._operations if terms is None else tuple(terms)
+        self.constant = constant
+
+    def total(self, removed: npt.NDArray[np.bool_] | None = None) -> float:
+        """Return the whole cost once classes are removed (a mask over classes)."""
+        return self._sum(self.terms, removed) + self.constant
+
+    def operations(self, removed: npt.NDArray[np.bool_] | None = None) -> int:
+        """Return the operations of one sample once classes are removed, whatever is counted."""
+        return int(self._sum(self._operations, removed))
+
+    def of(self, term: Term, surviving: npt.NDArray[np.bool_] | None) -> float:
+        """Return the cost of one term; `surviving` is a mask over labels, None for all."""
+        out = len(term.out) if surviving is None else int(surviving[term.out].sum())
+        return term.element * self._elements(term.parameter, surviving) + out * term.channel
+
+    def shape(self, term: Term) -> tuple[LabelVector, LabelVector, int, bool]:
+        """Return outputs, distinct inputs, elements, and whether elements are outputs · inputs."""
+        into = self._labels.get(term.parameter or "", ())[1:]
+        inputs = np.unique(into[0]) if into else np.empty(0, np.int64)
+        return term.out, inputs, self._sizes.get(term.parameter or "", 0), bool(into)
+
+    def _elements(self, parameter: str | None, surviving: npt.NDArray[np.bool_] | None) -> int:
+        if parameter is None:
+            return 0
+        size = self._sizes[parameter]
+        if surviving is None:
+            return size
+        labels = self._labels.get(parameter, ())
+        return size * _surviving(labels, surviving) // max(_positions(labels), 1)
+
+    def _sum(self, terms: Sequence[Term], removed: npt.NDArray[np.bool_] | None) -> float:
+        surviving = None if removed is None else self._groups.surviving(removed)
+        return sum(self.of(term, surviving) for term in terms)
+
+
+class Savings:
+    """What each class would save now, and what is left, while channels leave.
+
+    A parameter with R outputs and I inputs of e elements each costs `element` · e · R · I +
+    `channel` · R (:class:`Term`); a class with a outputs and b inputs among them saves the
+    difference. `saved` holds that for every class.
+    """
+
+    def __init__(self, groups: Groups, costs: Costs):
+        self._groups = groups
+        self._costs = costs
+        self._removed = np.zeros(groups.number, dtype=np.bool_)
+        self.saved = np.zeros(groups.number)
+        self._touching: dict[int, list[int]] = {}
+        self._shapes = []
+        self._shares: list[npt.NDArray[np.float64]] = []
+        self._left = [costs.of(term, None) for term in costs.terms]
+        for number, term in enumerate(costs.terms):
+            out, inputs, size, multiplied = costs.shape(term)
+            made = np.bincount(groups.classes[out], minlength=groups.number)
+            read = np.bincount(groups.classes[inputs], minlength=groups.number)
+            touched = np.flatnonzero(made + read)
+            factor = term.element * size / (max(len(out), 1) * max(len(inputs), 1))
+            self._shapes.append((touched, made[touched], read[touched], factor, multiplied))
+            self._shares.append(np.zeros(len(touched)))
+            for channel in touched.tolist():
+                self._touching.setdefault(channel, []).append(number)
+            self._renew(number)
+
+    def left(self) -> float:
+        """Return the cost that is left."""
+        return sum(self._left) + self._costs.constant
+
+    def remove(self, channel: int) -> None:
+        """Note that a class left."""
+        self._removed[channel] = True
+        surviving = self._groups.surviving(self._removed)
+        for number in self._touching.get(channel, ()):
+            self._left[number] = self._costs.of(self._costs.terms[number], surviving)
+            self._renew(number)
+
+    def _renew(self, number: int) -> None:
+        touched, made, read, factor, multiplied = self._shapes[number]
+        here = ~self._removed[touched]
+        outputs, inputs = int((made * here).sum()), int((read * here).sum())
+        elements = made * inputs + read * outputs - made * read if multiplied else made
+        share = factor * elements + made * self._costs.terms[number].channel
+        self.saved[touched] += share - self._shares[number]
+        self._shares[number] = share
+
+
+def _positions(labels: tuple[LabelVector, ...]) -> int:
+    return int(np.prod(np.broadcast_shapes(*(array.shape for array in labels))))
+
+
+def _surviving(labels: tuple[LabelVector, ...], surviving: npt.NDArray[np.bool_]) -> int:
+    """Return how many positions of the broadcast labels survive."""
+    kept = [surviving[array] for array in labels]
+    if sum(array.ndim and max(array.shape) > 1 for array in kept) and all(
+        sum(size > 1 for size in sizes) <= 1
+        for sizes in zip(*(array.shape for array in kept), strict=True)
+    ):
+        return int(np.prod([int(array.sum()) for array in kept]))
+    return int(np.logical_and.reduce(np.broadcast_arrays(*kept)).sum())

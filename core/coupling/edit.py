@@ -1,0 +1,184 @@
+"""Carrying out a removal: `mask` zeroes channels at full size, `shrink` takes them out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..ir.builder import Attribute
+from ..ir.network import Network
+from ..ir.rebuild import changed_tensors, node_key, rebuild
+from .groups import Groups
+from .labels import LabelVector
+
+__all__ = ["carried", "expand", "mask", "recounted", "shrink"]
+
+Removed = npt.NDArray[np.bool_]
+
+
+def mask(network: Network, groups: Groups, removed: Removed) -> Network:
+    """Return the full-size network with removed channels set to zero.
+
+    The producers' slices and the consumers' slices are zeroed, since not every activation maps 0
+    to 0. Means, variances and divisors stay.
+
+    Args:
+        network: the network that `groups` was found in.
+        groups: its groups.
+        removed: mask over classes.
+    """
+    surviving = groups.surviving(removed)
+    tensors = {}
+    for use in groups.uses:
+        kept = [surviving[labels] for labels in use.labels]
+        if use.zeroed and not all(array.all() for array in kept):
+            tensor = network.array(use.parameter)
+            for array in kept:
+                tensor = np.where(array, tensor, np.zeros((), tensor.dtype))
+            tensors[use.parameter] = tensor
+    return rebuild(network, tensors=tensors)
+
+
+def shrink(network: Network, groups: Groups, removed: Removed) -> Network:
+    """Return the network without the removed channels.
+
+    Every parameter is gathered by the labels that arrive at it, and every number that counts
+    channels is counted again.
+
+    Args:
+        network: the network that `groups` was found in.
+        groups: its groups.
+        removed: mask over classes.
+
+    Raises:
+        AssertionError: shares that must stay equal did not; plans are checked before.
+    """
+    surviving = groups.surviving(removed)
+    tensors = {}
+    for use in groups.uses:
+        if not all(surviving[labels].all() for labels in use.labels):
+            tensor = network.array(use.parameter)
+            tensors[use.parameter] = _gather(tensor, use.labels, surviving)
+    return recounted(network, groups, surviving.astype(np.int64), tensors)
+
+
+def recounted(
+    network: Network,
+    groups: Groups,
+    times: npt.NDArray[np.int64],
+    tensors: dict[str, npt.NDArray[Any]],
+) -> Network:
+    """Return the network with other tensors, and every number that counts channels counted again.
+
+    Args:
+        network: the network that `groups` was found in.
+        groups: its groups.
+        times: how often a channel is there of each label: 0 where it left.
+        tensors: parameter → its new values.
+    """
+    tensors = dict(tensors)
+    attributes: dict[str, dict[str, int]] = defaultdict(dict)
+    lists: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
+    for count in groups.counts:
+        number = int(times[count.labels].sum())
+        if number == len(count.labels):
+            continue
+        if count.attribute is None:
+            assert count.entry is not None
+            if count.target not in tensors:
+                tensors[count.target] = network.array(count.target).copy()
+            tensors[count.target][count.entry] = number
+        elif count.entry is None:
+            attributes[count.target][count.attribute] = number
+        else:
+            lists[count.target, count.attribute][count.entry] = number
+    changed: dict[str, dict[str, Attribute]] = {key: {**a} for key, a in attributes.items()}
+    for node in network.graph if lists else ():
+        for (key, name), entries in lists.items():
+            if key == node_key(node):
+                given = node.attributes[name].as_ints()
+                changed.setdefault(key, {})[name] = [
+                    entries.get(place, entry) for place, entry in enumerate(given)
+                ]
+    return rebuild(network, tensors=tensors, attributes=changed)
+
+
+def expand(original: Network, dense: Network, groups: Groups, removed: Removed) -> Network:
+    """Return the dense network at full size, with zeros where channels were removed.
+
+    Args:
+        original: the network before pruning.
+        dense: what :func:`shrink` and repairs made of it.
+        groups: groups of the original.
+        removed: mask over their classes.
+    """
+    surviving = groups.surviving(removed)
+    changed = changed_tensors(original, dense)
+    counted = {count.target for count in groups.counts}
+    tensors = {name: array for name, array in changed.items() if name not in counted}
+    for use in groups.uses:
+        if use.parameter not in changed:
+            continue
+        full = original.array(use.parameter).copy()
+        kept = np.ones(full.shape, dtype=np.bool_)
+        for labels in use.labels:
+            kept &= surviving[labels]
+        if use.zeroed:
+            full[~kept] = 0
+        full[kept] = changed[use.parameter].ravel()
+        tensors[use.parameter] = full
+    return rebuild(original, tensors=tensors)
+
+
+def carried(network: Network, groups: Groups, removed: Removed) -> dict[str, float]:
+    """Return for each group how much weight its removed channels carry.
+
+    The number is the largest ‖removed slice‖ / ‖whole weight‖ over the weights that produce the
+    group's channels; 0 where all removed channels are zero.
+    """
+    surviving = groups.surviving(removed)
+    found: dict[str, float] = defaultdict(float)
+    for use in groups.uses:
+        if use.role != "weight" or surviving[use.labels[0]].all():
+            continue
+        weight = network.array(use.parameter).astype(np.float64)
+        gone = np.where(surviving[use.labels[0]], 0.0, weight)
+        whole = float(np.linalg.norm(weight))
+        share = float(np.linalg.norm(gone)) / whole if whole else 0.0
+        for channel in np.unique(groups.classes[use.labels[0]]).tolist():
+            group = groups.group_of.get(channel)
+            if group is not None and removed[channel]:
+                found[group.name] = max(found[group.name], share)
+    return dict(found)
+
+
+def _gather(
+    tensor: npt.NDArray[Any],
+    labels: tuple[LabelVector, ...],
+    surviving: npt.NDArray[np.bool_],
+) -> npt.NDArray[Any]:
+    """Return the elements all of whose labels survive, as a rectangle.
+
+    Labels along one axis cut whole slices. Labels over two axes (a grouped convolution, where each
+    group keeps other channels) pick elements row by row; every row must keep equally many.
+    """
+    rows = np.ones(tensor.shape[0], dtype=np.bool_) if tensor.ndim else None
+    matrices = []
+    for array in labels:
+        axes = [axis for axis, size in enumerate(array.shape) if size > 1]
+        if len(axes) > 1:
+            matrices.append(array)
+        elif axes:
+            kept = surviving[array.ravel()]
+            tensor = np.compress(kept, tensor, axis=axes[0])
+            if axes[0] == 0:
+                rows = kept
+    for array in matrices:
+        assert rows is not None
+        kept = surviving[array.reshape(array.shape[0], array.shape[1])][rows]
+        (each,) = set(kept.sum(axis=1).tolist())
+        tensor = tensor[kept].reshape(tensor.shape[0], each, *tensor.shape[2:])
+    return np.ascontiguousarray(tensor)

@@ -1,0 +1,128 @@
+"""What criteria on data have in common: even batches, and the values that weights read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ..coupling.groups import Groups
+from ..data import BATCH_SIZE, Dataset, streamed
+from ..data.base import batch_size
+from ..data.rebatch import Even
+from ..engine.session import Session
+from ..ir.network import Network
+from ..ir.rebuild import shown
+from .registry import Scores
+
+__all__ = ["activations_of", "mean_over_values", "streamed_values", "values_read"]
+
+MOVING = frozenset({
+    "AveragePool", "Concat", "DepthToSpace", "Dropout", "Flatten", "GlobalAveragePool",
+    "GlobalMaxPool", "Identity", "MaxPool", "Pad", "Reshape", "Resize", "Slice", "SpaceToDepth",
+    "Split", "Squeeze", "Transpose", "Unsqueeze", "Upsample",
+})  # fmt: skip
+"""Operators between an activation and what reads it that only move or pool."""
+
+
+def values_read(network: Network, groups: Groups) -> tuple[str, ...]:
+    """Return the values with removable channels that weights multiply, in order.
+
+    What depthwise convolutions read is left out: they pass their channels on.
+    """
+    removable = np.zeros(groups.number, dtype=np.bool_)
+    for group in groups.groups:
+        for bank in group.banks:
+            removable[[group.channels[place] for cell in bank for place in cell]] = True
+    mixing = {u.parameter for u in groups.uses if u.role == "weight" and len(u.labels) > 1}
+    found: dict[str, None] = {}
+    for node in network.graph:
+        if len(node.inputs) < 2 or node.inputs[0] is None or node.inputs[1] is None:
+            continue
+        name = str(node.inputs[0].name)
+        if node.inputs[1].name in mixing and name in groups.values:
+            labels = groups.values[name]
+            if labels.axis and removable[groups.classes[labels.vector]].any():
+                found[name] = None
+    return tuple(found)
+
+
+def activations_of(network: Network, groups: Groups, names: Sequence[str]) -> tuple[str, ...]:
+    """Return what stood before pooling and moving in the making of values, in order."""
+    makers = {str(value.name): node for node in network.graph for value in node.outputs}
+    found: dict[str, None] = {}
+    seen: set[str] = set()
+    open_ = list(names)[::-1]
+    while open_:
+        name = open_.pop()
+        if name in seen or name not in makers:
+            continue
+        seen.add(name)
+        node = makers[name]
+        if node.op_type in MOVING:
+            count = None if node.op_type == "Concat" else 1
+            open_.extend(str(v.name) for v in node.inputs[:count][::-1] if v is not None)
+        elif groups.values[name].axis:
+            found[name] = None
+    return tuple(found)
+
+
+def streamed_values(
+    network: Network, names: Sequence[str], data: Dataset, label: str
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yield inner values of a network for even batches of data.
+
+    Args:
+        network: the network.
+        names: values that nodes make.
+        data: inputs; memory does not grow with their number.
+        label: what progress calls this.
+
+    Raises:
+        DataError: the data is broken or does not fit the network.
+    """
+    session = Session(shown(network, names))
+    for batch in streamed(Even(data, batch_size(network, BATCH_SIZE)), label):
+        values = session.run(batch.inputs)
+        yield {name: values[f"shown:{name}"] for name in names}
+
+
+def mean_over_values(
+    network: Network,
+    groups: Groups,
+    names: Sequence[str],
+    data: Dataset,
+    measure: Callable[[np.ndarray], np.ndarray],
+) -> Scores:
+    """Return for each class the mean of a measure of its elements.
+
+    The mean is taken over samples and positions in each value, then over the values in which the
+    class occurs; 0 where it occurs in none.
+
+    Args:
+        network: the network.
+        groups: its groups.
+        names: values to look at.
+        data: inputs.
+        measure: from a value to an array of the same shape.
+
+    Raises:
+        DataError: the data is broken or does not fit the network.
+    """
+    sums = np.zeros((len(names), groups.number))
+    counts = np.zeros((len(names), groups.number), dtype=np.int64)
+    if not names:
+        return np.zeros(groups.number)
+    for values in streamed_values(network, names, data, "activations"):
+        for row, name in enumerate(names):
+            labels = groups.values[name]
+            measured = measure(values[name])
+            others = tuple(axis for axis in range(measured.ndim) if axis != labels.axis)
+            classes = groups.classes[labels.vector]
+            np.add.at(sums[row], classes, measured.sum(axis=others, dtype=np.float64))
+            np.add.at(counts[row], classes, measured.size // len(classes))
+    occurs: npt.NDArray[np.bool_] = counts > 0
+    means = sums / np.maximum(counts, 1)
+    mean: Scores = means.sum(axis=0) / np.maximum(occurs.sum(axis=0), 1)
+    return mean

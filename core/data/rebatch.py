@@ -1,0 +1,54 @@
+"""A dataset in batches of one size, whatever batches it is stored in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from .base import Batch, Dataset
+
+__all__ = ["Even"]
+
+
+class Even:
+    """A dataset in batches of one size, so that nothing depends on how it is stored.
+
+    Args:
+        dataset: where the samples come from; labels are left out.
+        size: samples a batch; the last one may be smaller.
+    """
+
+    labelled = False
+
+    def __init__(self, dataset: Dataset, size: int):
+        self._dataset = dataset
+        self._size = size
+        self.name = dataset.name
+        self.samples = dataset.samples
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What the last pass had to leave out."""
+        return self._dataset.problems
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Stream the samples."""
+        held: list[dict[str, np.ndarray]] = []
+        count = 0
+        for batch in self._dataset:
+            start = 0
+            while start < batch.size:
+                end = min(batch.size, start + self._size - count)
+                held.append({name: array[start:end] for name, array in batch.inputs.items()})
+                count += end - start
+                start = end
+                if count == self._size:
+                    yield _joined(held)
+                    held, count = [], 0
+        if held:
+            yield _joined(held)
+
+
+def _joined(parts: Sequence[dict[str, np.ndarray]]) -> Batch:
+    return Batch(inputs={name: np.concatenate([p[name] for p in parts]) for name in parts[0]})

@@ -1,0 +1,170 @@
+"""Samples in pieces that one task works on, and a digest of what they hold."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..engine.session import Arrays
+from ..errors import Where
+from ..ir.network import Network
+from . import Batch, Frame, Objects
+from .base import fixed_batch
+
+__all__ = ["Answers", "Fingerprint", "Shard", "shard_size", "shards"]
+
+SHARE = 32 << 20
+"""Bytes that the largest value of a shard may take, so that some shards for each core fit."""
+
+LARGEST = 128
+"""Samples a shard at most, so that the cores share even small networks evenly."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answers:
+    """What the outputs of some samples are judged by.
+
+    Args:
+        size: number of samples.
+        labels: as in :class:`~..data.Batch`.
+        objects: likewise.
+        targets: likewise.
+        frames: likewise.
+        places: likewise.
+        outputs: what the unchanged network computes, by the name of the output.
+    """
+
+    size: int
+    labels: np.ndarray | None = None
+    objects: tuple[Objects, ...] | None = None
+    targets: np.ndarray | None = None
+    frames: tuple[Frame, ...] | None = None
+    places: tuple[Where, ...] | None = None
+    outputs: Arrays
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shard:
+    """Some samples: `inputs` feed the network, `answers` judge its outputs."""
+
+    inputs: Arrays
+    answers: Answers
+
+    def with_outputs(self, outputs: Arrays) -> Shard:
+        """Return the shard with the outputs of the unchanged network."""
+        return replace(self, answers=replace(self.answers, outputs=outputs))
+
+
+def shard_size(network: Network) -> int:
+    """Return how many samples to work on at once."""
+    fixed = fixed_batch(network)
+    if fixed is not None:
+        return fixed
+    largest = max(
+        (
+            4 * int(np.prod([d if isinstance(d, int) else 1 for d in value.shape or ()]))
+            for value in network.values().values()
+            if value.const_value is None
+        ),
+        default=1,
+    )
+    return max(1, min(LARGEST, SHARE // largest))
+
+
+def shards(batches: Iterable[Batch], size: int) -> Iterator[Shard]:
+    """Yield the samples of some batches in shards of `size`; the last one may be smaller."""
+    waiting: list[Batch] = []
+    count = 0
+    for batch in batches:
+        waiting.append(batch)
+        count += batch.size
+        while count >= size:
+            joined = _joined(waiting)
+            yield _shard(_slice(joined, 0, size))
+            count -= size
+            waiting = [_slice(joined, size, joined.size)] if count else []
+    if count:
+        yield _shard(_joined(waiting))
+
+
+def _shard(batch: Batch) -> Shard:
+    return Shard(
+        inputs={name: np.ascontiguousarray(array) for name, array in batch.inputs.items()},
+        answers=Answers(
+            size=batch.size,
+            labels=batch.labels,
+            objects=batch.objects,
+            targets=batch.targets,
+            frames=batch.frames,
+            places=batch.places,
+            outputs={},
+        ),
+    )
+
+
+def _slice(batch: Batch, start: int, stop: int) -> Batch:
+    if (start, stop) == (0, batch.size):
+        return batch
+    return Batch(
+        inputs={name: array[start:stop] for name, array in batch.inputs.items()},
+        labels=None if batch.labels is None else batch.labels[start:stop],
+        objects=None if batch.objects is None else batch.objects[start:stop],
+        targets=None if batch.targets is None else batch.targets[start:stop],
+        frames=None if batch.frames is None else batch.frames[start:stop],
+        places=None if batch.places is None else batch.places[start:stop],
+    )
+
+
+def _joined(batches: list[Batch]) -> Batch:
+    if len(batches) == 1:
+        return batches[0]
+    labels = [batch.labels for batch in batches if batch.labels is not None]
+    targets = [batch.targets for batch in batches if batch.targets is not None]
+    first = batches[0]
+    return Batch(
+        inputs={name: np.concatenate([b.inputs[name] for b in batches]) for name in first.inputs},
+        labels=np.concatenate(labels) if labels else None,
+        objects=None
+        if first.objects is None
+        else tuple(one for batch in batches for one in batch.objects or ()),
+        targets=np.concatenate(targets) if targets else None,
+        frames=None
+        if first.frames is None
+        else tuple(one for batch in batches for one in batch.frames or ()),
+        places=None
+        if first.places is None
+        else tuple(one for batch in batches for one in batch.places or ()),
+    )
+
+
+class Fingerprint:
+    """The SHA-256 of all samples with their labels, in their order."""
+
+    def __init__(self) -> None:
+        self._state = hashlib.sha256()
+
+    def add(self, shard: Shard) -> None:
+        """Take in some samples."""
+        answers = shard.answers
+        for name, array in shard.inputs.items():
+            self._array(f"input {name}", array)
+        for name, labels in (("labels", answers.labels), ("targets", answers.targets)):
+            if labels is not None:
+                self._array(name, labels)
+        for objects in answers.objects or ():
+            for array in (objects.boxes, objects.classes, objects.ignored, objects.crowd):
+                self._array("objects", array)
+        self._state.update(repr(answers.frames).encode())
+
+    def _array(self, name: str, array: np.ndarray) -> None:
+        array = np.ascontiguousarray(array)
+        self._state.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        self._state.update(array.data if array.size else b"")
+
+    @property
+    def text(self) -> str:
+        """The digest in hexadecimal."""
+        return self._state.hexdigest()

@@ -1,0 +1,1 @@
+"""Engine: running a network with onnxruntime, whole or in parts."""

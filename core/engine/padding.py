@@ -1,0 +1,213 @@
+"""Channels that compute nothing, added so that a processor's vectors are full: for speed only.
+
+onnxruntime computes convolutions on blocks of channels, as many as a vector of the processor
+holds. Where a layer's channels are no multiple of that, it changes the layout of the values around
+every convolution or computes without blocks. With zeros in the place of what is missing it does
+neither, and outputs are the same but for the order of sums. Measured: docs/data.md.
+
+What a removal takes out, this puts in: a channel of zero weights that follows the last one of its
+group is masked, and a masked channel is as good as none (docs/architecture.md, section 4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+from onnx import TensorProto, helper, numpy_helper
+
+from ..coupling import find_groups
+from ..coupling.edit import recounted
+from ..coupling.groups import Group, Groups
+from ..coupling.labels import Labels, LabelVector
+from ..errors import PlanError
+from ..ir.network import OPSET, Network
+from .session import optimized
+
+__all__ = ["channel_block", "for_speed", "pad_channels", "padded"]
+
+PLANES = 4
+"""Axes of the weight of a convolution over planes: outputs, inputs, height, width."""
+
+_KNOWN: WeakKeyDictionary[ir.Model, ir.Model | None] = WeakKeyDictionary()
+"""Model → what :func:`for_speed` made of it, None where it stays as it is."""
+
+
+def for_speed(network: Network) -> Network:
+    """Return what gives the same outputs, in less time on this machine where that is possible.
+
+    It is for running only: its channels are not those of any file.
+    """
+    if network.model not in _KNOWN:
+        block = channel_block()
+        found = padded(network, find_groups(network), block)[0] if block > 1 else network
+        # A model that stays as it is must not be its own value, or it would never be forgotten.
+        _KNOWN[network.model] = None if found is network else found.model
+    model = _KNOWN[network.model]
+    return network if model is None else replace(network, model=model)
+
+
+@cache
+def channel_block() -> int:
+    """Return how many channels onnxruntime computes at once on this machine; 1 without blocks.
+
+    It is read off how it lays out the weight of a convolution with one output.
+    """
+    weight = numpy_helper.from_array(np.ones((1, 1, 3, 3), np.float32), "weight")
+    shape = [1, 1, 8, 8], [1, 1, 6, 6]
+    x, y = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, one)
+        for name, one in zip(("x", "y"), shape, strict=True)
+    )
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "weight"], ["y"])], "block", [x], [y], [weight]
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
+    found = optimized(model).graph
+    sizes = {tensor.name: tensor.dims[0] for tensor in found.initializer}
+    return next((sizes.get(n.input[1], 1) for n in found.node if n.op_type == "Conv"), 1)
+
+
+def pad_channels(network: Network, multiple: int) -> Network:
+    """Return the network with zero channels, so that a runtime's blocks of channels are full.
+
+    Outputs stay the same but for the order of sums; which groups are filled up, :func:`padded`
+    says.
+
+    Args:
+        network: the network.
+        multiple: what the channels of a group become a multiple of.
+
+    Raises:
+        PlanError: `multiple` is no positive number.
+    """
+    if multiple < 1:
+        raise PlanError(f"channels must be padded to a multiple of 1 or more, not {multiple}")
+    return padded(network, find_groups(network), multiple)[0]
+
+
+def padded(network: Network, groups: Groups, block: int) -> tuple[Network, Groups]:
+    """Return the network with zero channels up to the next multiple of a block in every group.
+
+    Groups that cannot be pruned stay as they are, and so do those whose layers hold channels of
+    other groups as well or divide them into shares.
+
+    Args:
+        network: the network.
+        groups: its groups.
+        block: channels that belong together.
+
+    Returns:
+        a network with the same inputs and outputs, the same one where nothing is to be added; and
+        the groups with the labels its values have: a new channel bears the label of the one that
+        it follows.
+    """
+    unfit = _unfit(network, groups)
+    added = np.zeros(groups.number, dtype=np.int64)
+    for group in _whole(groups):
+        if not unfit.intersection(group.channels):
+            added[group.channels[-1]] = -len(group.channels) % block
+    if not added.any():
+        return network, groups
+    more = added[groups.classes]
+    tensors = {}
+    for use in groups.uses:
+        if not any(more[labels].any() for labels in use.labels):
+            continue
+        tensor = network.array(use.parameter)
+        for labels in use.labels:
+            for axis in _varying(labels):
+                along = np.moveaxis(labels, axis, 0).reshape(labels.shape[axis], -1)[:, 0]
+                taken, new = _repeated(groups.classes[along], added)
+                tensor = np.take(tensor, taken, axis=axis)
+                if use.zeroed:
+                    tensor[(slice(None),) * axis + (new,)] = 0
+        tensors[use.parameter] = tensor
+    values = {name: _grown(labels, more, groups, added) for name, labels in groups.values.items()}
+    return recounted(network, groups, 1 + more, tensors), replace(groups, values=values)
+
+
+def _grown(
+    labels: Labels, more: LabelVector, groups: Groups, added: npt.NDArray[np.int64]
+) -> Labels:
+    """Return the labels of a value in the padded network."""
+    if labels.axis is None or not more[labels.vector].any():
+        return labels
+    taken, _ = _repeated(groups.classes[labels.vector], added)
+    shape = tuple(len(taken) if k == labels.axis else n for k, n in enumerate(labels.shape))
+    return Labels(shape, labels.axis, labels.vector[taken])
+
+
+def _whole(groups: Groups) -> list[Group]:
+    """Return the groups that can be pruned and whose layers each make every channel of it once."""
+    broken = set()
+    for producer in groups.producers:
+        made = groups.classes[producer.labels]
+        group = groups.group_of.get(int(made[0]))
+        if group is not None and sorted(made.tolist()) != sorted(group.channels):
+            broken.add(group.name)
+    return [
+        group
+        for group in groups.groups
+        if group.name not in broken
+        and [len(bank) for bank in group.banks] == [1]
+        and group.channels[-1] not in groups.reasons
+    ]
+
+
+def _unfit(network: Network, groups: Groups) -> set[int]:
+    """Return the classes that stay as they are.
+
+    Those are the channels of grouped layers, each of whose rows holds others; channels that stand
+    alone in a value, which might be spread over another one's channels; and what layers read or
+    make that are no convolutions of planes: they compute without blocks, and behind planes a
+    channel has many columns there.
+    """
+    vectors = [labels.vector for labels in groups.values.values() if len(labels.vector) == 1]
+    for use in groups.uses:
+        shape = network.graph.initializers[use.parameter].shape
+        if any(len(_varying(labels)) > 1 for labels in use.labels) or (
+            use.role == "weight" and (shape is None or len(shape) != PLANES)
+        ):
+            vectors += use.labels
+        vectors += [labels for labels in use.labels if not _varying(labels)]
+    return {channel for v in vectors for channel in np.unique(groups.classes[v]).tolist()}
+
+
+def _varying(labels: LabelVector) -> list[int]:
+    """Return the axes along which labels differ."""
+    return [
+        axis
+        for axis, size in enumerate(labels.shape)
+        if size > 1 and (labels != np.take(labels, [0], axis=axis)).any()
+    ]
+
+
+def _repeated(
+    channels: LabelVector, added: npt.NDArray[np.int64]
+) -> tuple[LabelVector, npt.NDArray[np.bool_]]:
+    """Return which places to take so that channels are followed by copies, and which are copies.
+
+    Neighbours of one channel (what a depthwise layer makes of it) are repeated as one run.
+
+    Args:
+        channels: the class at each place.
+        added: class → copies.
+    """
+    places = np.arange(len(channels))
+    starts = np.flatnonzero(np.diff(channels, prepend=-1))
+    ends = np.append(starts[1:], len(channels))
+    growing = added[channels[starts]] > 0
+    taken, new, done = [], [], 0
+    for start, end in zip(starts[growing].tolist(), ends[growing].tolist(), strict=True):
+        copies = np.tile(places[start:end], added[channels[start]])
+        taken += [places[done:end], copies]
+        new += [np.zeros(end - done, np.bool_), np.ones(len(copies), np.bool_)]
+        done = end
+    taken.append(places[done:])
+    new.append(np.zeros(len(channels) - done, np.bool_))
+    return np.concatenate(taken), np.concatenate(new)

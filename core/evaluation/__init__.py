@@ -1,0 +1,1 @@
+"""Evaluation: how good is a network, by labels or against the original?"""

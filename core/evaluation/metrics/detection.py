@@ -1,0 +1,345 @@
+"""Mean average precision of detectors, matched image by image so that no image is kept.
+
+Three ways to read the curve of precision over recall: Pascal VOC until 2009 (11 points), Pascal
+VOC from 2010 (the whole area), and COCO (101 points, overlaps 0.5:0.05:0.95).
+Sources: VOC devkit VOCevaldet.m; cocoapi cocoeval.py `evaluateImg`, `accumulate`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...data.base import Objects
+from .boxes import overlaps
+from .decode import Detections, ranks
+
+__all__ = [
+    "FOUND",
+    "MATCH",
+    "DetectionMeter",
+    "DetectionResult",
+    "ImageMatches",
+    "Matches",
+    "average_precision",
+    "matched",
+    "same_class_overlaps",
+]
+
+MATCH = 0.5
+"""Intersection over union that makes a detection right where nobody says otherwise, as in VOC."""
+
+OVERLAPS = np.linspace(0.5, 0.95, 10)
+"""Intersection over union at which COCO averages."""
+
+ELEVEN, HUNDRED = np.linspace(0, 1, 11), np.linspace(0, 1, 101)
+"""Recalls at which precision is read."""
+
+MOST = 100
+"""COCO looks at so many detections of a class in an image."""
+
+MISSED, FOUND, IGNORED = 0, 1, 2
+"""What a detection is: wrong, right, or of an object that does not count."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DetectionResult:
+    """Average precisions, 0…1; means are over the classes that occur in the labels.
+
+    Args:
+        samples: how many images.
+        objects: how many objects count.
+        detections: how many boxes were found.
+        overlap: intersection over union that makes a detection right, for the first three.
+        map_area: mean of `per_class`.
+        map_11: with 11 points of recall.
+        per_class: class → area under its curve.
+        coco: mean over overlaps 0.5:0.05:0.95.
+        coco_50: at overlap 0.5.
+        coco_75: at overlap 0.75.
+        coco_per_class: class → mean over the overlaps.
+        skipped: images that could not be read.
+    """
+
+    samples: int
+    objects: int
+    detections: int
+    overlap: float
+    map_area: float
+    map_11: float
+    coco: float
+    coco_50: float
+    coco_75: float
+    per_class: dict[int, float] = field(default_factory=dict)
+    coco_per_class: dict[int, float] = field(default_factory=dict)
+    skipped: int = 0
+
+    metric = "mAP"
+
+    @property
+    def value(self) -> float:
+        """The area under the curve at `overlap`, the mean over classes."""
+        return self.map_area
+
+
+class DetectionMeter:
+    """Matches detections and objects; keeps scores and what each detection is.
+
+    Args:
+        overlap: intersection over union that makes a detection right.
+    """
+
+    def __init__(self, overlap: float = MATCH):
+        self._overlap = overlap
+        self._images: list[ImageMatches] = []
+
+    def add(self, found: Detections, truth: Objects) -> None:
+        """Match one image and take it in; boxes of both in the same units."""
+        self.take(self.match(found, truth))
+
+    def match(self, found: Detections, truth: Objects) -> ImageMatches:
+        """Match one image without taking it in, in any thread."""
+        return ImageMatches.of(found, truth, self._overlap)
+
+    def take(self, image: ImageMatches) -> None:
+        """Take in an image that :meth:`match` matched."""
+        self._images.append(image)
+
+    def result(self, skipped: int = 0) -> DetectionResult:
+        """Return what was measured."""
+        area, points, coco = {}, {}, {}
+        voc = Matches.joined([image.voc for image in self._images])
+        strict = Matches.joined([image.coco for image in self._images], len(OVERLAPS))
+        objects = Counter(k for image in self._images for k in image.objects)
+        for number in sorted(objects):
+            positives = objects[number]
+            curve = voc.curve(number, positives)
+            area[number], points[number] = curve.area(), curve.mean_at(ELEVEN)
+            curves = strict.curve(number, positives).columns()
+            coco[number] = [one.mean_at(HUNDRED) for one in curves]
+        table = np.array(list(coco.values())) if coco else np.zeros((1, len(OVERLAPS)))
+        return DetectionResult(
+            samples=len(self._images),
+            objects=objects.total(),
+            detections=len(voc.classes),
+            overlap=self._overlap,
+            map_area=_mean(area),
+            map_11=_mean(points),
+            coco=float(table.mean()),
+            coco_50=float(table[:, 0].mean()),
+            coco_75=float(table[:, 5].mean()),
+            per_class=area,
+            coco_per_class={number: float(np.mean(row)) for number, row in coco.items()},
+            skipped=skipped,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Detections of some images, image by image.
+
+    Args:
+        classes: n, counted from 0.
+        scores: n.
+        kinds: n: whether each is wrong (0), right (1) or does not count (2); or n × columns of
+            these, for several ways to tell.
+    """
+
+    classes: np.ndarray
+    scores: np.ndarray
+    kinds: np.ndarray
+
+    @staticmethod
+    def joined(parts: Sequence[Matches], columns: int | None = None) -> Matches:
+        """Return those of several images as one; `columns` is of use where there is no image."""
+        if not parts:
+            tail = () if columns is None else (columns,)
+            return Matches(np.zeros(0, np.int64), np.zeros(0), np.zeros((0, *tail), np.uint8))
+        return Matches(
+            np.concatenate([part.classes for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate([part.kinds for part in parts]),
+        )
+
+    def curve(self, number: int, positives: int) -> _Curve:
+        """Return the curve of one class, of which there are so many objects."""
+        mine = self.classes == number
+        return _curve(self.scores[mine], self.kinds[mine], positives)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageMatches:
+    """What is right of what was found in one image.
+
+    Args:
+        objects: the classes of the objects that count, each as often as it occurs.
+        voc: all detections, as VOC matches them.
+        coco: the first ones of each class, with a column for each of COCO's overlaps.
+    """
+
+    objects: tuple[int, ...]
+    voc: Matches
+    coco: Matches
+
+    @staticmethod
+    def of(found: Detections, truth: Objects, overlap: float) -> ImageMatches:
+        """Match detections and objects.
+
+        Args:
+            found: the detections.
+            truth: the objects, with boxes in the same units.
+            overlap: intersection over union that makes a detection right for VOC.
+        """
+        found = found.chosen(np.lexsort((-found.scores, found.classes)))
+        table = same_class_overlaps(found, truth)
+        seen = ranks(found.classes) < MOST
+        first = found.chosen(seen)
+        crowded = truth.crowd.any()
+        strict = same_class_overlaps(first, truth, truth.crowd) if crowded else table[seen]
+        return ImageMatches(
+            tuple(truth.classes[~truth.ignored].tolist()),
+            Matches(found.classes, found.scores, matched(table, truth.ignored, overlap)),
+            Matches(first.classes, first.scores, _coco_matched(strict, truth.ignored, truth.crowd)),
+        )
+
+
+def same_class_overlaps(
+    found: Detections, truth: Objects, crowd: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the overlap of each detection with each object of its class, −1 with other objects.
+
+    Args:
+        found: n detections.
+        truth: m objects.
+        crowd: as for :func:`~.boxes.overlaps`.
+
+    Returns:
+        n×m.
+    """
+    table = overlaps(found.boxes, truth.boxes, crowd)
+    table[found.classes[:, None] != truth.classes] = -1
+    return table
+
+
+def matched(table: np.ndarray, ignored: np.ndarray, least: float) -> np.ndarray:
+    """Match as VOC does: each detection belongs to the object it overlaps most.
+
+    The first one at an object is right, the others are wrong.
+
+    Args:
+        table: detections × objects, those of a class by falling score (`same_class_overlaps`).
+        ignored: objects that do not count.
+        least: the overlap needed.
+    """
+    kinds = np.full(len(table), MISSED, np.uint8)
+    if not table.size:
+        return kinds
+    best = table.argmax(axis=1)
+    near = table[np.arange(len(table)), best] >= least
+    off = near & ignored[best]
+    kinds[off] = IGNORED
+    candidates = np.flatnonzero(near & ~off)
+    _, first = np.unique(best[candidates], return_index=True)
+    kinds[candidates[first]] = FOUND
+    return kinds
+
+
+def average_precision(scores: np.ndarray, kinds: np.ndarray, positives: int, method: str) -> float:
+    """Return the average precision of one class.
+
+    Args:
+        scores: of all detections, over all images.
+        kinds: whether each is wrong (0), right (1) or does not count (2).
+        positives: how many objects there are to be found.
+        method: "area" under the falling envelope of precision; the mean of the envelope at
+            "11 points" (0, 0.1 … 1) or "101 points" of recall.
+    """
+    if not positives:
+        return 0.0
+    curve = _curve(scores, kinds, positives)
+    if method == "area":
+        return curve.area()
+    return curve.mean_at(ELEVEN if method == "11 points" else HUNDRED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Curve:
+    """Precision over recall, one detection more a row.
+
+    Args:
+        recall: n, or n × columns of curves beside each other.
+        envelope: the largest precision at that recall or a higher one; shaped alike.
+    """
+
+    recall: np.ndarray
+    envelope: np.ndarray
+
+    def columns(self) -> Iterator[_Curve]:
+        """Yield curves that stand beside each other, one by one."""
+        for recall, envelope in zip(self.recall.T, self.envelope.T, strict=True):
+            yield _Curve(recall, envelope)
+
+    def area(self) -> float:
+        return float((np.diff(self.recall, prepend=0.0) * self.envelope).sum())
+
+    def mean_at(self, points: np.ndarray) -> float:
+        """Return the mean of the envelope at these recalls; it is 0 at those never reached."""
+        places = np.searchsorted(self.recall, points, side="left")
+        reached = places[: int(np.searchsorted(places, len(self.recall)))]
+        return float(self.envelope[reached].sum()) / len(points)
+
+
+def _curve(scores: np.ndarray, kinds: np.ndarray, positives: int) -> _Curve:
+    """Return the curve of one class; `kinds` are n, or n × columns."""
+    kinds = kinds[np.argsort(-scores, kind="stable")]
+    right = np.cumsum(kinds == FOUND, axis=0, dtype=np.float64)
+    wrong = np.cumsum(kinds == MISSED, axis=0, dtype=np.float64)
+    precision = right / np.maximum(right + wrong, 1)
+    envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+    return _Curve(right / positives, envelope)
+
+
+def _coco_matched(table: np.ndarray, ignored: np.ndarray, crowd: np.ndarray) -> np.ndarray:
+    """Match as COCO does, at each of :data:`OVERLAPS`: the best object that is still free.
+
+    Returns:
+        detections × overlaps.
+    """
+    kinds = np.full((len(table), len(OVERLAPS)), MISSED, np.uint8)
+    if not table.shape[1]:
+        return kinds
+    order = np.argsort(ignored, kind="stable")
+    table, ignored, crowd = table[:, order], ignored[order], crowd[order]
+    free = np.ones((len(OVERLAPS), table.shape[1]), bool)
+    nearest = table.max(axis=1)
+    for place in np.flatnonzero(nearest >= OVERLAPS[0]).tolist():
+        # Overlaps rise, so those that this detection reaches are the first ones.
+        reached = int(np.searchsorted(OVERLAPS, nearest[place], side="right"))
+        left = free[:reached] | crowd
+        match = _last_best(table[place], left & ~ignored, OVERLAPS[:reached])
+        other = _last_best(table[place], left & ignored, OVERLAPS[:reached])
+        match = np.where(match < 0, other, match)
+        found = np.flatnonzero(match >= 0)
+        free[found, match[found]] = False
+        kinds[place, found] = np.where(ignored[match[found]], IGNORED, FOUND)
+    return kinds
+
+
+def _last_best(row: np.ndarray, allowed: np.ndarray, least: np.ndarray) -> np.ndarray:
+    """Return the last of the best objects that are allowed, -1 where none is good enough.
+
+    Args:
+        row: overlap with each object.
+        allowed: limits × objects.
+        least: the limits.
+    """
+    told = np.where(allowed, row, -1.0)
+    last = told.shape[1] - 1 - told[:, ::-1].argmax(axis=1)
+    return np.where(told.max(axis=1) >= least, last, -1)
+
+
+def _mean(values: dict[int, float]) -> float:
+    return float(np.mean(list(values.values()))) if values else 0.0

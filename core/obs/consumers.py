@@ -1,0 +1,304 @@
+"""Operators that read channels: what a channel costs there, and what makes up for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..coupling.groups import Groups
+from ..ir.network import Network
+from ..progress import Progress, silent, tracked
+from ..statistics.cholesky import solution
+from ..statistics.columns import reading, removable_classes
+from ..statistics.downdate import Inverse
+from ..statistics.moments import FLOOR, Gram, Sampled, limited
+from ..statistics.operators import Array, Operator
+from ..statistics.ridge import HALF, RIDGE, best_ridge, spread
+
+__all__ = [
+    "Consumer",
+    "Wide",
+    "costs_of",
+    "energy_of",
+    "find_consumers",
+    "losses_of",
+    "readers",
+]
+
+EACH = 3
+"""One of so many classes that an operator reads leaves it on trial, to find its ridge."""
+
+MOST = 10.0
+"""Losses count at most so many times what they seem: a ratio of energies near nothing says little.
+Measured ones lie between 1 and 2.5."""
+
+
+@dataclass(slots=True)
+class Consumer:
+    """One group of one operator while channels leave it. Columns are inputs · taps."""
+
+    operator: Operator
+    factors: Array
+    """The weight, [columns, outputs]."""
+    inverse: Inverse
+    scale: float
+    rows: npt.NDArray[np.int64]
+    """Class of each output."""
+    places: dict[int, npt.NDArray[np.int64]]
+    """Class → its columns, for classes that may go and are still there."""
+
+    @property
+    def weight(self) -> Array:
+        """The weight as it is now, [outputs, columns]."""
+        return self.factors.T
+
+    def losses(self) -> tuple[npt.NDArray[np.int64], Array]:
+        """Return the classes read here and what the removal of each would cost now."""
+        classes = np.array(list(self.places), dtype=np.int64)
+        return classes, losses_of(self.factors, self.inverse, self.places) * self.scale
+
+    def remove(self, channel: int) -> None:
+        """Take a class out of the inputs and let the other columns make up for it."""
+        columns = self.places.pop(channel)
+        across = self.inverse.remove(columns)
+        self.factors -= across.T @ self.factors[columns]
+        self.factors[columns] = 0.0
+
+    def drop_outputs(self, channel: int) -> None:
+        """Forget outputs that are gone: what happens to them costs nothing."""
+        self.factors[:, self.rows == channel] = 0.0
+
+
+@dataclass(slots=True)
+class Wide:
+    """One group of an operator with very many columns: nothing compensates in it.
+
+    What a class costs is then E‖W_c x_c‖², for each output on its own, and never changes but by
+    outputs that leave. The refit makes up for it afterwards.
+    """
+
+    operator: Operator
+    weight: Array
+    scale: float
+    rows: npt.NDArray[np.int64]
+    places: dict[int, npt.NDArray[np.int64]]
+    costs: Array
+    """What the removal of each of `known` costs each output, [classes, outputs]."""
+    known: npt.NDArray[np.int64]
+    """Classes that may go, also those that are gone."""
+
+    def losses(self) -> tuple[npt.NDArray[np.int64], Array]:
+        """Return the classes read here and what the removal of each would cost now."""
+        found: Array = self.costs.sum(axis=1) * self.scale
+        return self.known, found
+
+    def remove(self, channel: int) -> None:
+        """Take a class out of the inputs."""
+        self.weight[:, self.places.pop(channel)] = 0.0
+        self.costs[self.known == channel] = 0.0
+
+    def drop_outputs(self, channel: int) -> None:
+        """Forget outputs that are gone: what happens to them costs nothing."""
+        gone = self.rows == channel
+        self.weight[gone] = 0.0
+        self.costs[:, gone] = 0.0
+
+
+def readers(
+    network: Network,
+    groups: Groups,
+    operators: Sequence[Operator],
+    removed: npt.NDArray[np.bool_],
+) -> list[Operator]:
+    """Return the operators whose error is a matter of which channels leave.
+
+    That is all but depthwise ones, which pass channels on, and those that read nothing prunable.
+    """
+    removable = removable_classes(groups, removed)
+    found = []
+    for operator in operators:
+        read = reading(network, groups, operator, removable, removed)
+        if read is not None and any(read.places(part) for part in range(len(read.matrices))):
+            found.append(operator)
+    return found
+
+
+def find_consumers(
+    network: Network,
+    groups: Groups,
+    operators: Sequence[Operator],
+    grams: Mapping[str, Gram | Sampled],
+    weights: Mapping[str, float],
+    removed: npt.NDArray[np.bool_],
+    progress: Progress = silent,
+) -> list[Consumer | Wide]:
+    """Return the operators that read channels, one a group of each.
+
+    Args:
+        network: the network, with zeros in place of what is gone already.
+        groups: its groups.
+        operators: its multiplying nodes.
+        grams: moments of what each operator reads, by its key.
+        weights: how much a relative error of each operator's output counts, by its key; those that
+            :func:`readers` leaves out are not needed.
+        removed: mask over classes that left before.
+        progress: told of the operators done.
+    """
+    removable = removable_classes(groups, removed)
+    found: list[Consumer | Wide] = []
+    for operator in tracked(operators, "inverses", len(operators), progress):
+        read = reading(network, groups, operator, removable, removed)
+        if read is None:
+            continue
+        gram = grams[operator.key]
+        energy = energy_of(read.matrices, gram)
+        scale = weights.get(operator.key, 0.0) / energy if energy > 0 else 0.0
+        for part, weight in enumerate(read.matrices):
+            places, rows = read.places(part), read.outputs[part]
+            if isinstance(gram, Sampled):
+                found.append(_wide(operator, gram, part, weight, scale, rows, places))
+            else:
+                left = read.left[part]
+                found.append(_narrow(operator, gram, part, weight, scale, rows, places, left))
+    return found
+
+
+def _wide(
+    operator: Operator,
+    gram: Sampled,
+    part: int,
+    weight: Array,
+    scale: float,
+    rows: npt.NDArray[np.int64],
+    places: dict[int, npt.NDArray[np.int64]],
+) -> Wide:
+    ridge = float(gram.ridge(RIDGE)[part])
+    return Wide(
+        operator=operator,
+        weight=weight.copy(),
+        scale=scale,
+        rows=rows,
+        places=places,
+        costs=costs_of(weight, gram.rows[part], ridge, places),
+        known=np.array(list(places), dtype=np.int64),
+    )
+
+
+def _narrow(
+    operator: Operator,
+    gram: Gram,
+    part: int,
+    weight: Array,
+    scale: float,
+    rows: npt.NDArray[np.int64],
+    places: dict[int, npt.NDArray[np.int64]],
+    left: npt.NDArray[np.bool_],
+) -> Consumer:
+    ridge, honesty = _trusted(gram, part, weight, places, left)
+    return Consumer(
+        operator=operator,
+        factors=np.ascontiguousarray(weight.T, dtype=np.float64),
+        inverse=Inverse(gram.covariance[part], float(gram.ridge(ridge)[part]), left),
+        scale=scale * honesty,
+        rows=rows,
+        places=places,
+    )
+
+
+def _trusted(
+    gram: Gram,
+    part: int,
+    weight: Array,
+    places: dict[int, npt.NDArray[np.int64]],
+    left: npt.NDArray[np.bool_],
+) -> tuple[float, float]:
+    """Return the ridge, and how many times larger losses are on other samples than they seem.
+
+    Classes cheap and dear, one of :data:`EACH`, are taken out by what the even samples say: with
+    r the columns that stay, the output then lacks W_c x_c − W_c C_cr (C_rr + ridge)⁻¹ x_r = V x,
+    whose energy is tr(V C Vᵀ), with C of the even or of the odd samples. That is float32: a ridge
+    is far larger than what rounding adds to C.
+    """
+    if len(gram.halves) < 2 or not places:
+        return RIDGE, 1.0
+    seen, unseen = (half[part] for half in gram.halves)
+    variance = np.trace(seen, dtype=np.float64) / len(seen)
+    first = Inverse(seen, float(limited(variance, gram.power[part], RIDGE)), left)
+    order = np.argsort(losses_of(weight.T, first, places), kind="stable")
+    known = list(places.values())
+    away = np.concatenate([known[k] for k in order[len(order) > 1 :: EACH]])
+    weight = spread(weight[weight.any(axis=1)]).astype(np.float32)
+    stay = left.copy()
+    stay[away] = False
+    among = seen[np.ix_(stay, stay)]
+    told = weight[:, away] @ seen[np.ix_(away, stay)]
+    lacking = np.zeros_like(weight)
+    lacking[:, away] = weight[:, away]
+    factors: dict[float, float] = {}
+
+    def error(ridge: float) -> float:
+        square = among.copy()
+        square[np.diag_indices(len(square))] += limited(variance, gram.power[part], ridge)
+        lacking[:, stay] = -solution(square, told.T).T
+        missed, seeming = (_square_of(lacking, covariance) for covariance in (unseen, seen))
+        factors[ridge] = missed / seeming if seeming > 0 else 1.0
+        return missed
+
+    best = best_ridge(error, len(seen))
+    return best * HALF, min(max(factors[best], 1.0), MOST)
+
+
+def losses_of(
+    factors: Array, inverse: Inverse, places: Mapping[int, npt.NDArray[np.int64]]
+) -> Array:
+    """Return tr(W_c (H⁻¹_cc)⁻¹ W_cᵀ) of each class, in the order of `places`.
+
+    Args:
+        factors: Wᵀ [columns, outputs].
+        inverse: H⁻¹.
+        places: class → its columns.
+    """
+    found = np.zeros(len(places))
+    known = list(places.values())
+    sizes = np.array([len(columns) for columns in known])
+    for size in np.unique(sizes).tolist():
+        chosen = np.flatnonzero(sizes == size)
+        index = np.stack([known[place] for place in chosen])
+        blocks, own = inverse.blocks(index), factors[index]
+        if size == 1:
+            found[chosen] = np.square(own).sum(axis=(1, 2)) / blocks[:, 0, 0]
+        else:
+            squares = np.linalg.solve(blocks, own @ own.transpose(0, 2, 1))
+            found[chosen] = np.trace(squares, axis1=1, axis2=2)
+    return found
+
+
+def _square_of(weight: Array, covariance: Array) -> float:
+    return float(((weight @ covariance) * weight).sum(dtype=np.float64))
+
+
+def energy_of(matrices: Array, gram: Gram | Sampled) -> float:
+    """Return E‖W x‖² around the mean, with a floor where the data saturates the operator."""
+    floor = FLOOR * float(
+        (np.square(matrices).sum(axis=(1, 2), dtype=np.float64) * gram.power).sum()
+    )
+    if isinstance(gram, Gram):
+        wider = matrices.astype(np.float64)
+        return float(((wider @ gram.covariance) * wider).sum()) + floor
+    made = gram.rows @ matrices.transpose(0, 2, 1)
+    return float(np.square(made).sum(dtype=np.float64) / gram.rows.shape[1]) + floor
+
+
+def costs_of(
+    weight: Array, rows: Array, ridge: float, places: Mapping[int, npt.NDArray[np.int64]]
+) -> Array:
+    """Return what the removal of each class costs each output, [classes, outputs]."""
+    found = np.zeros((len(places), len(weight)))
+    for number, columns in enumerate(places.values()):
+        own = weight[:, columns]
+        found[number] = np.square(rows[:, columns] @ own.T).mean(axis=0, dtype=np.float64)
+        found[number] += ridge * np.square(own).sum(axis=1, dtype=np.float64)
+    return found

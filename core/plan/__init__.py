@@ -1,0 +1,1 @@
+"""Plans: which channels leave, and which steps are legal."""

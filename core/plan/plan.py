@@ -1,0 +1,242 @@
+"""The plan: which channels of which group leave. People read it, edit it and keep it in git."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from ..coupling.groups import Group, Groups
+from ..errors import PlanError, located
+
+__all__ = ["Plan", "PlanGroup", "make_plan", "removed_classes"]
+
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanGroup:
+    """What leaves one group.
+
+    Args:
+        name: of the group.
+        layers: names of the layers that make its channels.
+        channels: how many it has.
+        removed: positions of the channels that leave, counted from 0.
+        keep: how many channels stay, where people wrote that and left the choice open.
+        rate: share of the channels that leaves, likewise.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    channels: int
+    removed: tuple[int, ...] = ()
+    keep: int | None = None
+    rate: float | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether it is left open which channels leave."""
+        return self.keep is not None or self.rate is not None
+
+    @property
+    def kept(self) -> int:
+        """How many channels stay, as far as they are chosen."""
+        return self.channels - len(self.removed) if self.keep is None else self.keep
+
+    def to_data(self) -> dict[str, Any]:
+        """Return plain values for YAML."""
+        found = {"name": self.name, "layers": list(self.layers), "channels": self.channels}
+        if self.rate is not None:
+            return {**found, "rate": self.rate}
+        return {**found, "kept": self.kept, **({} if self.open else {"removed": [*self.removed]})}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """Groups with what leaves them, and where the plan comes from.
+
+    Args:
+        groups: every group that can be pruned.
+        provenance: digest of the model, criterion, allocation, data, rates; plain values only.
+        file: where it was read from, for messages.
+    """
+
+    groups: tuple[PlanGroup, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    file: str | None = field(default=None, compare=False)
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        """Names of the groups of which it says only how many channels leave."""
+        return tuple(group.name for group in self.groups if group.open)
+
+    def to_yaml(self) -> str:
+        """Return the plan as YAML text; the same plan gives the same bytes."""
+        document = {
+            "version": VERSION,
+            **dict(self.provenance),
+            "groups": [group.to_data() for group in self.groups],
+        }
+        text: str = yaml.dump(
+            document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100
+        )
+        return text
+
+    @classmethod
+    def from_yaml(cls, text: str, file: str | None = None) -> Plan:
+        """Read a plan; `file` is where it stands, for messages.
+
+        Raises:
+            PlanError: not YAML, or a field is missing or contradicts another.
+        """
+        try:
+            document = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            with located(line=mark.line + 1 if mark else None):
+                raise PlanError("not valid YAML") from error
+        if not isinstance(document, dict) or not isinstance(document.get("groups"), list):
+            raise PlanError("a plan is a mapping with a list of groups")
+        if document.get("version") != VERSION:
+            raise PlanError(f"version must be {VERSION}, got {document.get('version')!r}")
+        groups = tuple(_group(entry, place) for place, entry in enumerate(document["groups"]))
+        names = [group.name for group in groups]
+        for name in names:
+            if names.count(name) > 1:
+                raise PlanError(f"group '{name}' stands twice in the plan")
+        provenance = {k: v for k, v in document.items() if k not in ("version", "groups")}
+        return cls(groups=groups, provenance=provenance, file=file)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes lists of numbers and names on one line, everything else as a block."""
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> Any:
+        flat = all(not isinstance(entry, dict | list) for entry in sequence)
+        return super().represent_sequence(tag, sequence, flow_style=flat or flow_style)
+
+
+def _group(entry: Any, place: int) -> PlanGroup:
+    name = entry.get("name") if isinstance(entry, dict) else None
+    with located(item=f"group {name!r}" if name else f"group number {place + 1}"):
+        if not isinstance(entry, dict) or not isinstance(name, str):
+            raise PlanError("a group needs a name")
+        channels, removed = entry.get("channels"), entry.get("removed", [])
+        if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
+            raise PlanError("channels must be a positive number")
+        if not isinstance(removed, list) or not all(type(k) is int for k in removed):
+            raise PlanError("removed must be a list of channel numbers")
+        if len(set(removed)) != len(removed) or not all(0 <= k < channels for k in removed):
+            raise PlanError(f"removed must name channels from 0 to {channels - 1}, each once")
+        layers = entry.get("layers", [])
+        if not isinstance(layers, list):
+            raise PlanError("layers must be a list of names")
+        keep, rate = _number(entry, channels)
+        if keep is not None or rate is not None:
+            return PlanGroup(
+                name=name,
+                layers=tuple(str(layer) for layer in layers),
+                channels=channels,
+                keep=keep,
+                rate=rate,
+            )
+        kept = entry.get("kept", channels - len(removed))
+        if kept != channels - len(removed):
+            raise PlanError(
+                f"kept says {kept}, but {channels} channels less {len(removed)} removed leave "
+                f"{channels - len(removed)}",
+                hint="delete removed to have others chosen",
+            )
+        return PlanGroup(
+            name=name,
+            layers=tuple(str(layer) for layer in layers),
+            channels=channels,
+            removed=tuple(sorted(removed)),
+        )
+
+
+def _number(entry: Mapping[str, Any], channels: int) -> tuple[int | None, float | None]:
+    """Return how many channels stay or which share leaves, where that is all an entry says."""
+    kept, rate = entry.get("kept"), entry.get("rate")
+    if rate is not None:
+        if "removed" in entry or kept is not None:
+            raise PlanError("give one of removed, kept, rate", hint="delete the others")
+        if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 <= rate < 1:
+            raise PlanError(f"rate must be from 0 to below 1, got {rate!r}")
+        return None, float(rate)
+    if "removed" in entry or kept is None:
+        return None, None
+    if not isinstance(kept, int) or isinstance(kept, bool) or not 1 <= kept <= channels:
+        raise PlanError(f"kept must be a number from 1 to {channels}, got {kept!r}")
+    return (None if kept == channels else kept), None
+
+
+def make_plan(
+    groups: Groups, removed: npt.NDArray[np.bool_], provenance: Mapping[str, Any]
+) -> Plan:
+    """Return the plan that removes classes (a mask over the classes of `groups`)."""
+    return Plan(
+        groups=tuple(
+            PlanGroup(
+                name=group.name,
+                layers=group.layers,
+                channels=len(group.channels),
+                removed=tuple(
+                    place for place, channel in enumerate(group.channels) if removed[channel]
+                ),
+            )
+            for group in groups.groups
+            if group.prunable
+        ),
+        provenance=provenance,
+    )
+
+
+def removed_classes(plan: Plan, groups: Groups) -> npt.NDArray[np.bool_]:
+    """Return the mask over classes that a plan removes.
+
+    Raises:
+        PlanError: a group is unknown or of another size, a channel is fixed, shares that must stay
+            equal would not, or a layer would be left without a channel.
+    """
+    removed = np.zeros(groups.number, dtype=np.bool_)
+    for entry in plan.groups:
+        group = groups.by_name(entry.name)
+        with located(file=plan.file, item=f"group {entry.name!r}"):
+            if group is None:
+                raise PlanError("the network has no such group", hint="was it made for this model?")
+            if len(group.channels) != entry.channels:
+                raise PlanError(
+                    f"the plan counts {entry.channels} channels, the network {len(group.channels)}"
+                )
+            if entry.open:
+                raise PlanError(
+                    "it is open which channels leave",
+                    hint="secateur prune --keep chooses them and writes the whole plan",
+                )
+            _check_banks(group, set(entry.removed), groups)
+            removed[[group.channels[place] for place in entry.removed]] = True
+    for floor in groups.floors:
+        if removed[list(floor)].all():
+            owner = groups.group_of[floor[0]]
+            with located(file=plan.file, item=f"group {owner.name!r}"):
+                raise PlanError("at least one channel of each layer must stay")
+    return removed
+
+
+def _check_banks(group: Group, removed: set[int], groups: Groups) -> None:
+    free = {place for bank in group.banks for cell in bank for place in cell}
+    for place in sorted(removed - free):
+        reason = groups.reasons.get(group.channels[place], group.reason)
+        raise PlanError(f"channel {place} cannot be removed: it {reason}")
+    for bank in group.banks:
+        counts = [len(removed.intersection(cell)) for cell in bank]
+        if len(set(counts)) > 1:
+            raise PlanError(
+                f"shares must lose equally many channels, but they lose {sorted(set(counts))}"
+            )

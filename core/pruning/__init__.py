@@ -1,0 +1,1 @@
+"""Pruning: the workflows that lead from a network to a smaller one."""

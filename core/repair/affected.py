@@ -1,0 +1,109 @@
+"""Which values of a pruned network can differ from the original's, and which layers can be fitted.
+
+A value whose channels became fewer, but are those they were, is not touched: what reads it is the
+first that loses something.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from ..coupling.groups import Groups
+from ..ir.network import Network, blob_refs
+from ..ir.rebuild import node_key
+from ..statistics.operators import Array, Operator, find_operators
+
+__all__ = ["Layer", "moved", "repairable", "shifts_alone", "stored_alone", "touched"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """An operator whose weights may change.
+
+    Args:
+        operator: as it stands in the pruned network.
+        kept: mask over the output channels it has in the original.
+    """
+
+    operator: Operator
+    kept: npt.NDArray[np.bool_]
+
+
+def touched(original: Network, pruned: Network) -> set[str]:
+    """Return the names of the values whose channels may hold something else than before."""
+    same = {
+        name
+        for name, value in pruned.graph.initializers.items()
+        if value.const_value is original.graph.initializers[name].const_value
+    }
+    whole = {str(value.name) for value in pruned.graph.inputs} | same
+    changed: set[str] = set()
+    mixing = {operator.key for operator in find_operators(pruned) if operator.group == 1}
+    for node in pruned.graph:
+        names = {str(value.name) for value in node.inputs if value is not None}
+        made = [str(value.name) for value in node.outputs]
+        if names <= whole:
+            whole.update(made)
+        elif names & changed or (_mixes(node, mixing) and not _reads_whole(node, whole)):
+            changed.update(made)
+    return changed
+
+
+def _mixes(node: ir.Node, mixing: set[str]) -> bool:
+    """Whether an output of a node depends on several channels."""
+    per_channel = node.op_type == "Conv" and node_key(node) not in mixing
+    if not per_channel:
+        return node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul")
+    weight = node.inputs[1]
+    shape = weight.shape if weight is not None else None
+    return shape is None or shape[1] != 1
+
+
+def _reads_whole(node: ir.Node, whole: set[str]) -> bool:
+    return node.inputs[0] is not None and node.inputs[0].name in whole
+
+
+def stored_alone(network: Network, name: str) -> bool:
+    """Whether an initializer stands for a blob of the file, and one node alone reads it."""
+    value = network.graph.initializers[name]
+    return bool(blob_refs(value)) and len(list(value.uses())) == 1
+
+
+def shifts_alone(network: Network, operator: Operator) -> bool:
+    """Whether an operator has a shift that no other node reads."""
+    return operator.shift is not None and stored_alone(network, operator.shift.parameter)
+
+
+def moved(
+    network: Network, operator: Operator, change: Array
+) -> dict[str, npt.NDArray[np.generic]]:
+    """Return the shift of an operator that adds `change` [outputs] to its output."""
+    assert operator.shift is not None
+    old = network.array(operator.shift.parameter)
+    new = old.astype(np.float64) + operator.shift.sign * change.reshape(old.shape)
+    return {operator.shift.parameter: new.astype(old.dtype)}
+
+
+def repairable(
+    original: Network, pruned: Network, groups: Groups, removed: npt.NDArray[np.bool_]
+) -> list[Layer]:
+    """Return the layers whose outputs may differ from before and whose parameters are their own.
+
+    Args:
+        original: the network before pruning.
+        pruned: the dense network.
+        groups: groups of the original.
+        removed: mask over its classes.
+    """
+    surviving = groups.surviving(removed)
+    kept = {weighing.node: surviving[weighing.out] for weighing in groups.weighings}
+    changed = touched(original, pruned)
+    return [
+        Layer(operator, kept[operator.key])
+        for operator in find_operators(pruned)
+        if operator.y in changed and operator.key in kept and stored_alone(pruned, operator.weight)
+    ]

@@ -1,0 +1,91 @@
+"""How far a repaired network is from the original: what decides whether a repair is kept."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..data import Dataset
+from ..evaluation.fidelity import side_by_side
+from ..evaluation.metrics.confidence import boxes_of, confidence, has_confidence
+from ..ir.network import Head, Network
+from ..progress import Progress, silent
+from ..statistics.operators import Array
+from ..verify.compare import pair
+from .boxes import counted
+
+__all__ = ["output_error"]
+
+
+def output_error(
+    original: Network, network: Network, dataset: Dataset, *, progress: Progress = silent
+) -> float:
+    """Return the relative error ‖original − network‖ / ‖original‖, the largest of all outputs.
+
+    Boxes of a detector count as in :mod:`.boxes`: those that hold something as much as all.
+
+    Args:
+        original: the network before pruning.
+        network: the pruned one; its inputs and outputs are paired as by :func:`.compare.pair`.
+        dataset: opened for `original`.
+        progress: told about every batch.
+
+    Raises:
+        DataError: the data does not fit.
+        VerificationError: inputs or outputs of the networks do not match.
+    """
+    pairing = pair(original, network)
+    heads = {head.output: head for head in original.heads if has_confidence(head)}
+    errors = {name: _Error(heads.get(name)) for name in original.outputs}
+    for before, after in side_by_side(
+        original, network, pairing, dataset, lambda _, *outputs: outputs, progress=progress
+    ):
+        for name, error in errors.items():
+            error.add(before[name], after[pairing.outputs[name]])
+    return max(error.result() for error in errors.values())
+
+
+class _Error:
+    """Sums over all samples of one output, one a share of it that counts on its own: an anchor.
+
+    Args:
+        head: what says where a box is; None where all numbers count alike.
+    """
+
+    def __init__(self, head: Head | None):
+        self._head = head
+        self._boxes = 0
+        self._sure: Array = np.zeros(1)
+        self._distance: Array = np.zeros((2, 1))
+        self._norm: Array = np.zeros((2, 1))
+
+    def add(self, before: np.ndarray, after: np.ndarray) -> None:
+        """Take in one batch."""
+        with np.errstate(invalid="ignore", over="ignore"):  # the sum says so itself
+            off = np.square(before.astype(np.float64) - after)
+            own = np.square(before, dtype=np.float64)
+        sure = None
+        if self._head is not None:
+            sure = confidence(self._head, before).astype(np.float64)
+            self._boxes += sure[:, 0].size
+            self._sure = self._sure + sure.sum(axis=(0, 2, 3))
+        self._distance = self._distance + self._summed(off, sure)
+        self._norm = self._norm + self._summed(own, sure)
+
+    def _summed(self, squares: Array, sure: Array | None) -> Array:
+        """Return sums over all boxes of each anchor: alike, and each as often as it is sure."""
+        if self._head is None or sure is None:
+            return np.array([[squares.sum()], [0.0]])
+        boxes = boxes_of(self._head, squares).sum(axis=2)
+        return np.stack([boxes.sum(axis=(0, 2, 3)), (sure * boxes).sum(axis=(0, 2, 3))])
+
+    def result(self) -> float:
+        """Return the relative error; infinite beside NaN or infinity."""
+        mean = self._sure / max(self._boxes, 1)
+        distance, norm = (
+            float(counted(sums[0], sums[1], mean).sum()) for sums in (self._distance, self._norm)
+        )
+        if not np.isfinite(distance):
+            return float(np.inf)
+        if not norm:
+            return float(np.inf) if distance else 0.0
+        return float(np.sqrt(distance / norm))

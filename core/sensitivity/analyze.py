@@ -1,0 +1,292 @@
+"""Sensitivity: what the network loses when one group alone loses a share of its channels."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ..coupling.groups import Groups, find_groups
+from ..criteria import find_criterion
+from ..data import Dataset
+from ..data.calibration import Calibration
+from ..data.shards import shard_size
+from ..engine.padding import channel_block, padded
+from ..errors import PlanError
+from ..files import alone_in
+from ..ir.digest import digest
+from ..ir.network import Network
+from ..progress import Progress, silent
+from .baseline import Baseline, measure_baseline
+from .contexts import Contexts, Kept, Recomputed, kept_bytes
+from .curves import Curve, find_curves
+from .points import Meter, Task, first_exceeding
+from .result import Analysis, GroupAnalysis, Point
+from .scorers import Evidence
+from .state import Known, State, place_of
+from .suffix import Suffix, make_suffix
+
+__all__ = ["MEMORY", "RATES", "analyze"]
+
+RATES = tuple(k / 10 for k in range(1, 10))
+"""Shares of channels that curves are measured at; the vendor's tools use the same."""
+
+MEMORY = 2 << 30
+"""Bytes that inner values of all samples may take; beyond that they are computed again."""
+
+ARITHMETIC = 1
+"""Counts up when the same settings no longer give the same points."""
+
+Work = Sequence[tuple[Curve, Suffix | None]]
+
+
+def analyze(
+    network: Network,
+    data: Dataset,
+    *,
+    criterion: str = "l1",
+    rates: Sequence[float] = RATES,
+    threshold: float | None = None,
+    rising: bool = False,
+    exclude: Sequence[str] = (),
+    groups: Groups | None = None,
+    state: str | Path | None = None,
+    restart: bool = False,
+    progress: Progress = silent,
+    jobs: int | None = None,
+    memory: int = MEMORY,
+) -> Analysis:
+    """Measure what each group's channels are worth.
+
+    For every group and rate, that share of the group's channels (lowest scores first, in whole
+    steps that keep balance rules) is removed and the loss measured on all samples, everything
+    else unchanged. With labels the loss is that of accuracy (or mAP, mean IoU, explained
+    variance), 0…1; without, it is the divergence of the outputs from those of the unchanged
+    network: KL in nats for classifiers, ‖difference‖ / ‖output‖ of the worst output for others.
+
+    Args:
+        network: the network, unchanged by this.
+        data: samples, opened for the network.
+        criterion: what orders the channels of a group.
+        rates: shares of channels, over 0 and below 1.
+        threshold: follow each curve only to where it first goes over this loss, and end points
+            early that are over it beyond doubt; what :func:`~..allocation.threshold.threshold`
+            decides at this loss or a smaller one is the same as without.
+        rising: with a threshold, take it for granted that curves do not come down again, and
+            bisect: faster where much may be lost, but noisy curves may be decided otherwise.
+        exclude: names of layers whose groups are left out.
+        groups: groups of the network; those without banks are left out. None to find them.
+        state: file that keeps finished points, so that a killed run goes on where it was.
+        restart: forget what the state holds.
+        progress: told how far the work is.
+        jobs: threads to use; None for all cores, or all of the cluster that
+            `joblib.parallel_config` names.
+        memory: bytes that inner values of all samples may take.
+
+    Raises:
+        PlanError: a rate or the threshold is out of range, a name is unknown, or nothing can be
+            removed.
+        DataError: the data does not fit, or the state is broken, belongs to another analysis, is
+            being written by another run, or cannot be written.
+    """
+    rates = _checked(rates)
+    if threshold is not None and not math.isfinite(threshold):
+        raise PlanError(f"the threshold must be a number, got {threshold:g}")
+    with ExitStack() as held:
+        place = None if state is None else Path(state)
+        if place is not None:
+            held.enter_context(place_of(place))
+            held.enter_context(alone_in(place.parent))
+        groups = groups or find_groups(network)
+        if not any(group.prunable for group in groups.groups):
+            raise PlanError("no channel of this network can be removed")
+        scores = find_criterion(criterion).score(network, groups, Calibration(data))
+        curves = find_curves(groups, scores, rates)
+        workers = -1 if jobs is None else jobs
+        baseline = measure_baseline(network, data, memory=memory, jobs=workers, progress=progress)
+        model = digest(network)
+        key = _digest(model, baseline, criterion, curves)
+        curves = _without(curves, exclude, network)
+        known = held.enter_context(State.open(place, key, restart=restart))
+        # What is computed has more channels than what is decided about, where that is faster.
+        fast, labelled = padded(network, groups, channel_block())
+        work = _ordered(fast, labelled, curves, baseline.judge.outputs)
+        contexts = _contexts(fast, data, work, baseline, memory, workers)
+        run = _Run(
+            groups=groups,
+            state=known,
+            threshold=threshold,
+            rising=rising,
+            contexts=contexts,
+            meter=Meter(
+                baseline.judge, contexts, baseline.evidence, baseline.answers, jobs=workers
+            ),
+        )
+        run.measure(work, progress)
+    return Analysis(
+        model=network.name,
+        model_digest=model,
+        digest=key,
+        data=data.name,
+        samples=baseline.samples,
+        metric=baseline.judge.metric,
+        baseline=baseline.value,
+        criterion=criterion,
+        threshold=threshold,
+        groups=tuple(
+            GroupAnalysis(
+                name=curve.group.name,
+                layers=curve.group.layers,
+                channels=len(curve.group.channels),
+                order=curve.places,
+                points=run.points(curve, rates),
+            )
+            for curve in curves
+        ),
+    )
+
+
+def _checked(rates: Sequence[float]) -> list[float]:
+    if not rates:
+        raise PlanError("there are no rates to measure at")
+    for rate in rates:
+        if not 0.0 < rate < 1.0:
+            raise PlanError(f"rates must be over 0 and below 1, got {rate:g}")
+    return sorted({round(float(rate), 9) for rate in rates})
+
+
+def _without(curves: Sequence[Curve], exclude: Sequence[str], network: Network) -> list[Curve]:
+    known = {info.name for info in network.layers}
+    for name in exclude:
+        if name not in known:
+            raise PlanError(f"cannot exclude '{name}': the network has no such layer")
+    return [curve for curve in curves if not set(exclude).intersection(curve.group.layers)]
+
+
+def _digest(model: str, baseline: Baseline, criterion: str, curves: Sequence[Curve]) -> str:
+    """Return what names all that the loss of a point depends on."""
+    settings = f"{ARITHMETIC} {model} {baseline.fingerprint} {baseline.judge.metric} {criterion}"
+    orders = [f"{curve.group.name} {curve.order}" for curve in curves]
+    return hashlib.sha256("\n".join([settings, *orders]).encode()).hexdigest()
+
+
+def _ordered(
+    network: Network, groups: Groups, curves: Sequence[Curve], outputs: Sequence[str]
+) -> Work:
+    """Return the curves with what follows from their groups, in the order of the graph."""
+    work = [(curve, make_suffix(network, groups, curve.group, outputs)) for curve in curves]
+    return sorted(work, key=lambda pair: pair[1].position if pair[1] else -1)
+
+
+def _contexts(
+    network: Network, data: Dataset, work: Work, baseline: Baseline, memory: int, jobs: int
+) -> Contexts:
+    suffixes = [suffix for _, suffix in work if suffix is not None]
+    if baseline.kept and kept_bytes(network, suffixes) * baseline.samples <= memory:
+        return Kept(network, baseline.shards, jobs)
+    return Recomputed(network, data, shard_size(network), baseline.judge.outputs, jobs)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Run:
+    """Measures what the state does not know yet."""
+
+    groups: Groups
+    state: State
+    threshold: float | None
+    rising: bool
+    contexts: Contexts
+    meter: Meter
+
+    def measure(self, work: Work, progress: Progress) -> None:
+        """Measure group by group."""
+        shares = [len(self._due(curve)) * self.meter.shards for curve, _ in work]
+        clock = _Clock(progress, sum(shares))
+        for (curve, suffix), share in zip(work, shares, strict=True):
+            if suffix is None:
+                for count in self._due(curve):
+                    self.state.add(curve.group.name, count, Known(0.0, at_least=False))
+            else:
+                self.contexts.reach(suffix)
+                task = Task(suffix=suffix, surviving=partial(curve.surviving, self.groups))
+                self._measure_curve(curve, task, clock)
+            clock.finish(share)
+
+    def points(self, curve: Curve, rates: Sequence[float]) -> tuple[Point, ...]:
+        """Return what is known of a curve."""
+        found = []
+        for rate, count in zip(rates, curve.counts, strict=True):
+            known = self.state.points.get((curve.group.name, count)) if count else _NOTHING
+            if known is not None and (not known.at_least or self._enough(known)):
+                found.append(
+                    Point(rate=rate, removed=count, loss=known.loss, at_least=known.at_least)
+                )
+        return tuple(found)
+
+    def _enough(self, known: Known, limit: float | None = None) -> bool:
+        """Whether the loss is known, or at least that it is over the limit."""
+        limit = self.threshold if limit is None else limit
+        return not known.at_least or (limit is not None and known.loss > limit)
+
+    def _due(self, curve: Curve) -> list[int]:
+        """Return the numbers of removed channels whose loss is not known."""
+        points = self.state.points
+        known = [points.get((curve.group.name, count)) for count in curve.distinct]
+        return [
+            count
+            for count, point in zip(curve.distinct, known, strict=True)
+            if point is None or not self._enough(point)
+        ]
+
+    def _measure_curve(self, curve: Curve, task: Task, clock: _Clock) -> None:
+        name = curve.group.name
+        if self.threshold is None:
+            due = self._due(curve)
+            if due:
+                for count, known in zip(
+                    due, self.meter.measure(task, due, clock.advance), strict=True
+                ):
+                    self.state.add(name, count, known)
+            return
+        seen: dict[int, list[Evidence]] = {}
+
+        def measure(count: int, limit: float) -> Known:
+            known = self.state.points.get((name, count))
+            if known is None or not self._enough(known, limit):
+                evidence = seen.setdefault(count, [])
+                known = self.meter.measure_until(task, count, limit, evidence, clock.advance)
+                self.state.add(name, count, known)
+            return known
+
+        first_exceeding(curve.distinct, self.threshold, measure, rising=self.rising)
+
+
+_NOTHING = Known(0.0, at_least=False)
+"""No channel gone, no loss."""
+
+
+class _Clock:
+    """Tells the progress of shards × points."""
+
+    def __init__(self, progress: Progress, total: int):
+        self._progress = progress
+        self._total = total
+        self._done = 0
+        self._finished = 0
+        progress("analysis", 0, total)
+
+    def advance(self, count: int) -> None:
+        """Note that so many were worked on."""
+        self._done = min(self._done + count, self._total)
+        self._progress("analysis", self._done, self._total)
+
+    def finish(self, share: int) -> None:
+        """Note that a group is done whose share of the work was estimated so."""
+        self._finished += share
+        if share:
+            self._done = self._finished
+            self._progress("analysis", self._done, self._total)

@@ -1,0 +1,75 @@
+"""What an analysis measures: for every group, how many channels are gone at each rate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..coupling.groups import Group, Groups
+from ..criteria.registry import Scores
+from ..plan.steps import Step, bank_steps, legal_steps
+
+__all__ = ["Curve", "find_curves"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Curve:
+    """What is to be measured of one group.
+
+    Args:
+        group: the group.
+        order: its removable channels (classes) in the order they leave.
+        counts: how many of them are gone at each rate: the most that whole steps allow.
+    """
+
+    group: Group
+    order: tuple[int, ...]
+    counts: tuple[int, ...]
+
+    @property
+    def distinct(self) -> list[int]:
+        """Numbers of removed channels to measure, rising."""
+        return sorted(set(self.counts) - {0})
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The order as positions among the channels of the group."""
+        place = {channel: index for index, channel in enumerate(self.group.channels)}
+        return tuple(place[channel] for channel in self.order)
+
+    def surviving(self, groups: Groups, count: int) -> npt.NDArray[np.bool_]:
+        """Return which labels survive when so many channels are gone."""
+        removed = np.zeros(groups.number, dtype=np.bool_)
+        removed[list(self.order[:count])] = True
+        return groups.surviving(removed)
+
+
+def find_curves(groups: Groups, scores: Scores, rates: Sequence[float]) -> list[Curve]:
+    """Return what to measure of the groups that can be pruned, in their order.
+
+    Args:
+        groups: the groups.
+        scores: of each class; the lowest leave first.
+        rates: shares of a group's channels.
+    """
+    steps: dict[int, list[Step]] = {}
+    for bank in bank_steps(groups, scores):
+        for step in bank:
+            steps.setdefault(step.group, []).append(step)
+    curves = []
+    for index, own in sorted(steps.items()):
+        group = groups.groups[index]
+        legal = legal_steps(sorted(own, key=lambda step: (step.share, step.classes)), groups)
+        gone = np.cumsum([0, *(len(step.classes) for step in legal)])
+        limits = [rate * len(group.channels) + 1e-9 for rate in rates]
+        curves.append(
+            Curve(
+                group=group,
+                order=tuple(channel for step in legal for channel in step.classes),
+                counts=tuple(int(gone[gone <= limit].max()) for limit in limits),
+            )
+        )
+    return curves

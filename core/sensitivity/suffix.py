@@ -1,0 +1,208 @@
+"""What follows from the channels of one group, with the choice of channels as an input.
+
+Removing a channel takes its share out of the sums of every operator that consumes it, and changes
+nothing before. So the values at the consumers are multiplied by a mask that is fed at run time:
+one session serves all choices, and everything before the first consumer is computed once for all
+of them. Zeroing the producers as well, as :func:`~..transform.mask` does, changes no output.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from ..coupling.groups import Group, Groups
+from ..coupling.labels import LabelVector
+from ..engine.cached_session import Part
+from ..engine.session import Arrays
+from ..ir.network import Network
+from ..ir.partial import nodes_between
+from ..ir.rebuild import copied_value, node_key, twin_node
+
+__all__ = ["Suffix", "make_suffix"]
+
+PREFIX = "mask:"
+"""Before the name of a value: the input that its channels are multiplied by."""
+
+
+class Suffix:
+    """The nodes behind the consumers of a group; may be sent to other processes.
+
+    Args:
+        network: inputs are `context` and the masks.
+        position: of the first consumer among the nodes of the whole network.
+        context: values of the whole network that are read.
+        masked: name of a masked value → labels of its channels and the shape of its mask.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        position: int,
+        context: tuple[str, ...],
+        masked: Mapping[str, tuple[LabelVector, tuple[int, ...]]],
+    ):
+        self.network = network
+        self.position = position
+        self.context = context
+        self._masked = masked
+        self._part: Part | None = None
+        self._lock = threading.Lock()
+
+    def masks(self, surviving: npt.NDArray[np.bool_]) -> Arrays:
+        """Return the masks for a choice; `surviving` is a mask over labels."""
+        return {
+            PREFIX + name: surviving[labels].astype(np.float32).reshape(shape)
+            for name, (labels, shape) in self._masked.items()
+        }
+
+    def compute(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
+        """Return the outputs that depend on the group; safe in several threads at once."""
+        with self._lock:
+            if self._part is None:
+                self._part = Part(self.network)
+        return self._part.compute(feeds)
+
+    def __sizeof__(self) -> int:
+        # Dask sends large arguments to each worker once, and judges them by this.
+        values = self.network.graph.initializers.values()
+        return 1024 + sum(v.const_value.nbytes for v in values if v.const_value is not None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        model = ir.serde.serialize_model(self.network.model).SerializeToString()
+        return {
+            "name": self.network.name,
+            "model": model,
+            "position": self.position,
+            "context": self.context,
+            "masked": dict(self._masked),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        import onnx
+
+        model = ir.serde.deserialize_model(onnx.load_model_from_string(state["model"]))
+        self.__init__(  # type: ignore[misc]  # an object that comes from elsewhere starts anew
+            Network(name=state["name"], model=model),
+            position=state["position"],
+            context=state["context"],
+            masked=state["masked"],
+        )
+
+
+def make_suffix(
+    network: Network, groups: Groups, group: Group, outputs: Collection[str]
+) -> Suffix | None:
+    """Return what follows from the channels of a group, or None where no output does.
+
+    Args:
+        network: the whole network.
+        groups: its groups.
+        group: one of them.
+        outputs: names of the outputs that matter.
+    """
+    consumers = _consumers(network, groups, group)
+    masked = {str(node.inputs[0].name) for node in consumers.values() if node.inputs[0]}
+    dependent: set[str] = set()
+    for node in network.graph:
+        if node_key(node) in consumers or any(
+            value is not None and value.name in dependent for value in node.inputs
+        ):
+            dependent.update(str(value.name) for value in node.outputs)
+    wanted = [name for name in network.outputs if name in outputs and name in dependent]
+    if not wanted:
+        return None
+    known = set(network.values()) - dependent
+    nodes = nodes_between(network, known, wanted)
+    part, context = _assembled(network, groups, nodes, set(consumers), wanted)
+    keys = [node_key(node) for node in network.graph]
+    return Suffix(
+        part,
+        position=min(keys.index(key) for key in consumers),
+        context=context,
+        masked={name: _mask_of(groups, name) for name in sorted(masked)
+                if PREFIX + name in part.inputs},
+    )  # fmt: skip
+
+
+def _consumers(network: Network, groups: Groups, group: Group) -> dict[str, ir.Node]:
+    """Return the nodes that mix channels of the group into fresh ones, by their keys."""
+    makers = {producer.node for producer in groups.producers}
+    channels = set(group.channels)
+    found = {}
+    for node in network.graph:
+        if node_key(node) not in makers or node.inputs[0] is None:
+            continue
+        labels = groups.values.get(str(node.inputs[0].name))
+        if labels is not None and not channels.isdisjoint(groups.classes[labels.vector].tolist()):
+            found[node_key(node)] = node
+    return found
+
+
+def _mask_of(groups: Groups, name: str) -> tuple[LabelVector, tuple[int, ...]]:
+    """Return the labels of a value's channels and the shape that spreads a mask over it."""
+    labels = groups.values[name]
+    after = len(labels.shape) - 1 - (labels.axis or 0)
+    return labels.vector, (len(labels.vector), *[1] * after)
+
+
+def _assembled(
+    network: Network,
+    groups: Groups,
+    nodes: list[ir.Node],
+    consumers: set[str],
+    outputs: list[str],
+) -> tuple[Network, tuple[str, ...]]:
+    """Return the nodes as a network with masks before the consumers, and what else it reads."""
+    made = {str(value.name) for node in nodes for value in node.outputs}
+    copies: dict[str, ir.Value] = {}
+    inputs: dict[str, ir.Value] = {}
+    initializers: list[ir.Value] = []
+    twins: list[ir.Node] = []
+    masked: dict[str, ir.Value] = {}
+    for node in nodes:
+        for value in node.inputs:
+            if value is None or value.name in made or value.name in copies:
+                continue
+            copy = copied_value(value)
+            copies[str(value.name)] = copy
+            if value.const_value is None:
+                inputs[str(value.name)] = copy
+            else:
+                initializers.append(copy)
+        if node_key(node) not in consumers:
+            twins.append(twin_node(node, copies))
+            continue
+        data = node.inputs[0]
+        assert data is not None
+        name = str(data.name)
+        if name not in masked:
+            shape = ir.Shape(_mask_of(groups, name)[1])
+            factor = ir.Value(name=PREFIX + name, shape=shape, type=data.type)
+            product = ir.Node("", "Mul", [copies[name], factor], name=f"masked:{name}:node")
+            product.outputs[0].name = f"masked:{name}"
+            product.outputs[0].shape = data.shape
+            product.outputs[0].type = data.type
+            inputs[PREFIX + name] = factor
+            masked[name] = product.outputs[0]
+            twins.append(product)
+        twins.append(twin_node(node, {**copies, name: masked[name]}))
+        copies.update((str(value.name), value) for value in twins[-1].outputs)
+    graph = ir.Graph(
+        list(inputs.values()),
+        [copies[name] for name in outputs],
+        nodes=twins,
+        initializers=initializers,
+        opset_imports=dict(network.graph.opset_imports),
+        name=network.graph.name,
+    )
+    model = ir.Model(graph, ir_version=network.model.ir_version)
+    context = tuple(name for name in inputs if not name.startswith(PREFIX))
+    return replace(network, model=model, source=None, heads=(), plan=None), context

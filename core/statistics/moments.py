@@ -1,0 +1,395 @@
+"""Second moments of what every operator reads, gathered in one stream over the data.
+
+Operators with very many columns (a fully connected layer behind a large map) have no covariance
+that fits into memory: of these a bounded number of positions is kept as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..data import Dataset, streamed
+from ..engine.session import Session
+from ..ir.network import Network
+from ..ir.rebuild import shown
+from ..progress import Progress, silent
+from .operators import Array, Operator
+from .ridge import by_turns
+
+__all__ = [
+    "FLOOR",
+    "ROWS",
+    "WIDEST",
+    "WIDEST_PRODUCT",
+    "Gram",
+    "Halves",
+    "Kept",
+    "Moments",
+    "Sampled",
+    "gather_grams",
+    "limited",
+    "positions_of_a_sample",
+    "together",
+    "wide",
+]
+
+ENOUGH = 64
+"""Output positions for every column (input · tap) of a convolution, over all samples together.
+
+Least squares with n columns on N positions overfits by about n / N of the error, here less than two
+percent; more positions cost time and add little.
+"""
+
+WORK = 1e11
+"""Multiplications that the covariance of an operator may take (positions · columns²): operators
+with many columns see fewer positions."""
+
+LEAST = 4
+"""Positions for every column that are looked at whatever the work."""
+
+FEWEST = 16
+"""Positions of a sample that are looked at in any case, where there are so many."""
+
+WIDEST = 4608
+"""Columns of a convolution that has a covariance: 512 channels of 3 × 3 taps, 170 MB."""
+
+WIDEST_PRODUCT = 1024
+"""The same for matrix products, which are cheap to run and often have thousands of channels: the
+closed-form updates for each would take hours."""
+
+TOGETHER = 512
+"""Positions that are summed up in one product: products of few are slow."""
+
+ROWS = 4096
+"""Positions that are kept of an operator with more columns."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gram:
+    """Moments of an operator's inputs.
+
+    Args:
+        mean: [groups, inputs · taps].
+        covariance: [groups, inputs · taps, inputs · taps], around `mean`.
+        power: [groups], mean square of an input.
+        count: positions that were averaged over, each as often as it counts.
+        halves: the covariance over the even and over the odd samples, float32 and each around its
+            own mean; empty where there is one sample only.
+    """
+
+    mean: Array
+    covariance: Array
+    power: Array
+    count: float
+    halves: tuple[Array, ...] = ()
+
+    def ridge(self, part: float) -> Array:
+        """Return what to add to the diagonals, [groups]: a part of the mean variance of an input.
+
+        It never falls below :data:`FLOOR` of the power: variance that small is rounding, as where
+        data saturates a layer, and weights fitted to it would explode.
+        """
+        size = self.covariance.shape[-1]
+        return limited(np.trace(self.covariance, axis1=1, axis2=2) / size, self.power, part)
+
+
+FLOOR = 1e-4
+"""Part of the power below which variance is not trusted: float32 sums cannot tell it, and weights
+that fit it (where the data saturates a layer, say) would be so large that rounding shows."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampled:
+    """What an operator with very many columns reads at some positions.
+
+    Args:
+        mean: [groups, inputs · taps].
+        rows: [groups, positions, inputs · taps], float32, less the mean.
+        power: [groups], mean square of an input.
+    """
+
+    mean: Array
+    rows: Array
+    power: Array
+
+    def ridge(self, part: float) -> Array:
+        """Return what :meth:`Gram.ridge` returns."""
+        variance = np.square(self.rows).mean(axis=(1, 2), dtype=np.float64)
+        return limited(variance, self.power, part)
+
+
+class Kept:
+    """The first :data:`ROWS` positions of an operator with very many columns."""
+
+    def __init__(self) -> None:
+        self._parts: list[Array] = []
+        self._count = 0
+
+    def add(self, x: Array) -> None:
+        """Keep positions: x [groups, positions, inputs]."""
+        x = x[:, : ROWS - self._count]
+        self._count += x.shape[1]
+        if x.size:
+            self._parts.append(x.astype(np.float32))
+
+    def sampled(self, *, centred: bool) -> Sampled:
+        """Return what was kept, around the mean or around zero."""
+        rows = np.concatenate(self._parts, axis=1)
+        power = np.square(rows).mean(axis=(1, 2), dtype=np.float64)
+        mean = rows.mean(axis=1, dtype=np.float64)
+        if not centred:
+            mean = np.zeros_like(mean)
+        return Sampled(mean=mean, rows=rows - mean[:, None].astype(np.float32), power=power)
+
+
+class Halves:
+    """Moments of the even and of the odd samples."""
+
+    def __init__(self) -> None:
+        self.even, self.odd = Moments(), Moments()
+        self._samples = 0
+
+    def add(
+        self, samples: int, x: Array, y: Array | None = None, counts: Array | None = None
+    ) -> None:
+        """Add positions of so many samples.
+
+        Args:
+            samples: how many.
+            x: [groups, samples · positions, inputs].
+            y: targets, [groups, samples · positions, outputs].
+            counts: how often each position counts, [groups, samples · positions]; None for once.
+        """
+        parts = [
+            (None, None) if array is None else by_turns(array, samples, self._samples)
+            for array in (x, y, counts)
+        ]
+        for moments, rows, wanted, often in zip((self.even, self.odd), *parts, strict=True):
+            if rows is not None and rows.size:
+                moments.add(rows, wanted, often)
+        self._samples += samples
+
+    def joined(self) -> Moments:
+        """Return the moments of all samples."""
+        return self.even.joined(self.odd)
+
+    @property
+    def halved(self) -> bool:
+        """Whether there are samples of both kinds."""
+        return self._samples > 1
+
+    def gram(self, *, centred: bool) -> Gram:
+        """Return the moments of all samples, with the covariances of the halves."""
+        whole = self.joined().gram(centred=centred)
+        if not self.halved:
+            return whole
+        halves = (
+            moments.gram(centred=centred).covariance.astype(np.float32)
+            for moments in (self.even, self.odd)
+        )
+        return replace(whole, halves=tuple(halves))
+
+
+class Moments:
+    """Running sums of x, x xᵀ and, where there are targets, y and y xᵀ. [groups, …] each.
+
+    Positions wait until :data:`TOGETHER` of them make a product worth its sums.
+    """
+
+    def __init__(self) -> None:
+        self.count: float = 0
+        self.x: Array | None = None
+        self.xx: Array | None = None
+        self.y: Array | None = None
+        self.yx: Array | None = None
+        self._waiting: list[tuple[Array, Array | None, Array | None]] = []
+        self._rows = 0
+
+    def add(self, x: Array, y: Array | None = None, counts: Array | None = None) -> None:
+        """Add positions.
+
+        The arrays must not change before the sums are read.
+
+        Args:
+            x: [groups, positions, inputs].
+            y: targets, [groups, positions, outputs].
+            counts: how often each position counts, [groups, positions], alike in all groups; None
+                for once.
+        """
+        self._waiting.append((x, y, counts))
+        self._rows += x.shape[1]
+        if self._rows >= TOGETHER:
+            self._sum_up()
+
+    def _sum_up(self) -> None:
+        """Add what waits to the sums."""
+        if not self._waiting:
+            return
+        x, y, counts = (_all(parts) for parts in zip(*self._waiting, strict=True))
+        assert x is not None
+        self._waiting, self._rows = [], 0
+        often = x if counts is None else x * counts[:, :, None]
+        self.count += x.shape[1] if counts is None else float(counts[0].sum(dtype=np.float64))
+        self.x = _sum(self.x, often.sum(axis=1, dtype=np.float64))
+        self.xx = _sum(self.xx, often.transpose(0, 2, 1) @ x)
+        if y is not None:
+            aims = y if counts is None else y * counts[:, :, None]
+            self.y = _sum(self.y, aims.sum(axis=1, dtype=np.float64))
+            self.yx = _sum(self.yx, aims.transpose(0, 2, 1) @ x)
+
+    def joined(self, other: Moments) -> Moments:
+        """Return the sums over the positions of both."""
+        self._sum_up()
+        other._sum_up()
+        both = Moments()
+        both.count = self.count + other.count
+        for name in ("x", "xx", "y", "yx"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            setattr(both, name, mine if theirs is None else mine + theirs)
+        return both
+
+    def means(self) -> tuple[Array, Array]:
+        """Return the means of y and of y xᵀ."""
+        self._sum_up()
+        assert self.y is not None
+        assert self.yx is not None
+        return self.y / self.count, self.yx / self.count
+
+    def gram(self, *, centred: bool) -> Gram:
+        """Return the moments around the mean, or around zero."""
+        self._sum_up()
+        assert self.x is not None
+        assert self.xx is not None
+        mean = self.x / self.count
+        second = self.xx / self.count
+        power = np.trace(second, axis1=1, axis2=2) / second.shape[-1]
+        if not centred:
+            mean = np.zeros_like(mean)
+        covariance = second - mean[:, :, None] * mean[:, None, :]
+        return Gram(mean=mean, covariance=covariance, power=power, count=self.count)
+
+
+def gather_grams(
+    network: Network,
+    operators: Sequence[Operator],
+    dataset: Dataset,
+    *,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> dict[str, Gram | Sampled]:
+    """Stream the data once and return the moments of every operator's inputs by its key.
+
+    Depthwise convolutions are left out: no channel is theirs to choose. Inputs are centred where
+    the operator can store a shift of its output.
+
+    Args:
+        network: the network the operators are of.
+        operators: what to look at.
+        dataset: inputs; labels are not used. Memory does not grow with its size.
+        seed: of the positions drawn.
+        progress: told of the samples done.
+
+    Raises:
+        DataError: the data does not fit the network.
+    """
+    operators = [operator for operator in operators if not operator.depthwise(network)]
+    names = list(dict.fromkeys(operator.x for operator in operators))
+    session = Session(shown(network, names))
+    shapes = network.values()
+    moments = {o.key: Kept() if wide(o, network) else Halves() for o in operators}
+    most = {o.key: positions_of_a_sample(o, network, dataset.samples) for o in operators}
+    random = np.random.default_rng(seed)
+    for batch in streamed(dataset, "covariances", progress):
+        values = {**batch.inputs, **session.run(batch.inputs)}
+        for operator in operators:
+            shape = [dim if isinstance(dim, int) else 1 for dim in shapes[operator.y].shape or ()]
+            positions = operator.positions(shape, most[operator.key], random)
+            x = values.get(operator.x, values.get(f"shown:{operator.x}"))
+            assert x is not None
+            rows, gathered = operator.inputs(x, positions), moments[operator.key]
+            if isinstance(gathered, Kept):
+                gathered.add(rows)
+            else:
+                gathered.add(len(x), rows)
+    found: dict[str, Gram | Sampled] = {}
+    for operator in operators:
+        gathered = moments.pop(operator.key)
+        centred = operator.shift is not None
+        if isinstance(gathered, Kept):
+            found[operator.key] = gathered.sampled(centred=centred)
+        else:
+            found[operator.key] = gathered.gram(centred=centred)
+    return found
+
+
+def together(pairs: Iterable[tuple[Array, Array]]) -> Iterator[tuple[Array, Array]]:
+    """Yield pairs of arrays [groups, positions, …] joined to :data:`TOGETHER` positions or more."""
+    waiting: list[tuple[Array, Array]] = []
+    rows = 0
+    for pair in pairs:
+        waiting.append(pair)
+        rows += pair[0].shape[1]
+        if rows >= TOGETHER:
+            yield _joined([x for x, _ in waiting]), _joined([y for _, y in waiting])
+            waiting, rows = [], 0
+    if waiting:
+        yield _joined([x for x, _ in waiting]), _joined([y for _, y in waiting])
+
+
+def wide(operator: Operator, network: Network) -> bool:
+    """Whether an operator has more columns than a covariance is made for."""
+    return _columns(operator, network) > (WIDEST if operator.op_type == "Conv" else WIDEST_PRODUCT)
+
+
+def positions_of_a_sample(
+    operator: Operator, network: Network, samples: int, *, rare: bool = False
+) -> int:
+    """Return how many positions of each of so many samples say enough about an operator.
+
+    Args:
+        operator: what reads them.
+        network: the network it is of.
+        samples: how many there are.
+        rare: whether most positions say little, so that only the work is a limit.
+    """
+    columns = _columns(operator, network)
+    if wide(operator, network):
+        return max(ROWS // samples, 1)
+    most = max(WORK / columns**2, LEAST * columns)
+    enough = most if rare else min(ENOUGH * columns, most)
+    return max(int(-(-enough // samples)), FEWEST)
+
+
+def _columns(operator: Operator, network: Network) -> int:
+    weight = network.graph.initializers[operator.weight].const_value
+    assert weight is not None
+    return int(operator.matrix(weight.numpy()).shape[-1])
+
+
+def limited(variance: Array, power: Array, part: float) -> Array:
+    """Return a part of a variance, or :data:`FLOOR` of the power where that is more."""
+    smallest = np.finfo(np.float32).tiny
+    found: Array = np.maximum(np.maximum(part * variance, FLOOR * power), smallest)
+    return found
+
+
+def _sum(total: Array | None, more: Array) -> Array:
+    """Return the sum, in the memory of `total`: fresh memory for each batch would cost as much."""
+    if total is None:
+        return more.astype(np.float64)
+    total += more
+    return total
+
+
+def _all(parts: Sequence[Array | None]) -> Array | None:
+    """Return arrays [groups, positions, …] as one, None where there are none."""
+    found = [part for part in parts if part is not None]
+    return _joined(found) if found else None
+
+
+def _joined(parts: Sequence[Array]) -> Array:
+    """Return arrays [groups, positions, …] as one."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)

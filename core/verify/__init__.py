@@ -1,0 +1,1 @@
+"""Verification: do two networks compute the same?"""

@@ -1,0 +1,238 @@
+"""Whether two networks compute the same: the largest difference of each output, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..data import Dataset, SyntheticDataset, streamed
+from ..engine.session import Session
+from ..errors import DataError, VerificationError
+from ..ir.dims import shape_text
+from ..ir.network import Network
+from ..progress import Progress, silent
+
+__all__ = ["Comparison", "Difference", "Meter", "Pairing", "compare", "pair"]
+
+Shape = tuple[int | str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """How far one output of network b is from that of network a, over all data.
+
+    Args:
+        a: name of the output in network a.
+        b: name of the output in network b.
+        shape: its shape in network a; the symbolic batch is a string.
+        absolute: max|a − b|; infinite where NaN or infinity stands in one of them only.
+        relative: max|a − b| / max|a|, both over all data.
+        peak: max|a| of the finite values.
+        sample: number of the sample with the largest absolute difference.
+        index: position of that difference within the sample's output.
+    """
+
+    a: str
+    b: str
+    shape: Shape
+    absolute: float
+    relative: float
+    peak: float
+    sample: int
+    index: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """The differences of all outputs compared, over `samples` samples."""
+
+    outputs: tuple[Difference, ...]
+    samples: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def worst(self) -> Difference:
+        """The output with the largest relative difference."""
+        return max(self.outputs, key=lambda output: output.relative)
+
+    def within(self, tolerance: float) -> bool:
+        """Return whether no relative difference is over `tolerance`."""
+        return all(output.relative <= tolerance for output in self.outputs)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pairing:
+    """Which input and output of network b answers to which of network a (name in a → in b)."""
+
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+    def feeds(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return inputs of network a under the names they have in network b."""
+        return {self.inputs[name]: array for name, array in inputs.items() if name in self.inputs}
+
+
+def compare(
+    a: Network,
+    b: Network,
+    dataset: Dataset | None = None,
+    *,
+    outputs: Sequence[str] | None = None,
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> Comparison:
+    """Run two networks on the same data and measure how far their outputs are apart.
+
+    Args:
+        a: the reference.
+        b: the other one; for how its inputs and outputs find their partners see :func:`pair`.
+        dataset: opened for network `a`; noise where there is none.
+        outputs: names of the outputs of `a` to compare; None for all.
+        threads: threads of each run; None for all cores.
+        progress: told about every batch.
+
+    Raises:
+        DataError: the data does not fit, or an output asked for does not exist.
+        VerificationError: the networks cannot be compared, their inputs or outputs do not match.
+    """
+    pairing = pair(a, b, outputs)
+    session_a, session_b = Session(a, threads), Session(b, threads)
+    shapes = a.outputs
+    meters = {name: Meter() for name in pairing.outputs}
+    samples = 0
+    for batch in streamed(dataset or SyntheticDataset(a), "comparing", progress):
+        values_a = session_a.run(batch.inputs)
+        values_b = session_b.run(pairing.feeds(batch.inputs))
+        for name, partner in pairing.outputs.items():
+            meters[name].add(name, values_a[name], values_b[partner], samples, batch.size)
+        samples += batch.size
+    found = tuple(
+        meters[name].result(name, partner, shapes[name])
+        for name, partner in pairing.outputs.items()
+    )
+    return Comparison(outputs=found, samples=samples, notes=pairing.notes)
+
+
+def pair(a: Network, b: Network, outputs: Sequence[str] | None = None) -> Pairing:
+    """Find the partner in `b` of every input and output of `a`.
+
+    Partners bear the same name. Those left over are paired in their order where their numbers and
+    shapes agree, which a note says.
+
+    Args:
+        a: the reference.
+        b: the other network.
+        outputs: names of the outputs of `a` that need a partner; None for all.
+
+    Raises:
+        DataError: `outputs` names what does not exist, or nothing.
+        VerificationError: there is no such pairing.
+    """
+    wanted = list(a.outputs) if outputs is None else list(outputs)
+    if unknown := [name for name in wanted if name not in a.outputs]:
+        raise DataError(
+            f"network '{a.name}' has no output '{unknown[0]}'",
+            hint=f"it has {', '.join(a.outputs)}",
+        )
+    if not wanted:
+        raise DataError("there is no output to compare")
+    inputs, input_notes = _partners("input", a.inputs, b.inputs, list(a.inputs))
+    pairs, output_notes = _partners("output", a.outputs, b.outputs, wanted)
+    return Pairing(inputs=inputs, outputs=pairs, notes=(*input_notes, *output_notes))
+
+
+def _partners(
+    kind: str, a: Mapping[str, Shape], b: Mapping[str, Shape], wanted: list[str]
+) -> tuple[dict[str, str], list[str]]:
+    partners = {name: name for name in a if name in b}
+    left_a = [name for name in a if name not in partners]
+    left_b = [name for name in b if name not in partners]
+    notes = []
+    if len(left_a) == len(left_b):
+        for name, other in zip(left_a, left_b, strict=True):
+            partners[name] = other
+            if name in wanted:
+                notes.append(f"{kind} '{name}' is paired with '{other}' by its order")
+    elif any(name in left_a for name in wanted) or (left_b and wanted == list(a)):
+        raise VerificationError(
+            f"the networks cannot be compared: the {kind}s of the one are {_listed(a)}, "
+            f"those of the other {_listed(b)}"
+        )
+    for name in wanted:
+        if not _same_shape(a[name], b[partners[name]]):
+            raise VerificationError(
+                f"the networks cannot be compared: {kind} '{name}' is {shape_text(a[name])} in the "
+                f"one, but '{partners[name]}' is {shape_text(b[partners[name]])} in the other"
+            )
+    return {name: partners[name] for name in wanted}, notes
+
+
+def _same_shape(a: Shape, b: Shape) -> bool:
+    """Whether two shapes agree; the batch may be fixed to different numbers."""
+    return len(a) == len(b) and all(
+        x == y or isinstance(x, str) or isinstance(y, str)
+        for x, y in zip(a[1:], b[1:], strict=True)
+    )
+
+
+def _listed(shapes: Mapping[str, Shape]) -> str:
+    return ", ".join(f"'{name}' ({shape_text(shape)})" for name, shape in shapes.items()) or "none"
+
+
+class Meter:
+    """The largest difference of one output so far."""
+
+    def __init__(self) -> None:
+        self.absolute = 0.0
+        self.peak = 0.0
+        self.sample = 0
+        self.index: tuple[int, ...] = ()
+
+    def add(self, name: str, a: np.ndarray, b: np.ndarray, start: int, size: int) -> None:
+        """Take in one batch of `size` samples, the first of which has the number `start`."""
+        if a.shape != b.shape:
+            raise VerificationError(
+                f"output '{name}' is {shape_text(a.shape)} in the one network, but "
+                f"{shape_text(b.shape)} in the other"
+            )
+        if not a.size:
+            return
+        a, b = np.atleast_1d(a), np.atleast_1d(b)
+        distance = _distance(a, b)
+        finite = np.abs(a[np.isfinite(a)])
+        self.peak = max(self.peak, float(finite.max(initial=0.0)))
+        place = np.unravel_index(int(distance.argmax()), distance.shape)
+        largest = float(distance[place])
+        if largest > self.absolute:
+            self.absolute = largest
+            index = tuple(int(i) for i in place)
+            by_sample = a.shape[0] == size
+            self.sample = start + (index[0] if by_sample else 0)
+            self.index = index[1:] if by_sample else index
+
+    def result(self, a: str, b: str, shape: Shape) -> Difference:
+        """Return what was measured."""
+        relative = self.absolute / self.peak if self.peak else (np.inf if self.absolute else 0.0)
+        return Difference(
+            a=a,
+            b=b,
+            shape=shape,
+            absolute=self.absolute,
+            relative=float(relative),
+            peak=self.peak,
+            sample=self.sample,
+            index=self.index,
+        )
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return |a − b| in double precision; NaN meets NaN and infinity itself, or it is infinite."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        distance: np.ndarray = np.abs(np.subtract(a, b, dtype=np.float64))
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    distance[~np.isfinite(distance)] = np.inf
+    distance[same] = 0.0
+    return distance

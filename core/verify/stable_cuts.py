@@ -1,0 +1,141 @@
+"""Comparing two networks piece by piece, cut where a rounding error can become a large one.
+
+The position of a maximum jumps where two values are nearly equal, and a softmax of large numbers
+turns their last digits into its first. Two networks that compute the same but for the order of
+their sums then differ in what follows, though neither is wrong. Here the second network is given
+what such nodes put out in the first, and what they read is compared instead: where all pieces
+agree, so do the networks but for rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx_ir as ir
+
+from ..coupling import Groups
+from ..data import Dataset, streamed
+from ..engine.session import Session
+from ..ir.network import Network, shape_of
+from ..ir.partial import between
+from ..ir.rebuild import rebuild
+from ..progress import Progress, silent
+from .compare import Comparison, Meter
+
+__all__ = ["Narrow", "compare_pieces", "narrowed", "same_size", "steep_nodes"]
+
+Narrow = Callable[[str, np.ndarray], np.ndarray]
+"""Takes the name of a value and its array in the first network; returns what the second has."""
+
+STEEP = frozenset({
+    "ArgMax", "ArgMin", "Ceil", "Equal", "Floor", "Greater", "GreaterOrEqual", "Hardmax", "Less",
+    "LessOrEqual", "Round", "Sign", "Softmax", "TopK",
+})  # fmt: skip
+
+
+def same_size(name: str, array: np.ndarray) -> np.ndarray:
+    """Return the array: both networks have the same channels."""
+    del name
+    return array
+
+
+def narrowed(groups: Groups, removed: np.ndarray) -> Narrow:
+    """Return what takes an array of the full-size network to the surviving channels."""
+    surviving = groups.surviving(removed)
+
+    def narrow(name: str, array: np.ndarray) -> np.ndarray:
+        labels = groups.values.get(name)
+        if labels is None or labels.axis is None:
+            return array
+        return np.compress(surviving[labels.vector], array, axis=labels.axis)
+
+    return narrow
+
+
+def steep_nodes(network: Network) -> list[ir.Node]:
+    """Return the nodes at which a network is cut."""
+    batches = {shape[0] for shape in network.inputs.values() if shape}
+    return [
+        node
+        for node in network.graph
+        if (node.op_type in STEEP or (node.op_type == "MaxPool" and _gives_positions(node)))
+        and all(
+            value.shape is not None and len(value.shape) > 0 and shape_of(value)[0] in batches
+            for value in (*_read(node), *node.outputs)
+        )
+    ]
+
+
+def compare_pieces(
+    first: Network,
+    second: Network,
+    dataset: Dataset,
+    narrow: Narrow = same_size,
+    *,
+    given: bool,
+    progress: Progress = silent,
+) -> Comparison:
+    """Compare every output, and everything that a steep node reads.
+
+    What a softmax reads shows differences that its result hides where it is saturated.
+
+    Args:
+        first: the network that counts as right.
+        second: a network of the same nodes, of the same or of fewer channels.
+        dataset: inputs for both.
+        narrow: takes arrays of `first` to the channels of `second`.
+        given: whether `second` is given what steep nodes put out in `first`; outputs that they
+            make are then judged by what they read.
+        progress: told of the samples done.
+
+    Returns:
+        one difference a value.
+    """
+    known = second.values()
+    nodes = [node for node in steep_nodes(first) if all(v.name in known for v in _read(node))]
+    made = {str(value.name) for node in nodes for value in node.outputs} if given else set()
+    outputs = [name for name in first.outputs if name not in made]
+    read = dict.fromkeys(str(value.name) for node in nodes for value in _read(node))
+    inner = [name for name in read if name not in {*made, *outputs, *first.inputs}]
+    shown = {f"piece:{n}": n for n in (*sorted(made), *inner) if n not in first.outputs}
+    aliases = {name: alias for alias, name in shown.items()}
+    session = Session(rebuild(first, extra_outputs=shown))
+    if given:
+        rest = between(second, [*second.inputs, *made], [*outputs, *inner])
+    else:
+        rest = rebuild(second, extra_outputs=shown)
+    session_rest = Session(rest)
+    meters = {name: Meter() for name in (*outputs, *inner)}
+    samples = 0
+    for batch in streamed(dataset, "comparing", progress):
+        found = session.run(batch.inputs)
+        values = {name: found[aliases.get(name, name)] for name in (*made, *meters)}
+        feeds = {name: narrow(name, values[name]) for name in made} | dict(batch.inputs)
+        others = session_rest.run({name: feeds[name] for name in rest.inputs})
+        for name, meter in meters.items():
+            other = others[name if given else aliases.get(name, name)]
+            meter.add(name, narrow(name, values[name]), other, samples, batch.size)
+        samples += batch.size
+    shapes = {name: shape_of(known[name]) for name in meters}
+    note = f"compared in pieces, cut at {len(nodes)} nodes that amplify rounding"
+    return Comparison(
+        outputs=tuple(meter.result(n, n, shapes[n]) for n, meter in meters.items()),
+        samples=samples,
+        notes=(note,) if given else (),
+    )
+
+
+def _read(node: ir.Node) -> list[ir.Value]:
+    """Return the computed numbers that a node reads."""
+    return [
+        value
+        for value in node.inputs
+        if value is not None and value.const_value is None and value.dtype is not ir.DataType.BOOL
+    ]
+
+
+def _gives_positions(node: ir.Node) -> bool:
+    """Whether positions are read, and inside planes: over whole tensors they differ by width."""
+    readers = [use.node.op_type for value in node.outputs[1:] for use in value.uses()]
+    return bool(readers) and set(readers) == {"Mod"}

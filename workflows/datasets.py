@@ -1,0 +1,83 @@
+"""The one door to data: the neutral kinds of the core, and those that belong to one framework.
+
+Importing this module registers the kinds of all formats; what reads them loads when it is used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from ..core.data import BATCH_SIZE, Dataset
+from ..core.data import open_dataset as open_neutral
+from ..core.data.text import found_beside
+from ..core.errors import DataError
+from ..core.ir.network import Network, Preprocess
+from ..formats.caffe.data import kinds as _caffe  # noqa: F401
+from ..formats.caffe.data.mean import read_mean
+from ..formats.darknet.data import kinds as _darknet  # noqa: F401
+
+__all__ = ["open_dataset"]
+
+
+def open_dataset(
+    path: str | Path,
+    network: Network,
+    *,
+    preprocess: Preprocess | None = None,
+    batch: int = BATCH_SIZE,
+    limit: int | None = None,
+    root: str | Path | None = None,
+    names: str | Path | None = None,
+    ignore_label: int | None = None,
+) -> Dataset:
+    """Open data of any kind for a network; what the path leads to decides how it is read.
+
+    Args:
+        path: where the data is: an archive, a folder, a list, annotations, a database; docs/data.md
+            lists all kinds.
+        network: whose inputs the data must fit.
+        preprocess: how images become inputs, instead of the network's own.
+        batch: samples a batch; lowered to a multiple of a batch that the network insists on.
+        limit: use only so many samples from the start.
+        root: folder that relative paths in lists and annotations start from.
+        names: file with the names of the classes in their order, one a line.
+        ignore_label: in maps of classes, pixels of this class do not count; those of 255 never do.
+
+    Raises:
+        DataError: the path leads to nothing usable, or what it leads to does not fit the network.
+    """
+    return open_neutral(
+        path,
+        network,
+        preprocess=_with_mean(preprocess or network.preprocess, network),
+        batch=batch,
+        limit=limit,
+        root=root,
+        names=names,
+        ignore_label=ignore_label,
+    )
+
+
+def _with_mean(preprocess: Preprocess, network: Network) -> Preprocess:
+    """Return preprocessing with the mean image its file holds.
+
+    The file is looked for as it is named, and beside the network's own files.
+
+    Raises:
+        DataError: it is not there, or broken.
+    """
+    if not preprocess.mean_file or preprocess.mean_image is not None:
+        return preprocess
+    named = Path(preprocess.mean_file)
+    own = network.source.paths.values() if network.source is not None else ()
+    folders = [path.parent for path in own]
+    found = found_beside(str(named), folders) or found_beside(named.name, folders)
+    if found is None:
+        raise DataError(
+            f"the mean file '{named}' is not there",
+            hint="--mean-file says where it is, --mean gives a value a channel instead",
+        )
+    if found.suffix.lower() == ".npy":
+        return replace(preprocess, mean_file=str(found))
+    return replace(preprocess, mean_file=str(found), mean_image=read_mean(found))

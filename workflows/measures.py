@@ -1,0 +1,26 @@
+"""Measurements that a format's own files name."""
+
+from __future__ import annotations
+
+from ..core.ir.network import Network
+
+__all__ = ["named_accuracy"]
+
+
+def named_accuracy(network: Network, top: str) -> tuple[Network, str, int]:
+    """Return what to measure for the value of a named `Accuracy` layer.
+
+    Args:
+        network: as read from its files.
+        top: the layer's first top, or its name.
+
+    Returns:
+        the network to measure; the output with the scores; among how many of the best the label
+        must be.
+
+    Raises:
+        DataError: there is no such layer.
+    """
+    from ..formats.caffe.data.accuracy import named_accuracy as find
+
+    return find(network, top)

@@ -14,7 +14,7 @@ from ..core.errors import FormatError, UnsupportedError, located
 from ..core.ir.network import Network, Piece
 from ..core.progress import Progress, silent
 from ..core.pruning.prune import PROOF_SAMPLES
-from ..core.verify.equivalence import prove_equal
+from ..core.verify.equivalence import verify_equal
 from .files import SUFFIXES
 
 __all__ = ["PLAN_NAME", "Saved", "render", "reread", "save"]
@@ -192,7 +192,7 @@ def _prove(
             # The very graph with the very weights computes the same; running it proves no more.
             return 0.0
     inputs = data or SyntheticDataset(network, samples=PROOF_SAMPLES)
-    return prove_equal("written = dense", network, again, inputs, progress=progress).worst.relative
+    return verify_equal("written = dense", network, again, inputs, progress=progress).worst.relative
 
 
 def _name(network: Network, target: Path, suffix: str | None, end: str) -> str:

@@ -50,10 +50,11 @@ def greedy(request: Request) -> Order:
     losses = step_losses(request.groups, analysis, request.limits)
     for group, pairs in groupby(losses, key=lambda pair: pair[0].group):
         own = list(pairs)
-        saved = np.array([request.saved[list(step.classes)].sum() for step, _ in own])
+        saved = np.array([request.saved[list(step.units)].sum() for step, _ in own])
         slopes = hull_slopes(saved, [loss for _, loss in own])
         ranked += [
-            (slope, step.share, group, step) for (step, _), slope in zip(own, slopes, strict=True)
+            (slope, step.fraction, group, step)
+            for (step, _), slope in zip(own, slopes, strict=True)
         ]
     return [entry[-1] for entry in sorted(ranked, key=lambda entry: entry[:3])]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..coupling.groups import Bank, Groups
+from ..coupling.groups import Groups, Partition
 from ..errors import PlanError, nearest_hint
 from ..plan.limits import NO_LIMITS, Limits
 from ..plan.steps import Order, Step
@@ -24,10 +24,19 @@ from .threshold import step_losses
 if TYPE_CHECKING:
     from ..sensitivity.result import Analysis
 
-__all__ = ["Override", "Quotas", "banks", "check_quotas", "nearest", "quotas", "quotas_of", "split"]
+__all__ = [
+    "Override",
+    "Quotas",
+    "check_quotas",
+    "nearest",
+    "partitions",
+    "quotas",
+    "quotas_of",
+    "split",
+]
 
 Quotas = Mapping[int, int]
-"""Number of a bank (see :func:`banks`) → how many channels each of its cells loses."""
+"""Number of a partition (see :func:`partitions`) → how many channels each of its shares loses."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,11 +66,11 @@ class Override:
         return {name: float(getattr(self, name))}
 
 
-def banks(groups: Groups) -> Iterator[tuple[int, Bank]]:
-    """Yield the position of the group and the cells of every bank; they are numbered from 0."""
+def partitions(groups: Groups) -> Iterator[tuple[int, Partition]]:
+    """Yield every partition with the position of its group; partitions are numbered from 0."""
     for index, group in enumerate(groups.groups):
-        for bank in group.banks:
-            yield index, bank
+        for partition in group.partitions:
+            yield index, partition
 
 
 def quotas(
@@ -70,7 +79,7 @@ def quotas(
     limits: Limits = NO_LIMITS,
     analysis: Analysis | None = None,
 ) -> dict[int, int]:
-    """Return how many channels leave the banks of the groups that users speak of.
+    """Return how many channels leave the partitions of the groups that users speak of.
 
     Args:
         groups: the groups.
@@ -95,7 +104,7 @@ def quotas(
                 )
             borne[index] = _borne(groups, analysis, index, override.threshold, limits)
     found: dict[int, int] = {}
-    for number, (index, bank) in enumerate(banks(groups)):
+    for number, (index, partition) in enumerate(partitions(groups)):
         if index not in wanted:
             continue
         name, override = wanted[index]
@@ -107,7 +116,7 @@ def quotas(
                 f"'{name}' is to lose {override.rate:g} of its channels, but no group may lose "
                 f"more than {limits.max_rate:g}"
             )
-        found[number] = nearest(override.rate, min(map(len, bank)), limits)
+        found[number] = nearest(override.rate, min(map(len, partition)), limits)
     return found
 
 
@@ -117,48 +126,48 @@ def nearest(rate: float, channels: int, limits: Limits = NO_LIMITS) -> int:
 
 
 def quotas_of(groups: Groups, removed: npt.NDArray[np.bool_]) -> dict[int, int]:
-    """Return how many channels a mask over classes takes of each cell of every bank."""
+    """Return how many channels a mask over units takes of each share of every partition."""
     return {
-        number: int(removed[[groups.groups[index].channels[place] for place in bank[0]]].sum())
-        for number, (index, bank) in enumerate(banks(groups))
+        number: int(removed[[groups.groups[index].units[place] for place in partition[0]]].sum())
+        for number, (index, partition) in enumerate(partitions(groups))
     }
 
 
 def split(order: Order, groups: Groups, wanted: Quotas) -> tuple[list[Step], list[Step]]:
-    """Return the steps that leave in any case, and those of all banks without a quota.
+    """Return the steps that leave in any case, and those of all partitions without a quota.
 
     Args:
-        order: the steps, those of a bank in the order they leave.
+        order: the steps, those of a partition in the order they leave.
         groups: the groups they belong to.
         wanted: the quotas.
     """
-    bank_of = {
-        groups.groups[index].channels[place]: (number, len(bank))
-        for number, (index, bank) in enumerate(banks(groups))
-        for cell in bank
-        for place in cell
+    partition_of = {
+        groups.groups[index].units[place]: (number, len(partition))
+        for number, (index, partition) in enumerate(partitions(groups))
+        for share in partition
+        for place in share
     }
     gone: dict[int, int] = defaultdict(int)
     first, rest = [], []
     for step in order:
-        number, cells = bank_of[step.classes[0]]
+        number, shares = partition_of[step.units[0]]
         if number not in wanted:
             rest.append(step)
             continue
-        gone[number] += len(step.classes) // cells
+        gone[number] += len(step.units) // shares
         if gone[number] <= wanted[number]:
             first.append(step)
     return first, rest
 
 
 def check_quotas(groups: Groups, removed: npt.NDArray[np.bool_], wanted: Quotas) -> None:
-    """Raise where a bank did not lose what it was to lose.
+    """Raise where a partition did not lose what it was to lose.
 
     Raises:
         PlanError: it names the group.
     """
     found = quotas_of(groups, removed)
-    for number, (index, _) in enumerate(banks(groups)):
+    for number, (index, _) in enumerate(partitions(groups)):
         if number in wanted and found[number] != wanted[number]:
             group = groups.groups[index]
             raise PlanError(
@@ -195,15 +204,15 @@ def _by_group(groups: Groups, overrides: Mapping[str, Override]) -> dict[int, tu
 def _borne(
     groups: Groups, analysis: Analysis, index: int, loss: float, limits: Limits
 ) -> dict[int, int]:
-    """Return what the banks of a group lose where its curve bears a loss."""
+    """Return what the partitions of a group lose where its curve bears a loss."""
     if analysis.threshold is not None and loss != analysis.threshold:
         raise PlanError(
             f"the analysis follows its curves to a loss of {analysis.threshold:g} only, not "
             f"{loss:g}",
             hint="analyse again without --threshold",
         )
-    removed = np.zeros(groups.number, dtype=np.bool_)
+    removed = np.zeros(groups.unit_count, dtype=np.bool_)
     for step, cost in step_losses(groups, analysis, limits):
         if step.group == index and cost <= loss:
-            removed[list(step.classes)] = True
+            removed[list(step.units)] = True
     return quotas_of(groups, removed)

@@ -25,10 +25,10 @@ class Request:
     """What an allocation may look at.
 
     Args:
-        groups: the groups; those without banks keep all their channels.
+        groups: the groups; those without partitions keep all their channels.
         limits: multiples and the largest share.
-        saved: what each class saves of the budget as long as all others are there.
-        scores: one number for each class, the lowest leave first; None where curves decide.
+        saved: what each unit saves of the budget as long as all others are there.
+        scores: one number for each unit, the lowest leave first; None where curves decide.
         analysis: measured sensitivities.
         threshold: the loss that each group may bear.
     """

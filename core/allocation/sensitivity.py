@@ -38,7 +38,7 @@ def sensitivity(groups: Groups, analysis: Analysis, limits: Limits = NO_LIMITS) 
     found = step_losses(groups, analysis, limits)
     if analysis.threshold is not None:
         found = [(step, loss) for step, loss in found if loss <= analysis.threshold]
-    ordered = sorted(found, key=lambda pair: (pair[1], pair[0].share, pair[0].group))
+    ordered = sorted(found, key=lambda pair: (pair[1], pair[0].fraction, pair[0].group))
     return [step for step, _ in ordered]
 
 

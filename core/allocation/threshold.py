@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ..coupling.groups import Groups
 from ..errors import PlanError
 from ..plan.limits import NO_LIMITS, Limits
-from ..plan.steps import Order, Step, bank_steps, legal_steps
+from ..plan.steps import Order, Step, legal_steps, partition_steps
 from .registry import Request, allocation
 
 if TYPE_CHECKING:
@@ -48,15 +48,15 @@ def threshold(
         limits: multiples and the largest share.
 
     Returns:
-        a mask over classes.
+        a mask over units.
 
     Raises:
         PlanError: the analysis is of another network or was made for a smaller threshold, or a
             name is unknown.
     """
-    removed = np.zeros(groups.number, dtype=np.bool_)
+    removed = np.zeros(groups.unit_count, dtype=np.bool_)
     steps = legal_steps(_borne(groups, analysis, loss, overrides or {}, limits), groups)
-    removed[[channel for step in steps for channel in step.classes]] = True
+    removed[[channel for step in steps for channel in step.units]] = True
     return removed
 
 
@@ -94,7 +94,7 @@ def _borne(
         for step, cost in step_losses(groups, analysis, limits)
         if cost <= losses.get(groups.groups[step.group].name, loss)
     ]
-    return sorted(chosen, key=lambda step: (step.share, step.group))
+    return sorted(chosen, key=lambda step: (step.fraction, step.group))
 
 
 def step_losses(
@@ -114,34 +114,34 @@ def step_losses(
         PlanError: the analysis is of another network.
     """
     own: dict[int, list[Step]] = {}
-    for bank in bank_steps(groups, ranks(groups, analysis), limits):
-        for step in bank:
+    for partition in partition_steps(groups, ranks(groups, analysis), limits):
+        for step in partition:
             own.setdefault(step.group, []).append(step)
     found: list[tuple[Step, float]] = []
     for index, steps in sorted(own.items()):
         curve = analysis.by_name(groups.groups[index].name)
         if curve is None:
             continue
-        steps.sort(key=lambda step: (step.share, step.classes))
+        steps.sort(key=lambda step: (step.fraction, step.units))
         found += zip(steps, _rising(curve, steps), strict=True)
     return found
 
 
 def ranks(groups: Groups, analysis: Analysis) -> npt.NDArray[np.float64]:
-    """Return for each class its place in the order of its group's curve, from 0; else infinity.
+    """Return for each unit its place in the order of its group's curve, from 0; else infinity.
 
     Raises:
         PlanError: the analysis is of another network.
     """
-    found = np.full(groups.number, np.inf)
+    found = np.full(groups.unit_count, np.inf)
     for entry in analysis.groups:
         group = groups.by_name(entry.name)
-        if group is None or len(group.channels) != entry.channels:
+        if group is None or len(group.units) != entry.channels:
             raise PlanError(
                 f"the analysis is of another network: group '{entry.name}' with "
                 f"{entry.channels} channels is not there"
             )
-        found[[group.channels[place] for place in entry.order]] = np.arange(len(entry.order))
+        found[[group.units[place] for place in entry.order]] = np.arange(len(entry.order))
     return found
 
 
@@ -150,7 +150,7 @@ def _rising(curve: GroupAnalysis, steps: Iterable[Step]) -> list[float]:
     known = {0: 0.0}
     known.update((p.removed, p.loss) for p in curve.points if p.removed and not p.at_least)
     counts = sorted(known)
-    at = np.cumsum([len(step.classes) for step in steps])
+    at = np.cumsum([len(step.units) for step in steps])
     with np.errstate(invalid="ignore"):
         losses = np.interp(at, counts, [known[count] for count in counts])
     losses[np.isnan(losses) | (at > counts[-1])] = np.inf

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from ..coupling.groups import Groups
 from ..plan.limits import NO_LIMITS, Limits
-from ..plan.steps import Order, bank_steps
+from ..plan.steps import Order, partition_steps
 from .registry import Request, allocation
 
 __all__ = ["uniform"]
@@ -15,8 +15,8 @@ __all__ = ["uniform"]
 
 def uniform(groups: Groups, scores: npt.NDArray[np.float64], limits: Limits = NO_LIMITS) -> Order:
     """Return the order in which all groups shrink evenly, the lowest scores of each first."""
-    steps = [step for bank in bank_steps(groups, scores, limits) for step in bank]
-    return sorted(steps, key=lambda step: (step.share, step.group, step.classes))
+    steps = [step for partition in partition_steps(groups, scores, limits) for step in partition]
+    return sorted(steps, key=lambda step: (step.fraction, step.group, step.units))
 
 
 @allocation(

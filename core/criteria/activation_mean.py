@@ -23,7 +23,7 @@ from .registry import Scores, criterion
     needs_data=True,
 )
 def activation_mean(network: Network, groups: Groups, data: Dataset | None) -> Scores:
-    """Return the mean absolute activation of each class.
+    """Return the mean absolute activation of each unit.
 
     Raises:
         DataError: the data is broken or does not fit the network.

@@ -25,7 +25,7 @@ from .registry import Scores, criterion
     needs_data=True,
 )
 def apoz(network: Network, groups: Groups, data: Dataset | None) -> Scores:
-    """Return the share of activations above zero of each class, 0 to 1.
+    """Return the share of activations above zero of each unit, 0 to 1.
 
     Raises:
         DataError: the data is broken or does not fit the network.

@@ -32,11 +32,11 @@ Places = npt.NDArray[np.intp]
     source="FPGM, He et al., CVPR 2019",
 )
 def geometric_median(network: Network, groups: Groups, data: Dataset | None) -> Scores:  # noqa: ARG001
-    """Return the summed distance of each class's filters to those beside them."""
-    scores = np.zeros(groups.number)
+    """Return the summed distance of each unit's filters to those beside them."""
+    scores = np.zeros(groups.unit_count)
     for use, weights in producing(network, groups):
         for labels, filters in _filters(use, weights):
-            np.add.at(scores, groups.classes[labels], _distances(filters))
+            np.add.at(scores, groups.units[labels], _distances(filters))
     return scores
 
 

@@ -16,5 +16,5 @@ from .weights import squared_norms
 
 @criterion("l2", summary="Euclidean norm of filter weights", source="He et al., IJCAI 2018")
 def l2(network: Network, groups: Groups, data: Dataset | None) -> Scores:  # noqa: ARG001
-    """Return the L2 norm of each class over its producing weights."""
+    """Return the L2 norm of each unit over its producing weights."""
     return np.sqrt(squared_norms(network, groups))

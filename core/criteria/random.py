@@ -18,5 +18,5 @@ SEED = 0
 
 @criterion("random", summary="chance, with a fixed seed", source="Mittal et al., WACV 2018")
 def random(network: Network, groups: Groups, data: Dataset | None) -> Scores:  # noqa: ARG001
-    """Return a random number for each class."""
-    return np.random.default_rng(SEED).random(groups.number)
+    """Return a random number for each unit."""
+    return np.random.default_rng(SEED).random(groups.unit_count)

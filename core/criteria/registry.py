@@ -23,7 +23,7 @@ Score = Callable[[Network, Groups, Dataset | None], Scores]
 class Criterion:
     """A named way to score channels.
 
-    `score(network, groups, data)` returns one number for each class of `groups`; the lowest leave
+    `score(network, groups, data)` returns one number for each unit of `groups`; the lowest leave
     first. `data` is None where the user gave none; only criteria with `needs_data` read it.
     """
 

@@ -9,8 +9,8 @@ as in Frantar and Alistarh, Optimal Brain Compression, 2022. The weighting of co
 effect on the network's outputs and the global budget of operations are this project's own.
 """
 
-from ..statistics.moments import Gram, gather_grams
+from ..statistics.moments import InputMoments, gather_moments
 from ..statistics.operators import Operator, find_operators
-from .select import Surgery, operate
+from .select import Removal, operate
 
-__all__ = ["Gram", "Operator", "Surgery", "find_operators", "gather_grams", "operate"]
+__all__ = ["InputMoments", "Operator", "Removal", "find_operators", "gather_moments", "operate"]

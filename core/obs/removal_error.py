@@ -15,21 +15,21 @@ import numpy.typing as npt
 from ..coupling.groups import Groups
 from ..ir.network import Network
 from ..progress import Progress, silent, tracked
-from ..statistics.columns import reading, removable_classes
+from ..statistics.columns import removable_units, weight_columns
 from ..statistics.downdate import Inverse
-from ..statistics.moments import Gram, Sampled
+from ..statistics.moments import InputMoments, InputSample
 from ..statistics.operators import Array, Operator
 from ..statistics.ridge import RIDGE
 from .consumers import costs_of, energy_of, losses_of
 
-__all__ = ["find_lacking"]
+__all__ = ["find_removal_errors"]
 
 
-def find_lacking(
+def find_removal_errors(
     network: Network,
     groups: Groups,
     operators: Sequence[Operator],
-    grams: Mapping[str, Gram | Sampled],
+    moments: Mapping[str, InputMoments | InputSample],
     removed: npt.NDArray[np.bool_],
     part: float,
     progress: Progress = silent,
@@ -42,30 +42,32 @@ def find_lacking(
         network: the network, with zeros in place of what is gone already.
         groups: its groups.
         operators: those of :func:`.consumers.readers`.
-        grams: moments of what each operator reads, by its key.
-        removed: mask over classes that left before.
+        moments: moments of what each operator reads, by its key.
+        removed: mask over units that left before.
         part: of the energy around the mean.
         progress: told of the operators done.
     """
-    removable = removable_classes(groups, removed)
+    removable = removable_units(groups, removed)
     found = {}
     for operator in tracked(operators, "trial removals", len(operators), progress):
-        read = reading(network, groups, operator, removable, removed)
+        read = weight_columns(network, groups, operator, removable, removed)
         assert read is not None, "readers() leaves out what reads no channels of its own"
-        gram = grams[operator.key]
+        own_moments = moments[operator.key]
         # The energy is that of all groups of a layer, whose channels count for as much.
-        most = part * energy_of(read.matrices, gram) / len(read.matrices)
+        most = part * energy_of(read.matrices, own_moments) / len(read.matrices)
         lacking = np.zeros_like(read.matrices)
         for number, weight in enumerate(read.matrices):
             places = list(read.places(number).values())
             if places:
-                lacking[number] = _lacking(gram, number, weight, places, read.left[number], most)
+                lacking[number] = _lacking(
+                    own_moments, number, weight, places, read.left[number], most
+                )
         found[operator.key] = operator.stored(lacking, read.stored)
     return found
 
 
 def _lacking(
-    gram: Gram | Sampled,
+    own_moments: InputMoments | InputSample,
     number: int,
     weight: Array,
     places: Sequence[npt.NDArray[np.int64]],
@@ -75,23 +77,23 @@ def _lacking(
     """Return V of one group of an operator.
 
     Args:
-        gram: of the operator.
+        own_moments: of the operator.
         number: of the group.
         weight: [outputs, columns].
-        places: columns of each class that may go.
+        places: columns of each unit that may go.
         left: mask over the columns that are there.
-        most: squared error up to which classes go.
+        most: squared error up to which units go.
     """
-    classes = dict(enumerate(places))
-    ridge = float(gram.ridge(RIDGE)[number])
-    if isinstance(gram, Sampled):
-        costs = costs_of(weight, gram.rows[number], ridge, classes).sum(axis=1)
+    units = dict(enumerate(places))
+    ridge = float(own_moments.ridge(RIDGE)[number])
+    if isinstance(own_moments, InputSample):
+        costs = costs_of(weight, own_moments.rows[number], ridge, units).sum(axis=1)
         away = _cheapest(places, costs, most)
         lacking = np.zeros_like(weight)
         lacking[:, away] = weight[:, away]
         return lacking
-    inverse = Inverse(gram.covariance[number], ridge, left)
-    away = _cheapest(places, losses_of(weight.T, inverse, classes), most)
+    inverse = Inverse(own_moments.covariance[number], ridge, left)
+    away = _cheapest(places, losses_of(weight.T, inverse, units), most)
     made: Array = weight[:, away] @ inverse.remove(away)
     return made
 
@@ -99,7 +101,7 @@ def _lacking(
 def _cheapest(
     places: Sequence[npt.NDArray[np.int64]], costs: Array, most: float
 ) -> npt.NDArray[np.int64]:
-    """Return the columns of the cheapest classes that cost so much together, of one at least."""
+    """Return the columns of the cheapest units that cost so much together, of one at least."""
     order = np.argsort(costs, kind="stable")
     count = int(np.searchsorted(np.cumsum(costs[order]), most)) + 1
     return np.concatenate([places[k] for k in order[:count]])

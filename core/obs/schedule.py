@@ -17,7 +17,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from ..allocation.overrides import Quotas, banks
+from ..allocation.overrides import Quotas, partitions
 from ..cost.network_cost import Costs
 from ..coupling import Groups
 from ..coupling.edit import expand, shrink
@@ -29,12 +29,12 @@ from ..ir.rebuild import changed_tensors, rebuild
 from ..plan.limits import NO_LIMITS, Limits
 from ..progress import Progress, silent
 from ..repair.refit import refit
-from ..statistics.moments import Gram, Sampled, gather_grams
+from ..statistics.moments import InputMoments, InputSample, gather_moments
 from ..statistics.operators import Operator, find_operators
 from .consumers import readers
-from .output_sensitivity import EPSILON, measure_disturbances
-from .removal_error import find_lacking
-from .select import Surgery, operate
+from .output_sensitivity import DISTURBANCE_SIZE, measure_output_sensitivities
+from .removal_error import find_removal_errors
+from .select import Removal, operate
 
 __all__ = ["HALVINGS", "STRIDE", "surgery_in_passes", "surgery_to_loss"]
 
@@ -47,7 +47,7 @@ HALVINGS = 4
 
 Tensors = Mapping[str, npt.NDArray[np.generic]]
 
-_Moments = tuple[Mapping[str, Gram | Sampled], Mapping[str, float]]
+_Moments = tuple[Mapping[str, InputMoments | InputSample], Mapping[str, float]]
 
 
 def surgery_in_passes(
@@ -66,17 +66,17 @@ def surgery_in_passes(
 
     Args:
         network: the network.
-        groups: its groups; groups without banks stay.
+        groups: its groups; groups without partitions stay.
         data: inputs to calibrate on; labels are not used.
         rate: fraction of the cost to remove.
         limits: how many channels a set may lose.
         costs: what the rate is a fraction of; None for operations.
-        quotas: bank → channels that each of its cells loses, no more and no less.
-        first: classes that leave before all others.
+        quotas: partition → channels that each of its shares loses, no more and no less.
+        first: units that leave before all others.
         progress: told how far the work is.
 
     Returns:
-        a mask over classes [classes], and initializer → compensated values at full size, with zeros
+        a mask over units [units], and initializer → compensated values at full size, with zeros
         where earlier passes removed something.
 
     Raises:
@@ -85,7 +85,7 @@ def surgery_in_passes(
     calibration, operators = Calibration(data), find_operators(network)
     costs = costs or Costs(network, groups)
     number = _passes(groups, costs, rate, quotas)
-    state = _State(network, np.zeros(groups.number, dtype=np.bool_))
+    state = _State(network, np.zeros(groups.unit_count, dtype=np.bool_))
     for turn in range(1, number + 1):
         moments = _measured(state, groups, operators, calibration, progress)
         surgery = operate(
@@ -98,7 +98,7 @@ def surgery_in_passes(
             limits=limits,
             costs=costs,
             quotas=_part(quotas, turn, number) if rate == 0 else quotas,
-            first=[channel for channel in first if not state.gone[channel]],
+            first=[unit for unit in first if not state.gone[unit]],
             progress=progress,
         )
         state = state.after(surgery)
@@ -129,7 +129,7 @@ def surgery_to_loss(
         network: as for :func:`surgery_in_passes`, like all that is not named here.
         groups: its groups.
         data: inputs to calibrate on and to measure with; labels are used where there are some.
-        threshold: the loss of the whole network, in the unit of :class:`.loss.LossMeter`.
+        threshold: the loss of the whole network, in the unit of :unit:`.loss.LossMeter`.
         limits: how many channels a set may lose.
         costs: what leaves is counted in.
         quotas: what leaves whatever is lost.
@@ -156,7 +156,7 @@ def surgery_to_loss(
         loss = meter.loss(meter.value(dense, progress=progress))
         return found, dense, loss <= threshold
 
-    state = best = _State(network, np.zeros(groups.number, dtype=np.bool_))
+    state = best = _State(network, np.zeros(groups.unit_count, dtype=np.bool_))
     low = 0.0
     while True:
         moments = _measured(state, groups, operators, calibration, progress)
@@ -178,12 +178,12 @@ def surgery_to_loss(
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """Where a removal stands: the network at full size, and a mask over the classes that left."""
+    """Where a removal stands: the network at full size, and a mask over the units that left."""
 
     full: Network
     gone: npt.NDArray[np.bool_]
 
-    def after(self, surgery: Surgery) -> _State:
+    def after(self, surgery: Removal) -> _State:
         """Return what a surgery makes of this."""
         return _State(rebuild(self.full, tensors=surgery.tensors), surgery.removed)
 
@@ -203,25 +203,28 @@ def _measured(
     progress: Progress,
 ) -> _Moments:
     """Return moments and weights of the operators, as :func:`.surgery.operate` reads them."""
-    grams = gather_grams(state.full, operators, data, progress=progress)
+    moments = gather_moments(state.full, operators, data, progress=progress)
     read = readers(state.full, groups, operators, state.gone)
-    lacking = find_lacking(state.full, groups, read, grams, state.gone, EPSILON**2, progress)
-    return grams, measure_disturbances(state.full, read, data, lacking, progress=progress)
+    lacking = find_removal_errors(
+        state.full, groups, read, moments, state.gone, DISTURBANCE_SIZE**2, progress
+    )
+    return moments, measure_output_sensitivities(state.full, read, data, lacking, progress=progress)
 
 
 def _passes(groups: Groups, costs: Costs, rate: float, quotas: Quotas) -> int:
     """Return how many passes a rate takes; without one, what the quotas remove."""
-    share = rate
+    fraction = rate
     if not rate:
-        leaving = np.zeros(groups.number, dtype=np.bool_)
-        for number, (index, bank) in enumerate(banks(groups)):
-            for cell in bank:
-                places = list(cell)[: quotas.get(number, 0)]
-                leaving[[groups.groups[index].channels[place] for place in places]] = True
-        share = 1.0 - costs.total(leaving) / costs.total() if costs.total() else 0.0
-    return max(1, int(np.ceil(share / STRIDE - 1e-9)))
+        removed = groups.mask(
+            unit
+            for number, (index, partition) in enumerate(partitions(groups))
+            for share in partition
+            for unit in groups.groups[index].members(share[: quotas.get(number, 0)])
+        )
+        fraction = 1.0 - costs.total(removed) / costs.total() if costs.total() else 0.0
+    return max(1, int(np.ceil(fraction / STRIDE - 1e-9)))
 
 
 def _part(quotas: Quotas, turn: int, number: int) -> Quotas:
     """Return what of the quotas is gone after a pass."""
-    return {bank: count * turn // number for bank, count in quotas.items()}
+    return {partition: count * turn // number for partition, count in quotas.items()}

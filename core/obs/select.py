@@ -21,26 +21,26 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from ..cost.network_cost import Costs, Savings
+from ..cost.network_cost import Costs, MarginalSavings
 from ..coupling.groups import Groups
 from ..ir.network import Network
 from ..plan.limits import NO_LIMITS, Limits
 from ..plan.steps import SLACK
 from ..progress import Progress, silent
-from ..statistics.moments import Gram, Sampled
+from ..statistics.moments import InputMoments, InputSample
 from ..statistics.operators import Array, Operator
 from .consumers import Consumer, Wide, find_consumers
 
-__all__ = ["Surgery", "operate"]
+__all__ = ["Removal", "operate"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Surgery:
+class Removal:
     """What was removed, in which order, and the compensated weights at full size.
 
     Args:
-        removed: mask over classes.
-        steps: classes in the order they left, one tuple a step.
+        removed: mask over units.
+        steps: units in the order they left, one tuple a step.
         losses: what each step was estimated to cost, in relative squared output change.
         achieved: fraction of the operations removed.
         tensors: initializer → compensated values, removed slices not yet taken out.
@@ -57,7 +57,7 @@ def operate(
     network: Network,
     groups: Groups,
     operators: Sequence[Operator],
-    grams: Mapping[str, Gram | Sampled],
+    moments: Mapping[str, InputMoments | InputSample],
     weights: Mapping[str, float],
     *,
     rate: float,
@@ -67,35 +67,35 @@ def operate(
     quotas: Mapping[int, int] = MappingProxyType({}),
     first: Sequence[int] = (),
     progress: Progress = silent,
-) -> Surgery:
+) -> Removal:
     """Remove channels until a fraction of the cost is gone.
 
     Args:
         network: the network, with zeros in place of what is gone already.
-        groups: its groups; groups without banks stay.
+        groups: its groups; groups without partitions stay.
         operators: its multiplying nodes.
-        grams: moments of what each operator reads, by its key.
+        moments: moments of what each operator reads, by its key.
         weights: how much a relative error of each operator's output counts, by its key.
         rate: fraction of the cost to remove, what is gone already included.
-        gone: mask over classes that left before.
+        gone: mask over units that left before.
         limits: how many channels a set may lose.
         costs: what the rate is a fraction of; None for operations.
-        quotas: number of a bank (:func:`~..allocation.overrides.banks`) → channels that each of
-            its cells loses, no more and no less; they leave before others do and count.
-        first: classes that leave before all others.
+        quotas: number of a partition → channels that each of its shares loses, no more and no
+            less. They leave first, and count toward the rate.
+        first: units that leave before all others.
         progress: told of the operators looked at, then how much of the rate is reached, in per
             mille.
     """
-    removed = np.zeros(groups.number, dtype=np.bool_) if gone is None else gone.copy()
-    consumers = find_consumers(network, groups, operators, grams, weights, removed, progress)
+    removed = np.zeros(groups.unit_count, dtype=np.bool_) if gone is None else gone.copy()
+    consumers = find_consumers(network, groups, operators, moments, weights, removed, progress)
     table = _Table(groups, consumers, limits, quotas, removed)
     costs = costs or Costs(network, groups)
-    saving = Savings(groups, costs)
+    saving = MarginalSavings(groups, costs)
     baseline = costs.total()
-    left = _Floors(groups)
-    for channel in np.flatnonzero(removed).tolist():
-        left.take(channel)
-        saving.remove(channel)
+    left = _KeptUnits(groups)
+    for unit in np.flatnonzero(removed).tolist():
+        left.take(unit)
+        saving.remove(unit)
     steps: list[tuple[int, ...]] = []
     losses: list[float] = []
     saved = baseline - saving.left()
@@ -105,26 +105,26 @@ def operate(
         step = waiting.pop() if waiting else table.cheapest(saving.saved, left.open, budget)
         if step is None:
             break
-        losses.append(sum(float(table.loss[channel]) for channel in step))
+        losses.append(sum(float(table.loss[unit]) for unit in step))
         steps.append(step)
-        for channel in step:
-            removed[channel] = True
-            left.take(channel)
-            saving.remove(channel)
-            table.remove(channel)
+        for unit in step:
+            removed[unit] = True
+            left.take(unit)
+            saving.remove(unit)
+            table.remove(unit)
         saved = baseline - saving.left()
         progress("surgery", round(1000 * saved / baseline), round(1000 * rate))
-    return Surgery(
+    return Removal(
         removed=removed,
         steps=tuple(steps),
         losses=tuple(losses),
         achieved=1.0 - costs.total(removed) / baseline if baseline else 0.0,
-        tensors=_tensors(network, operators, consumers, grams),
+        tensors=_tensors(network, operators, consumers, moments),
     )
 
 
 class _Table:
-    """The current loss of every class, kept up to date as channels leave."""
+    """The current loss of every unit, kept up to date as channels leave."""
 
     def __init__(
         self,
@@ -136,30 +136,36 @@ class _Table:
     ):
         self.consumers = consumers
         self._quotas = quotas
-        self.loss = np.zeros(groups.number)
+        self.loss = np.zeros(groups.unit_count)
         self._shares = [consumer.losses() for consumer in consumers]
         self._touching: dict[int, list[int]] = {}
         for number, consumer in enumerate(consumers):
-            classes, losses = self._shares[number]
-            self.loss[classes] += losses
-            for channel in {*consumer.places, *consumer.rows.tolist()}:
-                self._touching.setdefault(channel, []).append(number)
-        self._banks = [
-            [np.array([group.channels[place] for place in cell]) for cell in bank]
+            units, losses = self._shares[number]
+            self.loss[units] += losses
+            for unit in {*consumer.places, *consumer.rows.tolist()}:
+                self._touching.setdefault(unit, []).append(number)
+        self._partitions = [
+            [np.array([group.units[place] for place in share]) for share in partition]
             for group in groups.groups
-            for bank in group.banks
+            for partition in group.partitions
         ]
         self._counts = [
             [gone for gone in limits.counts(min(map(len, b))) if gone <= quotas.get(k, gone)]
-            for k, b in enumerate(self._banks)
+            for k, b in enumerate(self._partitions)
         ]
-        self._gone = [int(removed[np.concatenate(bank)].sum()) for bank in self._banks]
-        self._bank_of = {int(c): k for k, b in enumerate(self._banks) for cell in b for c in cell}
-        self._cells = [len(bank) for bank in self._banks]
+        self._gone = [
+            int(removed[np.concatenate(partition)].sum()) for partition in self._partitions
+        ]
+        self._partition_of = {
+            int(c): k for k, b in enumerate(self._partitions) for share in b for c in share
+        }
+        self._shares_of_a_partition = [len(partition) for partition in self._partitions]
 
     def due(self) -> list[int]:
-        """Return the banks that have not lost their quota yet."""
-        return [k for k, q in self._quotas.items() if self._gone[k] < q * self._cells[k]]
+        """Return the partitions that have not lost their quota yet."""
+        return [
+            k for k, q in self._quotas.items() if self._gone[k] < q * self._shares_of_a_partition[k]
+        ]
 
     def cheapest(
         self, saved: Array, open_: npt.NDArray[np.bool_], budget: float
@@ -167,17 +173,17 @@ class _Table:
         """Return the step with the least loss per operation saved that fits the budget.
 
         Args:
-            saved: operations each class would save.
-            open_: mask over the classes that may still leave.
+            saved: operations each unit would save.
+            open_: mask over the units that may still leave.
             budget: operations that may still be removed.
         """
         best, least = None, np.inf
-        for number in self.due() or range(len(self._banks)):
-            bank = self._banks[number]
-            gone = self._gone[number] // self._cells[number]
+        for number in self.due() or range(len(self._partitions)):
+            partition = self._partitions[number]
+            gone = self._gone[number] // self._shares_of_a_partition[number]
             more = next((count - gone for count in self._counts[number] if count > gone), 0)
-            channels = tuple(c for cell in bank for c in self._first(cell, open_, more))
-            if not channels or len(channels) < more * len(bank):
+            channels = tuple(c for share in partition for c in self._first(share, open_, more))
+            if not channels or len(channels) < more * len(partition):
                 continue
             gain = float(saved[list(channels)].sum())
             if 0 < gain <= budget:
@@ -187,53 +193,53 @@ class _Table:
         return best
 
     def _first(
-        self, cell: npt.NDArray[np.int64], open_: npt.NDArray[np.bool_], count: int
+        self, share: npt.NDArray[np.int64], open_: npt.NDArray[np.bool_], count: int
     ) -> list[int]:
-        usable = cell[open_[cell]]
+        usable = share[open_[share]]
         if count == 1 and len(usable):
             return [int(usable[np.argmin(self.loss[usable])])]
         cheap: list[int] = usable[np.argsort(self.loss[usable], kind="stable")[:count]].tolist()
         return cheap
 
-    def remove(self, channel: int) -> None:
-        """Take a class out of every consumer and renew the losses that this changes."""
-        self._gone[self._bank_of[channel]] += 1
-        for number in self._touching.get(channel, ()):
+    def remove(self, unit: int) -> None:
+        """Take a unit out of every consumer and renew the losses that this changes."""
+        self._gone[self._partition_of[unit]] += 1
+        for number in self._touching.get(unit, ()):
             consumer = self.consumers[number]
-            consumer.drop_outputs(channel)
-            if channel in consumer.places:
-                consumer.remove(channel)
-            classes, losses = self._shares[number]
-            self.loss[classes] -= losses
+            consumer.drop_outputs(unit)
+            if unit in consumer.places:
+                consumer.remove(unit)
+            units, losses = self._shares[number]
+            self.loss[units] -= losses
             self._shares[number] = consumer.losses()
-            classes, losses = self._shares[number]
-            self.loss[classes] += losses
+            units, losses = self._shares[number]
+            self.loss[units] += losses
 
 
-class _Floors:
-    """Which classes may still leave, where certain sets of them must each keep one."""
+class _KeptUnits:
+    """Which units may still leave, where certain sets of them must each keep one."""
 
     def __init__(self, groups: Groups):
-        self.open = np.zeros(groups.number, dtype=np.bool_)
+        self.open = np.zeros(groups.unit_count, dtype=np.bool_)
         for group in groups.groups:
-            for bank in group.banks:
-                for cell in bank:
-                    self.open[[group.channels[place] for place in cell]] = True
-        self._sets = [np.array(floor) for floor in groups.floors]
-        self._left = [len(floor) for floor in groups.floors]
+            for partition in group.partitions:
+                for share in partition:
+                    self.open[[group.units[place] for place in share]] = True
+        self._sets = [np.array(kept) for kept in groups.kept_units]
+        self._left = [len(kept) for kept in groups.kept_units]
         self._of: dict[int, list[int]] = {}
-        for number, floor in enumerate(groups.floors):
-            if len(floor) == 1:
-                self.open[list(floor)] = False
-            for channel in floor:
-                self._of.setdefault(channel, []).append(number)
-        self._gone = np.zeros(groups.number, dtype=np.bool_)
+        for number, kept in enumerate(groups.kept_units):
+            if len(kept) == 1:
+                self.open[list(kept)] = False
+            for unit in kept:
+                self._of.setdefault(unit, []).append(number)
+        self._gone = np.zeros(groups.unit_count, dtype=np.bool_)
 
-    def take(self, channel: int) -> None:
-        """Note that a class left, and close what is the last of a set."""
-        self.open[channel] = False
-        self._gone[channel] = True
-        for number in self._of.get(channel, ()):
+    def take(self, unit: int) -> None:
+        """Note that a unit left, and close what is the last of a set."""
+        self.open[unit] = False
+        self._gone[unit] = True
+        for number in self._of.get(unit, ()):
             self._left[number] -= 1
             if self._left[number] <= 1:
                 rest = self._sets[number]
@@ -244,7 +250,7 @@ def _tensors(
     network: Network,
     operators: Sequence[Operator],
     consumers: Sequence[Consumer | Wide],
-    grams: Mapping[str, Gram | Sampled],
+    moments: Mapping[str, InputMoments | InputSample],
 ) -> dict[str, Array]:
     """Return compensated weights, and shifts that keep each operator's mean output."""
     by_key: dict[str, list[Consumer | Wide]] = {}
@@ -264,7 +270,7 @@ def _tensors(
             continue
         tensors[operator.weight] = operator.stored(after, stored)
         if operator.shift is not None:
-            change = np.einsum("goc,gc->go", before - after, grams[operator.key].mean).ravel()
+            change = np.einsum("goc,gc->go", before - after, moments[operator.key].mean).ravel()
             old = network.array(operator.shift.parameter)
             moved = old.astype(np.float64) + operator.shift.sign * change.reshape(old.shape)
             tensors[operator.shift.parameter] = moved.astype(old.dtype)

@@ -115,7 +115,7 @@ def find_scores(
     analysis: Analysis | None,
     data: Dataset | None,
 ) -> npt.NDArray[np.float64]:
-    """Return what orders the channels of each group, by class; the lowest leave first.
+    """Return what orders the channels of each group, by unit; the lowest leave first.
 
     An analysis keeps the order it was made with. Surgery finds its own once it knows how many
     channels leave; its scores are all alike.
@@ -123,21 +123,21 @@ def find_scores(
     if analysis is not None:
         return ranks(groups, analysis)
     if criterion == SURGERY:
-        return np.zeros(groups.number)
+        return np.zeros(groups.unit_count)
     return find_criterion(criterion).score(network, groups, Calibration(data) if data else None)
 
 
 def follow(
     allocation: Allocation, request: Request, costs: Costs, rate: float | None, wanted: Quotas
 ) -> npt.NDArray[np.bool_]:
-    """Return what leaves, as a mask over classes, when an order is followed.
+    """Return what leaves, as a mask over units, when an order is followed.
 
     Args:
         allocation: what orders the steps.
         request: what it looks at.
         costs: what the rate is a fraction of.
         rate: where to cut; None to follow the order to its end.
-        wanted: banks that lose a certain number; these leave first.
+        wanted: partitions that lose a certain number; these leave first.
 
     Raises:
         PlanError: these are more than the rate.
@@ -148,7 +148,7 @@ def follow(
     first, _ = split(uniform(groups, scores, request.limits), groups, wanted)
     if rate is not None:
         return cut(rest, groups, costs, rate, first)[0]
-    removed = np.zeros(groups.number, dtype=np.bool_)
+    removed = np.zeros(groups.unit_count, dtype=np.bool_)
     steps = legal_steps([*first, *rest], groups)
-    removed[[channel for step in steps for channel in step.classes]] = True
+    removed[[channel for step in steps for channel in step.units]] = True
     return removed

@@ -10,7 +10,7 @@ from ..data import Dataset
 from ..errors import PlanError
 from ..ir.digest import digest
 from ..ir.network import Network
-from ..plan.plan import Plan, removed_classes
+from ..plan.plan import Plan, removed_units
 from ..progress import Progress, silent
 from ..repair import Repairs
 from .prune import apply_plan
@@ -47,7 +47,7 @@ def transform(
         VerificationError: the dense network does not equal the masked one.
     """
     groups = find_groups(network)
-    removed = removed_classes(plan, groups)
+    removed = removed_units(plan, groups)
     notes: tuple[str, ...] = ()
     if plan.provenance.get("digest") != f"sha256:{digest(network)}":
         heavy = {

@@ -2,7 +2,7 @@
 
 A round prunes the original further than the one before it, or what the one before it left. Rates
 are fractions of the original's budget either way. What a round does between pruning and measuring
-is one function, :func:`_pruned`; where rounds are kept is the caller's :class:`Store`, so that work
+is one function, :func:`_pruned`; where rounds are kept is the caller's :unit:`Store`, so that work
 which is done is not done again.
 """
 

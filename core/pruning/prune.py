@@ -16,7 +16,7 @@ from ..allocation.overrides import check_quotas, quotas, quotas_of, split
 from ..allocation.sensitivity import check_reach
 from ..cost.budget import LATENCY, OPERATIONS, make_costs
 from ..cost.layer_latency import layer_latencies
-from ..cost.network_cost import Costs, Savings
+from ..cost.network_cost import Costs, MarginalSavings
 from ..coupling import Groups, find_groups
 from ..coupling.edit import expand, mask, shrink
 from ..data import Dataset, SyntheticDataset
@@ -28,12 +28,12 @@ from ..ir.network import Network
 from ..ir.rebuild import rebuild
 from ..obs.schedule import surgery_in_passes, surgery_to_loss
 from ..plan.limits import NO_LIMITS, Limits
-from ..plan.plan import Plan, make_plan, removed_classes
+from ..plan.plan import Plan, make_plan, removed_units
 from ..plan.steps import check_first
 from ..progress import Progress, silent
 from ..repair import Job, Repairs, find_repairs, repaired
 from ..sensitivity.result import Analysis
-from ..verify.equivalence import prove_equal
+from ..verify.equivalence import verify_equal
 from ..verify.stable_cuts import narrowed
 from .choose import (
     AUTOMATIC,
@@ -105,7 +105,7 @@ def prune(
             every layer, fully connected ones included), or of another `budget`, 0 to below 1.
         threshold: instead of a rate, the loss that may be borne: by every group on its own, in the
             unit of the analysis, or without one by the network as a whole, in that of
-            :class:`.loss.LossMeter`, which takes surgery.
+            :unit:`.loss.LossMeter`, which takes surgery.
         analysis: measured sensitivities, by which a threshold or a rate is shared out among the
             groups where they are given.
         criterion: what says which channels leave: "surgery", the name of a criterion, or "auto"
@@ -217,7 +217,7 @@ def choose(
         request = Request(
             groups=open_groups,
             limits=limits,
-            saved=Savings(open_groups, costs).saved,
+            saved=MarginalSavings(open_groups, costs).saved,
             scores=find_scores(network, open_groups, criterion, analysis, data),
             analysis=analysis,
             threshold=threshold,
@@ -281,7 +281,7 @@ def apply_plan(
         plan: what to remove. Where it says only how many channels of a group stay, or which share
             leaves, these are chosen first (:func:`complete_plan`).
         groups: groups of the network where they are known already.
-        tensors: weights that already compensate for what leaves (see :class:`Choice`).
+        tensors: weights that already compensate for what leaves (see :unit:`Choice`).
         criterion: what chooses them; "auto" for the one the plan was made with.
         data: inputs for proof and repair; the proof runs on noise where there is none.
         repair: as for :func:`prune`.
@@ -299,12 +299,12 @@ def apply_plan(
             network, plan, groups, criterion=criterion, data=data, progress=progress
         )
         plan, tensors = choice.plan, choice.tensors
-    removed = removed_classes(plan, groups)
+    removed = removed_units(plan, groups)
     compensated = rebuild(network, tensors=tensors) if tensors else network
     dense = shrink(compensated, groups, removed)
     proof_data = Calibration(data) if data else SyntheticDataset(network, samples=PROOF_SAMPLES)
     narrow = narrowed(groups, removed)
-    comparison = prove_equal(
+    comparison = verify_equal(
         "masked = dense", mask(compensated, groups, removed), dense, proof_data,
         narrow=narrow, progress=progress,
     )  # fmt: skip
@@ -330,7 +330,7 @@ def apply_plan(
     if not sparse:
         return replace(dense, plan=found)
     full = expand(network, dense, groups, removed)
-    prove_equal("sparse = dense", full, dense, proof_data, narrow=narrow, progress=progress)
+    verify_equal("sparse = dense", full, dense, proof_data, narrow=narrow, progress=progress)
     return replace(full, plan=found)
 
 
@@ -375,7 +375,7 @@ def complete_plan(
     else:
         scores = find_scores(network, groups, criterion, None, data)
         steps, _ = split(uniform(groups, scores), groups, wanted)
-        removed[[channel for step in steps for channel in step.classes]] = True
+        removed[[channel for step in steps for channel in step.units]] = True
     check_quotas(groups, removed, wanted)
     costs = Costs(network, groups)
     achieved = 1.0 - costs.operations(removed) / max(costs.operations(), 1)
@@ -431,7 +431,7 @@ def _without(groups: Groups, exclude: Sequence[str], network: Network) -> Groups
     return replace(
         groups,
         groups=tuple(
-            replace(group, banks=()) if kept.intersection(group.layers) else group
+            replace(group, partitions=()) if kept.intersection(group.layers) else group
             for group in groups.groups
         ),
     )
@@ -442,7 +442,7 @@ def _limits(groups: Groups) -> str:
     fixed: Counter[str] = Counter()
     for group in groups.groups:
         if group.reason is not None:
-            fixed[f"'{group.name}' ({group.reason})"] += len(group.channels)
+            fixed[f"'{group.name}' ({group.reason})"] += len(group.units)
     if not groups.groups:
         return "it has no convolution and no fully connected layer"
     if not fixed:

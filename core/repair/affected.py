@@ -1,6 +1,6 @@
 """Which values of a pruned network can differ from the original's, and which layers can be fitted.
 
-A value whose channels became fewer, but are those they were, is not touched: what reads it is the
+A value whose channels became fewer, but are those they were, is not affected: what reads it is the
 first that loses something.
 """
 
@@ -17,7 +17,7 @@ from ..ir.network import Network, blob_refs
 from ..ir.rebuild import node_key
 from ..statistics.operators import Array, Operator, find_operators
 
-__all__ = ["Layer", "moved", "repairable", "shifts_alone", "stored_alone", "touched"]
+__all__ = ["Layer", "affected", "moved", "repairable", "shifts_alone", "stored_alone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Layer:
     kept: npt.NDArray[np.bool_]
 
 
-def touched(original: Network, pruned: Network) -> set[str]:
+def affected(original: Network, pruned: Network) -> set[str]:
     """Return the names of the values whose channels may hold something else than before."""
     same = {
         name
@@ -97,11 +97,11 @@ def repairable(
         original: the network before pruning.
         pruned: the dense network.
         groups: groups of the original.
-        removed: mask over its classes.
+        removed: mask over its units.
     """
     surviving = groups.surviving(removed)
-    kept = {weighing.node: surviving[weighing.out] for weighing in groups.weighings}
-    changed = touched(original, pruned)
+    kept = {cost_term.node: surviving[cost_term.out] for cost_term in groups.cost_terms}
+    changed = affected(original, pruned)
     return [
         Layer(operator, kept[operator.key])
         for operator in find_operators(pruned)

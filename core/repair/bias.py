@@ -19,7 +19,7 @@ from ..ir.network import Network
 from ..ir.rebuild import rebuild
 from ..progress import tracked
 from ..statistics.operators import Array, Operator
-from .activation_cache import Walk, first_batches
+from .activation_cache import ActivationCache, first_batches
 from .affected import moved, repairable, shifts_alone
 from .registry import Job, repair
 
@@ -42,7 +42,7 @@ def correct_bias(job: Job, network: Network) -> Network:
         return network
     assert job.data is not None
     batches = first_batches(job.data, job.original, network)
-    before, now = Walk(job.original, batches), Walk(network, batches)
+    before, now = ActivationCache(job.original, batches), ActivationCache(network, batches)
     tensors: dict[str, npt.NDArray[np.generic]] = {}
     corrected = network
     for layer in tracked(layers, "bias", len(layers), job.progress):

@@ -31,14 +31,14 @@ from ..ir.network import Network
 from ..ir.rebuild import rebuild
 from ..progress import tracked
 from ..statistics.operators import Array
-from .activation_cache import Walk, first_batches
-from .affected import stored_alone, touched
+from .activation_cache import ActivationCache, first_batches
+from .affected import affected, stored_alone
 from .registry import Job, repair
-from .targets import EPSILON
+from .targets import BATCH_NORM_EPSILON
 
-__all__ = ["SILENT", "recalibrate"]
+__all__ = ["SILENT_VARIANCE", "recalibrate"]
 
-SILENT = 1e-2
+SILENT_VARIANCE = 1e-2
 """A channel whose variance on these samples is up to this part of what it should be keeps its
 variance: they do not excite it, and dividing by so little would blow up what others put in."""
 
@@ -50,7 +50,7 @@ def recalibrate(job: Job, network: Network) -> Network:
     Raises:
         DataError: the data does not fit the networks.
     """
-    changed = touched(job.original, network)
+    changed = affected(job.original, network)
     nodes = [node for node in network.graph if _stored(network, node) and _x(node) in changed]
     if not nodes:
         return network
@@ -58,7 +58,7 @@ def recalibrate(job: Job, network: Network) -> Network:
     surviving = job.groups.surviving(job.removed)
     labels = {use.parameter: use.labels[0].ravel() for use in job.groups.uses}
     batches = first_batches(job.data, job.original, network)
-    before, now = Walk(job.original, batches), Walk(network, batches)
+    before, now = ActivationCache(job.original, batches), ActivationCache(network, batches)
     tensors: dict[str, npt.NDArray[np.generic]] = {}
     for node in tracked(nodes, "recalibrate", len(nodes), job.progress):
         names = [str(value.name) for value in node.inputs[3:5] if value is not None]
@@ -82,7 +82,7 @@ def _matched(
     stored: Statistics, wanted: Statistics, found: Statistics, epsilon: float
 ) -> Statistics:
     """Return the statistics with which `found` comes out as `wanted` does with the stored ones."""
-    believed = (wanted[1] > SILENT * stored[1]) & (found[1] > SILENT * wanted[1])
+    believed = (wanted[1] > SILENT_VARIANCE * stored[1]) & (found[1] > SILENT_VARIANCE * wanted[1])
     ratio = found[1] / np.where(believed, wanted[1], 1.0)
     ratio = np.where(believed, ratio, 1.0)
     variance = np.maximum((stored[1] + epsilon) * ratio - epsilon, 0.0)
@@ -92,7 +92,7 @@ def _matched(
 
 def _epsilon(node: ir.Node) -> float:
     given = node.attributes.get("epsilon")
-    return given.as_float() if given is not None else EPSILON
+    return given.as_float() if given is not None else BATCH_NORM_EPSILON
 
 
 def _x(node: ir.Node) -> str:

@@ -36,7 +36,7 @@ class Job:
         full: the network that the channels were taken out of, at full size: the original, or the
             original with weights that compensate already.
         groups: groups of the original.
-        removed: mask over their classes.
+        removed: mask over their units.
         data: inputs, without labels; None where the user gave none.
         progress: told how far the work is.
     """

@@ -79,7 +79,7 @@ def analyze(
         rising: with a threshold, take it for granted that curves do not come down again, and
             bisect: faster where much may be lost, but noisy curves may be decided otherwise.
         exclude: names of layers whose groups are left out.
-        groups: groups of the network; those without banks are left out. None to find them.
+        groups: groups of the network; those without partitions are left out. None to find them.
         state: file that keeps finished points, so that a killed run goes on where it was.
         restart: forget what the state holds.
         progress: told how far the work is.
@@ -141,7 +141,7 @@ def analyze(
             GroupAnalysis(
                 name=curve.group.name,
                 layers=curve.group.layers,
-                channels=len(curve.group.channels),
+                channels=len(curve.group.units),
                 order=curve.places,
                 points=run.points(curve, rates),
             )

@@ -1,7 +1,7 @@
 """Labels of channels, and the union of labels that must go together.
 
 Every produced channel has an integer label. The labels of a value vary along one axis, its channel
-axis, and are equal along all others: a :unit:`Labels` is that axis and one vector. Operators that
+axis, and are equal along all others: a :class:`Labels` is that axis and one vector. Operators that
 scatter a channel over several axes (a reshape of the channel axis into groups) are brought back to
 this form by :func:`align`, which unites the labels that can only leave as one slice.
 """
@@ -99,7 +99,7 @@ def components(count: int, pairs: LabelVector) -> LabelVector:
 
 
 def align(array: LabelVector, shape: Sequence[int], unions: Unions) -> Labels:
-    """Return `array` as :unit:`Labels`, uniting what can only leave as one slice of an axis.
+    """Return `array` as :class:`Labels`, uniting what can only leave as one slice of an axis.
 
     The axis that keeps the most units apart becomes the channel axis; the labels inside each of
     its slices are united. `array` may have size 1 where `shape` is larger (labels equal there).

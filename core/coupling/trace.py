@@ -1,7 +1,7 @@
 """The state of one trace: labels of every value, and what the rules found out about them.
 
 Rules (in `rules/`, one file a behaviour) read the labels of a node's inputs and return those of its
-outputs; on the way they state facts with the methods of :unit:`Trace`. Nothing is written on the
+outputs; on the way they state facts with the methods of :class:`Trace`. Nothing is written on the
 graph.
 """
 

@@ -205,4 +205,4 @@ def _assembled(
     )
     model = ir.Model(graph, ir_version=network.model.ir_version)
     context = tuple(name for name in inputs if not name.startswith(PREFIX))
-    return replace(network, model=model, source=None, heads=(), plan=None), context
+    return replace(network, model=model, source=None, heads=()), context

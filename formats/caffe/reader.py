@@ -18,6 +18,7 @@ from ...core.errors import FormatError, UnsupportedError, located
 from ...core.ir.builder import Builder
 from ...core.ir.network import BlobRef, Caution, LayerInfo, Network, Preprocess
 from ..adapter import StaticBatchNeeded
+from . import layers as _layers  # noqa: F401  # registers every layer type
 from .caffemodel import Caffemodel, open_caffemodel
 from .document import Document, parse
 from .fields import check_schema, read_fields, unread_fields

@@ -37,7 +37,7 @@ tables: $(VENV)/.test
 
 # The site of docs/, into site/: the reference is made from the program, and a warning is an error.
 docs: $(VENV)/.docs
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 check: lint types test
 

@@ -2,7 +2,8 @@
 
 Command pages are the output of `secateur COMMAND --help`, the page of choices that of `--criterion
 help` and its like. The Python page lists the names of `__init__.pyi`, and mkdocstrings fills in
-their docstrings. None of these pages is a file of `docs/`, so none can be stale.
+their docstrings. Messages are the texts with which the code raises errors. None of these pages is a
+file of `docs/`, so none can be stale.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import ast
 import functools
 import os
+import posixpath
 import re
 import subprocess
 import sys
@@ -50,7 +52,37 @@ SUBJECTS: Mapping[str, str] = {
 }
 """Beginning of a module's name → heading. Other modules get a heading made of their name."""
 
-OUTSIDE = re.compile(r"\[([^\]]+)\]\((?:\.\./)+(?!docs/)[^)]*\)")
+ERRORS = frozenset(
+    [
+        "FormatError",
+        "UnsupportedError",
+        "PlanError",
+        "DataError",
+        "VerificationError",
+        "BadParameter",
+    ]
+)
+HELPERS = frozenset({"bad", "error"})
+"""Functions of `formats/` that make an error of a text."""
+
+PARTS: Mapping[str, str] = {
+    "formats/caffe/layers": "Caffe layers",
+    "formats/caffe/data": "Caffe data",
+    "formats/caffe": "Caffe files",
+    "formats/darknet/sections": "Darknet sections",
+    "formats/darknet/data": "Darknet data",
+    "formats/darknet": "Darknet files",
+    "formats/onnx": "ONNX files",
+    "formats": "Finding and writing files",
+    "core/data": "Data",
+    "workflows": "Data and rounds",
+    "cli": "Command line and config files",
+    "core": "Networks, plans and options",
+}
+"""Folder → heading of its messages; the first that fits counts."""
+
+HOLE = "…"
+UPWARD = re.compile(r"\[([^\]]+)\]\((\.\./[^)]*)\)")
 ROLE = re.compile(r":(?:py:)?(?:func|class|mod|meth|data|attr|exc):(?=<code>)")
 
 
@@ -62,7 +94,7 @@ def output(*arguments: str, columns: int = 80) -> str:
         subprocess.CalledProcessError: the program does not end with 0.
     """
     program = Path(sys.executable).parent / "secateur"
-    result = subprocess.run(
+    result = subprocess.run(  # noqa: S603
         [program, *arguments],
         check=True,
         capture_output=True,
@@ -105,7 +137,10 @@ def flags(name: tuple[str, ...]) -> set[str]:
 
 
 def public_names() -> dict[str, list[str]]:
-    """Return heading → public names, in the order of `SUBJECTS`, from `__init__.pyi`."""
+    """Return heading → public names, in the order of `SUBJECTS`, from `__init__.pyi`.
+
+    A name that is also a module's is given in full: `core.sensitivity.analyze.analyze`.
+    """
     found: dict[str, list[str]] = {heading: [] for heading in SUBJECTS.values()}
     for node in ast.parse((ROOT / "__init__.pyi").read_text(encoding="utf-8")).body:
         if not isinstance(node, ast.ImportFrom) or node.module is None:
@@ -115,17 +150,63 @@ def public_names() -> dict[str, list[str]]:
             continue
         known = (title for start, title in SUBJECTS.items() if f"{module}.".startswith(f"{start}."))
         heading = next(known, module.split(".")[1 if "." in module else 0].capitalize())
-        found.setdefault(heading, []).extend(alias.asname or alias.name for alias in node.names)
+        for name in (alias.name for alias in node.names):
+            module_alike = (ROOT / module.replace(".", "/") / f"{name}.py").is_file()
+            full = f"{module}.{name}.{name}" if module_alike else name
+            found.setdefault(heading, []).append(full)
     return {heading: names for heading, names in found.items() if names}
+
+
+def messages() -> dict[str, list[str]]:
+    """Return heading → every text with which the code raises an error, once; `…` for its values.
+
+    Texts that a variable holds are left out.
+    """
+    found: dict[str, dict[str, None]] = {heading: {} for heading in PARTS.values()}
+    for top in ("core", "formats", "workflows", "cli"):
+        for path in sorted((ROOT / top).rglob("*.py")):
+            name = path.relative_to(ROOT).as_posix()
+            heading = next(title for start, title in PARTS.items() if name.startswith(f"{start}/"))
+            makers = ERRORS | HELPERS if top == "formats" else ERRORS
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and _called(node) in makers and node.args:
+                    found[heading].update(dict.fromkeys(_texts(node.args[0])))
+    return {
+        heading: [text for text in texts if re.search(r"[a-z]{2}", text)]
+        for heading, texts in found.items()
+    }
+
+
+def _called(node: ast.Call) -> str:
+    called = node.func
+    return called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+
+
+def _texts(node: ast.expr) -> list[str]:
+    """Return what an expression may say, with `…` for what is not known."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return [text]
+        case ast.JoinedStr(values=parts):
+            joined = [""]
+            for part in parts:
+                value = part.value if isinstance(part, ast.FormattedValue) else part
+                ends = _texts(value) if isinstance(value, ast.Constant | ast.IfExp) else [HOLE]
+                joined = [text + end for text in joined for end in ends]
+            return joined
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            return [start + end for start in _texts(left) for end in _texts(right)]
+        case ast.IfExp(body=body, orelse=other):
+            return _texts(body) + _texts(other)
+    return [HOLE]
 
 
 def pages() -> dict[str, str]:
     """Return path below docs/ → Markdown of every page that is made."""
-    made = {
-        f"{COMMANDS}/{'-'.join(name)}.md": _command_page(name) for name in commands()
-    }
+    made = {f"{COMMANDS}/{'-'.join(name)}.md": _command_page(name) for name in commands()}
     made["reference/choices.md"] = _choices_page()
     made["reference/python.md"] = _python_page()
+    made["reference/messages.md"] = _messages_page()
     return made
 
 
@@ -153,6 +234,18 @@ def _python_page() -> str:
     for heading, names in public_names().items():
         parts.append(f"## {heading}\n")
         parts += [f"::: secateur.{name}\n" for name in names]
+    return "\n".join(parts)
+
+
+def _messages_page() -> str:
+    parts = [
+        "# Messages\n\nEvery text of an error, with `…` in place of names and numbers. "
+        "[Troubleshooting](../troubleshooting.md) says what to do.\n"
+    ]
+    for heading, texts in messages().items():
+        if texts:
+            parts.append(f"## {heading}\n")
+            parts.append("\n".join(f"* `{text}`" for text in sorted(texts, key=str.lower)) + "\n")
     return "\n".join(parts)
 
 
@@ -190,9 +283,15 @@ def on_files(files: Any, *, config: Any) -> Any:
     return files
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Keep the text of links that lead out of docs/, into the code: the site does not hold it."""
-    return OUTSIDE.sub(r"\1", markdown)
+def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
+    """Keep only the text of links that lead out of docs/, into the code: the site has no code."""
+    folder = posixpath.dirname(page.file.src_uri)
+
+    def inside(match: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(folder, match[2]))
+        return match[1] if target.startswith("../") else match[0]
+
+    return UPWARD.sub(inside, markdown)
 
 
 def on_page_content(html: str, **_: Any) -> str:

@@ -13,6 +13,6 @@ from __future__ import annotations
 
 import lazy_loader
 
-from .version import __version__
+from .version import __version__ as __version__
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

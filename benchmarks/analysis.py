@@ -113,8 +113,8 @@ def plain_loop(
         for entry, point in points[::every]:
             group = groups.by_name(entry.name)
             assert group is not None
-            removed = np.zeros(groups.number, np.bool_)
-            removed[[group.channels[place] for place in entry.order[: point.removed]]] = True
+            removed = np.zeros(groups.unit_count, np.bool_)
+            removed[[group.units[place] for place in entry.order[: point.removed]]] = True
             masked = mask(network, groups, removed)
             losses[entry.name, point.rate] = baseline - evaluate(masked, data).value
         return losses
@@ -166,7 +166,7 @@ def report(name: str, every: int, loss: float, limit: int | None) -> None:
     exact = threshold(groups, analysis, loss)
     for label, (spent, found) in rows.items():
         other = exact != threshold(groups, found, loss)
-        count = sum(other[list(group.channels)].any() for group in groups.groups)
+        count = sum(other[list(group.units)].any() for group in groups.groups)
         print(
             f"  {label:16} {spent.wall:7.1f} s ({spent.cpu:7.1f})  "
             f"{seconds.wall / spent.wall:5.1f} × ({seconds.cpu / spent.cpu:5.1f})  "

@@ -182,7 +182,7 @@ def produces(graph: Any, dependency: Any) -> bool:
 def our_members(network: Network, groups: Groups) -> tuple[Member, ...]:
     """Return the layers and the size of each of our prunable groups."""
     return tuple(
-        (frozenset(module_name(network, layer) for layer in group.layers), len(group.channels))
+        (frozenset(module_name(network, layer) for layer in group.layers), len(group.units))
         for group in groups.groups
         if group.prunable
     )

@@ -65,8 +65,8 @@ def as_data(description: Description) -> dict[str, Any]:
             {
                 "name": group.name,
                 "layers": list(group.layers),
-                "channels": len(group.channels),
-                "removable": sum(len(cell) for bank in group.banks for cell in bank),
+                "channels": len(group.units),
+                "removable": len(group.removable()),
                 "fixed": str(group.reason) if group.reason is not None else None,
             }
             for group in description.groups

@@ -13,8 +13,9 @@ from ..core.data import Dataset, SyntheticDataset
 from ..core.errors import FormatError, UnsupportedError, located
 from ..core.ir.network import Network, Piece
 from ..core.progress import Progress, silent
-from ..core.pruning.prune import PROOF_SAMPLES
-from ..core.verify.equivalence import prove_equal
+from ..core.pruning.apply import NOISE_SAMPLES
+from ..core.pruning.result import PruneResult
+from ..core.verify.equivalence import verify_equal
 from .files import SUFFIXES
 
 __all__ = ["PLAN_NAME", "Saved", "render", "reread", "save"]
@@ -72,7 +73,7 @@ def _pieces(network: Network, suffix: str | None, name: str) -> Mapping[str, Seq
 
 
 def save(
-    network: Network,
+    pruned: Network | PruneResult,
     target: str | os.PathLike[str],
     *,
     data: Dataset | None = None,
@@ -82,7 +83,7 @@ def save(
     """Write a network, prove that the files compute the same, and put them in place.
 
     Args:
-        network: what to write.
+        pruned: the network to write, or the result of a pruning: its plan is written, too.
         target: a directory, in which the files keep the base names of the inputs, or a file that
             names the output itself (its partner stands beside it). ".onnx" writes ONNX.
         data: inputs for the proof *written = dense*; noise where there is none.
@@ -95,6 +96,9 @@ def save(
         FormatError: the target cannot be written, or an input would be overwritten.
         VerificationError: the written files do not compute the same; nothing is left behind.
     """
+    network, made = (
+        (pruned.network, pruned.plan) if isinstance(pruned, PruneResult) else (pruned, None)
+    )
     target = Path(target)
     suffix = target.suffix.lower() if target.suffix.lower() in SUFFIXES else None
     if target.is_dir():
@@ -103,7 +107,7 @@ def save(
     folder = target.parent if suffix else target
     paths = {end: folder / _name(network, target, suffix, end) for end in files}
     further = _companions(network, companions, folder, paths)
-    plan = folder / PLAN_NAME if network.plan is not None else None
+    plan = folder / PLAN_NAME if made is not None else None
     with located(file=str(target)):
         _refuse_inputs(network, (*paths.values(), *further), companions)
         folder_made = _first_missing(folder)
@@ -120,8 +124,8 @@ def save(
         for path, content in further.items():
             _write(aside / path.name, [content])
         difference = _prove(network, written, data, progress)
-        if plan is not None and network.plan is not None:
-            _write(aside / PLAN_NAME, [network.plan.to_yaml().encode()])
+        if plan is not None and made is not None:
+            _write(aside / PLAN_NAME, [made.to_yaml().encode()])
             (aside / PLAN_NAME).replace(plan)
         for path in (*paths.values(), *further):
             (aside / path.name).replace(path)
@@ -191,8 +195,8 @@ def _prove(
         if same(network, again, again.source.release):
             # The very graph with the very weights computes the same; running it proves no more.
             return 0.0
-    inputs = data or SyntheticDataset(network, samples=PROOF_SAMPLES)
-    return prove_equal("written = dense", network, again, inputs, progress=progress).worst.relative
+    inputs = data or SyntheticDataset(network, samples=NOISE_SAMPLES)
+    return verify_equal("written = dense", network, again, inputs, progress=progress).worst.relative
 
 
 def _name(network: Network, target: Path, suffix: str | None, end: str) -> str:

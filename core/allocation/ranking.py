@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from ..coupling.groups import Groups
 from ..plan.limits import NO_LIMITS, Limits
-from ..plan.steps import Order, Step, bank_steps
-from .registry import Request, allocation
+from ..plan.steps import Order, Step, partition_steps
+from .registry import AllocationContext, allocation
 
 __all__ = ["ranking"]
 
@@ -23,25 +23,30 @@ def ranking(groups: Groups, scores: npt.NDArray[np.float64], limits: Limits = NO
     """Return the steps of all groups, the lowest normalised score first.
 
     The score of a step is the mean over its channels. A step never stands before an earlier one of
-    its own bank.
+    its own partition.
 
     Args:
         groups: the groups.
-        scores: of each class, not negative.
-        limits: multiples and the largest share.
+        scores: of each unit, not negative.
+        limits: multiples and the largest fraction.
     """
-    normal = np.zeros(groups.number)
+    normal = np.zeros(groups.unit_count)
     for group in groups.groups:
-        members = [group.channels[place] for bank in group.banks for cell in bank for place in cell]
+        members = [
+            group.units[place]
+            for partition in group.partitions
+            for share in partition
+            for place in share
+        ]
         mean = float(scores[members].mean()) if members else 0.0
         normal[members] = scores[members] / mean if mean > 0 else 0.0
     found: list[tuple[float, float, int, Step]] = []
-    for bank in bank_steps(groups, scores, limits):
+    for partition in partition_steps(groups, scores, limits):
         reached = -np.inf
-        for step in bank:
-            reached = max(reached, float(normal[list(step.classes)].mean()))
-            found.append((reached, step.share, step.group, step))
-    return [entry[-1] for entry in sorted(found, key=lambda e: (*e[:3], e[3].classes))]
+        for step in partition:
+            reached = max(reached, float(normal[list(step.units)].mean()))
+            found.append((reached, step.fraction, step.group, step))
+    return [entry[-1] for entry in sorted(found, key=lambda e: (*e[:3], e[3].units))]
 
 
 @allocation(
@@ -49,6 +54,5 @@ def ranking(groups: Groups, scores: npt.NDArray[np.float64], limits: Limits = NO
     summary="one ranking of all scores over their group's mean; surgery's own",
     source="Fang et al., CVPR 2023",
 )
-def _registered(request: Request) -> Order:
-    assert request.scores is not None, "something orders the channels of each group"
-    return ranking(request.groups, request.scores, request.limits)
+def _registered(context: AllocationContext) -> Order:
+    return ranking(context.groups, context.scores, context.limits)

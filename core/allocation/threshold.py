@@ -1,9 +1,9 @@
-"""Threshold: each group loses as much as its own measured curve bears.
+"""Threshold: each group loses as much as its own measured curve allows.
 
-The curve of a group is the loss over the share of its channels that is gone, straight between the
-measured points and 0 where nothing is gone. A step is borne if the curve up to it never exceeds the
-loss; so an improvement is no loss, and what lies behind the first place where the curve goes over
-the loss is not reached even if the curve comes down again.
+The curve of a group is the loss over the fraction of its channels that is removed: straight between
+the measured points, and 0 where nothing is removed. A step is allowed if the curve up to it never
+exceeds the loss. So an improvement is no loss, and steps beyond the first place where the curve
+exceeds the loss are not allowed even if the curve comes down again.
 """
 
 from __future__ import annotations
@@ -17,15 +17,13 @@ import numpy.typing as npt
 from ..coupling.groups import Groups
 from ..errors import PlanError
 from ..plan.limits import NO_LIMITS, Limits
-from ..plan.steps import Order, Step, bank_steps, legal_steps
-from .registry import Request, allocation
+from ..plan.steps import Order, Step, legal_steps, partition_steps
+from .registry import AllocationContext, allocation
 
 if TYPE_CHECKING:
     from ..sensitivity.result import Analysis, GroupAnalysis
 
 __all__ = ["ranks", "step_losses", "threshold"]
-
-Removed = npt.NDArray[np.bool_]
 
 
 def threshold(
@@ -35,8 +33,8 @@ def threshold(
     *,
     overrides: Mapping[str, float] | None = None,
     limits: Limits = NO_LIMITS,
-) -> Removed:
-    """Return the channels that leave when every group may lose so much on its own.
+) -> npt.NDArray[np.bool_]:
+    """Return which units leave when every group alone may cost a loss.
 
     Nothing beyond the last measured point is removed.
 
@@ -45,19 +43,17 @@ def threshold(
         analysis: its curves.
         loss: the largest loss for each group, in the unit of the analysis.
         overrides: name of a group or of one of its layers → another loss for it.
-        limits: multiples and the largest share.
+        limits: multiples and the largest fraction.
 
     Returns:
-        a mask over classes.
+        a mask over units.
 
     Raises:
         PlanError: the analysis is of another network or was made for a smaller threshold, or a
             name is unknown.
     """
-    removed = np.zeros(groups.number, dtype=np.bool_)
-    steps = legal_steps(_borne(groups, analysis, loss, overrides or {}, limits), groups)
-    removed[[channel for step in steps for channel in step.classes]] = True
-    return removed
+    steps = legal_steps(_allowed(groups, analysis, loss, overrides or {}, limits), groups)
+    return groups.mask(unit for step in steps for unit in step.units)
 
 
 @allocation(
@@ -67,13 +63,13 @@ def threshold(
     needs_analysis=True,
     needs_threshold=True,
 )
-def _registered(request: Request) -> Order:
-    assert request.analysis is not None, "the registry says that an analysis is needed"
-    assert request.threshold is not None, "the registry says that a threshold is needed"
-    return _borne(request.groups, request.analysis, request.threshold, {}, request.limits)
+def _registered(context: AllocationContext) -> Order:
+    assert context.analysis is not None, "the registry says that an analysis is needed"
+    assert context.threshold is not None, "the registry says that a threshold is needed"
+    return _allowed(context.groups, context.analysis, context.threshold, {}, context.limits)
 
 
-def _borne(
+def _allowed(
     groups: Groups,
     analysis: Analysis,
     loss: float,
@@ -94,7 +90,7 @@ def _borne(
         for step, cost in step_losses(groups, analysis, limits)
         if cost <= losses.get(groups.groups[step.group].name, loss)
     ]
-    return sorted(chosen, key=lambda step: (step.share, step.group))
+    return sorted(chosen, key=lambda step: (step.fraction, step.group))
 
 
 def step_losses(
@@ -102,8 +98,8 @@ def step_losses(
 ) -> list[tuple[Step, float]]:
     """Return the steps of all groups, each with the largest loss of the curve up to it.
 
-    Steps beyond the last measured point have an infinite one. The steps of a group stand in the
-    order they leave.
+    Steps beyond the last measured point have an infinite loss. The steps of a group come in the
+    order in which they leave.
 
     Args:
         groups: of the network that was analysed.
@@ -114,34 +110,34 @@ def step_losses(
         PlanError: the analysis is of another network.
     """
     own: dict[int, list[Step]] = {}
-    for bank in bank_steps(groups, ranks(groups, analysis), limits):
-        for step in bank:
+    for partition in partition_steps(groups, ranks(groups, analysis), limits):
+        for step in partition:
             own.setdefault(step.group, []).append(step)
     found: list[tuple[Step, float]] = []
     for index, steps in sorted(own.items()):
         curve = analysis.by_name(groups.groups[index].name)
         if curve is None:
             continue
-        steps.sort(key=lambda step: (step.share, step.classes))
+        steps.sort(key=lambda step: (step.fraction, step.units))
         found += zip(steps, _rising(curve, steps), strict=True)
     return found
 
 
 def ranks(groups: Groups, analysis: Analysis) -> npt.NDArray[np.float64]:
-    """Return for each class its place in the order of its group's curve, from 0; else infinity.
+    """Return for each unit its place in the order of its group's curve, from 0; else infinity.
 
     Raises:
         PlanError: the analysis is of another network.
     """
-    found = np.full(groups.number, np.inf)
+    found = np.full(groups.unit_count, np.inf)
     for entry in analysis.groups:
         group = groups.by_name(entry.name)
-        if group is None or len(group.channels) != entry.channels:
+        if group is None or len(group.units) != entry.channels:
             raise PlanError(
                 f"the analysis is of another network: group '{entry.name}' with "
                 f"{entry.channels} channels is not there"
             )
-        found[[group.channels[place] for place in entry.order]] = np.arange(len(entry.order))
+        found[[group.units[place] for place in entry.order]] = np.arange(len(entry.order))
     return found
 
 
@@ -150,7 +146,7 @@ def _rising(curve: GroupAnalysis, steps: Iterable[Step]) -> list[float]:
     known = {0: 0.0}
     known.update((p.removed, p.loss) for p in curve.points if p.removed and not p.at_least)
     counts = sorted(known)
-    at = np.cumsum([len(step.classes) for step in steps])
+    at = np.cumsum([len(step.units) for step in steps])
     with np.errstate(invalid="ignore"):
         losses = np.interp(at, counts, [known[count] for count in counts])
     losses[np.isnan(losses) | (at > counts[-1])] = np.inf

@@ -7,21 +7,20 @@ import numpy.typing as npt
 
 from ..coupling.groups import Groups
 from ..plan.limits import NO_LIMITS, Limits
-from ..plan.steps import Order, bank_steps
-from .registry import Request, allocation
+from ..plan.steps import Order, partition_steps
+from .registry import AllocationContext, allocation
 
 __all__ = ["uniform"]
 
 
 def uniform(groups: Groups, scores: npt.NDArray[np.float64], limits: Limits = NO_LIMITS) -> Order:
     """Return the order in which all groups shrink evenly, the lowest scores of each first."""
-    steps = [step for bank in bank_steps(groups, scores, limits) for step in bank]
-    return sorted(steps, key=lambda step: (step.share, step.group, step.classes))
+    steps = [step for partition in partition_steps(groups, scores, limits) for step in partition]
+    return sorted(steps, key=lambda step: (step.fraction, step.group, step.units))
 
 
 @allocation(
     "uniform", summary="the same share of every group's channels", source="Li et al., ICLR 2017"
 )
-def _registered(request: Request) -> Order:
-    assert request.scores is not None, "a criterion scores where no analysis is needed"
-    return uniform(request.groups, request.scores, request.limits)
+def _registered(context: AllocationContext) -> Order:
+    return uniform(context.groups, context.scores, context.limits)

@@ -19,7 +19,7 @@ from ..coupling.labels import LabelVector
 from ..errors import PlanError
 from ..ir.network import Network, blob_refs, layer_of
 from ..ir.rebuild import node_key
-from .network_cost import Costs, Term, operation_term
+from .network_cost import BudgetTerm, Costs, operations_term
 
 __all__ = [
     "BUDGETS",
@@ -91,23 +91,23 @@ def _parameters(network: Network, groups: Groups) -> Costs:
             continue
         if name in uses:
             out = uses[name].labels[0].ravel()
-            terms.append(Term(parameter=name, out=out, element=1, channel=0))
+            terms.append(BudgetTerm(parameter=name, out=out, element=1, channel=0))
         else:
             constant += value.const_value.size
     return Costs(network, groups, terms, constant)
 
 
 def _latency(network: Network, groups: Groups, milliseconds: Mapping[str, float]) -> Costs:
-    weighings = {weighing.node: weighing for weighing in groups.weighings}
-    own: dict[str, list[Term]] = defaultdict(list)
+    cost_terms = {cost_term.node: cost_term for cost_term in groups.cost_terms}
+    own: dict[str, list[BudgetTerm]] = defaultdict(list)
     made: dict[str, LabelVector] = {}
     known = set()
     for node in network.graph:
         key = node_key(node)
         name = owner_of(network, layer_of(node), key)
         known.add(name)
-        if key in weighings:
-            own[name].append(operation_term(weighings[key]))
+        if key in cost_terms:
+            own[name].append(operations_term(cost_terms[key]))
         labels = groups.values.get(key)
         if labels is not None and labels.axis is not None:
             made[name] = labels.vector
@@ -132,7 +132,7 @@ def _latency(network: Network, groups: Groups, milliseconds: Mapping[str, float]
             ]
         elif name in made:
             out = made[name]
-            terms.append(Term(parameter=None, out=out, element=0, channel=time / len(out)))
+            terms.append(BudgetTerm(parameter=None, out=out, element=0, channel=time / len(out)))
         else:
             constant += time
     if not terms:

@@ -15,17 +15,17 @@ import numpy.typing as npt
 
 from ..coupling.groups import Groups
 from ..coupling.labels import LabelVector
-from ..coupling.trace import Weighing
+from ..coupling.trace import CostTerm
 from ..ir.network import Network, blob_refs
 
 __all__ = [
+    "BudgetTerm",
     "Costs",
     "LayerCost",
+    "MarginalSavings",
     "NetworkCost",
-    "Savings",
-    "Term",
     "measure_cost",
-    "operation_term",
+    "operations_term",
 ]
 
 
@@ -65,11 +65,11 @@ def measure_cost(network: Network, groups: Groups) -> NetworkCost:
         str(node.outputs[0].name) for node in network.graph if node.op_type.startswith("Conv")
     }
     costs = Costs(network, groups)
-    for weighing in groups.weighings:
-        count = int(costs.of(operation_term(weighing), None))
-        operations[weighing.layer] += count
-        macs[weighing.layer] += (count - len(weighing.out) * weighing.bias_positions) // 2
-        convolutions[weighing.layer] += count if weighing.node in spatial else 0
+    for cost_term in groups.cost_terms:
+        count = int(costs.of(operations_term(cost_term), None))
+        operations[cost_term.layer] += count
+        macs[cost_term.layer] += (count - len(cost_term.out) * cost_term.bias_positions) // 2
+        convolutions[cost_term.layer] += count if cost_term.node in spatial else 0
     for value in network.graph.initializers.values():
         if value.const_value is not None and (refs := blob_refs(value)):
             parameters[refs[0].layer] += value.const_value.size
@@ -90,7 +90,7 @@ def measure_cost(network: Network, groups: Groups) -> NetworkCost:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Term:
+class BudgetTerm:
     """A part of what a network costs, for any choice of surviving channels.
 
     cost = `element` · (surviving elements of `parameter`) + `channel` · (surviving labels of `out`)
@@ -108,13 +108,13 @@ class Term:
     channel: float
 
 
-def operation_term(weighing: Weighing) -> Term:
+def operations_term(cost_term: CostTerm) -> BudgetTerm:
     """Return what a multiplying node costs in operations."""
-    return Term(
-        parameter=weighing.weight,
-        out=weighing.out,
-        element=2 * weighing.positions,
-        channel=weighing.bias_positions,
+    return BudgetTerm(
+        parameter=cost_term.weight,
+        out=cost_term.out,
+        element=2 * cost_term.positions,
+        channel=cost_term.bias_positions,
     )
 
 
@@ -132,7 +132,7 @@ class Costs:
         self,
         network: Network,
         groups: Groups,
-        terms: Sequence[Term] | None = None,
+        terms: Sequence[BudgetTerm] | None = None,
         constant: float = 0,
     ):
         self._groups = groups
@@ -142,24 +142,24 @@ class Costs:
             for name, value in network.graph.initializers.items()
             if value.const_value is not None
         }
-        self._operations = tuple(map(operation_term, groups.weighings))
+        self._operations = tuple(map(operations_term, groups.cost_terms))
         self.terms = self._operations if terms is None else tuple(terms)
         self.constant = constant
 
     def total(self, removed: npt.NDArray[np.bool_] | None = None) -> float:
-        """Return the whole cost once classes are removed (a mask over classes)."""
+        """Return the whole cost once units are removed (a mask over units)."""
         return self._sum(self.terms, removed) + self.constant
 
     def operations(self, removed: npt.NDArray[np.bool_] | None = None) -> int:
-        """Return the operations of one sample once classes are removed, whatever is counted."""
+        """Return the operations of one sample once units are removed, whatever is counted."""
         return int(self._sum(self._operations, removed))
 
-    def of(self, term: Term, surviving: npt.NDArray[np.bool_] | None) -> float:
+    def of(self, term: BudgetTerm, surviving: npt.NDArray[np.bool_] | None) -> float:
         """Return the cost of one term; `surviving` is a mask over labels, None for all."""
         out = len(term.out) if surviving is None else int(surviving[term.out].sum())
         return term.element * self._elements(term.parameter, surviving) + out * term.channel
 
-    def shape(self, term: Term) -> tuple[LabelVector, LabelVector, int, bool]:
+    def shape(self, term: BudgetTerm) -> tuple[LabelVector, LabelVector, int, bool]:
         """Return outputs, distinct inputs, elements, and whether elements are outputs · inputs."""
         into = self._labels.get(term.parameter or "", ())[1:]
         inputs = np.unique(into[0]) if into else np.empty(0, np.int64)
@@ -174,32 +174,32 @@ class Costs:
         labels = self._labels.get(parameter, ())
         return size * _surviving(labels, surviving) // max(_positions(labels), 1)
 
-    def _sum(self, terms: Sequence[Term], removed: npt.NDArray[np.bool_] | None) -> float:
+    def _sum(self, terms: Sequence[BudgetTerm], removed: npt.NDArray[np.bool_] | None) -> float:
         surviving = None if removed is None else self._groups.surviving(removed)
         return sum(self.of(term, surviving) for term in terms)
 
 
-class Savings:
-    """What each class would save now, and what is left, while channels leave.
+class MarginalSavings:
+    """What each unit would save now, and what is left, while channels leave.
 
     A parameter with R outputs and I inputs of e elements each costs `element` · e · R · I +
-    `channel` · R (:class:`Term`); a class with a outputs and b inputs among them saves the
-    difference. `saved` holds that for every class.
+    `channel` · R (:class:`BudgetTerm`); a unit with a outputs and b inputs among them saves the
+    difference. `saved` holds that for every unit.
     """
 
     def __init__(self, groups: Groups, costs: Costs):
         self._groups = groups
         self._costs = costs
-        self._removed = np.zeros(groups.number, dtype=np.bool_)
-        self.saved = np.zeros(groups.number)
+        self._removed = np.zeros(groups.unit_count, dtype=np.bool_)
+        self.saved = np.zeros(groups.unit_count)
         self._touching: dict[int, list[int]] = {}
         self._shapes = []
         self._shares: list[npt.NDArray[np.float64]] = []
         self._left = [costs.of(term, None) for term in costs.terms]
         for number, term in enumerate(costs.terms):
             out, inputs, size, multiplied = costs.shape(term)
-            made = np.bincount(groups.classes[out], minlength=groups.number)
-            read = np.bincount(groups.classes[inputs], minlength=groups.number)
+            made = np.bincount(groups.units[out], minlength=groups.unit_count)
+            read = np.bincount(groups.units[inputs], minlength=groups.unit_count)
             touched = np.flatnonzero(made + read)
             factor = term.element * size / (max(len(out), 1) * max(len(inputs), 1))
             self._shapes.append((touched, made[touched], read[touched], factor, multiplied))
@@ -213,7 +213,7 @@ class Savings:
         return sum(self._left) + self._costs.constant
 
     def remove(self, channel: int) -> None:
-        """Note that a class left."""
+        """Note that a unit left."""
         self._removed[channel] = True
         surviving = self._groups.surviving(self._removed)
         for number in self._touching.get(channel, ()):

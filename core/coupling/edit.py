@@ -28,7 +28,7 @@ def mask(network: Network, groups: Groups, removed: Removed) -> Network:
     Args:
         network: the network that `groups` was found in.
         groups: its groups.
-        removed: mask over classes.
+        removed: mask over units.
     """
     surviving = groups.surviving(removed)
     tensors = {}
@@ -51,7 +51,7 @@ def shrink(network: Network, groups: Groups, removed: Removed) -> Network:
     Args:
         network: the network that `groups` was found in.
         groups: its groups.
-        removed: mask over classes.
+        removed: mask over units.
 
     Raises:
         AssertionError: shares that must stay equal did not; plans are checked before.
@@ -113,7 +113,7 @@ def expand(original: Network, dense: Network, groups: Groups, removed: Removed) 
         original: the network before pruning.
         dense: what :func:`shrink` and repairs made of it.
         groups: groups of the original.
-        removed: mask over their classes.
+        removed: mask over their units.
     """
     surviving = groups.surviving(removed)
     changed = changed_tensors(original, dense)
@@ -148,7 +148,7 @@ def carried(network: Network, groups: Groups, removed: Removed) -> dict[str, flo
         gone = np.where(surviving[use.labels[0]], 0.0, weight)
         whole = float(np.linalg.norm(weight))
         share = float(np.linalg.norm(gone)) / whole if whole else 0.0
-        for channel in np.unique(groups.classes[use.labels[0]]).tolist():
+        for channel in np.unique(groups.units[use.labels[0]]).tolist():
             group = groups.group_of.get(channel)
             if group is not None and removed[channel]:
                 found[group.name] = max(found[group.name], share)

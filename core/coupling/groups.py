@@ -1,14 +1,14 @@
 """Groups: what must be removed together, found by running the graph on labels.
 
-`find_groups` is pure and returns frozen values. A *channel* of a group is one class of labels that
+`find_groups` is pure and returns frozen values. A *channel* of a group is one unit of labels that
 can only leave as a whole; a group holds the channels that share a producing layer.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -21,13 +21,18 @@ from .parameters import resolve
 from .reasons import Kind, Reason
 from .rules import ANY_OPERAND, RULES, Rule
 from .rules.unknown import unknown
-from .trace import Balance, Count, Producer, Trace, Use, Weighing, static_shape
+from .trace import Balance, CostTerm, Count, Producer, Trace, Use, static_shape
 
-Bank = tuple[tuple[int, ...], ...]
+Share = tuple[int, ...]
+"""Positions of channels in a group that are interchangeable for every balance rule."""
+
+Partition = tuple[Share, ...]
+"""Shares that must lose equally many channels each."""
+
 Signature = tuple[tuple[int, int], ...]
-"""Rules by number, with the share of each."""
+"""Balance rules by number, each with the part of the rule that a channel lies in."""
 
-__all__ = ["Bank", "Group", "Groups", "find_groups", "trace"]
+__all__ = ["Group", "Groups", "Partition", "Share", "find_groups", "trace"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,73 +42,93 @@ class Group:
     Args:
         name: the layer that produces the first channel.
         layers: names of all layers that produce channels of the group.
-        channels: the class of each channel (an index into :attr:`Groups.classes`), in the order of
-            the first producer.
-        banks: positions in `channels` that may be removed. A bank is a set of cells that must lose
-            equally many channels each; without balance rules a group is one bank of one cell.
+        units: the unit of each channel (an index into the masks over units), in the order of the
+            first producer.
+        partitions: positions in `units` that may be removed. A partition is a set of shares that
+            must lose equally many channels each; a group without balance rules is one partition
+            of one share.
         reason: why no channel may be removed, or None.
     """
 
     name: str
     layers: tuple[str, ...]
-    channels: tuple[int, ...]
-    banks: tuple[Bank, ...]
+    units: tuple[int, ...]
+    partitions: tuple[Partition, ...]
     reason: Reason | None = None
 
     @property
     def prunable(self) -> bool:
         """Whether at least one channel may be removed."""
-        return bool(self.banks)
+        return bool(self.partitions)
+
+    def members(self, share: Sequence[int]) -> list[int]:
+        """Return the units at some positions of the group."""
+        return [self.units[place] for place in share]
+
+    def removable(self) -> list[int]:
+        """Return the units that may be removed."""
+        return [self.units[place] for part in self.partitions for share in part for place in share]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Groups:
     """Everything a trace found out, frozen.
 
-    `classes[label]` is the class of a label; classes are numbered from 0 in order of their first
-    label.
+    A *unit* is a set of coupled channels: labels that only leave together. `units[label]` is the
+    unit of a label; units are numbered from 0 in the order of their first label.
     """
 
     groups: tuple[Group, ...]
-    classes: LabelVector
+    units: LabelVector
     producers: tuple[Producer, ...]
     uses: tuple[Use, ...]
     counts: tuple[Count, ...]
-    bundles: tuple[LabelVector, ...]
-    weighings: tuple[Weighing, ...]
+    cost_terms: tuple[CostTerm, ...]
     reasons: dict[int, Reason]
-    """Class → why it is fixed."""
+    """Unit → why it is fixed."""
     values: dict[str, Labels]
     """Name of a value → its labels."""
+    nonempty: tuple[LabelVector, ...] = field(repr=False)
+    """Labels of each value that must keep at least one channel."""
 
     @cached_property
-    def number(self) -> int:
-        """Number of classes."""
-        return int(self.classes.max()) + 1 if len(self.classes) else 0
+    def unit_count(self) -> int:
+        """Number of units."""
+        return int(self.units.max()) + 1 if len(self.units) else 0
 
     @cached_property
-    def floors(self) -> tuple[tuple[int, ...], ...]:
-        """Sets of classes of which at least one must stay, since no value may be empty."""
-        return tuple({tuple(np.unique(self.classes[labels]).tolist()) for labels in self.bundles})
+    def kept_units(self) -> tuple[tuple[int, ...], ...]:
+        """Sets of units that each keep at least one, since no value may be empty."""
+        return tuple({tuple(np.unique(self.units[labels]).tolist()) for labels in self.nonempty})
 
     @cached_property
     def group_of(self) -> dict[int, Group]:
-        """Class → the group it is a channel of."""
-        return {channel: group for group in self.groups for channel in group.channels}
+        """Unit → the group that it is a channel of."""
+        return {unit: group for group in self.groups for unit in group.units}
 
     def by_name(self, name: str) -> Group | None:
         """Return the group of a name."""
         return next((group for group in self.groups if group.name == name), None)
 
+    def mask(self, units: Iterable[int]) -> npt.NDArray[np.bool_]:
+        """Return a mask over units [units] that is true at some of them."""
+        found = np.zeros(self.unit_count, dtype=np.bool_)
+        found[list(units)] = True
+        return found
+
     def surviving(self, removed: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Return for each label whether it survives the removal of classes."""
-        kept: npt.NDArray[np.bool_] = ~removed[self.classes]
+        """Return a mask over labels: which of them survive the removal of units.
+
+        Args:
+            removed: mask over units.
+        """
+        kept: npt.NDArray[np.bool_] = ~removed[self.units]
         return kept
 
 
 @dataclass(frozen=True, slots=True)
 class Signatures:
-    """For each class the number of its signature, and what the numbers stand for."""
+    """For each unit the number of its signature, and what the numbers stand for."""
 
     number: LabelVector
     entries: tuple[Signature, ...]
@@ -165,52 +190,51 @@ def find_groups(network: Network) -> Groups:
     """
     state = trace(network)
     roots = state.unions.roots(state.count)
-    _, classes = np.unique(roots, return_inverse=True)
-    classes = classes.astype(np.int64)
-    reasons = _reasons(state, classes)
-    balances = [Balance(classes[b.labels], b.subject) for b in state.balances]
-    members = _members(state.producers, classes, balances)
-    signatures = _signatures(balances, len(classes))
-    fixed = np.zeros(len(classes), dtype=np.bool_)
+    _, units = np.unique(roots, return_inverse=True)
+    units = units.astype(np.int64)
+    reasons = _reasons(state, units)
+    balances = [Balance(units[b.labels], b.subject) for b in state.balances]
+    members = _members(state.producers, units, balances)
+    signatures = _signatures(balances, len(units))
+    fixed = np.zeros(len(units), dtype=np.bool_)
     fixed[list(reasons)] = True
     groups = tuple(
-        _group(producers, channels, signatures, fixed, balances, reasons)
-        for producers, channels in members
+        _group(producers, own, signatures, fixed, balances, reasons) for producers, own in members
     )
     return Groups(
         groups=_distinct(groups),
-        classes=classes,
+        units=units,
         producers=tuple(state.producers),
         uses=tuple(state.uses.values()),
         counts=tuple(state.counts),
-        bundles=tuple(state.bundles),
-        weighings=tuple(state.weighings),
+        nonempty=tuple(state.nonempty),
+        cost_terms=tuple(state.cost_terms),
         reasons=reasons,
         values=dict(state.labels),
     )
 
 
-def _reasons(state: Trace, classes: LabelVector) -> dict[int, Reason]:
-    """Return why each class that is fixed is so: the smallest of its reasons."""
+def _reasons(state: Trace, units: LabelVector) -> dict[int, Reason]:
+    """Return the reason why each fixed unit is fixed: the smallest of its reasons."""
     found: dict[int, Reason] = {}
     for labels, reason in sorted(state.fixed, key=lambda fixed: fixed[1], reverse=True):
-        found.update(dict.fromkeys(classes[labels].tolist(), reason))
+        found.update(dict.fromkeys(units[labels].tolist(), reason))
     return found
 
 
 def _members(
-    producers: Sequence[Producer], classes: LabelVector, balances: Sequence[Balance]
+    producers: Sequence[Producer], units: LabelVector, balances: Sequence[Balance]
 ) -> list[tuple[list[Producer], list[int]]]:
-    """Return the producers of each group with its classes in order of first appearance.
+    """Return the producers of each group with its units in order of first appearance.
 
-    Producers belong together where they share a class or a balance rule spans them.
+    Producers belong together where they share a unit or a balance rule spans them.
     """
-    owned = [classes[producer.labels] for producer in producers]
+    owned = [units[producer.labels] for producer in producers]
     if not owned:
         return []
-    maker = np.repeat(np.arange(len(owned)), [len(channels) for channels in owned])
+    maker = np.repeat(np.arange(len(owned)), [len(own) for own in owned])
     found, place, back = np.unique(np.concatenate(owned), return_index=True, return_inverse=True)
-    first = np.full(len(classes), -1, dtype=np.int64)
+    first = np.full(len(units), -1, dtype=np.int64)
     first[found] = maker[place]
     joined = [np.stack([maker[place][back.reshape(-1)], maker])]
     for rule in balances:
@@ -222,94 +246,96 @@ def _members(
     roots = components(len(producers), pairs)
     collected: dict[int, tuple[list[Producer], dict[int, None]]] = defaultdict(lambda: ([], {}))
     for index, producer in enumerate(producers):
-        group, channels_seen = collected[int(roots[index])]
+        group, seen = collected[int(roots[index])]
         group.append(producer)
-        channels_seen.update(dict.fromkeys(owned[index].tolist()))
-    return [(group, list(seen)) for group, seen in collected.values()]
+        seen.update(dict.fromkeys(owned[index].tolist()))
+    return [(group, list(own)) for group, own in collected.values()]
 
 
 def _group(
     producers: Sequence[Producer],
-    channels: Sequence[int],
+    units: Sequence[int],
     signatures: Signatures,
     fixed: npt.NDArray[np.bool_],
     balances: Sequence[Balance],
     reasons: Mapping[int, Reason],
 ) -> Group:
-    members = np.array(channels, dtype=np.int64)
-    banks, refused = _banks(members, signatures, fixed, balances)
+    members = np.array(units, dtype=np.int64)
+    partitions, refused = _partitions(members, signatures, fixed, balances)
     reason = None
-    if not banks:
-        own = [reasons[channel] for channel in members[fixed[members]].tolist()]
-        # Most channels share one object, and comparing objects takes long.
+    if not partitions:
+        own = [reasons[unit] for unit in members[fixed[members]].tolist()]
+        # Most units share one object, and comparing objects takes long.
         reason = min([*refused, *{id(each): each for each in own}.values()])
-    if len(channels) == 1 and reason is None:
-        banks, reason = [], Reason(Kind.ALONE, "")
+    if len(units) == 1 and reason is None:
+        partitions, reason = [], Reason(Kind.ALONE, "")
     names = tuple(dict.fromkeys(producer.name for producer in producers))
     return Group(
-        name=names[0], layers=names, channels=tuple(channels), banks=tuple(banks), reason=reason
+        name=names[0],
+        layers=names,
+        units=tuple(members.tolist()),
+        partitions=tuple(partitions),
+        reason=reason,
     )
 
 
-def _banks(
+def _partitions(
     members: LabelVector,
     signatures: Signatures,
     fixed: npt.NDArray[np.bool_],
     balances: Sequence[Balance],
-) -> tuple[list[Bank], list[Reason]]:
-    """Return the banks of a group, and why what is no bank is none.
+) -> tuple[list[Partition], list[Reason]]:
+    """Return the partitions of a group, and the reasons why other channels form none.
 
-    The signature of a channel says in which shares of which rules it occurs. Channels of one
-    signature form a cell, cells that a rule connects form a bank. Taking equally many from every
-    cell of a bank keeps every rule, provided that the cells lie evenly over the shares; where they
-    do not, or one of them is fixed altogether, nothing may go.
+    The signature of a channel says in which parts of which rules it occurs. Channels of one
+    signature form a share; shares that a rule connects form a partition. Taking equally many
+    channels from every share keeps every rule, provided that the shares lie evenly over the parts
+    of each rule. Where they do not, or where one share is fixed altogether, no channel may leave.
     """
     own = signatures.number[members]
     numbers, first, counts = np.unique(own, return_index=True, return_counts=True)
     order, ends = np.argsort(own, kind="stable"), np.cumsum(counts)
     stays = fixed[members][order]
-    cells = {
+    shares = {
         signatures.entries[numbers[k]]: tuple(
             order[part := slice(ends[k] - counts[k], ends[k])][~stays[part]].tolist()
         )
         for k in np.argsort(first).tolist()
     }
-    banks: list[Bank] = []
+    partitions: list[Partition] = []
     refused: list[Reason] = []
-    for bank in _connected(list(cells)):
-        free = [cells[signature] for signature in bank]
-        uneven = _uneven(bank, balances)
+    for partition in _connected(list(shares)):
+        free = [shares[signature] for signature in partition]
+        uneven = _uneven(partition, balances)
         if uneven is not None:
             refused.append(Reason(Kind.BALANCE, uneven.subject))
         elif all(free):
-            banks.append(tuple(free))
+            partitions.append(tuple(free))
         elif any(free):
-            rule = balances[bank[0][0][0]]
+            rule = balances[partition[0][0][0]]
             refused.append(Reason(Kind.BALANCE, rule.subject))
-    return banks, refused
+    return partitions, refused
 
 
 def _signatures(balances: Sequence[Balance], count: int) -> Signatures:
-    """Return for each of `count` classes the shares of rules that it lies in, in order."""
+    """Return for each of `count` units the parts of rules that it lies in, in order."""
     number = np.zeros(count, dtype=np.int64)
     entries: list[Signature] = [()]
     for index, rule in enumerate(balances):
-        shares = len(rule.labels)
-        classes = rule.labels.reshape(-1)
-        share = np.repeat(np.arange(shares), rule.labels.shape[1])
-        while len(classes):
-            # A class that occurs several times in a rule has its turn in as many rounds.
-            _, first = np.unique(classes, return_index=True)
-            found, back = np.unique(
-                number[classes[first]] * shares + share[first], return_inverse=True
-            )
-            number[classes[first]] = len(entries) + back.reshape(-1)
+        parts = len(rule.labels)
+        units = rule.labels.reshape(-1)
+        part = np.repeat(np.arange(parts), rule.labels.shape[1])
+        while len(units):
+            # A unit that occurs several times in a rule has its turn in as many rounds.
+            _, first = np.unique(units, return_index=True)
+            found, back = np.unique(number[units[first]] * parts + part[first], return_inverse=True)
+            number[units[first]] = len(entries) + back.reshape(-1)
             entries.extend(
-                (*entries[code // shares], (index, code % shares)) for code in found.tolist()
+                (*entries[code // parts], (index, code % parts)) for code in found.tolist()
             )
-            rest = np.ones(len(classes), dtype=np.bool_)
+            rest = np.ones(len(units), dtype=np.bool_)
             rest[first] = False
-            classes, share = classes[rest], share[rest]
+            units, part = units[rest], part[rest]
     return Signatures(number, tuple(entries))
 
 
@@ -328,11 +354,11 @@ def _connected(signatures: Sequence[Signature]) -> list[list[Signature]]:
     return list(sets.values())
 
 
-def _uneven(bank: Sequence[Signature], balances: Sequence[Balance]) -> Balance | None:
-    """Return a rule over whose shares the cells of a bank do not lie evenly."""
-    hits = Counter(entry for signature in bank for entry in signature)
+def _uneven(partition: Sequence[Signature], balances: Sequence[Balance]) -> Balance | None:
+    """Return a rule over whose parts the shares of a partition do not lie evenly."""
+    hits = Counter(entry for signature in partition for entry in signature)
     for number in sorted({number for number, _ in hits}):
-        if len({hits[number, share] for share in range(len(balances[number].labels))}) > 1:
+        if len({hits[number, part] for part in range(len(balances[number].labels))}) > 1:
             return balances[number]
     return None
 

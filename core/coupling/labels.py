@@ -59,7 +59,7 @@ class Labels:
 
 
 class Unions:
-    """Pairs of labels that must go together, and the classes they form."""
+    """Pairs of labels that must go together, and the units they form."""
 
     def __init__(self) -> None:
         self._pairs: list[LabelVector] = []
@@ -75,7 +75,7 @@ class Unions:
             self._pairs.append(np.stack([numbers >> HALF, numbers & ((1 << HALF) - 1)]))
 
     def roots(self, count: int) -> LabelVector:
-        """Return for each of `count` labels the smallest label of its class."""
+        """Return for each of `count` labels the smallest label of its unit."""
         pairs = np.concatenate(self._pairs, axis=1) if self._pairs else np.empty((2, 0), np.int64)
         return components(count, pairs)
 
@@ -101,7 +101,7 @@ def components(count: int, pairs: LabelVector) -> LabelVector:
 def align(array: LabelVector, shape: Sequence[int], unions: Unions) -> Labels:
     """Return `array` as :class:`Labels`, uniting what can only leave as one slice of an axis.
 
-    The axis that keeps the most classes apart becomes the channel axis; the labels inside each of
+    The axis that keeps the most units apart becomes the channel axis; the labels inside each of
     its slices are united. `array` may have size 1 where `shape` is larger (labels equal there).
     """
     # Along axes without stride it is one element anyway, and large arrays become small.
@@ -112,7 +112,7 @@ def align(array: LabelVector, shape: Sequence[int], unions: Unions) -> Labels:
     if len(varying) == 1:
         axis = varying[0]
         return Labels(tuple(shape), axis, _slices(array, axis)[:, 0].copy())
-    best = max(varying, key=lambda axis: (_classes(array, axis), -axis))
+    best = max(varying, key=lambda axis: (_units(array, axis), -axis))
     slices = _slices(array, best)
     unions.unite(slices[:, :1], slices)
     return Labels(tuple(shape), best, slices[:, 0].copy())
@@ -129,8 +129,8 @@ def _varies(array: LabelVector, axis: int) -> bool:
     return bool((array != first).any())
 
 
-def _classes(array: LabelVector, axis: int) -> int:
-    """Return how many classes are left when each slice along `axis` becomes one."""
+def _units(array: LabelVector, axis: int) -> int:
+    """Return how many units are left when each slice along `axis` becomes one."""
     slices = _slices(array, axis)
     known, positions = np.unique(slices, return_inverse=True)
     positions = positions.reshape(slices.shape)

@@ -60,10 +60,10 @@ def resolve(state: Trace) -> None:
             except _LostError:
                 for array in labels:
                     state.fix(array, Reason(Kind.OPERATOR, state.subject(node)))
-    state.weighings = [
-        replace(weighing, weight=stored.get(weighing.weight, weighing.weight))
-        for weighing in state.weighings
-        if weighing.weight in stored or weighing.weight not in state.constants
+    state.cost_terms = [
+        replace(cost_term, weight=stored.get(cost_term.weight, cost_term.weight))
+        for cost_term in state.cost_terms
+        if cost_term.weight in stored or cost_term.weight not in state.constants
     ]
     _fix_outputs(state)
 

@@ -64,7 +64,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """Shares (rows) that must lose equally many channels. `labels` is shares × channels."""
+    """Parts (rows) that must lose equally many channels. `labels` is parts × channels."""
 
     labels: LabelVector
     subject: str
@@ -80,7 +80,7 @@ class Producer:
 
 
 @dataclass(frozen=True, slots=True)
-class Weighing:
+class CostTerm:
     """What one multiplying node costs, for any choice of surviving channels.
 
     Operations a sample = 2 · (surviving elements of the weight) · `positions`
@@ -106,9 +106,9 @@ class Trace:
     counts: list[Count] = field(default_factory=list)
     balances: list[Balance] = field(default_factory=list)
     producers: list[Producer] = field(default_factory=list)
-    bundles: list[LabelVector] = field(default_factory=list)
-    """Sets of channels of which at least one must stay, since a value cannot be empty."""
-    weighings: list[Weighing] = field(default_factory=list)
+    nonempty: list[LabelVector] = field(default_factory=list)
+    """Labels of each value that must keep at least one channel."""
+    cost_terms: list[CostTerm] = field(default_factory=list)
     fixed: list[tuple[LabelVector, Reason]] = field(default_factory=list)
     constants: set[str] = field(default_factory=set)
     """Names of values computed from parameters alone; they bear no labels."""
@@ -168,7 +168,7 @@ class Trace:
         """Return new labels for the channels that `node` produces."""
         labels = self.unowned(count)
         self.producers.append(Producer(node_key(node), self.layer_name(node), labels))
-        self.bundles.append(labels)
+        self.nonempty.append(labels)
         return labels
 
     def unowned(self, count: int) -> LabelVector:
@@ -187,11 +187,11 @@ class Trace:
         """State that channels cannot be removed."""
         self.fixed.append((np.unique(np.asarray(labels, dtype=np.int64)), reason))
 
-    def balance(self, shares: LabelVector, node: ir.Node) -> None:
-        """State that the rows of `shares` must lose equally many channels."""
-        if shares.shape[0] > 1:
-            self.balances.append(Balance(shares, self.subject(node)))
-            self.bundles.extend(shares)
+    def balance(self, parts: LabelVector, node: ir.Node) -> None:
+        """State that the rows of `parts` must lose equally many channels."""
+        if parts.shape[0] > 1:
+            self.balances.append(Balance(parts, self.subject(node)))
+            self.nonempty.extend(parts)
 
     def use(self, value: ir.Value | None, role: str, *labels: LabelVector) -> None:
         """State which labels the elements of a parameter depend on.

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ..coupling.groups import Groups
 from ..data import BATCH_SIZE, Dataset, streamed
 from ..data.base import batch_size
-from ..data.rebatch import Even
+from ..data.rebatch import Rebatched
 from ..engine.session import Session
 from ..ir.network import Network
 from ..ir.rebuild import shown
@@ -31,10 +31,10 @@ def values_read(network: Network, groups: Groups) -> tuple[str, ...]:
 
     What depthwise convolutions read is left out: they pass their channels on.
     """
-    removable = np.zeros(groups.number, dtype=np.bool_)
+    removable = np.zeros(groups.unit_count, dtype=np.bool_)
     for group in groups.groups:
-        for bank in group.banks:
-            removable[[group.channels[place] for cell in bank for place in cell]] = True
+        for partition in group.partitions:
+            removable[[group.units[place] for share in partition for place in share]] = True
     mixing = {u.parameter for u in groups.uses if u.role == "weight" and len(u.labels) > 1}
     found: dict[str, None] = {}
     for node in network.graph:
@@ -43,7 +43,7 @@ def values_read(network: Network, groups: Groups) -> tuple[str, ...]:
         name = str(node.inputs[0].name)
         if node.inputs[1].name in mixing and name in groups.values:
             labels = groups.values[name]
-            if labels.axis and removable[groups.classes[labels.vector]].any():
+            if labels.axis and removable[groups.units[labels.vector]].any():
                 found[name] = None
     return tuple(found)
 
@@ -83,7 +83,7 @@ def streamed_values(
         DataError: the data is broken or does not fit the network.
     """
     session = Session(shown(network, names))
-    for batch in streamed(Even(data, batch_size(network, BATCH_SIZE)), label):
+    for batch in streamed(Rebatched(data, batch_size(network, BATCH_SIZE)), label):
         values = session.run(batch.inputs)
         yield {name: values[f"shown:{name}"] for name in names}
 
@@ -95,7 +95,7 @@ def mean_over_values(
     data: Dataset,
     measure: Callable[[np.ndarray], np.ndarray],
 ) -> Scores:
-    """Return for each class the mean of a measure of its elements.
+    """Return for each unit the mean of a measure of its elements.
 
     The mean is taken over samples and positions in each value, then over the values in which the
     class occurs; 0 where it occurs in none.
@@ -110,18 +110,18 @@ def mean_over_values(
     Raises:
         DataError: the data is broken or does not fit the network.
     """
-    sums = np.zeros((len(names), groups.number))
-    counts = np.zeros((len(names), groups.number), dtype=np.int64)
+    sums = np.zeros((len(names), groups.unit_count))
+    counts = np.zeros((len(names), groups.unit_count), dtype=np.int64)
     if not names:
-        return np.zeros(groups.number)
+        return np.zeros(groups.unit_count)
     for values in streamed_values(network, names, data, "activations"):
         for row, name in enumerate(names):
             labels = groups.values[name]
             measured = measure(values[name])
             others = tuple(axis for axis in range(measured.ndim) if axis != labels.axis)
-            classes = groups.classes[labels.vector]
-            np.add.at(sums[row], classes, measured.sum(axis=others, dtype=np.float64))
-            np.add.at(counts[row], classes, measured.size // len(classes))
+            units = groups.units[labels.vector]
+            np.add.at(sums[row], units, measured.sum(axis=others, dtype=np.float64))
+            np.add.at(counts[row], units, measured.size // len(units))
     occurs: npt.NDArray[np.bool_] = counts > 0
     means = sums / np.maximum(counts, 1)
     mean: Scores = means.sum(axis=0) / np.maximum(occurs.sum(axis=0), 1)

@@ -14,24 +14,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..coupling.groups import Groups
-from ..data import Dataset
-from ..ir.network import Network
-from .registry import Scores, criterion
+from .registry import ScoreContext, Scores, criterion
 from .weights import producing, squared_norms
 
 
 @criterion("bn_scale", summary="size of normalisation factors", source="Liu et al., ICCV 2017")
-def bn_scale(network: Network, groups: Groups, data: Dataset | None) -> Scores:  # noqa: ARG001
-    """Return the summed |γ| of each class, or the L2 norm of its weights where it has none."""
-    scores = np.zeros(groups.number)
-    scaled = np.zeros(groups.number, dtype=np.bool_)
+def bn_scale(context: ScoreContext) -> Scores:
+    """Return the summed |γ| of each unit, or the L2 norm of its weights where it has none."""
+    network, groups = context.network, context.groups
+    scores = np.zeros(groups.unit_count)
+    scaled = np.zeros(groups.unit_count, dtype=np.bool_)
     for use, factors in producing(network, groups, "scale"):
         if (factors == factors.flat[0]).all():
             continue
         (labels,) = use.labels
-        classes = groups.classes[labels].ravel()
+        units = groups.units[labels].ravel()
         summed = tuple(axis for axis in range(factors.ndim) if labels.shape[axis] == 1)
-        np.add.at(scores, classes, np.abs(factors).sum(axis=summed, keepdims=True).ravel())
-        scaled[classes] = True
+        np.add.at(scores, units, np.abs(factors).sum(axis=summed, keepdims=True).ravel())
+        scaled[units] = True
     return np.where(scaled, scores, np.sqrt(squared_norms(network, groups)))

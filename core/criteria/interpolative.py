@@ -9,7 +9,7 @@ first.
 Z is never held: a triangle R with RᵀR = ZᵀZ is carried from batch to batch by QR of R stacked on
 the new rows (Golub and Van Loan, Matrix Computations, §12.5), and pivoted at the end. Where several
 values are read, their triangles are stacked, each relative to its own norm. Channels are compared
-inside their cell: those that leave from different shares of a grouped convolution cannot stand for
+inside their share: those that leave from different shares of a grouped convolution cannot stand for
 one another.
 """
 
@@ -22,10 +22,8 @@ import numpy.typing as npt
 
 from ..coupling.groups import Groups
 from ..coupling.labels import Labels
-from ..data import Dataset
-from ..ir.network import Network
 from .activations import streamed_values, values_read
-from .registry import Scores, criterion
+from .registry import ScoreContext, Scores, criterion
 
 __all__ = ["pivots"]
 
@@ -43,58 +41,58 @@ Matrix = npt.NDArray[np.float64]
     source="Chee et al., NeurIPS 2022",
     needs_data=True,
 )
-def interpolative(network: Network, groups: Groups, data: Dataset | None) -> Scores:
-    """Return the place of each class in the order of pivots, as a share of its cell: 1 is first.
+def interpolative(context: ScoreContext) -> Scores:
+    """Return the place of each unit in the order of pivots, as a share of its share: 1 is first.
 
     Raises:
         DataError: the data is broken or does not fit the network.
     """
-    assert data is not None
+    network, groups = context.network, context.groups
     names = values_read(network, groups)
-    cells = [
-        np.array([group.channels[place] for place in cell])
+    shares = [
+        np.array([group.units[place] for place in share])
         for group in groups.groups
-        for bank in group.banks
-        for cell in bank
+        for partition in group.partitions
+        for share in partition
     ]
-    scores = np.zeros(groups.number)
+    scores = np.zeros(groups.unit_count)
     if not names:
         return scores
     columns = {
         (number, name): found
-        for number, cell in enumerate(cells)
+        for number, share in enumerate(shares)
         for name in names
-        if (found := _columns(groups, groups.values[name], cell)) is not None
+        if (found := _columns(groups, groups.values[name], share)) is not None
     }
-    triangles = {key: np.zeros((len(cells[key[0]]), len(cells[key[0]]))) for key in columns}
+    triangles = {key: np.zeros((len(shares[key[0]]), len(shares[key[0]]))) for key in columns}
     random = np.random.default_rng(SEED)
-    for values in streamed_values(network, names, data, "pivots"):
+    for values in streamed_values(network, names, context.calibration, "pivots"):
         rows = {name: _rows(values[name], groups.values[name], random) for name in names}
         for key, found in columns.items():
             stacked = np.concatenate([triangles[key], _spread(rows[key[1]], *found)])
             triangles[key] = _triangle(stacked)
-    for number, cell in enumerate(cells):
+    for number, share in enumerate(shares):
         found_here = [triangle for key, triangle in triangles.items() if key[0] == number]
         parts = [part / norm for part in found_here if (norm := np.linalg.norm(part)) > 0]
         if parts:
             order = pivots(np.concatenate(parts))
-            scores[cell[order]] = 1.0 - np.arange(len(cell)) / len(cell)
+            scores[share[order]] = 1.0 - np.arange(len(share)) / len(share)
     return scores
 
 
 Columns = tuple[npt.NDArray[np.intp], npt.NDArray[np.int64], npt.NDArray[np.int64], int]
 
 
-def _columns(groups: Groups, labels: Labels, cell: npt.NDArray[np.int64]) -> Columns | None:
-    """Return where the channels of a cell stand in a value; None where they do not.
+def _columns(groups: Groups, labels: Labels, share: npt.NDArray[np.int64]) -> Columns | None:
+    """Return where the channels of a share stand in a value; None where they do not.
 
     Returns:
-        entries of the channel axis, for each its channel (place in the cell) and the how-manieth
+        entries of the channel axis, for each its channel (place in the share) and the how-manieth
         of that channel it is, and the number of channels.
     """
-    place = np.full(groups.number, -1)
-    place[cell] = np.arange(len(cell))
-    channels = place[groups.classes[labels.vector]]
+    place = np.full(groups.unit_count, -1)
+    place[share] = np.arange(len(share))
+    channels = place[groups.units[labels.vector]]
     entries = np.flatnonzero(channels >= 0)
     if not len(entries):
         return None
@@ -102,7 +100,7 @@ def _columns(groups: Groups, labels: Labels, cell: npt.NDArray[np.int64]) -> Col
     order = np.argsort(channels, kind="stable")
     entries, channels = entries[order], channels[order]
     starts = np.searchsorted(channels, channels)
-    return entries, channels, np.arange(len(channels)) - starts, len(cell)
+    return entries, channels, np.arange(len(channels)) - starts, len(share)
 
 
 def _triangle(rows: Matrix) -> Matrix:

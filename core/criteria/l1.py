@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..coupling.groups import Groups
-from ..data import Dataset
-from ..ir.network import Network
-from .registry import Scores, criterion
+from .registry import ScoreContext, Scores, criterion
 
 
 @criterion("l1", summary="sum of absolute filter weights", source="Li et al., ICLR 2017")
-def l1(network: Network, groups: Groups, data: Dataset | None) -> Scores:  # noqa: ARG001
-    """Return the L1 norm of each class over its producing weights."""
-    scores = np.zeros(groups.number)
+def l1(context: ScoreContext) -> Scores:
+    """Return the L1 norm of each unit over its producing weights."""
+    network, groups = context.network, context.groups
+    scores = np.zeros(groups.unit_count)
     for use in groups.uses:
         tensor = network.graph.initializers[use.parameter].const_value
         if use.role != "weight" or tensor is None:
@@ -25,5 +23,5 @@ def l1(network: Network, groups: Groups, data: Dataset | None) -> Scores:  # noq
         weights = np.abs(tensor.numpy()).astype(np.float64)
         summed = tuple(axis for axis in range(weights.ndim) if produced.shape[axis] == 1)
         norms = weights.sum(axis=summed, keepdims=True)
-        np.add.at(scores, groups.classes[produced].ravel(), norms.ravel())
+        np.add.at(scores, groups.units[produced].ravel(), norms.ravel())
     return scores

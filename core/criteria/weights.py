@@ -26,11 +26,11 @@ def producing(
 
 
 def squared_norms(network: Network, groups: Groups) -> Scores:
-    """Return Σ w² of each class over all weights that produce it, in every member of its group."""
-    found = np.zeros(groups.number)
+    """Return Σ w² of each unit over all weights that produce it, in every member of its group."""
+    found = np.zeros(groups.unit_count)
     for use, weights in producing(network, groups):
         produced = use.labels[0]
         summed = tuple(axis for axis in range(weights.ndim) if produced.shape[axis] == 1)
         norms = np.square(weights).sum(axis=summed, keepdims=True)
-        np.add.at(found, groups.classes[produced].ravel(), norms.ravel())
+        np.add.at(found, groups.units[produced].ravel(), norms.ravel())
     return found

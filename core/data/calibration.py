@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from . import Batch, Dataset
 
-__all__ = ["SAMPLES", "Calibration"]
+__all__ = ["CALIBRATION_SAMPLES", "Calibration"]
 
-SAMPLES = 1024
+CALIBRATION_SAMPLES = 1024
 """Samples that statistics are taken from; more change them little."""
 
 
@@ -22,7 +22,7 @@ class Calibration:
 
     labelled = False
 
-    def __init__(self, dataset: Dataset, samples: int = SAMPLES):
+    def __init__(self, dataset: Dataset, samples: int = CALIBRATION_SAMPLES):
         self._dataset = dataset
         self.name = dataset.name
         self.samples = min(samples, dataset.samples)

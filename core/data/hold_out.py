@@ -10,28 +10,28 @@ from ..ir.network import Network
 from . import Batch, Dataset
 from .base import fixed_batch
 
-__all__ = ["EACH", "ENOUGH", "Part", "split"]
+__all__ = ["HOLD_OUT_EVERY", "HOLD_OUT_FROM", "SamplePart", "split"]
 
-ENOUGH = 50
+HOLD_OUT_FROM = 50
 """Samples from which on some are held back."""
 
-EACH = 5
+HOLD_OUT_EVERY = 5
 """Every so many-th sample is held back: spread over the data, since files often come by class."""
 
 
-class Part:
+class SamplePart:
     """A fixed part of the samples of a dataset, as a dataset again, without labels.
 
     Args:
         dataset: where they come from.
-        held: take the samples that are held back, or all others.
+        held_out: take the samples that are held back, or all others.
         unit: samples that stay together: the batch a network insists on, 1 elsewhere.
     """
 
     labelled = False
 
-    def __init__(self, dataset: Dataset, *, held: bool, unit: int = 1):
-        self._dataset, self._held, self._unit = dataset, held, unit
+    def __init__(self, dataset: Dataset, *, held_out: bool, unit: int = 1):
+        self._dataset, self._held_out, self._unit = dataset, held_out, unit
         self.name = dataset.name
         self.samples = int(self._chosen(0, dataset.samples).sum())
 
@@ -42,7 +42,7 @@ class Part:
 
     def _chosen(self, start: int, count: int) -> np.ndarray:
         numbers = np.arange(start, start + count) // self._unit
-        chosen: np.ndarray = (numbers % EACH == EACH - 1) == self._held
+        chosen: np.ndarray = (numbers % HOLD_OUT_EVERY == HOLD_OUT_EVERY - 1) == self._held_out
         return chosen
 
     def __iter__(self) -> Iterator[Batch]:
@@ -58,7 +58,7 @@ class Part:
 def split(dataset: Dataset | None, network: Network) -> tuple[Dataset, Dataset] | tuple[None, None]:
     """Return the samples to fit to and those to judge by.
 
-    From :data:`ENOUGH` samples on these are four fifths and one fifth; below, all and all.
+    From :data:`HOLD_OUT_FROM` samples on these are four fifths and one fifth; below, all and all.
 
     Args:
         dataset: the samples, None for none.
@@ -67,6 +67,8 @@ def split(dataset: Dataset | None, network: Network) -> tuple[Dataset, Dataset] 
     if dataset is None:
         return None, None
     unit = fixed_batch(network) or 1
-    if dataset.samples < ENOUGH * unit:
+    if dataset.samples < HOLD_OUT_FROM * unit:
         return dataset, dataset
-    return Part(dataset, held=False, unit=unit), Part(dataset, held=True, unit=unit)
+    return SamplePart(dataset, held_out=False, unit=unit), SamplePart(
+        dataset, held_out=True, unit=unit
+    )

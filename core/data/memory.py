@@ -8,7 +8,7 @@ import numpy as np
 
 __all__ = ["keep_freed"]
 
-LARGEST = 31 << 20
+LARGEST_KEPT_BLOCK = 31 << 20
 """Bytes of a block just below the largest that glibc keeps, 4 MiB · sizeof(long)."""
 
 
@@ -22,4 +22,4 @@ def keep_freed() -> None:
     (mallopt(3), M_MMAP_THRESHOLD), so one is, without touching its pages. Elsewhere that does
     nothing.
     """
-    np.empty(LARGEST, np.uint8)
+    np.empty(LARGEST_KEPT_BLOCK, np.uint8)

@@ -8,10 +8,10 @@ import numpy as np
 
 from .base import Batch, Dataset
 
-__all__ = ["Even"]
+__all__ = ["Rebatched"]
 
 
-class Even:
+class Rebatched:
     """A dataset in batches of one size, so that nothing depends on how it is stored.
 
     Args:

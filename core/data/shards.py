@@ -16,10 +16,10 @@ from .base import fixed_batch
 
 __all__ = ["Answers", "Fingerprint", "Shard", "shard_size", "shards"]
 
-SHARE = 32 << 20
+SHARD_BYTES = 32 << 20
 """Bytes that the largest value of a shard may take, so that some shards for each core fit."""
 
-LARGEST = 128
+MOST_SAMPLES = 128
 """Samples a shard at most, so that the cores share even small networks evenly."""
 
 
@@ -71,7 +71,7 @@ def shard_size(network: Network) -> int:
         ),
         default=1,
     )
-    return max(1, min(LARGEST, SHARE // largest))
+    return max(1, min(MOST_SAMPLES, SHARD_BYTES // largest))
 
 
 def shards(batches: Iterable[Batch], size: int) -> Iterator[Shard]:

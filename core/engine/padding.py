@@ -107,13 +107,13 @@ def padded(network: Network, groups: Groups, block: int) -> tuple[Network, Group
         it follows.
     """
     unfit = _unfit(network, groups)
-    added = np.zeros(groups.number, dtype=np.int64)
+    added = np.zeros(groups.unit_count, dtype=np.int64)
     for group in _whole(groups):
-        if not unfit.intersection(group.channels):
-            added[group.channels[-1]] = -len(group.channels) % block
+        if not unfit.intersection(group.units):
+            added[group.units[-1]] = -len(group.units) % block
     if not added.any():
         return network, groups
-    more = added[groups.classes]
+    more = added[groups.units]
     tensors = {}
     for use in groups.uses:
         if not any(more[labels].any() for labels in use.labels):
@@ -122,7 +122,7 @@ def padded(network: Network, groups: Groups, block: int) -> tuple[Network, Group
         for labels in use.labels:
             for axis in _varying(labels):
                 along = np.moveaxis(labels, axis, 0).reshape(labels.shape[axis], -1)[:, 0]
-                taken, new = _repeated(groups.classes[along], added)
+                taken, new = _repeated(groups.units[along], added)
                 tensor = np.take(tensor, taken, axis=axis)
                 if use.zeroed:
                     tensor[(slice(None),) * axis + (new,)] = 0
@@ -137,7 +137,7 @@ def _grown(
     """Return the labels of a value in the padded network."""
     if labels.axis is None or not more[labels.vector].any():
         return labels
-    taken, _ = _repeated(groups.classes[labels.vector], added)
+    taken, _ = _repeated(groups.units[labels.vector], added)
     shape = tuple(len(taken) if k == labels.axis else n for k, n in enumerate(labels.shape))
     return Labels(shape, labels.axis, labels.vector[taken])
 
@@ -146,21 +146,21 @@ def _whole(groups: Groups) -> list[Group]:
     """Return the groups that can be pruned and whose layers each make every channel of it once."""
     broken = set()
     for producer in groups.producers:
-        made = groups.classes[producer.labels]
+        made = groups.units[producer.labels]
         group = groups.group_of.get(int(made[0]))
-        if group is not None and sorted(made.tolist()) != sorted(group.channels):
+        if group is not None and sorted(made.tolist()) != sorted(group.units):
             broken.add(group.name)
     return [
         group
         for group in groups.groups
         if group.name not in broken
-        and [len(bank) for bank in group.banks] == [1]
-        and group.channels[-1] not in groups.reasons
+        and [len(partition) for partition in group.partitions] == [1]
+        and group.units[-1] not in groups.reasons
     ]
 
 
 def _unfit(network: Network, groups: Groups) -> set[int]:
-    """Return the classes that stay as they are.
+    """Return the units that stay as they are.
 
     Those are the channels of grouped layers, each of whose rows holds others; channels that stand
     alone in a value, which might be spread over another one's channels; and what layers read or
@@ -175,7 +175,7 @@ def _unfit(network: Network, groups: Groups) -> set[int]:
         ):
             vectors += use.labels
         vectors += [labels for labels in use.labels if not _varying(labels)]
-    return {channel for v in vectors for channel in np.unique(groups.classes[v]).tolist()}
+    return {channel for v in vectors for channel in np.unique(groups.units[v]).tolist()}
 
 
 def _varying(labels: LabelVector) -> list[int]:
@@ -195,8 +195,8 @@ def _repeated(
     Neighbours of one channel (what a depthwise layer makes of it) are repeated as one run.
 
     Args:
-        channels: the class at each place.
-        added: class → copies.
+        channels: the unit at each place.
+        added: unit → copies.
     """
     places = np.arange(len(channels))
     starts = np.flatnonzero(np.diff(channels, prepend=-1))

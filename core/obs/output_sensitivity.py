@@ -31,28 +31,28 @@ from ..ir.network import Network
 from ..ir.partial import between, suffix
 from ..ir.rebuild import rebuild, shown
 from ..progress import Progress, silent
-from ..statistics.moments import FLOOR
+from ..statistics.moments import VARIANCE_FLOOR
 from ..statistics.operators import Array, Operator
 
-__all__ = ["EPSILON", "measure_disturbances"]
+__all__ = ["DISTURBANCE_SIZE", "measure_output_sensitivities"]
 
-EPSILON = 0.1
+DISTURBANCE_SIZE = 0.1
 """Size of the disturbance relative to the deviation of the output."""
 
-SAMPLES = 64
+MOST_SAMPLES = 64
 """Samples the effect is measured on at most; more change the choice little."""
 
-ROUND = 16
+SAMPLES_OF_FIRST_ROUND = 16
 """Samples it is measured on at first. The round after takes as many as all before it, for those
 operators only whose weight is still uncertain."""
 
-MEMORY = 1 << 30
+MEMORY_OF_A_ROUND = 1 << 30
 """Bytes that the values of a round may take, all of them counted, without padded channels."""
 
-KEPT = 1 << 28
+KEPT_WEIGHT_BYTES = 1 << 28
 """Bytes of weights that sessions may hold which wait for the next round, or they are made anew."""
 
-CERTAIN = 0.05
+STANDARD_ERROR_WANTED = 0.05
 """Standard error, as a part of it, with which a weight is known well enough. With 0.15 a small
 detector takes a fifth less time at −20 %, and its outputs are off by 6 % more."""
 
@@ -60,11 +60,11 @@ BEHIND = ("Softmax", "LogSoftmax", "Flatten", "Reshape", "Identity")
 """Operators that are passed over from an output back to what a softmax reads."""
 
 
-def measure_disturbances(
+def measure_output_sensitivities(
     network: Network,
     operators: Sequence[Operator],
     dataset: Dataset,
-    lacking: Mapping[str, Array],
+    removal_errors: Mapping[str, Array],
     *,
     progress: Progress = silent,
 ) -> dict[str, float]:
@@ -75,20 +75,22 @@ def measure_disturbances(
     Args:
         network: the network.
         operators: whose outputs are disturbed, one at a time.
-        dataset: inputs; the first :data:`SAMPLES` are used, or as many of them as make a weight
-            :data:`CERTAIN`.
-        lacking: by the key of each operator what :func:`.lacking.find_lacking` returns for it.
+        dataset: inputs. At most :data:`MOST_SAMPLES` are used, fewer where the standard error of a
+            weight is down to :data:`STANDARD_ERROR_WANTED`.
+        removal_errors: what :func:`.removal_error.find_removal_errors` returns for the operators.
         progress: told of the operators done.
     """
     network = _before_softmax(network)
     step = fixed_batch(network) or 1
-    samples, count = _first(dataset, max(SAMPLES // step, 1) * step)
-    most = max(MEMORY // max(1, all_values(network)), 2)
+    samples, count = _first(dataset, max(MOST_SAMPLES // step, 1) * step)
+    most = max(MEMORY_OF_A_ROUND // max(1, all_values(network)), 2)
     rounds = [
         (stop - start, _part(samples, start, stop, count))
         for start, stop in _rounds(count, step, most)
     ]
-    changed = for_speed(rebuild(network, tensors={o.weight: lacking[o.key] for o in operators}))
+    changed = for_speed(
+        rebuild(network, tensors={o.weight: removal_errors[o.key] for o in operators})
+    )
     network = for_speed(network)
     following = _following(network, changed, operators)
     effects: dict[str, Array] = {operator.key: np.empty(0) for operator in operators}
@@ -105,7 +107,7 @@ def measure_disturbances(
                     progress("disturbances", done, len(operators))
             uncertain = [operator for operator in uncertain if not _certain(effects[operator.key])]
     progress("disturbances", len(operators), len(operators))
-    return {key: float(found.mean()) / EPSILON**2 for key, found in effects.items()}
+    return {key: float(found.mean()) / DISTURBANCE_SIZE**2 for key, found in effects.items()}
 
 
 def _rounds(samples: int, step: int, most: int) -> list[tuple[int, int]]:
@@ -116,11 +118,11 @@ def _rounds(samples: int, step: int, most: int) -> list[tuple[int, int]]:
         step: the batch that the network fixes; rounds hold multiples of it.
         most: samples a round may hold otherwise.
     """
-    found, start, size = [], 0, ROUND
+    found, start, size = [], 0, SAMPLES_OF_FIRST_ROUND
     while start < samples:
         stop = start + -(-min(size, most) // step) * step
         # A few samples that are left over say nothing on their own.
-        stop = samples if samples - stop < min(size, most, ROUND) else stop
+        stop = samples if samples - stop < min(size, most, SAMPLES_OF_FIRST_ROUND) else stop
         found.append((start, stop))
         start, size = stop, stop
     return found
@@ -139,7 +141,7 @@ def _certain(effects: Array) -> bool:
     if len(effects) < 2:
         return False
     error = effects.std(ddof=1) / np.sqrt(len(effects))
-    return bool(error <= CERTAIN * effects.mean())
+    return bool(error <= STANDARD_ERROR_WANTED * effects.mean())
 
 
 class _Runner:
@@ -193,7 +195,7 @@ def _following(
         for value in part.graph.initializers.values()
         if value.const_value is not None
     )
-    kept = weights <= KEPT
+    kept = weights <= KEPT_WEIGHT_BYTES
     return {
         key: _Runners(_Runner(one, kept=kept), _Runner(other, kept=kept))
         for key, (one, other) in parts.items()
@@ -230,7 +232,7 @@ def _effects(
         y = _read(still, operator.y)
         channel = 1 if operator.op_type == "Conv" else y.ndim - 1
         lacking = part.disturbance.compute(still, pool)[operator.y]
-        disturbed = {operator.y: y + np.float32(EPSILON) * _scaled(lacking, y, channel)}
+        disturbed = {operator.y: y + np.float32(DISTURBANCE_SIZE) * _scaled(lacking, y, channel)}
         disturbed.update(part.effect.compute({**still, **disturbed}, pool))
         moved = [
             _squares(disturbed[name] - still[name], samples) / energies[name]
@@ -296,7 +298,7 @@ def _energies(
     found = {}
     for name in outputs[0]:
         y = np.concatenate([values[name] for values in outputs])
-        energy = np.square(y - y.mean(axis=0)).sum() + FLOOR * np.square(y).sum()
+        energy = np.square(y - y.mean(axis=0)).sum() + VARIANCE_FLOOR * np.square(y).sum()
         found[name] = float(energy) / samples
     return found
 

@@ -13,7 +13,7 @@ import yaml
 from ..coupling.groups import Group, Groups
 from ..errors import PlanError, located
 
-__all__ = ["Plan", "PlanGroup", "make_plan", "removed_classes"]
+__all__ = ["Plan", "PlanGroup", "make_plan", "removed_units"]
 
 VERSION = 1
 
@@ -179,15 +179,15 @@ def _number(entry: Mapping[str, Any], channels: int) -> tuple[int | None, float 
 def make_plan(
     groups: Groups, removed: npt.NDArray[np.bool_], provenance: Mapping[str, Any]
 ) -> Plan:
-    """Return the plan that removes classes (a mask over the classes of `groups`)."""
+    """Return the plan that removes units (a mask over the units of `groups`)."""
     return Plan(
         groups=tuple(
             PlanGroup(
                 name=group.name,
                 layers=group.layers,
-                channels=len(group.channels),
+                channels=len(group.units),
                 removed=tuple(
-                    place for place, channel in enumerate(group.channels) if removed[channel]
+                    place for place, channel in enumerate(group.units) if removed[channel]
                 ),
             )
             for group in groups.groups
@@ -197,45 +197,45 @@ def make_plan(
     )
 
 
-def removed_classes(plan: Plan, groups: Groups) -> npt.NDArray[np.bool_]:
-    """Return the mask over classes that a plan removes.
+def removed_units(plan: Plan, groups: Groups) -> npt.NDArray[np.bool_]:
+    """Return the mask over units that a plan removes.
 
     Raises:
         PlanError: a group is unknown or of another size, a channel is fixed, shares that must stay
             equal would not, or a layer would be left without a channel.
     """
-    removed = np.zeros(groups.number, dtype=np.bool_)
+    removed = np.zeros(groups.unit_count, dtype=np.bool_)
     for entry in plan.groups:
         group = groups.by_name(entry.name)
         with located(file=plan.file, item=f"group {entry.name!r}"):
             if group is None:
                 raise PlanError("the network has no such group", hint="was it made for this model?")
-            if len(group.channels) != entry.channels:
+            if len(group.units) != entry.channels:
                 raise PlanError(
-                    f"the plan counts {entry.channels} channels, the network {len(group.channels)}"
+                    f"the plan counts {entry.channels} channels, the network {len(group.units)}"
                 )
             if entry.open:
                 raise PlanError(
                     "it is open which channels leave",
                     hint="secateur prune --keep chooses them and writes the whole plan",
                 )
-            _check_banks(group, set(entry.removed), groups)
-            removed[[group.channels[place] for place in entry.removed]] = True
-    for floor in groups.floors:
-        if removed[list(floor)].all():
-            owner = groups.group_of[floor[0]]
+            _check_partitions(group, set(entry.removed), groups)
+            removed[[group.units[place] for place in entry.removed]] = True
+    for kept in groups.kept_units:
+        if removed[list(kept)].all():
+            owner = groups.group_of[kept[0]]
             with located(file=plan.file, item=f"group {owner.name!r}"):
                 raise PlanError("at least one channel of each layer must stay")
     return removed
 
 
-def _check_banks(group: Group, removed: set[int], groups: Groups) -> None:
-    free = {place for bank in group.banks for cell in bank for place in cell}
+def _check_partitions(group: Group, removed: set[int], groups: Groups) -> None:
+    free = {place for partition in group.partitions for share in partition for place in share}
     for place in sorted(removed - free):
-        reason = groups.reasons.get(group.channels[place], group.reason)
+        reason = groups.reasons.get(group.units[place], group.reason)
         raise PlanError(f"channel {place} cannot be removed: it {reason}")
-    for bank in group.banks:
-        counts = [len(removed.intersection(cell)) for cell in bank]
+    for partition in group.partitions:
+        counts = [len(removed.intersection(share)) for share in partition]
         if len(set(counts)) > 1:
             raise PlanError(
                 f"shares must lose equally many channels, but they lose {sorted(set(counts))}"

@@ -14,51 +14,57 @@ from ..coupling.groups import Groups
 from ..errors import PlanError
 from .limits import NO_LIMITS, Limits
 
-__all__ = ["Order", "Step", "bank_steps", "check_first", "cut", "legal_steps"]
+__all__ = ["Order", "Step", "check_first", "cut", "legal_steps", "partition_steps"]
 
 Removed = npt.NDArray[np.bool_]
 
 SLACK = 0.005
-"""A rate that is met to this is met: to fill the rest would take cheap steps at any loss."""
+"""A rate counts as met within this: filling the rest would take cheap steps at any loss."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Channels that leave at once: as many of every cell of a bank, so that balance rules hold.
+    """Units that leave at once: equally many of every share, so that balance rules hold.
 
-    `share` is the part of the bank's removable channels gone after this step.
+    Args:
+        group: position of the group.
+        fraction: part of the partition's removable units that is removed after this step, 0…1.
+        units: what leaves.
     """
 
     group: int
-    share: float
-    classes: tuple[int, ...]
+    fraction: float
+    units: tuple[int, ...]
 
 
 Order = Sequence[Step]
 
 
-def bank_steps(
+def partition_steps(
     groups: Groups, scores: npt.NDArray[np.float64], limits: Limits = NO_LIMITS
 ) -> Iterator[list[Step]]:
-    """Yield the steps of each bank of each group, the lowest scores first, ties by position.
+    """Yield the steps of each partition of each group, the lowest scores first, ties by position.
 
-    A step takes as many channels as `limits` wants to see gone at once.
+    Args:
+        groups: the groups.
+        scores: of every unit [units].
+        limits: which numbers of channels may stay; a step leads from one to the next.
     """
     for index, group in enumerate(groups.groups):
-        for bank in group.banks:
+        for partition in group.partitions:
             ranked = [
-                sorted((group.channels[place] for place in cell), key=lambda c: (scores[c], c))
-                for cell in bank
+                sorted(group.members(share), key=lambda unit: (scores[unit], unit))
+                for share in partition
             ]
-            count = min(len(cell) for cell in ranked)
+            count = min(len(share) for share in ranked)
             sizes = limits.counts(count)
             yield [
                 Step(
                     index,
-                    gone / count,
-                    tuple(channel for cell in ranked for channel in cell[before:gone]),
+                    after / count,
+                    tuple(unit for share in ranked for unit in share[before:after]),
                 )
-                for before, gone in pairwise((0, *sizes))
+                for before, after in pairwise((0, *sizes))
             ]
 
 
@@ -79,16 +85,16 @@ def cut(
         first: steps that leave in any case; they count toward the rate.
 
     Returns:
-        a mask over classes, and the fraction of the cost it removes.
+        a mask over units, and the fraction of the cost it removes.
 
     Raises:
-        PlanError: what leaves in any case is more than the rate.
+        PlanError: the steps of `first` remove more than the rate.
     """
     steps = legal_steps([*first, *order], groups)
-    baseline = costs.total()
+    whole = costs.total()
 
     def achieved(removed: Removed) -> float:
-        return 1.0 - costs.total(removed) / baseline if baseline else 0.0
+        return 1.0 - costs.total(removed) / whole if whole else 0.0
 
     low, high = len(legal_steps(first, groups)), len(steps)
     check_first(achieved(_mask(steps[:low], groups)) if low else 0.0, rate)
@@ -106,48 +112,46 @@ def cut(
         if step.group in closed:
             continue
         trial = removed.copy()
-        trial[list(step.classes)] = True
-        if (gone := achieved(trial)) <= rate:
-            removed, reached = trial, gone
+        trial[list(step.units)] = True
+        if (now := achieved(trial)) <= rate:
+            removed, reached = trial, now
         else:
             closed.add(step.group)
     return removed, reached
 
 
-def check_first(gone: float, rate: float) -> None:
-    """Raise where what leaves in any case is more than the rate.
+def check_first(saved: float, rate: float) -> None:
+    """Raise where the layers with numbers of their own save more than the rate.
 
     Raises:
         PlanError: it says how much that is.
     """
-    if gone > rate + SLACK:
+    if saved > rate + SLACK:
         raise PlanError(
-            f"the layers with rates of their own save {gone:.3f} already, over the rate {rate:g}",
+            f"the layers with rates of their own save {saved:.3f} already, over the rate {rate:g}",
             hint="raise the rate, or let these layers lose less",
         )
 
 
 def _mask(steps: Sequence[Step], groups: Groups) -> Removed:
-    removed = np.zeros(groups.number, dtype=np.bool_)
-    removed[[channel for step in steps for channel in step.classes]] = True
-    return removed
+    return groups.mask(unit for step in steps for unit in step.units)
 
 
 def legal_steps(order: Order, groups: Groups) -> list[Step]:
     """Return the steps without those that would leave a value with no channel."""
-    floors_of: dict[int, list[int]] = {}
+    kept_of: dict[int, list[int]] = {}
     left = []
-    for number, floor in enumerate(groups.floors):
-        left.append(len(floor))
-        for channel in floor:
-            floors_of.setdefault(channel, []).append(number)
+    for number, kept in enumerate(groups.kept_units):
+        left.append(len(kept))
+        for unit in kept:
+            kept_of.setdefault(unit, []).append(number)
     legal = []
     for step in order:
-        touched = [number for channel in step.classes for number in floors_of.get(channel, ())]
-        for number in touched:
+        affected = [number for unit in step.units for number in kept_of.get(unit, ())]
+        for number in affected:
             left[number] -= 1
-        if any(left[number] < 1 for number in touched):
-            for number in touched:
+        if any(left[number] < 1 for number in affected):
+            for number in affected:
                 left[number] += 1
         else:
             legal.append(step)

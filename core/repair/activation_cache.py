@@ -18,13 +18,13 @@ from ..ir.front import largest_front
 from ..ir.network import Network
 from ..ir.partial import NONE, Tensors, between, nodes_between
 
-__all__ = ["MEMORY", "Walk", "first_batches"]
+__all__ = ["ACTIVATION_BYTES", "ActivationCache", "first_batches"]
 
-MEMORY = 1 << 31
+ACTIVATION_BYTES = 1 << 31
 """Bytes of activations that are held at once; so many samples are used as fit into it."""
 
 
-class Walk:
+class ActivationCache:
     """The state of a walk.
 
     Args:
@@ -82,13 +82,13 @@ def first_batches(dataset: Dataset, *networks: Network) -> list[Arrays]:
 
     Args:
         dataset: where they come from.
-        networks: what is walked over with them at the same time; :data:`MEMORY` bounds what all
-            of them hold.
+        networks: the networks that run on them at the same time; :data:`ACTIVATION_BYTES` bounds
+            the memory of all of them together.
     """
-    most = MEMORY // sum(largest_front(network) for network in networks)
+    most = ACTIVATION_BYTES // sum(largest_front(network) for network in networks)
     batches: list[Arrays] = []
     samples = 0
-    for batch in streamed(dataset, "reading"):
+    for batch in streamed(dataset, "weight_columns"):
         if batches and samples + batch.size > most:
             break
         batches.append(batch.inputs)

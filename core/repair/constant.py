@@ -112,8 +112,8 @@ def _moved(groups: Groups, node: ir.Node, labels: Labels, moving: dict[str, Mask
         if value is None or str(value.name) not in moving:
             continue
         mask = moving[str(value.name)]
-        classes = groups.classes[groups.values[str(value.name)].vector]
-        still.update(classes[~mask].tolist())
-        moved.update(classes[mask].tolist())
+        units = groups.units[groups.values[str(value.name)].vector]
+        still.update(units[~mask].tolist())
+        moved.update(units[mask].tolist())
     known = still - moved
-    return np.array([c not in known for c in groups.classes[labels.vector].tolist()], np.bool_)
+    return np.array([c not in known for c in groups.units[labels.vector].tolist()], np.bool_)

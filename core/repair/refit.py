@@ -20,39 +20,38 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ..coupling.groups import Groups
-from ..data import Dataset
 from ..ir.network import Network
 from ..ir.partial import NONE, Tensors
 from ..ir.rebuild import rebuild
+from ..plan.state import PruningState
 from ..progress import Progress, silent, tracked
 from ..statistics.cholesky import inverse, solution
 from ..statistics.moments import (
-    Gram,
-    Halves,
-    Kept,
-    Moments,
-    Sampled,
+    InputMoments,
+    InputSample,
+    MomentAccumulator,
+    SampleAccumulator,
+    SplitHalf,
+    joined_pairs,
     positions_of_a_sample,
-    together,
     wide,
 )
 from ..statistics.operators import Array, Operator, Positions
 from ..statistics.ridge import HALF, MANY, RIDGE, best_ridge, spread
-from .activation_cache import Walk, first_batches
+from .activation_cache import ActivationCache, first_batches
 from .affected import Layer, repairable, shifts_alone
 from .boxes import box_heads_of, counts
-from .registry import Job, repair
+from .registry import repair
 from .targets import Path, Target, array_of, follow
 
 __all__ = ["refit"]
 
-WEAKER = 0.1
+RIDGE_FACTOR_BY_COUNTS = 0.1
 """What the ridge of a fit by counts is multiplied by. It pulls scores back to those of the fit to
 all positions, which are too low, so that a detector loses what falls below a limit; and the squared
 error, by which ridges are chosen, rises by a few percent only down to a tenth of the best."""
 
-KEPT = 1 << 28
+KEPT_COLUMN_BYTES = 1 << 28
 """Bytes of a layer's inputs, cut into columns, that are kept for the rounds; more are cut anew."""
 
 ROUNDS = 3
@@ -60,33 +59,28 @@ ROUNDS = 3
 it, the first ones most."""
 
 
+@repair(
+    "refit", summary="all weights, by least squares to the original's outputs", source="He 2017"
+)
 def refit(
-    original: Network,
-    pruned: Network,
-    groups: Groups,
-    removed: npt.NDArray[np.bool_],
-    dataset: Dataset,
-    *,
-    seed: int = 0,
-    progress: Progress = silent,
+    state: PruningState, dense: Network, progress: Progress = silent, *, seed: int = 0
 ) -> Network:
-    """Return the pruned network with weights refitted to the original's outputs.
+    """Return the dense network with weights refitted to the original's outputs.
 
     Args:
-        original: the network before pruning.
-        pruned: the dense network that the removal left.
-        groups: groups of the original.
-        removed: mask over its classes, to know which outputs are left.
-        dataset: inputs; labels are not used.
-        seed: of the positions drawn.
+        state: what was removed, and from what; its data is what weights are fitted to.
+        dense: the dense network that the removal left.
         progress: told of the layers done.
+        seed: of the positions drawn.
 
     Raises:
         DataError: the data does not fit the networks.
     """
-    layers = repairable(original, pruned, groups, removed)
-    batches = first_batches(dataset, original, pruned)
-    before, now = Walk(original, batches), Walk(pruned, batches)
+    assert state.data is not None
+    original, pruned = state.original, dense
+    layers = repairable(state, pruned)
+    batches = first_batches(state.data, original, pruned)
+    before, now = ActivationCache(original, batches), ActivationCache(pruned, batches)
     random = np.random.default_rng(seed)
     tensors: dict[str, npt.NDArray[np.generic]] = {}
     waiting = {layer.operator.y for layer in layers}
@@ -122,14 +116,6 @@ def refit(
         tensors.update(_fitted(pruned, operator, samples, tensors))
         waiting.discard(operator.y)
     return rebuild(pruned, tensors=tensors) if tensors else pruned
-
-
-@repair(
-    "refit", summary="all weights, by least squares to the original's outputs", source="He 2017"
-)
-def _refit(job: Job, network: Network) -> Network:
-    assert job.data is not None
-    return refit(job.original, network, job.groups, job.removed, job.data, progress=job.progress)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -230,8 +216,8 @@ def _narrow_fit(
     if samples[0].counts is not None:
         plain, _ = _narrow_fit(operator, present, [replace(s, counts=None) for s in samples])
         return _fit_by_counts(columns, plain, samples, shifted=shifted)
-    moments, solver = _summed(columns, present, samples, shifted=shifted)
-    weight, shift = solver.solve(*moments.means())
+    sums, solver = _summed(columns, present, samples, shifted=shifted)
+    weight, shift = solver.solve(*sums.means())
     for _ in range(_rounds(samples)):
         mean: Array = np.zeros(shift.shape)
         cross: Array = np.zeros(weight.shape)
@@ -241,10 +227,10 @@ def _narrow_fit(
             (columns(number), sample.target.around(columns(number) @ factor + summand))
             for number, sample in enumerate(samples)
         )
-        for x, aim in together(aims):
+        for x, aim in joined_pairs(aims):
             mean += aim.sum(axis=1, dtype=np.float64)
             cross += aim.transpose(0, 2, 1) @ x
-        weight, shift = solver.solve(mean / moments.count, cross / moments.count)
+        weight, shift = solver.solve(mean / sums.count, cross / sums.count)
     return weight, shift
 
 
@@ -263,8 +249,8 @@ def _fit_by_counts(
     shares = samples[0].counts.shape[-1]
     weights, shifts = [], []
     for share, part in enumerate(np.split(present, shares, axis=1)):
-        moments, solver = _summed(columns, part, samples, shifted=shifted, share=share)
-        weight, shift = solver.solve(*moments.means())
+        sums, solver = _summed(columns, part, samples, shifted=shifted, share=share)
+        weight, shift = solver.solve(*sums.means())
         weights.append(weight)
         shifts.append(shift)
     return np.concatenate(weights, axis=1), np.concatenate(shifts, axis=1)
@@ -277,7 +263,7 @@ def _summed(
     *,
     shifted: bool,
     share: int | None = None,
-) -> tuple[Moments, _Solver]:
+) -> tuple[MomentAccumulator, _Solver]:
     """Return the sums over all positions, and what finds weights by them.
 
     Args:
@@ -287,26 +273,28 @@ def _summed(
         shifted: whether an intercept can be stored.
         share: the share of the outputs whose counts hold; None for all outputs, counted once.
     """
-    halves = Halves()
+    halves = SplitHalf()
     for number, sample in enumerate(samples):
         wanted, counts = sample.target.wanted, None
         if share is not None and sample.counts is not None:
             wanted = np.split(wanted, sample.counts.shape[-1], axis=2)[share]
             counts = sample.counts[..., share]
         halves.add(len(sample.x), columns(number), wanted, counts)
-    ridge = _ridge(halves, present, shifted=shifted) * (1.0 if share is None else WEAKER)
-    moments = halves.joined()
-    gram = moments.gram(centred=shifted)
-    return moments, _Solver(gram, present, shifted=shifted, ridge=ridge)
+    ridge = _ridge(halves, present, shifted=shifted) * (
+        1.0 if share is None else RIDGE_FACTOR_BY_COUNTS
+    )
+    sums = halves.joined()
+    moments = sums.moments(centred=shifted)
+    return sums, _Solver(moments, present, shifted=shifted, ridge=ridge)
 
 
-def _around(gram: Gram, mean: Array, cross: Array) -> Array:
+def _around(moments: InputMoments, mean: Array, cross: Array) -> Array:
     """Return the covariance of targets and inputs for the mean of the targets · inputs."""
-    found: Array = cross - mean[:, :, None] * gram.mean[:, None, :]
+    found: Array = cross - mean[:, :, None] * moments.mean[:, None, :]
     return found
 
 
-def _ridge(halves: Halves, present: Array, *, shifted: bool) -> float:
+def _ridge(halves: SplitHalf, present: Array, *, shifted: bool) -> float:
     """Return the ridge with which one half of the samples says most about the other.
 
     Where there are few columns, each half is tried on the other.
@@ -316,18 +304,18 @@ def _ridge(halves: Halves, present: Array, *, shifted: bool) -> float:
     columns = present.shape[-1]
     present = spread(present, 1).astype(np.float32)
     folds = []
-    for moments in (halves.even, halves.odd):
-        gram = moments.gram(centred=shifted)
-        aims = spread(_around(gram, *moments.means()), 1).astype(np.float32)
-        folds.append((gram, gram.covariance.astype(np.float32), aims))
+    for half in (halves.even, halves.odd):
+        moments = half.moments(centred=shifted)
+        aims = spread(_around(moments, *half.means()), 1).astype(np.float32)
+        folds.append((moments, moments.covariance.astype(np.float32), aims))
     turns = [(0, 1)] if columns > MANY else [(0, 1), (1, 0)]
 
     def error(ridge: float) -> float:
         total = 0.0
         for seen, tried in turns:
-            gram, covariance, aims = folds[seen]
+            moments, covariance, aims = folds[seen]
             _, other, unseen = folds[tried]
-            pull = gram.ridge(ridge)[:, None, None].astype(np.float32)
+            pull = moments.ridge(ridge)[:, None, None].astype(np.float32)
             square = covariance + pull * np.eye(columns, dtype=np.float32)
             pulled = (aims + pull * present).transpose(0, 2, 1)
             weight = solution(square, pulled).transpose(0, 2, 1)
@@ -345,10 +333,10 @@ def _wide_fit(
     With E what the targets are off the present output, X the inputs, both [positions, …] around
     their means, the minimum is W₀ + Eᵀ (X Xᵀ + r N)⁻¹ X: a matrix of positions, not of columns.
     """
-    kept = Kept()
+    kept = SampleAccumulator()
     for sample in samples:
         kept.add(operator.inputs(sample.x, sample.positions))
-    read = kept.sampled(centred=operator.shift is not None)
+    read = kept.sample(centred=operator.shift is not None)
     x, count = read.rows, read.rows.shape[1]
     products = (x @ x.transpose(0, 2, 1)).astype(np.float64)
     made = x @ present.transpose(0, 2, 1)
@@ -394,7 +382,7 @@ def _owners(samples: Sequence[_Sample]) -> npt.NDArray[np.int64]:
 
 
 def _wide_ridge(
-    products: Array, off: Array, owners: npt.NDArray[np.int64], read: Sampled, *, shifted: bool
+    products: Array, off: Array, owners: npt.NDArray[np.int64], read: InputSample, *, shifted: bool
 ) -> float:
     """Return the ridge with which each half of the samples says most about the other.
 
@@ -431,7 +419,7 @@ def _columns(operator: Operator, samples: Sequence[_Sample]) -> Callable[[int], 
     def made(number: int) -> Array:
         return operator.inputs(samples[number].x, samples[number].positions)
 
-    if made(0).nbytes * len(samples) > KEPT:
+    if made(0).nbytes * len(samples) > KEPT_COLUMN_BYTES:
         return made
     kept = [made(number) for number in range(len(samples))]
     return kept.__getitem__
@@ -441,22 +429,22 @@ class _Solver:
     """Weights for any targets of the same inputs.
 
     Args:
-        gram: moments of the inputs.
+        moments: moments of the inputs.
         present: the weight that the ridge holds to, [groups, outputs, inputs · taps].
         shifted: whether an intercept can be stored.
         ridge: weight of staying there, relative to the mean variance of an input.
     """
 
-    def __init__(self, gram: Gram, present: Array, *, shifted: bool, ridge: float):
-        self._gram, self._shifted = gram, shifted
-        weight = gram.ridge(ridge)[:, None, None]
-        self._inverse = inverse(gram.covariance + weight * np.eye(gram.covariance.shape[-1]))
+    def __init__(self, moments: InputMoments, present: Array, *, shifted: bool, ridge: float):
+        self._moments, self._shifted = moments, shifted
+        weight = moments.ridge(ridge)[:, None, None]
+        self._inverse = inverse(moments.covariance + weight * np.eye(moments.covariance.shape[-1]))
         self._pull = weight * present
 
     def solve(self, mean: Array, cross: Array) -> tuple[Array, Array]:
         """Return weight and shift for the mean of the targets and that of targets · inputs."""
-        gram = self._gram
-        weight: Array = (_around(gram, mean, cross) + self._pull) @ self._inverse
+        moments = self._moments
+        weight: Array = (_around(moments, mean, cross) + self._pull) @ self._inverse
         if not self._shifted:
             return weight, np.zeros(mean.shape)
-        return weight, mean - np.einsum("goc,gc->go", weight, gram.mean)
+        return weight, mean - np.einsum("goc,gc->go", weight, moments.mean)

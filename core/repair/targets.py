@@ -27,9 +27,9 @@ from ..ir.network import Network
 from ..ir.partial import NONE, Tensors
 from ..statistics.operators import Array, Operator
 
-__all__ = ["EPSILON", "Path", "Target", "array_of", "follow"]
+__all__ = ["BATCH_NORM_EPSILON", "Path", "Target", "array_of", "follow"]
 
-SMALLEST = 1e-6
+SMALLEST_FACTOR = 1e-6
 """A channel whose factor is smaller than this part of the largest is aimed at directly: what comes
 of it does not matter."""
 
@@ -80,10 +80,10 @@ def follow(network: Network, operator: Operator, channels: int, tensors: Tensors
         value = node.outputs[0]
 
 
-LEAKY = 0.01
+LEAKY_SLOPE = 0.01
 """The slope of ONNX's LeakyRelu where it is not given."""
 
-EPSILON = 1e-5
+BATCH_NORM_EPSILON = 1e-5
 """The epsilon of ONNX's BatchNormalization where it is not given."""
 
 
@@ -96,7 +96,7 @@ def _slope(node: ir.Node) -> float | None:
         return 0.0
     if node.op_type == "LeakyRelu":
         alpha = node.attributes.get("alpha")
-        return alpha.as_float() if alpha is not None else LEAKY
+        return alpha.as_float() if alpha is not None else LEAKY_SLOPE
     if node.op_type == "Clip" and len(node.inputs) > 1 and node.inputs[1] is not None:
         least = node.inputs[1].const_value
         return 0.0 if least is not None and float(least.numpy()) == 0.0 else None
@@ -116,7 +116,9 @@ def _affine(
             if v is not None
         )
         given = node.attributes.get("epsilon")
-        factor = scale / np.sqrt(variance + (given.as_float() if given is not None else EPSILON))
+        factor = scale / np.sqrt(
+            variance + (given.as_float() if given is not None else BATCH_NORM_EPSILON)
+        )
         return factor, shift - mean * factor
     if node.op_type not in ("Mul", "Add") or len(node.inputs) != 2:
         return None
@@ -183,7 +185,7 @@ class Target:
         def laid(vector: Array) -> Array:
             return vector.reshape(groups, 1, outputs).astype(np.float32)
 
-        plain = np.abs(now.scale) <= SMALLEST * np.abs(now.scale).max(initial=0)
+        plain = np.abs(now.scale) <= SMALLEST_FACTOR * np.abs(now.scale).max(initial=0)
         scale = laid(np.where(plain, 1.0, now.scale))
         factor = laid(np.where(plain, 1.0, before.scale))
         offset = laid(np.where(plain, 0.0, before.offset))

@@ -11,9 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from ..coupling.groups import Groups, find_groups
-from ..criteria import find_criterion
+from ..criteria import CRITERIA, ScoreContext
 from ..data import Dataset
-from ..data.calibration import Calibration
 from ..data.shards import shard_size
 from ..engine.padding import channel_block, padded
 from ..errors import PlanError
@@ -79,7 +78,7 @@ def analyze(
         rising: with a threshold, take it for granted that curves do not come down again, and
             bisect: faster where much may be lost, but noisy curves may be decided otherwise.
         exclude: names of layers whose groups are left out.
-        groups: groups of the network; those without banks are left out. None to find them.
+        groups: groups of the network; those without partitions are left out. None to find them.
         state: file that keeps finished points, so that a killed run goes on where it was.
         restart: forget what the state holds.
         progress: told how far the work is.
@@ -104,7 +103,8 @@ def analyze(
         groups = groups or find_groups(network)
         if not any(group.prunable for group in groups.groups):
             raise PlanError("no channel of this network can be removed")
-        scores = find_criterion(criterion).score(network, groups, Calibration(data))
+        context = ScoreContext(network=network, groups=groups, data=data)
+        scores = CRITERIA.find(criterion).score(context)
         curves = find_curves(groups, scores, rates)
         workers = -1 if jobs is None else jobs
         baseline = measure_baseline(network, data, memory=memory, jobs=workers, progress=progress)
@@ -141,7 +141,7 @@ def analyze(
             GroupAnalysis(
                 name=curve.group.name,
                 layers=curve.group.layers,
-                channels=len(curve.group.channels),
+                channels=len(curve.group.units),
                 order=curve.places,
                 points=run.points(curve, rates),
             )

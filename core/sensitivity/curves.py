@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..coupling.groups import Group, Groups
 from ..criteria.registry import Scores
-from ..plan.steps import Step, bank_steps, legal_steps
+from ..plan.steps import Step, legal_steps, partition_steps
 
 __all__ = ["Curve", "find_curves"]
 
@@ -21,7 +21,7 @@ class Curve:
 
     Args:
         group: the group.
-        order: its removable channels (classes) in the order they leave.
+        order: its removable channels (units) in the order they leave.
         counts: how many of them are gone at each rate: the most that whole steps allow.
     """
 
@@ -37,12 +37,12 @@ class Curve:
     @property
     def places(self) -> tuple[int, ...]:
         """The order as positions among the channels of the group."""
-        place = {channel: index for index, channel in enumerate(self.group.channels)}
+        place = {channel: index for index, channel in enumerate(self.group.units)}
         return tuple(place[channel] for channel in self.order)
 
     def surviving(self, groups: Groups, count: int) -> npt.NDArray[np.bool_]:
         """Return which labels survive when so many channels are gone."""
-        removed = np.zeros(groups.number, dtype=np.bool_)
+        removed = np.zeros(groups.unit_count, dtype=np.bool_)
         removed[list(self.order[:count])] = True
         return groups.surviving(removed)
 
@@ -52,23 +52,23 @@ def find_curves(groups: Groups, scores: Scores, rates: Sequence[float]) -> list[
 
     Args:
         groups: the groups.
-        scores: of each class; the lowest leave first.
+        scores: of each unit; the lowest leave first.
         rates: shares of a group's channels.
     """
     steps: dict[int, list[Step]] = {}
-    for bank in bank_steps(groups, scores):
-        for step in bank:
+    for partition in partition_steps(groups, scores):
+        for step in partition:
             steps.setdefault(step.group, []).append(step)
     curves = []
     for index, own in sorted(steps.items()):
         group = groups.groups[index]
-        legal = legal_steps(sorted(own, key=lambda step: (step.share, step.classes)), groups)
-        gone = np.cumsum([0, *(len(step.classes) for step in legal)])
-        limits = [rate * len(group.channels) + 1e-9 for rate in rates]
+        legal = legal_steps(sorted(own, key=lambda step: (step.fraction, step.units)), groups)
+        gone = np.cumsum([0, *(len(step.units) for step in legal)])
+        limits = [rate * len(group.units) + 1e-9 for rate in rates]
         curves.append(
             Curve(
                 group=group,
-                order=tuple(channel for step in legal for channel in step.classes),
+                order=tuple(channel for step in legal for channel in step.units),
                 counts=tuple(int(gone[gone <= limit].max()) for limit in limits),
             )
         )

@@ -135,13 +135,13 @@ def make_suffix(
 def _consumers(network: Network, groups: Groups, group: Group) -> dict[str, ir.Node]:
     """Return the nodes that mix channels of the group into fresh ones, by their keys."""
     makers = {producer.node for producer in groups.producers}
-    channels = set(group.channels)
+    channels = set(group.units)
     found = {}
     for node in network.graph:
         if node_key(node) not in makers or node.inputs[0] is None:
             continue
         labels = groups.values.get(str(node.inputs[0].name))
-        if labels is not None and not channels.isdisjoint(groups.classes[labels.vector].tolist()):
+        if labels is not None and not channels.isdisjoint(groups.units[labels.vector].tolist()):
             found[node_key(node)] = node
     return found
 
@@ -205,4 +205,4 @@ def _assembled(
     )
     model = ir.Model(graph, ir_version=network.model.ir_version)
     context = tuple(name for name in inputs if not name.startswith(PREFIX))
-    return replace(network, model=model, source=None, heads=(), plan=None), context
+    return replace(network, model=model, source=None, heads=()), context

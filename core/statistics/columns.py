@@ -12,20 +12,20 @@ from ..coupling.groups import Groups
 from ..ir.network import Network
 from .operators import Array, Operator
 
-__all__ = ["Reading", "reading", "removable_classes"]
+__all__ = ["WeightColumns", "removable_units", "weight_columns"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Reading:
-    """Weights of an operator with the classes of its channels; columns are inputs · taps.
+class WeightColumns:
+    """Weights of an operator with the units of its channels; columns are inputs · taps.
 
     Args:
         stored: the weight as it is stored.
         matrices: [groups, outputs, columns], zeros where something is gone.
-        outputs: class of each output, [groups, outputs].
-        inputs: class of each column, [groups, columns].
+        outputs: unit of each output, [groups, outputs].
+        inputs: unit of each column, [groups, columns].
         left: mask over the columns that are there, [groups, columns].
-        removable: classes that may still leave.
+        removable: units that may still leave.
     """
 
     stored: Array
@@ -36,30 +36,30 @@ class Reading:
     removable: Set[int]
 
     def places(self, part: int) -> dict[int, npt.NDArray[np.int64]]:
-        """Return the columns of each class that may leave, in one group."""
+        """Return the columns of each unit that may leave, in one group."""
         columns = self.inputs[part]
         return {
-            channel: np.flatnonzero(columns == channel)
-            for channel in np.unique(columns).tolist()
-            if channel in self.removable
+            unit: np.flatnonzero(columns == unit)
+            for unit in np.unique(columns).tolist()
+            if unit in self.removable
         }
 
 
-def reading(
+def weight_columns(
     network: Network,
     groups: Groups,
     operator: Operator,
     removable: Set[int],
     removed: npt.NDArray[np.bool_],
-) -> Reading | None:
+) -> WeightColumns | None:
     """Return what an operator reads; None of depthwise ones, which pass channels on.
 
     Args:
         network: the network, with zeros in place of what is gone already.
         groups: its groups.
         operator: one of its operators.
-        removable: what :func:`removable_classes` returns.
-        removed: mask over classes that left before.
+        removable: what :func:`removable_units` returns.
+        removed: mask over units that left before.
     """
     labels = next(
         (use.labels for use in reversed(groups.uses) if use.parameter == operator.weight), ()
@@ -68,9 +68,9 @@ def reading(
         return None
     stored = network.array(operator.weight)
     out, into = (
-        operator.matrix(np.broadcast_to(groups.classes[array], stored.shape)) for array in labels
+        operator.matrix(np.broadcast_to(groups.units[array], stored.shape)) for array in labels
     )
-    return Reading(
+    return WeightColumns(
         stored=stored,
         matrices=np.where(removed[out] | removed[into], np.float32(0.0), operator.matrix(stored)),
         outputs=out[:, :, 0],
@@ -80,13 +80,13 @@ def reading(
     )
 
 
-def removable_classes(groups: Groups, removed: npt.NDArray[np.bool_]) -> frozenset[int]:
-    """Return the classes that may still leave."""
+def removable_units(groups: Groups, removed: npt.NDArray[np.bool_]) -> frozenset[int]:
+    """Return the units that may still leave."""
     return frozenset(
-        group.channels[place]
+        group.units[place]
         for group in groups.groups
-        for bank in group.banks
-        for cell in bank
-        for place in cell
-        if not removed[group.channels[place]]
+        for partition in group.partitions
+        for share in partition
+        for place in share
+        if not removed[group.units[place]]
     )

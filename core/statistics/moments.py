@@ -20,56 +20,56 @@ from .operators import Array, Operator
 from .ridge import by_turns
 
 __all__ = [
-    "FLOOR",
-    "ROWS",
-    "WIDEST",
+    "SAMPLED_POSITIONS",
+    "VARIANCE_FLOOR",
+    "WIDEST_CONVOLUTION",
     "WIDEST_PRODUCT",
-    "Gram",
-    "Halves",
-    "Kept",
-    "Moments",
-    "Sampled",
-    "gather_grams",
+    "InputMoments",
+    "InputSample",
+    "MomentAccumulator",
+    "SampleAccumulator",
+    "SplitHalf",
+    "gather_moments",
+    "joined_pairs",
     "limited",
     "positions_of_a_sample",
-    "together",
     "wide",
 ]
 
-ENOUGH = 64
+POSITIONS_PER_COLUMN = 64
 """Output positions for every column (input · tap) of a convolution, over all samples together.
 
 Least squares with n columns on N positions overfits by about n / N of the error, here less than two
 percent; more positions cost time and add little.
 """
 
-WORK = 1e11
+MOST_MULTIPLICATIONS = 1e11
 """Multiplications that the covariance of an operator may take (positions · columns²): operators
 with many columns see fewer positions."""
 
-LEAST = 4
+LEAST_POSITIONS_PER_COLUMN = 4
 """Positions for every column that are looked at whatever the work."""
 
-FEWEST = 16
+LEAST_POSITIONS_PER_SAMPLE = 16
 """Positions of a sample that are looked at in any case, where there are so many."""
 
-WIDEST = 4608
+WIDEST_CONVOLUTION = 4608
 """Columns of a convolution that has a covariance: 512 channels of 3 × 3 taps, 170 MB."""
 
 WIDEST_PRODUCT = 1024
 """The same for matrix products, which are cheap to run and often have thousands of channels: the
 closed-form updates for each would take hours."""
 
-TOGETHER = 512
+POSITIONS_PER_PRODUCT = 512
 """Positions that are summed up in one product: products of few are slow."""
 
-ROWS = 4096
+SAMPLED_POSITIONS = 4096
 """Positions that are kept of an operator with more columns."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Gram:
-    """Moments of an operator's inputs.
+class InputMoments:
+    """Moments of what an operator reads.
 
     Args:
         mean: [groups, inputs · taps].
@@ -89,20 +89,20 @@ class Gram:
     def ridge(self, part: float) -> Array:
         """Return what to add to the diagonals, [groups]: a part of the mean variance of an input.
 
-        It never falls below :data:`FLOOR` of the power: variance that small is rounding, as where
-        data saturates a layer, and weights fitted to it would explode.
+        It never falls below :data:`VARIANCE_FLOOR` of the power: variance that small is rounding
+        (data may saturate a layer), and weights fitted to it would explode.
         """
         size = self.covariance.shape[-1]
         return limited(np.trace(self.covariance, axis1=1, axis2=2) / size, self.power, part)
 
 
-FLOOR = 1e-4
+VARIANCE_FLOOR = 1e-4
 """Part of the power below which variance is not trusted: float32 sums cannot tell it, and weights
 that fit it (where the data saturates a layer, say) would be so large that rounding shows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sampled:
+class InputSample:
     """What an operator with very many columns reads at some positions.
 
     Args:
@@ -116,13 +116,13 @@ class Sampled:
     power: Array
 
     def ridge(self, part: float) -> Array:
-        """Return what :meth:`Gram.ridge` returns."""
+        """Return what :meth:`InputMoments.ridge` returns."""
         variance = np.square(self.rows).mean(axis=(1, 2), dtype=np.float64)
         return limited(variance, self.power, part)
 
 
-class Kept:
-    """The first :data:`ROWS` positions of an operator with very many columns."""
+class SampleAccumulator:
+    """The first :data:`SAMPLED_POSITIONS` positions of an operator with very many columns."""
 
     def __init__(self) -> None:
         self._parts: list[Array] = []
@@ -130,26 +130,26 @@ class Kept:
 
     def add(self, x: Array) -> None:
         """Keep positions: x [groups, positions, inputs]."""
-        x = x[:, : ROWS - self._count]
+        x = x[:, : SAMPLED_POSITIONS - self._count]
         self._count += x.shape[1]
         if x.size:
             self._parts.append(x.astype(np.float32))
 
-    def sampled(self, *, centred: bool) -> Sampled:
+    def sample(self, *, centred: bool) -> InputSample:
         """Return what was kept, around the mean or around zero."""
         rows = np.concatenate(self._parts, axis=1)
         power = np.square(rows).mean(axis=(1, 2), dtype=np.float64)
         mean = rows.mean(axis=1, dtype=np.float64)
         if not centred:
             mean = np.zeros_like(mean)
-        return Sampled(mean=mean, rows=rows - mean[:, None].astype(np.float32), power=power)
+        return InputSample(mean=mean, rows=rows - mean[:, None].astype(np.float32), power=power)
 
 
-class Halves:
-    """Moments of the even and of the odd samples."""
+class SplitHalf:
+    """Moments of the even and of the odd samples, for cross-validation."""
 
     def __init__(self) -> None:
-        self.even, self.odd = Moments(), Moments()
+        self.even, self.odd = MomentAccumulator(), MomentAccumulator()
         self._samples = 0
 
     def add(
@@ -167,12 +167,12 @@ class Halves:
             (None, None) if array is None else by_turns(array, samples, self._samples)
             for array in (x, y, counts)
         ]
-        for moments, rows, wanted, often in zip((self.even, self.odd), *parts, strict=True):
+        for half, rows, wanted, often in zip((self.even, self.odd), *parts, strict=True):
             if rows is not None and rows.size:
-                moments.add(rows, wanted, often)
+                half.add(rows, wanted, often)
         self._samples += samples
 
-    def joined(self) -> Moments:
+    def joined(self) -> MomentAccumulator:
         """Return the moments of all samples."""
         return self.even.joined(self.odd)
 
@@ -181,22 +181,22 @@ class Halves:
         """Whether there are samples of both kinds."""
         return self._samples > 1
 
-    def gram(self, *, centred: bool) -> Gram:
+    def moments(self, *, centred: bool) -> InputMoments:
         """Return the moments of all samples, with the covariances of the halves."""
-        whole = self.joined().gram(centred=centred)
+        whole = self.joined().moments(centred=centred)
         if not self.halved:
             return whole
         halves = (
-            moments.gram(centred=centred).covariance.astype(np.float32)
-            for moments in (self.even, self.odd)
+            half.moments(centred=centred).covariance.astype(np.float32)
+            for half in (self.even, self.odd)
         )
         return replace(whole, halves=tuple(halves))
 
 
-class Moments:
+class MomentAccumulator:
     """Running sums of x, x xᵀ and, where there are targets, y and y xᵀ. [groups, …] each.
 
-    Positions wait until :data:`TOGETHER` of them make a product worth its sums.
+    Positions wait until :data:`POSITIONS_PER_PRODUCT` of them make a product worth its sums.
     """
 
     def __init__(self) -> None:
@@ -221,7 +221,7 @@ class Moments:
         """
         self._waiting.append((x, y, counts))
         self._rows += x.shape[1]
-        if self._rows >= TOGETHER:
+        if self._rows >= POSITIONS_PER_PRODUCT:
             self._sum_up()
 
     def _sum_up(self) -> None:
@@ -240,11 +240,11 @@ class Moments:
             self.y = _sum(self.y, aims.sum(axis=1, dtype=np.float64))
             self.yx = _sum(self.yx, aims.transpose(0, 2, 1) @ x)
 
-    def joined(self, other: Moments) -> Moments:
+    def joined(self, other: MomentAccumulator) -> MomentAccumulator:
         """Return the sums over the positions of both."""
         self._sum_up()
         other._sum_up()
-        both = Moments()
+        both = MomentAccumulator()
         both.count = self.count + other.count
         for name in ("x", "xx", "y", "yx"):
             mine, theirs = getattr(self, name), getattr(other, name)
@@ -258,7 +258,7 @@ class Moments:
         assert self.yx is not None
         return self.y / self.count, self.yx / self.count
 
-    def gram(self, *, centred: bool) -> Gram:
+    def moments(self, *, centred: bool) -> InputMoments:
         """Return the moments around the mean, or around zero."""
         self._sum_up()
         assert self.x is not None
@@ -269,17 +269,17 @@ class Moments:
         if not centred:
             mean = np.zeros_like(mean)
         covariance = second - mean[:, :, None] * mean[:, None, :]
-        return Gram(mean=mean, covariance=covariance, power=power, count=self.count)
+        return InputMoments(mean=mean, covariance=covariance, power=power, count=self.count)
 
 
-def gather_grams(
+def gather_moments(
     network: Network,
     operators: Sequence[Operator],
     dataset: Dataset,
     *,
     seed: int = 0,
     progress: Progress = silent,
-) -> dict[str, Gram | Sampled]:
+) -> dict[str, InputMoments | InputSample]:
     """Stream the data once and return the moments of every operator's inputs by its key.
 
     Depthwise convolutions are left out: no channel is theirs to choose. Inputs are centred where
@@ -299,7 +299,10 @@ def gather_grams(
     names = list(dict.fromkeys(operator.x for operator in operators))
     session = Session(shown(network, names))
     shapes = network.values()
-    moments = {o.key: Kept() if wide(o, network) else Halves() for o in operators}
+    accumulators: dict[str, SampleAccumulator | SplitHalf]
+    accumulators = {
+        o.key: SampleAccumulator() if wide(o, network) else SplitHalf() for o in operators
+    }
     most = {o.key: positions_of_a_sample(o, network, dataset.samples) for o in operators}
     random = np.random.default_rng(seed)
     for batch in streamed(dataset, "covariances", progress):
@@ -309,30 +312,30 @@ def gather_grams(
             positions = operator.positions(shape, most[operator.key], random)
             x = values.get(operator.x, values.get(f"shown:{operator.x}"))
             assert x is not None
-            rows, gathered = operator.inputs(x, positions), moments[operator.key]
-            if isinstance(gathered, Kept):
+            rows, gathered = operator.inputs(x, positions), accumulators[operator.key]
+            if isinstance(gathered, SampleAccumulator):
                 gathered.add(rows)
             else:
                 gathered.add(len(x), rows)
-    found: dict[str, Gram | Sampled] = {}
+    found: dict[str, InputMoments | InputSample] = {}
     for operator in operators:
-        gathered = moments.pop(operator.key)
+        gathered = accumulators.pop(operator.key)
         centred = operator.shift is not None
-        if isinstance(gathered, Kept):
-            found[operator.key] = gathered.sampled(centred=centred)
+        if isinstance(gathered, SampleAccumulator):
+            found[operator.key] = gathered.sample(centred=centred)
         else:
-            found[operator.key] = gathered.gram(centred=centred)
+            found[operator.key] = gathered.moments(centred=centred)
     return found
 
 
-def together(pairs: Iterable[tuple[Array, Array]]) -> Iterator[tuple[Array, Array]]:
-    """Yield pairs of arrays [groups, positions, …] joined to :data:`TOGETHER` positions or more."""
+def joined_pairs(pairs: Iterable[tuple[Array, Array]]) -> Iterator[tuple[Array, Array]]:
+    """Yield pairs of arrays [groups, positions, …], joined to enough positions for a product."""
     waiting: list[tuple[Array, Array]] = []
     rows = 0
     for pair in pairs:
         waiting.append(pair)
         rows += pair[0].shape[1]
-        if rows >= TOGETHER:
+        if rows >= POSITIONS_PER_PRODUCT:
             yield _joined([x for x, _ in waiting]), _joined([y for _, y in waiting])
             waiting, rows = [], 0
     if waiting:
@@ -341,7 +344,9 @@ def together(pairs: Iterable[tuple[Array, Array]]) -> Iterator[tuple[Array, Arra
 
 def wide(operator: Operator, network: Network) -> bool:
     """Whether an operator has more columns than a covariance is made for."""
-    return _columns(operator, network) > (WIDEST if operator.op_type == "Conv" else WIDEST_PRODUCT)
+    return _columns(operator, network) > (
+        WIDEST_CONVOLUTION if operator.op_type == "Conv" else WIDEST_PRODUCT
+    )
 
 
 def positions_of_a_sample(
@@ -357,10 +362,10 @@ def positions_of_a_sample(
     """
     columns = _columns(operator, network)
     if wide(operator, network):
-        return max(ROWS // samples, 1)
-    most = max(WORK / columns**2, LEAST * columns)
-    enough = most if rare else min(ENOUGH * columns, most)
-    return max(int(-(-enough // samples)), FEWEST)
+        return max(SAMPLED_POSITIONS // samples, 1)
+    most = max(MOST_MULTIPLICATIONS / columns**2, LEAST_POSITIONS_PER_COLUMN * columns)
+    enough = most if rare else min(POSITIONS_PER_COLUMN * columns, most)
+    return max(int(-(-enough // samples)), LEAST_POSITIONS_PER_SAMPLE)
 
 
 def _columns(operator: Operator, network: Network) -> int:
@@ -370,9 +375,9 @@ def _columns(operator: Operator, network: Network) -> int:
 
 
 def limited(variance: Array, power: Array, part: float) -> Array:
-    """Return a part of a variance, or :data:`FLOOR` of the power where that is more."""
+    """Return a part of a variance, or :data:`VARIANCE_FLOOR` of the power where that is more."""
     smallest = np.finfo(np.float32).tiny
-    found: Array = np.maximum(np.maximum(part * variance, FLOOR * power), smallest)
+    found: Array = np.maximum(np.maximum(part * variance, VARIANCE_FLOOR * power), smallest)
     return found
 
 

@@ -13,7 +13,7 @@ from ..progress import Progress, silent
 from .compare import Comparison, compare
 from .stable_cuts import Narrow, compare_pieces, same_size, steep_nodes
 
-__all__ = ["HALF_TOLERANCE", "TOLERANCE", "prove_equal"]
+__all__ = ["HALF_TOLERANCE", "TOLERANCE", "verify_equal"]
 
 TOLERANCE = 1e-4
 """Largest difference allowed, relative to the largest value of the output."""
@@ -22,7 +22,7 @@ HALF_TOLERANCE = 1e-2
 """The same where weights are stored in 16 bits: about ten times the spacing of float16 at 1."""
 
 
-def prove_equal(
+def verify_equal(
     claim: str,
     first: Network,
     second: Network,

@@ -97,7 +97,7 @@ def test_rounds_go_on_from_each_other_by_rates_of_the_original(tmp_path):
         for k in (1, 2)
     )  # fmt: skip
     counts = [
-        {group.name: len(group.channels) for group in secateur.find_groups(n).groups}
+        {group.name: len(group.units) for group in secateur.find_groups(n).groups}
         for n in (first, second)
     ]
     assert all(counts[1][name] <= count for name, count in counts[0].items())

@@ -11,14 +11,14 @@ from secateur.core.allocation.greedy import hull_slopes
 from secateur.core.allocation.ranking import ranking
 from secateur.core.cost.budget import make_costs
 from secateur.core.cost.layer_latency import layer_latencies
-from secateur.core.cost.network_cost import Costs, Savings, measure_cost
+from secateur.core.cost.network_cost import Costs, MarginalSavings, measure_cost
 from secateur.core.coupling import find_groups
 from secateur.core.coupling.edit import shrink
 from secateur.core.criteria import find_criterion
 from secateur.core.data import SyntheticDataset
 from secateur.core.errors import PlanError
 from secateur.core.plan.limits import Limits
-from secateur.core.plan.plan import removed_classes
+from secateur.core.plan.plan import removed_units
 from secateur.core.plan.steps import cut
 from secateur.core.pruning.prune import choose
 from secateur.core.sensitivity import analyze
@@ -78,7 +78,7 @@ def test_each_meets_a_rate_of_lenet_and_twice_the_same(lenet, curves, name, budg
     choice = choose(lenet, groups, criterion="l1", **settings)
     assert choice.plan == choose(lenet, groups, criterion="l1", **settings).plan
     assert choice.plan.provenance["allocation"] == name
-    dense = shrink(lenet, groups, removed_classes(choice.plan, groups))
+    dense = shrink(lenet, groups, removed_units(choice.plan, groups))
     costs = [getattr(measure_cost(n, find_groups(n)), budget) for n in (lenet, dense)]
     gone = 1.0 - costs[1] / costs[0]
     assert choice.plan.provenance["rate"]["achieved"] == pytest.approx(gone, abs=1e-6)
@@ -96,7 +96,7 @@ def test_global_and_uniform_differ_and_each_group_loses_its_lowest(lenet):
     assert kept(even) != kept(ranked)
     scores = find_criterion("l2").score(lenet, groups, None)
     for entry in ranked.plan.groups:
-        own = scores[list(groups.by_name(entry.name).channels)]
+        own = scores[list(groups.by_name(entry.name).units)]
         gone = own[list(entry.removed)]
         assert not len(gone) or gone.max() <= np.delete(own, entry.removed).min()
 
@@ -106,7 +106,7 @@ def test_the_scale_of_a_layer_does_not_matter_to_the_ranking(lenet):
     scores = find_criterion("l1").score(lenet, groups, None)
     order = ranking(groups, scores)
     scaled = scores.copy()
-    scaled[list(groups.by_name("conv2").channels)] *= 1024.0  # exact in binary
+    scaled[list(groups.by_name("conv2").units)] *= 1024.0  # exact in binary
     assert ranking(groups, scaled) == order
 
 
@@ -121,20 +121,20 @@ def test_greedy_loses_least_of_all_by_its_own_estimate(lenet, curves):
     """The sum of the groups' losses is least for the same rate; here by convexified curves."""
     groups = find_groups(lenet)
     costs = Costs(lenet, groups)
-    saved = Savings(groups, costs).saved
+    saved = MarginalSavings(groups, costs).saved
     estimates = {}
     for name in ("greedy", "sensitivity"):
         request = Request(
-            groups=groups, saved=saved, analysis=curves, scores=np.zeros(groups.number)
+            groups=groups, saved=saved, analysis=curves, scores=np.zeros(groups.unit_count)
         )
         order = find_allocation(name).order(request)
         slope = dict(zip(*sloped(groups, curves, saved), strict=True))
         removed, gone = cut(order, groups, costs, 0.5)
         assert gone == pytest.approx(0.5, abs=0.01)
         estimates[name] = sum(
-            slope[step.classes] * saved[list(step.classes)].sum()
+            slope[step.units] * saved[list(step.units)].sum()
             for step in order
-            if removed[list(step.classes)].all()
+            if removed[list(step.units)].all()
         )
     assert estimates["greedy"] <= estimates["sensitivity"] * 1.001
 
@@ -148,12 +148,12 @@ def sloped(groups, curves, saved):
         own = [step for step in order if step.group == group]
         from secateur.core.allocation.threshold import step_losses
 
-        losses = {s.classes: loss for s, loss in step_losses(groups, curves)}
-        gains = np.array([saved[list(step.classes)].sum() for step in own])
+        losses = {s.units: loss for s, loss in step_losses(groups, curves)}
+        gains = np.array([saved[list(step.units)].sum() for step in own])
         for step, slope in zip(
-            own, hull_slopes(gains, [losses[step.classes] for step in own]), strict=True
+            own, hull_slopes(gains, [losses[step.units] for step in own]), strict=True
         ):
-            slopes[step.classes] = slope if np.isfinite(slope) else 1e9
+            slopes[step.units] = slope if np.isfinite(slope) else 1e9
     return list(slopes), list(slopes.values())
 
 
@@ -211,10 +211,10 @@ def test_what_a_class_saves_is_the_difference(budget):
     groups = find_groups(network)
     table = {layer.name: 1.0 + number for number, layer in enumerate(network.layers)}
     costs = make_costs(network, groups, budget, table)
-    savings = Savings(groups, costs)
+    savings = MarginalSavings(groups, costs)
     random = np.random.default_rng(0)
-    removed = np.zeros(groups.number, bool)
-    places = [groups.by_name("a").channels[k] for k in random.permutation(12)[:5].tolist()]
+    removed = np.zeros(groups.unit_count, bool)
+    places = [groups.by_name("a").units[k] for k in random.permutation(12)[:5].tolist()]
     for channel in places:
         before = costs.total(removed)
         expected = savings.saved[channel]
@@ -251,7 +251,7 @@ def test_times_are_found_for_the_layers_that_compute(request, kind):
     names = [layer.name for layer in network.layers]
     assert set(times) <= set(names)
     assert all(time > 0 for time in times.values())
-    weighted = {names[w.layer] for w in find_groups(network).weighings}
+    weighted = {names[w.layer] for w in find_groups(network).cost_terms}
     assert len(weighted - set(times)) <= len(weighted) // 10
     assert sum(times[name] for name in weighted & set(times)) > 0.5 * sum(times.values())
 

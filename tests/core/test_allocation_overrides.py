@@ -13,7 +13,7 @@ from secateur.core.coupling import find_groups
 from secateur.core.data import SyntheticDataset
 from secateur.core.errors import PlanError
 from secateur.core.plan.limits import Limits
-from secateur.core.plan.plan import Plan, removed_classes
+from secateur.core.plan.plan import Plan, removed_units
 from secateur.core.pruning.prune import apply_plan, choose, complete_plan
 from secateur.core.sensitivity import analyze
 from support.graphs import Graph
@@ -112,7 +112,8 @@ def test_coupled_layers_of_a_detector_lose_together(detector):
     plan = choose(detector, groups, rate=0.3, overrides={name: Override(rate=0.25)}).plan
     entry = next(entry for entry in plan.groups if entry.name == group.name)
     assert len(entry.removed) == sum(
-        round(0.25 * min(map(len, bank)) - 1e-9) * len(bank) for bank in group.banks
+        round(0.25 * min(map(len, partition)) - 1e-9) * len(partition)
+        for partition in group.partitions
     )
     assert plan.provenance["rate"]["achieved"] == pytest.approx(0.3, abs=0.01)
     with pytest.raises(PlanError, match="share their channels, but are to lose different"):
@@ -163,7 +164,7 @@ def test_a_plan_of_numbers_is_completed(lenet, noise, criterion, text, count):
     if count < 50:
         assert dense.plan.provenance["completed"] == ["conv2"]
         with pytest.raises(PlanError, match="group 'conv2': it is open which channels leave"):
-            removed_classes(given, groups)
+            removed_units(given, groups)
     again = apply_plan(lenet, Plan.from_yaml(dense.plan.to_yaml()), data=noise, repair=False)
     assert kept(again.plan) == kept(dense.plan)
 

@@ -30,7 +30,7 @@ from secateur.core.evaluation.metrics.detection import (
 )
 from secateur.core.ir.network import Network
 from secateur.core.plan.limits import Limits
-from secateur.core.plan.plan import make_plan, removed_classes
+from secateur.core.plan.plan import make_plan, removed_units
 from secateur.core.plan.steps import cut
 from secateur.core.sensitivity import Analysis, GroupAnalysis, Point, analyze, load_analysis
 from secateur.core.sensitivity.contexts import kept_bytes
@@ -64,8 +64,8 @@ class Arrays:
 def plain_loss(network: Network, groups: Groups, entry: GroupAnalysis, removed: int, data: Dataset):
     """The loss as the plain loop finds it: rebuild the masked network, run all data."""
     group = groups.by_name(entry.name)
-    gone = np.zeros(groups.number, bool)
-    gone[[group.channels[place] for place in entry.order[:removed]]] = True
+    gone = np.zeros(groups.unit_count, bool)
+    gone[[group.units[place] for place in entry.order[:removed]]] = True
     masked = mask(network, groups, gone)
     if data.labelled:
         return evaluate(network, data).value - evaluate(masked, data).value
@@ -144,7 +144,7 @@ def test_a_suffix_reads_what_lies_before_it_and_goes_to_other_processes():
         name: random.standard_normal((2, *list(value.shape)[1:]), dtype=np.float32)
         for name, value in values.items()
     }
-    feeds.update(suffix.masks(np.ones(len(groups.classes), bool)))
+    feeds.update(suffix.masks(np.ones(len(groups.units), bool)))
     assert np.array_equal(copy.compute(feeds)["late"], suffix.compute(feeds)["late"])
 
 
@@ -211,9 +211,9 @@ def test_an_order_by_sensitivity_meets_rates_and_is_the_thresholds():
         removed, achieved = cut(order, groups, costs, rate)
         assert rate - 0.01 <= achieved <= rate
         plan = make_plan(groups, removed, {})
-        assert np.array_equal(removed_classes(plan, groups), removed)
+        assert np.array_equal(removed_units(plan, groups), removed)
     taken = threshold(groups, analysis, 0.05)
-    first = {channel for step in order[: len(order)] for channel in step.classes}
+    first = {channel for step in order[: len(order)] for channel in step.units}
     assert set(np.flatnonzero(taken)) <= first
 
 
@@ -409,7 +409,7 @@ def test_a_detector_with_labels_is_as_the_plain_loop(shared):
     keep = {names[0], names[len(names) // 2], names[-1]}
     chosen = replace(
         groups,
-        groups=tuple(g if g.name in keep else replace(g, banks=()) for g in groups.groups),
+        groups=tuple(g if g.name in keep else replace(g, partitions=()) for g in groups.groups),
     )
     analysis = analyze(network, data, rates=[0.3], groups=chosen)
     assert analysis.metric == "mAP"

@@ -35,7 +35,7 @@ def tasks_done(client) -> list[int]:
 @pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize("threshold", [None, 0.05])
 def test_a_dask_cluster_gives_the_same_points(client, kind, threshold, monkeypatch):
-    monkeypatch.setattr("secateur.core.data.shards.LARGEST", 8)
+    monkeypatch.setattr("secateur.core.data.shards.MOST_SAMPLES", 8)
     network, dataset = opened(kind, "shapes.npz", limit=40)
     expected = analyze(network, dataset, rates=[0.3, 0.6], threshold=threshold)
     before = tasks_done(client)

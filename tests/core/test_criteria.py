@@ -10,7 +10,7 @@ from secateur.core.criteria import CRITERIA
 from secateur.core.criteria.activations import activations_of, values_read
 from secateur.core.criteria.interpolative import pivots
 from secateur.core.data import NpzDataset, SyntheticDataset
-from secateur.core.data.rebatch import Even
+from secateur.core.data.rebatch import Rebatched
 from secateur.core.errors import PlanError
 from secateur.core.ir.rebuild import rebuild
 from secateur.core.pruning.prune import prune
@@ -24,9 +24,9 @@ def scores_of(name, network, group, data=None):
     """Return the scores of a group's channels."""
     groups = find_groups(network)
     found = CRITERIA[name].score(network, groups, data)
-    assert found.shape == (groups.number,)
+    assert found.shape == (groups.unit_count,)
     chosen = groups.by_name(group)
-    return found[list(chosen.channels)]
+    return found[list(chosen.units)]
 
 
 def with_weights(network, **arrays):
@@ -318,7 +318,7 @@ def test_even_batches_hold_the_same_samples():
     network = residual_depthwise_grouped()
     data = SyntheticDataset(network, samples=11, batch=4)
     whole = np.concatenate([batch.inputs["data"] for batch in data])
-    even = list(Even(data, 6))
+    even = list(Rebatched(data, 6))
     assert [batch.size for batch in even] == [6, 5]
     assert np.array_equal(np.concatenate([batch.inputs["data"] for batch in even]), whole)
 
@@ -336,7 +336,7 @@ def test_scores_are_deterministic_and_independent_of_the_batch(name, tmp_path):
     assert np.isfinite(found[0]).all()
     assert all(np.array_equal(found[0], other) for other in found[1:])
     chosen = groups.by_name("a")
-    assert len(set(found[0][list(chosen.channels)])) > 1
+    assert len(set(found[0][list(chosen.units)])) > 1
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -48,7 +48,7 @@ def test_a_threshold_decides_as_complete_curves_do(data, loss):
     [("shapes.npz", 0.0, False), ("calibration.npz", 0.05, False), ("calibration.npz", 0.05, True)],
 )
 def test_points_far_over_the_threshold_end_early(kind, data, loss, rising, monkeypatch):
-    monkeypatch.setattr("secateur.core.data.shards.LARGEST", 4)
+    monkeypatch.setattr("secateur.core.data.shards.MOST_SAMPLES", 4)
     network, dataset = opened(kind, data, limit=80)
     groups = find_groups(network)
     complete = analyze(network, dataset)
@@ -206,9 +206,9 @@ def test_lenet_loses_the_same_channels(shared, tmp_path):
     assert np.array_equal(threshold(groups, followed, 0.01), expected)
     assert expected.sum() > 200
     assert sum(len(entry.points) for entry in followed.groups) < 27
-    removed = np.zeros(groups.number, bool)
+    removed = np.zeros(groups.unit_count, bool)
     entry = complete.by_name("conv2")
-    removed[[groups.by_name("conv2").channels[place] for place in entry.order[:30]]] = True
+    removed[[groups.by_name("conv2").units[place] for place in entry.order[:30]]] = True
     point = next(point for point in entry.points if point.removed == 30)
     plain = evaluate(mask(network, groups, removed), data).value
     assert point.loss == complete.baseline - plain

@@ -10,7 +10,7 @@ from secateur.core.coupling import find_groups
 from secateur.core.coupling.edit import mask, shrink
 from secateur.core.data import SyntheticDataset
 from secateur.core.ir.network import BLOCK
-from secateur.core.verify.equivalence import prove_equal
+from secateur.core.verify.equivalence import verify_equal
 from secateur.core.verify.stable_cuts import narrowed
 from support.graphs import Graph, pooled, random_removal, scattered, shown
 
@@ -539,7 +539,7 @@ def test_masked_equals_dense(structure):
     for _ in range(4):
         removed = random_removal(groups, random)
         dense = shrink(network, groups, removed)
-        prove_equal(
+        verify_equal(
             "masked = dense", mask(network, groups, removed), dense, data,
             narrow=narrowed(groups, removed),
         )  # fmt: skip
@@ -553,7 +553,7 @@ def test_masked_equals_dense(structure):
 def test_nothing_removed_is_the_same_network():
     network, _ = chain()
     groups = find_groups(network)
-    same = shrink(network, groups, np.zeros(groups.number, dtype=bool))
+    same = shrink(network, groups, np.zeros(groups.unit_count, dtype=bool))
     for name, value in network.graph.initializers.items():
         assert same.graph.initializers[name].const_value is value.const_value
 

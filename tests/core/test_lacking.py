@@ -10,21 +10,21 @@ from secateur.core.data import Batch, SyntheticDataset
 from secateur.core.engine.session import Session
 from secateur.core.ir.rebuild import rebuild
 from secateur.core.obs.consumers import readers
-from secateur.core.obs.output_sensitivity import EPSILON, measure_disturbances
-from secateur.core.obs.removal_error import find_lacking
-from secateur.core.statistics.moments import gather_grams
+from secateur.core.obs.output_sensitivity import DISTURBANCE_SIZE, measure_output_sensitivities
+from secateur.core.obs.removal_error import find_removal_errors
+from secateur.core.statistics.moments import gather_moments
 from secateur.core.statistics.operators import find_operators
 from support.graphs import Graph
 
-PART = EPSILON**2
+PART = DISTURBANCE_SIZE**2
 
 
 def lacking(net, data, part=PART):
     operators, groups = find_operators(net), find_groups(net)
-    gone = np.zeros(groups.number, np.bool_)
+    gone = np.zeros(groups.unit_count, np.bool_)
     read = readers(net, groups, operators, gone)
-    grams = gather_grams(net, operators, data)
-    return read, find_lacking(net, groups, read, grams, gone, part)
+    grams = gather_moments(net, operators, data)
+    return read, find_removal_errors(net, groups, read, grams, gone, part)
 
 
 def around(x):
@@ -96,7 +96,7 @@ def test_channels_that_never_move_do_not_make_an_operator_worth_nothing():
     (second,), found = lacking(net, Dead())
     moving = np.abs(found[second.key][:, 12:]).sum()
     assert moving > 0
-    weights = measure_disturbances(net, [second], Dead(), found)
+    weights = measure_output_sensitivities(net, [second], Dead(), found)
     assert weights[second.key] == pytest.approx(1.0, rel=0.1)
 
 
@@ -114,7 +114,9 @@ def test_errors_between_places_count_less_than_those_that_are_smooth():
         if not smooth:
             taps[:, :, 1, 0] = -1.0  # the difference of neighbours
         data = SyntheticDataset(net, samples=32)
-        effects.append(measure_disturbances(net, [second], data, {second.key: taps})[second.key])
+        effects.append(
+            measure_output_sensitivities(net, [second], data, {second.key: taps})[second.key]
+        )
     assert effects[1] < 0.5 * effects[0], effects
 
 
@@ -125,5 +127,5 @@ def test_what_never_moves_gives_way_to_the_output_itself():
     second = find_operators(net)[-1]
     nothing = {second.key: np.zeros_like(net.array(second.weight))}
     data = SyntheticDataset(net, samples=16)
-    weights = measure_disturbances(net, [second], data, nothing)
+    weights = measure_output_sensitivities(net, [second], data, nothing)
     assert weights[second.key] == pytest.approx(1.0, rel=0.1)

@@ -15,7 +15,7 @@ from secateur.core.data import Batch, SyntheticDataset
 from secateur.core.evaluation.loss import LossMeter
 from secateur.core.obs import output_sensitivity as disturbance
 from secateur.core.obs import schedule as passes
-from secateur.core.obs.output_sensitivity import _rounds, measure_disturbances
+from secateur.core.obs.output_sensitivity import _rounds, measure_output_sensitivities
 from secateur.core.obs.schedule import surgery_in_passes, surgery_to_loss
 from secateur.core.statistics.operators import find_operators
 from support.graphs import Graph
@@ -62,7 +62,7 @@ def test_channels_leave_for_as_long_as_the_network_bears_it():
     data = SyntheticDataset(network, samples=64)
     groups = find_groups(network)
     costs, meter = Costs(network, groups), LossMeter.of(network, data)
-    gone, rates = np.zeros(groups.number, bool), []
+    gone, rates = np.zeros(groups.unit_count, bool), []
     for threshold in (0.0, 0.1, 0.3):
         removed, tensors = surgery_to_loss(network, groups, data, threshold=threshold)
         rates.append(1 - costs.total(removed) / costs.total())
@@ -117,7 +117,9 @@ def test_disturbances_do_not_average_out_over_space():
     pooled = g.op("pool", "GlobalAveragePool", g.conv("a", g.data, 16, kernel=1))
     net = g.network(y=g.gemm("out", g.op("flat", "Flatten", pooled), 5))
     (before,) = [o for o in find_operators(net) if o.key.startswith("a")]
-    weight = measure_disturbances(net, [before], Pictures(), everything(net, [before]))[before.key]
+    weight = measure_output_sensitivities(net, [before], Pictures(), everything(net, [before]))[
+        before.key
+    ]
     # Noise that differs from place to place would leave a 64th of it.
     assert weight == pytest.approx(1.0, rel=0.1)
 
@@ -131,7 +133,7 @@ def test_disturbances_are_measured_before_a_softmax():
         net = g.network(y=g.op("last", kind, logits))
         (first,) = [o for o in find_operators(net) if o.key.startswith("a")]
         lacking = everything(net, [first])
-        weights[kind] = measure_disturbances(net, [first], Pictures(), lacking)[first.key]
+        weights[kind] = measure_output_sensitivities(net, [first], Pictures(), lacking)[first.key]
     assert weights["Softmax"] == weights["Identity"] > 0
 
 
@@ -158,7 +160,7 @@ def test_weights_are_known_as_well_as_is_asked(batch, monkeypatch):
     data = SyntheticDataset(net, samples=60)
     operators = find_operators(net)
     lacking = everything(net, operators)
-    found = measure_disturbances(net, operators, data, lacking)
-    monkeypatch.setattr(disturbance, "CERTAIN", 0.0)
-    for key, weight in measure_disturbances(net, operators, data, lacking).items():
+    found = measure_output_sensitivities(net, operators, data, lacking)
+    monkeypatch.setattr(disturbance, "STANDARD_ERROR_WANTED", 0.0)
+    for key, weight in measure_output_sensitivities(net, operators, data, lacking).items():
         assert found[key] == pytest.approx(weight, rel=0.5)

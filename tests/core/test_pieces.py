@@ -11,7 +11,7 @@ from secateur.core.data import SyntheticDataset
 from secateur.core.errors import VerificationError
 from secateur.core.ir.rebuild import rebuild
 from secateur.core.verify.compare import compare
-from secateur.core.verify.equivalence import prove_equal
+from secateur.core.verify.equivalence import verify_equal
 from secateur.core.verify.stable_cuts import compare_pieces, narrowed, steep_nodes
 from support.graphs import Graph, pooled, random_removal, scattered
 
@@ -41,7 +41,7 @@ def test_rounding_that_decides_is_no_difference(kind):
     data = SyntheticDataset(network, samples=4)
     other = nudged(network, weight, 1 + 1e-6)
     assert not compare(network, other, data).within(1e-2)
-    proof = prove_equal("a = b", network, other, data)
+    proof = verify_equal("a = b", network, other, data)
     assert 0 < proof.worst.relative < 2e-6
     assert "cut at 1 nodes" in proof.notes[0]
 
@@ -51,7 +51,7 @@ def test_a_real_difference_is_found_in_its_piece(kind):
     network, weight = twins(kind)
     data = SyntheticDataset(network, samples=4)
     with pytest.raises(VerificationError, match=r"(Conv|Mul)' differs by 1\.0\de-03"):
-        prove_equal("a = b", network, nudged(network, weight, 1.001), data)
+        verify_equal("a = b", network, nudged(network, weight, 1.001), data)
 
 
 def unpooled():
@@ -89,4 +89,4 @@ def test_what_a_saturated_softmax_hides_is_seen():
     other = rebuild(one_hot, tensors={next(iter(network.graph.initializers)): weight * 1.01})
     assert compare(one_hot, other, data).within(1e-6)
     with pytest.raises(VerificationError, match=r"Mul' differs by 1\.0"):
-        prove_equal("a = b", one_hot, other, data)
+        verify_equal("a = b", one_hot, other, data)

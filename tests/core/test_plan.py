@@ -9,7 +9,7 @@ import pytest
 
 from secateur.core.coupling import find_groups
 from secateur.core.errors import PlanError
-from secateur.core.plan.plan import Plan, PlanGroup, removed_classes
+from secateur.core.plan.plan import Plan, PlanGroup, removed_units
 from secateur.core.pruning.prune import apply_plan, prune
 from support.graphs import Graph, weights
 
@@ -54,7 +54,7 @@ def test_a_plan_edited_by_hand_is_carried_out():
 )
 def test_a_plan_that_does_not_fit_is_refused(plan, message):
     with pytest.raises(PlanError, match=message):
-        removed_classes(plan, find_groups(network()))
+        removed_units(plan, find_groups(network()))
 
 
 @pytest.mark.parametrize(
@@ -115,6 +115,6 @@ def test_l1_takes_the_smallest_filters():
     filters = net.graph.initializers["a/weight"].const_value.numpy()
     norms = np.abs(filters).sum(axis=(1, 2, 3))
     removed = pruned.plan.groups[0].removed
-    for cell in (range(4), range(4, 8)):  # layer b reads a in two shares
-        gone = [k for k in removed if k in cell]
-        assert gone == sorted(sorted(cell, key=lambda k: norms[k])[: len(gone)])
+    for share in (range(4), range(4, 8)):  # layer b reads a in two shares
+        gone = [k for k in removed if k in share]
+        assert gone == sorted(sorted(share, key=lambda k: norms[k])[: len(gone)])

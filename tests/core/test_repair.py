@@ -225,7 +225,9 @@ def test_bias_correction_restores_the_mean_of_every_channel(batch):
     data = SyntheticDataset(net, samples=32, batch=batch)
     dense = shrink(net, groups, removed)
     done = REPAIRS["bias"].apply(job_of(net, groups, removed, data), dense)
-    kept = {weighing.node: groups.surviving(removed)[weighing.out] for weighing in groups.weighings}
+    kept = {
+        cost_term.node: groups.surviving(removed)[cost_term.out] for cost_term in groups.cost_terms
+    }
     for operator in find_operators(net):
         means = [inner(one, operator.y, data) for one in (net, dense, done)]
         axes = (0, 2, 3) if operator.op_type == "Conv" else (0,)

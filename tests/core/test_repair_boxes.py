@@ -17,12 +17,12 @@ from secateur.core.evaluation.metrics.confidence import boxes_of, confidence, ha
 from secateur.core.evaluation.metrics.decode import decode
 from secateur.core.ir.network import Head, Network
 from secateur.core.ir.rebuild import rebuild
-from secateur.core.plan.plan import removed_classes
+from secateur.core.plan.plan import removed_units
 from secateur.core.pruning.prune import choose
 from secateur.core.repair import refit
 from secateur.core.repair.boxes import box_heads_of, counts
 from secateur.core.repair.output_error import output_error
-from secateur.core.statistics.moments import Halves
+from secateur.core.statistics.moments import SplitHalf
 from secateur.core.statistics.operators import find_operators
 from support.darknet import with_random_weights
 from support.graphs import Graph
@@ -118,7 +118,7 @@ def test_counting_is_repeating() -> None:
     random = np.random.default_rng(0)
     x, y = random.standard_normal((1, 12, 4)), random.standard_normal((1, 12, 2))
     often = random.integers(1, 4, (1, 12))
-    counted, repeated = Halves(), Halves()
+    counted, repeated = SplitHalf(), SplitHalf()
     counted.add(6, x, y, often.astype(np.float64))
     for sample in range(6):
         rows = np.repeat(np.arange(2 * sample, 2 * sample + 2), often[0, 2 * sample :][:2])
@@ -127,7 +127,7 @@ def test_counting_is_repeating() -> None:
     for mine, wanted in zip(one.means(), other.means(), strict=True):
         np.testing.assert_allclose(mine, wanted)
     np.testing.assert_allclose(
-        one.gram(centred=True).covariance, other.gram(centred=True).covariance
+        one.moments(centred=True).covariance, other.moments(centred=True).covariance
     )
     assert one.count == other.count == often.sum()
 
@@ -169,7 +169,7 @@ def test_a_detector_finds_more_of_what_it_found(shared: Path) -> None:
     groups = find_groups(network)
     choice = choose(network, groups, rate=0.1, criterion="l1", data=seen)
     pruned = secateur.apply_plan(network, choice.plan, groups=groups, repair="none")
-    removed = removed_classes(choice.plan, groups)
+    removed = removed_units(choice.plan, groups)
     plain = refit(replace(network, heads=()), pruned, groups, removed, seen)
     counted = refit(network, pruned, groups, removed, seen)
     results = [fidelity(network, one, unseen) for one in (plain, counted)]

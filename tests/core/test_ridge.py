@@ -14,7 +14,7 @@ from secateur.core.evaluation.fidelity import fidelity
 from secateur.core.obs import consumers
 from secateur.core.pruning.prune import prune
 from secateur.core.repair import refit
-from secateur.core.statistics.moments import Halves, Moments, gather_grams
+from secateur.core.statistics.moments import MomentAccumulator, SplitHalf, gather_moments
 from secateur.core.statistics.operators import find_operators
 from secateur.core.statistics.ridge import FEW, MANY, RIDGE, best_ridge, by_turns
 from support.graphs import Graph
@@ -56,26 +56,26 @@ def test_halves_take_turns_by_sample_not_by_position(start):
 
 def test_halves_together_are_the_whole():
     random = np.random.default_rng(3)
-    halves, whole = Halves(), Moments()
+    halves, whole = SplitHalf(), MomentAccumulator()
     for samples in (3, 1, 4):
         x, y = (random.standard_normal((2, samples * 5, n)) for n in (7, 3))
         halves.add(samples, x, y)
         whole.add(x, y)
     both = halves.even.joined(halves.odd)
-    whole.gram(centred=True)
+    whole.moments(centred=True)
     assert both.count == whole.count == 40
     for name in ("x", "xx", "y", "yx"):
         assert np.allclose(getattr(both, name), getattr(whole, name))
-    gram, plain = halves.gram(centred=True), whole.gram(centred=True)
+    gram, plain = halves.moments(centred=True), whole.moments(centred=True)
     assert np.allclose(gram.covariance, plain.covariance)
     assert len(gram.halves) == 2
     assert not plain.halves
 
 
 def test_one_sample_has_no_other_half():
-    halves = Halves()
+    halves = SplitHalf()
     halves.add(1, np.ones((1, 6, 4)))
-    assert halves.gram(centred=True).halves == ()
+    assert halves.moments(centred=True).halves == ()
 
 
 def wide_network(channels: int = 8):
@@ -111,9 +111,9 @@ def test_losses_of_a_layer_fitted_to_few_samples_count_more():
     groups = find_groups(net)
     scales = {}
     for samples in (60, 6000):
-        grams = gather_grams(net, [fc], SyntheticDataset(net, samples=samples))
+        grams = gather_moments(net, [fc], SyntheticDataset(net, samples=samples))
         (found,) = consumers.find_consumers(
-            net, groups, [fc], grams, {fc.key: 1.0}, np.zeros(groups.number, bool)
+            net, groups, [fc], grams, {fc.key: 1.0}, np.zeros(groups.unit_count, bool)
         )
         scales[samples] = found.scale
     assert scales[60] > 1.2 * scales[6000]
@@ -125,7 +125,7 @@ def test_only_operators_that_read_prunable_channels_are_measured():
     x = g.conv("depthwise", x, 8, group=8)
     net = g.network(y=g.gemm("fc", g.op("flat", "Flatten", x), 4))
     groups = find_groups(net)
-    none, every = np.zeros(groups.number, bool), np.ones(groups.number, bool)
+    none, every = np.zeros(groups.unit_count, bool), np.ones(groups.unit_count, bool)
     operators = find_operators(net)
     assert [o.op_type for o in consumers.readers(net, groups, operators, none)] == ["Gemm"]
     assert consumers.readers(net, groups, operators, every) == []

@@ -16,13 +16,13 @@ from secateur.core.ir.front import largest_front
 from secateur.core.ir.partial import between, suffix
 from secateur.core.ir.rebuild import rebuild
 from secateur.core.obs.consumers import readers
-from secateur.core.obs.output_sensitivity import EPSILON, measure_disturbances
-from secateur.core.obs.removal_error import find_lacking
+from secateur.core.obs.output_sensitivity import DISTURBANCE_SIZE, measure_output_sensitivities
+from secateur.core.obs.removal_error import find_removal_errors
 from secateur.core.obs.select import operate
 from secateur.core.pruning.prune import prune
 from secateur.core.repair import refit
-from secateur.core.repair.activation_cache import Walk
-from secateur.core.statistics.moments import gather_grams
+from secateur.core.repair.activation_cache import ActivationCache
+from secateur.core.statistics.moments import gather_moments
 from secateur.core.statistics.operators import find_operators
 from support.graphs import Graph, weights
 
@@ -40,12 +40,12 @@ def network(seed: int = 0):
 
 def surgery(net, rate, data):
     operators = find_operators(net)
-    grams = gather_grams(net, operators, data)
+    grams = gather_moments(net, operators, data)
     groups = find_groups(net)
-    gone = np.zeros(groups.number, np.bool_)
+    gone = np.zeros(groups.unit_count, np.bool_)
     read = readers(net, groups, operators, gone)
-    lacking = find_lacking(net, groups, read, grams, gone, EPSILON**2)
-    effects = measure_disturbances(net, read, data, lacking)
+    lacking = find_removal_errors(net, groups, read, grams, gone, DISTURBANCE_SIZE**2)
+    effects = measure_output_sensitivities(net, read, data, lacking)
     return groups, operate(net, groups, operators, grams, effects, rate=rate)
 
 
@@ -80,7 +80,7 @@ def test_a_channel_that_repeats_another_costs_nothing_and_is_made_up_for():
     data = SyntheticDataset(net, samples=3000)
     groups, done = surgery(net, 0.17, data)
     (step,) = done.steps
-    assert groups.groups[0].channels.index(step[0]) in (1, 4)
+    assert groups.groups[0].units.index(step[0]) in (1, 4)
     small = shrink(rebuild(net, tensors=done.tensors), groups, done.removed)
     assert fidelity(net, small, data).error < 0.02
 
@@ -93,7 +93,7 @@ def test_a_constant_channel_moves_into_the_bias():
     net = rebuild(net, tensors={"a/weight": weight})
     data = SyntheticDataset(net, samples=16)
     groups, done = surgery(net, 0.21, data)
-    assert done.steps[0] == (groups.groups[0].channels[3],)
+    assert done.steps[0] == (groups.groups[0].units[3],)
     small = shrink(rebuild(net, tensors=done.tensors), groups, done.removed)
     assert fidelity(net, small, data).error < 1e-2
 
@@ -127,7 +127,7 @@ def test_refit_of_an_unpruned_network_changes_nothing():
     net = network()
     groups = find_groups(net)
     data = SyntheticDataset(net, samples=8)
-    same = refit(net, net, groups, np.zeros(groups.number, dtype=bool), data)
+    same = refit(net, net, groups, np.zeros(groups.unit_count, dtype=bool), data)
     for name, value in net.graph.initializers.items():
         assert same.graph.initializers[name].const_value is value.const_value
 
@@ -169,7 +169,7 @@ def test_calibration_streams_no_more_than_it_says():
 def test_a_walk_computes_what_the_network_computes():
     net = network()
     batches = [batch.inputs for batch in SyntheticDataset(net, samples=6, batch=4)]
-    walk = Walk(net, batches)
+    walk = ActivationCache(net, batches)
     for operator in find_operators(net):
         (first, *_) = walk.advance(net, operator.y)
         expected = Session(between(net, net.inputs, [operator.y])).run(batches[0])

@@ -11,7 +11,7 @@ from secateur.core.data import SyntheticDataset
 from secateur.core.errors import PlanError
 from secateur.core.ir.rebuild import rebuild
 from secateur.core.plan.limits import Limits
-from secateur.core.plan.plan import removed_classes
+from secateur.core.plan.plan import removed_units
 from secateur.core.pruning.densify import transform
 from secateur.core.pruning.prune import prune
 from secateur.core.verify.compare import compare
@@ -44,7 +44,7 @@ def test_removed_channels_of_a_sparse_network_carry_nothing():
     net = network()
     sparse = prune(net, rate=0.4, sparse=True)
     groups = find_groups(net)
-    removed = removed_classes(sparse.plan, groups)
+    removed = removed_units(sparse.plan, groups)
     assert set(carried(sparse, groups, removed).values()) <= {0.0}
     assert max(carried(net, groups, removed).values()) > 0.1
 

@@ -15,7 +15,7 @@ from secateur.core.engine.session import Session
 from secateur.core.obs.select import operate
 from secateur.core.repair import refit
 from secateur.core.statistics import moments as gram
-from secateur.core.statistics.moments import gather_grams
+from secateur.core.statistics.moments import gather_moments
 from secateur.core.statistics.operators import find_operators
 from support.graphs import Graph
 from support.normed import removal
@@ -51,16 +51,16 @@ def test_the_loss_of_a_wide_layer_is_what_its_output_loses(monkeypatch):
     (fc,) = [o for o in find_operators(net) if o.key.startswith("fc")]
     data = SyntheticDataset(net, samples=200, batch=50)
     monkeypatch.setattr(gram, "WIDEST_PRODUCT", 30)
-    grams = gather_grams(net, [fc], data)
+    grams = gather_moments(net, [fc], data)
     sampled = grams[fc.key]
-    assert isinstance(sampled, gram.Sampled)
+    assert isinstance(sampled, gram.InputSample)
     surgery = operate(net, groups, [fc], grams, {fc.key: 1.0}, rate=0.1)
     first = surgery.steps[0][0]
     weight = net.array(fc.weight)
     matrix = fc.matrix(weight)[0]
     labels = next(use.labels for use in groups.uses if use.parameter == fc.weight)
     columns = np.flatnonzero(
-        fc.matrix(np.broadcast_to(groups.classes[labels[1]], weight.shape))[0, 0] == first
+        fc.matrix(np.broadcast_to(groups.units[labels[1]], weight.shape))[0, 0] == first
     )
     x = np.concatenate([_reads(net, fc.x, batch.inputs) for batch in data])
     x = x - x.mean(axis=0)

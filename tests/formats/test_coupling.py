@@ -15,7 +15,7 @@ from secateur.core.coupling import find_groups
 from secateur.core.coupling.edit import mask, shrink
 from secateur.core.data import SyntheticDataset
 from secateur.core.ir.network import Network
-from secateur.core.verify.equivalence import prove_equal
+from secateur.core.verify.equivalence import verify_equal
 from secateur.core.verify.stable_cuts import narrowed
 from support import darknet
 from support.graphs import random_removal, shown
@@ -313,5 +313,5 @@ def proved(network: Network, folder: Path) -> None:
         removed = random_removal(groups, random)
         dense = shrink(network, groups, removed)
         full, narrow = mask(network, groups, removed), narrowed(groups, removed)
-        prove_equal("masked = dense", full, dense, data, narrow=narrow, tolerance=1e-3)
+        verify_equal("masked = dense", full, dense, data, narrow=narrow, tolerance=1e-3)
         secateur.save(dense, folder / f"out{number}", data=data)

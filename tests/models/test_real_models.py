@@ -15,7 +15,7 @@ from secateur.core.coupling import find_groups
 from secateur.core.coupling.edit import shrink
 from secateur.core.data import SyntheticDataset
 from secateur.core.ir.rebuild import node_key, rebuild
-from secateur.core.plan.plan import removed_classes
+from secateur.core.plan.plan import removed_units
 from secateur.core.repair import REPAIRS, Job
 from support.caffe import models as caffe_models
 from support.libdarknet import predict
@@ -123,7 +123,7 @@ def test_a_repaired_model_is_what_opencv_reads(shared, model, name, tmp_path):
     data = SyntheticDataset(network, samples=8, batch=4)
     groups = find_groups(network)
     plan = secateur.prune(network, rate=0.2, repair="none").plan
-    removed = removed_classes(plan, groups)
+    removed = removed_units(plan, groups)
     dense = replace(shrink(network, groups, removed), plan=plan)
     job = Job(original=network, full=network, groups=groups, removed=removed, data=data)
     repaired = REPAIRS[name].apply(job, dense)

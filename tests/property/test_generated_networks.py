@@ -12,9 +12,9 @@ from secateur.core.coupling.edit import mask, shrink
 from secateur.core.data import SyntheticDataset
 from secateur.core.engine.padding import padded
 from secateur.core.engine.session import Session
-from secateur.core.plan.plan import Plan, make_plan, removed_classes
+from secateur.core.plan.plan import Plan, make_plan, removed_units
 from secateur.core.pruning.prune import prune
-from secateur.core.verify.equivalence import prove_equal
+from secateur.core.verify.equivalence import verify_equal
 from secateur.core.verify.stable_cuts import narrowed
 from support.graphs import Graph, random_removal
 
@@ -222,7 +222,7 @@ def test_masked_equals_dense(network, seed):
     dense = shrink(network, groups, removed)
     data = SyntheticDataset(network, samples=2)
     full, narrow = mask(network, groups, removed), narrowed(groups, removed)
-    prove_equal("masked = dense", full, dense, data, narrow=narrow, tolerance=1e-3)
+    verify_equal("masked = dense", full, dense, data, narrow=narrow, tolerance=1e-3)
     counted = measure_cost(dense, find_groups(dense)).operations
     assert counted == Costs(network, groups).operations(removed)
 
@@ -238,7 +238,7 @@ def test_a_rate_is_never_overshot_and_its_plan_carries_it_out(network, rate):
     plan = Plan.from_yaml(pruned.plan.to_yaml())
     assert plan == pruned.plan
     groups = find_groups(network)
-    removed = removed_classes(plan, groups)
+    removed = removed_units(plan, groups)
     assert make_plan(groups, removed, plan.provenance) == plan
 
 
@@ -247,7 +247,7 @@ def test_a_rate_is_never_overshot_and_its_plan_carries_it_out(network, rate):
 def test_finding_groups_changes_nothing_and_repeats(network):
     first, second = find_groups(network), find_groups(network)
     assert first.groups == second.groups
-    assert np.array_equal(first.classes, second.classes)
+    assert np.array_equal(first.units, second.units)
 
 
 @few

@@ -83,12 +83,12 @@ def scattered(g: Graph, x: ir.Value, positions: ir.Value, side: int) -> ir.Value
 
 
 def shown(groups: Groups) -> dict[str, object]:
-    """Return group name → (layers, number of channels, sizes of the cells) or the reason."""
+    """Return group name → (layers, number of channels, sizes of the shares) or the reason."""
     return {
         group.name: (
             group.layers,
-            len(group.channels),
-            [[len(cell) for cell in bank] for bank in group.banks],
+            len(group.units),
+            [[len(share) for share in partition] for partition in group.partitions],
         )
         if group.prunable
         else str(group.reason)
@@ -97,16 +97,16 @@ def shown(groups: Groups) -> dict[str, object]:
 
 
 def random_removal(groups: Groups, random: np.random.Generator) -> np.ndarray:
-    """Return a random legal removal: balance rules and floors are kept."""
-    removed = np.zeros(groups.number, dtype=bool)
+    """Return a random legal removal: balance rules and kept_units are kept."""
+    removed = np.zeros(groups.unit_count, dtype=bool)
     for group in groups.groups:
-        for bank in group.banks:
-            each = int(random.integers(0, min(len(cell) for cell in bank)))
-            for cell in bank:
-                for place in random.permutation(list(cell))[:each]:
-                    removed[group.channels[place]] = True
-    for floor in groups.floors:
-        if removed[list(floor)].all():
+        for partition in group.partitions:
+            each = int(random.integers(0, min(len(share) for share in partition)))
+            for share in partition:
+                for place in random.permutation(list(share))[:each]:
+                    removed[group.units[place]] = True
+    for kept in groups.kept_units:
+        if removed[list(kept)].all():
             return random_removal(groups, random)
     return removed
 

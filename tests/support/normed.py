@@ -65,10 +65,10 @@ class Normed(Graph):
 
 def removal(groups, **places):
     """Return the mask over classes that removes channels of groups by their places."""
-    removed = np.zeros(groups.number, dtype=bool)
+    removed = np.zeros(groups.unit_count, dtype=bool)
     for name, chosen in places.items():
         group = groups.by_name(name)
-        removed[[group.channels[place] for place in chosen]] = True
+        removed[[group.units[place] for place in chosen]] = True
     return removed
 
 

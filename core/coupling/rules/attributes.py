@@ -1,4 +1,4 @@
-"""Reading attributes and constant inputs of nodes."""
+"""WeightColumns attributes and constant inputs of nodes."""
 
 from __future__ import annotations
 

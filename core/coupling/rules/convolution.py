@@ -17,7 +17,7 @@ from ...ir.network import blob_refs, layer_of
 from ...ir.rebuild import node_key
 from ..labels import Labels, LabelVector
 from ..reasons import Kind
-from ..trace import Trace, Weighing, fix_input, static_shape
+from ..trace import CostTerm, Trace, fix_input, static_shape
 from .attributes import int_attribute, output_shape
 from .registry import rule
 from .unknown import fixed_outputs, unknown
@@ -95,8 +95,8 @@ def _weigh(
     positions = math.prod(counted[2:])
     has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
     bias_positions = math.prod(shape[2:]) if has_bias or _normalized(node) else 0
-    state.weighings.append(
-        Weighing(node_key(node), layer_of(node), str(weight.name), positions, out, bias_positions)
+    state.cost_terms.append(
+        CostTerm(node_key(node), layer_of(node), str(weight.name), positions, out, bias_positions)
     )
 
 

@@ -54,10 +54,10 @@ def split(state: Trace, node: ir.Node) -> Sequence[Labels]:
     if given_sizes(node, 1, "split") is not None:
         for entry, part in enumerate(parts):
             state.given(node, 1, "split", entry, part)
-            state.bundles.append(part)
+            state.nonempty.append(part)
     elif len(set(sizes)) == 1:
         state.balance(np.stack(parts), node)
-        state.bundles.extend(parts)
+        state.nonempty.extend(parts)
     else:
         fix_input(state, node, 0, Kind.BALANCE)
     return [Labels(shape, axis, part) for shape, part in zip(shapes, parts, strict=True)]
@@ -83,7 +83,7 @@ def slice_(state: Trace, node: ir.Node) -> Sequence[Labels]:
     part = x.vector[start:end]
     state.given(node, 1, "starts", entry, x.vector[:start])
     state.given(node, 2, "ends", entry, x.vector[:end])
-    state.bundles.append(part)
+    state.nonempty.append(part)
     return [Labels(shape, x.axis, part)]
 
 

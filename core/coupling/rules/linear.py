@@ -12,7 +12,7 @@ from ...ir.network import layer_of
 from ...ir.rebuild import node_key
 from ..labels import Labels, LabelVector
 from ..reasons import Kind
-from ..trace import Trace, Weighing, fix_input, static_shape
+from ..trace import CostTerm, Trace, fix_input, static_shape
 from .attributes import int_attribute, output_shape
 from .registry import rule
 from .unknown import fixed_outputs, unknown
@@ -50,8 +50,8 @@ def linear(state: Trace, node: ir.Node) -> Sequence[Labels]:
     if bias is not None and bias.shape is not None and bias.shape[-1] != 1:
         state.use(bias, "bias", out)
     positions = math.prod(shape[1:-1])
-    state.weighings.append(
-        Weighing(
+    state.cost_terms.append(
+        CostTerm(
             node_key(node),
             layer_of(node),
             str(weight.name),
@@ -98,8 +98,8 @@ def _from_the_left(state: Trace, node: ir.Node) -> Sequence[Labels]:
         other.op_type == "Add" and layer_of(other) == layer_of(node)
         for other in state.network.graph
     )
-    state.weighings.append(
-        Weighing(
+    state.cost_terms.append(
+        CostTerm(
             node_key(node),
             layer_of(node),
             str(weight.name),

@@ -17,7 +17,7 @@ from secateur.core.coupling import find_groups
 from secateur.core.coupling.edit import mask, shrink
 from secateur.core.data.base import Batch
 from secateur.core.ir.network import Network
-from secateur.core.verify.equivalence import prove_equal
+from secateur.core.verify.equivalence import verify_equal
 from secateur.core.verify.stable_cuts import narrowed
 from support.graphs import random_removal, shown
 from support.onnx_text import model
@@ -364,16 +364,16 @@ def test_masked_equals_dense_and_dense_equals_written(case: Case, tmp_path: Path
         removed = random_removal(groups, random)
         dense = shrink(network, groups, removed)
         full, narrow = mask(network, groups, removed), narrowed(groups, removed)
-        prove_equal("masked = dense", full, dense, data, narrow=narrow)
+        verify_equal("masked = dense", full, dense, data, narrow=narrow)
         shrunk = shrunk or removed.any()
         target = tmp_path / f"out{number}.onnx"
         secateur.save(dense, target, data=data)
         again = secateur.load(target)
-        prove_equal("written = dense", dense, again, data)
+        verify_equal("written = dense", dense, again, data)
         assert {n: len(s) for n, s in again.outputs.items()} == {
             n: len(s) for n, s in network.outputs.items()
         }
-        assert find_groups(again).number <= groups.number
+        assert find_groups(again).number <= groups.unit_count
     assert shrunk or not any(group.prunable for group in groups.groups)
 
 

@@ -1,0 +1,109 @@
+"""Registries: entries by name, filled by this package's own files and by other packages.
+
+A registry looks for its entries when it is first read. It imports every module of its package, so
+that a new entry is one new file, and then everything that installed packages declare under its
+group of entry points. Each of these modules registers its entries by itself, with a decorator.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import pkgutil
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
+
+from .errors import PlanError, SecateurError, UnsupportedError, nearest_hint
+
+__all__ = ["Registry"]
+
+T = TypeVar("T")
+
+
+class Registry(Mapping[str, T]):
+    """Entries of one kind by name.
+
+    A name is claimed once: a second claim raises RuntimeError, whoever makes it.
+
+    Args:
+        what: what an entry is called in messages ("criterion").
+        package: package whose modules register entries; "" for none.
+        group: group of entry points by which other packages add theirs; "" for none.
+        error: what :meth:`find` raises.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        package: str = "",
+        group: str = "",
+        error: type[SecateurError] = PlanError,
+    ):
+        self.what = what
+        self.group = group
+        self._package = package
+        self._error = error
+        self._entries: dict[str, T] = {}
+        self._complete = False
+
+    def add(self, *names: str, entry: T) -> T:
+        """Register an entry under one or more names, and return it.
+
+        Raises:
+            RuntimeError: a name is taken.
+        """
+        for name in names:
+            if name in self._entries:
+                raise RuntimeError(f"{self.what} '{name}' is registered twice")
+        self._entries.update(dict.fromkeys(names, entry))
+        return entry
+
+    def find(self, name: str) -> T:
+        """Return the entry of a name that a user gave.
+
+        Raises:
+            SecateurError: there is none; the hint names the nearest, or all that are known.
+        """
+        if name in self:
+            return self[name]
+        otherwise = f"known are {', '.join(sorted(self))}"
+        hint = nearest_hint(name, self, otherwise)
+        raise self._error(f"unknown {self.what} '{name[:80]}'", hint=hint)
+
+    def __getitem__(self, name: str) -> T:
+        self._load()
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        self._load()
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        self._load()
+        return len(self._entries)
+
+    def _load(self) -> None:
+        """Import what registers entries, once.
+
+        Raises:
+            UnsupportedError: another package's entry cannot be imported.
+        """
+        if self._complete:
+            return
+        self._complete = True  # what is imported may read the registry itself
+        if self._package:
+            package = importlib.import_module(self._package)
+            for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
+                importlib.import_module(f"{self._package}.{module.name}")
+        points = importlib.metadata.entry_points(group=self.group) if self.group else ()
+        for point in sorted(points, key=lambda p: p.name):
+            try:
+                point.load()
+            except Exception as error:
+                self._complete = False
+                raise UnsupportedError(
+                    f"the {self.what} '{point.name}' of another package ({point.value}) cannot be "
+                    f"loaded: {error}",
+                    hint="mend or uninstall that package",
+                ) from error

@@ -155,6 +155,15 @@ def test_the_start_shows_commands():
         assert page.stem == "python" or len(list(commands(page))) >= 2
 
 
+@pytest.mark.parametrize("path", PAGES, ids=named)
+def test_python_uses_public_names(path):
+    import secateur
+
+    blocks = [block[3] for block in FENCE.finditer(path.read_text()) if block[2] == "python"]
+    used = {name for text in blocks for name in re.findall(r"\bsecateur\.(\w+)", text)}
+    assert used <= set(secateur.__all__)
+
+
 def test_every_message_is_explained():
     """Troubleshooting has a pattern for every text with which the code raises an error."""
     rows = re.findall(r"^\| (`.*?) \| ", (DOCS / "troubleshooting.md").read_text(), re.MULTILINE)

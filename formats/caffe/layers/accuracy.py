@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from ..layer import CaffeBuilder, Layer, check_constant, key, layer
+from ..layer import CaffeBuilder, Example, Handling, Layer, check_constant, key, layer
 from .loss import chosen
 
 _FLOAT = int(ir.DataType.FLOAT)
@@ -26,6 +26,12 @@ class Accuracy(Layer):
     bottom_axes: ClassVar = (1, 32)
     bottom_range: ClassVar = (2, 2)
     top_range: ClassVar = (1, 2)
+    example: ClassVar = Example(
+        handling=Handling.TRAINING,
+        bottoms=("after", "label"),
+        text="accuracy_param { top_k: 2 }",
+        values={"label": (0, 2)},
+    )
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value, label: ir.Value) -> tuple[ir.Value, ...]:
         """Emit the comparison of every score with that of the true class."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from ....core.errors import FormatError
-from ..layer import CaffeBuilder, Layer, key, layer
+from ..layer import CaffeBuilder, Example, Layer, key, layer
 
 
 @layer("ArgMax")
@@ -22,6 +22,7 @@ class ArgMax(Layer):
 
     param: ClassVar = "argmax_param"
     bottom_axes: ClassVar = (1, 32)
+    example: ClassVar = Example()
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit TopK over the axis, or over each flattened item."""

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_ir as ir
 
-from ..layer import Blob, CaffeBuilder, Layer, Shape, key, layer, number
+from ..layer import Blob, CaffeBuilder, Example, Layer, Shape, key, layer, number
 
 
 @layer("BatchNorm")
@@ -38,6 +38,7 @@ class BatchNorm(Layer):
         Blob("scale", "channels", when="scale_bias"),
         Blob("shift", "channels", when="scale_bias"),
     )
+    example: ClassVar = Example()
 
     def sizes(self, shape: Shape) -> dict[str, int | tuple[int, ...]]:
         """Return the lengths of the axes that `blobs` names."""

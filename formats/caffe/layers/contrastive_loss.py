@@ -13,7 +13,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from ....core.errors import FormatError
-from ..layer import CaffeBuilder, key, layer
+from ..layer import CaffeBuilder, Example, Handling, key, layer
 from .loss import Loss
 
 
@@ -27,6 +27,15 @@ class ContrastiveLoss(Loss):
 
     param: ClassVar = "contrastive_loss_param"
     bottom_range: ClassVar = (3, 3)
+    example: ClassVar = Example(
+        handling=Handling.TRAINING,
+        bottoms=("after", "twin", "label"),
+        text="contrastive_loss_param { margin: 2 }",
+        values={"label": (0, 1)},
+        lead="""
+layer { name: "twin" type: "InnerProduct" bottom: "before" top: "twin"
+  inner_product_param { num_output: 3 } }""",
+    )
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value, y: ir.Value, alike: ir.Value) -> ir.Value:
         """Emit the distances and what they cost."""

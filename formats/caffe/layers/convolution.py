@@ -18,6 +18,7 @@ from ...adapter import REQUIRED
 from ..layer import (
     Blob,
     CaffeBuilder,
+    Example,
     Layer,
     Shape,
     check_positive,
@@ -114,6 +115,7 @@ class Convolution(Convolving):
         Blob("weight", "out in/group kernel"),
         Blob("bias", "out", when="bias_term"),
     )
+    example: ClassVar = Example(text="convolution_param { num_output: 16 kernel_size: 3 pad: 1 }")
 
     def emit(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit the operator for a bottom of batch, channels and spatial axes."""

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from ..layer import CaffeBuilder, Layer, key, layer
+from ..layer import CaffeBuilder, Example, Layer, key, layer
 
 
 @layer("Dropout")
@@ -21,6 +21,7 @@ class Dropout(Layer):
     dropout_ratio: float = key(0.5, doc="not used when testing")
 
     param: ClassVar = "dropout_param"
+    example: ClassVar = Example(text="dropout_param { dropout_ratio: 0.3 }")
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Return the bottom."""
@@ -34,6 +35,13 @@ class Split(Layer):
     """Gives its bottom under several names."""
 
     top_range: ClassVar = (1, None)
+    example: ClassVar = Example(
+        tops=("layer", "copy"),
+        tail="""
+layer { name: "sum" type: "Eltwise" bottom: "layer" bottom: "copy" top: "sum" }
+layer { name: "after" type: "InnerProduct" bottom: "sum" top: "after"
+  inner_product_param { num_output: 3 } }""",
+    )
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> tuple[ir.Value, ...]:
         """Return the bottom for every top."""
@@ -52,6 +60,13 @@ class Silence(Layer):
 
     bottom_range: ClassVar = (1, None)
     top_range: ClassVar = (0, 0)
+    example: ClassVar = Example(
+        tops=(),
+        note="makes nothing",
+        tail="""
+layer { name: "after" type: "InnerProduct" bottom: "before" top: "after"
+  inner_product_param { num_output: 3 } }""",
+    )
 
     def to_ir(self, b: CaffeBuilder, *bottoms: ir.Value) -> tuple[ir.Value, ...]:
         """Return no top."""

@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 import numpy as np
 import onnx_ir as ir
 
-from ..layer import Blob, CaffeBuilder, layer
+from ..layer import Blob, CaffeBuilder, Example, layer
 from .convolution import Convolving
 
 
@@ -25,6 +25,7 @@ class Deconvolution(Convolving):
         Blob("weight", "in out/group kernel"),
         Blob("bias", "out", when="bias_term"),
     )
+    example: ClassVar = Example(text="convolution_param { num_output: 16 kernel_size: 3 pad: 1 }")
 
     def emit(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit the operator for a bottom of batch, channels and spatial axes."""

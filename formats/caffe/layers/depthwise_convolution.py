@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import onnx_ir as ir
 
-from ..layer import key, layer
+from ..layer import Example, key, layer
 from .convolution import Convolution
 
 
@@ -25,6 +25,7 @@ class DepthwiseConvolution(Convolution):
     """The forks' layer: one group a channel, whatever `group` says."""
 
     group: int = key(0, channels=True, doc="not read: there is one group a channel")
+    example: ClassVar = Example(text="convolution_param { num_output: 16 kernel_size: 3 pad: 1 }")
 
     def groups(self, channels: int) -> int:
         """Return one group a channel."""

@@ -10,8 +10,8 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from ..layer import Blob, CaffeBuilder, layer
-from .recurrent import Recurrent
+from ..layer import Blob, CaffeBuilder, Example, layer
+from .recurrent import SEQUENCE, Recurrent
 
 
 @layer("LSTM")
@@ -26,6 +26,13 @@ class LSTM(Recurrent):
         Blob("b_c", "gates"),
         Blob("W_xc_static", "gates static", when="static"),
         Blob("W_hc", "gates hidden"),
+    )
+    example: ClassVar = Example(
+        bottoms=("steps", "cont"),
+        text="recurrent_param { num_output: 5 }",
+        note="pass; its own channels hold its state over time, and are kept",
+        values={"cont": (0, 0, 1, 1)},
+        lead=SEQUENCE,
     )
 
     def to_ir(self, b: CaffeBuilder, *bottoms: ir.Value) -> tuple[ir.Value, ...]:

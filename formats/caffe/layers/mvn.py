@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from ..layer import CaffeBuilder, Layer, key, layer
+from ..layer import CaffeBuilder, Example, Layer, key, layer
 
 
 @layer("MVN")
@@ -24,6 +24,7 @@ class MVN(Layer):
 
     param: ClassVar = "mvn_param"
     bottom_axes: ClassVar = (0, 4)
+    example: ClassVar = Example()
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit mean and deviation over the pixels, or over the whole item."""

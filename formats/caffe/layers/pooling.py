@@ -18,7 +18,17 @@ import numpy as np
 import onnx_ir as ir
 
 from ....core.errors import FormatError, UnsupportedError
-from ..layer import CaffeBuilder, Layer, check_constant, check_positive, key, layer, pair, spatial
+from ..layer import (
+    CaffeBuilder,
+    Example,
+    Layer,
+    check_constant,
+    check_positive,
+    key,
+    layer,
+    pair,
+    spatial,
+)
 
 LOWEST = float(np.finfo(np.float32).min)
 """What MAX gives for a window without a value."""
@@ -120,6 +130,7 @@ class Pooling(Layer):
     param: ClassVar = "pooling_param"
     bottom_axes: ClassVar = (4, 4)
     top_range: ClassVar = (1, 2)
+    example: ClassVar = Example(text="pooling_param { kernel_size: 2 stride: 2 }")
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value | tuple[ir.Value, ...]:
         """Emit the pooling, with a divisor for each window where they differ."""

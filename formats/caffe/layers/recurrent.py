@@ -20,6 +20,13 @@ from ..layer import CaffeBuilder, Layer, Shape, check_constant, check_positive, 
 LONGEST = 1024
 """Most time steps that are unrolled."""
 
+SEQUENCE = """
+layer { name: "steps" type: "Reshape" bottom: "before" top: "steps"
+  reshape_param { shape { dim: 4 dim: 2 dim: -1 } } }
+layer { name: "cont" type: "Input" top: "cont"
+  input_param { shape { dim: 4 dim: 2 } } }"""
+"""For examples: two sequences of four steps, and where they start."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recurrent(Layer):

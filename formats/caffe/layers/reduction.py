@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from ..layer import CaffeBuilder, Layer, key, layer
+from ..layer import CaffeBuilder, Example, Layer, key, layer
 
 _OPERATORS = {
     "SUM": "ReduceSum", "ASUM": "ReduceL1", "SUMSQ": "ReduceSumSquare", "MEAN": "ReduceMean",
@@ -24,6 +24,7 @@ class Reduction(Layer):
     coeff: float = key(1.0)
 
     param: ClassVar = "reduction_param"
+    example: ClassVar = Example(text="reduction_param { axis: 2 }")
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit the reduction over the last axes."""

@@ -12,7 +12,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from ....core.errors import FormatError
-from ..layer import CaffeBuilder, Layer, check_positive, key, layer
+from ..layer import CaffeBuilder, Example, Layer, check_positive, key, layer
 
 
 @layer("Reorg")
@@ -25,6 +25,7 @@ class Reorg(Layer):
 
     param: ClassVar = "reorg_param"
     bottom_axes: ClassVar = (4, 4)
+    example: ClassVar = Example(text="reorg_param { stride: 2 }")
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit Reshape, Transpose, Reshape."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from ....core.ir.network import Head
-from ..layer import CaffeBuilder, Layer, key, layer
+from ..layer import CaffeBuilder, Example, Layer, key, layer
 
 
 @layer("Softmax")
@@ -20,6 +20,7 @@ class Softmax(Layer):
 
     param: ClassVar = "softmax_param"
     bottom_axes: ClassVar = (1, 32)
+    example: ClassVar = Example()
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit Softmax."""

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ...adapter import REQUIRED
-from ..layer import CaffeBuilder, Layer, check_positive, key, layer
+from ..layer import CaffeBuilder, Example, Layer, check_positive, key, layer
 
 
 @layer("Tile")
@@ -22,6 +22,7 @@ class Tile(Layer):
     tiles: int = key(REQUIRED, channels=True)
 
     param: ClassVar = "tile_param"
+    example: ClassVar = Example(text="tile_param { axis: 2 tiles: 2 }")
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit Tile."""
@@ -47,6 +48,13 @@ class BatchReindex(Layer):
     """Items of the first bottom, picked by the positions in the second."""
 
     bottom_range: ClassVar = (2, 2)
+    example: ClassVar = Example(
+        bottoms=("before", "picked"),
+        lead="""
+layer { name: "picked" type: "Input" top: "picked"
+  input_param { shape { dim: 2 } } }""",
+        values={"picked": (1, 0)},
+    )
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value, picked: ir.Value) -> ir.Value:
         """Emit Gather over the batch."""

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from ....core.errors import FormatError
 from ....core.ir.network import Head
-from ..layer import Layer, key, layer
+from ..layer import Example, Handling, Layer, key, layer
 
 
 @layer("Yolov3DetectionOutput")
@@ -32,6 +32,13 @@ class Yolov3DetectionOutput(Layer):
     bottom_range: ClassVar = (1, None)
     top_range: ClassVar = (0, 1)
     decodes: ClassVar = True
+    example: ClassVar = Example(
+        handling=Handling.DECODED,
+        text="""
+  yolov3_detection_output_param { num_classes: 3 num_box: 2 anchors_scale: 1
+    biases: 2 biases: 3 biases: 4 biases: 5 mask: 0 mask: 1 }""",
+        tail="",
+    )
 
     def heads(self) -> tuple[Head, ...]:
         """Return what decoding or reading the answer needs."""

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from ..flavour import Flavour
-from ..section import Section, SectionBuilder, section
+from ..section import Example, Handling, Section, SectionBuilder, section
 
 
 @section("dropout")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dropout(Section):
     """Nothing in inference."""
+
+    example = Example(text="probability=.5")
 
     def to_ir(self, b: SectionBuilder, x: ir.Value) -> ir.Value:  # noqa: ARG002
         """Return the input."""
@@ -26,6 +28,7 @@ class Empty(Dropout):
     """Nothing at all."""
 
     only = {"": Flavour.ALEXEYAB}  # noqa: RUF012
+    example = Example()
 
 
 @section("cost")
@@ -34,3 +37,9 @@ class Cost(Dropout):
     """A loss: only training reads it."""
 
     loss = True
+    example = Example(
+        handling=Handling.LEFT_OUT,
+        text="type=sse",
+        lead="[connected]\noutput=3\nactivation=linear",
+        tail="",
+    )

@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from ...adapter import Blob, check_positive, key
 from ..flavour import Flavour
-from ..section import Section, SectionBuilder, Size, section
+from ..section import Example, Section, SectionBuilder, Size, section
 
 
 @section("implicit")
@@ -27,6 +27,7 @@ class Implicit(Section):
 
     blobs = (Blob("weight", "out atoms"),)
     only = {"": Flavour.ALEXEYAB}  # noqa: RUF012
+    example = Example(text="filters=16", tail="[scale_channels]\nfrom=-2\n[connected]\noutput=3")
 
     def inputs(self) -> tuple[int, ...]:
         """Return nothing."""

@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from ....core.errors import FormatError, UnsupportedError
 from ...adapter import check_positive, key
-from ..section import Section, SectionBuilder, section
+from ..section import Example, Section, SectionBuilder, section
 
 MOST_CHANNELS = 4096
 
@@ -28,6 +28,7 @@ class Normalization(Section):
     alpha: float = key(0.0001)
     beta: float = key(0.75)
     kappa: float = key(1.0)
+    example = Example(text="size=3\nalpha=0.1")
 
     def to_ir(self, b: SectionBuilder, x: ir.Value) -> ir.Value:
         """Emit the sums as a product with a matrix of 0, 1 and −1."""

@@ -8,13 +8,15 @@ from typing import Any
 import onnx_ir as ir
 
 from ....core.errors import UnsupportedError
-from ..section import Section, section
+from ..section import Example, Handling, Section, section
 
 
 @section("rnn", "gru", "lstm", "crnn", "conv_lstm", "history")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recurrent(Section):
     """A layer with a memory from one input to the next."""
+
+    example = Example(handling=Handling.REFUSED, text="output=16", note="remembers earlier inputs")
 
     def to_ir(self, *args: Any, **kwargs: Any) -> ir.Value:  # noqa: ARG002
         """Refuse.
@@ -29,6 +31,8 @@ class Recurrent(Section):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Training(Section):
     """A layer whose arithmetic is about training."""
+
+    example = Example(handling=Handling.REFUSED, note="its arithmetic is about training")
 
     def to_ir(self, *args: Any, **kwargs: Any) -> ir.Value:  # noqa: ARG002
         """Refuse.

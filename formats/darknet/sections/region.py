@@ -15,7 +15,7 @@ from ....core.errors import FormatError, UnsupportedError
 from ....core.ir.network import Head
 from ...adapter import check_positive, key
 from ..flavour import Flavour
-from ..section import LIMIT, Section, SectionBuilder, Size, section
+from ..section import LIMIT, Example, Handling, Section, SectionBuilder, Size, section
 from ..tree import read_tree, softmax_tree
 
 
@@ -33,6 +33,12 @@ class Region(Section):
     tree: str = key("")
 
     only = {"background": Flavour.PJREDDIE}  # noqa: RUF012
+    example = Example(
+        handling=Handling.HEAD,
+        text="classes=3\nnum=2\nsoftmax=1\nanchors=1,1,2,2",
+        lead="[convolutional]\nfilters=16\nactivation=linear",
+        tail="",
+    )
 
     def agreed(self) -> bool:
         """Return False: one puts out a map, the other boxes one after another."""

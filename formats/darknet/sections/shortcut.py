@@ -17,7 +17,7 @@ from ...adapter import Blob, key
 from ..activations import activate
 from ..fit import fit_map
 from ..flavour import Flavour
-from ..section import Section, SectionBuilder, Size, section
+from ..section import Example, Section, SectionBuilder, Size, section
 
 MOST_INPUTS = 1024
 TYPES = {"none": "", "per_feature": "1", "per_layer": "1", "per_channel": "c"}
@@ -44,6 +44,7 @@ class Shortcut(Section):
         "weights_type": Flavour.ALEXEYAB,
         "weights_normalization": Flavour.ALEXEYAB,
     }
+    example = Example(text="from=-2\nactivation=leaky")
 
     @property
     def weighted(self) -> bool:

@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from ....core.errors import FormatError
 from ...adapter import key
-from ..section import Section, SectionBuilder, section
+from ..section import Example, Section, SectionBuilder, section
 
 
 @section("upsample")
@@ -18,6 +18,7 @@ class Upsample(Section):
 
     stride: int = key(2)
     scale: float = key(1.0)
+    example = Example(text="stride=2")
 
     def to_ir(self, b: SectionBuilder, x: ir.Value) -> ir.Value:
         """Emit Resize, or AveragePool for blocks, and the factor."""

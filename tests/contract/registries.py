@@ -12,7 +12,7 @@ import numpy as np
 
 from secateur.core.allocation import ALLOCATIONS
 from secateur.core.coupling import Groups, find_groups
-from secateur.core.coupling.edit import mask
+from secateur.core.coupling.edit import mask, shrink
 from secateur.core.coupling.rules import RULES
 from secateur.core.criteria import CRITERIA
 from secateur.core.data import KINDS, Batch, Dataset
@@ -76,3 +76,9 @@ def check_masked(network: Network, pruned: Network, data: Dataset) -> None:
     groups, removed = removal(network, pruned)
     masked = mask(network, groups, removed)
     prove_equal("masked = dense", masked, pruned, data, narrow=narrowed(groups, removed))
+
+
+def check_shrunk(network: Network, groups: Groups, removed: np.ndarray, data: Dataset) -> None:
+    """Raise where zeros in place of some units do not equal taking them out."""
+    masked, dense = mask(network, groups, removed), shrink(network, groups, removed)
+    prove_equal("masked = dense", masked, dense, data, narrow=narrowed(groups, removed))

@@ -144,7 +144,8 @@ EXAMPLES: Mapping[str, tuple[RuleExample, ...]] = {
     ),
     "MaxUnpool": one(
         "p, i = MaxPool <kernel_shape = [2,2], strides = [2,2]> (a)\n"
-        "z = MaxUnpool <kernel_shape = [2,2], strides = [2,2]> (p, i)"
+        "q, j = MaxPool <kernel_shape = [2,2], strides = [2,2]> (f)\n"
+        "z = MaxUnpool <kernel_shape = [2,2], strides = [2,2]> (p, j)"
     ),
     # Movement of data.
     "Resize": one('z = Resize <mode = "nearest"> (a, , factors)'),

@@ -13,7 +13,7 @@ from contract.example_networks import Files, caffe_files, darknet_files_of, feed
 from contract.registries import LAYER_TYPES, SECTION_NAMES, Fed, check_equal, check_masked, removal
 
 import secateur
-from secateur.formats.adapter import Handling
+from secateur.formats.adapter import Handling, keys_of
 
 EVERY = [
     *(pytest.param("caffe", name, id=f"caffe-{name}") for name in sorted(LAYER_TYPES)),
@@ -67,8 +67,11 @@ def test_an_example_is_pruned_and_written_back(format_: str, name: str, tmp_path
         before=files.before, layer=files.layer, input_shapes=files.input_shapes,
     )  # fmt: skip
     assert {path.suffix for path in saved.paths} == {path.suffix for path in files.paths}
-    check_equal("written = dense", pruned, again.load(), data)
-    check_kept_as_it_stands(again.load(), again)
+    reread = again.load()
+    check_equal("written = dense", pruned, reread, data)
+    check_kept_as_it_stands(reread, again)
+    if example_of(format_, name).handling is Handling.COMPUTED:
+        check_changed_fields(network, reread, files)
 
 
 @having(Handling.TRAINING)
@@ -145,6 +148,20 @@ def check_handling(network: secateur.Network, files: Files, format_: str, name: 
     elif example.handling is Handling.LEFT_OUT:
         assert where not in inside
         assert f"layer_{files.layer}" not in network.outputs
+
+
+def check_changed_fields(network: secateur.Network, pruned: secateur.Network, files: Files) -> None:
+    """Check that a field that pruning may change was changed, where the layer has such fields."""
+    before, after = (described(which, files) for which in (network, pruned))
+    fields = [name for name, (_, key) in keys_of(before).items() if key.channels]
+    assert not fields or any(getattr(before, name) != getattr(after, name) for name in fields)
+
+
+def described(network: secateur.Network, files: Files) -> Any:
+    """Return the layer or section of the example, with the values of its fields."""
+    if files.paths[0].suffix == ".prototxt":
+        return next(own.layer for own in network.source.layers if own.layer.name == files.layer)
+    return network.source.records[int(files.layer)].section
 
 
 def check_channels(network: secateur.Network, pruned: secateur.Network, files: Files) -> None:

@@ -21,7 +21,7 @@ from ..layer import Blob, CaffeBuilder, Example, Layer, check_positive, key, lay
 class Embed(Layer):
     """A learned vector for each whole number; the top has one more axis."""
 
-    num_output: int = key(REQUIRED, channels=True)
+    num_output: int = key(REQUIRED)
     input_dim: int = key(REQUIRED, doc="how many numbers there are")
     bias_term: bool = key(default=True)
 
@@ -50,11 +50,6 @@ layer { name: "numbers" type: "Input" top: "numbers"
         numbers = b.op("Cast", x, to=int(ir.DataType.INT64))
         y = b.op("Gather", b.parameter("weight"), numbers, axis=0)
         return b.op("Add", y, b.parameter("bias")) if self.bias_term else y
-
-    def from_ir(self, nodes: Sequence[ir.Node], arrays: Mapping[str, np.ndarray]) -> Self:
-        """Return the layer with the sizes its blobs and nodes have in a changed graph."""
-        del nodes
-        return replace(self, num_output=arrays["weight"].shape[1])
 
 
 @layer("Parameter")

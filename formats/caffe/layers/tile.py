@@ -22,7 +22,20 @@ class Tile(Layer):
     tiles: int = key(REQUIRED, channels=True)
 
     param: ClassVar = "tile_param"
-    example: ClassVar = Example(text="tile_param { axis: 2 tiles: 2 }")
+    example: ClassVar = Example(
+        bottoms=("map",),
+        text="tile_param { tiles: 16 }",
+        note="pass; copies of a single map can be removed",
+        lead="""
+layer { name: "map" type: "Convolution" bottom: "before" top: "map"
+  convolution_param { num_output: 1 kernel_size: 1 } }""",
+        tail="""
+layer { name: "product" type: "Eltwise" bottom: "before" bottom: "layer" top: "product"
+  eltwise_param { operation: PROD } }
+layer { name: "long" type: "Tile" bottom: "product" top: "long" tile_param { axis: 2 tiles: 2 } }
+layer { name: "after" type: "InnerProduct" bottom: "long" top: "after"
+  inner_product_param { num_output: 3 } }""",
+    )
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit Tile."""

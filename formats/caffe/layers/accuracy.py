@@ -1,4 +1,7 @@
-"""Accuracy. Source: accuracy_layer.cpp (BVLC 9b89154). No blobs. Left out without labels."""
+"""Accuracy. Source: accuracy_layer.cpp (BVLC 9b89154). It stores no blobs.
+
+Without labels, the layer is left out.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ _FLOAT = int(ir.DataType.FLOAT)
 @layer("Accuracy")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Accuracy(Layer):
-    """Share of items whose true class is among the best `top_k`; a second top has it per class."""
+    """The share of items whose true class is among the `top_k` best scores.
+
+    A second top holds that share for each class.
+    """
 
     top_k: int = key(1)
     axis: int = key(1)

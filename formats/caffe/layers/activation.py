@@ -1,7 +1,7 @@
 """ReLU, ReLU6, ELU, Sigmoid, TanH, AbsVal, BNLL, Swish, Clip, Threshold: element by element.
 
 Source: relu_layer.cpp, elu_layer.cpp, bnll_layer.cpp, swish_layer.cpp, clip_layer.cpp,
-threshold_layer.cpp (BVLC 9b89154). No blobs.
+threshold_layer.cpp (BVLC 9b89154). They store no blobs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""ArgMax. Source: argmax_layer.cpp (BVLC 9b89154). No blobs. Of equals the last comes first."""
+"""ArgMax. Source: argmax_layer.cpp (BVLC 9b89154). It stores no blobs.
+
+Among equal values, the last one comes first.
+"""
 
 from __future__ import annotations
 

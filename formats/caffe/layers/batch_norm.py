@@ -1,8 +1,8 @@
 """BatchNorm. Source: batch_norm_layer.cpp (BVLC 9b89154).
 
-y = (x − μ) / sqrt(v + eps). Blobs: mean [channels], variance [channels], factor [1]: both are
-stored multiplied by the factor, and count as 0 where it is 0. NVCaffe's `scale_bias` adds scale
-and shift.
+y = (x − mean) / sqrt(variance + eps). Blobs: mean [channels], variance [channels], factor [1].
+The file stores mean and variance multiplied by the factor; where the factor is 0, both count as 0.
+NVCaffe's `scale_bias` adds the blobs scale and shift.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..layer import Blob, CaffeBuilder, Example, Layer, Shape, key, layer, numbe
 @layer("BatchNorm")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchNorm(Layer):
-    """Normalisation by stored statistics, or by those of the batch where the file insists."""
+    """Normalisation by stored statistics, or by those of the batch where the file asks for it."""
 
     use_global_stats: bool = key(
         default=True, doc="false takes statistics of the batch, even in TEST"

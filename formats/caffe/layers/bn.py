@@ -50,7 +50,7 @@ class _Affine(Layer):
 @layer("BN")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BN(_Affine):
-    """SegNet's layer where `bn_mode` is given, else that with four blobs."""
+    """Normalisation of two forks: SegNet's where the file gives `bn_mode`, else yjxiong's."""
 
     bn_mode: str = key(
         "",

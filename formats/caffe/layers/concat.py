@@ -1,4 +1,4 @@
-"""Concat, Slice. Source: concat_layer.cpp, slice_layer.cpp (BVLC 9b89154). No blobs."""
+"""Concat, Slice. Source: concat_layer.cpp, slice_layer.cpp (BVLC 9b89154). They store no blobs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Dropout, Split, Silence: nothing is computed when testing.
+"""Dropout, Split, Silence: layers that compute nothing when testing.
 
-Source: dropout_layer.cpp, split_layer.cpp, silence_layer.cpp (BVLC 9b89154). No blobs.
+Source: dropout_layer.cpp, split_layer.cpp, silence_layer.cpp (BVLC 9b89154). They store no blobs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..layer import CaffeBuilder, Example, Layer, key, layer
 @layer("Dropout")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dropout(Layer):
-    """Copies: what was dropped in training was made up for there."""
+    """Passes its bottom on: training has made up for what it dropped."""
 
     dropout_ratio: float = key(0.5, doc="not used when testing")
 
@@ -56,7 +56,7 @@ layer { name: "after" type: "InnerProduct" bottom: "sum" top: "after"
 @layer("Silence")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Silence(Layer):
-    """Reads blobs so that they are no outputs."""
+    """Reads blobs, so that the net does not count them as outputs."""
 
     bottom_range: ClassVar = (1, None)
     top_range: ClassVar = (0, 0)

@@ -1,4 +1,4 @@
-"""Crop. Source: crop_layer.cpp (BVLC 9b89154). No blobs."""
+"""Crop. Source: crop_layer.cpp (BVLC 9b89154). It stores no blobs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Data, ImageData, MemoryData, HDF5Data, WindowData, AnnotatedData: inputs from files.
 
 Source: caffe.proto TransformationParameter, DataParameter, …; data_transformer.cpp;
-upgrade_proto.cpp UpgradeNetDataTransformation (BVLC 9b89154). No blobs.
+upgrade_proto.cpp UpgradeNetDataTransformation (BVLC 9b89154). They store no blobs.
 The first top becomes a graph input; labels have no value, and what reads only them is left out.
 """
 

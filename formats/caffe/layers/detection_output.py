@@ -1,4 +1,4 @@
-"""DetectionOutput. Source: detection_output_layer.cpp of SSD. No blobs.
+"""DetectionOutput. Source: detection_output_layer.cpp of SSD. It stores no blobs.
 
 Decoding and suppression hold no weights: they are no part of the graph. The bottoms become outputs
 of the graph, and a head says how to decode them.
@@ -51,7 +51,7 @@ layer { name: "priors" type: "PriorBox" bottom: "before" bottom: "data" top: "pr
     )
 
     def heads(self) -> tuple[Head, ...]:
-        """Return what decoding or reading the answer needs."""
+        """Return how to read the outputs as answers."""
         locations, scores, priors = self.bottoms[:3]
         head = Head(
             output=locations,

@@ -1,4 +1,4 @@
-"""DummyData. Source: dummy_data_layer.cpp (BVLC 9b89154). No blobs."""
+"""DummyData. Source: dummy_data_layer.cpp (BVLC 9b89154). It stores no blobs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..layer import CaffeBuilder, Example, Handling, Layer, key, layer
 @layer("DummyData")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DummyData(Layer):
-    """Filled blobs; they become inputs, so that a caller may fill them."""
+    """Blobs that the framework fills; here they become inputs, which the caller fills."""
 
     shape: tuple[tuple[int, ...], ...] = key(())
     num: tuple[int, ...] = key(())

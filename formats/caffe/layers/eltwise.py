@@ -1,4 +1,7 @@
-"""Eltwise, Axpy. Source: eltwise_layer.cpp (BVLC 9b89154); axpy_layer.cpp of SENet. No blobs."""
+"""Eltwise, Axpy. Source: eltwise_layer.cpp (BVLC 9b89154); axpy_layer.cpp of SENet.
+
+They store no blobs.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ class Eltwise(Layer):
 @layer("Axpy")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Axpy(Layer):
-    """a · x + y, with one factor a channel in a (N×C or N×C×1×1)."""
+    """a · x + y, where a holds one factor for each channel (N×C or N×C×1×1)."""
 
     bottom_range: ClassVar = (3, 3)
     example: ClassVar = Example(

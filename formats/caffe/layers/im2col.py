@@ -1,4 +1,4 @@
-"""Im2col. Source: im2col_layer.cpp, util/im2col.cpp (BVLC 9b89154). No blobs.
+"""Im2col. Source: im2col_layer.cpp, util/im2col.cpp (BVLC 9b89154). It stores no blobs.
 
 Channel (c · kh + i) · kw + j of the top is channel c of the bottom under tap (i, j) of the kernel.
 """

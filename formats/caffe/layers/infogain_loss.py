@@ -1,8 +1,8 @@
-"""InfogainLoss. Source: infogain_loss_layer.cpp (BVLC 9b89154). No blobs.
+"""InfogainLoss. Source: infogain_loss_layer.cpp (BVLC 9b89154). It stores no blobs.
 
 −Σ_k H[label, k] log p_k, with p the softmax of the scores: a third bottom or a file holds H, which
 weighs for every true class how much the probability of each class counts. The top is a scalar.
-Left out without labels.
+Without labels, the layer is left out.
 """
 
 from __future__ import annotations

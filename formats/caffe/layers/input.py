@@ -1,4 +1,4 @@
-"""Input. Source: caffe.proto InputParameter, input_layer.cpp (BVLC 9b89154). No blobs."""
+"""Input. Source: caffe.proto InputParameter, input_layer.cpp (BVLC 9b89154). It stores no blobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SoftmaxWithLoss. Source: softmax_loss_layer.cpp (BVLC 9b89154). No blobs.
+"""SoftmaxWithLoss. Source: softmax_loss_layer.cpp (BVLC 9b89154). It stores no blobs.
 
 Without labels it is read as Softmax; with them the top is a scalar.
 """
@@ -103,5 +103,5 @@ class SoftmaxWithLoss(Loss):
         return None if x is None else b.op("Softmax", x, axis=b.axis(x, self.axis))
 
     def heads(self) -> tuple[Head, ...]:
-        """Return what decoding or reading the answer needs."""
+        """Return how to read the outputs as answers."""
         return (Head(output=self.tops[0], kind="classifier"),) if self.tops else ()

@@ -1,4 +1,4 @@
-"""LRN. Source: lrn_layer.cpp (BVLC 9b89154). No blobs.
+"""LRN. Source: lrn_layer.cpp (BVLC 9b89154). It stores no blobs.
 
 ACROSS_CHANNELS: x · (k + α/n · Σ x²)^−β over n neighbouring channels. WITHIN_CHANNEL:
 x · (1 + α · mean x²)^−β over n×n pixels, zeros beyond the edge counted; k is not read there.

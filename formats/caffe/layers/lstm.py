@@ -17,7 +17,10 @@ from .recurrent import SEQUENCE, Recurrent
 @layer("LSTM")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LSTM(Recurrent):
-    """c = cont·f·c + i·g; h = o·tanh(c)."""
+    """Long short-term memory: c = cont·f·c + i·g; h = o·tanh(c).
+
+    `cont` is 0 where a sequence starts, and 1 elsewhere.
+    """
 
     gates: ClassVar = 4
     states: ClassVar = 2

@@ -1,4 +1,4 @@
-"""MVN. Source: mvn_layer.cpp (BVLC 9b89154). No blobs. The top always has 4 axes.
+"""MVN. Source: mvn_layer.cpp (BVLC 9b89154). It stores no blobs. The top always has 4 axes.
 
 y = (x − mean) / (sqrt(variance) + eps): eps stands outside the root.
 """

@@ -1,8 +1,8 @@
 """EuclideanLoss, HingeLoss, SigmoidCrossEntropyLoss, MultinomialLogisticLoss and others.
 
 Source: euclidean_loss_layer.cpp, hinge_loss_layer.cpp, sigmoid_cross_entropy_loss_layer.cpp,
-multinomial_logistic_loss_layer.cpp (BVLC 9b89154). No blobs. Left out without labels; the tops
-are scalars.
+multinomial_logistic_loss_layer.cpp (BVLC 9b89154). They store no blobs. Without labels, they are
+left out. Their tops are scalars.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ layer { name: "probability" type: "Softmax" bottom: "after" top: "probability" }
 @layer("HDF5Output", "SmoothL1Loss", "MultiBoxLoss", "DetectionEvaluate", "SegAccuracy")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingOnly(Layer):
-    """Layers for training or for scores that are left out where their labels are absent."""
+    """A layer for training or for scores, which is left out where its labels are absent."""
 
     bottom_range: ClassVar = (1, None)
     top_range: ClassVar = (0, None)

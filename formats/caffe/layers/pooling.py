@@ -1,9 +1,10 @@
-"""Pooling. Source: pooling_layer.cpp `Reshape`, `Forward_cpu` (BVLC 9b89154). No blobs.
+"""Pooling. Source: pooling_layer.cpp `Reshape`, `Forward_cpu` (BVLC 9b89154). It stores no blobs.
 
-Output (i + 2p − k) / s + 1, rounded up (down for round_mode FLOOR); where there is padding on any
-axis, a last window that would start beyond i + p is dropped on every axis. MAX ignores padding.
-AVE divides by min(start + k, i + p) − start: padding counts, what hangs over beyond it does not.
-STOCHASTIC is the expectation of what training draws, Σ x² / (FLT_MIN + Σ x), without padding
+A bottom of i pixels gives (i + 2p − k) / s + 1 windows, for kernel k, stride s and pad p. The
+quotient is rounded up, or down for round_mode FLOOR. Where any axis has padding, Caffe drops a last
+window that would start beyond i + p, on every axis. MAX ignores padding. AVE divides by
+min(start + k, i + p) − start: padding counts, and what hangs over beyond it does not. STOCHASTIC
+gives the expectation of what training draws, Σ x² / (FLT_MIN + Σ x), without padding
 (pooling_layer.cu `StoPoolForwardTest`; Caffe has it on GPUs only).
 """
 

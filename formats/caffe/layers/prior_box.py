@@ -1,7 +1,8 @@
-"""PriorBox. Source: prior_box_layer.cpp of SSD. No blobs.
+"""PriorBox. Source: prior_box_layer.cpp of SSD. It stores no blobs.
 
-The boxes follow from the sizes of the bottoms alone, so that the top [1, 2, 4·boxes] is a constant:
-x0, y0, x1, y1 relative to the image, then the variances of each.
+The boxes follow from the sizes of the bottoms alone, so that the top [1, 2, 4·boxes] is a constant.
+Its first row holds x0, y0, x1, y1 of every box, relative to the image; its second row holds the
+variances of these numbers.
 """
 
 from __future__ import annotations

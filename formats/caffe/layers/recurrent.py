@@ -1,7 +1,8 @@
 """What LSTM and RNN share. Source: recurrent_layer.cpp (BVLC 9b89154).
 
-Bottoms: x [T, N, …], cont [T, N] (0 restarts a sequence), then the static input [N, …] if any, then
-the first state where `expose_hidden` is set. The net is unrolled over T, as Caffe does.
+T counts time steps, N sequences. The bottoms are x [T, N, …]; cont [T, N], which is 0 where a
+sequence starts; the static input [N, …], if there is one; and the first state, where
+`expose_hidden` is set. The layer is unrolled over T, as Caffe does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reduction. Source: reduction_layer.cpp (BVLC 9b89154). No blobs."""
+"""Reduction. Source: reduction_layer.cpp (BVLC 9b89154). It stores no blobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reorg. Source: reorg_layer.cpp and reorg_cpu of the Caffe forks with YOLOv2. No blobs.
+"""Reorg. Source: reorg_layer.cpp and reorg_cpu of the Caffe forks with YOLOv2. It stores no blobs.
 
 As in Darknet it is no space-to-depth: it cuts the memory of C × H × W values as if it were
 C/s² × H × s × W × s. Reversed, it is depth-to-space.

@@ -1,5 +1,5 @@
 """Reshape, Flatten, Permute. Source: reshape_layer.cpp, flatten_layer.cpp (BVLC 9b89154);
-permute_layer.cpp of SSD. No blobs.
+permute_layer.cpp of SSD. They store no blobs.
 """
 
 from __future__ import annotations

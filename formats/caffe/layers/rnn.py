@@ -17,7 +17,10 @@ from .recurrent import SEQUENCE, Recurrent
 @layer("RNN")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RNN(Recurrent):
-    """h = tanh(W_hh·cont·h + W_xh·x + b_h); o = tanh(W_ho·h + b_o)."""
+    """Plain recurrent layer: h = tanh(W_hh·cont·h + W_xh·x + b_h); o = tanh(W_ho·h + b_o).
+
+    `cont` is 0 where a sequence starts, and 1 elsewhere.
+    """
 
     blobs: ClassVar = (
         Blob("W_xh", "gates in"),

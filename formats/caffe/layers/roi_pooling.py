@@ -1,5 +1,5 @@
 """ROIPooling, PSROIPooling. Source: roi_pooling_layer.cpp of Fast R-CNN; psroi_pooling_layer.cpp of
-R-FCN. No blobs.
+R-FCN. They store no blobs.
 
 ROIPooling is ONNX's MaxRoiPool. PSROIPooling averages over windows of any size, which ONNX has no
 operator for: its bottoms become outputs, and what lies behind it is no part of the graph.

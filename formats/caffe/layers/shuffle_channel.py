@@ -1,4 +1,4 @@
-"""ShuffleChannel. Source: shuffle_channel_layer.cpp of ShuffleNet. No blobs."""
+"""ShuffleChannel. Source: shuffle_channel_layer.cpp of ShuffleNet. It stores no blobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Softmax. Source: softmax_layer.cpp (BVLC 9b89154). No blobs."""
+"""Softmax. Source: softmax_layer.cpp (BVLC 9b89154). It stores no blobs."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ class Softmax(Layer):
         return b.op("Softmax", x, axis=axis)
 
     def heads(self) -> tuple[Head, ...]:
-        """Return what decoding or reading the answer needs."""
+        """Return how to read the outputs as answers."""
         return (Head(output=self.tops[0], kind="classifier"),) if self.axis == 1 else ()

@@ -1,4 +1,4 @@
-"""SPP. Source: spp_layer.cpp `GetPoolingParam` (BVLC 9b89154). No blobs."""
+"""SPP. Source: spp_layer.cpp `GetPoolingParam` (BVLC 9b89154). It stores no blobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tile, BatchReindex. Source: tile_layer.cpp, batch_reindex_layer.cpp (BVLC 9b89154). No blobs."""
+"""Tile, BatchReindex. Source: tile_layer.cpp, batch_reindex_layer.cpp (BVLC 9b89154).
+
+They store no blobs.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 unpooling_layer.cpp of DeconvNet; interp_layer.cpp of DeepLab.
 
 Upsample repeats pixels, or puts them where the mask of a pooling says, as Unpooling does; Interp is
-bilinear with the corners aligned. No blobs.
+bilinear with the corners aligned. They store no blobs.
 """
 
 from __future__ import annotations

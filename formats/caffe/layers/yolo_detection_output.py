@@ -1,6 +1,6 @@
-"""Yolov3DetectionOutput. Source: yolov3_detection_output_layer.cpp of MobileNet-YOLO. No blobs.
+"""Yolov3DetectionOutput. Source: yolov3_detection_output_layer.cpp of MobileNet-YOLO.
 
-Decoding and suppression hold no weights: the bottoms become outputs of the graph, and a head for
+It stores no blobs. Decoding and suppression hold no weights: the bottoms become outputs of the graph, and a head for
 each of them says how to decode it.
 """
 
@@ -41,7 +41,7 @@ class Yolov3DetectionOutput(Layer):
     )
 
     def heads(self) -> tuple[Head, ...]:
-        """Return what decoding or reading the answer needs."""
+        """Return how to read the outputs as answers."""
         count = len(self.bottoms)
         if len(self.mask) % count or len(self.anchors_scale) < count:
             raise FormatError(f"mask and anchors_scale do not fit {count} bottoms")

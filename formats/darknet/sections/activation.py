@@ -31,7 +31,7 @@ class Activation(Section):
 @section("logistic")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Logistic(Section):
-    """σ, with a loss that only training reads."""
+    """The sigmoid, with a loss that only training reads."""
 
     only = {"": Flavour.PJREDDIE}  # noqa: RUF012
     example = Example()

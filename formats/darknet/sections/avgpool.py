@@ -12,7 +12,7 @@ from ..section import Example, Section, SectionBuilder, section
 @section("avgpool", "avg")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Avgpool(Section):
-    """The mean of each channel over the whole map; there are no keys."""
+    """The mean of each channel over the whole map. It has no keys."""
 
     example = Example()
 

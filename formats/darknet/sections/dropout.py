@@ -1,4 +1,7 @@
-"""[dropout] and other identities. Source: dropout_layer.c, parser.c parse_empty."""
+"""[dropout], [empty], [cost]: they pass their input on.
+
+Source: dropout_layer.c, parser.c parse_empty.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from ..section import Example, Handling, Section, SectionBuilder, section
 @section("dropout")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dropout(Section):
-    """Nothing in inference."""
+    """Passes its input on: it only acts in training."""
 
     example = Example(text="probability=.5")
 
@@ -25,7 +28,7 @@ class Dropout(Section):
 @section("empty", "silence")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Empty(Dropout):
-    """Nothing at all."""
+    """Passes its input on."""
 
     only = {"": Flavour.ALEXEYAB}  # noqa: RUF012
     example = Example()
@@ -34,7 +37,7 @@ class Empty(Dropout):
 @section("cost")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cost(Dropout):
-    """A loss: only training reads it."""
+    """A loss, which only training reads."""
 
     loss = True
     example = Example(

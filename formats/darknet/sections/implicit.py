@@ -20,7 +20,7 @@ from ..section import Example, Section, SectionBuilder, Size, section
 @section("implicit")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Implicit(Section):
-    """A stored constant of filters × atoms × 1; its input does not matter."""
+    """A stored constant of filters × atoms × 1. It reads no input."""
 
     filters: int = key(1, channels=True)
     atoms: int = key(1)

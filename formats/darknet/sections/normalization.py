@@ -1,8 +1,8 @@
 """[normalization]. Source: normalization_layer.c forward_normalization_layer.
 
 x · (κ + α Σ x²)^−β over `size` neighbouring channels, α not divided by size. Darknet keeps a
-running sum that starts without the square of channel size/2 but subtracts it later: that one
-square counts one time too little in every sum.
+running sum. The sum starts without the square of channel size/2, but the square is subtracted
+later: every sum holds it one time too little.
 """
 
 from __future__ import annotations

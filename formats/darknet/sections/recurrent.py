@@ -1,4 +1,7 @@
-"""Sections that are refused: recurrent and training layers. Source: rnn_layer.c, gru_layer.c, …"""
+"""[rnn] and other sections that are refused. Source: rnn_layer.c, gru_layer.c, lstm_layer.c, …
+
+Recurrent layers remember earlier inputs; the others compute for training only.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ class Recurrent(Section):
 @section("contrastive", "iseg")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Training(Section):
-    """A layer whose arithmetic is about training."""
+    """A layer that computes for training only."""
 
     example = Example(handling=Handling.REFUSED, note="its arithmetic is about training")
 

@@ -1,8 +1,9 @@
 """[region]. Source: parser.c parse_region, region_layer.c forward_region_layer.
 
-Channels: anchors × (coords, objectness, classes). pjreddie keeps the map: σ on x, y, objectness,
-and softmax or σ on the classes. AlexeyAB turns it to height × width × channels with σ on
-objectness and softmax on the classes; x and y get their σ when they are decoded.
+The channels are anchors × (coords, objectness, classes). pjreddie's Darknet keeps the map. It
+applies the sigmoid to x, y and objectness, and softmax or the sigmoid to the classes. AlexeyAB's
+turns the map to height × width × channels. It applies the sigmoid to objectness and softmax to the
+classes; x and y get their sigmoid when they are decoded.
 """
 
 from __future__ import annotations

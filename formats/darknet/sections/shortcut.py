@@ -1,9 +1,10 @@
 """[shortcut]. Source: parser.c parse_shortcut, shortcut_layer.c, blas.c shortcut_multilayer_cpu.
 
-AlexeyAB adds a list of layers of one width and height, weighted by stored numbers where
-`weights_type` says so: [layers + 1] or [layers + 1, channels], the own input first. pjreddie adds
-one layer, takes every n-th pixel of a larger one or fills every n-th of a smaller one, and scales
-what meets by alpha and beta. Where channels differ, both add the first ones only.
+AlexeyAB's Darknet adds a list of layers of one width and height. Where `weights_type` says so, it
+weighs them by stored numbers: [layers + 1] or [layers + 1, channels], where the first stands for
+the previous layer. pjreddie's adds one layer. Of a larger map it takes every n-th pixel; with a
+smaller map it fills every n-th pixel. It multiplies what meets by alpha and beta. Where the numbers
+of channels differ, both add only the first channels.
 """
 
 from __future__ import annotations

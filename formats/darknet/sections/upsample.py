@@ -14,7 +14,7 @@ from ..section import Example, Section, SectionBuilder, section
 @section("upsample")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Upsample(Section):
-    """Every pixel stride × stride times; with a negative stride sums over blocks."""
+    """Every pixel repeated stride × stride times; with a negative stride, sums over blocks."""
 
     stride: int = key(2)
     scale: float = key(1.0)

@@ -1,7 +1,8 @@
 """[yolo] and [Gaussian_yolo]. Source: yolo_layer.c forward_yolo_layer, gaussian_yolo_layer.c.
 
-The layer's own arithmetic: sigmoids, and x, y spread by scale_x_y around the middle of the cell.
-Channels: anchors × (x y w h objectness classes); Gaussian: each of x y w h with its deviation.
+The layer applies sigmoids, and spreads x and y by scale_x_y around the middle of the cell. Its
+channels are anchors × (x, y, w, h, objectness, classes). In [Gaussian_yolo], a deviation follows
+each of x, y, w and h.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Yolov3DetectionOutput. Source: yolov3_detection_output_layer.cpp of MobileNet-YOLO.
 
-It stores no blobs. Decoding and suppression hold no weights: the bottoms become outputs of the graph, and a head for
-each of them says how to decode it.
+It stores no blobs. Decoding and suppression hold no weights: the bottoms become outputs of the
+graph, and a head for each of them says how to decode it.
 """
 
 from __future__ import annotations

@@ -19,11 +19,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from contract.example_networks import Files, caffe_files, darknet_files_of  # noqa: E402
+from contract.registries import LAYER_TYPES, SECTION_NAMES  # noqa: E402
 
 from secateur.core.coupling import find_groups  # noqa: E402
 from secateur.formats.adapter import REQUIRED, Example, Handling, keys_of  # noqa: E402
-from secateur.formats.caffe.layer import LAYERS  # noqa: E402
-from secateur.formats.darknet.section import SECTIONS  # noqa: E402
 
 PAGE = ROOT / "docs" / "layers.md"
 
@@ -68,8 +67,8 @@ class Format:
 
 
 FORMATS = {
-    "caffe": Format(classes=LAYERS.classes, files=caffe_files, field="field"),
-    "darknet": Format(classes=SECTIONS.classes, files=darknet_files_of, field="key"),
+    "caffe": Format(classes=LAYER_TYPES, files=caffe_files, field="field"),
+    "darknet": Format(classes=SECTION_NAMES, files=darknet_files_of, field="key"),
 }
 
 

@@ -17,9 +17,10 @@ from secateur.core.coupling.rules import RULES
 from secateur.core.criteria import CRITERIA
 from secateur.core.data import KINDS, Batch, Dataset
 from secateur.core.ir.network import Network
-from secateur.core.plan.plan import removed_classes
+from secateur.core.plan.plan import removed_units
+from secateur.core.pruning.result import PruneResult
 from secateur.core.repair import REPAIRS
-from secateur.core.verify.equivalence import prove_equal
+from secateur.core.verify.equivalence import verify_equal
 from secateur.core.verify.stable_cuts import narrowed
 from secateur.formats.caffe import layers as _layers  # noqa: F401  # registers the layer types
 from secateur.formats.caffe.data import kinds as _caffe_kinds  # noqa: F401
@@ -56,29 +57,29 @@ class Fed:
 
 def check_equal(claim: str, first: Network, second: Network, data: Dataset) -> None:
     """Raise where two networks differ by more than rounding."""
-    prove_equal(claim, first, second, data)
+    verify_equal(claim, first, second, data)
 
 
-def class_count(groups: Groups) -> int:
-    """Return how many removable units the groups tell apart."""
-    return groups.number
-
-
-def removal(network: Network, pruned: Network) -> tuple[Groups, np.ndarray]:
+def removal(network: Network, pruned: PruneResult) -> tuple[Groups, np.ndarray]:
     """Return the groups of a network, and which of their units a plan took out."""
     groups = find_groups(network)
-    assert pruned.plan is not None
-    return groups, removed_classes(pruned.plan, groups)
+    return groups, removed_units(pruned.plan, groups)
 
 
-def check_masked(network: Network, pruned: Network, data: Dataset) -> None:
+def check_masked(network: Network, pruned: PruneResult, data: Dataset) -> None:
     """Raise where the full-size network with zeros does not equal the pruned one."""
     groups, removed = removal(network, pruned)
-    masked = mask(network, groups, removed)
-    prove_equal("masked = dense", masked, pruned, data, narrow=narrowed(groups, removed))
+    check_masks(network, groups, removed, pruned.network, data)
 
 
 def check_shrunk(network: Network, groups: Groups, removed: np.ndarray, data: Dataset) -> None:
     """Raise where zeros in place of some units do not equal taking them out."""
-    masked, dense = mask(network, groups, removed), shrink(network, groups, removed)
-    prove_equal("masked = dense", masked, dense, data, narrow=narrowed(groups, removed))
+    check_masks(network, groups, removed, shrink(network, groups, removed), data)
+
+
+def check_masks(
+    network: Network, groups: Groups, removed: np.ndarray, dense: Network, data: Dataset
+) -> None:
+    """Raise where zeros in place of some units do not equal a network without them."""
+    masked = mask(network, groups, removed)
+    verify_equal("masked = dense", masked, dense, data, narrow=narrowed(groups, removed))

@@ -7,13 +7,17 @@ from functools import cache
 
 import numpy as np
 import pytest
-from contract.registries import CHOICES, class_count, removal
+from contract.registries import CHOICES, removal
 
 import secateur
 from secateur.core.coupling import Groups, find_groups
+from secateur.core.criteria.registry import ScoreContext
 from secateur.core.data import Dataset
 from secateur.core.ir.network import Network
-from secateur.core.repair import Job, repaired
+from secateur.core.plan.state import PruningState
+from secateur.core.progress import silent
+from secateur.core.pruning.result import PruneResult
+from secateur.core.repair import repaired
 from secateur.core.repair.output_error import output_error
 from secateur.core.sensitivity import Analysis
 from support.analysis import opened
@@ -46,7 +50,7 @@ def analysis(format_: str) -> Analysis:
 
 
 @cache
-def pruned_and_left(format_: str) -> Network:
+def pruned_and_left(format_: str) -> PruneResult:
     """Return the network with a third of its operations gone, and nothing done about it."""
     return secateur.prune(fixture(format_).network, rate=RATE, criterion="l1", repair="none")
 
@@ -69,13 +73,14 @@ def test_a_choice_says_what_it_is_and_where_it_comes_from(what: str) -> None:
 def test_a_criterion_scores_every_channel_the_same_twice(name: str, format_: str) -> None:
     own, criterion = fixture(format_), CHOICES["criterion"][name]
     data = own.data if criterion.needs_data else None
-    scores = criterion.score(own.network, own.groups, data)
-    assert scores.shape == (class_count(own.groups),)
+    context = ScoreContext(network=own.network, groups=own.groups, data=data)
+    scores = criterion.score(context)
+    assert scores.shape == (own.groups.unit_count,)
     assert np.isfinite(scores).all()
     for group in own.groups.groups:
         if group.prunable:
-            assert len(set(scores[list(group.channels)])) > 1, group.name
-    np.testing.assert_array_equal(criterion.score(own.network, own.groups, data), scores)
+            assert len(set(scores[list(group.units)])) > 1, group.name
+    np.testing.assert_array_equal(criterion.score(context), scores)
 
 
 @pytest.mark.parametrize("format_", FORMATS)
@@ -93,8 +98,8 @@ def test_an_allocation_meets_a_rate(name: str, format_: str) -> None:
     _, removed = removal(own.network, found[0])
     assert removed.any()
     for group in own.groups.groups:
-        assert group.prunable or not removed[list(group.channels)].any(), group.name
-        assert not removed[list(group.channels)].all(), group.name
+        assert group.prunable or not removed[list(group.units)].any(), group.name
+        assert not removed[list(group.units)].all(), group.name
     if not allocation.needs_threshold:
         assert RATE - 0.02 <= found[0].plan.provenance["rate"]["achieved"] <= RATE
     assert found[0].plan.to_yaml() == found[1].plan.to_yaml()
@@ -104,15 +109,16 @@ def test_an_allocation_meets_a_rate(name: str, format_: str) -> None:
 @pytest.mark.parametrize("name", names("repair"))
 def test_a_repair_that_is_kept_brings_the_outputs_nearer(name: str, format_: str) -> None:
     own, repair = fixture(format_), CHOICES["repair"][name]
-    dense = pruned_and_left(format_)
-    groups, removed = removal(own.network, dense)
-    job = Job(original=own.network, full=own.network, groups=groups, removed=removed, data=own.data)
-    tried = repair.apply(job, dense)
+    left = pruned_and_left(format_)
+    groups, removed = removal(own.network, left)
+    state = PruningState.start(own.network, groups, own.data).after(removed)
+    dense = left.network
+    tried = repair.apply(state, dense, silent)
     assert (tried.inputs, tried.outputs) == (dense.inputs, dense.outputs)
     assert [info.name for info in tried.layers] == [info.name for info in dense.layers]
-    result, records = repaired(job, dense, (repair,))
+    result, records = repaired(state, dense, (repair,))
     before, after = (output_error(own.network, network, own.data) for network in (dense, result))
-    kept = [record for record in records if record["kept"]]
+    kept = [record for record in records if record.kept]
     assert (result is not dense) == bool(kept)
     if kept:
         assert after < before

@@ -68,7 +68,7 @@ def test_an_example_is_pruned_and_written_back(format_: str, name: str, tmp_path
     )  # fmt: skip
     assert {path.suffix for path in saved.paths} == {path.suffix for path in files.paths}
     reread = again.load()
-    check_equal("written = dense", pruned, reread, data)
+    check_equal("written = dense", pruned.network, reread, data)
     check_kept_as_it_stands(reread, again)
     if example_of(format_, name).handling is Handling.COMPUTED:
         check_changed_fields(network, reread, files)
@@ -164,13 +164,13 @@ def described(network: secateur.Network, files: Files) -> Any:
     return network.source.records[int(files.layer)].section
 
 
-def check_channels(network: secateur.Network, pruned: secateur.Network, files: Files) -> None:
+def check_channels(network: secateur.Network, pruned: secateur.PruneResult, files: Files) -> None:
     """Check that channels left, or that every group without any says why."""
     groups, removed = removal(network, pruned)
     assert removed.any()
     assert 0 < pruned.plan.provenance["rate"]["achieved"] <= RATE
     for group in groups.groups:
-        left = removed[list(group.channels)]
+        left = removed[list(group.units)]
         assert left.any() == group.prunable, group.name
         assert not left.all(), group.name
         assert group.prunable or len(str(group.reason).split()) > 1

@@ -49,7 +49,7 @@ def test_a_rule_tells_what_its_operator_does(name: str, index: int, tmp_path: Pa
     pruned = secateur.prune(network, rate=0.35, criterion="l1", repair="none")
     check_masked(network, pruned, data)
     check_run(network, data)
-    check_run(pruned, data)
+    check_run(pruned.network, data)
     for _ in range(2):
         check_shrunk(network, groups, random_removal(groups, random), data)
 

@@ -18,11 +18,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from contract.example_networks import Files, caffe_files, darknet_files_of  # noqa: E402
-from contract.registries import LAYER_TYPES, SECTION_NAMES  # noqa: E402
-
 from secateur.core.coupling import find_groups  # noqa: E402
 from secateur.formats.adapter import REQUIRED, Example, Handling, keys_of  # noqa: E402
+from support.contract.example_networks import Files, caffe_files, darknet_files_of  # noqa: E402
+from support.contract.registries import LAYER_TYPES, SECTION_NAMES  # noqa: E402
 
 PAGE = ROOT / "docs" / "layers.md"
 

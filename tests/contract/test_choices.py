@@ -7,7 +7,6 @@ from functools import cache
 
 import numpy as np
 import pytest
-from contract.registries import CHOICES, removal
 
 import secateur
 from secateur.core.coupling import Groups, find_groups
@@ -21,6 +20,7 @@ from secateur.core.repair import repaired
 from secateur.core.repair.output_error import output_error
 from secateur.core.sensitivity import Analysis
 from support.analysis import opened
+from support.contract.registries import CHOICES, removal
 
 FORMATS = ("caffe", "darknet")
 RATE = 0.3

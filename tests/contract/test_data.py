@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from contract.registries import DATASETS
-from contract.samples_of_data import SAMPLES, DataSample, network
 
 import secateur
 from secateur.core.data import Opening
+from support.contract.registries import DATASETS
+from support.contract.samples_of_data import SAMPLES, DataSample, network
 
 
 def classes(batches: Sequence[Any], answers: str) -> list[int]:
@@ -28,7 +28,7 @@ def sample_of(name: str) -> DataSample:
     if name not in SAMPLES:
         pytest.fail(
             f"'{name}' is a kind of dataset without samples: add some to SAMPLES in "
-            "tests/contract/samples_of_data.py"
+            "tests/support/contract/samples_of_data.py"
         )
     return SAMPLES[name]
 

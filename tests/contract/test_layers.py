@@ -9,11 +9,18 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from contract.example_networks import Files, caffe_files, darknet_files_of, feed
-from contract.registries import LAYER_TYPES, SECTION_NAMES, Fed, check_equal, check_masked, removal
 
 import secateur
 from secateur.formats.adapter import Handling, keys_of
+from support.contract.example_networks import Files, caffe_files, darknet_files_of, feed
+from support.contract.registries import (
+    LAYER_TYPES,
+    SECTION_NAMES,
+    Fed,
+    check_equal,
+    check_masked,
+    removal,
+)
 
 EVERY = [
     *(pytest.param("caffe", name, id=f"caffe-{name}") for name in sorted(LAYER_TYPES)),

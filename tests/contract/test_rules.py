@@ -8,11 +8,11 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from contract.examples_of_rules import EXAMPLES, RuleExample
-from contract.registries import OPERATORS, Fed, check_masked, check_shrunk
 
 import secateur
 from secateur.core.coupling import find_groups
+from support.contract.examples_of_rules import EXAMPLES, RuleExample
+from support.contract.registries import OPERATORS, Fed, check_masked, check_shrunk
 from support.graphs import random_removal
 
 CASES = [
@@ -33,7 +33,7 @@ def test_a_rule_tells_what_its_operator_does(name: str, index: int, tmp_path: Pa
     if name not in EXAMPLES:
         pytest.fail(
             f"operator {name} has a rule, but no example: add one to EXAMPLES in "
-            "tests/contract/examples_of_rules.py"
+            "tests/support/contract/examples_of_rules.py"
         )
     example = EXAMPLES[name][index]
     network = read(tmp_path, example)

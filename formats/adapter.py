@@ -1,9 +1,10 @@
-"""What a layer file declares, whatever its format: fields, blobs, names; and the registry of them.
+"""What a layer file declares, whatever its format: fields, blobs, names, and an example.
 
 A layer class is a frozen dataclass. Its dataclass fields are the keys of the file with their
 defaults (:func:`key`), `blobs` lists what is stored in file order (:class:`Blob`), `sizes` gives
 the numbers behind the axis names used there, and `to_ir` emits the ONNX nodes.
-Reading, checking and writing back derive from these.
+Reading, checking and writing back derive from these. The `example` (:class:`Example`) puts the
+layer into a small network: tests run it, and the support tables ask it what pruning can do.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
@@ -27,6 +29,8 @@ from ..core.ir.network import BLOCK, BlobRef
 __all__ = [
     "REQUIRED",
     "Blob",
+    "Example",
+    "Handling",
     "Key",
     "LayerBuilder",
     "Registry",
@@ -103,6 +107,48 @@ class Blob:
     axes: str
     when: str = ""
     doc: str = ""
+
+
+class Handling(Enum):
+    """What becomes of a layer when its network is read."""
+
+    COMPUTED = auto()
+    """It is computed in the graph."""
+    INPUT = auto()
+    """It becomes an input of the graph."""
+    HEAD = auto()
+    """Its arithmetic is in the graph; its output is one of the graph's, and is decoded later."""
+    DECODED = auto()
+    """It only decodes answers: what it reads becomes an output of the graph."""
+    TRAINING = auto()
+    """It is computed where the network is fed with labels, and is left out where it is not."""
+    LEFT_OUT = auto()
+    """It is never computed: it only matters in training. The written file keeps it."""
+    REFUSED = auto()
+    """The network cannot be read: an UnsupportedError says why."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Example:
+    """One layer of a small network, as a file of the format has it.
+
+    The network is a chain: an input, two convolutions of 16 channels, the layer, and a fully
+    connected layer. Each format adds what its own files need.
+
+    Args:
+        text: the fields of the layer, as they stand in the file.
+        lead: whole layers that stand between the convolutions and this one.
+        tail: whole layers that follow this one; None for the fully connected layer.
+        handling: what becomes of the layer.
+        note: what pruning can do with it, for the support tables. Empty where tracing the network
+            tells. For a layer that is refused: why.
+    """
+
+    text: str = ""
+    lead: str = ""
+    tail: str | None = None
+    handling: Handling = Handling.COMPUTED
+    note: str = ""
 
 
 def blob_shapes(

@@ -11,13 +11,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import importlib
-import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from types import ModuleType
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -25,6 +22,7 @@ import onnx_ir as ir
 from ..core.errors import FormatError, UnsupportedError
 from ..core.ir.builder import Attribute, Builder
 from ..core.ir.network import BLOCK, BlobRef
+from ..core.registry import Registry
 
 __all__ = [
     "REQUIRED",
@@ -33,10 +31,9 @@ __all__ = [
     "Handling",
     "Key",
     "LayerBuilder",
-    "Registry",
+    "LayerRegistry",
     "Shape",
     "blob_shapes",
-    "discover",
     "key",
     "keys_of",
 ]
@@ -243,29 +240,14 @@ class StaticBatchNeeded(UnsupportedError):
     """A layer works along the batch: the reader starts again with the batch size of the file."""
 
 
-class Registry(Generic[T]):
-    """Layer classes by the names that files use for them.
-
-    Args:
-        what: "layer type" or "section", for messages.
-    """
-
-    def __init__(self, what: str):
-        self.what = what
-        self.classes: dict[str, type[T]] = {}
+class LayerRegistry(Registry[type[T]]):
+    """Layer classes by the names that files use for them."""
 
     def register(self, *names: str) -> Callable[[type[T]], type[T]]:
         """Claim names for a class; a second claim on a name is a bug and raises."""
 
         def claim(cls: type[T]) -> type[T]:
-            for name in names:
-                other = self.classes.get(name)
-                if other is not None and other.__module__ != cls.__module__:
-                    raise RuntimeError(
-                        f"{self.what} {name!r}: claimed by {other.__module__} and {cls.__module__}"
-                    )
-                self.classes[name] = cls
-            return cls
+            return self.add(*names, entry=cls)
 
         return claim
 
@@ -275,22 +257,12 @@ class Registry(Generic[T]):
         Raises:
             UnsupportedError: nobody claimed it; the message names the nearest known ones.
         """
-        found = self.classes.get(name)
-        if found is None:
-            near = difflib.get_close_matches(name, self.classes, n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else self.hint()
-            raise UnsupportedError(f"unsupported {self.what} '{name[:80]}'", hint=hint)
-        return found
-
-    def hint(self) -> str:
-        """Return where to read what is supported."""
-        return f"docs/layers.md lists every supported {self.what}"
-
-
-def discover(package: ModuleType) -> None:
-    """Import every module of a package in sorted order, so that a new layer is one new file."""
-    for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
-        importlib.import_module(f"{package.__name__}.{module.name}")
+        if name in self:
+            return self[name]
+        near = difflib.get_close_matches(name, self, n=3, cutoff=0.5)
+        otherwise = f"docs/layers.md lists every supported {self.what}"
+        hint = f"did you mean {' or '.join(near)}?" if near else otherwise
+        raise UnsupportedError(f"unsupported {self.what} '{name[:80]}'", hint=hint)
 
 
 def check_positive(**values: int) -> None:

@@ -19,7 +19,7 @@ from ..adapter import (
     Handling,
     Key,
     LayerBuilder,
-    Registry,
+    LayerRegistry,
     Shape,
     StaticBatchNeeded,
     blob_shapes,
@@ -33,7 +33,9 @@ __all__ = [
     "Unknown", "check_constant", "check_positive", "key", "layer", "number", "pair", "spatial",
 ]  # fmt: skip
 
-LAYERS: Registry[Layer] = Registry("layer type")
+LAYERS: LayerRegistry[Layer] = LayerRegistry(
+    "layer type", package=f"{__package__}.layers", group="secateur.caffe_layers"
+)
 """Every layer class by the types it claims."""
 
 layer = LAYERS.register

@@ -18,7 +18,6 @@ from ...core.errors import FormatError, UnsupportedError, located
 from ...core.ir.builder import Builder
 from ...core.ir.network import BlobRef, Caution, LayerInfo, Network, Preprocess
 from ..adapter import StaticBatchNeeded
-from . import layers as _layers  # noqa: F401  # registers every layer type
 from .caffemodel import Caffemodel, open_caffemodel
 from .document import Document, parse
 from .fields import check_schema, read_fields, unread_fields
@@ -64,7 +63,7 @@ def _load(prototxt: Path, caffemodel: Path, *, options: Options, folder: Path) -
     document = _read_document(prototxt)
     weights = open_caffemodel(caffemodel)
     with located(file=str(prototxt)):
-        notes = check_schema(document.root, {cls.param for cls in LAYERS.classes.values()})
+        notes = check_schema(document.root, {cls.param for cls in LAYERS.values()})
         net = net_of(document)
         chosen, others = net.active(options.phase, options.stages, options.level)
         if not chosen:
@@ -116,7 +115,7 @@ def _read_document(path: Path) -> Document:
 def _read_layer(text: LayerText) -> Layer:
     """Return the layer with the fields the document gives it."""
     with located(line=text.line, item=text.item):
-        cls = LAYERS.classes.get(text.type, Unknown)
+        cls = LAYERS.get(text.type, Unknown)
         values = read_fields(cls, text.message, cls.param)
         found = cls(
             name=text.name,

@@ -19,7 +19,7 @@ import onnx_ir as ir
 from ...core.errors import FormatError, located
 from ...core.ir.builder import Builder
 from ...core.ir.network import BlobRef, Head
-from ..adapter import Blob, Example, Handling, LayerBuilder, Registry, keys_of
+from ..adapter import Blob, Example, Handling, LayerBuilder, LayerRegistry, keys_of
 from .document import Block
 from .flavour import Flavour
 from .numerals import read_float, read_floats, read_int, read_ints
@@ -30,7 +30,9 @@ __all__ = [
     "read_section", "section",
 ]  # fmt: skip
 
-SECTIONS: Registry[Section] = Registry("section")
+SECTIONS: LayerRegistry[Section] = LayerRegistry(
+    "section", package=f"{__package__}.sections", group="secateur.darknet_sections"
+)
 """Section classes by the names between the brackets."""
 
 section = SECTIONS.register

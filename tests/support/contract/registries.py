@@ -22,15 +22,13 @@ from secateur.core.pruning.result import PruneResult
 from secateur.core.repair import REPAIRS
 from secateur.core.verify.equivalence import verify_equal
 from secateur.core.verify.stable_cuts import narrowed
-from secateur.formats.caffe import layers as _layers  # noqa: F401  # registers the layer types
 from secateur.formats.caffe.data import kinds as _caffe_kinds  # noqa: F401
 from secateur.formats.caffe.layer import LAYERS
-from secateur.formats.darknet import sections as _sections  # noqa: F401  # registers the sections
 from secateur.formats.darknet.data import kinds as _darknet_kinds  # noqa: F401
 from secateur.formats.darknet.section import SECTIONS
 
-LAYER_TYPES: Mapping[str, Any] = LAYERS.classes
-SECTION_NAMES: Mapping[str, Any] = SECTIONS.classes
+LAYER_TYPES: Mapping[str, Any] = LAYERS
+SECTION_NAMES: Mapping[str, Any] = SECTIONS
 OPERATORS: Mapping[str, Any] = RULES
 CHOICES: Mapping[str, Mapping[str, Any]] = {
     "criterion": CRITERIA,

@@ -26,5 +26,8 @@ def named_accuracy(network: Network, top: str) -> tuple[Network, str, int]:
     own = network.source.format if network.source is not None else ""
     find = FORMATS[own].named_accuracy if own in FORMATS else None
     if find is None:
-        raise DataError(f"the files of network '{network.name}' name no measurements")
+        raise DataError(
+            f"network '{network.name}' has no Accuracy '{top}'",
+            hint="its files name no measurements",
+        )
     return find(network, top)

@@ -133,6 +133,40 @@ layer { name: "pool" type: "Pooling" bottom: "before" top: "pooled" top: "mask"
         return scatter(b, x, mask[0], (height, width))
 
 
+@layer("MaxUnpool")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MaxUnpool(Layer):
+    """The inverse of a MAX pooling with a mask, in OpenCV's words.
+
+    Source: max_unpooling_layer.cpp of OpenCV 4: out = (in − 1) · stride − 2 · pad + kernel.
+    """
+
+    pool_k_h: int = key(doc="kernel of the pooling")
+    pool_k_w: int = key()
+    pool_stride_h: int = key(doc="stride of the pooling")
+    pool_stride_w: int = key()
+    pool_pad_h: int = key(0, doc="pad of the pooling")
+    pool_pad_w: int = key(0)
+
+    param: ClassVar = "max_unpool_param"
+    bottom_axes: ClassVar = (4, 4)
+    bottom_range: ClassVar = (2, 2)
+    example: ClassVar = Example(
+        bottoms=("pooled", "mask"),
+        text="max_unpool_param { pool_k_h: 2 pool_k_w: 2 pool_stride_h: 2 pool_stride_w: 2 }",
+        lead="""
+layer { name: "pool" type: "Pooling" bottom: "before" top: "pooled" top: "mask"
+  pooling_param { kernel_size: 2 stride: 2 } }""",
+    )
+
+    def to_ir(self, b: CaffeBuilder, x: ir.Value, mask: ir.Value) -> ir.Value:
+        """Emit ScatterElements."""
+        height, width = b.dims(x, 2)
+        high = (height - 1) * self.pool_stride_h - 2 * self.pool_pad_h + self.pool_k_h
+        wide = (width - 1) * self.pool_stride_w - 2 * self.pool_pad_w + self.pool_k_w
+        return scatter(b, x, mask, (high, wide))
+
+
 @layer("Interp")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interp(Layer):

@@ -26,6 +26,7 @@ NOT_OPENCV = {
     *SHAPES,
     "train_val",  # OpenCV does not know phases: two data layers make one blob
     "yoloface-500k-v2",  # OpenCV has no Upsample
+    "enet_deploy_final",  # OpenCV cannot parse its bn_param
 }
 
 

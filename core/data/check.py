@@ -11,7 +11,8 @@ from pathlib import Path
 from ..engine.threads import cores
 from ..errors import DataError
 from ..ir.builder import Builder
-from ..ir.network import Head, Network
+from ..ir.heads import BoxHead
+from ..ir.network import Network
 from ..progress import Progress, silent
 from .base import Dataset
 from .images import class_folders
@@ -114,7 +115,7 @@ def _stub(classes: int) -> Network:
     if classes:
         out = b.op("Slice", out, b.constant([0]), b.constant([classes]), b.constant([1]))
     model = b.finish({"out": out})
-    heads = () if classes else (Head(output="out", kind="anchors", settings={"classes": 0}),)
+    heads = () if classes else (BoxHead(output="out", classes=0),)
     return Network(name="any network", model=model, heads=heads)
 
 

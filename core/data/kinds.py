@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..ir.heads import classes_of
 from .base import Dataset
 from .coco import CocoSource
 from .images import SUFFIXES, ImageFolder, class_folders
@@ -37,8 +38,6 @@ def _folder(path: Path, opening: Opening) -> Dataset:
 
 def _classes(opening: Opening) -> int:
     """Return how many classes the network tells apart; 0 for a detector."""
-    from ..ir.heads import classes_of
-
     return 0 if opening.detector else classes_of(opening.network)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..ir.heads import box_heads
 from ..ir.network import Network, Preprocess
 from .base import BATCH_SIZE, Dataset
 from .stream import ImageSource, ImageStream
@@ -41,8 +42,6 @@ class Opening:
     @property
     def detector(self) -> bool:
         """Whether the network finds objects."""
-        from ..ir.heads import box_heads  # which reads data itself
-
         return bool(box_heads(self.network))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from ..engine.threads import cores
 from ..errors import DataError, Where, located
 from ..ir.dims import shape_text
+from ..ir.heads import image_output
 from ..ir.network import Network, Preprocess
 from .base import BATCH_SIZE, Batch, Frame, Objects, batch_size, limited
 from .labels import pixel_classes
@@ -127,7 +128,7 @@ class ImageStream:
         self.labelled = bool(source.answers)
         self._preprocess = preprocess or network.preprocess
         self._input, self._size = image_input(network)
-        self._target = _image_output(network) if source.answers == "target" else None
+        self._target = image_output(network) if source.answers == "target" else None
         channel_order(self._preprocess, self._size[0])
         self._batch = batch_size(network, batch)
         self._ignore_label = ignore_label
@@ -285,16 +286,3 @@ def image_input(network: Network) -> tuple[str, tuple[int, int, int]]:
     if len(shape) != 4 or len(sizes) != 3:
         raise DataError(f"input '{name}' ({shape_text(shape)}) takes no images", hint=hint)
     return name, (sizes[0], sizes[1], sizes[2])
-
-
-def _image_output(network: Network) -> tuple[int, int, int]:
-    """Return channels, height and width of the last output that is an image.
-
-    Raises:
-        DataError: there is none.
-    """
-    for shape in reversed(list(network.outputs.values())):
-        sizes = tuple(size for size in shape[1:] if isinstance(size, int))
-        if len(shape) == 4 and len(sizes) == 3 and sizes[0] in (1, 3):
-            return sizes[0], sizes[1], sizes[2]
-    raise DataError("the labels are images, but the network makes none")

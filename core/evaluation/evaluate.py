@@ -12,8 +12,14 @@ from ..data import Batch, Dataset, Frame
 from ..data.labels import check_labels, check_objects, check_pixels
 from ..engine.session import Arrays
 from ..errors import DataError, located
-from ..ir.dims import shape_text
-from ..ir.heads import box_heads, classes_of, classifier_output, no_head
+from ..ir.heads import (
+    box_heads,
+    classes_of,
+    classifier_output,
+    map_output,
+    no_head,
+    output_of_size,
+)
 from ..ir.network import Network
 from ..progress import Progress, silent
 from .fidelity import Fidelity, OutputFidelity, fidelity
@@ -182,10 +188,10 @@ def _measuring(
     if batch.objects is not None:
         return _OfObjects(network, *limits)
     if batch.targets is not None:
-        return _OfValues(output or _fitting_output(network, batch.targets.shape[1:]))
+        return _OfValues(output or output_of_size(network, batch.targets.shape[1:]))
     assert batch.labels is not None, "the dataset says it is labelled"
     if batch.labels.ndim > 1:
-        return _OfPixels(network, output or _map_output(network))
+        return _OfPixels(network, output or map_output(network))
     return _OfClasses(output or classifier_output(network), top)
 
 
@@ -217,7 +223,7 @@ class _OfObjects:
         self._heads = box_heads(network)
         if not self._heads:
             raise no_head(network)
-        self._classes = int(self._heads[0].settings["classes"])
+        self._classes = self._heads[0].classes
         self._limits = score, suppress
         self._meter = DetectionMeter(overlap)
 
@@ -273,22 +279,3 @@ class _OfValues:
 
     def result(self, skipped: int) -> Result:
         return self._meter.result(self._output, skipped)
-
-
-def _map_output(network: Network) -> str:
-    for name, shape in reversed(network.outputs.items()):
-        if len(shape) == 4 and isinstance(shape[1], int) and shape[1] > 1:
-            return name
-    raise DataError(f"the labels are maps, but network '{network.name}' makes none")
-
-
-def _fitting_output(network: Network, wanted: tuple[int, ...]) -> str:
-    size = int(np.prod(wanted))
-    for name, shape in reversed(network.outputs.items()):
-        if all(isinstance(d, int) for d in shape[1:]) and size == np.prod(
-            [int(d) for d in shape[1:]]
-        ):
-            return name
-    raise DataError(
-        f"no output of network '{network.name}' has the {shape_text(wanted)} values of a target"
-    )

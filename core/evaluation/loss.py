@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..data import Dataset
-from ..ir.heads import CLASSIFIER
+from ..ir.heads import is_classifier
 from ..ir.network import Network
 from ..progress import Progress, silent
 from .evaluate import evaluate
@@ -47,7 +47,7 @@ class LossMeter:
         if data.labelled:
             result = evaluate(original, data, progress=progress)
             metric, baseline = result.metric, float(result.value)
-        elif _classifies(original):
+        elif is_classifier(original):
             metric = "KL divergence"
         return LossMeter(original=original, data=data, metric=metric, baseline=baseline)
 
@@ -56,13 +56,9 @@ class LossMeter:
         if self.baseline is not None:
             return float(evaluate(network, self.data, progress=progress).value)
         found = fidelity(self.original, network, self.data, boxes=False, progress=progress)
-        divergence = found.divergence if _classifies(self.original) else None
+        divergence = found.divergence if is_classifier(self.original) else None
         return found.error if divergence is None else divergence
 
     def loss(self, value: float) -> float:
         """Return by how much a figure is worse than the original's; negative for a gain."""
         return value if self.baseline is None else self.baseline - value
-
-
-def _classifies(network: Network) -> bool:
-    return any(head.kind == CLASSIFIER for head in network.heads)

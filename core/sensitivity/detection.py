@@ -16,8 +16,8 @@ from ..data.shards import Answers
 from ..engine.session import Arrays
 from ..evaluation.metrics.decode import Detections, decode
 from ..evaluation.metrics.detection import FOUND, MATCH, Matches, matched, same_class_overlaps
-from ..ir.heads import box_heads, no_head
-from ..ir.network import Head, Network
+from ..ir.heads import BoxHead, box_heads, no_head
+from ..ir.network import Network
 
 __all__ = ["ObjectJudge"]
 
@@ -26,7 +26,7 @@ __all__ = ["ObjectJudge"]
 class ObjectJudge:
     """Mean average precision at overlap 0.5. Evidence: detections that are matched already."""
 
-    heads: tuple[Head, ...]
+    heads: tuple[BoxHead, ...]
     outputs: tuple[str, ...]
     metric = "mAP"
 
@@ -46,7 +46,7 @@ class ObjectJudge:
         """Decode boxes and match them with the objects of each image."""
         assert answers.frames is not None
         assert answers.objects is not None
-        classes = int(self.heads[0].settings["classes"])
+        classes = self.heads[0].classes
         check_objects(answers.objects, classes, answers.places)
         found = []
         for one, frame, truth in zip(

@@ -17,10 +17,9 @@ import numpy as np
 from ..data.labels import check_labels, check_pixels
 from ..data.shards import Answers
 from ..engine.session import Arrays
-from ..errors import DataError
 from ..evaluation.metrics.classification import log_probabilities
 from ..evaluation.metrics.segmentation import confusion
-from ..ir.heads import CLASSIFIER, classifier_output
+from ..ir.heads import classifier_output, is_classifier, map_output, output_of_size
 from ..ir.network import Network
 from .detection import ObjectJudge
 
@@ -104,12 +103,13 @@ def find_judge(network: Network, answers: Answers) -> Judge:
     if answers.objects is not None:
         return ObjectJudge.of(network)
     if answers.targets is not None:
-        return ValueJudge(_output_of_size(network, int(np.prod(answers.targets.shape[1:]))))
+        return ValueJudge(output_of_size(network, answers.targets.shape[1:]))
     if answers.labels is not None and answers.labels.ndim > 1:
-        return PixelJudge(*_map_output(network))
+        name = map_output(network)
+        return PixelJudge(name, int(network.outputs[name][1]))
     if answers.labels is not None:
         return ClassJudge(classifier_output(network))
-    if any(head.kind == CLASSIFIER for head in network.heads):
+    if is_classifier(network):
         return DivergenceJudge(classifier_output(network))
     return ErrorJudge(tuple(network.outputs))
 
@@ -315,18 +315,3 @@ class ErrorJudge:
     ) -> list[tuple[float, float]]:
         """Return that outputs are those of the unchanged network."""
         return [(0.0, norm) for _, norm in baseline]
-
-
-def _map_output(network: Network) -> tuple[str, int]:
-    for name, shape in reversed(network.outputs.items()):
-        if len(shape) == 4 and isinstance(shape[1], int) and shape[1] > 1:
-            return name, shape[1]
-    raise DataError(f"the labels are maps, but network '{network.name}' makes none")
-
-
-def _output_of_size(network: Network, wanted: int) -> str:
-    for name, shape in reversed(network.outputs.items()):
-        sizes = [size for size in shape[1:] if isinstance(size, int)]
-        if len(sizes) == len(shape) - 1 and int(np.prod(sizes)) == wanted:
-            return name
-    raise DataError(f"no output of network '{network.name}' has the {wanted} values of a target")

@@ -13,7 +13,8 @@ import numpy as np
 import onnx_ir as ir
 
 from ...core.errors import FormatError, UnsupportedError
-from ...core.ir.network import BATCH, Caution, Head, Preprocess
+from ...core.ir.heads import Head
+from ...core.ir.network import BATCH, Caution, Preprocess
 from ..adapter import (
     Blob,
     Key,

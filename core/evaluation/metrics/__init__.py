@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from .agreement import Divergence
 from .classification import ClassMeter
-from .decode import DECODERS, Detections, decode
+from .decode import Detections, decode
 from .detection import DetectionMeter, average_precision
 from .segmentation import PixelMeter
 from .values import ValueMeter
 
 __all__ = [
-    "DECODERS",
     "ClassMeter",
     "DetectionMeter",
     "Detections",

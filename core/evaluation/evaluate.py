@@ -187,8 +187,8 @@ def _measuring(
     """Return what measures labels of the kind that a batch has."""
     if batch.objects is not None:
         return _OfObjects(network, *limits)
-    if batch.targets is not None:
-        return _OfValues(output or output_of_size(network, batch.targets.shape[1:]))
+    if batch.values is not None:
+        return _OfValues(output or output_of_size(network, batch.values.shape[1:]))
     assert batch.labels is not None, "the dataset says it is labelled"
     if batch.labels.ndim > 1:
         return _OfPixels(network, output or map_output(network))
@@ -271,8 +271,8 @@ class _OfValues:
         self._meter = ValueMeter()
 
     def evidence(self, outputs: Arrays, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-        assert batch.targets is not None
-        return outputs[self._output], batch.targets
+        assert batch.values is not None
+        return outputs[self._output], batch.values
 
     def add(self, evidence: tuple[np.ndarray, np.ndarray]) -> None:
         self._meter.add(*evidence)

@@ -9,7 +9,8 @@ from itertools import islice
 from joblib import Parallel, delayed, effective_n_jobs
 
 from ..data import Dataset, streamed
-from ..data.shards import Answers, Fingerprint, Shard, shard_size, shards
+from ..data.shards import Fingerprint, Shard, shard_size, shards
+from ..data.targets import Targets
 from ..engine.cached_session import Part
 from ..engine.padding import for_speed
 from ..ir.network import Network
@@ -39,14 +40,14 @@ class Baseline:
     fingerprint: str
 
     @property
-    def answers(self) -> list[Answers]:
+    def answers(self) -> list[Targets]:
         """What judges each shard."""
-        return [shard.answers for shard in self.shards]
+        return [shard.targets for shard in self.shards]
 
     @property
     def samples(self) -> int:
         """Number of samples."""
-        return sum(shard.answers.size for shard in self.shards)
+        return sum(shard.targets.size for shard in self.shards)
 
     @property
     def value(self) -> float | None:
@@ -82,9 +83,9 @@ def measure_baseline(
         computed = parallel(delayed(part.compute)(shard.inputs) for shard in wave)
         for shard, outputs in zip(wave, computed, strict=True):
             fingerprint.add(shard)
-            judge = judge or find_judge(network, shard.answers)
+            judge = judge or find_judge(network, shard.targets)
             full = shard.with_outputs({name: outputs[name] for name in judge.outputs})
-            evidence.append(judge.evidence(outputs, full.answers))
+            evidence.append(judge.evidence(outputs, full.targets))
             held += sum(array.nbytes for array in (*shard.inputs.values(), *outputs.values()))
             found.append(full)
         if held > memory:
@@ -108,4 +109,4 @@ def _waves(source: Iterable[Shard], size: int) -> Iterator[list[Shard]]:
 
 def _bare(shard: Shard) -> Shard:
     """Return a shard without its large arrays."""
-    return Shard(inputs={}, answers=replace(shard.answers, outputs={}))
+    return Shard(inputs={}, targets=replace(shard.targets, outputs={}))

@@ -17,7 +17,8 @@ from joblib import Parallel, delayed, effective_n_jobs
 
 from ..data import Dataset
 from ..data.prefetch import prefetched
-from ..data.shards import Answers, Shard, shards
+from ..data.shards import Shard, shards
+from ..data.targets import Targets
 from ..engine.cached_session import Part
 from ..engine.session import Arrays
 from ..ir.front import value_bytes
@@ -35,7 +36,7 @@ AHEAD = 4
 class Piece:
     """What a task needs of one shard: what judges it, and the values at the boundary."""
 
-    answers: Answers
+    answers: Targets
     context: Arrays
 
     def __sizeof__(self) -> int:
@@ -75,7 +76,7 @@ class Kept:
 
     def __init__(self, network: Network, samples: Sequence[Shard], jobs: int):
         self._network = network
-        self._answers = [shard.answers for shard in samples]
+        self._answers = [shard.targets for shard in samples]
         self._fronts = [dict(shard.inputs) for shard in samples]
         self._alive = alive_values(network)
         self._position = 0
@@ -159,7 +160,7 @@ class Recomputed:
             values = {**shard.inputs, **(part.compute(shard.inputs) if part else {})}
             outputs = {name: values[name] for name in self._outputs}
             context = {name: values[name] for name in suffix.context}
-            return Piece(shard.with_outputs(outputs).answers, context)
+            return Piece(shard.with_outputs(outputs).targets, context)
 
         source = islice(shards(prefetched(self._dataset), self._size), start, None)
         while wave := list(islice(source, size)):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..data.labels import check_objects
-from ..data.shards import Answers
+from ..data.targets import Targets
 from ..engine.session import Arrays
 from ..evaluation.metrics.decode import Detections, decode
 from ..evaluation.metrics.detection import FOUND, MATCH, Matches, matched, same_class_overlaps
@@ -42,7 +42,7 @@ class ObjectJudge:
             raise no_head(network)
         return ObjectJudge(heads, tuple(network.outputs))
 
-    def evidence(self, outputs: Arrays, answers: Answers) -> Matches:
+    def evidence(self, outputs: Arrays, answers: Targets) -> Matches:
         """Decode boxes and match them with the objects of each image."""
         assert answers.frames is not None
         assert answers.objects is not None
@@ -58,7 +58,7 @@ class ObjectJudge:
             found.append(Matches(one.classes, one.scores, kinds))
         return Matches.joined(found)
 
-    def value(self, evidence: Sequence[Matches], answers: Sequence[Answers]) -> float:
+    def value(self, evidence: Sequence[Matches], answers: Sequence[Targets]) -> float:
         """Return the mean average precision of the classes that occur, 0…1."""
         positives: dict[int, int] = {}
         for one in answers:
@@ -70,12 +70,12 @@ class ObjectJudge:
         return float(np.mean(precisions)) if precisions else 0.0
 
     def loss(
-        self, evidence: Sequence[Matches], baseline: Sequence[Matches], answers: Sequence[Answers]
+        self, evidence: Sequence[Matches], baseline: Sequence[Matches], answers: Sequence[Targets]
     ) -> float:
         """Return the figure of the baseline less that of the evidence."""
         return self.value(baseline, answers) - self.value(evidence, answers)
 
-    def perfect(self, baseline: Matches, answers: Answers) -> Matches:  # noqa: ARG002
+    def perfect(self, baseline: Matches, answers: Targets) -> Matches:  # noqa: ARG002
         """Return that every object is found, before any wrong detection."""
         classes = np.concatenate(
             [truth.classes[~truth.ignored] for truth in answers.objects or ()] or [np.zeros(0, int)]

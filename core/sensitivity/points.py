@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from joblib import Parallel, delayed, effective_n_jobs
 
-from ..data.shards import Answers
+from ..data.targets import Targets
 from ..engine.session import Arrays
 from .contexts import Contexts, Piece, Wave
 from .scorers import Evidence, Judge, least_loss
@@ -71,7 +71,7 @@ class Meter:
         judge: Judge,
         contexts: Contexts,
         baseline: Sequence[Evidence],
-        answers: Sequence[Answers],
+        answers: Sequence[Targets],
         jobs: int,
     ):
         self._judge = judge

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..data.labels import check_labels, check_pixels
-from ..data.shards import Answers
+from ..data.targets import Targets
 from ..engine.session import Arrays
 from ..evaluation.metrics.classification import log_probabilities
 from ..evaluation.metrics.segmentation import confusion
@@ -42,7 +42,7 @@ class Judge(Protocol):
         """Names of the outputs that are read."""
         ...
 
-    def evidence(self, outputs: Arrays, answers: Answers) -> Evidence:
+    def evidence(self, outputs: Arrays, answers: Targets) -> Evidence:
         """Return what the outputs of one shard tell.
 
         Raises:
@@ -50,7 +50,7 @@ class Judge(Protocol):
         """
         ...
 
-    def value(self, evidence: Sequence[Evidence], answers: Sequence[Answers]) -> float | None:
+    def value(self, evidence: Sequence[Evidence], answers: Sequence[Targets]) -> float | None:
         """Return the figure of all shards, or None where only differences mean something."""
         ...
 
@@ -58,12 +58,12 @@ class Judge(Protocol):
         self,
         evidence: Sequence[Evidence],
         baseline: Sequence[Evidence],
-        answers: Sequence[Answers],
+        answers: Sequence[Targets],
     ) -> float:
         """Return by how much the figure is worse than the baseline's; negative for a gain."""
         ...
 
-    def perfect(self, baseline: Evidence, answers: Answers) -> Evidence:
+    def perfect(self, baseline: Evidence, answers: Targets) -> Evidence:
         """Return what one shard would tell if nothing could be better.
 
         `baseline` is what it tells of the unchanged network. No evidence of the shard in its place
@@ -76,7 +76,7 @@ def least_loss(
     judge: Judge,
     evidence: Sequence[Evidence],
     baseline: Sequence[Evidence],
-    answers: Sequence[Answers],
+    answers: Sequence[Targets],
 ) -> float:
     """Return the least loss that is still possible once the first shards are known.
 
@@ -90,7 +90,7 @@ def least_loss(
     return judge.loss([*evidence, *(judge.perfect(*one) for one in rest)], baseline, answers)
 
 
-def find_judge(network: Network, answers: Answers) -> Judge:
+def find_judge(network: Network, answers: Targets) -> Judge:
     """Return what judges samples of this kind: by their labels, or without any by the outputs.
 
     Args:
@@ -102,8 +102,8 @@ def find_judge(network: Network, answers: Answers) -> Judge:
     """
     if answers.objects is not None:
         return ObjectJudge.of(network)
-    if answers.targets is not None:
-        return ValueJudge(output_of_size(network, answers.targets.shape[1:]))
+    if answers.values is not None:
+        return ValueJudge(output_of_size(network, answers.values.shape[1:]))
     if answers.labels is not None and answers.labels.ndim > 1:
         name = map_output(network)
         return PixelJudge(name, int(network.outputs[name][1]))
@@ -117,14 +117,14 @@ def find_judge(network: Network, answers: Answers) -> Judge:
 class _Quality:
     """A figure of which more is better."""
 
-    def value(self, evidence: Sequence[Evidence], answers: Sequence[Answers]) -> float:
+    def value(self, evidence: Sequence[Evidence], answers: Sequence[Targets]) -> float:
         raise NotImplementedError
 
     def loss(
         self,
         evidence: Sequence[Evidence],
         baseline: Sequence[Evidence],
-        answers: Sequence[Answers],
+        answers: Sequence[Targets],
     ) -> float:
         """Return the figure of the baseline less that of the evidence."""
         return self.value(baseline, answers) - self.value(evidence, answers)
@@ -142,7 +142,7 @@ class ClassJudge(_Quality):
         """The scores of the classes."""
         return (self.output,)
 
-    def evidence(self, outputs: Arrays, answers: Answers) -> int:
+    def evidence(self, outputs: Arrays, answers: Targets) -> int:
         """Count right answers; a sample with NaN among its scores is never right."""
         scores = outputs[self.output].reshape(answers.size, -1)
         labels = answers.labels
@@ -151,11 +151,11 @@ class ClassJudge(_Quality):
         right = scores.argmax(axis=1) == labels
         return int((right & ~np.isnan(scores).any(axis=1)).sum())
 
-    def value(self, evidence: Sequence[int], answers: Sequence[Answers]) -> float:
+    def value(self, evidence: Sequence[int], answers: Sequence[Targets]) -> float:
         """Return the share of right answers, 0…1."""
         return sum(evidence) / sum(one.size for one in answers)
 
-    def perfect(self, baseline: int, answers: Answers) -> int:  # noqa: ARG002
+    def perfect(self, baseline: int, answers: Targets) -> int:  # noqa: ARG002
         """Return that all are right."""
         return answers.size
 
@@ -173,14 +173,14 @@ class PixelJudge(_Quality):
         """The scores of the classes."""
         return (self.output,)
 
-    def evidence(self, outputs: Arrays, answers: Answers) -> np.ndarray:
+    def evidence(self, outputs: Arrays, answers: Targets) -> np.ndarray:
         """Count pixels: classes × classes, true ones along axis 0."""
         assert answers.labels is not None
         labels = answers.labels.reshape(len(answers.labels), *answers.labels.shape[-2:])
         check_pixels(labels, self.classes, answers.places)
         return confusion(outputs[self.output], labels, self.classes)
 
-    def value(self, evidence: Sequence[np.ndarray], answers: Sequence[Answers]) -> float:  # noqa: ARG002
+    def value(self, evidence: Sequence[np.ndarray], answers: Sequence[Targets]) -> float:  # noqa: ARG002
         """Return the mean over the classes that occur, 0…1."""
         table = np.sum(np.stack(evidence), axis=0)
         right = np.diag(table)
@@ -188,7 +188,7 @@ class PixelJudge(_Quality):
         occur = union > 0
         return float(np.mean(right[occur] / union[occur])) if occur.any() else 0.0
 
-    def perfect(self, baseline: np.ndarray, answers: Answers) -> np.ndarray:  # noqa: ARG002
+    def perfect(self, baseline: np.ndarray, answers: Targets) -> np.ndarray:  # noqa: ARG002
         """Return that every pixel is taken for what it is."""
         return np.diag(baseline.sum(axis=1))
 
@@ -205,15 +205,15 @@ class ValueJudge(_Quality):
         """The values."""
         return (self.output,)
 
-    def evidence(self, outputs: Arrays, answers: Answers) -> float:
+    def evidence(self, outputs: Arrays, answers: Targets) -> float:
         """Sum the squared errors."""
-        assert answers.targets is not None
-        wanted = answers.targets.astype(np.float64).reshape(answers.size, -1)
+        assert answers.values is not None
+        wanted = answers.values.astype(np.float64).reshape(answers.size, -1)
         return float(np.square(outputs[self.output].reshape(wanted.shape) - wanted).sum())
 
-    def value(self, evidence: Sequence[float], answers: Sequence[Answers]) -> float:
+    def value(self, evidence: Sequence[float], answers: Sequence[Targets]) -> float:
         """Return 1 − squared error / variance."""
-        targets = [one.targets for one in answers if one.targets is not None]
+        targets = [one.values for one in answers if one.values is not None]
         count = sum(array.size for array in targets)
         mean = sum(float(array.sum(dtype=np.float64)) for array in targets) / count
         spread = sum(float(np.square(array - mean, dtype=np.float64).sum()) for array in targets)
@@ -222,7 +222,7 @@ class ValueJudge(_Quality):
             return 1.0
         return 1 - squares / spread if spread else -math.inf
 
-    def perfect(self, baseline: float, answers: Answers) -> float:  # noqa: ARG002
+    def perfect(self, baseline: float, answers: Targets) -> float:  # noqa: ARG002
         """Return that there is no error."""
         return 0.0
 
@@ -239,7 +239,7 @@ class DivergenceJudge:
         """The scores of the classes."""
         return (self.output,)
 
-    def evidence(self, outputs: Arrays, answers: Answers) -> float:
+    def evidence(self, outputs: Arrays, answers: Targets) -> float:
         """Sum the divergence; infinite beside NaN or infinity."""
         before = answers.outputs[self.output].reshape(answers.size, -1)
         after = outputs[self.output].reshape(answers.size, -1)
@@ -248,19 +248,19 @@ class DivergenceJudge:
         p, q = log_probabilities(before), log_probabilities(after)
         return float((np.exp(p) * (p - q)).sum())
 
-    def value(self, evidence: Sequence[float], answers: Sequence[Answers]) -> None:
+    def value(self, evidence: Sequence[float], answers: Sequence[Targets]) -> None:
         """Return nothing: the unchanged network does not differ from itself."""
 
     def loss(
         self,
         evidence: Sequence[float],
         baseline: Sequence[float],  # noqa: ARG002
-        answers: Sequence[Answers],
+        answers: Sequence[Targets],
     ) -> float:
         """Return the mean divergence over the samples."""
         return sum(evidence) / sum(one.size for one in answers)
 
-    def perfect(self, baseline: float, answers: Answers) -> float:  # noqa: ARG002
+    def perfect(self, baseline: float, answers: Targets) -> float:  # noqa: ARG002
         """Return that nothing diverges."""
         return 0.0
 
@@ -275,7 +275,7 @@ class ErrorJudge:
     outputs: tuple[str, ...]
     metric = "Output error"
 
-    def evidence(self, outputs: Arrays, answers: Answers) -> list[tuple[float, float]]:
+    def evidence(self, outputs: Arrays, answers: Targets) -> list[tuple[float, float]]:
         """Sum squares; infinite beside NaN or infinity."""
         found = []
         for name in self.outputs:
@@ -289,7 +289,7 @@ class ErrorJudge:
     def value(
         self,
         evidence: Sequence[list[tuple[float, float]]],
-        answers: Sequence[Answers],
+        answers: Sequence[Targets],
     ) -> None:
         """Return nothing: the unchanged network does not differ from itself."""
 
@@ -297,7 +297,7 @@ class ErrorJudge:
         self,
         evidence: Sequence[list[tuple[float, float]]],
         baseline: Sequence[list[tuple[float, float]]],
-        answers: Sequence[Answers],  # noqa: ARG002
+        answers: Sequence[Targets],  # noqa: ARG002
     ) -> float:
         """Return the largest relative error."""
         largest = 0.0
@@ -311,7 +311,7 @@ class ErrorJudge:
     def perfect(
         self,
         baseline: list[tuple[float, float]],
-        answers: Answers,  # noqa: ARG002
+        answers: Targets,  # noqa: ARG002
     ) -> list[tuple[float, float]]:
         """Return that outputs are those of the unchanged network."""
         return [(0.0, norm) for _, norm in baseline]

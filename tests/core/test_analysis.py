@@ -18,7 +18,8 @@ from secateur.core.cost.network_cost import Costs
 from secateur.core.coupling import Groups, find_groups
 from secateur.core.coupling.edit import mask
 from secateur.core.data import Batch, Dataset, Frame, Objects
-from secateur.core.data.shards import Answers, shards
+from secateur.core.data.shards import shards
+from secateur.core.data.targets import Targets
 from secateur.core.evaluation.evaluate import evaluate
 from secateur.core.evaluation.fidelity import fidelity
 from secateur.core.evaluation.metrics.decode import Detections
@@ -28,6 +29,7 @@ from secateur.core.evaluation.metrics.detection import (
     matched,
     same_class_overlaps,
 )
+from secateur.core.ir.heads import is_classifier
 from secateur.core.ir.network import Network
 from secateur.core.plan.limits import Limits
 from secateur.core.plan.plan import make_plan, removed_units
@@ -70,7 +72,7 @@ def plain_loss(network: Network, groups: Groups, entry: GroupAnalysis, removed: 
     if data.labelled:
         return evaluate(network, data).value - evaluate(masked, data).value
     true = fidelity(network, masked, data)
-    return true.divergence if any(h.kind == "classifier" for h in network.heads) else true.error
+    return true.divergence if is_classifier(network) else true.error
 
 
 def assert_as_plain_loop(network: Network, data: Dataset, analysis: Analysis) -> None:
@@ -346,17 +348,17 @@ def test_shards_keep_samples_with_their_labels():
                 labels=n,
                 objects=tuple(Objects.of([(k, 0, 0, 1, 1)]) for k in n),
                 frames=tuple(Frame(width=int(k) + 1, height=1) for k in n),
-                targets=no if no.size else n[:, None] * 2.0,
+                values=no if no.size else n[:, None] * 2.0,
             )
 
     found = list(shards(batches(), 4))
-    assert [shard.answers.size for shard in found] == [4, 4, 3]
+    assert [shard.targets.size for shard in found] == [4, 4, 3]
     for shard in found:
         expected = shard.inputs["x"][:, 0].astype(int).tolist()
-        assert shard.answers.labels.tolist() == expected
-        assert [int(one.classes[0]) for one in shard.answers.objects] == expected
-        assert [frame.width - 1 for frame in shard.answers.frames] == expected
-        assert (shard.answers.targets[:, 0] / 2).tolist() == expected
+        assert shard.targets.labels.tolist() == expected
+        assert [int(one.classes[0]) for one in shard.targets.objects] == expected
+        assert [frame.width - 1 for frame in shard.targets.frames] == expected
+        assert (shard.targets.values[:, 0] / 2).tolist() == expected
 
 
 def test_mean_average_precision_in_pieces_is_that_of_the_meter():
@@ -395,7 +397,7 @@ def test_mean_average_precision_in_pieces_is_that_of_the_meter():
                 for one, truth in zip(found, truths, strict=True)
             ])
         )  # fmt: skip
-        answers.append(Answers(size=5, objects=tuple(truths), outputs={}))
+        answers.append(Targets(size=5, objects=tuple(truths), outputs={}))
     assert judge.value(evidence, answers) == meter.result().value
     assert 0 < meter.result().value < 1
 

@@ -13,7 +13,7 @@ from secateur.core.allocation.threshold import threshold
 from secateur.core.coupling import find_groups
 from secateur.core.coupling.edit import mask
 from secateur.core.data import Objects
-from secateur.core.data.shards import Answers
+from secateur.core.data.targets import Targets
 from secateur.core.evaluation.evaluate import evaluate
 from secateur.core.evaluation.metrics.detection import Matches
 from secateur.core.sensitivity import Point, analyze, points
@@ -115,10 +115,10 @@ def test_bounds_of_losses_decide_as_losses_do(rising):
 def test_no_loss_is_below_its_bound():
     random = np.random.default_rng(12)
     answers = [
-        Answers(
+        Targets(
             size=6,
             labels=random.integers(0, 4, (6, 5, 5)),
-            targets=random.standard_normal((6, 3)),
+            values=random.standard_normal((6, 3)),
             objects=tuple(
                 Objects.of([(int(k), 0, 0, 1, 1) for k in random.integers(0, 4, 3)])
                 for _ in range(6)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from ..core.evaluation.tasks.classification import Classification
 from ..core.ir.network import Network
 
 __all__ = ["named_accuracy"]
 
 
-def named_accuracy(network: Network, top: str) -> tuple[Network, str, int]:
+def named_accuracy(network: Network, top: str) -> tuple[Network, Classification]:
     """Return what to measure for the value of a named `Accuracy` layer.
 
     Args:
@@ -15,8 +16,7 @@ def named_accuracy(network: Network, top: str) -> tuple[Network, str, int]:
         top: the layer's first top, or its name.
 
     Returns:
-        the network to measure; the output with the scores; among how many of the best the label
-        must be.
+        the network to measure, and by what.
 
     Raises:
         DataError: there is no such layer.

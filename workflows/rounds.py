@@ -16,11 +16,13 @@ from ..core.cost.budget import LATENCY, OPERATIONS
 from ..core.cost.layer_latency import layer_latencies
 from ..core.data import Dataset
 from ..core.errors import DataError, FormatError, located
+from ..core.evaluation.gate import Gate
+from ..core.evaluation.task import Task, find_task
 from ..core.files import alone_in
 from ..core.ir.network import Network
 from ..core.plan.limits import NO_LIMITS, Limits
 from ..core.progress import Progress, silent
-from ..core.pruning.iterate import SUMMARY, Gate, Iteration, Round, Settings, check_rates, folder_of
+from ..core.pruning.iterate import SUMMARY, Iteration, Round, Settings, check_rates, folder_of
 from ..core.pruning.iterate import iterate as run
 from ..core.pruning.prune import AUTOMATIC
 from ..core.repair import Repairs
@@ -51,6 +53,7 @@ def iterate(
     previous: bool = False,
     max_drop: float | None = None,
     max_divergence: float | None = None,
+    task: Task | str | None = None,
     criterion: str = AUTOMATIC,
     allocation: str = AUTOMATIC,
     analysis: Analysis | None = None,
@@ -81,6 +84,7 @@ def iterate(
             more is the last.
         max_divergence: the same for data without labels: KL divergence in nats for classifiers,
             relative output error for others.
+        task: what is measured instead, as for :func:`~..core.evaluation.task.find_task`.
         criterion: as for :func:`~..core.prune.prune`, like all that follow but for the next two.
         allocation: likewise.
         analysis: likewise.
@@ -103,7 +107,7 @@ def iterate(
     """
     folder = Path(output)
     gate = Gate(drop=max_drop, divergence=max_divergence)
-    gate.check(data)
+    gate.check(find_task(network, data, task))
     rates = check_rates(rates)
     with _made(folder), alone_in(folder):
         with located(file=str(folder)):
@@ -125,6 +129,7 @@ def iterate(
             store=_Folder(folder, network, data, companions, progress),
             settings=settings,
             gate=gate,
+            task=task,
             progress=progress,
         )
         _write(folder / SUMMARY, found.to_data())

@@ -24,6 +24,7 @@ __all__ = [
     "TargetKind",
     "TypedDataset",
     "batch_size",
+    "first_batch",
     "fixed_batch",
     "limited",
     "reported",
@@ -81,6 +82,11 @@ class Objects:
     classes: np.ndarray
     ignored: np.ndarray
     crowd: np.ndarray
+
+    @property
+    def counting(self) -> np.ndarray:
+        """The classes of the objects that are to be found."""
+        return np.asarray(self.classes[~self.ignored])
 
     @staticmethod
     def of(
@@ -214,7 +220,18 @@ def target_kind(dataset: Dataset) -> TargetKind:
         return ""
     if isinstance(dataset, TypedDataset):
         return dataset.target_kind
-    return next((batch.target_kind for batch in dataset), "")
+    return first_batch(dataset).target_kind
+
+
+def first_batch(dataset: Dataset) -> Batch:
+    """Return the first samples.
+
+    Raises:
+        DataError: the data is broken, or there is none.
+    """
+    for batch in dataset:
+        return batch
+    raise DataError(f"there are no samples in {dataset.name}")
 
 
 def streamed(dataset: Dataset, label: str, progress: Progress = silent) -> Iterator[Batch]:

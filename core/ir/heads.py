@@ -77,6 +77,11 @@ class BoxHead(Head):
     keep_top_k: int = -1
     eta: float = 1.0
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The outputs that boxes are made of."""
+        return (self.output,)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GridHead(BoxHead):
@@ -207,6 +212,11 @@ class PriorHead(BoxHead):
     background: int = 0
     code_type: str = "corner"
     variance_encoded: bool = False
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The outputs that boxes are made of."""
+        return self.output, self.scores, self.priors
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

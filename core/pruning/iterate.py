@@ -21,8 +21,10 @@ from ..cost.network_cost import NetworkCost, measure_cost
 from ..coupling import find_groups
 from ..data import Dataset, streamed
 from ..data.shards import Fingerprint, shard_size, shards
-from ..errors import DataError, PlanError
+from ..errors import PlanError
+from ..evaluation.gate import NO_GATE, Gate
 from ..evaluation.loss import LossMeter
+from ..evaluation.task import Task, find_task
 from ..ir.digest import digest
 from ..ir.network import Network
 from ..plan.limits import NO_LIMITS, Limits
@@ -33,7 +35,6 @@ from .prune import AUTOMATIC, prune
 
 __all__ = [
     "SUMMARY",
-    "Gate",
     "Iteration",
     "Round",
     "Settings",
@@ -99,40 +100,6 @@ class Settings:
             "previous": self.previous,
         }
         return json.dumps(plain, sort_keys=True)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Gate:
-    """How much a round may lose; after one that loses more there is no other.
-
-    Args:
-        drop: points of a hundred of the metric, for labelled data; None for any.
-        divergence: of the outputs from the original's, for data without labels; None for any.
-    """
-
-    drop: float | None = None
-    divergence: float | None = None
-
-    def check(self, data: Dataset) -> None:
-        """Raise where the data does not fit the gate.
-
-        Raises:
-            DataError: a drop needs labels, and a divergence is not measured where there are some.
-        """
-        if self.drop is not None and not data.labelled:
-            raise DataError(
-                "a limit on the accuracy drop needs labelled data",
-                hint="limit the divergence (--max-divergence), or give labels",
-            )
-        if self.divergence is not None and data.labelled:
-            raise DataError(
-                "divergence is for data without labels", hint="limit the drop (--max-drop)"
-            )
-
-    def passes(self, loss: float) -> bool:
-        """Whether a loss is allowed."""
-        limit = self.drop if self.drop is not None else self.divergence
-        return limit is None or loss <= limit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -256,7 +223,8 @@ def iterate(
     rates: Sequence[float],
     store: Store,
     settings: Settings = Settings(),
-    gate: Gate = Gate(),
+    gate: Gate = NO_GATE,
+    task: Task | str | None = None,
     progress: Progress = silent,
 ) -> Iteration:
     """Prune round by round, and measure each.
@@ -268,6 +236,7 @@ def iterate(
         store: where rounds are kept; those that are there are not made again.
         settings: what each round prunes with.
         gate: the first round that loses more is the last.
+        task: what is measured instead, as for :func:`~..evaluation.task.find_task`.
         progress: told how far the work is.
 
     Raises:
@@ -276,11 +245,14 @@ def iterate(
         VerificationError: a dense network does not equal the masked one.
     """
     rates = check_rates(rates)
-    gate.check(data)
+    found = find_task(network, data, task)
+    gate.check(found)
     _check(settings)
     cost = measure_cost(network, find_groups(network))
     known = f"{VERSION} {digest(network)} {_fingerprint(network, data, progress)} {settings.text()}"
-    meter = LossMeter.of(network, data, progress=progress)
+    if task is not None and found.metric != find_task(network, data).metric:
+        known += f" {found.metric}"
+    meter = LossMeter.of(network, data, found, progress=progress)
     rounds: list[Round] = []
     for number, rate in enumerate(rates, 1):
         path = rates[:number] if settings.previous else (rate,)
@@ -299,7 +271,7 @@ def iterate(
         data=data.name,
         samples=data.samples,
         metric=meter.metric,
-        baseline=meter.baseline,
+        baseline=meter.original_value,
         operations=cost.operations,
         parameters=cost.parameters,
         rounds=tuple(rounds),
@@ -352,7 +324,6 @@ def _measured(
 ) -> Round:
     now = measure_cost(pruned, find_groups(pruned))
     value = meter.value(pruned, progress=progress)
-    points = 1.0 if meter.baseline is None else 100.0
     return Round(
         number=number,
         rate=rate,
@@ -360,7 +331,7 @@ def _measured(
         operations=now.operations,
         parameters=now.parameters,
         value=value,
-        loss=points * meter.loss(value),
+        loss=meter.task.points * meter.loss(value),
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..data import Dataset
-from ..evaluation.fidelity import side_by_side
 from ..evaluation.metrics.confidence import boxes_of, confidence, has_confidence
+from ..evaluation.runner import side_by_side
 from ..ir.heads import GridHead
 from ..ir.network import Network
 from ..progress import Progress, silent

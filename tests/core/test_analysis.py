@@ -19,15 +19,13 @@ from secateur.core.coupling import Groups, find_groups
 from secateur.core.coupling.edit import mask
 from secateur.core.data import Batch, Dataset, Frame, Objects
 from secateur.core.data.shards import shards
-from secateur.core.data.targets import Targets
 from secateur.core.evaluation.evaluate import evaluate
 from secateur.core.evaluation.fidelity import fidelity
 from secateur.core.evaluation.metrics.decode import Detections
 from secateur.core.evaluation.metrics.detection import (
-    DetectionMeter,
-    Matches,
-    matched,
-    same_class_overlaps,
+    Finder,
+    FullPrecisionMetric,
+    PrecisionMetric,
 )
 from secateur.core.ir.heads import is_classifier
 from secateur.core.ir.network import Network
@@ -36,7 +34,6 @@ from secateur.core.plan.plan import make_plan, removed_units
 from secateur.core.plan.steps import cut
 from secateur.core.sensitivity import Analysis, GroupAnalysis, Point, analyze, load_analysis
 from secateur.core.sensitivity.contexts import kept_bytes
-from secateur.core.sensitivity.detection import ObjectJudge
 from secateur.core.sensitivity.state import Known, State
 from secateur.core.sensitivity.suffix import make_suffix
 from support.analysis import FIXTURES, NETWORKS, curve, opened, ten
@@ -361,16 +358,14 @@ def test_shards_keep_samples_with_their_labels():
         assert (shard.targets.values[:, 0] / 2).tolist() == expected
 
 
-def test_mean_average_precision_in_pieces_is_that_of_the_meter():
+def test_mean_average_precision_in_pieces_is_that_of_all():
     random = np.random.default_rng(5)
-    judge = ObjectJudge((), ())
-    meter = DetectionMeter()
-    evidence, answers = [], []
+    whole, pieces = FullPrecisionMetric(Finder(heads=())), PrecisionMetric(Finder(heads=()))
     from secateur.core.evaluation.metrics.boxes import suppressed
     from secateur.core.evaluation.metrics.decode import thinned
 
     for _ in range(6):
-        found, truths = [], []
+        piece = PrecisionMetric(Finder(heads=()))
         for _ in range(5):
             corner = random.uniform(0, 40, (60, 2))
             boxes = np.concatenate([corner, corner + random.uniform(1, 30, (60, 2))], axis=1)
@@ -384,22 +379,12 @@ def test_mean_average_precision_in_pieces_is_that_of_the_meter():
             ])  # fmt: skip
             assert np.array_equal(kept.boxes, boxes[slow])
             rows = [(int(k), *boxes[k + 5]) for k in random.integers(0, 4, 5)]
-            truths.append(Objects.of(rows, ignored=list(random.random(5) < 0.2)))
-            found.append(kept)
-            meter.add(kept, truths[-1])
-        evidence.append(
-            Matches.joined([
-                Matches(
-                    one.classes,
-                    one.scores,
-                    matched(same_class_overlaps(one, truth), truth.ignored, 0.5),
-                )
-                for one, truth in zip(found, truths, strict=True)
-            ])
-        )  # fmt: skip
-        answers.append(Targets(size=5, objects=tuple(truths), outputs={}))
-    assert judge.value(evidence, answers) == meter.result().value
-    assert 0 < meter.result().value < 1
+            truth = Objects.of(rows, ignored=list(random.random(5) < 0.2))
+            piece.add(kept, truth)
+            whole.add(kept, truth)
+        pieces.merge(piece)
+    assert pieces.compute().value == whole.compute().value
+    assert 0 < whole.compute().value < 1
 
 
 def test_a_detector_with_labels_is_as_the_plain_loop(shared):

@@ -117,7 +117,7 @@ def command(
     if as_json:
         print(json.dumps(analysis.to_data(), indent=1, ensure_ascii=False))  # noqa: T201
     else:
-        figure = "" if analysis.baseline is None else f" {task.text(analysis.baseline)}"
+        figure = "" if analysis.original_value is None else f" {task.text(analysis.original_value)}"
         terminal.out.print(
             f"{analysis.metric}{figure} on {analysis.samples:,} samples of {analysis.data}",
             markup=False,

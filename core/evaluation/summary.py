@@ -31,25 +31,25 @@ class Row:
 
     Args:
         item: what is measured.
-        baseline: its value for the original network.
+        original: its value for the original network.
         compressed: its value for the pruned network.
         unit: "", "%", "ms", "B" for bytes or "Op" for operations.
-        relative: whether the change is told as a part of the baseline (or as a difference).
+        relative: whether the change is told as a part of the original's value (or as a difference).
     """
 
     item: str
-    baseline: float
+    original: float
     compressed: float
     unit: str = ""
     relative: bool = True
 
     @property
     def delta(self) -> float:
-        """The change, as a fraction of the baseline or in units."""
-        change = self.compressed - self.baseline
+        """The change, as a fraction of the original's value or in units."""
+        change = self.compressed - self.original
         if not self.relative:
             return change
-        return change / self.baseline if self.baseline else 0.0
+        return change / self.original if self.original else 0.0
 
 
 def summarize(
@@ -79,9 +79,9 @@ def summarize(
     before, after = (
         measure_cost(network, find_groups(network)) for network in (original, compressed)
     )
-    rows.append(Row(item="Parameters", baseline=before.parameters, compressed=after.parameters))
+    rows.append(Row(item="Parameters", original=before.parameters, compressed=after.parameters))
     rows.append(
-        Row(item="Operations", baseline=before.operations, compressed=after.operations, unit="Op")
+        Row(item="Operations", original=before.operations, compressed=after.operations, unit="Op")
     )
     rows.extend(_latencies(original, compressed, progress))
     return rows
@@ -90,7 +90,7 @@ def summarize(
 def with_sizes(rows: Sequence[Row], before: int, after: int) -> Sequence[Row]:
     """Return rows with one more behind those on weights and operations: bytes of the files."""
     place = 1 + next(k for k, row in enumerate(rows) if row.unit == "Op")
-    size = Row(item="File size", baseline=before, compressed=after, unit="B")
+    size = Row(item="File size", original=before, compressed=after, unit="B")
     return [*rows[:place], size, *rows[place:]]
 
 
@@ -101,9 +101,9 @@ def _latencies(original: Network, compressed: Network, progress: Progress) -> Se
     if filled[1] is compressed:
         filled = []
     times = latency([*networks, *filled], progress=progress)
-    rows = [Row(item="Latency", baseline=times[0], compressed=times[1], unit="ms")]
+    rows = [Row(item="Latency", original=times[0], compressed=times[1], unit="ms")]
     if filled and times[3] < PAYS * times[1]:
-        rows.append(Row(item=PADDED, baseline=times[2], compressed=times[3], unit="ms"))
+        rows.append(Row(item=PADDED, original=times[2], compressed=times[3], unit="ms"))
     return rows
 
 
@@ -120,7 +120,7 @@ def _quality(
     meter = LossMeter.of(original, data, found, progress=progress)
     before, after = meter.original_value or 0.0, meter.value(compressed, progress=progress)
     if found.points == 1.0:
-        return [Row(item=found.metric, baseline=before, compressed=after, relative=False)]
+        return [Row(item=found.metric, original=before, compressed=after, relative=False)]
     return [_points(found.metric, found.points * before, found.points * after)]
 
 
@@ -135,10 +135,10 @@ def _agreement(
         agreed = 100 * found.agreement
         rows.append(_points(f"Top-1 agreement{inputs}", 100.0, agreed))
     rows.append(
-        Row(item=f"Output cosine{inputs}", baseline=1.0, compressed=found.cosine, relative=False)
+        Row(item=f"Output cosine{inputs}", original=1.0, compressed=found.cosine, relative=False)
     )
     return rows
 
 
 def _points(item: str, before: float, after: float) -> Row:
-    return Row(item=item, baseline=before, compressed=after, unit="%", relative=False)
+    return Row(item=item, original=before, compressed=after, unit="%", relative=False)

@@ -138,7 +138,7 @@ def analyze(
         data=data.name,
         samples=original.samples,
         metric=found.metric,
-        baseline=original.value,
+        original_value=original.value,
         criterion=criterion,
         threshold=threshold,
         groups=tuple(

@@ -225,7 +225,7 @@ class Layer:
         return ()
 
     def heads(self) -> tuple[Head, ...]:
-        """Return how blobs become answers, by their names; those that are no outputs are left."""
+        """Return what blobs mean, by their names; those that are no outputs are left."""
         return ()
 
     def shares_memory(self) -> bool:

@@ -121,7 +121,7 @@ def test_tables_fit_a_terminal():
     broken = replace(group, name="b", points=(Point(rate=0.01, removed=1, loss=math.inf),))
     complete = Analysis(
         model="net", model_digest="", digest="", data="", samples=1, metric="Accuracy",
-        baseline=0.9, criterion="l1", threshold=None, groups=(group, broken),
+        original_value=0.9, criterion="l1", threshold=None, groups=(group, broken),
     )  # fmt: skip
     followed = replace(complete, threshold=0.2, metric="KL divergence")
     for analysis, task in ((complete, Classification("out")), (followed, Divergence("out"))):

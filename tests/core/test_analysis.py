@@ -91,9 +91,9 @@ def test_points_are_those_of_the_plain_loop(kind, data):
     assert analysis.samples == 100
     if dataset.labelled:
         assert analysis.metric == "Accuracy"
-        assert analysis.baseline == evaluate(network, dataset).value
+        assert analysis.original_value == evaluate(network, dataset).value
     else:
-        assert analysis.baseline is None
+        assert analysis.original_value is None
 
 
 def mixed() -> Network:
@@ -400,7 +400,7 @@ def test_a_detector_with_labels_is_as_the_plain_loop(shared):
     )
     analysis = analyze(network, data, rates=[0.3], groups=chosen)
     assert analysis.metric == "mAP"
-    assert analysis.baseline == evaluate(network, data).value
+    assert analysis.original_value == evaluate(network, data).value
     assert {entry.name for entry in analysis.groups} == keep
     for entry in analysis.groups:
         (point,) = entry.points

@@ -227,4 +227,4 @@ def test_lenet_loses_the_same_channels(shared, tmp_path):
     removed[[groups.by_name("conv2").units[place] for place in entry.order[:30]]] = True
     point = next(point for point in entry.points if point.removed == 30)
     plain = evaluate(mask(network, groups, removed), data).value
-    assert point.loss == complete.baseline - plain
+    assert point.loss == complete.original_value - plain

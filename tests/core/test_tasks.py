@@ -107,7 +107,7 @@ def test_a_task_of_the_user_is_measured_everywhere(registered, named):
     analysis = secateur.analyze(network, data, rates=[0.5], task=task)
     plain = secateur.analyze(network, data, rates=[0.5])
     assert (analysis.metric, plain.metric) == ("Balanced accuracy", "Accuracy")
-    assert analysis.baseline == pytest.approx(expected)
+    assert analysis.original_value == pytest.approx(expected)
     assert analysis.digest != plain.digest
     # Nobody said what is best, so no point ends early.
     followed = secateur.analyze(network, data, rates=[0.5], task=task, threshold=0.01)

@@ -1,4 +1,4 @@
-"""Accuracy of classifiers: the best answer, the k best, class by class, and the loss."""
+"""Accuracy of classifiers: the best class, the k best, class by class, and the loss."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Accuracy:
         samples: how many there are.
         top: k → how many labels are among the k highest scores.
         loss: mean of −ln p(label); of the softmax of the output where it is no distribution.
-        per_class: class → correct answers and samples; only classes that occur.
+        per_class: class → how many are right, and samples; only classes that occur.
         skipped: samples that could not be read.
     """
 
@@ -45,7 +45,7 @@ class Accuracy:
 
     @property
     def value(self) -> float:
-        """The share of correct answers, 0…1."""
+        """The share of labels with the highest score, 0…1."""
         return self.correct / self.samples
 
     def top_value(self, k: int) -> float:

@@ -38,7 +38,7 @@ class DetectionOutput(Layer):
     decodes: ClassVar = True
 
     def heads(self) -> tuple[PriorHead, ...]:
-        """Return what decoding or reading the answer needs."""
+        """Return what the output means."""
         locations, scores, priors = self.bottoms[:3]
         head = PriorHead(
             output=locations,

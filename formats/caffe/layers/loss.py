@@ -100,5 +100,5 @@ class SoftmaxWithLoss(Loss):
         return None if x is None else b.op("Softmax", x, axis=b.axis(x, self.axis))
 
     def heads(self) -> tuple[ClassifierHead, ...]:
-        """Return what decoding or reading the answer needs."""
+        """Return what the output means."""
         return (ClassifierHead(output=self.tops[0]),) if self.tops else ()

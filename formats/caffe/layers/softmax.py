@@ -29,5 +29,5 @@ class Softmax(Layer):
         return b.op("Softmax", x, axis=axis)
 
     def heads(self) -> tuple[ClassifierHead, ...]:
-        """Return what decoding or reading the answer needs."""
+        """Return what the output means."""
         return (ClassifierHead(output=self.tops[0]),) if self.axis == 1 else ()

@@ -34,7 +34,7 @@ class Yolov3DetectionOutput(Layer):
     decodes: ClassVar = True
 
     def heads(self) -> tuple[RawAnchorHead, ...]:
-        """Return what decoding or reading the answer needs."""
+        """Return what the output means."""
         count = len(self.bottoms)
         if len(self.mask) % count or len(self.anchors_scale) < count:
             raise FormatError(f"mask and anchors_scale do not fit {count} bottoms")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,7 +21,7 @@ from secateur.core.evaluation.metrics import Figure, Metric
 from secateur.core.evaluation.task import TASKS, Task, TaskOptions, find_task
 from secateur.core.ir.heads import BoxHead, ClassifierHead, classifier_output
 from secateur.core.ir.network import Network
-from support.analysis import opened
+from support.analysis import FIXTURES, opened
 from support.graphs import Graph
 
 
@@ -128,6 +130,18 @@ def test_rounds_are_measured_by_a_task_of_the_user(tmp_path, registered):
         network, data, tmp_path / "usual", rates=[0.2], criterion="l1", task="classification"
     )
     assert named == plain
+
+
+def test_the_page_shows_how(tmp_path, monkeypatch):
+    page = (FIXTURES.parent / "docs/data.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    for name in ("shapes_caffe/shapes.prototxt", "shapes_caffe/shapes.caffemodel", "shapes.npz"):
+        (tmp_path / Path(name).name).symlink_to(FIXTURES / name)
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "__main__"}
+    exec(compile(code, "docs/data.md", "exec"), names)
+    network, data = opened("caffe", "shapes.npz")
+    assert names["curves"].original_value == pytest.approx(recalls(network, data))
 
 
 # -- which one is found --------------------------------------------------------------------------

@@ -155,7 +155,7 @@ def report(name: str, every: int, loss: float, limit: int | None) -> None:
     points = sum(len(group.points) for group in analysis.groups)
     print(
         f"{name}: {len(analysis.groups)} groups, {points} points, {analysis.samples} samples, "
-        f"{analysis.metric} {analysis.baseline:.4f}, largest difference of a point "
+        f"{analysis.metric} {analysis.original_value:.4f}, largest difference of a point "
         f"{largest_difference(plain, analysis):.1e}"
     )
     seconds = plain.seconds

@@ -195,7 +195,7 @@ def scenes(shared: Path, scratch: Path, network: Network) -> list[Fold]:
 def _scenes(shared: Path, scratch: Path, split: str, network: Network) -> Path:
     """Return images with labels; those of COCO become those of VOC for a network of 20 classes."""
     folder = shared / "data/coco"
-    if int(network.heads[0].settings["classes"]) != 20:
+    if network.heads[0].classes != 20:
         return folder / split
     target = scratch / split
     if target.is_dir():

@@ -18,14 +18,12 @@ from .data import open_data
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from ..core.evaluation.task import Task
     from ..core.sensitivity import Analysis
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDEST = 20
 """Bars of a curve at most, so that the table fits a terminal; more rates are thinned out."""
-
-SHARES = ("Accuracy", "mAP", "Mean IoU")
-"""Figures that are printed in percent, and losses of them; others as plain numbers."""
 
 
 @unbundled
@@ -99,10 +97,12 @@ def command(
     assert dataset is not None, "--data is required"
     if restart:
         (output / FILE).unlink(missing_ok=True)  # else a killed run would leave the old result
+    task = secateur.find_task(network, dataset)
     with computing_on(cluster), terminal.bars() as progress:
         analysis = secateur.analyze(
             network,
             dataset,
+            task=task,
             criterion=criterion,
             rates=wanted,
             threshold=threshold,
@@ -117,12 +117,12 @@ def command(
     if as_json:
         print(json.dumps(analysis.to_data(), indent=1, ensure_ascii=False))  # noqa: T201
     else:
-        figure = "" if analysis.baseline is None else f" {_shown(analysis, analysis.baseline)}"
+        figure = "" if analysis.original_value is None else f" {task.text(analysis.original_value)}"
         terminal.out.print(
             f"{analysis.metric}{figure} on {analysis.samples:,} samples of {analysis.data}",
             markup=False,
         )
-        terminal.out.print(table_of(analysis))
+        terminal.out.print(table_of(analysis, task))
     terminal.note(f"wrote {output / FILE}")
 
 
@@ -150,7 +150,7 @@ def parsed_rates(text: str) -> list[float]:
     return found
 
 
-def table_of(analysis: Analysis) -> Table:
+def table_of(analysis: Analysis, task: Task) -> Table:
     """Return the curves as a table; with a threshold, how far each may go."""
     from rich.table import Table
 
@@ -169,10 +169,10 @@ def table_of(analysis: Analysis) -> Table:
     for group in analysis.groups:
         values = {point.rate: point.loss for point in group.points}
         if loss is None:
-            cells = [_shown(analysis, values[rate]) if rate in values else "" for rate in marks]
+            cells = [task.text(values[rate]) if rate in values else "" for rate in marks]
         else:
             point = group.last_within(loss)
-            cells = [f"{point.rate:g}", _shown(analysis, point.loss)] if point else ["none", ""]
+            cells = [f"{point.rate:g}", task.text(point.loss)] if point else ["none", ""]
         table.add_row(group.name, str(group.channels), _curve(values, bars, largest), *cells)
     return table
 
@@ -182,10 +182,6 @@ def _spread(rates: list[float], count: int) -> list[float]:
     if len(rates) <= count:
         return rates
     return [rates[place * (len(rates) - 1) // (count - 1)] for place in range(count)]
-
-
-def _shown(analysis: Analysis, value: float) -> str:
-    return f"{100 * value:.2f} %" if analysis.metric in SHARES else f"{value:.3g}"
 
 
 def _height(loss: float) -> float:

@@ -129,7 +129,7 @@ def _as_data(report: DataReport) -> dict[str, Any]:
     return {
         "name": report.name,
         "samples": report.samples,
-        "labels": report.answers or None,
+        "labels": "target" if report.targets == "values" else report.targets or None,
         "sizes": [
             {"height": h, "width": w, "samples": n} for (h, w), n in sorted(report.sizes.items())
         ],
@@ -143,9 +143,9 @@ def _as_data(report: DataReport) -> dict[str, Any]:
 def _print(terminal: Terminal, report: DataReport, *, all_problems: bool) -> None:
     kinds = {
         "label": "one class each", "objects": "objects in boxes", "pixels": "a class a pixel",
-        "target": "values to compute", "": "none",
+        "values": "values to compute", "": "none",
     }  # fmt: skip
-    lines = [("Samples", f"{report.samples:,}"), ("Labels", kinds[report.answers])]
+    lines = [("Samples", f"{report.samples:,}"), ("Labels", kinds[report.targets])]
     if report.sizes:
         heights, widths = zip(*report.sizes, strict=True)
         alike = len(report.sizes) == 1

@@ -17,11 +17,10 @@ from .terminal import Terminal
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from ..core.evaluation.task import Task
     from ..core.pruning.iterate import Iteration, Round
 
 STARTS = ("original", "previous")
-IN_PERCENT = ("Accuracy", "mAP", "Mean IoU")
-"""Figures that are shown in percent; others as plain numbers."""
 
 
 @unbundled
@@ -114,11 +113,13 @@ def command(
     terminal.notes(network.notes)
     dataset = open_data(data, network, reading)
     assert dataset is not None, "--data is required"
+    task = secateur.find_task(network, dataset)
     with terminal.bars() as progress:
         found = secateur.iterate(
             network,
             dataset,
             output,
+            task=task,
             rates=wanted,
             previous=start == "previous",
             max_drop=max_drop,
@@ -139,14 +140,14 @@ def command(
     if as_json:
         print(json.dumps(found.to_data(), indent=1, ensure_ascii=False))  # noqa: T201
     else:
-        terminal.out.print(_table(found))
+        terminal.out.print(_table(found, task))
     _tell(terminal, found, output)
     terminal.note(f"wrote {output / SUMMARY}")
     if found.best is None:
         raise typer.Exit(3)
 
 
-def _table(found: Iteration) -> Table:
+def _table(found: Iteration, task: Task) -> Table:
     from rich.table import Table
 
     table = Table(header_style="bold")
@@ -156,7 +157,7 @@ def _table(found: Iteration) -> Table:
         table.add_column("Loss", justify="right")
     table.add_row(
         "-", "-", words.count(found.operations) + "Op", "-", words.count(found.parameters),
-        *([_figure(found, found.baseline), "-"] if found.baseline is not None else ["-"]),
+        *([task.text(found.baseline, digits=4), "-"] if found.baseline is not None else ["-"]),
     )  # fmt: skip
     for entry in found.rounds:
         loss = [f"{entry.loss:+.2f}"] if found.baseline is not None else []
@@ -166,14 +167,10 @@ def _table(found: Iteration) -> Table:
             words.count(entry.operations) + "Op",
             words.percent(-entry.achieved),
             words.count(entry.parameters),
-            _figure(found, entry.value),
+            task.text(entry.value, digits=4),
             *loss,
         )
     return table
-
-
-def _figure(found: Iteration, value: float) -> str:
-    return f"{100 * value:.2f} %" if found.metric in IN_PERCENT else f"{value:.4g}"
 
 
 def _tell(terminal: Terminal, found: Iteration, output: Path) -> None:

@@ -21,6 +21,8 @@ def command(
     screen: options.ScreenFlags = options.SCREEN_AS_USUAL,
 ) -> None:
     """Measure the mean average precision of detectors."""
+    import secateur
+
     run(
         files,
         data,
@@ -28,7 +30,7 @@ def command(
         loading=model.settings(),
         reading=reading,
         batch=batch,
-        settings={"score": score, "suppress": nms, "overlap": overlap},
+        options=secateur.TaskOptions(score=score, suppress=nms, overlap=overlap),
         per_class=True,
         as_json=as_json,
         detectors=True,

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from .terminal import Terminal
 
 if TYPE_CHECKING:
+    import secateur
+
     from ..core.data import Dataset
-    from ..core.evaluation.evaluate import Result
     from ..core.evaluation.fidelity import Fidelity
+    from ..core.evaluation.metrics import Result
     from ..core.ir.network import Network
 
 ENOUGH = 128
@@ -56,25 +58,36 @@ def measure(
     opened: Callable[[Network, int | None], Dataset],
     batch: int | None,
     terminal: Terminal,
-    settings: dict[str, Any],
+    options: secateur.TaskOptions,
+    task: secateur.Task | None = None,
 ) -> list[Measured] | Fidelity:
     """Return the result of every model; without labels, how true the second is to the first.
+
+    Args:
+        networks: the models.
+        opened: opens the data for a network in batches of some size, or of the usual one.
+        batch: samples a batch; None for the fastest.
+        terminal: where progress is shown.
+        options: what is measured.
+        task: what is measured, if not what the data calls for.
 
     Raises:
         DataError: the data does not fit; or there are no labels and not two models.
     """
     import secateur
 
-    found = []
+    measured = []
     with terminal.bars() as progress:
         for network in networks:
             dataset = opened(network, batch)
             if batch is None and dataset.samples >= ENOUGH:
                 dataset = opened(network, secateur.best_batch(network, dataset.samples))
-            if not dataset.labelled and len(networks) == 2:
+            found = secateur.find_task(network, dataset, task, options)
+            if found.needs_original and len(networks) == 2:
                 return secateur.fidelity(networks[0], networks[1], dataset, progress=progress)
-            result = secateur.evaluate(network, dataset, progress=progress, **settings)
-            found.append(
+            asked = None if found.needs_original else found  # without any, it says what is missing
+            result = secateur.evaluate(network, dataset, task=asked, progress=progress)
+            measured.append(
                 Measured(
                     name=network.name,
                     result=result,
@@ -82,7 +95,7 @@ def measure(
                     classes=tuple(getattr(dataset, "classes", ())),
                 )
             )
-    return found
+    return measured
 
 
 def rows_of(results: Sequence[Result], *, per_class: bool, names: Sequence[str] = ()) -> list[Row]:
@@ -103,7 +116,7 @@ def rows_of(results: Sequence[Result], *, per_class: bool, names: Sequence[str] 
             Row(name="Mean IoU", key="mean_iou", values=tuple(r.value for r in pixels)),
             Row(name="Pixels right", key="accuracy", values=tuple(r.accuracy for r in pixels)),
         ]
-    else:
+    elif isinstance(first, Values):
         values = [r for r in results if isinstance(r, Values)]
         made = [
             Row(name="Mean squared error", key="mse", values=tuple(r.mse for r in values),
@@ -112,6 +125,9 @@ def rows_of(results: Sequence[Result], *, per_class: bool, names: Sequence[str] 
                 percent=False),
             Row(name="Explained variance", key="explained", values=tuple(r.value for r in values)),
         ]  # fmt: skip
+    else:
+        made = [Row(name=first.metric, key="value", values=tuple(r.value for r in results),
+                    digits=4, percent=False)]  # fmt: skip
     return made + (_class_rows(results, names) if per_class else [])
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def measure_and_save(
-    baseline: secateur.Network,
+    original: secateur.Network,
     compressed: secateur.PruneResult,
     files: Sequence[Path],
     output: Path,
@@ -35,9 +35,9 @@ def measure_and_save(
     All is measured before anything is written: labels that do not fit leave no files behind.
 
     Args:
-        baseline: the network as it was read.
+        original: the network as it was read.
         compressed: what is written.
-        files: what `baseline` was read from.
+        files: what `original` was read from.
         output: folder.
         data: for measurement and proof; None for noise.
         companions: further descriptions of the network.
@@ -46,7 +46,7 @@ def measure_and_save(
     import secateur
 
     before = sum(path.stat().st_size for path in files)
-    rows = secateur.summarize(baseline, compressed.network, data=data, progress=progress)
+    rows = secateur.summarize(original, compressed.network, data=data, progress=progress)
     saved = secateur.save(compressed, output, data=data, companions=companions, progress=progress)
     return secateur.with_sizes(rows, before, saved.size), saved
 
@@ -104,7 +104,7 @@ def _table(rows: Sequence[Row]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         delta = words.percent(row.delta) if row.relative else _difference(row)
-        table.add_row(row.item, _value(row, row.baseline), _value(row, row.compressed), delta)
+        table.add_row(row.item, _value(row, row.original), _value(row, row.compressed), delta)
     return table
 
 

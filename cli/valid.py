@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import options, quality
+from . import options as flags
+from . import quality
 from .bundles import unbundled
 from .data import open_data
 from .terminal import Terminal
 
 if TYPE_CHECKING:
+    import secateur
+
     from ..core.data import Dataset
     from ..core.ir.network import Network
 
@@ -24,7 +27,7 @@ Models = Annotated[
 ]
 Data = Annotated[
     Path,
-    typer.Option("--data", help="Labelled data (docs/data.md).", rich_help_panel=options.DATA),
+    typer.Option("--data", help="Labelled data (docs/data.md).", rich_help_panel=flags.DATA),
 ]
 Score = Annotated[
     float | None, typer.Option(min=0.0, max=1.0, help="Detectors: leave out lower scores.")
@@ -56,14 +59,16 @@ def command(
     score: Score = None,
     nms: Nms = None,
     overlap: Overlap = 0.5,
-    as_json: options.AsJson = False,
-    reading: options.DataFlags = options.AS_USUAL,
-    batch: options.Batch = None,
-    model: options.ModelFlags = options.MODEL_AS_USUAL,
-    screen: options.ScreenFlags = options.SCREEN_AS_USUAL,
+    as_json: flags.AsJson = False,
+    reading: flags.DataFlags = flags.AS_USUAL,
+    batch: flags.Batch = None,
+    model: flags.ModelFlags = flags.MODEL_AS_USUAL,
+    screen: flags.ScreenFlags = flags.SCREEN_AS_USUAL,
 ) -> None:
     """Measure models on labelled data; without labels, the second against the first."""
-    ranks = tuple(int(k) for k in options.numbers(top, "--top-k"))
+    import secateur
+
+    ranks = tuple(int(k) for k in flags.numbers(top, "--top-k"))
     if min(ranks) < 1:
         raise typer.BadParameter("must be at least 1", param_hint="--top-k")
     run(
@@ -73,9 +78,9 @@ def command(
         loading=model.settings(),
         reading=reading,
         batch=batch,
-        settings={
-            "top": ranks, "score": score, "suppress": nms, "overlap": overlap, "output": output,
-        },
+        options=secateur.TaskOptions(
+            top=ranks, score=score, suppress=nms, overlap=overlap, output=output
+        ),
         per_class=per_class,
         as_json=as_json,
         accuracy=accuracy,
@@ -88,9 +93,9 @@ def run(
     *,
     terminal: Terminal,
     loading: dict[str, Any],
-    reading: options.DataFlags,
+    reading: flags.DataFlags,
     batch: int | None,
-    settings: dict[str, Any],
+    options: secateur.TaskOptions,
     per_class: bool,
     as_json: bool,
     detectors: bool = False,
@@ -116,11 +121,12 @@ def run(
         assert dataset is not None
         return dataset
 
+    task = None
     if accuracy is not None:
         chosen = [secateur.named_accuracy(network, accuracy) for network in networks]
-        networks = [network for network, _, _ in chosen]
-        settings = {**settings, "output": chosen[0][1], "top": (chosen[0][2],)}
-    found = quality.measure(networks, opened, batch, terminal, settings)
+        networks = [network for network, _ in chosen]
+        task = chosen[0][1]
+    found = quality.measure(networks, opened, batch, terminal, options, task)
     models = [network.name for network in networks]
     if isinstance(found, list):
         for measured in found:

@@ -10,13 +10,16 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from ..core.errors import FormatError
 from ..core.ir.network import Network, Piece
 from ..core.registry import Registry
+
+if TYPE_CHECKING:
+    from ..core.evaluation.task import Task
 
 __all__ = ["FORMATS", "HEAD_BYTES", "Format", "Reader", "first_line", "is_text"]
 
@@ -60,8 +63,8 @@ class Format:
             that cannot be known without running them.
         register_datasets: registers the kinds of data that belong to this format.
         read_mean: from the path of a mean image to C×H×W float32; None where the format has none.
-        named_accuracy: from a network and a name in its files to the network to measure, the
-            output with the scores, and among how many of the best the label must be.
+        named_accuracy: from a network and a name in its files to the network to measure, and by
+            which task.
     """
 
     name: str
@@ -75,7 +78,7 @@ class Format:
     same: Callable[[Network, Network], bool] | None = None
     register_datasets: Callable[[], None] = lambda: None
     read_mean: Callable[[Path], np.ndarray] | None = None
-    named_accuracy: Callable[[Network, str], tuple[Network, str, int]] | None = None
+    named_accuracy: Callable[[Network, str], tuple[Network, Task]] | None = None
 
 
 def _declarations() -> list[str]:

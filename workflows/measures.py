@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from ..core.errors import DataError
+from ..core.evaluation.task import Task
 from ..core.ir.network import Network
 from ..formats.registry import FORMATS
 
 __all__ = ["named_accuracy"]
 
 
-def named_accuracy(network: Network, top: str) -> tuple[Network, str, int]:
+def named_accuracy(network: Network, top: str) -> tuple[Network, Task]:
     """Return what to measure for the value of a named `Accuracy` layer.
 
     Args:
@@ -17,8 +18,7 @@ def named_accuracy(network: Network, top: str) -> tuple[Network, str, int]:
         top: the layer's first top, or its name.
 
     Returns:
-        the network to measure; the output with the scores; among how many of the best the label
-        must be.
+        the network to measure, and by what.
 
     Raises:
         DataError: there is no such layer.

@@ -15,6 +15,7 @@ from ..core.cost.budget import LATENCY
 from ..core.cost.layer_latency import layer_latencies
 from ..core.data import Dataset
 from ..core.errors import DataError, FormatError, located
+from ..core.evaluation.task import find_task
 from ..core.files import alone_in
 from ..core.ir.network import Network
 from ..core.progress import Progress, silent
@@ -77,7 +78,7 @@ def iterate(
     """
     options = options_of(IterateOptions, options, settings)
     folder = Path(output)
-    gate_of(options).check(data)
+    gate_of(options).check(find_task(network, data, options.task))
     with _made(folder), alone_in(folder):
         with located(file=str(folder)):
             try:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ..coupling.groups import Groups
 from ..data import Dataset
 from ..data.calibration import Calibration
+from ..evaluation.task import Task, find_task
 from ..ir.network import Network
 from ..registry import Registry
 
@@ -29,17 +30,29 @@ class ScoreContext:
         groups: its groups.
         data: samples with their labels; None where the user gave none. Only criteria that need
             data read it.
+        measured_by: the task that the user gave, or its name; None for what the data calls for.
     """
 
     network: Network
     groups: Groups
     data: Dataset | None = None
+    measured_by: Task | str | None = None
 
     @property
     def calibration(self) -> Calibration:
         """The first samples of the data, without labels."""
         assert self.data is not None, "the registry says that the criterion needs data"
         return Calibration(self.data)
+
+    @property
+    def task(self) -> Task:
+        """What the network is for.
+
+        Raises:
+            DataError: the task does not fit the data or the network.
+        """
+        assert self.data is not None, "the registry says that the criterion needs data"
+        return find_task(self.network, self.data, self.measured_by)
 
 
 Score = Callable[[ScoreContext], Scores]

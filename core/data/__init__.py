@@ -7,10 +7,9 @@ from pathlib import Path
 
 from ..errors import DataError, located
 from ..ir.network import Network, Preprocess
-from . import kinds as _kinds  # noqa: F401  # registers the neutral kinds
 from .base import BATCH_SIZE, Batch, Dataset, Frame, Objects, streamed
 from .npz import NpzDataset
-from .registry import KINDS, Kind, Opening, register
+from .registry import KINDS, Kind, Opening
 from .stream import ImageSource, ImageStream, Sample
 from .synthetic import SyntheticDataset
 
@@ -30,7 +29,6 @@ __all__ = [
     "SyntheticDataset",
     "kind_of",
     "open_dataset",
-    "register",
     "streamed",
 ]
 

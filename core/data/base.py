@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -21,14 +21,22 @@ __all__ = [
     "Frame",
     "Objects",
     "ParallelDataset",
+    "TargetKind",
+    "TypedDataset",
     "batch_size",
+    "first_batch",
     "fixed_batch",
     "limited",
     "reported",
     "streamed",
+    "target_kind",
 ]
 
 T = TypeVar("T")
+
+TargetKind = Literal["", "label", "objects", "pixels", "values"]
+"""What is known of each sample: nothing, its class, the objects in it, the class of each pixel, or
+the values that the network should compute."""
 
 BATCH_SIZE = 16
 """Samples a batch where nobody says otherwise."""
@@ -75,6 +83,11 @@ class Objects:
     ignored: np.ndarray
     crowd: np.ndarray
 
+    @property
+    def counting(self) -> np.ndarray:
+        """The classes of the objects that are to be found."""
+        return np.asarray(self.classes[~self.ignored])
+
     @staticmethod
     def of(
         rows: Sequence[tuple[int, float, float, float, float]],
@@ -100,7 +113,7 @@ class Batch:
         labels: one class number a sample (N, int64) or a pixel (N×H×W, int64; 255 and negative
             ones do not count), or None where they are unknown.
         objects: what is to be found in each image, for detectors.
-        targets: what the network should compute (N×…, float32), for regression.
+        values: what the network should compute (N×…, float32), for regression.
         frames: the images the samples were made of, None where they were no images.
         places: where what is known of each sample stands, for messages; None where nobody knows.
     """
@@ -108,7 +121,7 @@ class Batch:
     inputs: dict[str, np.ndarray]
     labels: np.ndarray | None = None
     objects: tuple[Objects, ...] | None = None
-    targets: np.ndarray | None = None
+    values: np.ndarray | None = None
     frames: tuple[Frame, ...] | None = None
     places: tuple[Where, ...] | None = None
 
@@ -116,6 +129,17 @@ class Batch:
     def size(self) -> int:
         """Number of samples."""
         return len(next(iter(self.inputs.values())))
+
+    @property
+    def target_kind(self) -> TargetKind:
+        """What is known of the samples."""
+        if self.objects is not None:
+            return "objects"
+        if self.values is not None:
+            return "values"
+        if self.labels is not None:
+            return "pixels" if self.labels.ndim > 1 else "label"
+        return ""
 
     def first(self, count: int) -> dict[str, np.ndarray]:
         """Return the inputs of the first samples; some have several rows a sample (regions)."""
@@ -142,7 +166,7 @@ class Dataset(Protocol):
 
     @property
     def labelled(self) -> bool:
-        """Whether batches have something to measure against: labels, objects or targets."""
+        """Whether batches have something to measure against: labels, objects or values."""
         ...
 
     @property
@@ -156,6 +180,16 @@ class Dataset(Protocol):
         Raises:
             DataError: the data is broken.
         """
+        ...
+
+
+@runtime_checkable
+class TypedDataset(Protocol):
+    """A dataset that says what its samples have to be measured against, before any is read."""
+
+    @property
+    def target_kind(self) -> TargetKind:
+        """What is known of each sample; "" where the dataset is not `labelled`."""
         ...
 
 
@@ -174,6 +208,30 @@ class ParallelDataset(Protocol):
             DataError: the data is broken.
         """
         ...
+
+
+def target_kind(dataset: Dataset) -> TargetKind:
+    """Return what is known of each sample; the first batch is read where the dataset does not say.
+
+    Raises:
+        DataError: the data is broken.
+    """
+    if not dataset.labelled:
+        return ""
+    if isinstance(dataset, TypedDataset):
+        return dataset.target_kind
+    return first_batch(dataset).target_kind
+
+
+def first_batch(dataset: Dataset) -> Batch:
+    """Return the first samples.
+
+    Raises:
+        DataError: the data is broken, or there is none.
+    """
+    for batch in dataset:
+        return batch
+    raise DataError(f"there are no samples in {dataset.name}")
 
 
 def streamed(dataset: Dataset, label: str, progress: Progress = silent) -> Iterator[Batch]:

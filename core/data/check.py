@@ -11,9 +11,10 @@ from pathlib import Path
 from ..engine.threads import cores
 from ..errors import DataError
 from ..ir.builder import Builder
-from ..ir.network import Head, Network
+from ..ir.heads import BoxHead
+from ..ir.network import Network
 from ..progress import Progress, silent
-from .base import Dataset
+from .base import Dataset, TargetKind
 from .images import class_folders
 from .stream import ImageStream, Sample
 
@@ -32,7 +33,7 @@ class DataReport:
     Args:
         name: the source.
         samples: how many can be read.
-        answers: what is known of each: "label", "objects", "pixels", "target", or "".
+        targets: what is known of each.
         sizes: height and width of images → how many have it.
         labels: class → how many samples (or objects) have it.
         empty: images without any object.
@@ -42,7 +43,7 @@ class DataReport:
 
     name: str
     samples: int
-    answers: str
+    targets: TargetKind
     sizes: dict[tuple[int, int], int]
     labels: dict[int, int]
     empty: int
@@ -73,17 +74,15 @@ def check_data(
         return _images(dataset, progress)
     labels: Counter[int] = Counter()
     samples = 0
-    answers = ""
+    targets: TargetKind = ""
     for batch in dataset:
         samples += batch.size
+        targets = batch.target_kind or targets
         if batch.labels is not None:
-            answers = "label" if batch.labels.ndim == 1 else "pixels"
             labels.update(batch.labels.reshape(-1).tolist())
-        elif batch.targets is not None:
-            answers = "target"
         progress("checking", samples, dataset.samples)
     return DataReport(
-        name=dataset.name, samples=samples, answers=answers, sizes={}, labels=dict(labels),
+        name=dataset.name, samples=samples, targets=targets, sizes={}, labels=dict(labels),
         empty=0, problems=(), broken=0,
     )  # fmt: skip
 
@@ -101,7 +100,7 @@ def _alone(path: Path, opener: Callable[[Path, Network], Dataset]) -> Dataset:
             dataset = opener(path, _stub(0))
         except DataError:
             return opener(path, _stub(1000))
-        if not isinstance(dataset, ImageStream) or dataset.source.answers:
+        if not isinstance(dataset, ImageStream) or dataset.target_kind:
             return dataset
     return opener(path, _stub(classes or 1000))
 
@@ -114,7 +113,7 @@ def _stub(classes: int) -> Network:
     if classes:
         out = b.op("Slice", out, b.constant([0]), b.constant([classes]), b.constant([1]))
     model = b.finish({"out": out})
-    heads = () if classes else (Head(output="out", kind="anchors", settings={"classes": 0}),)
+    heads = () if classes else (BoxHead(output="out", classes=0),)
     return Network(name="any network", model=model, heads=heads)
 
 
@@ -149,10 +148,10 @@ def _images(dataset: ImageStream, progress: Progress) -> DataReport:
     return DataReport(
         name=dataset.name,
         samples=sizes.total(),
-        answers=source.answers,
+        targets=source.target_kind,
         sizes=dict(sizes),
         labels=dict(labels),
-        empty=empty if source.answers == "objects" else 0,
+        empty=empty if source.target_kind == "objects" else 0,
         problems=tuple(problems),
         broken=broken,
     )

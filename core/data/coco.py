@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, Where, located
-from .base import Objects
+from .base import Objects, TargetKind
 from .images import read_image
 from .stream import Sample
 from .text import reading
@@ -33,7 +33,7 @@ class CocoSource:
         DataError: the file is broken, or the images are not found; says which entry.
     """
 
-    answers = "objects"
+    target_kind: TargetKind = "objects"
 
     def __init__(self, path: Path, root: Path | None = None):
         self.path = path

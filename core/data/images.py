@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError, Where, located
+from .base import TargetKind
 from .stream import Sample
 
 __all__ = [
@@ -46,7 +47,7 @@ class ImageFolder:
     def __init__(self, path: Path, classes: Sequence[str] = ()):
         self.path = path
         self.name = str(path)
-        self.answers = "label" if classes else ""
+        self.target_kind: TargetKind = "label" if classes else ""
         self.classes = tuple(classes)
         with located(file=self.name):
             self._files = image_files(path)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..ir.heads import classes_of
 from .base import Dataset
 from .coco import CocoSource
 from .images import SUFFIXES, ImageFolder, class_folders
 from .npz import NpzDataset
-from .registry import Kind, Opening, register, stream
+from .registry import KINDS, Kind, Opening, stream
 from .text import first_lines, read_names
 from .voc import VocSource, annotation_folder
 
@@ -37,8 +38,6 @@ def _folder(path: Path, opening: Opening) -> Dataset:
 
 def _classes(opening: Opening) -> int:
     """Return how many classes the network tells apart; 0 for a detector."""
-    from ..ir.heads import classes_of
-
     return 0 if opening.detector else classes_of(opening.network)
 
 
@@ -86,4 +85,4 @@ for _kind in (
         rank=90,
     ),
 ):
-    register(_kind)
+    KINDS.add(_kind.name, entry=_kind)

@@ -6,6 +6,7 @@ archive are read here with the public functions of `np.lib.format`. Objects are 
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ import numpy as np
 from ..errors import DataError, Where, located
 from ..ir.dims import sample_fits, shape_text
 from ..ir.network import Network, Preprocess
-from .base import BATCH_SIZE, Batch, batch_size, limited
+from .base import BATCH_SIZE, Batch, TargetKind, batch_size, limited
 from .labels import pixel_classes
 from .preprocess import normalized
 
@@ -105,6 +106,15 @@ class NpzDataset:
         """Whether the file has labels."""
         return self._labels is not None
 
+    @property
+    def target_kind(self) -> TargetKind:
+        """What the labels are: classes, maps of classes, or values."""
+        if self._labels is None:
+            return ""
+        if self._labels.dtype.kind == "f":
+            return "values"
+        return "pixels" if math.prod(self._labels.shape[1:]) > 1 else "label"
+
     def __iter__(self) -> Iterator[Batch]:
         """Stream the samples; raises DataError where the file turns out to be broken."""
         with located(file=self.name):
@@ -118,10 +128,10 @@ class NpzDataset:
                 found = next(labels) if labels else None
                 if found is None:
                     yield Batch(inputs=inputs)
-                elif found.dtype.kind == "f":
-                    yield Batch(inputs=inputs, targets=_floats(found))
+                elif self.target_kind == "values":
+                    yield Batch(inputs=inputs, values=_floats(found))
                 else:
-                    maps = found[0].size > 1
+                    maps = self.target_kind == "pixels"
                     yield Batch(
                         inputs=inputs,
                         labels=pixel_classes(found, self._ignore_label)

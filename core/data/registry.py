@@ -1,7 +1,4 @@
-"""The kinds of data that can be opened: each says what it claims, and opens it.
-
-The neutral kinds register themselves here; formats add those that belong to one framework.
-"""
+"""The kinds of data that can be opened: each says what it claims, and opens it."""
 
 from __future__ import annotations
 
@@ -9,11 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import DataError
+from ..ir.heads import box_heads
 from ..ir.network import Network, Preprocess
+from ..registry import Registry
 from .base import BATCH_SIZE, Dataset
 from .stream import ImageSource, ImageStream
 
-__all__ = ["KINDS", "Kind", "Opening", "register", "stream"]
+__all__ = ["KINDS", "Kind", "Opening", "stream"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,8 +41,6 @@ class Opening:
     @property
     def detector(self) -> bool:
         """Whether the network finds objects."""
-        from ..ir.heads import box_heads  # which reads data itself
-
         return bool(box_heads(self.network))
 
 
@@ -63,13 +61,10 @@ class Kind:
     rank: int = 50
 
 
-KINDS: dict[str, Kind] = {}
-"""Every kind by its name."""
-
-
-def register(kind: Kind) -> None:
-    """Add a kind; one of the same name is replaced."""
-    KINDS[kind.name] = kind
+KINDS: Registry[Kind] = Registry(
+    "kind of data", package=__name__.rpartition(".")[0], group="secateur.datasets", error=DataError
+)
+"""Every kind by its name. Formats add those that belong to one framework."""
 
 
 def stream(source: ImageSource, opening: Opening, *, tolerant: bool = True) -> ImageStream:

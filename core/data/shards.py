@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..engine.session import Arrays
-from ..errors import Where
 from ..ir.network import Network
-from . import Batch, Frame, Objects
-from .base import fixed_batch
+from .base import Batch, fixed_batch
+from .targets import Targets
 
-__all__ = ["Answers", "Fingerprint", "Shard", "shard_size", "shards"]
+__all__ = ["Fingerprint", "Shard", "shard_size", "shards"]
 
 SHARD_BYTES = 32 << 20
 """Bytes that the largest value of a shard may take, so that some shards for each core fit."""
@@ -24,38 +23,15 @@ MOST_SAMPLES = 128
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answers:
-    """What the outputs of some samples are judged by.
-
-    Args:
-        size: number of samples.
-        labels: as in :class:`~..data.Batch`.
-        objects: likewise.
-        targets: likewise.
-        frames: likewise.
-        places: likewise.
-        outputs: what the unchanged network computes, by the name of the output.
-    """
-
-    size: int
-    labels: np.ndarray | None = None
-    objects: tuple[Objects, ...] | None = None
-    targets: np.ndarray | None = None
-    frames: tuple[Frame, ...] | None = None
-    places: tuple[Where, ...] | None = None
-    outputs: Arrays
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Shard:
-    """Some samples: `inputs` feed the network, `answers` judge its outputs."""
+    """Some samples: `inputs` feed the network, its outputs are compared with `targets`."""
 
     inputs: Arrays
-    answers: Answers
+    targets: Targets
 
     def with_outputs(self, outputs: Arrays) -> Shard:
-        """Return the shard with the outputs of the unchanged network."""
-        return replace(self, answers=replace(self.answers, outputs=outputs))
+        """Return the shard with the outputs of the original network."""
+        return replace(self, targets=replace(self.targets, outputs=outputs))
 
 
 def shard_size(network: Network) -> int:
@@ -93,15 +69,7 @@ def shards(batches: Iterable[Batch], size: int) -> Iterator[Shard]:
 def _shard(batch: Batch) -> Shard:
     return Shard(
         inputs={name: np.ascontiguousarray(array) for name, array in batch.inputs.items()},
-        answers=Answers(
-            size=batch.size,
-            labels=batch.labels,
-            objects=batch.objects,
-            targets=batch.targets,
-            frames=batch.frames,
-            places=batch.places,
-            outputs={},
-        ),
+        targets=Targets.of(batch),
     )
 
 
@@ -112,7 +80,7 @@ def _slice(batch: Batch, start: int, stop: int) -> Batch:
         inputs={name: array[start:stop] for name, array in batch.inputs.items()},
         labels=None if batch.labels is None else batch.labels[start:stop],
         objects=None if batch.objects is None else batch.objects[start:stop],
-        targets=None if batch.targets is None else batch.targets[start:stop],
+        values=None if batch.values is None else batch.values[start:stop],
         frames=None if batch.frames is None else batch.frames[start:stop],
         places=None if batch.places is None else batch.places[start:stop],
     )
@@ -122,7 +90,7 @@ def _joined(batches: list[Batch]) -> Batch:
     if len(batches) == 1:
         return batches[0]
     labels = [batch.labels for batch in batches if batch.labels is not None]
-    targets = [batch.targets for batch in batches if batch.targets is not None]
+    values = [batch.values for batch in batches if batch.values is not None]
     first = batches[0]
     return Batch(
         inputs={name: np.concatenate([b.inputs[name] for b in batches]) for name in first.inputs},
@@ -130,7 +98,7 @@ def _joined(batches: list[Batch]) -> Batch:
         objects=None
         if first.objects is None
         else tuple(one for batch in batches for one in batch.objects or ()),
-        targets=np.concatenate(targets) if targets else None,
+        values=np.concatenate(values) if values else None,
         frames=None
         if first.frames is None
         else tuple(one for batch in batches for one in batch.frames or ()),
@@ -148,16 +116,16 @@ class Fingerprint:
 
     def add(self, shard: Shard) -> None:
         """Take in some samples."""
-        answers = shard.answers
+        targets = shard.targets
         for name, array in shard.inputs.items():
             self._array(f"input {name}", array)
-        for name, labels in (("labels", answers.labels), ("targets", answers.targets)):
+        for name, labels in (("labels", targets.labels), ("targets", targets.values)):
             if labels is not None:
                 self._array(name, labels)
-        for objects in answers.objects or ():
+        for objects in targets.objects or ():
             for array in (objects.boxes, objects.classes, objects.ignored, objects.crowd):
                 self._array("objects", array)
-        self._state.update(repr(answers.frames).encode())
+        self._state.update(repr(targets.frames).encode())
 
     def _array(self, name: str, array: np.ndarray) -> None:
         array = np.ascontiguousarray(array)

@@ -12,8 +12,9 @@ import numpy as np
 from ..engine.threads import cores
 from ..errors import DataError, Where, located
 from ..ir.dims import shape_text
+from ..ir.heads import image_output
 from ..ir.network import Network, Preprocess
-from .base import BATCH_SIZE, Batch, Frame, Objects, batch_size, limited
+from .base import BATCH_SIZE, Batch, Frame, Objects, TargetKind, batch_size, limited
 from .labels import pixel_classes
 from .prefetch import ahead
 from .preprocess import channel_order, frame_of, labels_to_input, to_input
@@ -65,8 +66,8 @@ class ImageSource(Protocol):
         ...
 
     @property
-    def answers(self) -> str:
-        """What is known of each image: "", "label", "objects", "pixels" or "target"."""
+    def target_kind(self) -> TargetKind:
+        """What is known of each image."""
         ...
 
     def __len__(self) -> int:
@@ -124,10 +125,10 @@ class ImageStream:
     ):
         self.source = source
         self.name = source.name
-        self.labelled = bool(source.answers)
+        self.labelled = bool(source.target_kind)
         self._preprocess = preprocess or network.preprocess
         self._input, self._size = image_input(network)
-        self._target = _image_output(network) if source.answers == "target" else None
+        self._target = image_output(network) if source.target_kind == "values" else None
         channel_order(self._preprocess, self._size[0])
         self._batch = batch_size(network, batch)
         self._ignore_label = ignore_label
@@ -135,6 +136,11 @@ class ImageStream:
         self._broken: list[str] = []
         with located(file=self.name):
             self.samples = limited(len(source), limit, network)
+
+    @property
+    def target_kind(self) -> TargetKind:
+        """What is known of each image."""
+        return self.source.target_kind
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -228,21 +234,21 @@ class ImageStream:
             return error
 
     def _stacked(self, made: list[_Made]) -> Batch:
-        answers = self.source.answers
+        kind = self.target_kind
         labels: np.ndarray | None = None
-        if answers == "label":
+        if kind == "label":
             labels = np.array([sample.label for sample in made], np.int64)
-        elif answers == "pixels":
+        elif kind == "pixels":
             maps = np.stack([s.pixels for s in made if s.pixels is not None])
             labels = pixel_classes(maps, self._ignore_label)
         return Batch(
             inputs={self._input: _batched([sample.input for sample in made])},
             labels=labels,
             objects=tuple(s.objects for s in made if s.objects is not None)
-            if answers == "objects"
+            if kind == "objects"
             else None,
-            targets=np.stack([s.target for s in made if s.target is not None])
-            if answers == "target"
+            values=np.stack([s.target for s in made if s.target is not None])
+            if kind == "values"
             else None,
             frames=tuple(sample.frame for sample in made),
             places=tuple(sample.where for sample in made),
@@ -285,16 +291,3 @@ def image_input(network: Network) -> tuple[str, tuple[int, int, int]]:
     if len(shape) != 4 or len(sizes) != 3:
         raise DataError(f"input '{name}' ({shape_text(shape)}) takes no images", hint=hint)
     return name, (sizes[0], sizes[1], sizes[2])
-
-
-def _image_output(network: Network) -> tuple[int, int, int]:
-    """Return channels, height and width of the last output that is an image.
-
-    Raises:
-        DataError: there is none.
-    """
-    for shape in reversed(list(network.outputs.values())):
-        sizes = tuple(size for size in shape[1:] if isinstance(size, int))
-        if len(shape) == 4 and len(sizes) == 3 and sizes[0] in (1, 3):
-            return sizes[0], sizes[1], sizes[2]
-    raise DataError("the labels are images, but the network makes none")

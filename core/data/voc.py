@@ -12,7 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from ..errors import DataError, Where, located
-from .base import Objects
+from .base import Objects, TargetKind
 from .images import SUFFIXES, read_image
 from .stream import Sample
 from .text import numbered_lines, reading
@@ -43,7 +43,7 @@ class VocSource:
         DataError: there are no annotations, or one is broken; says which.
     """
 
-    answers = "objects"
+    target_kind: TargetKind = "objects"
 
     def __init__(self, path: Path, root: Path | None = None, classes: Sequence[str] = ()):
         self.name = str(path)

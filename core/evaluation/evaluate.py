@@ -1,47 +1,32 @@
-"""How good a network is by the labels of its data, whatever kind they are."""
+"""How good a network is at what it is for."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
-
-import numpy as np
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
 
 from ..data import Batch, Dataset, Frame
-from ..data.labels import check_labels, check_objects, check_pixels
 from ..engine.session import Arrays
-from ..errors import DataError, located
-from ..ir.dims import shape_text
-from ..ir.heads import box_heads, classes_of, classifier_output, no_head
+from ..errors import DataError
+from ..ir.heads import box_heads, classes_of, no_head
 from ..ir.network import Network
 from ..progress import Progress, silent
-from .fidelity import Fidelity, OutputFidelity, fidelity
-from .metrics.classification import Accuracy, ClassMeter
-from .metrics.decode import Detections, decode
-from .metrics.detection import MATCH, DetectionMeter, DetectionResult, ImageMatches
-from .metrics.segmentation import PixelMeter, Pixels
-from .metrics.values import ValueMeter, Values
+from .measure import measured
+from .metrics.decode import Detections
+from .metrics.detection import MATCH, Finder
+from .metrics.metric import Result
 from .runner import computed
+from .task import Task, TaskOptions, find_task
 
-__all__ = [
-    "Accuracy",
-    "Fidelity",
-    "OutputFidelity",
-    "Result",
-    "evaluate",
-    "fidelity",
-    "find_objects",
-]
-
-Result = Accuracy | DetectionResult | Pixels | Values
-"""What a measurement gives: `metric` is the name of its main figure, `value` that figure."""
+__all__ = ["evaluate", "find_objects"]
 
 
 def evaluate(
     network: Network,
     dataset: Dataset,
     *,
+    task: Task | str | None = None,
     top: Sequence[int] = (1, 5),
     score: float | None = None,
     suppress: float | None = None,
@@ -53,9 +38,11 @@ def evaluate(
     """Measure a network by the labels of its data, whatever kind they are.
 
     Args:
-        network: a classifier (see :func:`classifier_output`), a detector (its heads say how its
-            outputs become boxes), or a network that makes maps or values.
+        network: a classifier (see :func:`~..ir.heads.classifier_output`), a detector (its heads say
+            how its outputs become boxes), or a network that makes maps or values.
         dataset: labelled samples, opened for `network`; classes count from 0.
+        task: what is measured instead, as for :func:`~.task.find_task`; what follows is for tasks
+            that are given by name or found.
         top: classifiers: count labels among the so many highest scores.
         score: detectors: leave out detections with not more than this score; None for the head's
             own limit, or 0.005.
@@ -67,35 +54,32 @@ def evaluate(
         progress: told about every batch.
 
     Returns:
-        by the labels: :class:`Accuracy` for one class a sample, :class:`DetectionResult` for
-        objects, :class:`Pixels` for one class a pixel, :class:`Values` for targets.
+        by the labels: :class:`~.metrics.Accuracy` for one class a sample,
+        :class:`~.metrics.DetectionResult` for objects, :class:`~.metrics.Pixels` for one class a
+        pixel, :class:`~.metrics.Values` for values; or what the metric of the task gives.
 
     Raises:
-        DataError: there are no labels, or they do not fit the network.
+        DataError: there are no labels, they do not fit the network, or the task compares networks.
     """
-    if not dataset.labelled:
+    if task is None and not dataset.labelled:
         raise _unlabelled(network, dataset)
-    if output is not None and output not in network.outputs:
+    options = TaskOptions(top=top, score=score, suppress=suppress, overlap=overlap, output=output)
+    found = find_task(network, dataset, task, options)
+    if found.needs_original:
         raise DataError(
-            f"network '{network.name}' has no output '{output}'",
-            hint=f"it has {', '.join(network.outputs)}",
+            f"{found.metric} compares a network with the one it was made from, and there is one",
+            hint="fidelity and check_drop take both",
         )
-    meters: list[_Measuring] = []
-    first = threading.Lock()
+    metric = measured(network, dataset, found, full=True, threads=threads, progress=progress)
+    return _with_skipped(metric.compute(), len(dataset.problems))
 
-    def evidence(batch: Batch, outputs: Arrays) -> Any:
-        with first:
-            if not meters:
-                limits = score, suppress, overlap
-                meters.append(_measuring(network, batch, output, tuple(top), limits))
-        with located(file=dataset.name):
-            return meters[0].evidence(outputs, batch)
 
-    for one in computed(
-        network, dataset, "evaluating", evidence, threads=threads, progress=progress
-    ):
-        meters[0].add(one)
-    return meters[0].result(len(dataset.problems))
+def _with_skipped(result: Result, count: int) -> Result:
+    """Return a result that says how many samples could not be read, where it can say so."""
+    made: Any = result
+    if count and is_dataclass(made) and "skipped" in {field.name for field in fields(made)}:
+        made = replace(made, skipped=count)  # type: ignore[type-var]
+    return made  # type: ignore[no-any-return]
 
 
 def _unlabelled(network: Network, dataset: Dataset) -> DataError:
@@ -136,159 +120,16 @@ def find_objects(
     Raises:
         DataError: the network is no detector, or the data does not fit.
     """
-    if not box_heads(network):
+    heads = box_heads(network)
+    if not heads:
         raise no_head(network)
+    finder = Finder(heads=heads, score=score, suppress=suppress)
 
     def found(batch: Batch, outputs: Arrays) -> list[Detections]:
         frames = batch.frames or (Frame(width=1, height=1),) * batch.size
-        return _placed(decode(box_heads(network), outputs, score=score, overlap=suppress), frames)
+        return finder.found(outputs, frames)
 
     for objects in computed(
         network, dataset, "detecting", found, threads=threads, progress=progress
     ):
         yield from objects
-
-
-def _placed(found: Sequence[Detections], frames: Sequence[Frame]) -> list[Detections]:
-    """Return what was found in each image with boxes in its pixels."""
-    return [
-        Detections(frame.to_image(one.boxes), one.scores, one.classes)
-        for one, frame in zip(found, frames, strict=True)
-    ]
-
-
-class _Measuring(Protocol):
-    """Takes in outputs and what they should be."""
-
-    def evidence(self, outputs: Arrays, batch: Batch) -> Any:
-        """Return what counts of a batch, in any thread."""
-        ...
-
-    def add(self, evidence: Any) -> None:
-        """Count it, batch by batch."""
-        ...
-
-    def result(self, skipped: int) -> Result: ...
-
-
-def _measuring(
-    network: Network,
-    batch: Batch,
-    output: str | None,
-    top: tuple[int, ...],
-    limits: tuple[float | None, float | None, float],
-) -> _Measuring:
-    """Return what measures labels of the kind that a batch has."""
-    if batch.objects is not None:
-        return _OfObjects(network, *limits)
-    if batch.targets is not None:
-        return _OfValues(output or _fitting_output(network, batch.targets.shape[1:]))
-    assert batch.labels is not None, "the dataset says it is labelled"
-    if batch.labels.ndim > 1:
-        return _OfPixels(network, output or _map_output(network))
-    return _OfClasses(output or classifier_output(network), top)
-
-
-class _OfClasses:
-    def __init__(self, output: str, top: tuple[int, ...]):
-        self._output = output
-        self._meter = ClassMeter(top)
-
-    def evidence(self, outputs: Arrays, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-        scores = outputs[self._output]
-        scores = scores.reshape(len(scores), -1)
-        assert batch.labels is not None
-        if len(batch.labels) != len(scores):
-            raise DataError(f"there are {len(batch.labels)} labels for {len(scores)} samples")
-        check_labels(batch.labels, scores.shape[1], batch.places)
-        return scores, batch.labels
-
-    def add(self, evidence: tuple[np.ndarray, np.ndarray]) -> None:
-        self._meter.add(*evidence)
-
-    def result(self, skipped: int) -> Result:
-        return self._meter.result(self._output, skipped)
-
-
-class _OfObjects:
-    def __init__(
-        self, network: Network, score: float | None, suppress: float | None, overlap: float
-    ):
-        self._heads = box_heads(network)
-        if not self._heads:
-            raise no_head(network)
-        self._classes = int(self._heads[0].settings["classes"])
-        self._limits = score, suppress
-        self._meter = DetectionMeter(overlap)
-
-    def evidence(self, outputs: Arrays, batch: Batch) -> list[ImageMatches]:
-        score, suppress = self._limits
-        found = decode(self._heads, outputs, score=score, overlap=suppress)
-        assert batch.objects is not None
-        assert batch.frames is not None
-        check_objects(batch.objects, self._classes, batch.places)
-        placed = _placed(found, batch.frames)
-        return [
-            self._meter.match(one, truth) for one, truth in zip(placed, batch.objects, strict=True)
-        ]
-
-    def add(self, evidence: list[ImageMatches]) -> None:
-        for image in evidence:
-            self._meter.take(image)
-
-    def result(self, skipped: int) -> Result:
-        return self._meter.result(skipped)
-
-
-class _OfPixels:
-    def __init__(self, network: Network, output: str):
-        self._output = output
-        self._classes = int(network.outputs[output][1])
-        self._meter = PixelMeter(self._classes)
-
-    def evidence(self, outputs: Arrays, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-        assert batch.labels is not None
-        labels = batch.labels.reshape(len(batch.labels), *batch.labels.shape[-2:])
-        check_pixels(labels, self._classes, batch.places)
-        return outputs[self._output], labels
-
-    def add(self, evidence: tuple[np.ndarray, np.ndarray]) -> None:
-        self._meter.add(*evidence)
-
-    def result(self, skipped: int) -> Result:
-        return self._meter.result(self._output, skipped)
-
-
-class _OfValues:
-    def __init__(self, output: str):
-        self._output = output
-        self._meter = ValueMeter()
-
-    def evidence(self, outputs: Arrays, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-        assert batch.targets is not None
-        return outputs[self._output], batch.targets
-
-    def add(self, evidence: tuple[np.ndarray, np.ndarray]) -> None:
-        self._meter.add(*evidence)
-
-    def result(self, skipped: int) -> Result:
-        return self._meter.result(self._output, skipped)
-
-
-def _map_output(network: Network) -> str:
-    for name, shape in reversed(network.outputs.items()):
-        if len(shape) == 4 and isinstance(shape[1], int) and shape[1] > 1:
-            return name
-    raise DataError(f"the labels are maps, but network '{network.name}' makes none")
-
-
-def _fitting_output(network: Network, wanted: tuple[int, ...]) -> str:
-    size = int(np.prod(wanted))
-    for name, shape in reversed(network.outputs.items()):
-        if all(isinstance(d, int) for d in shape[1:]) and size == np.prod(
-            [int(d) for d in shape[1:]]
-        ):
-            return name
-    raise DataError(
-        f"no output of network '{network.name}' has the {shape_text(wanted)} values of a target"
-    )

@@ -1,46 +1,46 @@
-"""How true a pruned network stays to its baseline, without labels."""
+"""How true a pruned network stays to its original, without labels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
 from ..data import Batch, Dataset, Objects
+from ..data.targets import Targets
 from ..engine.session import Arrays
 from ..errors import VerificationError
 from ..ir.dims import shape_text
-from ..ir.heads import box_heads, is_vector
+from ..ir.heads import BoxHead, box_heads, is_vector
 from ..ir.network import Network
 from ..progress import Progress, silent
-from ..verify.compare import Pairing, pair
-from .metrics.agreement import Divergence
-from .metrics.decode import decode
-from .metrics.detection import DetectionMeter, DetectionResult, ImageMatches
-from .runner import mapped, sessions
+from ..verify.compare import pair
+from .metrics.agreement import DivergenceSum, ErrorSum
+from .metrics.decode import Detections, decode
+from .metrics.detection import DetectionResult, Finder, FullPrecisionMetric
+from .metrics.metric import Metric
+from .runner import side_by_side
 
-__all__ = ["Fidelity", "OutputFidelity", "fidelity", "side_by_side"]
-
-T = TypeVar("T")
+__all__ = ["Fidelity", "FidelityMetric", "OutputFidelity", "fidelity"]
 
 CONFIDENT = 0.25
-"""Without labels, what the baseline finds with this score or more counts as an object."""
+"""Without labels, what the original finds with this score or more counts as an object."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutputFidelity:
-    """How close an output of the pruned network is to that of the baseline.
+    """How close an output of the pruned network is to that of the original.
 
     Args:
-        name: of the output in the baseline.
+        name: of the output in the original.
         cosine: cosine similarity of a sample's outputs, the mean over all samples, −1…1; a sample
             with NaN or infinity in one of them counts as 0.
-        error: ‖baseline − pruned‖₂ / ‖baseline‖₂ over all data; infinite beside NaN or infinity.
+        error: ‖original − pruned‖₂ / ‖original‖₂ over all data; infinite beside NaN or infinity.
         agreement: share of the samples where the largest value stands in the same place, 0…1;
             None where the output is no single vector of several values.
-        divergence: KL(baseline ‖ pruned) of the classes in nats, the mean over samples; None
+        divergence: KL(original ‖ pruned) of the classes in nats, the mean over samples; None
             likewise.
     """
 
@@ -53,13 +53,13 @@ class OutputFidelity:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fidelity:
-    """How close all outputs of a pruned network are to those of its baseline.
+    """How close all outputs of a pruned network are to those of its original.
 
     Args:
         outputs: one by one.
         samples: how many.
         notes: how outputs with other names were paired.
-        detections: mean average precision of the pruned detector, where what the baseline finds
+        detections: mean average precision of the pruned detector, where what the original finds
             with a score of at least 0.25 stands for the objects; None for other networks, and
             where boxes were not asked for.
     """
@@ -68,6 +68,13 @@ class Fidelity:
     samples: int
     notes: tuple[str, ...] = ()
     detections: DetectionResult | None = None
+
+    metric = "Output error"
+
+    @property
+    def value(self) -> float:
+        """The largest relative error of all outputs."""
+        return self.error
 
     @property
     def agreement(self) -> float | None:
@@ -93,7 +100,7 @@ class Fidelity:
 
 
 def fidelity(
-    baseline: Network,
+    original: Network,
     pruned: Network,
     dataset: Dataset,
     *,
@@ -101,12 +108,12 @@ def fidelity(
     threads: int | None = None,
     progress: Progress = silent,
 ) -> Fidelity:
-    """Measure, without labels and in one pass, how true a pruned network is to its baseline.
+    """Measure, without labels and in one pass, how true a pruned network is to its original.
 
     Args:
-        baseline: the original network.
+        original: the network before pruning.
         pruned: the smaller one; its inputs and outputs are paired as by :func:`compare.pair`.
-        dataset: opened for `baseline`.
+        dataset: opened for `original`.
         boxes: whether a detector's boxes are compared, too, which can take longer than the
             networks.
         threads: threads of each run; None for as many runs at once as there are cores.
@@ -116,107 +123,92 @@ def fidelity(
         DataError: the data does not fit.
         VerificationError: inputs or outputs of the networks do not match.
     """
-    pairing = pair(baseline, pruned)
-    meters = {name: _Meter(vector=is_vector(shape)) for name, shape in baseline.outputs.items()}
-    finders = boxes and box_heads(baseline) and box_heads(pruned)
-    objects = DetectionMeter()
-    samples = 0
+    pairing = pair(original, pruned)
+    heads = box_heads(original) if boxes and box_heads(pruned) else ()
 
-    def seen(
-        batch: Batch, before: Arrays, after: Arrays
-    ) -> tuple[int, Arrays, Arrays, list[ImageMatches]]:
-        images = _agreeing(objects, baseline, before, pruned, after) if finders else []
-        return batch.size, before, after, images
+    def made(batch: Batch, before: Arrays, after: Arrays) -> FidelityMetric:
+        metric = FidelityMetric(original, heads)
+        metric.update(pairing.renamed(after), Targets.of(batch, before))
+        return metric
 
-    for size, before, after, images in side_by_side(
-        baseline, pruned, pairing, dataset, seen, threads=threads, progress=progress
+    total = FidelityMetric(original, heads)
+    for part in side_by_side(
+        original, pruned, pairing, dataset, made, threads=threads, progress=progress
     ):
-        for name, meter in meters.items():
-            meter.add(name, before[name], after[pairing.outputs[name]], size)
-        for image in images:
-            objects.take(image)
-        samples += size
-    outputs = tuple(meter.result(name) for name, meter in meters.items())
-    return Fidelity(
-        outputs=outputs,
-        samples=samples,
-        notes=pairing.notes,
-        detections=objects.result() if finders else None,
-    )
+        total.merge(part)
+    return replace(total.compute(), notes=pairing.notes)
 
 
-def side_by_side(
-    baseline: Network,
-    pruned: Network,
-    pairing: Pairing,
-    dataset: Dataset,
-    make: Callable[[Batch, Arrays, Arrays], T],
-    *,
-    threads: int | None = None,
-    progress: Progress = silent,
-) -> Iterator[T]:
-    """Yield what is made of every batch and the outputs of both networks.
+class FidelityMetric(Metric):
+    """All of :class:`Fidelity` but the notes; outputs have the names of the original.
 
     Args:
-        baseline: one network.
-        pruned: the other one.
-        pairing: which inputs and outputs belong together.
-        dataset: opened for `baseline`.
-        make: called in the thread that ran the networks, with a batch and the outputs of each
-            network under its own names.
-        threads: threads of each run; None for as many runs at once as there are cores.
-        progress: told about every batch.
-
-    Raises:
-        DataError: the data does not fit.
+        original: the network before pruning.
+        heads: what makes boxes of outputs; empty where boxes are not compared.
     """
-    (first, second), workers = sessions([baseline, pruned], threads)
 
-    def both(batch: Batch) -> T:
-        before = first.run(batch.inputs)
-        return make(batch, before, second.run(pairing.feeds(batch.inputs)))
+    __slots__ = ("_boxes", "_heads", "_outputs", "_samples")
 
-    for _, made in mapped(dataset, both, "comparing", workers=workers, progress=progress):
-        yield made
+    def __init__(self, original: Network, heads: tuple[BoxHead, ...] = ()):
+        self._outputs = {
+            name: _Output(vector=is_vector(shape)) for name, shape in original.outputs.items()
+        }
+        self._heads = heads
+        self._boxes = FullPrecisionMetric(Finder(heads=heads))
+        self._samples = 0
 
+    def update(self, outputs: Mapping[str, np.ndarray], targets: Targets) -> None:
+        """Take in one batch.
 
-def _agreeing(
-    meter: DetectionMeter, baseline: Network, before: Arrays, pruned: Network, after: Arrays
-) -> list[ImageMatches]:
-    """Match what a pruned network detects with what its baseline detects, image by image."""
-    wanted = decode(box_heads(baseline), before, score=CONFIDENT)
-    found = decode(box_heads(pruned), after)
-    return [
-        meter.match(
-            one,
-            Objects(
-                boxes=truth.boxes,
-                classes=truth.classes,
-                ignored=np.zeros(len(truth), bool),
-                crowd=np.zeros(len(truth), bool),
-            ),
+        Raises:
+            VerificationError: outputs of the networks differ in shape.
+        """
+        for name, one in self._outputs.items():
+            one.add(name, targets.outputs[name], outputs[name], targets.size)
+        self._samples += targets.size
+        if self._heads:
+            wanted = decode(self._heads, targets.outputs, score=CONFIDENT)
+            for found, truth in zip(decode(self._heads, outputs), wanted, strict=True):
+                self._boxes.add(found, _as_objects(truth))
+
+    def merge(self, other: Self) -> None:
+        """Take in what another one has seen."""
+        for name, one in self._outputs.items():
+            one.merge(other._outputs[name])
+        self._samples += other._samples
+        self._boxes.merge(other._boxes)
+
+    def compute(self) -> Fidelity:
+        """Return what was measured."""
+        return Fidelity(
+            outputs=tuple(one.result(name) for name, one in self._outputs.items()),
+            samples=self._samples,
+            detections=self._boxes.compute() if self._heads else None,
         )
-        for one, truth in zip(found, wanted, strict=True)
-    ]
 
 
-class _Meter:
+def _as_objects(found: Detections) -> Objects:
+    """Return detections as the objects that another network should find."""
+    none = np.zeros(len(found), bool)
+    return Objects(boxes=found.boxes, classes=found.classes, ignored=none, crowd=none)
+
+
+class _Output:
     """Sums over all samples of one output."""
 
     def __init__(self, *, vector: bool):
         self.vector = vector
-        self.divergence = Divergence()
+        self.divergence = DivergenceSum()
+        self.error = ErrorSum()
         self.rows = 0
         self.cosines = 0.0
         self.agreeing = 0
-        self.distance = 0.0
-        self.norm = 0.0
 
     def add(self, name: str, before: np.ndarray, after: np.ndarray, size: int) -> None:
         """Take in one batch of `size` samples."""
         if before.shape != after.shape:
             raise VerificationError(
-                f"output '{name}' is {shape_text(before.shape)} in the baseline, but "
+                f"output '{name}' is {shape_text(before.shape)} in the original, but "
                 f"{shape_text(after.shape)} in the pruned network"
             )
         rows = size if before.ndim and len(before) == size else 1
@@ -225,26 +217,29 @@ class _Meter:
         finite = np.isfinite(a).all(axis=1) & np.isfinite(b).all(axis=1)
         self.rows += rows
         if not finite.all():
-            self.distance = np.inf
+            self.error.distance = np.inf
         if self.vector:
             self.agreeing += int((finite & (a.argmax(axis=1) == b.argmax(axis=1))).sum())
         a, b = a[finite], b[finite]
         if self.vector and len(a):
             self.divergence.add(a, b)
         self.cosines += float(_cosines(a, b).sum())
-        self.distance += float(np.square(a - b).sum())
-        self.norm += float(np.square(a).sum())
+        self.error.add(a, b)
+
+    def merge(self, other: _Output) -> None:
+        """Take in what another one has seen."""
+        self.divergence.merge(other.divergence)
+        self.error.merge(other.error)
+        self.rows += other.rows
+        self.cosines += other.cosines
+        self.agreeing += other.agreeing
 
     def result(self, name: str) -> OutputFidelity:
         """Return what was measured."""
-        if self.norm:
-            error = float(np.sqrt(self.distance / self.norm))
-        else:
-            error = float(np.inf) if self.distance else 0.0
         return OutputFidelity(
             name=name,
             cosine=self.cosines / self.rows,
-            error=error,
+            error=self.error.value,
             agreement=self.agreeing / self.rows if self.vector else None,
             divergence=self.divergence.value if self.vector else None,
         )

@@ -1,20 +1,14 @@
-"""How much worse a network is than the one it was made from, as one figure.
-
-With labels that is the drop of what they call for (accuracy, mean average precision, …, 0…1);
-without, KL divergence in nats for classifiers and the relative error of the worst output for
-other networks.
-"""
+"""How much worse a network is than the original it was made from, as one figure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from ..data import Dataset
-from ..ir.heads import CLASSIFIER
 from ..ir.network import Network
 from ..progress import Progress, silent
-from .evaluate import evaluate
-from .fidelity import fidelity
+from .measure import measured
+from .task import Task, find_task
 
 __all__ = ["LossMeter"]
 
@@ -26,43 +20,50 @@ class LossMeter:
     Args:
         original: what others are compared with.
         data: what they are measured on.
-        metric: name of the figure: that of the labels, else "KL divergence" in nats (classifiers)
-            or "Output error" (‖difference‖ / ‖output‖ of the worst output).
-        baseline: the original's figure; None for distances from it.
+        task: what is measured.
+        original_value: the original's figure; None for distances from it.
     """
 
     original: Network
     data: Dataset
-    metric: str
-    baseline: float | None
+    task: Task
+    original_value: float | None
 
     @staticmethod
-    def of(original: Network, data: Dataset, *, progress: Progress = silent) -> LossMeter:
+    def of(
+        original: Network,
+        data: Dataset,
+        task: Task | str | None = None,
+        *,
+        progress: Progress = silent,
+    ) -> LossMeter:
         """Return what measures on some data.
 
+        Args:
+            original: what others are compared with.
+            data: what they are measured on.
+            task: as for :func:`~.task.find_task`.
+            progress: told how far the measurement of the original is.
+
         Raises:
-            DataError: the data does not fit the network.
+            DataError: the data does not fit the network or the task.
         """
-        metric, baseline = "Output error", None
-        if data.labelled:
-            result = evaluate(original, data, progress=progress)
-            metric, baseline = result.metric, float(result.value)
-        elif _classifies(original):
-            metric = "KL divergence"
-        return LossMeter(original=original, data=data, metric=metric, baseline=baseline)
+        task = find_task(original, data, task)
+        value = None
+        if not task.needs_original:
+            value = float(measured(original, data, task, progress=progress).compute().value)
+        return LossMeter(original=original, data=data, task=task, original_value=value)
+
+    @property
+    def metric(self) -> str:
+        """Name of the figure."""
+        return self.task.metric
 
     def value(self, network: Network, *, progress: Progress = silent) -> float:
         """Return the figure of a network."""
-        if self.baseline is not None:
-            return float(evaluate(network, self.data, progress=progress).value)
-        found = fidelity(self.original, network, self.data, boxes=False, progress=progress)
-        divergence = found.divergence if _classifies(self.original) else None
-        return found.error if divergence is None else divergence
+        found = measured(network, self.data, self.task, original=self.original, progress=progress)
+        return float(found.compute().value)
 
     def loss(self, value: float) -> float:
         """Return by how much a figure is worse than the original's; negative for a gain."""
-        return value if self.baseline is None else self.baseline - value
-
-
-def _classifies(network: Network) -> bool:
-    return any(head.kind == CLASSIFIER for head in network.heads)
+        return self.task.loss(value, self.original_value)

@@ -18,8 +18,9 @@ from ..engine.session import Arrays, Session
 from ..engine.threads import cores
 from ..ir.network import Network
 from ..progress import Progress, silent
+from ..verify.compare import Pairing
 
-__all__ = ["computed", "mapped", "sessions"]
+__all__ = ["computed", "mapped", "sessions", "side_by_side"]
 
 T = TypeVar("T")
 
@@ -58,6 +59,41 @@ def computed(
         progress=progress,
     )
     return (made for _, made in pairs)
+
+
+def side_by_side(
+    original: Network,
+    network: Network,
+    pairing: Pairing,
+    dataset: Dataset,
+    make: Callable[[Batch, Arrays, Arrays], T],
+    *,
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> Iterator[T]:
+    """Yield what is made of every batch and the outputs of both networks.
+
+    Args:
+        original: one network.
+        network: the other one.
+        pairing: which inputs and outputs belong together.
+        dataset: opened for `original`.
+        make: called in the thread that ran the networks, with a batch and the outputs of each
+            network under its own names.
+        threads: threads of each run; None for as many runs at once as there are cores.
+        progress: told about every batch.
+
+    Raises:
+        DataError: the data does not fit.
+    """
+    (first, second), workers = sessions([original, network], threads)
+
+    def both(batch: Batch) -> T:
+        before = first.run(batch.inputs)
+        return make(batch, before, second.run(pairing.feeds(batch.inputs)))
+
+    for _, made in mapped(dataset, both, "comparing", workers=workers, progress=progress):
+        yield made
 
 
 def sessions(networks: Sequence[Network], threads: int | None) -> tuple[list[Session], int]:

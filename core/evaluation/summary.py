@@ -12,8 +12,9 @@ from ..data import Dataset, SyntheticDataset
 from ..engine.padding import for_speed
 from ..ir.network import Network
 from ..progress import Progress, silent
-from .evaluate import evaluate
 from .fidelity import fidelity
+from .loss import LossMeter
+from .task import Task, find_task
 
 __all__ = ["PADDED", "Row", "summarize", "with_sizes"]
 
@@ -30,97 +31,114 @@ class Row:
 
     Args:
         item: what is measured.
-        baseline: its value for the original network.
+        original: its value for the original network.
         compressed: its value for the pruned network.
         unit: "", "%", "ms", "B" for bytes or "Op" for operations.
-        relative: whether the change is told as a part of the baseline (or as a difference).
+        relative: whether the change is told as a part of the original's value (or as a difference).
     """
 
     item: str
-    baseline: float
+    original: float
     compressed: float
     unit: str = ""
     relative: bool = True
 
     @property
     def delta(self) -> float:
-        """The change, as a fraction of the baseline or in units."""
-        change = self.compressed - self.baseline
+        """The change, as a fraction of the original's value or in units."""
+        change = self.compressed - self.original
         if not self.relative:
             return change
-        return change / self.baseline if self.baseline else 0.0
+        return change / self.original if self.original else 0.0
 
 
 def summarize(
-    baseline: Network,
+    original: Network,
     compressed: Network,
     *,
     data: Dataset | None = None,
+    task: Task | str | None = None,
     progress: Progress = silent,
 ) -> Sequence[Row]:
     """Measure both networks.
 
     Args:
-        baseline: the original network.
+        original: the network before pruning.
         compressed: the pruned network.
         data: with labels, the metric they call for is measured on it; without, how far the outputs
             agree; noise where there is no data.
+        task: another task than that of the data, as for :func:`~.task.find_task`.
         progress: told how far the work is.
 
     Raises:
-        DataError: the data does not fit the networks.
+        DataError: the data does not fit the networks or the task.
     """
     rows: list[Row] = []
-    rows.extend(_quality(baseline, compressed, data or SyntheticDataset(baseline), progress))
+    data = data or SyntheticDataset(original)
+    rows.extend(_quality(original, compressed, data, task, progress))
     before, after = (
-        measure_cost(network, find_groups(network)) for network in (baseline, compressed)
+        measure_cost(network, find_groups(network)) for network in (original, compressed)
     )
-    rows.append(Row(item="Parameters", baseline=before.parameters, compressed=after.parameters))
+    rows.append(Row(item="Parameters", original=before.parameters, compressed=after.parameters))
     rows.append(
-        Row(item="Operations", baseline=before.operations, compressed=after.operations, unit="Op")
+        Row(item="Operations", original=before.operations, compressed=after.operations, unit="Op")
     )
-    rows.extend(_latencies(baseline, compressed, progress))
+    rows.extend(_latencies(original, compressed, progress))
     return rows
 
 
 def with_sizes(rows: Sequence[Row], before: int, after: int) -> Sequence[Row]:
     """Return rows with one more behind those on weights and operations: bytes of the files."""
     place = 1 + next(k for k, row in enumerate(rows) if row.unit == "Op")
-    size = Row(item="File size", baseline=before, compressed=after, unit="B")
+    size = Row(item="File size", original=before, compressed=after, unit="B")
     return [*rows[:place], size, *rows[place:]]
 
 
-def _latencies(baseline: Network, compressed: Network, progress: Progress) -> Sequence[Row]:
+def _latencies(original: Network, compressed: Network, progress: Progress) -> Sequence[Row]:
     """Return the latency, and that with channels filled up where this gains something."""
-    networks = [baseline, compressed]
+    networks = [original, compressed]
     filled = [for_speed(network) for network in networks]
     if filled[1] is compressed:
         filled = []
     times = latency([*networks, *filled], progress=progress)
-    rows = [Row(item="Latency", baseline=times[0], compressed=times[1], unit="ms")]
+    rows = [Row(item="Latency", original=times[0], compressed=times[1], unit="ms")]
     if filled and times[3] < PAYS * times[1]:
-        rows.append(Row(item=PADDED, baseline=times[2], compressed=times[3], unit="ms"))
+        rows.append(Row(item=PADDED, original=times[2], compressed=times[3], unit="ms"))
     return rows
 
 
 def _quality(
-    baseline: Network, compressed: Network, data: Dataset, progress: Progress
+    original: Network,
+    compressed: Network,
+    data: Dataset,
+    task: Task | str | None,
+    progress: Progress,
 ) -> Sequence[Row]:
-    if data.labelled:
-        before = evaluate(baseline, data, progress=progress)
-        after = evaluate(compressed, data, progress=progress)
-        return [_points(before.metric, 100 * before.value, 100 * after.value)]
-    found = fidelity(baseline, compressed, data, boxes=False, progress=progress)
+    found = find_task(original, data, task)
+    if task is None and found.needs_original:
+        return _agreement(original, compressed, data, progress)
+    meter = LossMeter.of(original, data, found, progress=progress)
+    before, after = meter.original_value or 0.0, meter.value(compressed, progress=progress)
+    if found.points == 1.0:
+        return [Row(item=found.metric, original=before, compressed=after, relative=False)]
+    return [_points(found.metric, found.points * before, found.points * after)]
+
+
+def _agreement(
+    original: Network, compressed: Network, data: Dataset, progress: Progress
+) -> Sequence[Row]:
+    """Return how far outputs agree where there are no labels."""
+    found = fidelity(original, compressed, data, boxes=False, progress=progress)
     inputs = " (noise)" if isinstance(data, SyntheticDataset) else ""
     rows = []
     if found.agreement is not None:
         agreed = 100 * found.agreement
         rows.append(_points(f"Top-1 agreement{inputs}", 100.0, agreed))
     rows.append(
-        Row(item=f"Output cosine{inputs}", baseline=1.0, compressed=found.cosine, relative=False)
+        Row(item=f"Output cosine{inputs}", original=1.0, compressed=found.cosine, relative=False)
     )
     return rows
 
 
 def _points(item: str, before: float, after: float) -> Row:
-    return Row(item=item, baseline=before, compressed=after, unit="%", relative=False)
+    return Row(item=item, original=before, compressed=after, unit="%", relative=False)

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from .heads import Head
+
 __all__ = [
     "BATCH",
     "BLOCK",
@@ -18,7 +20,6 @@ __all__ = [
     "OPSET",
     "BlobRef",
     "Caution",
-    "Head",
     "LayerInfo",
     "Network",
     "Piece",
@@ -95,15 +96,6 @@ class Preprocess:
     sampling: str = "centres"
     mean_file: str = ""
     mean_image: np.ndarray | None = field(default=None, compare=False, repr=False)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Head:
-    """How an output becomes answers, for metrics: its kind and the numbers decoding needs."""
-
-    output: str
-    kind: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 Piece = bytes | memoryview

@@ -136,7 +136,7 @@ def _by_obs(
         return state
     assert options.threshold is not None, "there is a rate or a threshold"
     assert data is not None, "OBS is chosen where there is data"
-    meter = LossMeter.of(start.original, data, progress=progress)
+    meter = LossMeter.of(start.original, data, options.task, progress=progress)
     return remove_to_loss(start, goal, options.threshold, meter, progress)
 
 
@@ -158,7 +158,7 @@ def _by_order(
         groups=groups,
         limits=options.limits,
         savings=MarginalSavings(groups, costs).saved,
-        scores=scores_of(start.original, groups, method.criterion, options.analysis, data),
+        scores=scores_of(start.original, groups, method.criterion, options, data),
         analysis=options.analysis,
         threshold=options.threshold,
     )
@@ -216,7 +216,7 @@ def _settings(options: PruneOptions, data: Dataset | None) -> dict[str, Any]:
 
     return {
         **({"threshold": float(options.threshold)} if options.threshold is not None else {}),
-        **recorded("budget", "latencies", "overrides"),
+        **recorded("budget", "task", "latencies", "overrides"),
         **({"data": {"name": data.name, "samples": data.samples}} if data is not None else {}),
         **recorded("exclude", "limits"),
     }

@@ -18,7 +18,7 @@ from ..plan.plan import Plan, make_plan
 from ..plan.quotas import check_quotas, split
 from ..plan.state import PruningState, RemovedStep
 from ..progress import Progress, silent
-from .options import AUTOMATIC
+from .options import AUTOMATIC, ChoiceOptions
 from .resolve import OBS, resolved_criterion, scores_of
 
 __all__ = ["complete_plan"]
@@ -60,7 +60,7 @@ def complete_plan(
         state = remove_to_rate(state, Goal(rate=0.0, costs=costs, quotas=quotas, first=first),
                                progress)  # fmt: skip
     else:
-        scores = scores_of(network, groups, criterion, None, data)
+        scores = scores_of(network, groups, criterion, ChoiceOptions(), data)
         steps, _ = split(uniform(groups, scores), groups, quotas)
         chosen = groups.mask(unit for step in steps for unit in step.units)
         history = tuple(RemovedStep(step.units) for step in steps)

@@ -16,8 +16,9 @@ from ..cost.network_cost import NetworkCost, measure_cost
 from ..coupling import find_groups
 from ..data import Dataset, streamed
 from ..data.shards import Fingerprint, shard_size, shards
-from ..errors import DataError
+from ..evaluation.gate import Gate
 from ..evaluation.loss import LossMeter
+from ..evaluation.task import find_task
 from ..ir.digest import digest
 from ..ir.network import Network
 from ..progress import Progress, silent
@@ -27,7 +28,6 @@ from .result import PruneResult
 
 __all__ = [
     "SUMMARY",
-    "Gate",
     "Iteration",
     "Round",
     "Store",
@@ -48,39 +48,6 @@ def folder_of(number: int) -> str:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Gate:
-    """How much a round may lose; after one that loses more there is no other.
-
-    Args:
-        drop: points of a hundred of the metric, for labelled data; None for any.
-        divergence: of the outputs from the original's, for data without labels; None for any.
-    """
-
-    drop: float | None = None
-    divergence: float | None = None
-
-    def check(self, data: Dataset) -> None:
-        """Raise where the data does not fit the gate.
-
-        Raises:
-            DataError: a drop needs labels, and a divergence is not measured where there are some.
-        """
-        if self.drop is not None and not data.labelled:
-            raise DataError(
-                "a limit on the accuracy drop needs labelled data",
-                hint="limit the divergence (--max-divergence), or give labels",
-            )
-        if self.divergence is not None and data.labelled:
-            raise DataError(
-                "divergence is for data without labels", hint="limit the drop (--max-drop)"
-            )
-
-    def passes(self, loss: float) -> bool:
-        """Whether a loss is allowed."""
-        limit = self.drop if self.drop is not None else self.divergence
-        return limit is None or loss <= limit
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Round:
     """What one round came to.
@@ -195,11 +162,12 @@ def iterate(
         DataError: the data does not fit, or the store holds rounds of something else.
         VerificationError: a dense network does not equal the masked one.
     """
+    found = find_task(network, data, options.task)
     gate = gate_of(options)
-    gate.check(data)
+    gate.check(found)
     cost = measure_cost(network, find_groups(network))
     known = f"{VERSION} {digest(network)} {_fingerprint(network, data, progress)} {options.key()}"
-    meter = LossMeter.of(network, data, progress=progress)
+    meter = LossMeter.of(network, data, found, progress=progress)
     rounds: list[Round] = []
     for number, rate in enumerate(options.rates, 1):
         path = tuple(options.rates[:number]) if options.previous else (rate,)
@@ -218,7 +186,7 @@ def iterate(
         data=data.name,
         samples=data.samples,
         metric=meter.metric,
-        baseline=meter.baseline,
+        baseline=meter.original_value,
         operations=cost.operations,
         parameters=cost.parameters,
         rounds=tuple(rounds),
@@ -257,7 +225,6 @@ def _measured(
 ) -> Round:
     now = measure_cost(pruned, find_groups(pruned))
     value = meter.value(pruned, progress=progress)
-    points = 1.0 if meter.baseline is None else 100.0
     return Round(
         number=number,
         rate=rate,
@@ -265,7 +232,7 @@ def _measured(
         operations=now.operations,
         parameters=now.parameters,
         value=value,
-        loss=points * meter.loss(value),
+        loss=meter.task.points * meter.loss(value),
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from ..allocation.overrides import Override
 from ..cost.budget import LATENCY, OPERATIONS, check_budget
 from ..errors import PlanError
+from ..evaluation.task import Task
 from ..plan.limits import NO_LIMITS, Limits
 from ..repair.registry import Repairs
 from ..sensitivity.result import Analysis
@@ -55,6 +56,9 @@ class ChoiceOptions:
     budget: str = OPERATIONS
     """What a rate is a fraction of: operations, parameters or latency."""
 
+    task: Task | str | None = None
+    """What the network is measured by, instead of what the data calls for: a task or its name."""
+
     latencies: Mapping[str, float] | None = None
     """For a budget of latency: milliseconds of each layer; measured here if not given."""
 
@@ -80,8 +84,10 @@ class ChoiceOptions:
     def plain(self) -> dict[str, Any]:
         """Return all options as plain values: equal ones for equal choices only."""
         found = {option.name: getattr(self, option.name) for option in fields(ChoiceOptions)}
+        task = found.pop("task")
         return {
             **found,
+            **({"task": getattr(task, "metric", task)} if task is not None else {}),
             "analysis": self.analysis.digest if self.analysis is not None else None,
             "latencies": {name: float(time) for name, time in self.latencies.items()}
             if self.latencies is not None
@@ -94,7 +100,7 @@ class ChoiceOptions:
     def changed(self) -> dict[str, Any]:
         """Return those plain values that are not the defaults, in the order of the fields."""
         usual = ChoiceOptions().plain()
-        return {name: value for name, value in self.plain().items() if value != usual[name]}
+        return {name: value for name, value in self.plain().items() if value != usual.get(name)}
 
 
 @dataclass(frozen=True, kw_only=True)

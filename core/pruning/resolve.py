@@ -132,7 +132,7 @@ def scores_of(
     network: Network,
     groups: Groups,
     criterion: str,
-    analysis: Analysis | None,
+    options: ChoiceOptions,
     data: Dataset | None,
 ) -> Scores:
     """Return the scores that order the channels of each group [units]; the lowest leave first.
@@ -140,9 +140,9 @@ def scores_of(
     An analysis keeps the order that it was made with. OBS orders channels by itself once it knows
     their number, so its scores are all equal.
     """
-    if analysis is not None:
-        return ranks(groups, analysis)
+    if options.analysis is not None:
+        return ranks(groups, options.analysis)
     if criterion == OBS:
         return np.zeros(groups.unit_count)
-    context = ScoreContext(network=network, groups=groups, data=data)
+    context = ScoreContext(network=network, groups=groups, data=data, measured_by=options.task)
     return CRITERIA.find(criterion).score(context)

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..evaluation.metrics.confidence import confidence, has_confidence
-from ..ir.network import Head, Network, shape_of
+from ..ir.heads import GridHead
+from ..ir.network import Network, shape_of
 from ..statistics.operators import Array
 
 __all__ = ["box_heads_of", "counted", "counts"]
@@ -31,7 +32,7 @@ KEEPING = frozenset({
 or gives them another order."""
 
 
-def box_heads_of(network: Network, layers: Sequence[str]) -> dict[str, Head]:
+def box_heads_of(network: Network, layers: Sequence[str]) -> dict[str, GridHead]:
     """Return the heads whose boxes a single layer makes, by the name of the layer's output.
 
     Args:
@@ -61,13 +62,13 @@ def box_heads_of(network: Network, layers: Sequence[str]) -> dict[str, Head]:
     return found
 
 
-def _boxes(head: Head, network: Network) -> tuple[int | str, ...]:
+def _boxes(head: GridHead, network: Network) -> tuple[int | str, ...]:
     """Return channels, height and width of what a head gives."""
     _, *sizes = network.outputs[head.output]
-    return (*sizes[2:], *sizes[:2]) if head.settings.get("layout") == "NHWC" else tuple(sizes)
+    return (*sizes[2:], *sizes[:2]) if head.channels_last else tuple(sizes)
 
 
-def counts(head: Head, outputs: Sequence[np.ndarray]) -> list[Array]:
+def counts(head: GridHead, outputs: Sequence[np.ndarray]) -> list[Array]:
     """Return how often each position counts, N×anchors×H×W float32, one array a batch.
 
     Args:

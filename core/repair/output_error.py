@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..data import Dataset
-from ..evaluation.fidelity import side_by_side
 from ..evaluation.metrics.confidence import boxes_of, confidence, has_confidence
-from ..ir.network import Head, Network
+from ..evaluation.runner import side_by_side
+from ..ir.heads import GridHead
+from ..ir.network import Network
 from ..progress import Progress, silent
 from ..statistics.operators import Array
 from ..verify.compare import pair
@@ -51,7 +52,7 @@ class _Error:
         head: what says where a box is; None where all numbers count alike.
     """
 
-    def __init__(self, head: Head | None):
+    def __init__(self, head: GridHead | None):
         self._head = head
         self._boxes = 0
         self._sure: Array = np.zeros(1)

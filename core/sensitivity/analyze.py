@@ -16,16 +16,17 @@ from ..data import Dataset
 from ..data.shards import shard_size
 from ..engine.padding import channel_block, padded
 from ..errors import PlanError
+from ..evaluation.metrics.metric import Metric
+from ..evaluation.task import Task, find_task
 from ..files import alone_in
 from ..ir.digest import digest
 from ..ir.network import Network
 from ..progress import Progress, silent
-from .baseline import Baseline, measure_baseline
 from .contexts import Contexts, Kept, Recomputed, kept_bytes
 from .curves import Curve, find_curves
-from .points import Meter, Task, first_exceeding
+from .original import Original, measure_original
+from .points import Meter, Removals, first_exceeding
 from .result import Analysis, GroupAnalysis, Point
-from .scorers import Evidence
 from .state import Known, State, place_of
 from .suffix import Suffix, make_suffix
 
@@ -47,6 +48,7 @@ def analyze(
     network: Network,
     data: Dataset,
     *,
+    task: Task | str | None = None,
     criterion: str = "l1",
     rates: Sequence[float] = RATES,
     threshold: float | None = None,
@@ -70,6 +72,7 @@ def analyze(
     Args:
         network: the network, unchanged by this.
         data: samples, opened for the network.
+        task: what is measured instead, as for :func:`~..evaluation.task.find_task`.
         criterion: what orders the channels of a group.
         rates: shares of channels, over 0 and below 1.
         threshold: follow each curve only to where it first goes over this loss, and end points
@@ -103,28 +106,29 @@ def analyze(
         groups = groups or find_groups(network)
         if not any(group.prunable for group in groups.groups):
             raise PlanError("no channel of this network can be removed")
-        context = ScoreContext(network=network, groups=groups, data=data)
+        found = find_task(network, data, task)
+        context = ScoreContext(network=network, groups=groups, data=data, measured_by=found)
         scores = CRITERIA.find(criterion).score(context)
         curves = find_curves(groups, scores, rates)
         workers = -1 if jobs is None else jobs
-        baseline = measure_baseline(network, data, memory=memory, jobs=workers, progress=progress)
+        original = measure_original(
+            network, data, found, memory=memory, jobs=workers, progress=progress
+        )
         model = digest(network)
-        key = _digest(model, baseline, criterion, curves)
+        key = _digest(model, original, criterion, curves)
         curves = _without(curves, exclude, network)
         known = held.enter_context(State.open(place, key, restart=restart))
         # What is computed has more channels than what is decided about, where that is faster.
         fast, labelled = padded(network, groups, channel_block())
-        work = _ordered(fast, labelled, curves, baseline.judge.outputs)
-        contexts = _contexts(fast, data, work, baseline, memory, workers)
+        work = _ordered(fast, labelled, curves, original.task.outputs)
+        contexts = _contexts(fast, data, work, original, memory, workers)
         run = _Run(
             groups=groups,
             state=known,
             threshold=threshold,
             rising=rising,
             contexts=contexts,
-            meter=Meter(
-                baseline.judge, contexts, baseline.evidence, baseline.answers, jobs=workers
-            ),
+            meter=Meter(original, contexts, jobs=workers),
         )
         run.measure(work, progress)
     return Analysis(
@@ -132,9 +136,9 @@ def analyze(
         model_digest=model,
         digest=key,
         data=data.name,
-        samples=baseline.samples,
-        metric=baseline.judge.metric,
-        baseline=baseline.value,
+        samples=original.samples,
+        metric=found.metric,
+        original_value=original.value,
         criterion=criterion,
         threshold=threshold,
         groups=tuple(
@@ -167,9 +171,9 @@ def _without(curves: Sequence[Curve], exclude: Sequence[str], network: Network) 
     return [curve for curve in curves if not set(exclude).intersection(curve.group.layers)]
 
 
-def _digest(model: str, baseline: Baseline, criterion: str, curves: Sequence[Curve]) -> str:
+def _digest(model: str, original: Original, criterion: str, curves: Sequence[Curve]) -> str:
     """Return what names all that the loss of a point depends on."""
-    settings = f"{ARITHMETIC} {model} {baseline.fingerprint} {baseline.judge.metric} {criterion}"
+    settings = f"{ARITHMETIC} {model} {original.fingerprint} {original.task.metric} {criterion}"
     orders = [f"{curve.group.name} {curve.order}" for curve in curves]
     return hashlib.sha256("\n".join([settings, *orders]).encode()).hexdigest()
 
@@ -183,12 +187,12 @@ def _ordered(
 
 
 def _contexts(
-    network: Network, data: Dataset, work: Work, baseline: Baseline, memory: int, jobs: int
+    network: Network, data: Dataset, work: Work, original: Original, memory: int, jobs: int
 ) -> Contexts:
     suffixes = [suffix for _, suffix in work if suffix is not None]
-    if baseline.kept and kept_bytes(network, suffixes) * baseline.samples <= memory:
-        return Kept(network, baseline.shards, jobs)
-    return Recomputed(network, data, shard_size(network), baseline.judge.outputs, jobs)
+    if original.kept and kept_bytes(network, suffixes) * original.samples <= memory:
+        return Kept(network, original.shards, jobs)
+    return Recomputed(network, data, shard_size(network), original.task.outputs, jobs)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -212,8 +216,9 @@ class _Run:
                     self.state.add(curve.group.name, count, Known(0.0, at_least=False))
             else:
                 self.contexts.reach(suffix)
-                task = Task(suffix=suffix, surviving=partial(curve.surviving, self.groups))
-                self._measure_curve(curve, task, clock)
+                surviving = partial(curve.surviving, self.groups)
+                removals = Removals(suffix=suffix, surviving=surviving)
+                self._measure_curve(curve, removals, clock)
             clock.finish(share)
 
     def points(self, curve: Curve, rates: Sequence[float]) -> tuple[Point, ...]:
@@ -242,23 +247,23 @@ class _Run:
             if point is None or not self._enough(point)
         ]
 
-    def _measure_curve(self, curve: Curve, task: Task, clock: _Clock) -> None:
+    def _measure_curve(self, curve: Curve, removals: Removals, clock: _Clock) -> None:
         name = curve.group.name
         if self.threshold is None:
             due = self._due(curve)
             if due:
                 for count, known in zip(
-                    due, self.meter.measure(task, due, clock.advance), strict=True
+                    due, self.meter.measure(removals, due, clock.advance), strict=True
                 ):
                     self.state.add(name, count, known)
             return
-        seen: dict[int, list[Evidence]] = {}
+        seen: dict[int, list[Metric]] = {}
 
         def measure(count: int, limit: float) -> Known:
             known = self.state.points.get((name, count))
             if known is None or not self._enough(known, limit):
-                evidence = seen.setdefault(count, [])
-                known = self.meter.measure_until(task, count, limit, evidence, clock.advance)
+                metrics = seen.setdefault(count, [])
+                known = self.meter.measure_until(removals, count, limit, metrics, clock.advance)
                 self.state.add(name, count, known)
             return known
 

@@ -17,7 +17,8 @@ from joblib import Parallel, delayed, effective_n_jobs
 
 from ..data import Dataset
 from ..data.prefetch import prefetched
-from ..data.shards import Answers, Shard, shards
+from ..data.shards import Shard, shards
+from ..data.targets import Targets
 from ..engine.cached_session import Part
 from ..engine.session import Arrays
 from ..ir.front import value_bytes
@@ -33,14 +34,14 @@ AHEAD = 4
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Piece:
-    """What a task needs of one shard: what judges it, and the values at the boundary."""
+    """What a worker needs of one shard: its targets, and the values at the boundary."""
 
-    answers: Answers
+    targets: Targets
     context: Arrays
 
     def __sizeof__(self) -> int:
-        # Dask sends large arguments apart from the tasks, once each, and judges them by this.
-        arrays = (*self.context.values(), *self.answers.outputs.values())
+        # Dask sends large arguments apart from the calls, once each, and looks at this.
+        arrays = (*self.context.values(), *self.targets.outputs.values())
         return 1024 + sum(array.nbytes for array in arrays)
 
 
@@ -75,7 +76,7 @@ class Kept:
 
     def __init__(self, network: Network, samples: Sequence[Shard], jobs: int):
         self._network = network
-        self._answers = [shard.answers for shard in samples]
+        self._targets = [shard.targets for shard in samples]
         self._fronts = [dict(shard.inputs) for shard in samples]
         self._alive = alive_values(network)
         self._position = 0
@@ -88,7 +89,7 @@ class Kept:
         if suffix is not self._suffix:
             self._contexts = self._computed(suffix.context)
             self._suffix = suffix
-        pieces = list(map(Piece, self._answers, self._contexts))
+        pieces = list(map(Piece, self._targets, self._contexts))
         size = size or len(pieces)
         while start < len(pieces):
             yield pieces[start : start + size]
@@ -129,7 +130,7 @@ class Recomputed:
         network: the whole network.
         dataset: the samples.
         size: of a shard.
-        outputs: names of the outputs that the judge reads.
+        outputs: names of the outputs that the task reads.
         jobs: threads.
     """
 
@@ -159,7 +160,7 @@ class Recomputed:
             values = {**shard.inputs, **(part.compute(shard.inputs) if part else {})}
             outputs = {name: values[name] for name in self._outputs}
             context = {name: values[name] for name in suffix.context}
-            return Piece(shard.with_outputs(outputs).answers, context)
+            return Piece(shard.with_outputs(outputs).targets, context)
 
         source = islice(shards(prefetched(self._dataset), self._size), start, None)
         while wave := list(islice(source, size)):

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 from joblib import Parallel, delayed, effective_n_jobs
 
-from ..data.shards import Answers
 from ..engine.session import Arrays
+from ..evaluation.metrics.metric import Metric
+from ..evaluation.task import Task, merged
 from .contexts import Contexts, Piece, Wave
-from .scorers import Evidence, Judge, least_loss
+from .original import Original
 from .state import Known
 from .suffix import Suffix
 
-__all__ = ["Meter", "Task", "first_exceeding"]
+__all__ = ["Meter", "Removals", "first_exceeding", "least_loss", "loss_of"]
 
 BALANCE = 4
-"""Tasks for each core, so that none waits long for the last one."""
+"""Calls for each core, so that none waits long for the last one."""
 
 FIRST = 8
 """A part of all shards: so many are computed before it is asked first, then twice as many."""
@@ -29,8 +31,8 @@ CHECKS = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Task:
-    """A group that is to be measured.
+class Removals:
+    """What may leave a group that is to be measured.
 
     Args:
         suffix: what follows from its channels.
@@ -41,126 +43,147 @@ class Task:
     surviving: Callable[[int], npt.NDArray[np.bool_]]
 
 
-def judged(
-    suffix: Suffix,
-    judge: Judge,
-    piece: Piece,
-    masks: Sequence[Arrays],
-) -> list[Evidence]:
-    """Return the evidence of one shard for some choices of channels; runs on any worker."""
-    answers = piece.answers
-    return [
-        judge.evidence({**answers.outputs, **suffix.compute({**piece.context, **mask})}, answers)
-        for mask in masks
-    ]
+def metrics_of(suffix: Suffix, task: Task, piece: Piece, masks: Sequence[Arrays]) -> list[Metric]:
+    """Return the metrics of one shard for some choices of channels; runs on any worker."""
+    found = []
+    for mask in masks:
+        metric = task.make_metric()
+        outputs = suffix.compute({**piece.context, **mask})
+        metric.update({**piece.targets.outputs, **outputs}, piece.targets)
+        found.append(metric)
+    return found
+
+
+def loss_of(task: Task, metrics: Sequence[Metric], original_value: float | None) -> float:
+    """Return the loss that the metrics of all shards tell together."""
+    return task.loss(float(merged(task, metrics).compute().value), original_value)
+
+
+def least_loss(
+    task: Task,
+    metrics: Sequence[Metric],
+    best: Sequence[Metric | None],
+    original_value: float | None,
+) -> float | None:
+    """Return the least loss that is still possible once the first shards are known.
+
+    Args:
+        task: what is measured.
+        metrics: of the first shards.
+        best: what each shard gives at best (:meth:`~..evaluation.task.Task.best_case`), of all.
+        original_value: the figure of the unchanged network.
+
+    Returns:
+        None where the task does not say what is best.
+    """
+    rest = [one for one in best[len(metrics) :] if one is not None]
+    if len(rest) + len(metrics) < len(best):
+        return None
+    return loss_of(task, [*metrics, *rest], original_value)
 
 
 class Meter:
     """Measures points on all cores.
 
     Args:
-        judge: what measures.
+        original: the unchanged network on the same samples, and what is measured.
         contexts: values at the boundaries.
-        baseline: evidence of the unchanged network, shard by shard.
-        answers: of all shards.
         jobs: as joblib takes them.
     """
 
-    def __init__(
-        self,
-        judge: Judge,
-        contexts: Contexts,
-        baseline: Sequence[Evidence],
-        answers: Sequence[Answers],
-        jobs: int,
-    ):
-        self._judge = judge
+    def __init__(self, original: Original, contexts: Contexts, jobs: int):
+        self._original = original
+        self._task = original.task
         self._contexts = contexts
-        self._baseline = baseline
-        self._answers = answers
         self._jobs = jobs
-        self.shards = len(answers)
+        self.shards = len(original.shards)
+
+    @cached_property
+    def _best(self) -> list[Metric | None]:
+        """What each shard gives at best."""
+        pairs = zip(self._original.metrics, self._original.targets, strict=True)
+        return [self._task.best_case(*pair) for pair in pairs]
 
     def measure(
-        self, task: Task, counts: Sequence[int], told: Callable[[int], None]
+        self, removals: Removals, counts: Sequence[int], told: Callable[[int], None]
     ) -> list[Known]:
         """Return the loss for some numbers of removed channels, from one pass over the samples.
 
         Args:
-            task: the group.
+            removals: the group.
             counts: numbers of removed channels.
             told: called with the shards × points done since the last call.
         """
-        found: list[list[Evidence]] = [[] for _ in counts]
-        masks = [task.suffix.masks(task.surviving(count)) for count in counts]
-        for wave in self._contexts.waves(task.suffix, start=0, size=None):
+        found: list[list[Metric]] = [[] for _ in counts]
+        masks = [removals.suffix.masks(removals.surviving(count)) for count in counts]
+        for wave in self._contexts.waves(removals.suffix, start=0, size=None):
             done = 0
-            for evidence in self._judged(task, wave, masks):
-                for one in evidence:
+            for metrics in self._computed(removals, wave, masks):
+                for one in metrics:
                     found[done % len(masks)].append(one)
                     done += 1
-                told(len(evidence))
-        return [
-            Known(self._judge.loss(evidence, self._baseline, self._answers), at_least=False)
-            for evidence in found
-        ]
+                told(len(metrics))
+        return [self._known(metrics) for metrics in found]
 
     def measure_until(
         self,
-        task: Task,
+        removals: Removals,
         count: int,
         limit: float,
-        evidence: list[Evidence],
+        metrics: list[Metric],
         told: Callable[[int], None],
     ) -> Known:
         """Return the loss, or a bound of it as soon as it is over `limit` beyond doubt.
 
         Args:
-            task: the group.
+            removals: the group.
             count: number of removed channels.
             limit: the loss that matters.
-            evidence: of the first shards where they were measured before; what is measured now is
+            metrics: of the first shards where they were measured before; what is measured now is
                 added.
             told: called with the shards done since the last call.
         """
-        least = self._least_over(limit, evidence, after=0)
+        least = self._least_over(limit, metrics, after=0)
         if least is not None:
             return Known(least, at_least=True)
-        masks = [task.suffix.masks(task.surviving(count))]
+        masks = [removals.suffix.masks(removals.surviving(count))]
         # A call of joblib takes 10 ms or more, so waves must not be small where shards are many.
         size = max(2 * effective_n_jobs(self._jobs), self.shards // FIRST)
-        for wave in self._contexts.waves(task.suffix, start=len(evidence), size=size):
-            known = len(evidence)
-            evidence.extend(one for (one,) in self._judged(task, wave, masks))
-            told(len(evidence) - known)
-            least = self._least_over(limit, evidence, after=known)
+        for wave in self._contexts.waves(removals.suffix, start=len(metrics), size=size):
+            known = len(metrics)
+            metrics.extend(one for (one,) in self._computed(removals, wave, masks))
+            told(len(metrics) - known)
+            least = self._least_over(limit, metrics, after=known)
             if least is not None:
                 return Known(least, at_least=True)
-        return Known(self._judge.loss(evidence, self._baseline, self._answers), at_least=False)
+        return self._known(metrics)
 
-    def _least_over(
-        self, limit: float, evidence: Sequence[Evidence], *, after: int
-    ) -> float | None:
+    def _known(self, metrics: Sequence[Metric]) -> Known:
+        return Known(loss_of(self._task, metrics, self._original.value), at_least=False)
+
+    def _least_over(self, limit: float, metrics: Sequence[Metric], *, after: int) -> float | None:
         """Return the first bound over the limit; None where there is none.
 
         It is looked for at fixed places beyond the first `after` shards, so that the bound does not
         depend on how many shards were computed at once.
         """
         every = max(1, self.shards // CHECKS)
-        for known in range(after + 1, min(len(evidence) + 1, self.shards)):
+        for known in range(after + 1, min(len(metrics) + 1, self.shards)):
             if known % every == 0:
-                least = least_loss(self._judge, evidence[:known], self._baseline, self._answers)
-                if least > limit:
+                least = least_loss(self._task, metrics[:known], self._best, self._original.value)
+                if least is not None and least > limit:
                     return least
         return None
 
-    def _judged(self, task: Task, wave: Wave, masks: Sequence[Arrays]) -> Iterator[list[Evidence]]:
-        """Yield evidence, shard by shard and within a shard mask by mask."""
+    def _computed(
+        self, removals: Removals, wave: Wave, masks: Sequence[Arrays]
+    ) -> Iterator[list[Metric]]:
+        """Yield metrics, shard by shard and within a shard mask by mask."""
         many = len(wave) >= BALANCE * effective_n_jobs(self._jobs)
         parts = [masks] if many else [[mask] for mask in masks]
         parallel = Parallel(n_jobs=self._jobs, prefer="threads", return_as="generator")
-        results: Iterator[list[Evidence]] = parallel(
-            delayed(judged)(task.suffix, self._judge, piece, part)
+        results: Iterator[list[Metric]] = parallel(
+            delayed(metrics_of)(removals.suffix, self._task, piece, part)
             for piece in wave
             for part in parts
         )

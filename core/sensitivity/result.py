@@ -20,6 +20,9 @@ FILE = "analysis.json"
 
 VERSION = 1
 
+ORIGINAL_KEY = "baseline"
+"""Name of the original's figure in the file."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Point:
@@ -28,7 +31,7 @@ class Point:
     Args:
         rate: share of the group's channels that was asked for, over 0 and below 1.
         removed: channels that left: the most whole steps that do not exceed the rate.
-        loss: by how much the measured figure is worse than the baseline's, in its own unit
+        loss: by how much the measured figure is worse than the original's, in its own unit
             (0.01 of accuracy is one point of a hundred); negative for a gain.
         at_least: whether the measurement ended early, since the loss could only be larger.
     """
@@ -74,7 +77,7 @@ class Analysis:
         data: name of the data.
         samples: how many samples.
         metric: name of the measured figure.
-        baseline: the figure of the unchanged network; None for distances from it.
+        original_value: the figure of the unchanged network; None for distances from it.
         criterion: what ordered the channels.
         threshold: the loss that curves were followed up to; None where they are complete.
         groups: in the order of the network.
@@ -86,7 +89,7 @@ class Analysis:
     data: str
     samples: int
     metric: str
-    baseline: float | None
+    original_value: float | None
     criterion: str
     threshold: float | None
     groups: tuple[GroupAnalysis, ...]
@@ -97,7 +100,8 @@ class Analysis:
 
     def to_data(self) -> dict[str, Any]:
         """Return plain values for JSON, which has no infinity: an infinite loss is null."""
-        data = {"version": VERSION, **asdict(self)}
+        named = {ORIGINAL_KEY if k == "original_value" else k: v for k, v in asdict(self).items()}
+        data: dict[str, Any] = {"version": VERSION, **named}
         for group in data["groups"]:
             for point in group["points"]:
                 point["loss"] = point["loss"] if math.isfinite(point["loss"]) else None
@@ -124,7 +128,7 @@ class Analysis:
                 )
                 for entry in fields.pop("groups")
             )
-            return cls(**fields, groups=groups)
+            return cls(original_value=fields.pop(ORIGINAL_KEY), **fields, groups=groups)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"broken: {type(error).__name__} {error}") from error
 

@@ -71,7 +71,7 @@ class Suffix:
         return self._part.compute(feeds)
 
     def __sizeof__(self) -> int:
-        # Dask sends large arguments to each worker once, and judges them by this.
+        # Dask sends large arguments to each worker once, and looks at this.
         values = self.network.graph.initializers.values()
         return 1024 + sum(v.const_value.nbytes for v in values if v.const_value is not None)
 

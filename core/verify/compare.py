@@ -74,6 +74,10 @@ class Pairing:
         """Return inputs of network a under the names they have in network b."""
         return {self.inputs[name]: array for name, array in inputs.items() if name in self.inputs}
 
+    def renamed(self, outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return outputs of network b under the names they have in network a."""
+        return {name: outputs[other] for name, other in self.outputs.items()}
+
 
 def compare(
     a: Network,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...core.ir.network import Network
 from ..registry import FORMATS, Format, first_line, is_text
+
+if TYPE_CHECKING:
+    from ...core.evaluation.task import Task
 
 __all__ = ["CAFFE"]
 
@@ -46,7 +49,7 @@ def _read_mean(path: Path) -> np.ndarray:
     return read_mean(path)
 
 
-def _named_accuracy(network: Network, top: str) -> tuple[Network, str, int]:
+def _named_accuracy(network: Network, top: str) -> tuple[Network, Task]:
     from .data.accuracy import named_accuracy
 
     return named_accuracy(network, top)

@@ -13,7 +13,8 @@ import numpy as np
 import onnx_ir as ir
 
 from ...core.errors import FormatError, UnsupportedError
-from ...core.ir.network import BATCH, Caution, Head, Preprocess
+from ...core.ir.heads import Head
+from ...core.ir.network import BATCH, Caution, Preprocess
 from ..adapter import (
     Blob,
     Handling,
@@ -251,7 +252,7 @@ class Layer:
         return ()
 
     def heads(self) -> tuple[Head, ...]:
-        """Return how blobs become answers, by their names; those that are no outputs are left."""
+        """Return what blobs mean, by their names; those that are no outputs are left."""
         return ()
 
     def shares_memory(self) -> bool:

@@ -16,7 +16,8 @@ import onnx_ir as ir
 
 from ...core.errors import FormatError, SecateurError, UnsupportedError, Where, located
 from ...core.ir.builder import Builder
-from ...core.ir.network import BlobRef, Caution, Head, LayerInfo, Network, tensors_by_blob
+from ...core.ir.heads import Head
+from ...core.ir.network import BlobRef, Caution, LayerInfo, Network, tensors_by_blob
 from ..adapter import LayerBuilder, blob_shapes
 from .activations import ALEXEYAB_ONLY
 from .data.evaluation import as_evaluated

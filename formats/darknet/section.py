@@ -18,7 +18,8 @@ import onnx_ir as ir
 
 from ...core.errors import FormatError, located
 from ...core.ir.builder import Builder
-from ...core.ir.network import BlobRef, Head
+from ...core.ir.heads import Head
+from ...core.ir.network import BlobRef
 from ..adapter import Blob, Example, Handling, LayerBuilder, LayerRegistry, keys_of
 from .document import Block
 from .flavour import Flavour

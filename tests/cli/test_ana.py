@@ -19,6 +19,7 @@ import typer
 from rich.console import Console
 
 import secateur
+from secateur import Classification, Divergence
 from secateur.cli.ana import parsed_rates, table_of
 from secateur.core.files import alone_in
 from secateur.core.sensitivity import Analysis, GroupAnalysis, Point
@@ -120,11 +121,12 @@ def test_tables_fit_a_terminal():
     broken = replace(group, name="b", points=(Point(rate=0.01, removed=1, loss=math.inf),))
     complete = Analysis(
         model="net", model_digest="", digest="", data="", samples=1, metric="Accuracy",
-        baseline=0.9, criterion="l1", threshold=None, groups=(group, broken),
+        original_value=0.9, criterion="l1", threshold=None, groups=(group, broken),
     )  # fmt: skip
-    for analysis in (complete, replace(complete, threshold=0.2, metric="KL divergence")):
+    followed = replace(complete, threshold=0.2, metric="KL divergence")
+    for analysis, task in ((complete, Classification("out")), (followed, Divergence("out"))):
         console = Console(width=80, file=io.StringIO())
-        console.print(table_of(analysis))
+        console.print(table_of(analysis, task))
         lines = console.file.getvalue().splitlines()
         assert max(map(len, lines)) <= 80
         assert "…" not in console.file.getvalue()

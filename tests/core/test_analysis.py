@@ -18,23 +18,22 @@ from secateur.core.cost.network_cost import Costs
 from secateur.core.coupling import Groups, find_groups
 from secateur.core.coupling.edit import mask
 from secateur.core.data import Batch, Dataset, Frame, Objects
-from secateur.core.data.shards import Answers, shards
+from secateur.core.data.shards import shards
 from secateur.core.evaluation.evaluate import evaluate
 from secateur.core.evaluation.fidelity import fidelity
 from secateur.core.evaluation.metrics.decode import Detections
 from secateur.core.evaluation.metrics.detection import (
-    DetectionMeter,
-    Matches,
-    matched,
-    same_class_overlaps,
+    Finder,
+    FullPrecisionMetric,
+    PrecisionMetric,
 )
+from secateur.core.ir.heads import is_classifier
 from secateur.core.ir.network import Network
 from secateur.core.plan.limits import Limits
 from secateur.core.plan.plan import make_plan, removed_units
 from secateur.core.plan.steps import cut
 from secateur.core.sensitivity import Analysis, GroupAnalysis, Point, analyze, load_analysis
 from secateur.core.sensitivity.contexts import kept_bytes
-from secateur.core.sensitivity.detection import ObjectJudge
 from secateur.core.sensitivity.state import Known, State
 from secateur.core.sensitivity.suffix import make_suffix
 from support.analysis import FIXTURES, NETWORKS, curve, opened, ten
@@ -70,7 +69,7 @@ def plain_loss(network: Network, groups: Groups, entry: GroupAnalysis, removed: 
     if data.labelled:
         return evaluate(network, data).value - evaluate(masked, data).value
     true = fidelity(network, masked, data)
-    return true.divergence if any(h.kind == "classifier" for h in network.heads) else true.error
+    return true.divergence if is_classifier(network) else true.error
 
 
 def assert_as_plain_loop(network: Network, data: Dataset, analysis: Analysis) -> None:
@@ -92,9 +91,9 @@ def test_points_are_those_of_the_plain_loop(kind, data):
     assert analysis.samples == 100
     if dataset.labelled:
         assert analysis.metric == "Accuracy"
-        assert analysis.baseline == evaluate(network, dataset).value
+        assert analysis.original_value == evaluate(network, dataset).value
     else:
-        assert analysis.baseline is None
+        assert analysis.original_value is None
 
 
 def mixed() -> Network:
@@ -346,29 +345,27 @@ def test_shards_keep_samples_with_their_labels():
                 labels=n,
                 objects=tuple(Objects.of([(k, 0, 0, 1, 1)]) for k in n),
                 frames=tuple(Frame(width=int(k) + 1, height=1) for k in n),
-                targets=no if no.size else n[:, None] * 2.0,
+                values=no if no.size else n[:, None] * 2.0,
             )
 
     found = list(shards(batches(), 4))
-    assert [shard.answers.size for shard in found] == [4, 4, 3]
+    assert [shard.targets.size for shard in found] == [4, 4, 3]
     for shard in found:
         expected = shard.inputs["x"][:, 0].astype(int).tolist()
-        assert shard.answers.labels.tolist() == expected
-        assert [int(one.classes[0]) for one in shard.answers.objects] == expected
-        assert [frame.width - 1 for frame in shard.answers.frames] == expected
-        assert (shard.answers.targets[:, 0] / 2).tolist() == expected
+        assert shard.targets.labels.tolist() == expected
+        assert [int(one.classes[0]) for one in shard.targets.objects] == expected
+        assert [frame.width - 1 for frame in shard.targets.frames] == expected
+        assert (shard.targets.values[:, 0] / 2).tolist() == expected
 
 
-def test_mean_average_precision_in_pieces_is_that_of_the_meter():
+def test_mean_average_precision_in_pieces_is_that_of_all():
     random = np.random.default_rng(5)
-    judge = ObjectJudge((), ())
-    meter = DetectionMeter()
-    evidence, answers = [], []
+    whole, pieces = FullPrecisionMetric(Finder(heads=())), PrecisionMetric(Finder(heads=()))
     from secateur.core.evaluation.metrics.boxes import suppressed
     from secateur.core.evaluation.metrics.decode import thinned
 
     for _ in range(6):
-        found, truths = [], []
+        piece = PrecisionMetric(Finder(heads=()))
         for _ in range(5):
             corner = random.uniform(0, 40, (60, 2))
             boxes = np.concatenate([corner, corner + random.uniform(1, 30, (60, 2))], axis=1)
@@ -382,22 +379,12 @@ def test_mean_average_precision_in_pieces_is_that_of_the_meter():
             ])  # fmt: skip
             assert np.array_equal(kept.boxes, boxes[slow])
             rows = [(int(k), *boxes[k + 5]) for k in random.integers(0, 4, 5)]
-            truths.append(Objects.of(rows, ignored=list(random.random(5) < 0.2)))
-            found.append(kept)
-            meter.add(kept, truths[-1])
-        evidence.append(
-            Matches.joined([
-                Matches(
-                    one.classes,
-                    one.scores,
-                    matched(same_class_overlaps(one, truth), truth.ignored, 0.5),
-                )
-                for one, truth in zip(found, truths, strict=True)
-            ])
-        )  # fmt: skip
-        answers.append(Answers(size=5, objects=tuple(truths), outputs={}))
-    assert judge.value(evidence, answers) == meter.result().value
-    assert 0 < meter.result().value < 1
+            truth = Objects.of(rows, ignored=list(random.random(5) < 0.2))
+            piece.add(kept, truth)
+            whole.add(kept, truth)
+        pieces.merge(piece)
+    assert pieces.compute().value == whole.compute().value
+    assert 0 < whole.compute().value < 1
 
 
 def test_a_detector_with_labels_is_as_the_plain_loop(shared):
@@ -413,7 +400,7 @@ def test_a_detector_with_labels_is_as_the_plain_loop(shared):
     )
     analysis = analyze(network, data, rates=[0.3], groups=chosen)
     assert analysis.metric == "mAP"
-    assert analysis.baseline == evaluate(network, data).value
+    assert analysis.original_value == evaluate(network, data).value
     assert {entry.name for entry in analysis.groups} == keep
     for entry in analysis.groups:
         (point,) = entry.points

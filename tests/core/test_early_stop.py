@@ -13,13 +13,18 @@ from secateur.core.allocation.threshold import threshold
 from secateur.core.coupling import find_groups
 from secateur.core.coupling.edit import mask
 from secateur.core.data import Objects
-from secateur.core.data.shards import Answers
+from secateur.core.data.targets import Targets
 from secateur.core.evaluation.evaluate import evaluate
-from secateur.core.evaluation.metrics.detection import Matches
+from secateur.core.evaluation.metrics.decode import Detections
+from secateur.core.evaluation.metrics.detection import Finder
+from secateur.core.evaluation.tasks.classification import Classification
+from secateur.core.evaluation.tasks.detection import Detection
+from secateur.core.evaluation.tasks.divergence import Divergence
+from secateur.core.evaluation.tasks.output_error import OutputError
+from secateur.core.evaluation.tasks.regression import Regression
+from secateur.core.evaluation.tasks.segmentation import Segmentation
 from secateur.core.sensitivity import Point, analyze, points
-from secateur.core.sensitivity import scorers as judges
-from secateur.core.sensitivity.detection import ObjectJudge
-from secateur.core.sensitivity.points import first_exceeding
+from secateur.core.sensitivity.points import first_exceeding, least_loss, loss_of
 from secateur.core.sensitivity.state import Known
 from support.analysis import curve, opened, ten
 
@@ -53,13 +58,13 @@ def test_points_far_over_the_threshold_end_early(kind, data, loss, rising, monke
     groups = find_groups(network)
     complete = analyze(network, dataset)
     evaluated = []
-    evidence_of = points.judged
+    metrics_of = points.metrics_of
 
-    def counted(suffix, judge, piece, masks):
-        evaluated.append(piece.answers.size * len(masks))
-        return evidence_of(suffix, judge, piece, masks)
+    def counted(suffix, task, piece, masks):
+        evaluated.append(piece.targets.size * len(masks))
+        return metrics_of(suffix, task, piece, masks)
 
-    monkeypatch.setattr(points, "judged", counted)
+    monkeypatch.setattr(points, "metrics_of", counted)
     followed = analyze(network, dataset, threshold=loss, rising=rising)
     measured = [point for entry in followed.groups for point in entry.points]
     assert any(point.at_least for point in measured)
@@ -112,15 +117,36 @@ def test_bounds_of_losses_decide_as_losses_do(rising):
         )
 
 
-def test_no_loss_is_below_its_bound():
+TASKS = {
+    "classification": (Classification("out"), (4,)),
+    "segmentation": (Segmentation("out", 4), (4, 5, 5)),
+    "regression": (Regression("out"), (3,)),
+    "divergence": (Divergence("out"), (3,)),
+    "output error": (OutputError(("out",)), (3,)),
+    "detection": (Detection(Finder(heads=())), ()),
+}
+
+
+@pytest.mark.parametrize(("task", "shape"), TASKS.values(), ids=list(TASKS))
+def test_no_loss_is_below_its_bound(task, shape):
     random = np.random.default_rng(12)
-    answers = [
-        Answers(
+
+    def boxes(count):
+        corners = random.uniform(0, 4, (count, 2))
+        return np.concatenate([corners, corners + random.uniform(1, 5, (count, 2))], axis=1)
+
+    given = [
+        Targets(
             size=6,
-            labels=random.integers(0, 4, (6, 5, 5)),
-            targets=random.standard_normal((6, 3)),
+            labels=random.integers(0, 4, (6,) if len(shape) == 1 else (6, 5, 5)),
+            values=random.standard_normal((6, 3)),
             objects=tuple(
-                Objects.of([(int(k), 0, 0, 1, 1) for k in random.integers(0, 4, 3)])
+                Objects.of(
+                    [
+                        (int(k), *box)
+                        for k, box in zip(random.integers(0, 4, 3), boxes(3), strict=True)
+                    ]
+                )
                 for _ in range(6)
             ),
             outputs={"out": random.standard_normal((6, 3), dtype=np.float32)},
@@ -128,37 +154,27 @@ def test_no_loss_is_below_its_bound():
         for _ in range(8)
     ]
 
-    def matches():
-        kinds = random.integers(0, 2, 20).astype(np.uint8)
-        return Matches(random.integers(0, 4, 20), random.random(20), kinds)
+    def measured(targets):
+        metric = task.make_metric()
+        if isinstance(task, Detection):
+            for truth in targets.objects:
+                found = Detections(boxes(20), random.random(20), random.integers(0, 4, 20))
+                metric.add(found, truth)
+        else:
+            noise = random.standard_normal((6, *shape), dtype=np.float32)
+            metric.update({"out": noise}, targets)
+        return metric
 
-    def noise(*shape):
-        return {"out": random.standard_normal((6, *shape), dtype=np.float32)}
-
-    classes = [replace(one, labels=one.labels[:, 0, 0]) for one in answers]
-    cases = [
-        (judges.ClassJudge("out"), classes, lambda one: judges.ClassJudge("out").evidence(
-            noise(4), one)),
-        (judges.PixelJudge("out", 4), answers, lambda one: judges.PixelJudge("out", 4).evidence(
-            noise(4, 5, 5), one)),
-        (judges.ValueJudge("out"), answers, lambda one: judges.ValueJudge("out").evidence(
-            noise(3), one)),
-        (judges.DivergenceJudge("out"), answers, lambda one: judges.DivergenceJudge("out").evidence(
-            noise(3), one)),
-        (judges.ErrorJudge(("out",)), answers, lambda one: judges.ErrorJudge(("out",)).evidence(
-            noise(3), one)),
-        (ObjectJudge((), ()), answers, lambda _: matches()),
-    ]  # fmt: skip
-    for judge, given, evidence_of in cases:
-        baseline = [evidence_of(one) for one in given]
-        evidence = [evidence_of(one) for one in given]
-        bounds = [
-            judges.least_loss(judge, evidence[:known], baseline, given)
-            for known in range(len(given) + 1)
-        ]
-        assert bounds == pytest.approx(sorted(bounds)), judge
-        assert bounds[-1] == judge.loss(evidence, baseline, given)
-        assert bounds[0] < bounds[-1], judge
+    original, metrics = ([measured(one) for one in given] for _ in range(2))
+    value = None
+    if not task.needs_original:
+        value = loss_of(task, original, 0.0) * (-1 if task.higher_is_better else 1)
+    best = [task.best_case(*pair) for pair in zip(original, given, strict=True)]
+    bounds = [least_loss(task, metrics[:known], best, value) for known in range(len(given) + 1)]
+    assert bounds == pytest.approx(sorted(bounds))
+    assert bounds[-1] == loss_of(task, metrics, value)
+    assert bounds[0] < bounds[-1]
+    assert least_loss(task, metrics[:3], [None] * len(given), value) is None
 
 
 def test_a_rate_within_the_threshold_needs_no_complete_curves():
@@ -211,4 +227,4 @@ def test_lenet_loses_the_same_channels(shared, tmp_path):
     removed[[groups.by_name("conv2").units[place] for place in entry.order[:30]]] = True
     point = next(point for point in entry.points if point.removed == 30)
     plain = evaluate(mask(network, groups, removed), data).value
-    assert point.loss == complete.baseline - plain
+    assert point.loss == complete.original_value - plain

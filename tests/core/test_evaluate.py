@@ -13,8 +13,8 @@ from secateur.core.errors import DataError, VerificationError
 from secateur.core.evaluation.evaluate import evaluate
 from secateur.core.evaluation.fidelity import fidelity
 from secateur.core.ir.builder import Builder
-from secateur.core.ir.heads import classifier_output
-from secateur.core.ir.network import Head, Network
+from secateur.core.ir.heads import ClassifierHead, classifier_output
+from secateur.core.ir.network import Network
 
 
 class Given:
@@ -66,9 +66,7 @@ def test_scores_are_flattened(shape: tuple[int, ...]) -> None:
 def test_a_classifier_head_says_which_output_counts() -> None:
     network = linear(np.eye(3), np.zeros((3, 3)))
     assert classifier_output(network) == "y1"
-    headed = Network(
-        name="headed", model=network.model, heads=(Head(output="y0", kind="classifier"),)
-    )
+    headed = Network(name="headed", model=network.model, heads=(ClassifierHead(output="y0"),))
     assert evaluate(headed, Given(ONE_HOT, [0, 1, 2, 2, 1])).value == 1
 
 

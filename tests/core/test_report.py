@@ -31,10 +31,10 @@ def test_padded_latency_is_told_where_it_gains(monkeypatch, padded, shown):
     before, after = network(12), network(7)
     rows = {row.item: row for row in summarize(before, after)}
     assert seen == [before, after, filled, filled]
-    assert (rows["Latency"].baseline, rows["Latency"].compressed) == (4.0, 6.0)
+    assert (rows["Latency"].original, rows["Latency"].compressed) == (4.0, 6.0)
     assert (PADDED in rows) == shown
     if shown:
-        assert (rows[PADDED].baseline, rows[PADDED].compressed) == (3.5, 3.0)
+        assert (rows[PADDED].original, rows[PADDED].compressed) == (3.5, 3.0)
 
 
 def test_no_padded_latency_where_nothing_is_filled_up(monkeypatch):

@@ -20,7 +20,11 @@ from secateur.core.data.base import Objects
 from secateur.core.errors import DataError
 from secateur.core.evaluation.metrics.classification import Accuracy
 from secateur.core.evaluation.metrics.decode import Detections
-from secateur.core.evaluation.metrics.detection import DetectionMeter, DetectionResult
+from secateur.core.evaluation.metrics.detection import (
+    DetectionResult,
+    Finder,
+    FullPrecisionMetric,
+)
 from secateur.core.ir.network import Preprocess
 from secateur.formats.darknet.data.labels import label_path, read_labels
 from support.darknet_images import detect
@@ -194,15 +198,15 @@ COCO = "data/coco/val2017"
 
 
 def measured(rows: np.ndarray, images: list[Path]) -> DetectionResult:
-    meter = DetectionMeter()
+    metric = FullPrecisionMetric(Finder(heads=()))
     for number, path in enumerate(images):
         mine = rows[rows[:, 0] == number]
         height, width = cv2.imread(str(path)).shape[:2]
-        meter.add(
+        metric.add(
             Detections(mine[:, 3:], mine[:, 2], mine[:, 1].astype(np.int64)),
             read_labels(label_path(path), height, width),
         )
-    return meter.result()
+    return metric.compute()
 
 
 def opencv_boxes(

@@ -34,7 +34,7 @@ def curve(*losses: float, channels: int = 10, name: str = "a") -> Analysis:
     )  # fmt: skip
     return Analysis(
         model="net", model_digest="", digest="", data="", samples=1, metric="Accuracy",
-        baseline=0.9, criterion="l1", threshold=None, groups=(entry,),
+        original_value=0.9, criterion="l1", threshold=None, groups=(entry,),
     )  # fmt: skip
 
 

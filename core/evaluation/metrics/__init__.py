@@ -1,22 +1,32 @@
-"""What networks are measured by: classes, boxes, pixels and values. Pure numpy, batch by batch."""
+"""What networks are measured by: classes, boxes, pixels, values, and how true they stay."""
 
 from __future__ import annotations
 
-from .agreement import Divergence
-from .classification import ClassMeter
-from .decode import DECODERS, Detections, decode
-from .detection import DetectionMeter, average_precision
-from .segmentation import PixelMeter
-from .values import ValueMeter
+from .agreement import DivergenceMetric, ErrorMetric
+from .classification import Accuracy, AccuracyMetric, FullAccuracyMetric
+from .decode import Detections, decode
+from .detection import DetectionResult, FullPrecisionMetric, PrecisionMetric, average_precision
+from .metric import Figure, Metric, Result
+from .segmentation import PixelMetric, Pixels
+from .values import ValueMetric, Values
 
 __all__ = [
-    "DECODERS",
-    "ClassMeter",
-    "DetectionMeter",
+    "Accuracy",
+    "AccuracyMetric",
+    "DetectionResult",
     "Detections",
-    "Divergence",
-    "PixelMeter",
-    "ValueMeter",
+    "DivergenceMetric",
+    "ErrorMetric",
+    "Figure",
+    "FullAccuracyMetric",
+    "FullPrecisionMetric",
+    "Metric",
+    "PixelMetric",
+    "Pixels",
+    "PrecisionMetric",
+    "Result",
+    "ValueMetric",
+    "Values",
     "average_precision",
     "decode",
 ]

@@ -1,12 +1,19 @@
-"""Accuracy of classifiers: the best answer, the k best, class by class, and the loss."""
+"""Accuracy of classifiers: the best class, the k best, class by class, and the loss."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
-__all__ = ["Accuracy", "ClassMeter", "log_probabilities"]
+from ...data.labels import check_labels
+from ...data.targets import Targets
+from ...errors import DataError
+from .metric import Figure, Metric
+
+__all__ = ["Accuracy", "AccuracyMetric", "FullAccuracyMetric", "log_probabilities", "scored"]
 
 SMALLEST = float(np.finfo(np.float32).tiny)
 """Probabilities below count as this. Source: FLT_MIN in softmax_loss_layer.cpp."""
@@ -22,7 +29,7 @@ class Accuracy:
         samples: how many there are.
         top: k → how many labels are among the k highest scores.
         loss: mean of −ln p(label); of the softmax of the output where it is no distribution.
-        per_class: class → correct answers and samples; only classes that occur.
+        per_class: class → how many are right, and samples; only classes that occur.
         skipped: samples that could not be read.
     """
 
@@ -38,7 +45,7 @@ class Accuracy:
 
     @property
     def value(self) -> float:
-        """The share of correct answers, 0…1."""
+        """The share of labels with the highest score, 0…1."""
         return self.correct / self.samples
 
     def top_value(self, k: int) -> float:
@@ -46,23 +53,68 @@ class Accuracy:
         return self.top[k] / self.samples
 
 
-class ClassMeter:
-    """Sums over scores (N×classes) and labels (N)."""
+class AccuracyMetric(Metric):
+    """The share of right classes alone.
 
-    def __init__(self, top: tuple[int, ...] = (1, 5)):
-        self._top = tuple(sorted(set(top) | {1}))
+    Args:
+        output: the output with the scores of the classes.
+    """
+
+    __slots__ = ("_correct", "_output", "_samples")
+
+    def __init__(self, output: str):
+        self._output = output
+        self._correct = 0
+        self._samples = 0
+
+    def update(self, outputs: Mapping[str, np.ndarray], targets: Targets) -> None:
+        """Take in one batch; a sample with NaN among its scores is never right."""
+        scores, labels = scored(outputs[self._output], targets)
+        right = scores.argmax(axis=1) == labels
+        self._correct += int((right & ~np.isnan(scores).any(axis=1)).sum())
+        self._samples += targets.size
+
+    def merge(self, other: Self) -> None:
+        """Take in what another one has seen."""
+        self._correct += other._correct
+        self._samples += other._samples
+
+    def compute(self) -> Figure:
+        """Return the share, 0…1."""
+        value = self._correct / self._samples
+        return Figure(metric=Accuracy.metric, value=value, samples=self._samples)
+
+    def all_right(self) -> AccuracyMetric:
+        """Return what the same samples would give if all were right."""
+        best = AccuracyMetric(self._output)
+        best._correct = best._samples = self._samples
+        return best
+
+
+class FullAccuracyMetric(Metric):
+    """All of :class:`Accuracy`.
+
+    Args:
+        output: the output with the scores of the classes.
+        top: count labels among the so many highest scores.
+    """
+
+    __slots__ = ("_all", "_classes", "_counts", "_loss", "_output", "_right", "_samples", "_top")
+
+    def __init__(self, output: str, top: Sequence[int] = (1, 5)):
+        self._output = output
+        self._top = tuple(sorted({*top, 1}))
         self._counts: dict[int, int] = dict.fromkeys(self._top, 0)
         self._classes = 0
         self._right = np.zeros(0, np.int64)
         self._all = np.zeros(0, np.int64)
         self._loss = 0.0
-        self.samples = 0
+        self._samples = 0
 
-    def add(self, scores: np.ndarray, labels: np.ndarray) -> None:
+    def update(self, outputs: Mapping[str, np.ndarray], targets: Targets) -> None:
         """Take in one batch; a sample with NaN among its scores is never right."""
-        if not self._classes:
-            self._classes = scores.shape[1]
-            self._right, self._all = np.zeros((2, self._classes), np.int64)
+        scores, labels = scored(outputs[self._output], targets)
+        self._sized(scores.shape[1])
         rows = np.arange(len(labels))
         of_label = scores[rows, labels][:, None]
         earlier = np.arange(self._classes)[None] < labels[:, None]
@@ -73,22 +125,54 @@ class ClassMeter:
         self._right += np.bincount(labels[place == 0], minlength=self._classes)
         self._all += np.bincount(labels, minlength=self._classes)
         self._loss -= float(log_probabilities(scores)[rows, labels].sum())
-        self.samples += len(labels)
+        self._samples += len(labels)
 
-    def result(self, output: str, skipped: int = 0) -> Accuracy:
+    def merge(self, other: Self) -> None:
+        """Take in what another one has seen."""
+        if not other._classes:
+            return
+        self._sized(other._classes)
+        for k in self._top:
+            self._counts[k] += other._counts[k]
+        self._right += other._right
+        self._all += other._all
+        self._loss += other._loss
+        self._samples += other._samples
+
+    def _sized(self, classes: int) -> None:
+        if not self._classes:
+            self._classes = classes
+            self._right, self._all = np.zeros((2, classes), np.int64)
+
+    def compute(self) -> Accuracy:
         """Return what was measured."""
         return Accuracy(
-            output=output,
+            output=self._output,
             correct=self._counts[1],
-            samples=self.samples,
+            samples=self._samples,
             top={k: count for k, count in self._counts.items() if k <= self._classes},
-            loss=self._loss / self.samples,
+            loss=self._loss / self._samples,
             per_class={
                 int(number): (int(self._right[number]), int(self._all[number]))
                 for number in np.flatnonzero(self._all)
             },
-            skipped=skipped,
         )
+
+
+def scored(output: np.ndarray, targets: Targets) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores (N×classes) and the labels (N) of a batch.
+
+    Raises:
+        DataError: there are no labels, there are more or fewer than samples, or one is no class.
+    """
+    scores = output.reshape(len(output), -1)
+    labels = targets.labels
+    if labels is None or labels.ndim > 1:
+        raise DataError("the samples have no labels of one class each")
+    if len(labels) != len(scores):
+        raise DataError(f"there are {len(labels)} labels for {len(scores)} samples")
+    check_labels(labels, scores.shape[1], targets.places)
+    return scores, labels
 
 
 def log_probabilities(scores: np.ndarray) -> np.ndarray:

@@ -6,45 +6,33 @@ stays nothing. The objectness says which ones count.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TypeGuard
 
 import numpy as np
 
-from ...ir.network import Head
+from ...ir.heads import GridHead, Head
 
-__all__ = ["BOXES", "boxes_of", "confidence", "has_confidence"]
-
-Settings = Mapping[str, Any]
-
-BOXES: dict[str, Callable[[Settings], tuple[int, int]]] = {
-    "anchors": lambda settings: (5 + settings["classes"], 4),
-    "uncertain anchors": lambda settings: (9 + settings["classes"], 8),
-    "region": lambda settings: (settings["coords"] + 1 + settings["classes"], settings["coords"]),
-}
-"""Kind of head with a grid of anchors → how many numbers a box has, and which is its objectness."""
+__all__ = ["boxes_of", "confidence", "has_confidence"]
 
 
-def has_confidence(head: Head) -> bool:
+def has_confidence(head: Head) -> TypeGuard[GridHead]:
     """Whether the boxes of a head have an objectness between 0 and 1."""
-    return head.kind in BOXES and not head.settings.get("background")
+    return isinstance(head, GridHead) and head.has_objectness
 
 
-def boxes_of(head: Head, output: np.ndarray) -> np.ndarray:
+def boxes_of(head: GridHead, output: np.ndarray) -> np.ndarray:
     """Return the numbers of every box, N×anchors×numbers×H×W.
 
     Args:
         head: one that :func:`has_confidence`.
         output: what it makes of a batch, laid out as the head says.
     """
-    entries, _ = BOXES[head.kind](head.settings)
-    if head.settings.get("layout") == "NHWC":
+    if head.channels_last:
         output = output.transpose(0, 3, 1, 2)
     samples, _, *size = output.shape
-    return output.reshape(samples, -1, entries, *size)
+    return output.reshape(samples, -1, head.entries, *size)
 
 
-def confidence(head: Head, output: np.ndarray) -> np.ndarray:
+def confidence(head: GridHead, output: np.ndarray) -> np.ndarray:
     """Return the objectness of every box, N×anchors×H×W; see :func:`boxes_of`."""
-    _, objectness = BOXES[head.kind](head.settings)
-    return np.asarray(boxes_of(head, output)[:, :, objectness])
+    return np.asarray(boxes_of(head, output)[:, :, head.objectness])

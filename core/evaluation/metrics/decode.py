@@ -5,24 +5,23 @@ Boxes come out as x0, y0, x1, y1 in parts of the network's input, classes counte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import singledispatch
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
 from ...errors import DataError, UnsupportedError
-from ...ir.network import Head
+from ...ir.heads import AnchorHead, BoxHead, CellHead, GridHead, PriorHead, RegionHead
 from .boxes import Apart, corners, suppressed, suppressed_together
-from .confidence import BOXES
 from .tree import absolute, deepest, last_sure
 
 __all__ = [
-    "DECODERS",
     "OVERLAP",
     "SCORE",
     "Detections",
+    "boxes_and_scores",
     "decode",
     "ranks",
     "thinned",
@@ -43,7 +42,6 @@ FEW = 128
 takes less time than to begin anew for each class."""
 
 Outputs = Mapping[str, np.ndarray]
-Settings = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,7 @@ class Detections:
 
 
 def decode(
-    heads: Sequence[Head],
+    heads: Sequence[BoxHead],
     outputs: Outputs,
     *,
     score: float | None = None,
@@ -97,20 +95,27 @@ def decode(
     """
     if not heads:
         raise DataError("the network has no head that finds boxes")
-    settings = heads[0].settings
-    least = score if score is not None else float(settings.get("confidence_threshold", SCORE))
-    limit = overlap if overlap is not None else float(settings.get("nms_threshold", OVERLAP))
-    count = len(outputs[heads[0].output])
+    first = heads[0]
+    least = _first_of(score, first.confidence_threshold, SCORE)
+    limit = _first_of(overlap, first.nms_threshold, OVERLAP)
+    count = len(outputs[first.output])
     found = []
     for sample in range(count):
         parts = []
         for head in heads:
-            boxes, scores = DECODERS[head.kind](outputs, head.settings, head.output, sample, least)
+            boxes, scores = boxes_and_scores(head, outputs, sample, least)
             places, classes = np.nonzero(scores > least)
             parts.append(Detections(boxes[places], scores[places, classes], classes))
         together = Detections.joined(parts)
-        found.append(_kept(together, limit, settings) if suppress else together)
+        found.append(_kept(together, limit, first) if suppress else together)
     return found
+
+
+def _first_of(asked: float | None, told: float | None, otherwise: float) -> float:
+    """Return what the user asks for, else what the head says, else what is usual."""
+    if asked is not None:
+        return asked
+    return otherwise if told is None else told
 
 
 def thinned(
@@ -162,41 +167,57 @@ def ranks(classes: np.ndarray) -> np.ndarray:
     return places - np.maximum.accumulate(np.where(first, places, 0))
 
 
-def _kept(found: Detections, overlap: float, settings: Settings) -> Detections:
+def _kept(found: Detections, overlap: float, head: BoxHead) -> Detections:
     """Suppress class by class, and keep as many as the head allows."""
-    most = int(settings.get("nms_top_k", -1))
-    limit = int(settings.get("keep_top_k", -1))
-    eta = float(settings.get("eta", 1.0))
-    result = thinned(found, overlap, most=most if most >= 0 else None, eta=eta)
+    most, limit = head.nms_top_k, head.keep_top_k
+    result = thinned(found, overlap, most=most if most >= 0 else None, eta=head.eta)
     if 0 <= limit < len(result):
         result = result.chosen(np.sort(np.argsort(-result.scores, kind="stable")[:limit]))
     return result
 
 
+@singledispatch
+def boxes_and_scores(
+    head: BoxHead,
+    outputs: Outputs,  # noqa: ARG001
+    sample: int,  # noqa: ARG001
+    least: float,  # noqa: ARG001
+) -> tuple[np.ndarray, np.ndarray]:
+    """Decode one sample: return boxes (n×4) and the scores of all classes (n×classes).
+
+    Each kind of head registers its own.
+
+    Args:
+        head: says what the numbers mean.
+        outputs: every output by its name, with the samples along axis 0.
+        sample: number of the sample in the batch.
+        least: boxes may be left out where no score can be above this.
+
+    Raises:
+        DataError: an output has another shape than the head says.
+        UnsupportedError: nobody registered this kind of head.
+    """
+    raise UnsupportedError(f"nothing decodes boxes of a {type(head).__name__}")
+
+
+@boxes_and_scores.register
 def _anchors(
-    outputs: Outputs, settings: Settings, name: str, sample: int, least: float
+    head: AnchorHead, outputs: Outputs, sample: int, least: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decode a grid of anchors: x and y have their sigmoids, w and h are exponents or roots.
 
-    Source: AlexeyAB 2019, layers with masks, `get_…_box` and `get_…_detections`.
+    Where coordinates have deviations, scores are lowered by their mean.
+
+    Source: AlexeyAB 2019, layers with masks, `get_…_box` and `get_…_detections`; AlexeyAB 2020,
+    `get_gaussian_…_detections`.
     """
-    grid = _Grid.of(outputs[name][sample], *BOXES["anchors"](settings), least)
-    values = grid.values
-    return grid.in_pixels(values[:, :4], settings), values[:, 4:5] * values[:, 5:]
-
-
-def _uncertain_anchors(
-    outputs: Outputs, settings: Settings, name: str, sample: int, least: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Decode anchors with deviations; scores are lowered by their mean.
-
-    Source: AlexeyAB 2020, `get_gaussian_…_detections`.
-    """
-    grid = _Grid.of(outputs[name][sample], *BOXES["uncertain anchors"](settings), least)
-    values = grid.values
+    grid = _Grid.of(outputs[head.output][sample], head, least)
+    values, place = grid.values, head.objectness
+    scores = values[:, place : place + 1] * values[:, place + 1 :]
+    if not head.uncertain:
+        return grid.in_pixels(values[:, :4], head), scores
     certainty = 1 - values[:, [1, 3, 5, 7]].mean(axis=1, keepdims=True)
-    scores = values[:, 8:9] * values[:, 9:] * certainty
-    return grid.in_pixels(values[:, [0, 2, 4, 6]], settings), scores
+    return grid.in_pixels(values[:, [0, 2, 4, 6]], head), scores * certainty
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,14 +241,15 @@ class _Grid:
     wide: int
 
     @classmethod
-    def of(cls, array: np.ndarray, entries: int, objectness: int, least: float) -> _Grid:
+    def of(cls, array: np.ndarray, head: GridHead, least: float) -> _Grid:
         """Take the boxes with an objectness above `least` out of an output C×H×W.
 
         A score is never more than the objectness, and the reference looks at no other box either.
 
         Raises:
-            DataError: the channels are no anchors of `entries` numbers.
+            DataError: the channels are no anchors of as many numbers as the head says.
         """
+        entries = head.entries
         if array.ndim != 3 or array.shape[0] % entries:
             raise DataError(
                 f"the head has {entries} numbers an anchor, its output is "
@@ -235,23 +257,23 @@ class _Grid:
             )
         cells = array.reshape(-1, entries, *array.shape[1:])
         # Not compared as float32, to which the limit would be rounded.
-        chosen = np.nonzero(cells[:, objectness].astype(np.float64) > least)
+        chosen = np.nonzero(cells[:, head.objectness].astype(np.float64) > least)
         anchor, row, column = chosen
         values = cells[anchor, :, row, column].astype(np.float64)
         return cls(values, anchor, row, column, array.shape[1], array.shape[2])
 
-    def in_pixels(self, boxes: np.ndarray, settings: Settings) -> np.ndarray:
+    def in_pixels(self, boxes: np.ndarray, head: AnchorHead) -> np.ndarray:
         """Return corners from x, y, w, h, where anchors are measured in pixels of the input."""
-        mask = settings.get("mask") or range(int(self.anchor.max(initial=0)) + 1)
-        sides = np.array([settings["anchors"][k] for k in mask], np.float64)[self.anchor]
+        mask = head.mask or range(int(self.anchor.max(initial=0)) + 1)
+        sides = np.array([head.anchors[k] for k in mask], np.float64)[self.anchor]
         sizes = boxes[:, 2:]
         with np.errstate(over="ignore"):
-            sizes = (sizes**2 * 4 if settings["new_coords"] else np.exp(sizes)) * sides
-        return self._corners(boxes[:, :2], sizes / [settings["width"], settings["height"]])
+            sizes = (sizes**2 * 4 if head.new_coords else np.exp(sizes)) * sides
+        return self._corners(boxes[:, :2], sizes / [head.width, head.height])
 
-    def in_cells(self, boxes: np.ndarray, settings: Settings) -> np.ndarray:
+    def in_cells(self, boxes: np.ndarray, head: RegionHead) -> np.ndarray:
         """Return corners from x, y, w, h, where anchors are measured in cells."""
-        sides = np.array(settings["anchors"], np.float64)[self.anchor]
+        sides = np.array(head.anchors, np.float64)[self.anchor]
         with np.errstate(over="ignore"):
             sizes = np.exp(boxes[:, 2:]) * sides / [self.wide, self.high]
         return self._corners(boxes[:, :2], sizes)
@@ -262,33 +284,31 @@ class _Grid:
         return corners(np.concatenate([middles, sizes], axis=1))
 
 
+@boxes_and_scores.register
 def _region(
-    outputs: Outputs, settings: Settings, name: str, sample: int, least: float
+    head: RegionHead, outputs: Outputs, sample: int, least: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decode a grid of anchors measured in cells. Source: region_layer.c `get_region_detections`.
 
     Where the classes form a tree, a box has at most one of them.
     """
-    array = outputs[name][sample]
-    one_after_another = settings["layout"] == "NHWC"
-    if one_after_another:
+    array = outputs[head.output][sample]
+    if head.rows_first:
         array = array.transpose(2, 0, 1)
-    coords, tree = settings["coords"], settings["tree"]
+    coords, tree = head.coords, head.tree
     # What is no probability may be more than 1, and the score more than the objectness.
-    bounded = tree or (
-        not settings["background"] and (settings["softmax"] or not one_after_another)
-    )
-    grid = _Grid.of(array, *BOXES["region"](settings), least if bounded else -np.inf)
+    bounded = tree or (not head.background and (head.softmax or not head.rows_first))
+    grid = _Grid.of(array, head, least if bounded else -np.inf)
     boxes = grid.values[:, :4].copy()
-    if settings["xy_sigmoid"]:
+    if head.xy_sigmoid:
         boxes[:, :2] = _sigmoid(boxes[:, :2])
     objectness = grid.values[:, coords, None]
     told = grid.values[:, coords + 1 :]
     if tree:
-        scores = _tree_scores(objectness, told, tree, own_probability=one_after_another)
+        scores = _tree_scores(objectness, told, tree, own_probability=head.rows_first)
     else:
-        scores = told if settings["background"] else objectness * told
-    return grid.in_cells(boxes, settings), scores
+        scores = told if head.background else objectness * told
+    return grid.in_cells(boxes, head), scores
 
 
 def _tree_scores(
@@ -312,21 +332,22 @@ def _tree_scores(
     return scores
 
 
-def _cell_boxes(
-    outputs: Outputs, settings: Settings, name: str, sample: int, _least: float
+@boxes_and_scores.register
+def _cells(
+    head: CellHead, outputs: Outputs, sample: int, _least: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decode a vector of classes, objectness and boxes of each cell.
 
     Source: detection_layer.c `get_detection_detections`.
     """
-    vector = outputs[name][sample].reshape(-1).astype(np.float64)
-    side, num, classes = settings["side"], settings["num"], settings["classes"]
+    vector = outputs[head.output][sample].reshape(-1).astype(np.float64)
+    side, num, classes = head.side, head.num, head.classes
     cells = side * side
     told = vector[: cells * classes].reshape(cells, 1, classes)
     objectness = vector[cells * classes : cells * (classes + num)].reshape(cells, num, 1)
-    raw = vector[cells * (classes + num) :].reshape(cells, num, settings["coords"])
+    raw = vector[cells * (classes + num) :].reshape(cells, num, head.coords)
     column, row = np.arange(cells) % side, np.arange(cells) // side
-    power = 2 if settings["sqrt"] else 1
+    power = 2 if head.sqrt else 1
     centres = np.stack(
         [
             (raw[..., 0] + column[:, None]) / side,
@@ -339,8 +360,9 @@ def _cell_boxes(
     return corners(centres.reshape(-1, 4)), (objectness * told).reshape(-1, classes)
 
 
+@boxes_and_scores.register
 def _priors(
-    outputs: Outputs, settings: Settings, _name: str, sample: int, _least: float
+    head: PriorHead, outputs: Outputs, sample: int, _least: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decode offsets from prior boxes. Source: bbox_util.cpp `DecodeBBox` of SSD.
 
@@ -350,19 +372,19 @@ def _priors(
         DataError: the outputs do not fit each other.
         UnsupportedError: boxes are told per class.
     """
-    if not settings["share_location"]:
+    if not head.share_location:
         raise UnsupportedError("boxes that differ from class to class are not decoded")
-    given = outputs[settings["priors"]].reshape(-1, 2, outputs[settings["priors"]].size // 2)
+    given = outputs[head.priors].reshape(-1, 2, outputs[head.priors].size // 2)
     priors, variances = given[0].reshape(2, -1, 4).astype(np.float64)
-    offsets = outputs[settings["locations"]][sample].reshape(-1, 4).astype(np.float64)
-    scores = outputs[settings["scores"]][sample].reshape(-1, settings["classes"])
+    offsets = outputs[head.output][sample].reshape(-1, 4).astype(np.float64)
+    scores = outputs[head.scores][sample].reshape(-1, head.classes)
     if not len(priors) == len(offsets) == len(scores):
         raise DataError(
             f"{len(priors)} priors, but {len(offsets)} locations and {len(scores)} scores"
         )
-    if settings["variance_encoded"]:
+    if head.variance_encoded:
         variances = np.ones_like(variances)
-    kind = settings["code_type"]
+    kind = head.code_type
     size = priors[:, 2:] - priors[:, :2]
     if kind == "corner":
         boxes = priors + variances * offsets
@@ -380,8 +402,8 @@ def _priors(
                     axis=1,
                 )
             )
-    background = settings["background"]
-    if 0 <= background < settings["classes"]:
+    background = head.background
+    if 0 <= background < head.classes:
         scores = np.delete(scores, background, axis=1)
     return boxes, scores.astype(np.float64)
 
@@ -389,17 +411,3 @@ def _priors(
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         return np.asarray(1 / (1 + np.exp(-x)))
-
-
-Decoder = Callable[[Outputs, Settings, str, int, float], tuple[np.ndarray, np.ndarray]]
-
-DECODERS: dict[str, Decoder] = {
-    "anchors": _anchors,
-    "uncertain anchors": _uncertain_anchors,
-    "region": _region,
-    "detection": _cell_boxes,
-    "priors": _priors,
-}
-"""Kind of head → what decodes one sample: boxes (n×4) and the scores of all classes (n×classes).
-
-Boxes may be left out where no score can be above the number given last."""

@@ -8,22 +8,30 @@ Sources: VOC devkit VOCevaldet.m; cocoapi cocoeval.py `evaluateImg`, `accumulate
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
-from ...data.base import Objects
+from ...data.base import Frame, Objects
+from ...data.labels import check_objects
+from ...data.targets import Targets
+from ...errors import DataError
+from ...ir.heads import BoxHead
 from .boxes import overlaps
-from .decode import Detections, ranks
+from .decode import Detections, decode, ranks
+from .metric import Figure, Metric
 
 __all__ = [
     "FOUND",
     "MATCH",
-    "DetectionMeter",
     "DetectionResult",
+    "Finder",
+    "FullPrecisionMetric",
     "ImageMatches",
     "Matches",
+    "PrecisionMetric",
     "average_precision",
     "matched",
     "same_class_overlaps",
@@ -85,30 +93,135 @@ class DetectionResult:
         return self.map_area
 
 
-class DetectionMeter:
-    """Matches detections and objects; keeps scores and what each detection is.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finder:
+    """How the outputs of a detector become boxes in its images.
 
     Args:
+        heads: of the network.
+        score: leave out what scores not more; None for what the heads say.
+        suppress: overlap at which a box suppresses a worse one; None for what the heads say.
+    """
+
+    heads: tuple[BoxHead, ...]
+    score: float | None = None
+    suppress: float | None = None
+
+    def found(self, outputs: Mapping[str, np.ndarray], frames: Sequence[Frame]) -> list[Detections]:
+        """Return what is found in each sample, in pixels of its image.
+
+        Args:
+            outputs: of the network.
+            frames: where the image of each sample lies in the input.
+        """
+        boxes = decode(self.heads, outputs, score=self.score, overlap=self.suppress)
+        return [
+            Detections(frame.to_image(one.boxes), one.scores, one.classes)
+            for one, frame in zip(boxes, frames, strict=True)
+        ]
+
+    def pairs(
+        self, outputs: Mapping[str, np.ndarray], targets: Targets
+    ) -> Iterator[tuple[Detections, Objects]]:
+        """Yield what is found in each image with the objects that are in it.
+
+        Raises:
+            DataError: there are no objects, or one is of no class.
+        """
+        if targets.objects is None or targets.frames is None:
+            raise DataError("the samples have no objects in boxes")
+        found = self.found(outputs, targets.frames)
+        check_objects(targets.objects, self.heads[0].classes, targets.places)
+        return zip(found, targets.objects, strict=True)
+
+
+class PrecisionMetric(Metric):
+    """The mean average precision alone: the area under the curve of VOC.
+
+    Args:
+        finder: how outputs become boxes.
         overlap: intersection over union that makes a detection right.
     """
 
-    def __init__(self, overlap: float = MATCH):
+    __slots__ = ("_finder", "_matches", "_objects", "_overlap", "_samples")
+
+    def __init__(self, finder: Finder, overlap: float = MATCH):
+        self._finder = finder
         self._overlap = overlap
-        self._images: list[ImageMatches] = []
+        self._matches: list[Matches] = []
+        self._objects: Counter[int] = Counter()
+        self._samples = 0
+
+    def update(self, outputs: Mapping[str, np.ndarray], targets: Targets) -> None:
+        """Decode boxes and match them with the objects of each image."""
+        before = len(self._matches)
+        for found, truth in self._finder.pairs(outputs, targets):
+            self.add(found, truth)
+        self._matches[before:] = [Matches.joined(self._matches[before:])]  # a few large arrays
 
     def add(self, found: Detections, truth: Objects) -> None:
         """Match one image and take it in; boxes of both in the same units."""
-        self.take(self.match(found, truth))
+        found = found.chosen(np.lexsort((-found.scores, found.classes)))
+        table = same_class_overlaps(found, truth)
+        kinds = matched(table, truth.ignored, self._overlap)
+        self._take(Matches(found.classes, found.scores, kinds), truth.counting)
 
-    def match(self, found: Detections, truth: Objects) -> ImageMatches:
-        """Match one image without taking it in, in any thread."""
-        return ImageMatches.of(found, truth, self._overlap)
+    def _take(self, matches: Matches, objects: np.ndarray) -> None:
+        self._matches.append(matches)
+        self._objects.update(objects.tolist())
+        self._samples += 1
 
-    def take(self, image: ImageMatches) -> None:
-        """Take in an image that :meth:`match` matched."""
-        self._images.append(image)
+    def merge(self, other: Self) -> None:
+        """Take in what another one has seen."""
+        self._matches.extend(other._matches)
+        self._objects.update(other._objects)
+        self._samples += other._samples
 
-    def result(self, skipped: int = 0) -> DetectionResult:
+    def compute(self) -> Figure:
+        """Return the mean over the classes that occur, 0…1."""
+        found = Matches.joined(self._matches)
+        areas = {k: found.curve(k, self._objects[k]).area() for k in sorted(self._objects)}
+        return Figure(metric=DetectionResult.metric, value=_mean(areas), samples=self._samples)
+
+    def best_case(self, objects: Sequence[Objects]) -> PrecisionMetric:
+        """Return what images would give where every object is found before anything wrong is."""
+        best = PrecisionMetric(self._finder, self._overlap)
+        for truth in objects:
+            count = len(truth.counting)
+            right = np.full(count, FOUND, np.uint8)
+            best._take(Matches(truth.counting, np.full(count, np.inf), right), truth.counting)
+        return best
+
+
+class FullPrecisionMetric(Metric):
+    """All of :class:`DetectionResult`; keeps scores and what each detection is.
+
+    Args:
+        finder: how outputs become boxes.
+        overlap: intersection over union that makes a detection right.
+    """
+
+    __slots__ = ("_finder", "_images", "_overlap")
+
+    def __init__(self, finder: Finder, overlap: float = MATCH):
+        self._finder = finder
+        self._overlap = overlap
+        self._images: list[ImageMatches] = []
+
+    def update(self, outputs: Mapping[str, np.ndarray], targets: Targets) -> None:
+        """Decode boxes and match them with the objects of each image."""
+        for found, truth in self._finder.pairs(outputs, targets):
+            self.add(found, truth)
+
+    def add(self, found: Detections, truth: Objects) -> None:
+        """Match one image and take it in; boxes of both in the same units."""
+        self._images.append(ImageMatches.of(found, truth, self._overlap))
+
+    def merge(self, other: Self) -> None:
+        """Take in what another one has seen."""
+        self._images.extend(other._images)
+
+    def compute(self) -> DetectionResult:
         """Return what was measured."""
         area, points, coco = {}, {}, {}
         voc = Matches.joined([image.voc for image in self._images])
@@ -133,7 +246,6 @@ class DetectionMeter:
             coco_75=float(table[:, 5].mean()),
             per_class=area,
             coco_per_class={number: float(np.mean(row)) for number, row in coco.items()},
-            skipped=skipped,
         )
 
 
@@ -200,7 +312,7 @@ class ImageMatches:
         crowded = truth.crowd.any()
         strict = same_class_overlaps(first, truth, truth.crowd) if crowded else table[seen]
         return ImageMatches(
-            tuple(truth.classes[~truth.ignored].tolist()),
+            tuple(truth.counting.tolist()),
             Matches(found.classes, found.scores, matched(table, truth.ignored, overlap)),
             Matches(first.classes, first.scores, _coco_matched(strict, truth.ignored, truth.crowd)),
         )

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
-from ...data.labels import IGNORED
+from ...data.labels import IGNORED, check_pixels
+from ...data.targets import Targets
+from ...errors import DataError
+from .metric import Metric
 
-__all__ = ["PixelMeter", "Pixels", "confusion"]
+__all__ = ["PixelMetric", "Pixels", "confusion"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,7 +25,7 @@ class Pixels:
         samples: how many images.
         accuracy: share of the pixels with the right class.
         per_class: class → intersection over union of its pixels over all images; classes that
-            occur neither in labels nor answers are left out.
+            occur neither in labels nor outputs are left out.
         skipped: images that could not be read.
     """
 
@@ -38,29 +43,52 @@ class Pixels:
         return float(np.mean(list(self.per_class.values()))) if self.per_class else 0.0
 
 
-class PixelMeter:
-    """Counts which class is taken for which, over all pixels."""
+class PixelMetric(Metric):
+    """Counts which class is taken for which, over all pixels.
 
-    def __init__(self, classes: int):
+    Args:
+        output: the output with the scores, N×classes×H×W.
+        classes: how many.
+    """
+
+    __slots__ = ("_output", "_samples", "_table")
+
+    def __init__(self, output: str, classes: int):
+        self._output = output
         self._table = np.zeros((classes, classes), np.int64)
-        self.samples = 0
+        self._samples = 0
 
-    def add(self, scores: np.ndarray, labels: np.ndarray) -> None:
-        """Take in scores N×classes×H×W and labels N×h×w, sampled to H×W where they differ."""
-        self._table += confusion(scores, labels, len(self._table))
-        self.samples += len(labels)
+    def update(self, outputs: Mapping[str, np.ndarray], targets: Targets) -> None:
+        """Take in scores and labels N×h×w, sampled to H×W where they differ."""
+        if targets.labels is None or targets.labels.ndim < 3:
+            raise DataError("the samples have no class a pixel")
+        labels = targets.labels.reshape(targets.size, *targets.labels.shape[-2:])
+        check_pixels(labels, len(self._table), targets.places)
+        self._table += confusion(outputs[self._output], labels, len(self._table))
+        self._samples += len(labels)
 
-    def result(self, output: str, skipped: int = 0) -> Pixels:
+    def merge(self, other: Self) -> None:
+        """Take in what another one has seen."""
+        self._table += other._table
+        self._samples += other._samples
+
+    def compute(self) -> Pixels:
         """Return what was measured."""
         right = np.diag(self._table)
         union = self._table.sum(axis=0) + self._table.sum(axis=1) - right
         return Pixels(
-            output=output,
-            samples=self.samples,
+            output=self._output,
+            samples=self._samples,
             accuracy=float(right.sum() / max(1, self._table.sum())),
             per_class={int(k): float(right[k] / union[k]) for k in np.flatnonzero(union)},
-            skipped=skipped,
         )
+
+    def all_right(self) -> PixelMetric:
+        """Return what the same samples would give if every pixel were taken for what it is."""
+        best = PixelMetric(self._output, len(self._table))
+        best._table = np.diag(self._table.sum(axis=1))
+        best._samples = self._samples
+        return best
 
 
 def confusion(scores: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
@@ -72,10 +100,10 @@ def confusion(scores: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarra
             and what is no class do not count.
         classes: how many.
     """
-    answers = scores.argmax(axis=1)
-    labels = _nearest(labels, *answers.shape[1:])
+    found = scores.argmax(axis=1)
+    labels = _nearest(labels, *found.shape[1:])
     counts = (labels >= 0) & (labels < classes) & (labels != IGNORED)
-    pairs = labels[counts] * classes + answers[counts]
+    pairs = labels[counts] * classes + found[counts]
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
-__all__ = ["ValueMeter", "Values"]
+from ...data.targets import Targets
+from ...errors import DataError
+from .metric import Metric
+
+__all__ = ["ValueMetric", "Values"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,50 +41,83 @@ class Values:
     metric = "Explained variance"
 
 
-class ValueMeter:
-    """Sums over outputs and targets of the same shape.
+class ValueMetric(Metric):
+    """Sums over outputs and targets of the same size.
 
     Args:
+        output: the output with the values.
         peak: full scale of the values; None for the range of the first batch's targets.
     """
 
-    def __init__(self, peak: float | None = None):
+    __slots__ = ("_count", "_errors", "_mean", "_output", "_peak", "_spread", "_squares")
+
+    def __init__(self, output: str, peak: float | None = None):
+        self._output = output
         self._peak = peak
         self._squares = 0.0
-        self._psnr = 0.0
+        self._errors: list[np.ndarray] = []
+        """Mean squared error of each sample, batch by batch."""
         self._count = 0
         self._mean = 0.0
         self._spread = 0.0
-        self.samples = 0
 
-    def add(self, values: np.ndarray, targets: np.ndarray) -> None:
+    def update(self, outputs: Mapping[str, np.ndarray], targets: Targets) -> None:
         """Take in one batch."""
-        wanted = targets.astype(np.float64).reshape(len(targets), -1)
-        errors = np.square(values.astype(np.float64).reshape(wanted.shape) - wanted)
+        if targets.values is None:
+            raise DataError("the samples have no values to compute")
+        wanted = targets.values.astype(np.float64).reshape(targets.size, -1)
+        found = outputs[self._output].astype(np.float64).reshape(wanted.shape)
+        errors = np.square(found - wanted)
         if self._peak is None:
             self._peak = float(np.ptp(wanted)) or 1.0
-        with np.errstate(divide="ignore"):
-            self._psnr += float((10 * np.log10(self._peak**2 / errors.mean(axis=1))).sum())
+        self._errors.append(errors.mean(axis=1))
         self._squares += float(errors.sum())
-        # Chan's update of mean and sum of squares, which does not cancel.
-        count, mean = wanted.size, float(wanted.mean())
+        mean = float(wanted.mean())
+        spread = float(np.square(wanted - mean).sum())
+        if self._count:
+            self._add(wanted.size, mean, spread)
+        else:
+            self._count, self._mean, self._spread = wanted.size, mean, spread
+
+    def merge(self, other: Self) -> None:
+        """Take in what another one has seen."""
+        if self._peak is None:
+            self._peak = other._peak
+        self._errors.extend(other._errors)
+        self._squares += other._squares
+        self._add(other._count, other._mean, other._spread)
+
+    def _add(self, count: int, mean: float, spread: float) -> None:
+        """Take in values of a mean and a summed squared distance from it.
+
+        This is Chan's update, which does not cancel.
+        """
+        if not count:
+            return
         total = self._count + count
-        self._spread += float(np.square(wanted - mean).sum()) + (
-            (mean - self._mean) ** 2 * self._count * count / total
-        )
+        self._spread += spread + (mean - self._mean) ** 2 * self._count * count / total
         self._mean += (mean - self._mean) * count / total
         self._count = total
-        self.samples += len(targets)
 
-    def result(self, output: str, skipped: int = 0) -> Values:
+    def compute(self) -> Values:
         """Return what was measured."""
+        peak = self._peak or 1.0
+        with np.errstate(divide="ignore"):
+            ratios = sum(float((10 * np.log10(peak**2 / one)).sum()) for one in self._errors)
+        samples = sum(map(len, self._errors))
         explained = 1 - self._squares / self._spread if self._spread else -math.inf
         return Values(
-            output=output,
-            samples=self.samples,
+            output=self._output,
+            samples=samples,
             mse=self._squares / self._count,
-            psnr=self._psnr / self.samples,
-            peak=self._peak or 1.0,
+            psnr=ratios / samples,
+            peak=peak,
             value=explained if self._squares else 1.0,
-            skipped=skipped,
         )
+
+    def all_right(self) -> ValueMetric:
+        """Return what the same samples would give without any error."""
+        best = ValueMetric(self._output, self._peak)
+        best._errors = [np.zeros_like(one) for one in self._errors]
+        best._count, best._mean, best._spread = self._count, self._mean, self._spread
+        return best

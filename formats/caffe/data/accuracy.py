@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ....core.errors import DataError
+from ....core.evaluation.tasks.classification import Classification
 from ....core.ir.network import Network
 from ....core.ir.rebuild import expose
 from ..layers.accuracy import Accuracy
@@ -11,7 +12,7 @@ from ..source import CaffeSource
 __all__ = ["named_accuracy"]
 
 
-def named_accuracy(network: Network, top: str) -> tuple[Network, str, int]:
+def named_accuracy(network: Network, top: str) -> tuple[Network, Classification]:
     """Return what to measure for the value of an `Accuracy` layer.
 
     Args:
@@ -19,8 +20,8 @@ def named_accuracy(network: Network, top: str) -> tuple[Network, str, int]:
         top: the layer's first top, or its name.
 
     Returns:
-        the network, with the scores as an output where they were none; that output's name; and
-        among how many of the best scores the label must be.
+        the network, with the scores as an output where they were none; and what is measured:
+        whether the label is the best, or among as many of the best as the layer says.
 
     Raises:
         DataError: there is no such layer.
@@ -38,6 +39,6 @@ def named_accuracy(network: Network, top: str) -> tuple[Network, str, int]:
     scores, best = found[top]
     for output in network.graph.outputs:
         if output.name == scores:
-            return network, scores, best
+            return network, Classification(scores, (best,))
     maker = next(info.name for info in reversed(network.layers) if info.tops[:1] == (scores,))
-    return expose(network, [maker]), f"layer:{maker}", best
+    return expose(network, [maker]), Classification(f"layer:{maker}", (best,))

@@ -6,13 +6,14 @@ the network's input) and perhaps `label`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ....core.data.base import Batch, batch_size, limited
+from ....core.data.base import Batch, TargetKind, batch_size, limited
 from ....core.data.registry import Opening
 from ....core.data.text import found_beside, numbered_lines
 from ....core.errors import DataError, Where, located
@@ -41,13 +42,14 @@ class Hdf5Data:
         self._network = opening.network
         self._batch = batch_size(opening.network, opening.batch)
         self._files = [path] if path.suffix.lower() in SUFFIXES else _listed(path, opening.root)
-        counts, labelled = [], []
+        counts, shapes = [], []
         for file in self._files:
             with located(file=str(file)), self._opened(file) as content:
                 names = self._names(content)
                 counts.append(content[next(iter(names.values()))].shape[0])
-                labelled.append(self._label(content, counts[-1]))
-        self.labelled = all(labelled)
+                shapes.append(self._label(content, counts[-1]))
+        self.target_kind = _kind(shapes)
+        self.labelled = bool(self.target_kind)
         self._counts = counts
         with located(file=self.name):
             self.samples = limited(sum(counts), opening.limit, opening.network)
@@ -74,7 +76,7 @@ class Hdf5Data:
             raise DataError(f"cannot be read: {error}") from error
         if rows is None:
             return Batch(inputs=inputs)
-        if rows[0].size == 1:
+        if self.target_kind == "label":
             return Batch(
                 inputs=inputs,
                 labels=rows.reshape(-1).astype(np.int64),
@@ -83,7 +85,7 @@ class Hdf5Data:
                     for number in range(start, stop)
                 ),
             )
-        return Batch(inputs=inputs, targets=rows.astype(np.float32))
+        return Batch(inputs=inputs, values=rows.astype(np.float32))
 
     def _opened(self, path: Path) -> Any:
         try:
@@ -115,13 +117,23 @@ class Hdf5Data:
             names[name] = key
         return names
 
-    def _label(self, content: Any, count: int) -> bool:
+    def _label(self, content: Any, count: int) -> tuple[int, ...] | None:
+        """Return the shape of the labels, checked; None where there are none."""
         if "label" not in content:
-            return False
-        stored = content["label"].shape
+            return None
+        stored: tuple[int, ...] = content["label"].shape
         if not stored or stored[0] != count:
             raise DataError(f"dataset 'label' is {shape_text(stored)} for {count} samples")
-        return True
+        return stored
+
+
+def _kind(shapes: Sequence[tuple[int, ...] | None]) -> TargetKind:
+    """Return what the labels of all files are: one number a sample is its class."""
+    kinds: set[TargetKind] = {
+        "" if shape is None else "label" if math.prod(shape[1:]) == 1 else "values"
+        for shape in shapes
+    }
+    return "" if "" in kinds else "values" if "values" in kinds else "label"
 
 
 def _listed(path: Path, root: Path | None) -> list[Path]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ....core.data.base import Dataset
 from ....core.data.images import SUFFIXES as IMAGES
-from ....core.data.registry import Kind, Opening, register, stream
+from ....core.data.registry import KINDS, Kind, Opening, stream
 from ....core.data.text import first_lines
 from .hdf5_data import SUFFIXES, Hdf5Data
 from .lists import ImageList, PairList, divided
@@ -66,4 +66,4 @@ for _kind in (
     Kind(name="list of pairs of images", claims=_is_pair_list, open=_pairs, rank=20),
     Kind(name="HDF5", claims=_is_hdf5, open=Hdf5Data, rank=20),
 ):
-    register(_kind)
+    KINDS.add(_kind.name, entry=_kind)

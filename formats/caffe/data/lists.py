@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ....core.data.base import TargetKind
 from ....core.data.images import SUFFIXES, read_image, read_map
 from ....core.data.stream import Sample
 from ....core.data.text import found_beside, numbered_lines
@@ -34,7 +35,7 @@ class ImageList:
         DataError: a line is broken, or the first image is not found; says which line.
     """
 
-    answers = "label"
+    target_kind: TargetKind = "label"
 
     def __init__(self, path: Path, root: Path | None = None):
         self.name = str(path)
@@ -82,7 +83,7 @@ class PairList:
 
     def __init__(self, path: Path, root: Path | None = None, *, maps: bool):
         self.name = str(path)
-        self.answers = "pixels" if maps else "target"
+        self.target_kind: TargetKind = "pixels" if maps else "values"
         self._pairs: list[tuple[int, str, str]] = []
         for line, text in numbered_lines(path):
             both = divided(text)
@@ -105,7 +106,7 @@ class PairList:
                 if not path.is_file():
                     raise DataError(f"there is no image '{path}'")
         image, where = read_image(first, gray=gray), Where(file=self.name, line=line)
-        if self.answers == "target":
+        if self.target_kind == "values":
             return Sample(image=image, target=read_image(second, gray=gray), where=where)
         pixels = read_map(second)
         if pixels.shape != image.shape[:2]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from ....core.data.base import TargetKind
 from ....core.data.images import decode_image
 from ....core.data.stream import Sample
 from ....core.errors import DataError, Where, located
@@ -33,7 +34,7 @@ class LmdbData:
         DataError: lmdb is not installed, or the database cannot be read.
     """
 
-    answers = "label"
+    target_kind: TargetKind = "label"
 
     def __init__(self, path: Path):
         self.name = str(path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ....core.ir.network import Head
+from ....core.ir.heads import PriorHead
 from ...adapter import REQUIRED
 from ..layer import Example, Handling, Layer, key, layer
 
@@ -50,26 +50,22 @@ layer { name: "priors" type: "PriorBox" bottom: "before" bottom: "data" top: "pr
   prior_box_param { min_size: 2 } }""",
     )
 
-    def heads(self) -> tuple[Head, ...]:
+    def heads(self) -> tuple[PriorHead, ...]:
         """Return how to read the outputs as answers."""
         locations, scores, priors = self.bottoms[:3]
-        head = Head(
+        head = PriorHead(
             output=locations,
-            kind="priors",
-            settings={
-                "locations": locations,
-                "scores": scores,
-                "priors": priors,
-                "classes": self.num_classes,
-                "share_location": self.share_location,
-                "background": self.background_label_id,
-                "nms_threshold": self.nms_threshold,
-                "nms_top_k": self.nms_top_k,
-                "eta": self.eta,
-                "code_type": self.code_type.lower(),
-                "variance_encoded": self.variance_encoded_in_target,
-                "keep_top_k": self.keep_top_k,
-                "confidence_threshold": self.confidence_threshold,
-            },
+            classes=self.num_classes,
+            scores=scores,
+            priors=priors,
+            share_location=self.share_location,
+            background=self.background_label_id,
+            code_type=self.code_type.lower(),
+            variance_encoded=self.variance_encoded_in_target,
+            confidence_threshold=self.confidence_threshold,
+            nms_threshold=self.nms_threshold,
+            nms_top_k=self.nms_top_k,
+            keep_top_k=self.keep_top_k,
+            eta=self.eta,
         )
         return (head,)

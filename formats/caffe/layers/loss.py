@@ -12,7 +12,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from ....core.errors import FormatError, UnsupportedError
-from ....core.ir.network import Head
+from ....core.ir.heads import ClassifierHead
 from ..layer import CaffeBuilder, Example, Handling, Layer, key, layer
 
 SMALLEST = 1.1754943508222875e-38
@@ -102,6 +102,6 @@ class SoftmaxWithLoss(Loss):
         x = bottoms[0]
         return None if x is None else b.op("Softmax", x, axis=b.axis(x, self.axis))
 
-    def heads(self) -> tuple[Head, ...]:
+    def heads(self) -> tuple[ClassifierHead, ...]:
         """Return how to read the outputs as answers."""
-        return (Head(output=self.tops[0], kind="classifier"),) if self.tops else ()
+        return (ClassifierHead(output=self.tops[0]),) if self.tops else ()

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from ....core.ir.network import Head
+from ....core.ir.heads import ClassifierHead
 from ..layer import CaffeBuilder, Example, Layer, key, layer
 
 
@@ -29,6 +29,6 @@ class Softmax(Layer):
             b.dims(x, 0)
         return b.op("Softmax", x, axis=axis)
 
-    def heads(self) -> tuple[Head, ...]:
+    def heads(self) -> tuple[ClassifierHead, ...]:
         """Return how to read the outputs as answers."""
-        return (Head(output=self.tops[0], kind="classifier"),) if self.axis == 1 else ()
+        return (ClassifierHead(output=self.tops[0]),) if self.axis == 1 else ()

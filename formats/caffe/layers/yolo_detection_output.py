@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ....core.errors import FormatError
-from ....core.ir.network import Head
+from ....core.ir.heads import RawAnchorHead
 from ..layer import Example, Handling, Layer, key, layer
 
 
@@ -40,7 +40,7 @@ class Yolov3DetectionOutput(Layer):
         tail="",
     )
 
-    def heads(self) -> tuple[Head, ...]:
+    def heads(self) -> tuple[RawAnchorHead, ...]:
         """Return how to read the outputs as answers."""
         count = len(self.bottoms)
         if len(self.mask) % count or len(self.anchors_scale) < count:
@@ -48,19 +48,14 @@ class Yolov3DetectionOutput(Layer):
         share = len(self.mask) // count
         anchors = tuple(zip(self.biases[::2], self.biases[1::2], strict=False))
         return tuple(
-            Head(
+            RawAnchorHead(
                 output=bottom,
-                kind="yolo",
-                settings={
-                    "anchors": anchors,
-                    "mask": self.mask[index * share : (index + 1) * share],
-                    "classes": self.num_classes,
-                    "scale_x_y": 1.0,
-                    "new_coords": False,
-                    "stride": self.anchors_scale[index],
-                    "confidence_threshold": self.confidence_threshold,
-                    "nms_threshold": self.nms_threshold,
-                },
+                classes=self.num_classes,
+                anchors=anchors,
+                mask=self.mask[index * share : (index + 1) * share],
+                stride=self.anchors_scale[index],
+                confidence_threshold=self.confidence_threshold,
+                nms_threshold=self.nms_threshold,
             )
             for index, bottom in enumerate(self.bottoms)
         )

@@ -97,10 +97,10 @@ def open_data_file(path: Path, root: Path | None = None, *, detector: bool) -> D
         if file is not None and len(names) < classes:
             with located(file=str(file)):
                 raise DataError(f"{len(names)} names for {classes} classes")
-        return DarknetImages(str(path), found, answers="objects", count=classes, classes=names)
+        return DarknetImages(str(path), found, target_kind="objects", count=classes, classes=names)
     labels = data.file("labels", "names")
     if labels is None:
         with located(file=str(path)):
             raise DataError("there is no labels=, which a classifier needs")
     names = read_names(labels)[: classes or None]
-    return DarknetImages(str(path), found, answers="label", classes=names)
+    return DarknetImages(str(path), found, target_kind="label", classes=names)

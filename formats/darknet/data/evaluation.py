@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ....core.ir.network import Head, Preprocess
+from ....core.ir.heads import ClassifierHead, Head
+from ....core.ir.network import Preprocess
 from ..flavour import Flavour
 
 __all__ = ["as_evaluated"]
@@ -30,7 +31,7 @@ def as_evaluated(
         heads: of the network; all but classifiers are detectors.
         flavour: whose Darknet it is for.
     """
-    if any(head.kind != "classifier" for head in heads):
+    if not all(isinstance(head, ClassifierHead) for head in heads):
         return replace(preprocess, letterbox=preprocess.letterbox or flavour is Flavour.PJREDDIE)
     if len(shape) == 4 and shape[2] == shape[3] and not preprocess.letterbox:
         return replace(preprocess, crop=True, resize=(int(shape[2]),))

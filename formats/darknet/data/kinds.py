@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ....core.data.base import Dataset
+from ....core.data.base import Dataset, TargetKind
 from ....core.data.images import SUFFIXES
-from ....core.data.registry import Kind, Opening, register, stream
+from ....core.data.registry import KINDS, Kind, Opening, stream
 from ....core.data.text import first_lines, read_names
 from .data_file import open_data_file
 from .labels import label_path
@@ -45,10 +45,10 @@ def _list(path: Path, opening: Opening) -> Dataset:
     images = listed(path, opening.root)
     names = read_names(opening.names) if opening.names else ()
     if opening.detector:
-        answers = "objects" if label_path(images[0][0]).is_file() else ""
+        known: TargetKind = "objects" if label_path(images[0][0]).is_file() else ""
     else:
-        answers = "label" if names else ""
-    return stream(DarknetImages(str(path), images, answers=answers, classes=names), opening)
+        known = "label" if names else ""
+    return stream(DarknetImages(str(path), images, target_kind=known, classes=names), opening)
 
 
 for _kind in (
@@ -61,4 +61,4 @@ for _kind in (
     Kind(name="list of images", claims=_is_list, open=_list, rank=40),
     Kind(name="images with label files", claims=_has_labels, open=_list, rank=40),
 ):
-    register(_kind)
+    KINDS.add(_kind.name, entry=_kind)

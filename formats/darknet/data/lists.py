@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ....core.data.base import TargetKind
 from ....core.data.images import image_files, read_image
 from ....core.data.stream import Sample
 from ....core.data.text import found_beside, numbered_lines
@@ -20,7 +21,7 @@ class DarknetImages:
     Args:
         name: what messages call it.
         images: path and the line of the list it stands in, None for folders.
-        answers: "objects" from label files, "label" from the path, or "" for neither.
+        target_kind: "objects" from label files, "label" from the path, or "" for neither.
         count: how many classes of objects there are; 0 where nobody knows.
         classes: their names. The class of an image is that of the one name that is part of its
             path. Source: data.c `fill_truth`.
@@ -31,12 +32,12 @@ class DarknetImages:
         name: str,
         images: Sequence[tuple[Path, int | None]],
         *,
-        answers: str,
+        target_kind: TargetKind,
         count: int = 0,
         classes: Sequence[str] = (),
     ):
         self.name = name
-        self.answers = answers
+        self.target_kind = target_kind
         self.classes = tuple(classes)
         self._images = images
         self._count = count
@@ -55,10 +56,10 @@ class DarknetImages:
                 raise DataError(f"there is no image '{path}'")
         image = read_image(path, gray=gray)
         where = Where(file=self.name, line=line)
-        if self.answers == "label":
+        if self.target_kind == "label":
             with located(file=self.name, line=line):
                 return Sample(image=image, label=self._named(str(path)), where=where)
-        if self.answers == "objects":
+        if self.target_kind == "objects":
             height, width = image.shape[:2]
             labels = label_path(path)
             objects = read_labels(labels, height, width, self._count)

@@ -11,7 +11,7 @@ from math import prod
 import onnx_ir as ir
 
 from ....core.errors import FormatError
-from ....core.ir.network import Head
+from ....core.ir.heads import CellHead
 from ...adapter import check_positive, key
 from ..section import Example, Handling, Section, SectionBuilder, Size, section
 
@@ -59,18 +59,13 @@ class Detection(Section):
         classes = b.op("Flatten", b.op("Softmax", classes, axis=2), axis=1)
         return b.op("Concat", classes, rest, axis=1)
 
-    def head(self, output: str) -> Head:
+    def head(self, output: str) -> CellHead:
         """Return how the vector is divided."""
-        return Head(
+        return CellHead(
             output=output,
-            kind="detection",
-            settings={
-                "side": self.side,
-                "num": self.num,
-                "coords": self.coords,
-                "classes": self.classes,
-                "sqrt": self.sqrt,
-                "width": self.context.width,
-                "height": self.context.height,
-            },
+            classes=self.classes,
+            side=self.side,
+            num=self.num,
+            coords=self.coords,
+            sqrt=self.sqrt,
         )

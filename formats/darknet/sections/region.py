@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from ....core.errors import FormatError, UnsupportedError
-from ....core.ir.network import Head
+from ....core.ir.heads import RegionHead
 from ...adapter import check_positive, key
 from ..flavour import Flavour
 from ..section import LIMIT, Example, Handling, Section, SectionBuilder, Size, section
@@ -108,23 +108,17 @@ class Region(Section):
     def _cut(self, b: SectionBuilder, boxes: ir.Value, sizes: list[int]) -> tuple[ir.Value, ...]:
         return b.ops("Split", boxes, b.constant(sizes), count=len(sizes), axis=2)
 
-    def head(self, output: str) -> Head:
+    def head(self, output: str) -> RegionHead:
         """Return anchors in cells and what else decoding needs."""
         numbers = (*self.anchors, *[0.5] * (2 * self.num))[: 2 * self.num]
-        return Head(
+        return RegionHead(
             output=output,
-            kind="region",
-            settings={
-                "anchors": tuple(zip(numbers[::2], numbers[1::2], strict=True)),
-                "classes": self.classes,
-                "coords": self.coords,
-                "softmax": self.softmax,
-                "background": self.background,
-                "tree": self._parents(),
-                "layout": "NCHW" if self.context.pjreddie else "NHWC",
-                "xy_sigmoid": not self.context.pjreddie,
-                "classes_sigmoid": False,
-                "width": self.context.width,
-                "height": self.context.height,
-            },
+            classes=self.classes,
+            anchors=tuple(zip(numbers[::2], numbers[1::2], strict=True)),
+            coords=self.coords,
+            softmax=self.softmax,
+            background=self.background,
+            tree=self._parents(),
+            rows_first=not self.context.pjreddie,
+            xy_sigmoid=not self.context.pjreddie,
         )

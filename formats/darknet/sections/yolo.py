@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ....core.errors import FormatError, UnsupportedError
-from ....core.ir.network import Head
+from ....core.ir.heads import AnchorHead
 from ...adapter import check_positive, key
 from ..flavour import Flavour
 from ..section import LIMIT, Example, Handling, Section, SectionBuilder, Size, section
@@ -36,7 +36,8 @@ class Yolo(Section):
 
     only = {"scale_x_y": Flavour.ALEXEYAB, "new_coords": Flavour.ALEXEYAB}  # noqa: RUF012
 
-    kind: ClassVar[str] = "anchors"
+    uncertain: ClassVar[bool] = False
+    """Whether each coordinate has a deviation."""
     spread: ClassVar[tuple[int, ...]] = (0, 1)
     """Entries of an anchor that scale_x_y moves."""
     raw: ClassVar[tuple[int, ...]] = (2, 3)
@@ -95,23 +96,20 @@ class Yolo(Section):
             x = b.op("Add", x, per_channel(-0.5 * (factor - 1.0), np.float32))
         return x
 
-    def head(self, output: str) -> Head:
+    def head(self, output: str) -> AnchorHead:
         """Return anchors in pixels, the mask and what else decoding needs."""
         listed = self.anchors[: 2 * self.num]
         missing = 2 * (max(self.used) + 1) - len(listed)
         numbers = (*listed, *[DEFAULT_ANCHOR] * max(missing, 0))
-        return Head(
+        return AnchorHead(
             output=output,
-            kind=self.kind,
-            settings={
-                "anchors": tuple(zip(numbers[::2], numbers[1::2], strict=False)),
-                "mask": self.used,
-                "classes": self.classes,
-                "scale_x_y": self.scale_x_y,
-                "new_coords": self.new_coords,
-                "width": self.context.width,
-                "height": self.context.height,
-            },
+            classes=self.classes,
+            anchors=tuple(zip(numbers[::2], numbers[1::2], strict=False)),
+            mask=self.used,
+            width=self.context.width,
+            height=self.context.height,
+            new_coords=self.new_coords,
+            uncertain=self.uncertain,
         )
 
 
@@ -121,7 +119,7 @@ class GaussianYolo(Yolo):
     """A head that also gives deviations: x, σx, y, σy, w, σw, h, σh, objectness, classes."""
 
     only = {"": Flavour.ALEXEYAB}  # noqa: RUF012
-    kind = "uncertain anchors"
+    uncertain = True
     spread = (0, 2)
     raw = (4, 6)
     before_classes = 9

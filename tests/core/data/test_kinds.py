@@ -24,7 +24,8 @@ from secateur.core.data.preprocess import frame_of, labels_to_input, to_input
 from secateur.core.errors import DataError
 from secateur.core.evaluation.evaluate import evaluate
 from secateur.core.ir.builder import Builder
-from secateur.core.ir.network import Head, Network, Preprocess
+from secateur.core.ir.heads import BoxHead, Head
+from secateur.core.ir.network import Network, Preprocess
 
 
 def network(
@@ -39,7 +40,7 @@ def network(
     return Network(name="net", model=b.finish({"out": out}), heads=heads)
 
 
-DETECTOR = network(heads=(Head(output="out", kind="anchors", settings={"classes": 3}),))
+DETECTOR = network(heads=(BoxHead(output="out", classes=3),))
 
 
 def image(path: Path, value: int = 0, height: int = 4, width: int = 6) -> Path:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import importlib
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from secateur.core.errors import DataError, UnsupportedError
 from secateur.core.evaluation.metrics.boxes import overlaps, suppressed
-from secateur.core.evaluation.metrics.decode import DECODERS, Detections, decode, thinned
-from secateur.core.ir.network import Head
+from secateur.core.evaluation.metrics.decode import (
+    Detections,
+    boxes_and_scores,
+    decode,
+    thinned,
+)
+from secateur.core.ir.heads import AnchorHead, BoxHead, CellHead, PriorHead, RegionHead
 
 decode_module = importlib.import_module("secateur.core.evaluation.metrics.decode")
 
@@ -33,8 +39,8 @@ def corner(x: float, y: float, w: float, h: float) -> list[float]:
     return [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
 
 
-def assert_same(kind: str, output: np.ndarray, settings: dict[str, object], rows: list[Row]):
-    boxes, scores = DECODERS[kind]({"out": output[None]}, settings, "out", 0, -np.inf)
+def assert_same(head: BoxHead, output: np.ndarray, rows: list[Row]):
+    boxes, scores = boxes_and_scores(head, {head.output: output[None]}, 0, -np.inf)
     assert boxes.shape == (len(rows), 4)
     mine = {tuple(np.round(s, 5)): b for b, s in zip(boxes, scores, strict=True)}
     assert len(mine) == len(rows)
@@ -48,10 +54,10 @@ def assert_same(kind: str, output: np.ndarray, settings: dict[str, object], rows
 def test_anchors(new_coords: bool) -> None:
     mask, entries = (1, 3), 5 + CLASSES
     output = noise(len(mask) * entries, HIGH, WIDE)
-    settings = {
-        "anchors": ANCHORS, "mask": mask, "classes": CLASSES, "new_coords": new_coords,
-        "width": 160, "height": 128,
-    }  # fmt: skip
+    head = AnchorHead(
+        output="out", classes=CLASSES, anchors=ANCHORS, mask=mask, new_coords=new_coords,
+        width=160, height=128,
+    )  # fmt: skip
     rows = []
     for n, anchor in enumerate(mask):
         for j in range(HIGH):
@@ -61,16 +67,16 @@ def test_anchors(new_coords: bool) -> None:
                 w, h = (s * a for s, a in zip(size, ANCHORS[anchor], strict=True))
                 box = corner((i + v[0]) / WIDE, (j + v[1]) / HIGH, w / 160, h / 128)
                 rows.append((box, [v[4] * p for p in v[5:]]))
-    assert_same("anchors", output, settings, rows)
+    assert_same(head, output, rows)
 
 
 def test_anchors_with_deviations() -> None:
     entries = 9 + CLASSES
     output = noise(2 * entries, HIGH, WIDE)
-    settings = {
-        "anchors": ANCHORS, "mask": (0, 2), "classes": CLASSES, "new_coords": False,
-        "width": 160, "height": 128,
-    }  # fmt: skip
+    head = AnchorHead(
+        output="out", classes=CLASSES, anchors=ANCHORS, mask=(0, 2), width=160, height=128,
+        uncertain=True,
+    )  # fmt: skip
     rows = []
     for n, anchor in enumerate((0, 2)):
         for j in range(HIGH):
@@ -80,7 +86,7 @@ def test_anchors_with_deviations() -> None:
                 box = corner((i + v[0]) / WIDE, (j + v[2]) / HIGH, w / 160, h / 128)
                 sure = 1 - (v[1] + v[3] + v[5] + v[7]) / 4
                 rows.append((box, [v[8] * p * sure for p in v[9:]]))
-    assert_same("uncertain anchors", output, settings, rows)
+    assert_same(head, output, rows)
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
@@ -88,10 +94,10 @@ def test_anchors_with_deviations() -> None:
 def test_region(layout: str, background: bool) -> None:
     entries = 5 + CLASSES
     output = noise(2 * entries, HIGH, WIDE)
-    settings = {
-        "anchors": ((1.5, 2.0), (3.0, 1.0)), "classes": CLASSES, "coords": 4, "tree": (),
-        "softmax": True, "background": background, "layout": layout, "xy_sigmoid": layout == "NHWC",
-    }  # fmt: skip
+    head = RegionHead(
+        output="out", classes=CLASSES, anchors=((1.5, 2.0), (3.0, 1.0)), softmax=True,
+        background=background, rows_first=layout == "NHWC", xy_sigmoid=layout == "NHWC",
+    )  # fmt: skip
     rows = []
     for n, (aw, ah) in enumerate(((1.5, 2.0), (3.0, 1.0))):
         for j in range(HIGH):
@@ -103,14 +109,14 @@ def test_region(layout: str, background: bool) -> None:
                 rows.append((corner((i + x) / WIDE, (j + y) / HIGH, w, h),
                              [scale * p for p in v[5:]]))  # fmt: skip
     stored = output.transpose(1, 2, 0) if layout == "NHWC" else output
-    assert_same("region", stored, settings, rows)
+    assert_same(head, stored, rows)
 
 
 @pytest.mark.parametrize("sqrt", [False, True])
 def test_cells(sqrt: bool) -> None:
     side, num = 3, 2
     output = noise(side * side * (CLASSES + num * 5))
-    settings = {"side": side, "num": num, "classes": CLASSES, "coords": 4, "sqrt": sqrt}
+    head = CellHead(output="out", classes=CLASSES, side=side, num=num, coords=4, sqrt=sqrt)
     rows = []
     for cell in range(side * side):
         for n in range(num):
@@ -121,22 +127,21 @@ def test_cells(sqrt: bool) -> None:
             box = corner((x + cell % side) / side, (y + cell // side) / side, w, h)
             classes = output[cell * CLASSES : (cell + 1) * CLASSES]
             rows.append((box, [scale * float(p) for p in classes]))
-    assert_same("detection", output, settings, rows)
+    assert_same(head, output, rows)
 
 
 @pytest.mark.parametrize("kind", ["corner", "center_size", "corner_size"])
 def test_priors(kind: str) -> None:
     priors = np.sort(noise(6, 4).reshape(6, 2, 2), axis=1).reshape(6, 4)
     variances, offsets, scores = noise(6, 4), noise(6, 4) - 0.5, noise(6, 1 + CLASSES)
-    settings = {
-        "locations": "loc", "scores": "conf", "priors": "prior", "classes": 1 + CLASSES,
-        "share_location": True, "background": 0, "code_type": kind, "variance_encoded": False,
-    }  # fmt: skip
+    head = PriorHead(
+        output="loc", scores="conf", priors="prior", classes=1 + CLASSES, code_type=kind
+    )
     outputs = {
         "loc": offsets.reshape(1, -1), "conf": scores.reshape(1, -1),
         "prior": np.stack([priors.ravel(), variances.ravel()])[None],
     }  # fmt: skip
-    boxes, found = DECODERS["priors"](outputs, settings, "loc", 0, 0.0)
+    boxes, found = boxes_and_scores(head, outputs, 0, 0.0)
     np.testing.assert_allclose(found, scores[:, 1:])
     for box, p, v, o in zip(boxes, priors, variances, offsets, strict=True):
         w, h = p[2] - p[0], p[3] - p[1]
@@ -150,9 +155,11 @@ def test_priors(kind: str) -> None:
             wanted = corner(x, y, math.exp(v[2] * o[2]) * w, math.exp(v[3] * o[3]) * h)
         np.testing.assert_allclose(box, wanted, rtol=1e-5)
     with pytest.raises(DataError, match="6 priors, but 5 locations"):
-        DECODERS["priors"]({**outputs, "loc": offsets[:5].reshape(1, -1)}, settings, "loc", 0, 0.0)
+        boxes_and_scores(head, {**outputs, "loc": offsets[:5].reshape(1, -1)}, 0, 0.0)
     with pytest.raises(UnsupportedError, match="class to class"):
-        DECODERS["priors"](outputs, {**settings, "share_location": False}, "loc", 0, 0.0)
+        boxes_and_scores(replace(head, share_location=False), outputs, 0, 0.0)
+    with pytest.raises(UnsupportedError, match="nothing decodes boxes of a BoxHead"):
+        boxes_and_scores(BoxHead(output="loc", classes=1), outputs, 0, 0.0)
 
 
 def slow_suppression(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> list[int]:
@@ -230,14 +237,10 @@ def test_limits_of_a_head_and_of_the_user() -> None:
     outputs = {
         "loc": loc, "conf": scores, "prior": np.stack([prior.ravel(), np.ones(16)])[None]
     }  # fmt: skip
-    base = {
-        "locations": "loc", "scores": "conf", "priors": "prior", "classes": 1,
-        "share_location": True, "background": -1, "code_type": "corner", "variance_encoded": False,
-    }  # fmt: skip
+    base = PriorHead(output="loc", scores="conf", priors="prior", classes=1, background=-1)
 
     def count(settings: dict[str, object], **limits: float) -> int:
-        head = Head(output="loc", kind="priors", settings={**base, **settings})
-        (found,) = decode([head], outputs, **limits)
+        (found,) = decode([replace(base, **settings)], outputs, **limits)
         return len(found)
 
     assert count({}) == 2

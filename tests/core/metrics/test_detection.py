@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,20 @@ import pytest
 
 from secateur.core.data.base import Objects
 from secateur.core.evaluation.metrics.decode import Detections
-from secateur.core.evaluation.metrics.detection import DetectionMeter, average_precision
+from secateur.core.evaluation.metrics.detection import (
+    MATCH,
+    Finder,
+    FullPrecisionMetric,
+    PrecisionMetric,
+    average_precision,
+)
 
 Rows = list[tuple[int, float, float, float, float]]
+
+
+def full(overlap: float = MATCH) -> FullPrecisionMetric:
+    """A metric that is given boxes, not outputs."""
+    return FullPrecisionMetric(Finder(heads=()), overlap)
 
 
 def scenes(seed: int, images: int = 12, classes: int = 4, crowds: bool = False):
@@ -77,10 +89,10 @@ def pycocotools_stats(cases, folder: Path) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(6))
 def test_coco_as_pycocotools(tmp_path: Path, seed: int, crowds: bool) -> None:
     cases = list(scenes(seed, crowds=crowds))
-    meter = DetectionMeter()
+    metric = full()
     for truth, found in cases:
-        meter.add(found, truth)
-    result = meter.result()
+        metric.add(found, truth)
+    result = metric.compute()
     ours = (result.coco, result.coco_50, result.coco_75)
     np.testing.assert_allclose(ours, pycocotools_stats(cases, tmp_path), atol=1e-6)
     assert 0.05 < result.coco < 0.95
@@ -125,30 +137,46 @@ def boxes_of(rows: Rows, scores: list[float]) -> Detections:
 
 def test_a_second_hit_is_wrong_and_difficult_objects_do_not_count() -> None:
     here, there = (0, 0.0, 0.0, 10.0, 10.0), (0, 50.0, 50.0, 60.0, 60.0)
-    meter = DetectionMeter()
-    meter.add(
+    metric = full()
+    metric.add(
         boxes_of([here, here, there], [0.9, 0.8, 0.7]), Objects.of([here, there], [False, True])
     )
-    result = meter.result()
+    result = metric.compute()
     assert (result.objects, result.detections, result.samples) == (1, 3, 1)
     assert result.value == 1
-    meter.add(boxes_of([], []), Objects.of([here]))
-    assert meter.result().value == 0.5
-    assert meter.result().map_11 == pytest.approx(6 / 11)
+    metric.add(boxes_of([], []), Objects.of([here]))
+    assert metric.compute().value == 0.5
+    assert metric.compute().map_11 == pytest.approx(6 / 11)
 
 
 def test_classes_without_objects_are_left_out_of_the_mean() -> None:
     here = (0, 0.0, 0.0, 10.0, 10.0)
-    meter = DetectionMeter()
-    meter.add(boxes_of([here, (1, 0.0, 0.0, 9.0, 9.0)], [0.9, 0.8]), Objects.of([here]))
-    assert meter.result().per_class == {0: 1.0}
-    assert meter.result().value == 1
-    assert DetectionMeter().result().value == 0
+    metric = full()
+    metric.add(boxes_of([here, (1, 0.0, 0.0, 9.0, 9.0)], [0.9, 0.8]), Objects.of([here]))
+    assert metric.compute().per_class == {0: 1.0}
+    assert metric.compute().value == 1
+    assert full().compute().value == 0
 
 
 def test_the_overlap_that_is_right_can_be_chosen() -> None:
     here, near = (0, 0.0, 0.0, 10.0, 10.0), (0, 0.0, 0.0, 10.0, 7.0)
     for overlap, value in ((0.5, 1), (0.7, 1), (0.75, 0)):
-        meter = DetectionMeter(overlap)
-        meter.add(boxes_of([near], [0.9]), Objects.of([here]))
-        assert meter.result().value == value
+        metric = full(overlap)
+        metric.add(boxes_of([near], [0.9]), Objects.of([here]))
+        assert metric.compute().value == value
+
+
+def test_the_main_figure_alone_and_in_parts_is_the_same() -> None:
+    whole, plain = full(), PrecisionMetric(Finder(heads=()))
+    parts = [(full(), PrecisionMetric(Finder(heads=()))) for _ in range(3)]
+    for number, (truth, found) in enumerate(scenes(3, crowds=True)):
+        for metric in (whole, plain, *parts[number // 4]):
+            metric.add(found, truth)
+    assert 0 < whole.compute().value < 1
+    assert plain.compute().value == whole.compute().value
+    together = full(), PrecisionMetric(Finder(heads=()))
+    for part in parts:
+        for metric, other in zip(together, pickle.loads(pickle.dumps(part)), strict=True):
+            metric.merge(other)
+    assert together[0].compute() == whole.compute()
+    assert together[1].compute() == plain.compute()

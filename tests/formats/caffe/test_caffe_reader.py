@@ -7,6 +7,7 @@ import pytest
 
 from secateur.core.engine.session import Session
 from secateur.core.errors import FormatError, SecateurError, UnsupportedError
+from secateur.core.ir.heads import ClassifierHead, PriorHead
 from secateur.core.ir.network import Caution
 from secateur.core.ir.rebuild import expose
 from secateur.formats.caffe.layer import LAYERS
@@ -169,14 +170,14 @@ def test_a_head_says_how_ssd_outputs_are_decoded(shared):
         folder / "yufacedetectnet-open-v1.prototxt", folder / "yufacedetectnet-open-v1.caffemodel"
     )
     (head,) = network.heads
-    assert head.kind == "priors"
-    assert {head.output, head.settings["scores"], head.settings["priors"]} == set(network.outputs)
+    assert isinstance(head, PriorHead)
+    assert {head.output, head.scores, head.priors} == set(network.outputs)
 
 
 def test_a_head_says_which_output_holds_the_classes(shared):
     folder = shared / "models/mtcnn_det1_det2_det3"
     network = load(folder / "det3.prototxt", folder / "det3.caffemodel")
-    assert [(head.kind, head.output) for head in network.heads] == [("classifier", "prob1")]
+    assert network.heads == (ClassifierHead(output="prob1"),)
 
 
 def test_every_name_has_a_class_with_a_docstring():

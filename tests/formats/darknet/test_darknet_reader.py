@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from secateur.core.errors import FormatError, SecateurError, UnsupportedError
+from secateur.core.ir.heads import AnchorHead
 from secateur.formats.adapter import keys_of
 from secateur.formats.darknet.activations import ACTIVATIONS
 from secateur.formats.darknet.batch_norm import graph_variance, stored_variance
@@ -45,10 +46,11 @@ def test_layers_outputs_heads_and_preprocessing(tmp_path: Path) -> None:
     assert {name for layer in network.layers for name in layer.tops} <= set(network.values())
     assert {node.meta["layer"] for node in network.graph} <= {*range(9), None}
     (head,) = network.heads
-    assert (head.kind, head.output) == ("anchors", "layer_4")
-    assert head.settings["anchors"] == ((1.0, 2.0), (3.5, 4.0))
-    assert head.settings["mask"] == (1,)
-    assert head.settings["width"] == 8
+    assert isinstance(head, AnchorHead)
+    assert head.output == "layer_4"
+    assert head.anchors == ((1.0, 2.0), (3.5, 4.0))
+    assert head.mask == (1,)
+    assert (head.width, head.uncertain) == (8, False)
     assert network.notes == ("[yolo]: keys that change nothing: foo",)
     assert network.preprocess.letterbox
     assert (network.preprocess.channels, network.preprocess.scale) == ("rgb", 1 / 255)

@@ -133,8 +133,8 @@ def test_pairs_of_images_are_maps_or_targets(tmp_path: Path) -> None:
     image(tmp_path / "out.png", 4)
     path.write_text("in/a.png out.png\n")
     (batch,) = secateur.open_dataset(path, network(), preprocess=Preprocess(scale=0.5))
-    assert batch.targets.shape == (1, 3, 4, 6)
-    assert (batch.targets == 2).all()
+    assert batch.values.shape == (1, 3, 4, 6)
+    assert (batch.values == 2).all()
     result = secateur.evaluate(network(), secateur.open_dataset(path, network()))
     assert result.mse == 1
 

@@ -12,14 +12,15 @@ import secateur
 from secateur.core.data.labels import check_objects
 from secateur.core.errors import DataError
 from secateur.core.ir.builder import Builder
-from secateur.core.ir.network import Head, Network
+from secateur.core.ir.heads import BoxHead
+from secateur.core.ir.network import Network
 from secateur.formats.darknet.data.labels import label_path, read_labels
 
 
 def network(*, detector: bool) -> Network:
     b = Builder("net")
     out = b.op("GlobalAveragePool", b.input("data", ("N", 3, 4, 6)))
-    head = Head(output="out", kind="anchors", settings={"classes": 3})
+    head = BoxHead(output="out", classes=3)
     return Network(name="net", model=b.finish({"out": out}), heads=(head,) if detector else ())
 
 

@@ -9,59 +9,59 @@ from itertools import islice
 from joblib import Parallel, delayed, effective_n_jobs
 
 from ..data import Dataset, streamed
-from ..data.shards import Answers, Fingerprint, Shard, shard_size, shards
+from ..data.shards import Fingerprint, Shard, shard_size, shards
+from ..data.targets import Targets
 from ..engine.cached_session import Part
 from ..engine.padding import for_speed
+from ..evaluation.metrics.metric import Metric
+from ..evaluation.task import Task, merged
 from ..ir.network import Network
 from ..progress import Progress
 from .contexts import AHEAD
-from .scorers import Evidence, Judge, find_judge
 
-__all__ = ["Baseline", "measure_baseline"]
+__all__ = ["Original", "measure_original"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Baseline:
-    """What one pass over the data tells.
+class Original:
+    """What one pass over the data tells about the unchanged network.
 
     Args:
-        judge: what fits the data.
+        task: what is measured.
         shards: all samples; without inputs and outputs where these do not fit into memory.
         kept: whether they do.
-        evidence: of each shard.
+        metrics: of each shard.
+        value: the figure; None where only differences from the network mean something.
         fingerprint: digest of all samples.
     """
 
-    judge: Judge
+    task: Task
     shards: tuple[Shard, ...]
     kept: bool
-    evidence: tuple[Evidence, ...]
+    metrics: tuple[Metric, ...]
+    value: float | None
     fingerprint: str
 
     @property
-    def answers(self) -> list[Answers]:
-        """What judges each shard."""
-        return [shard.answers for shard in self.shards]
+    def targets(self) -> list[Targets]:
+        """What the outputs of each shard are compared with."""
+        return [shard.targets for shard in self.shards]
 
     @property
     def samples(self) -> int:
         """Number of samples."""
-        return sum(shard.answers.size for shard in self.shards)
-
-    @property
-    def value(self) -> float | None:
-        """The figure of the unchanged network; None where only differences mean something."""
-        return self.judge.value(self.evidence, self.answers)
+        return sum(shard.targets.size for shard in self.shards)
 
 
-def measure_baseline(
-    network: Network, data: Dataset, *, memory: int, jobs: int, progress: Progress
-) -> Baseline:
+def measure_original(
+    network: Network, data: Dataset, task: Task, *, memory: int, jobs: int, progress: Progress
+) -> Original:
     """Run the unchanged network over the data once.
 
     Args:
         network: the network.
         data: the samples.
+        task: what is measured.
         memory: bytes that inputs and outputs of all samples may take.
         jobs: threads, as joblib counts them.
         progress: told about every batch.
@@ -71,9 +71,8 @@ def measure_baseline(
     """
     part = Part(for_speed(network))
     fingerprint = Fingerprint()
-    judge: Judge | None = None
     found: list[Shard] = []
-    evidence: list[Evidence] = []
+    metrics: list[Metric] = []
     held, kept = 0, True
     source = shards(streamed(data, "baseline", progress), shard_size(network))
     for wave in _waves(source, AHEAD * effective_n_jobs(jobs)):
@@ -82,20 +81,21 @@ def measure_baseline(
         computed = parallel(delayed(part.compute)(shard.inputs) for shard in wave)
         for shard, outputs in zip(wave, computed, strict=True):
             fingerprint.add(shard)
-            judge = judge or find_judge(network, shard.answers)
-            full = shard.with_outputs({name: outputs[name] for name in judge.outputs})
-            evidence.append(judge.evidence(outputs, full.answers))
+            full = shard.with_outputs({name: outputs[name] for name in task.outputs})
+            metric = task.make_metric()
+            metric.update(outputs, full.targets)
+            metrics.append(metric)
             held += sum(array.nbytes for array in (*shard.inputs.values(), *outputs.values()))
             found.append(full)
         if held > memory:
             kept = False
             found = [_bare(shard) for shard in found]
-    assert judge is not None, "streamed() raises where there is no sample"
-    return Baseline(
-        judge=judge,
+    return Original(
+        task=task,
         shards=tuple(found),
         kept=kept,
-        evidence=tuple(evidence),
+        metrics=tuple(metrics),
+        value=None if task.needs_original else float(merged(task, metrics).compute().value),
         fingerprint=fingerprint.text,
     )
 
@@ -108,4 +108,4 @@ def _waves(source: Iterable[Shard], size: int) -> Iterator[list[Shard]]:
 
 def _bare(shard: Shard) -> Shard:
     """Return a shard without its large arrays."""
-    return Shard(inputs={}, answers=replace(shard.answers, outputs={}))
+    return Shard(inputs={}, targets=replace(shard.targets, outputs={}))

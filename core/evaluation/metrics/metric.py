@@ -1,0 +1,85 @@
+"""What every metric does: take in batches, add up with others of its kind, give figures."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import numpy as np
+
+from ...data.targets import Targets
+
+__all__ = ["Figure", "Metric", "Result"]
+
+
+class Result(Protocol):
+    """What a metric gives: its main figure, and perhaps more."""
+
+    @property
+    def metric(self) -> str:
+        """Name of the main figure."""
+        ...
+
+    @property
+    def value(self) -> float:
+        """The main figure."""
+        ...
+
+    @property
+    def samples(self) -> int:
+        """How many samples it is of."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Figure:
+    """A result of one figure.
+
+    Args:
+        metric: its name.
+        value: the figure.
+        samples: how many samples it is of.
+        skipped: samples that could not be read.
+    """
+
+    metric: str
+    value: float
+    samples: int
+    skipped: int = 0
+
+
+class Metric(ABC):
+    """Sums over batches from which figures follow.
+
+    A metric is small and can be pickled: a worker makes a fresh one and updates it with one batch,
+    and whoever asked merges them in the order of the samples. So threads, processes and machines
+    give the same figures as a loop.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def update(self, outputs: Mapping[str, np.ndarray], targets: Targets) -> None:
+        """Take in one batch.
+
+        Args:
+            outputs: what the network computes, by name; the samples along axis 0.
+            targets: what that is compared with.
+
+        Raises:
+            DataError: the targets do not fit the outputs.
+        """
+
+    @abstractmethod
+    def merge(self, other: Self) -> None:
+        """Take in what another metric has seen, which stays as it is.
+
+        Args:
+            other: made alike; its samples come behind those of this one.
+        """
+
+    @abstractmethod
+    def compute(self) -> Result:
+        """Return the figures of all samples so far."""

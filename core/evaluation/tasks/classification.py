@@ -1,0 +1,69 @@
+"""Classification: one class a sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...data.base import Dataset
+from ...data.targets import Targets
+from ...ir.heads import classifier_output
+from ...ir.network import Network
+from ..metrics.classification import Accuracy, AccuracyMetric, FullAccuracyMetric
+from ..metrics.metric import Metric
+from ..task import TASKS, USUAL, Task, TaskOptions
+
+__all__ = ["Classification"]
+
+
+@dataclass(frozen=True)
+class Classification(Task):
+    """The share of samples whose class has the highest score.
+
+    Args:
+        output: the output with the scores of the classes.
+        top: count labels among the so many highest scores, too.
+    """
+
+    output: str
+    top: tuple[int, ...] = (1, 5)
+
+    name = "classification"
+    metric = Accuracy.metric
+    unit = "%"
+    points = 100.0
+    target_kind = "label"
+
+    @classmethod
+    def of(
+        cls,
+        network: Network,
+        dataset: Dataset,  # noqa: ARG003
+        options: TaskOptions = USUAL,
+    ) -> Classification:
+        """Return the task of a classifier.
+
+        Raises:
+            DataError: the network is none.
+        """
+        return cls(options.output or classifier_output(network), tuple(options.top))
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The scores of the classes."""
+        return (self.output,)
+
+    def make_metric(self) -> AccuracyMetric:
+        """Return a fresh metric of the accuracy."""
+        return AccuracyMetric(self.output)
+
+    def make_full_metric(self) -> FullAccuracyMetric:
+        """Return a fresh metric of the best k, of each class and of the loss, too."""
+        return FullAccuracyMetric(self.output, self.top)
+
+    def best_case(self, original: Metric, targets: Targets) -> Metric:  # noqa: ARG002
+        """Return that all samples are right."""
+        assert isinstance(original, AccuracyMetric)
+        return original.all_right()
+
+
+TASKS.add(Classification.name, entry=Classification.of)

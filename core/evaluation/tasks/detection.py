@@ -1,0 +1,79 @@
+"""Detection: objects in boxes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...data.base import Dataset
+from ...data.targets import Targets
+from ...ir.heads import box_heads, no_head
+from ...ir.network import Network
+from ..metrics.detection import (
+    MATCH,
+    DetectionResult,
+    Finder,
+    FullPrecisionMetric,
+    PrecisionMetric,
+)
+from ..metrics.metric import Metric
+from ..task import TASKS, USUAL, Task, TaskOptions
+
+__all__ = ["Detection"]
+
+
+@dataclass(frozen=True)
+class Detection(Task):
+    """Mean average precision, the area under the curve of Pascal VOC.
+
+    Args:
+        finder: how outputs become boxes.
+        overlap: intersection over union that makes a detection right.
+    """
+
+    finder: Finder
+    overlap: float = MATCH
+
+    name = "detection"
+    metric = DetectionResult.metric
+    unit = "%"
+    points = 100.0
+    target_kind = "objects"
+
+    @classmethod
+    def of(
+        cls,
+        network: Network,
+        dataset: Dataset,  # noqa: ARG003
+        options: TaskOptions = USUAL,
+    ) -> Detection:
+        """Return the task of a detector.
+
+        Raises:
+            DataError: the network is none.
+        """
+        heads = box_heads(network)
+        if not heads:
+            raise no_head(network)
+        finder = Finder(heads=heads, score=options.score, suppress=options.suppress)
+        return cls(finder, options.overlap)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What boxes are made of."""
+        return tuple(dict.fromkeys(name for head in self.finder.heads for name in head.reads))
+
+    def make_metric(self) -> PrecisionMetric:
+        """Return a fresh metric of the area under the curve alone."""
+        return PrecisionMetric(self.finder, self.overlap)
+
+    def make_full_metric(self) -> FullPrecisionMetric:
+        """Return a fresh metric of the figures of COCO and of each class, too."""
+        return FullPrecisionMetric(self.finder, self.overlap)
+
+    def best_case(self, original: Metric, targets: Targets) -> Metric:
+        """Return that every object is found, before any wrong detection."""
+        assert isinstance(original, PrecisionMetric)
+        return original.best_case(targets.objects or ())
+
+
+TASKS.add(Detection.name, entry=Detection.of)

@@ -1,11 +1,11 @@
 """How good are pruned networks without training, for each criterion with and without repair?
 
-    python benchmarks/quality.py lenet squeezenet [--rates 0.3 0.5] [--criteria l1 surgery]
+    python benchmarks/quality.py lenet squeezenet [--rates 0.3 0.5] [--criteria l1 obs]
                                  [--allocation uniform] [--shared ../shared] [--torch-pruning]
 
 For each network a Markdown table goes to stdout: accuracy on labelled images that calibration did
 not see, against the fraction of the operations removed. Calibration sees no labels. All criteria
-but "surgery" take the same share of every group, unless --allocation says otherwise. Nothing is
+but "obs" take the same share of every group, unless --allocation says otherwise. Nothing is
 trained.
 
 With --torch-pruning, LeNet is pruned by Torch-Pruning 1.6 as well (L1 and L2, local and global);
@@ -31,7 +31,10 @@ from secateur.core.coupling import find_groups
 from secateur.core.data import Batch, Dataset
 from secateur.core.ir.heads import box_heads
 from secateur.core.ir.network import Network, Preprocess
-from secateur.core.pruning.prune import SURGERY, apply_plan, choose
+from secateur.core.pruning.apply import apply_plan
+from secateur.core.pruning.choose import choose
+from secateur.core.pruning.options import PruneOptions
+from secateur.core.pruning.resolve import OBS
 
 ROOT = Path(__file__).resolve().parent.parent
 BATCH = 16
@@ -329,9 +332,8 @@ def measured(
         found: list[list[list[float]]] = [[], []]
         for calibration, test in folds:
             start = time.perf_counter()
-            choice = choose(
-                network, groups, rate=rate, criterion=criterion, allocation=shares, data=calibration
-            )
+            options = PruneOptions(rate=rate, criterion=criterion, allocation=shares)
+            choice = choose(network, groups, options, data=calibration)
             chosen = time.perf_counter() - start
             for figures, row, repair in zip(found, rows, (False, True), strict=True):
                 start = time.perf_counter()
@@ -339,12 +341,12 @@ def measured(
                     network,
                     choice.plan,
                     groups=groups,
-                    tensors=choice.tensors,
+                    state=choice.state,
                     data=calibration,
                     repair=repair,
                 )
                 row.seconds += (chosen + time.perf_counter() - start) / len(rates) / len(folds)
-                figures.append(quality(pruned, test))
+                figures.append(quality(pruned.network, test))
             missed.append(rate - float(choice.plan.provenance["rate"]["achieved"]))
         for figures, row in zip(found, rows, strict=True):
             for values, mean in zip(row.values, np.mean(figures, axis=0), strict=True):
@@ -363,7 +365,7 @@ def tables(name: str, shared: Path, scratch: Path, arguments: argparse.Namespace
     print(f"### {case.folder}\n\nIn percent; {case.about}.\n", flush=True)
     rows: list[Row] = []
     missed = [0.0]
-    for criterion in arguments.criteria or [*sorted(secateur.CRITERIA), SURGERY]:
+    for criterion in arguments.criteria or [*sorted(secateur.CRITERIA), OBS]:
         more, misses = measured(network, folds, criterion, rates, arguments.allocation)
         rows += more
         missed += misses

@@ -92,7 +92,7 @@ def _lost_inputs(
 
 
 def _weighed(network: Network, operator: Operator, channels: npt.NDArray[np.bool_]) -> bool:
-    """Whether any weight reads the channels: surgery, for one, has taken those weights away."""
+    """Whether any weight reads the channels: OBS, for one, has taken those weights away."""
     matrix = operator.matrix(network.array(operator.weight))
     return bool((matrix * _columns(matrix, channels)).any())
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import secateur
-from secateur.core.allocation import ALLOCATIONS, Request, find_allocation
+from secateur.core.allocation import ALLOCATIONS, AllocationContext
 from secateur.core.allocation.greedy import hull_slopes
 from secateur.core.allocation.ranking import ranking
 from secateur.core.cost.budget import make_costs
@@ -14,13 +14,14 @@ from secateur.core.cost.layer_latency import layer_latencies
 from secateur.core.cost.network_cost import Costs, MarginalSavings, measure_cost
 from secateur.core.coupling import find_groups
 from secateur.core.coupling.edit import shrink
-from secateur.core.criteria import find_criterion
+from secateur.core.criteria import CRITERIA, ScoreContext
 from secateur.core.data import SyntheticDataset
 from secateur.core.errors import PlanError
 from secateur.core.plan.limits import Limits
 from secateur.core.plan.plan import removed_units
 from secateur.core.plan.steps import cut
-from secateur.core.pruning.prune import choose
+from secateur.core.pruning.choose import choose
+from secateur.core.pruning.options import PruneOptions
 from secateur.core.sensitivity import analyze
 from support.graphs import Graph
 
@@ -58,6 +59,14 @@ def mixed():
     return g.network(y=g.gemm("out", g.op("flat", "Flatten", c), 4))
 
 
+def choice_of(network, groups, *, data=None, **settings):
+    return choose(network, groups, PruneOptions(**settings), data=data)
+
+
+def scores_of(name, network, groups):
+    return CRITERIA[name].score(ScoreContext(network=network, groups=groups))
+
+
 def kept(choice):
     return {group.name: group.kept for group in choice.plan.groups}
 
@@ -66,17 +75,17 @@ def test_they_are_all_there_and_say_where_they_come_from():
     assert sorted(ALLOCATIONS) == ["global", "greedy", "sensitivity", "threshold", "uniform"]
     assert all(entry.summary and entry.source for entry in ALLOCATIONS.values())
     with pytest.raises(PlanError, match=r"unknown allocation 'uniformly' \(hint: did you mean uni"):
-        find_allocation("uniformly")
+        ALLOCATIONS.find("uniformly")
 
 
 @pytest.mark.parametrize("name", ["uniform", "global", "sensitivity", "greedy"])
 @pytest.mark.parametrize("budget", ["operations", "parameters"])
 def test_each_meets_a_rate_of_lenet_and_twice_the_same(lenet, curves, name, budget):
-    analysis = curves if find_allocation(name).needs_analysis else None
+    analysis = curves if ALLOCATIONS.find(name).needs_analysis else None
     groups = find_groups(lenet)
     settings = {"rate": 0.5, "allocation": name, "budget": budget, "analysis": analysis}
-    choice = choose(lenet, groups, criterion="l1", **settings)
-    assert choice.plan == choose(lenet, groups, criterion="l1", **settings).plan
+    choice = choice_of(lenet, groups, criterion="l1", **settings)
+    assert choice.plan == choice_of(lenet, groups, criterion="l1", **settings).plan
     assert choice.plan.provenance["allocation"] == name
     dense = shrink(lenet, groups, removed_units(choice.plan, groups))
     costs = [getattr(measure_cost(n, find_groups(n)), budget) for n in (lenet, dense)]
@@ -88,13 +97,13 @@ def test_each_meets_a_rate_of_lenet_and_twice_the_same(lenet, curves, name, budg
 def test_global_and_uniform_differ_and_each_group_loses_its_lowest(lenet):
     groups = find_groups(lenet)
     even, ranked = (
-        choose(lenet, groups, rate=0.5, criterion="l2", allocation=name)
+        choice_of(lenet, groups, rate=0.5, criterion="l2", allocation=name)
         for name in ("uniform", "global")
     )
     shares = {group.name: group.kept / group.channels for group in even.plan.groups}
     assert max(shares.values()) - min(shares.values()) < 0.06
     assert kept(even) != kept(ranked)
-    scores = find_criterion("l2").score(lenet, groups, None)
+    scores = scores_of("l2", lenet, groups)
     for entry in ranked.plan.groups:
         own = scores[list(groups.by_name(entry.name).units)]
         gone = own[list(entry.removed)]
@@ -103,7 +112,7 @@ def test_global_and_uniform_differ_and_each_group_loses_its_lowest(lenet):
 
 def test_the_scale_of_a_layer_does_not_matter_to_the_ranking(lenet):
     groups = find_groups(lenet)
-    scores = find_criterion("l1").score(lenet, groups, None)
+    scores = scores_of("l1", lenet, groups)
     order = ranking(groups, scores)
     scaled = scores.copy()
     scaled[list(groups.by_name("conv2").units)] *= 1024.0  # exact in binary
@@ -124,10 +133,7 @@ def test_greedy_loses_least_of_all_by_its_own_estimate(lenet, curves):
     saved = MarginalSavings(groups, costs).saved
     estimates = {}
     for name in ("greedy", "sensitivity"):
-        request = Request(
-            groups=groups, saved=saved, analysis=curves, scores=np.zeros(groups.unit_count)
-        )
-        order = find_allocation(name).order(request)
+        order = ALLOCATIONS[name].order(context_of(groups, curves, saved))
         slope = dict(zip(*sloped(groups, curves, saved), strict=True))
         removed, gone = cut(order, groups, costs, 0.5)
         assert gone == pytest.approx(0.5, abs=0.01)
@@ -139,10 +145,15 @@ def test_greedy_loses_least_of_all_by_its_own_estimate(lenet, curves):
     assert estimates["greedy"] <= estimates["sensitivity"] * 1.001
 
 
+def context_of(groups, curves, saved):
+    return AllocationContext(
+        groups=groups, savings=saved, analysis=curves, scores=np.zeros(groups.unit_count)
+    )
+
+
 def sloped(groups, curves, saved):
-    """Classes of every step, and the slope of its group's hull there."""
-    request = Request(groups=groups, saved=saved, analysis=curves)
-    order = find_allocation("greedy").order(request)
+    """Units of every step, and the slope of its group's hull there."""
+    order = ALLOCATIONS["greedy"].order(context_of(groups, curves, saved))
     slopes = {}
     for group in {step.group for step in order}:
         own = [step for step in order if step.group == group]
@@ -157,20 +168,18 @@ def sloped(groups, curves, saved):
     return list(slopes), list(slopes.values())
 
 
-def test_surgery_goes_with_the_shares_of_others(lenet, noise, curves):
+def test_obs_takes_its_numbers_from_other_allocations(lenet, noise, curves):
     groups = find_groups(lenet)
-    plain = choose(lenet, groups, rate=0.5, criterion="l1", allocation="uniform")
-    operated = choose(
-        lenet, groups, rate=0.5, criterion="surgery", allocation="uniform", data=noise
-    )
-    assert kept(operated) == kept(plain)
-    assert operated.plan.groups != plain.plan.groups
-    assert operated.tensors
+    plain = choice_of(lenet, groups, rate=0.5, criterion="l1", allocation="uniform")
+    by_obs = choice_of(lenet, groups, rate=0.5, criterion="obs", allocation="uniform", data=noise)
+    assert kept(by_obs) == kept(plain)
+    assert by_obs.plan.groups != plain.plan.groups
+    assert by_obs.state.compensated
     settings = {"rate": 0.5, "analysis": curves, "allocation": "greedy"}
-    measured = choose(lenet, groups, criterion="surgery", data=noise, **settings)
-    assert kept(measured) == kept(choose(lenet, groups, **settings))
-    assert measured.tensors
-    own = choose(lenet, groups, rate=0.5, data=noise)
+    measured = choice_of(lenet, groups, criterion="obs", data=noise, **settings)
+    assert kept(measured) == kept(choice_of(lenet, groups, **settings))
+    assert measured.state.compensated
+    own = choice_of(lenet, groups, rate=0.5, data=noise)
     assert own.plan.provenance["allocation"] == "global"
     assert kept(own) != kept(plain)
 
@@ -183,7 +192,7 @@ def test_surgery_goes_with_the_shares_of_others(lenet, noise, curves):
         ({"allocation": "uniform", "analysis": 1}, "does not look at an analysis"),
         ({"allocation": "evenly"}, "unknown allocation 'evenly'"),
         ({"analysis": 1, "criterion": "l2"}, "the analysis was made with criterion 'l1'"),
-        ({"analysis": 1, "criterion": "surgery"}, "surgery needs data"),
+        ({"analysis": 1, "criterion": "obs"}, "obs needs data"),
         ({"budget": "seconds"}, "unknown budget 'seconds'"),
         ({"latencies": {"conv1": 1.0}}, "latencies say nothing of a budget of operations"),
         (
@@ -202,11 +211,11 @@ def test_surgery_goes_with_the_shares_of_others(lenet, noise, curves):
 def test_what_makes_no_sense_is_refused(lenet, curves, settings, message):
     analysis = curves if settings.get("analysis") else None
     with pytest.raises(PlanError, match=message):
-        choose(lenet, find_groups(lenet), **{"rate": 0.3, **settings, "analysis": analysis})
+        choice_of(lenet, find_groups(lenet), **{"rate": 0.3, **settings, "analysis": analysis})
 
 
 @pytest.mark.parametrize("budget", ["operations", "parameters", "latency"])
-def test_what_a_class_saves_is_the_difference(budget):
+def test_what_a_unit_saves_is_the_difference(budget):
     network = mixed()
     groups = find_groups(network)
     table = {layer.name: 1.0 + number for number, layer in enumerate(network.layers)}
@@ -228,12 +237,12 @@ def test_what_a_class_saves_is_the_difference(budget):
         )
 
 
-@pytest.mark.parametrize("criterion", ["l1", "surgery"])
+@pytest.mark.parametrize("criterion", ["l1", "obs"])
 def test_a_table_of_latencies_decides_and_is_remembered(lenet, noise, criterion):
     """Where all time is spent in conv1, its channels leave until the rate is met."""
     groups = find_groups(lenet)
     table = {"conv1": 1.0, "conv2": 1e-6, "ip1": 1e-6}
-    choice = choose(
+    choice = choice_of(
         lenet, groups, rate=0.52, criterion=criterion, allocation="global", data=noise,
         budget="latency", latencies=table,
     )  # fmt: skip
@@ -258,8 +267,8 @@ def test_times_are_found_for_the_layers_that_compute(request, kind):
 
 def test_a_measured_budget_is_the_same_again_with_its_table(detector):
     groups = find_groups(detector)
-    first = choose(detector, groups, rate=0.2, budget="latency", limits=Limits(round_to=2))
-    again = choose(
+    first = choice_of(detector, groups, rate=0.2, budget="latency", limits=Limits(round_to=2))
+    again = choice_of(
         detector, groups, rate=0.2, budget="latency", limits=Limits(round_to=2),
         latencies=first.plan.provenance["latencies"],
     )  # fmt: skip

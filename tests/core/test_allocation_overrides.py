@@ -14,7 +14,10 @@ from secateur.core.data import SyntheticDataset
 from secateur.core.errors import PlanError
 from secateur.core.plan.limits import Limits
 from secateur.core.plan.plan import Plan, removed_units
-from secateur.core.pruning.prune import apply_plan, choose, complete_plan
+from secateur.core.pruning.apply import apply_plan
+from secateur.core.pruning.choose import choose
+from secateur.core.pruning.complete import complete_plan
+from secateur.core.pruning.options import PruneOptions
 from secateur.core.sensitivity import analyze
 from support.graphs import Graph
 
@@ -36,6 +39,10 @@ def noise(lenet):
     return SyntheticDataset(lenet, samples=64)
 
 
+def plan_of(network, groups, *, data=None, **settings):
+    return choose(network, groups, PruneOptions(**settings), data=data).plan
+
+
 def kept(plan):
     return {group.name: group.kept for group in plan.groups}
 
@@ -45,15 +52,13 @@ def kept(plan):
     [
         {"criterion": "l1"},
         {"criterion": "l1", "allocation": "global"},
-        {"criterion": "surgery"},
-        {"criterion": "surgery", "allocation": "uniform"},
+        {"criterion": "obs"},
+        {"criterion": "obs", "allocation": "uniform"},
     ],
 )
 def test_a_layer_loses_its_share_and_the_rate_holds(lenet, noise, settings):
     overrides = {"conv2": Override(rate=0.2), "conv1": Override(rate=0.5)}
-    plan = choose(
-        lenet, find_groups(lenet), rate=0.6, overrides=overrides, data=noise, **settings
-    ).plan
+    plan = plan_of(lenet, find_groups(lenet), rate=0.6, overrides=overrides, data=noise, **settings)
     assert kept(plan)["conv1"] == 10
     assert kept(plan)["conv2"] == 40
     assert plan.provenance["overrides"] == {"conv2": {"rate": 0.2}, "conv1": {"rate": 0.5}}
@@ -62,29 +67,29 @@ def test_a_layer_loses_its_share_and_the_rate_holds(lenet, noise, settings):
 
 def test_a_rate_of_nothing_keeps_a_layer(lenet, noise):
     overrides = {"conv2": Override(rate=0.0)}
-    for criterion in ("l1", "surgery"):
-        plan = choose(
+    for criterion in ("l1", "obs"):
+        plan = plan_of(
             lenet, find_groups(lenet), rate=0.3, overrides=overrides, data=noise,
             criterion=criterion,
-        ).plan  # fmt: skip
+        )  # fmt: skip
         assert kept(plan)["conv2"] == 50
         assert plan.provenance["rate"]["achieved"] == pytest.approx(0.3, abs=0.011)
 
 
-@pytest.mark.parametrize("criterion", ["l1", "surgery"])
+@pytest.mark.parametrize("criterion", ["l1", "obs"])
 def test_more_than_the_rate_is_refused(lenet, noise, criterion):
     with pytest.raises(PlanError, match=r"own save 0\.\d+ already, over the rate 0\.1 \(hint"):
-        choose(
+        plan_of(
             lenet, find_groups(lenet), rate=0.1, overrides={"conv2": Override(rate=0.9)},
             criterion=criterion, data=noise,
         )  # fmt: skip
 
 
 def test_multiples_hold_for_layers_of_their_own(lenet):
-    plan = choose(
+    plan = plan_of(
         lenet, find_groups(lenet), rate=0.5, overrides={"conv2": Override(rate=0.3)},
         limits=Limits(round_to=8),
-    ).plan  # fmt: skip
+    )  # fmt: skip
     assert kept(plan)["conv2"] == 32  # of 50, 35 were asked: 32 is nearer than 40
     assert all(count % 8 == 0 or group.removed == () for group, count in
                zip(plan.groups, kept(plan).values(), strict=True))  # fmt: skip
@@ -96,20 +101,20 @@ def test_thresholds_of_layers_follow_their_curves(lenet, noise):
     curve = analysis.by_name("conv1")
     loss = float(np.median([point.loss for point in curve.points]))
     given = {"conv1": Override(threshold=loss), "ip1": Override(rate=0.1)}
-    borne = choose(lenet, groups, threshold=loss, analysis=analysis).plan
+    borne = plan_of(lenet, groups, threshold=loss, analysis=analysis)
     for settings in ({"rate": 0.6}, {"threshold": 0.0}, {"rate": 0.6, "allocation": "greedy"}):
-        plan = choose(lenet, groups, analysis=analysis, overrides=given, **settings).plan
+        plan = plan_of(lenet, groups, analysis=analysis, overrides=given, **settings)
         assert kept(plan)["conv1"] == kept(borne)["conv1"]
         assert kept(plan)["ip1"] == 450
     with pytest.raises(PlanError, match="the threshold of 'conv1' needs an analysis"):
-        choose(lenet, groups, rate=0.5, overrides={"conv1": Override(threshold=loss)})
+        plan_of(lenet, groups, rate=0.5, overrides={"conv1": Override(threshold=loss)})
 
 
 def test_coupled_layers_of_a_detector_lose_together(detector):
     groups = find_groups(detector)
     group = next(g for g in groups.groups if g.prunable and len(g.layers) > 2)
     name = group.layers[-1]
-    plan = choose(detector, groups, rate=0.3, overrides={name: Override(rate=0.25)}).plan
+    plan = plan_of(detector, groups, rate=0.3, overrides={name: Override(rate=0.25)})
     entry = next(entry for entry in plan.groups if entry.name == group.name)
     assert len(entry.removed) == sum(
         round(0.25 * min(map(len, partition)) - 1e-9) * len(partition)
@@ -117,7 +122,7 @@ def test_coupled_layers_of_a_detector_lose_together(detector):
     )
     assert plan.provenance["rate"]["achieved"] == pytest.approx(0.3, abs=0.01)
     with pytest.raises(PlanError, match="share their channels, but are to lose different"):
-        choose(
+        plan_of(
             detector, groups, rate=0.3,
             overrides={name: Override(rate=0.25), group.name: Override(rate=0.5)},
         )  # fmt: skip
@@ -135,7 +140,7 @@ def test_coupled_layers_of_a_detector_lose_together(detector):
 )
 def test_impossible_layers_are_refused(lenet, overrides, message):
     with pytest.raises(PlanError, match=re.escape(message)):
-        choose(
+        plan_of(
             lenet, find_groups(lenet), rate=0.5, limits=Limits(max_rate=0.6),
             overrides={name: Override(**values) for name, values in overrides.items()},
         )  # fmt: skip
@@ -150,11 +155,11 @@ def edited(plan: Plan, name: str, text: str) -> Plan:
     return Plan.from_yaml(f"{head}{found}" + "\n".join([*lines, f"  {text}"]) + dash + rest)
 
 
-@pytest.mark.parametrize("criterion", ["l1", "surgery"])
+@pytest.mark.parametrize("criterion", ["l1", "obs"])
 @pytest.mark.parametrize(("text", "count"), [("kept: 24", 24), ("rate: 0.5", 25), ("kept: 50", 50)])
 def test_a_plan_of_numbers_is_completed(lenet, noise, criterion, text, count):
     groups = find_groups(lenet)
-    plan = choose(lenet, groups, rate=0.4, criterion=criterion, data=noise).plan
+    plan = plan_of(lenet, groups, rate=0.4, criterion=criterion, data=noise)
     given = edited(plan, "conv2", text)
     assert Plan.from_yaml(given.to_yaml()) == given
     dense = apply_plan(lenet, given, groups=groups, data=noise, repair=False)
@@ -171,9 +176,9 @@ def test_a_plan_of_numbers_is_completed(lenet, noise, criterion, text, count):
 
 def test_the_lowest_channels_complete_a_plan(lenet):
     groups = find_groups(lenet)
-    plan = choose(lenet, groups, rate=0.5, criterion="l1").plan
+    plan = plan_of(lenet, groups, rate=0.5, criterion="l1")
     whole = next(entry for entry in plan.groups if entry.name == "conv2")
-    same = complete_plan(lenet, edited(plan, "conv2", f"kept: {whole.kept}"), groups).plan
+    same, _ = complete_plan(lenet, edited(plan, "conv2", f"kept: {whole.kept}"), groups)
     assert same.groups == plan.groups
 
 
@@ -192,7 +197,7 @@ def test_plans_that_cannot_be_completed(lenet):
     ):
         with pytest.raises(PlanError, match=message):
             Plan.from_yaml(f"version: 1\ngroups: [{{name: b, channels: 8, {entry}}}]")
-    plan = Plan.from_yaml("version: 1\ncriterion: surgery\ngroups: []")
+    plan = Plan.from_yaml("version: 1\ncriterion: obs\ngroups: []")
     assert not plan.open
-    with pytest.raises(PlanError, match="surgery needs data"):
-        complete_plan(network, Plan.from_yaml(f"criterion: surgery\n{text}"), groups)
+    with pytest.raises(PlanError, match="obs needs data"):
+        complete_plan(network, Plan.from_yaml(f"criterion: obs\n{text}"), groups)

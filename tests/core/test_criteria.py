@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from secateur.core.coupling import find_groups
-from secateur.core.criteria import CRITERIA
+from secateur.core.criteria import CRITERIA, ScoreContext
 from secateur.core.criteria.activations import activations_of, values_read
 from secateur.core.criteria.interpolative import pivots
 from secateur.core.data import NpzDataset, SyntheticDataset
@@ -23,7 +23,7 @@ WITH_DATA = [name for name in NAMES if CRITERIA[name].needs_data]
 def scores_of(name, network, group, data=None):
     """Return the scores of a group's channels."""
     groups = find_groups(network)
-    found = CRITERIA[name].score(network, groups, data)
+    found = CRITERIA[name].score(ScoreContext(network=network, groups=groups, data=data))
     assert found.shape == (groups.unit_count,)
     chosen = groups.by_name(group)
     return found[list(chosen.units)]
@@ -330,8 +330,8 @@ def test_scores_are_deterministic_and_independent_of_the_batch(name, tmp_path):
     x = np.random.default_rng(0).normal(size=(37, 3, 8, 8)).astype(np.float32)
     np.savez(tmp_path / "d.npz", x=x)
     found = [
-        CRITERIA[name].score(network, groups, NpzDataset(tmp_path / "d.npz", network, batch=batch))
-        for batch in (16, 16, 5, 37)
+        CRITERIA[name].score(ScoreContext(network=network, groups=groups, data=data))
+        for data in (NpzDataset(tmp_path / "d.npz", network, batch=b) for b in (16, 16, 5, 37))
     ]
     assert np.isfinite(found[0]).all()
     assert all(np.array_equal(found[0], other) for other in found[1:])

@@ -117,7 +117,7 @@ def test_a_real_detector_computes_the_same(shared, rate):
     folder = shared / "models/yolo_fastest_1.1_coco"
     network = secateur.load(folder / "yolo-fastest-1.1.cfg", folder / "yolo-fastest-1.1.weights")
     if rate:
-        network = secateur.prune(network, rate=rate)
+        network = secateur.prune(network, rate=rate).network
     found = filled(network, 16)
     read = {
         node.inputs[0].shape[1]

@@ -10,7 +10,8 @@ import pytest
 from secateur.core.coupling import find_groups
 from secateur.core.errors import PlanError
 from secateur.core.plan.plan import Plan, PlanGroup, removed_units
-from secateur.core.pruning.prune import apply_plan, prune
+from secateur.core.pruning.apply import apply_plan
+from secateur.core.pruning.prune import prune
 from support.graphs import Graph, weights
 
 
@@ -35,7 +36,7 @@ def test_the_same_command_gives_the_same_text():
 
 
 def test_a_plan_edited_by_hand_is_carried_out():
-    dense = apply_plan(network(), plan_of(1, 2, 5, 7))
+    dense = apply_plan(network(), plan_of(1, 2, 5, 7)).network
     assert weights(dense)["b/weight"] == (4, 4, 3, 3)
 
 
@@ -91,7 +92,7 @@ def test_a_rate_out_of_range_is_refused(rate):
 
 
 def test_excluded_layers_keep_all_channels():
-    pruned = prune(network(), rate=0.3, exclude=["a"])
+    pruned = prune(network(), rate=0.3, exclude=["a"]).network
     assert weights(pruned)["a/weight"][0] == 8
     assert weights(pruned)["b/weight"][0] < 8
     with pytest.raises(PlanError, match="cannot exclude 'z': the network has no such layer"):

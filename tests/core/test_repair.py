@@ -16,18 +16,16 @@ from secateur.core.engine.session import Session
 from secateur.core.errors import PlanError
 from secateur.core.evaluation.fidelity import fidelity
 from secateur.core.ir.rebuild import rebuild
-from secateur.core.pruning.densify import transform
-from secateur.core.pruning.prune import apply_plan, prune
-from secateur.core.repair import REPAIRS, Job, Repair, find_repairs, repaired
+from secateur.core.progress import silent
+from secateur.core.pruning.apply import apply_plan
+from secateur.core.pruning.densify import densify
+from secateur.core.pruning.prune import prune
+from secateur.core.repair import REPAIRS, Repair, find_repairs, repaired
 from secateur.core.repair.constant import constant_channels
 from secateur.core.repair.registry import AUTOMATIC
 from secateur.core.statistics.operators import find_operators
 from support.graphs import Graph
-from support.normed import Normed, inner, removal
-
-
-def job_of(network, groups, removed, data=None, full=None):
-    return Job(original=network, full=full or network, groups=groups, removed=removed, data=data)
+from support.normed import Normed, inner, removal, state_of
 
 
 def outputs(network, samples=5, seed=3):
@@ -46,7 +44,7 @@ def test_constant_channels_leave_without_a_trace_and_without_data(by, caffe):
     groups = find_groups(net)
     removed = removal(groups, a=(1, 5), b=(0,))
     dense = shrink(net, groups, removed)
-    absorbed = REPAIRS["absorb"].apply(job_of(net, groups, removed), dense)
+    absorbed = REPAIRS["absorb"].apply(state_of(net, groups, removed), dense, silent)
     want = outputs(net)
     assert np.abs(outputs(dense) - want).max() > 1e-3 * np.abs(want).max()
     assert np.allclose(outputs(absorbed), want, atol=1e-5 * np.abs(want).max())
@@ -72,7 +70,7 @@ def test_constants_are_followed_through_sums_joins_and_depthwise_layers():
     assert np.flatnonzero(found[names["join"]]).tolist() == [2, 6]
     removed = removal(groups, a=(2,), c=(0,))
     dense = shrink(net, groups, removed)
-    absorbed = REPAIRS["absorb"].apply(job_of(net, groups, removed), dense)
+    absorbed = REPAIRS["absorb"].apply(state_of(net, groups, removed), dense, silent)
     want = outputs(net)
     assert np.allclose(outputs(absorbed), want, atol=1e-5 * np.abs(want).max())
 
@@ -104,7 +102,7 @@ def test_a_border_gets_the_mean_over_the_positions():
     groups = find_groups(net)
     removed = removal(groups, a=(4,))
     dense = shrink(net, groups, removed)
-    absorbed = REPAIRS["absorb"].apply(job_of(net, groups, removed), dense)
+    absorbed = REPAIRS["absorb"].apply(state_of(net, groups, removed), dense, silent)
     lost, left = outputs(net) - outputs(dense), outputs(net) - outputs(absorbed)
     assert np.abs(lost.mean(axis=(0, 2, 3))).min() > 1e-2
     assert np.abs(left.mean(axis=(0, 2, 3))).max() < 1e-3
@@ -118,8 +116,8 @@ def test_with_data_the_mean_of_every_removed_channel_is_absorbed():
     removed = removal(groups, a=(0, 3))
     data = SyntheticDataset(net, samples=40)
     dense = shrink(net, groups, removed)
-    assert REPAIRS["absorb"].apply(job_of(net, groups, removed), dense) is dense
-    absorbed = REPAIRS["absorb"].apply(job_of(net, groups, removed, data), dense)
+    assert REPAIRS["absorb"].apply(state_of(net, groups, removed), dense, silent) is dense
+    absorbed = REPAIRS["absorb"].apply(state_of(net, groups, removed, data), dense, silent)
     means = [
         inner(one, find_operators(one)[-1].y, data).mean(axis=(0, 2, 3))
         for one in (net, dense, absorbed)
@@ -128,7 +126,7 @@ def test_with_data_the_mean_of_every_removed_channel_is_absorbed():
     assert np.allclose(means[0], means[2], atol=1e-4)
 
 
-def test_what_surgery_made_up_for_is_not_absorbed_again():
+def test_what_obs_made_up_for_is_not_absorbed_again():
     g = Normed(seed=8)
     x = g.normed("b", g.normed("a", g.data, 8), 8)
     net = g.network(y=g.gemm("fc", g.op("flat", "Flatten", x), 4))
@@ -149,8 +147,8 @@ def test_recalibrated_channels_have_the_statistics_that_numpy_finds_in_the_origi
     dense = shrink(net, groups, removed)
     nodes = [node for node in dense.graph if node.op_type == "BatchNormalization"]
     mean = nodes[1].inputs[3].name
-    moved = rebuild(dense, tensors={mean: dense.array(mean) - 3})  # as surgery might have
-    done = REPAIRS["recalibrate"].apply(job_of(net, groups, removed, data), moved)
+    moved = rebuild(dense, tensors={mean: dense.array(mean) - 3})  # as OBS might have
+    done = REPAIRS["recalibrate"].apply(state_of(net, groups, removed, data), moved, silent)
     assert len(nodes) == 3
     kept = [[0, 3, 4, 5, 6, 7], [0, 1, 2, 3, 4, 6, 7], list(range(6))]
     for number, (node, channels) in enumerate(zip(nodes, kept, strict=True)):
@@ -181,7 +179,7 @@ def test_on_data_like_that_of_training_the_statistics_are_those_of_the_input():
     groups = find_groups(net)
     removed = removal(groups, a=(1, 2))
     dense = shrink(net, groups, removed)
-    done = REPAIRS["recalibrate"].apply(job_of(net, groups, removed, data), dense)
+    done = REPAIRS["recalibrate"].apply(state_of(net, groups, removed, data), dense, silent)
     node = [node for node in done.graph if node.op_type == "BatchNormalization"][1]
     x = inner(done, node.inputs[0].name, data).astype(np.float64)
     mean, variance = (done.array(value.name) for value in node.inputs[3:5])
@@ -199,7 +197,7 @@ def test_a_channel_that_the_data_does_not_excite_keeps_its_variance():
     removed = removal(groups, a=(0, 1, 2))
     dense = shrink(net, groups, removed)
     data = SyntheticDataset(net, samples=9)
-    done = REPAIRS["recalibrate"].apply(job_of(net, groups, removed, data), dense)
+    done = REPAIRS["recalibrate"].apply(state_of(net, groups, removed, data), dense, silent)
     node = [node for node in done.graph if node.op_type == "BatchNormalization"][1]
     old, new = (one.array(node.inputs[4].name) for one in (dense, done))
     assert new[2] == pytest.approx(old[2])
@@ -224,7 +222,7 @@ def test_bias_correction_restores_the_mean_of_every_channel(batch):
     removed = removal(groups, a=(1, 4, 5), c=(0,))
     data = SyntheticDataset(net, samples=32, batch=batch)
     dense = shrink(net, groups, removed)
-    done = REPAIRS["bias"].apply(job_of(net, groups, removed, data), dense)
+    done = REPAIRS["bias"].apply(state_of(net, groups, removed, data), dense, silent)
     kept = {
         cost_term.node: groups.surviving(removed)[cost_term.out] for cost_term in groups.cost_terms
     }
@@ -251,7 +249,7 @@ def test_a_parameter_that_two_layers_share_is_left_alone():
     dense = shrink(net, groups, removed)
     data = SyntheticDataset(net, samples=8)
     for entry in REPAIRS.values():
-        done = entry.apply(job_of(net, groups, removed, data), dense)
+        done = entry.apply(state_of(net, groups, removed, data), dense, silent)
         for name in (weight.name, bias.name):
             assert np.array_equal(done.array(name), dense.array(name))
 
@@ -260,13 +258,14 @@ def test_a_parameter_that_two_layers_share_is_left_alone():
 def test_each_repair_helps_a_network_that_lost_channels_by_their_norm(name):
     net = plain_network()
     data, other = SyntheticDataset(net, samples=200), SyntheticDataset(net, samples=50, seed=5)
-    plain = prune(net, rate=0.3, criterion="l1", data=data, repair="none")
+    plain = prune(net, rate=0.3, criterion="l1", data=data, repair="none").network
     better = prune(net, rate=0.3, criterion="l1", data=data, repair=name)
     (record,) = better.plan.provenance["repair"]
+    assert record == better.repairs[0].to_data()
     assert record["method"] == name
     assert record["kept"]
     assert record["judged_on"] == "40 samples held back"
-    assert fidelity(net, better, other).error < 0.9 * fidelity(net, plain, other).error
+    assert fidelity(net, better.network, other).error < 0.9 * fidelity(net, plain, other).error
 
 
 def test_automatic_tries_all_in_order_and_records_them():
@@ -283,8 +282,8 @@ def test_automatic_tries_all_in_order_and_records_them():
         assert following["output_error_before"] == left
         assert record["kept"] == (record["output_error_after"] < record["output_error_before"])
     same = prune(net, rate=0.4, criterion="l1", data=data)
-    for name in pruned.graph.initializers:
-        assert np.array_equal(pruned.array(name), same.array(name))
+    for name in pruned.network.graph.initializers:
+        assert np.array_equal(pruned.network.array(name), same.network.array(name))
 
 
 def test_a_repair_that_does_harm_is_not_kept():
@@ -293,15 +292,15 @@ def test_a_repair_that_does_harm_is_not_kept():
     removed = removal(groups, a=(1,))
     dense = shrink(net, groups, removed)
 
-    def spoil(job, network):
+    def spoil(state, network, progress):
         return rebuild(network, tensors={n: 9 * network.array(n) for n in ("out/weight",)})
 
     data = SyntheticDataset(net, samples=8)
     spoiler = Repair("spoil", "", "", spoil)
-    kept, (record,) = repaired(job_of(net, groups, removed, data), dense, [spoiler])
+    kept, (record,) = repaired(state_of(net, groups, removed, data), dense, [spoiler])
     assert kept is dense
-    assert not record["kept"]
-    assert record["output_error_after"] > record["output_error_before"]
+    assert not record.kept
+    assert record.error_after > record.error_before
 
 
 def test_without_data_only_constants_are_repaired():
@@ -314,25 +313,26 @@ def test_without_data_only_constants_are_repaired():
     (record,) = pruned.plan.provenance["repair"]
     assert record["method"] == "absorb"
     assert record["kept"]
-    assert np.allclose(outputs(pruned), outputs(net), rtol=1e-4, atol=1e-4)
+    assert np.allclose(outputs(pruned.network), outputs(net), rtol=1e-4, atol=1e-4)
 
 
-def test_transform_keeps_what_training_put_into_the_shift_of_a_removed_channel():
+def test_densifying_keeps_what_training_put_into_the_shift_of_a_removed_channel():
     g = Normed(seed=15)
     x = g.normed("b", g.normed("a", g.data, 8), 6)
     net = g.network(y=g.gemm("fc", g.op("flat", "Flatten", x), 4))
-    sparse = prune(net, rate=0.3, sparse=True)
-    (lost,) = {entry.removed for entry in sparse.plan.groups if entry.name == "a"}
+    pruned = prune(net, rate=0.3, sparse=True)
+    sparse, plan = pruned.network, pruned.plan
+    (lost,) = {entry.removed for entry in plan.groups if entry.name == "a"}
     shifts = [n.inputs[2].name for n in sparse.graph if n.op_type == "BatchNormalization"]
     readers = [n.inputs[1].name for n in sparse.graph if n.op_type == "Conv"]
     shift, weight = sparse.array(shifts[0]).copy(), sparse.array(readers[1]).copy()
     assert not shift[list(lost)].any()
     shift[list(lost)] = 70
     weight[np.ix_(weight.any(axis=(1, 2, 3)), list(lost))] = 0.5
-    tuned = replace(rebuild(sparse, tensors={shifts[0]: shift, readers[1]: weight}), plan=None)
-    dense = transform(tuned, sparse.plan)
+    tuned = rebuild(sparse, tensors={shifts[0]: shift, readers[1]: weight})
+    dense = densify(tuned, plan).network
     assert np.allclose(outputs(dense), outputs(tuned), rtol=1e-4, atol=1e-4)
-    bare = transform(tuned, sparse.plan, repair="none")
+    bare = densify(tuned, plan, repair="none").network
     assert not np.allclose(outputs(bare), outputs(tuned), rtol=1e-2, atol=1e-2)
 
 
@@ -377,7 +377,7 @@ def test_names_of_repairs(names, found):
     ("names", "message"),
     [
         ("refitt", "unknown repair 'refitt' .* did you mean refit"),
-        ("auto,refit", "unknown repair 'auto'.*stand alone"),
+        ("auto,refit", "repair 'auto' cannot be combined with others"),
         ("", "unknown repair ''.*known are absorb, bias"),
         ("refit,refit", "named twice"),
     ],
@@ -407,8 +407,8 @@ def test_bias_correction_keeps_the_mean_that_a_normalisation_lets_through():
     dense = shrink(net, groups, removed)
     nodes = [node for node in dense.graph if node.op_type == "BatchNormalization"]
     mean = nodes[1].inputs[3].name
-    moved = rebuild(dense, tensors={mean: dense.array(mean) - 3})  # as surgery might have
-    done = REPAIRS["bias"].apply(job_of(net, groups, removed, data), moved)
+    moved = rebuild(dense, tensors={mean: dense.array(mean) - 3})  # as OBS might have
+    done = REPAIRS["bias"].apply(state_of(net, groups, removed, data), moved, silent)
     normed = nodes[1].outputs[0].name
     want = inner(net, normed, data).mean(axis=(0, 2, 3))[[0, 1, 2, 4, 5]]
     got = inner(done, normed, data).mean(axis=(0, 2, 3))
@@ -416,10 +416,10 @@ def test_bias_correction_keeps_the_mean_that_a_normalisation_lets_through():
     assert not np.allclose(inner(moved, normed, data).mean(axis=(0, 2, 3)), want, atol=0.1)
 
 
-def test_where_surgery_saw_all_samples_none_are_held_back():
+def test_where_obs_saw_all_samples_none_are_held_back():
     net = plain_network()
     data = SyntheticDataset(net, samples=64)
-    for criterion, judged in (("l1", "12 samples held back"), ("surgery", "64 samples")):
+    for criterion, judged in (("l1", "12 samples held back"), ("obs", "64 samples")):
         pruned = prune(net, rate=0.3, criterion=criterion, data=data, repair="refit")
         (record,) = pruned.plan.provenance["repair"]
         assert record["judged_on"] == judged
@@ -431,11 +431,11 @@ def test_what_is_kept_is_fitted_to_all_samples():
     removed = removal(groups, a=(1, 4, 5), c=(0,))
     data = SyntheticDataset(net, samples=64)
     dense = shrink(net, groups, removed)
-    job = job_of(net, groups, removed, data)
-    done, (record,) = repaired(job, dense, find_repairs("refit", data=True))
-    assert record["judged_on"] == "12 samples held back"
-    on_all = REPAIRS["refit"].apply(job, dense)
-    on_some = REPAIRS["refit"].apply(replace(job, data=split(data, net)[0]), dense)
+    state = state_of(net, groups, removed, data)
+    done, (record,) = repaired(state, dense, find_repairs("refit", data=True))
+    assert record.measured_on == "12 samples held back"
+    on_all = REPAIRS["refit"].apply(state, dense, silent)
+    on_some = REPAIRS["refit"].apply(replace(state, data=split(data, net)[0]), dense, silent)
     weight = find_operators(net)[-1].weight
     assert np.array_equal(done.array(weight), on_all.array(weight))
     assert not np.array_equal(done.array(weight), on_some.array(weight))

@@ -18,11 +18,11 @@ from secateur.core.evaluation.metrics.decode import decode
 from secateur.core.ir.heads import AnchorHead, GridHead, RegionHead
 from secateur.core.ir.network import Network
 from secateur.core.ir.rebuild import rebuild
-from secateur.core.plan.plan import removed_units
-from secateur.core.pruning.prune import choose
-from secateur.core.repair import refit
+from secateur.core.pruning.choose import choose
+from secateur.core.pruning.options import PruneOptions
 from secateur.core.repair.boxes import box_heads_of, counts
 from secateur.core.repair.output_error import output_error
+from secateur.core.repair.refit import refit
 from secateur.core.statistics.moments import SplitHalf
 from secateur.core.statistics.operators import find_operators
 from support.darknet import with_random_weights
@@ -168,11 +168,11 @@ def test_a_detector_finds_more_of_what_it_found(shared: Path) -> None:
     seen = secateur.open_dataset(images / "train2017/images", network, limit=40)
     unseen = secateur.open_dataset(images / "val2017/images", network)
     groups = find_groups(network)
-    choice = choose(network, groups, rate=0.1, criterion="l1", data=seen)
-    pruned = secateur.apply_plan(network, choice.plan, groups=groups, repair="none")
-    removed = removed_units(choice.plan, groups)
-    plain = refit(replace(network, heads=()), pruned, groups, removed, seen)
-    counted = refit(network, pruned, groups, removed, seen)
+    options = PruneOptions(rate=0.1, criterion="l1")
+    state = choose(network, groups, options, data=seen).state
+    dense = state.dense()
+    plain = refit(replace(state, original=replace(network, heads=())), dense)
+    counted = refit(state, dense)
     results = [fidelity(network, one, unseen) for one in (plain, counted)]
     assert output_error(network, counted, unseen) < output_error(network, plain, unseen)
     assert results[1].detections.value > results[0].detections.value + 0.02

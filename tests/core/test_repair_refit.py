@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 
 from secateur.core.coupling import find_groups
-from secateur.core.coupling.edit import shrink
 from secateur.core.data import SyntheticDataset
 from secateur.core.evaluation.fidelity import fidelity
 from secateur.core.ir.rebuild import rebuild
-from secateur.core.repair import refit
+from secateur.core.repair.refit import refit
 from secateur.core.repair.targets import Target, follow
 from secateur.core.statistics.operators import find_operators
-from support.normed import Normed, inner, removal
+from support.normed import Normed, inner, removal, state_of
 
 
 def residual_network(seed=16):
@@ -28,18 +27,16 @@ def residual_network(seed=16):
 
 
 def test_a_refit_starts_from_the_means_of_the_original():
-    """Surgery moves means of normalisations; a refit must not move them by the same once more."""
+    """OBS moves means of normalisations; a refit must not move them by the same once more."""
     net = residual_network()
     groups = find_groups(net)
     removed = removal(groups, a=(0, 3), b=(1, 2, 5))
     data = SyntheticDataset(net, samples=100)
-    dense = shrink(net, groups, removed)
+    state = state_of(net, groups, removed, data)
+    dense = state.dense()
     means = [node.inputs[3].name for node in dense.graph if node.op_type == "BatchNormalization"]
     shifted = rebuild(dense, tensors={name: dense.array(name) + 5 for name in means[1:]})
-    errors = [
-        fidelity(net, refit(net, one, groups, removed, data), data).error
-        for one in (dense, shifted)
-    ]
+    errors = [fidelity(net, refit(state, one), data).error for one in (dense, shifted)]
     assert errors[1] == pytest.approx(errors[0], rel=1e-3)
 
 
@@ -104,10 +101,10 @@ def test_a_refit_makes_up_for_the_other_branch_of_a_sum(monkeypatch):
     groups = find_groups(net)
     removed = removal(groups, **{"one-start": range(11)})
     data, other = SyntheticDataset(net, samples=200), SyntheticDataset(net, samples=50, seed=4)
-    dense = shrink(net, groups, removed)
-    with_sum = fidelity(net, refit(net, dense, groups, removed, data), other).error
+    state = state_of(net, groups, removed, data)
+    with_sum = fidelity(net, refit(state, state.dense()), other).error
     monkeypatch.setattr("secateur.core.repair.targets._summand", lambda node, value: None)
-    without = fidelity(net, refit(net, dense, groups, removed, data), other).error
+    without = fidelity(net, refit(state, state.dense()), other).error
     assert with_sum < 0.98 * without
 
 

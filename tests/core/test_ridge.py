@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
-
 import numpy as np
 import pytest
 
 from secateur.core.coupling import find_groups
-from secateur.core.coupling.edit import shrink
 from secateur.core.data import SyntheticDataset
 from secateur.core.evaluation.fidelity import fidelity
-from secateur.core.obs import consumers
+from secateur.core.obs.consumers import find_consumers, readers
+from secateur.core.plan.state import PruningState
 from secateur.core.pruning.prune import prune
-from secateur.core.repair import refit
+from secateur.core.repair import refit as refit_module
+from secateur.core.repair.refit import refit
 from secateur.core.statistics.moments import MomentAccumulator, SplitHalf, gather_moments
 from secateur.core.statistics.operators import find_operators
 from secateur.core.statistics.ridge import FEW, MANY, RIDGE, best_ridge, by_turns
 from support.graphs import Graph
-from support.normed import removal
-
-refit_module = importlib.import_module("secateur.core.repair.refit")
+from support.normed import removal, state_of
 
 
 @pytest.mark.parametrize("target", [1e-3, 3e-2, 1.0, 3e2])
@@ -66,9 +63,9 @@ def test_halves_together_are_the_whole():
     assert both.count == whole.count == 40
     for name in ("x", "xx", "y", "yx"):
         assert np.allclose(getattr(both, name), getattr(whole, name))
-    gram, plain = halves.moments(centred=True), whole.moments(centred=True)
-    assert np.allclose(gram.covariance, plain.covariance)
-    assert len(gram.halves) == 2
+    moments, plain = halves.moments(centred=True), whole.moments(centred=True)
+    assert np.allclose(moments.covariance, plain.covariance)
+    assert len(moments.halves) == 2
     assert not plain.halves
 
 
@@ -92,14 +89,14 @@ def test_a_refit_to_few_samples_holds_for_others(monkeypatch, channels, part):
     groups = find_groups(net)
     removed = removal(groups, a=range(channels // 3))
     few, other = SyntheticDataset(net, samples=60), SyntheticDataset(net, samples=300, seed=9)
-    dense = shrink(net, groups, removed)
+    state = state_of(net, groups, removed, few)
     errors = {}
     for ridge in (None, 1e-3):
         if ridge is not None:
             monkeypatch.setattr(
                 refit_module, "best_ridge", lambda error, columns, ridge=ridge: ridge
             )
-        small = refit(net, dense, groups, removed, few)
+        small = refit(state, state.dense())
         errors[ridge] = [fidelity(net, small, data).error for data in (few, other)]
     assert errors[None][1] < part * errors[1e-3][1]
     assert errors[None][0] > errors[1e-3][0]  # what was given up for it
@@ -108,13 +105,11 @@ def test_a_refit_to_few_samples_holds_for_others(monkeypatch, channels, part):
 def test_losses_of_a_layer_fitted_to_few_samples_count_more():
     net = wide_network()
     (fc,) = [o for o in find_operators(net) if o.op_type == "Gemm"]
-    groups = find_groups(net)
+    state = PruningState.start(net, find_groups(net))
     scales = {}
     for samples in (60, 6000):
-        grams = gather_moments(net, [fc], SyntheticDataset(net, samples=samples))
-        (found,) = consumers.find_consumers(
-            net, groups, [fc], grams, {fc.key: 1.0}, np.zeros(groups.unit_count, bool)
-        )
+        moments = gather_moments(net, [fc], SyntheticDataset(net, samples=samples))
+        (found,) = find_consumers(state, [fc], moments, {fc.key: 1.0})
         scales[samples] = found.scale
     assert scales[60] > 1.2 * scales[6000]
 
@@ -125,14 +120,15 @@ def test_only_operators_that_read_prunable_channels_are_measured():
     x = g.conv("depthwise", x, 8, group=8)
     net = g.network(y=g.gemm("fc", g.op("flat", "Flatten", x), 4))
     groups = find_groups(net)
-    none, every = np.zeros(groups.unit_count, bool), np.ones(groups.unit_count, bool)
+    nothing = PruningState.start(net, groups)
+    everything = nothing.after(np.ones(groups.unit_count, bool))
     operators = find_operators(net)
-    assert [o.op_type for o in consumers.readers(net, groups, operators, none)] == ["Gemm"]
-    assert consumers.readers(net, groups, operators, every) == []
+    assert [operator.op_type for operator in readers(nothing, operators)] == ["Gemm"]
+    assert readers(everything, operators) == []
 
 
 def test_one_image_is_enough_to_prune_with():
     net = wide_network()
     data = SyntheticDataset(net, samples=1)
-    small = prune(net, rate=0.3, data=data)
+    small = prune(net, rate=0.3, data=data).network
     assert np.isfinite(fidelity(net, small, data).error)

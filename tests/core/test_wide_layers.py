@@ -1,4 +1,4 @@
-"""Layers with very many columns: no covariance, but the same fit, and surgery still chooses."""
+"""Layers with very many columns: no covariance, but the same fit, and OBS still chooses."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ import numpy as np
 import pytest
 
 import secateur
+from secateur.core.cost.network_cost import Costs
 from secateur.core.coupling import find_groups
-from secateur.core.coupling.edit import shrink
 from secateur.core.data import SyntheticDataset
 from secateur.core.engine.session import Session
-from secateur.core.obs.select import operate
-from secateur.core.repair import refit
-from secateur.core.statistics import moments as gram
+from secateur.core.ir.rebuild import shown
+from secateur.core.obs.select import Goal, select_units
+from secateur.core.plan.state import PruningState
+from secateur.core.repair.refit import refit
+from secateur.core.statistics import moments as moments_module
 from secateur.core.statistics.moments import gather_moments
 from secateur.core.statistics.operators import find_operators
 from support.graphs import Graph
-from support.normed import removal
+from support.normed import removal, state_of
 
 
 def network():
@@ -33,10 +35,11 @@ def test_a_wide_layer_is_fitted_as_by_its_covariance(monkeypatch):
     groups = find_groups(net)
     removed = removal(groups, a=(1, 4), fc=(0, 3, 7))
     data = SyntheticDataset(net, samples=300, batch=32)
-    dense = shrink(net, groups, removed)
-    narrow = refit(net, dense, groups, removed, data)
-    monkeypatch.setattr(gram, "WIDEST_PRODUCT", 30)
-    wide = refit(net, dense, groups, removed, data)
+    state = state_of(net, groups, removed, data)
+    dense = state.dense()
+    narrow = refit(state, dense)
+    monkeypatch.setattr(moments_module, "WIDEST_PRODUCT", 30)
+    wide = refit(state, dense)
     (operator,) = [o for o in find_operators(net) if o.key.startswith("fc")]
     for parameter in (operator.weight, operator.shift.parameter):
         expected = narrow.array(parameter)
@@ -50,32 +53,33 @@ def test_the_loss_of_a_wide_layer_is_what_its_output_loses(monkeypatch):
     groups = find_groups(net)
     (fc,) = [o for o in find_operators(net) if o.key.startswith("fc")]
     data = SyntheticDataset(net, samples=200, batch=50)
-    monkeypatch.setattr(gram, "WIDEST_PRODUCT", 30)
-    grams = gather_moments(net, [fc], data)
-    sampled = grams[fc.key]
-    assert isinstance(sampled, gram.InputSample)
-    surgery = operate(net, groups, [fc], grams, {fc.key: 1.0}, rate=0.1)
-    first = surgery.steps[0][0]
+    monkeypatch.setattr(moments_module, "WIDEST_PRODUCT", 30)
+    moments = gather_moments(net, [fc], data)
+    assert isinstance(moments[fc.key], moments_module.InputSample)
+    goal = Goal(rate=0.1, costs=Costs(net, groups))
+    state = PruningState.start(net, groups)
+    first, *_ = select_units(state, [fc], moments, {fc.key: 1.0}, goal).history
+    (unit,) = first.units
     weight = net.array(fc.weight)
     matrix = fc.matrix(weight)[0]
     labels = next(use.labels for use in groups.uses if use.parameter == fc.weight)
     columns = np.flatnonzero(
-        fc.matrix(np.broadcast_to(groups.units[labels[1]], weight.shape))[0, 0] == first
+        fc.matrix(np.broadcast_to(groups.units[labels[1]], weight.shape))[0, 0] == unit
     )
     x = np.concatenate([_reads(net, fc.x, batch.inputs) for batch in data])
     x = x - x.mean(axis=0)
     lost = np.square(x[:, columns] @ matrix[:, columns].T).sum(axis=1).mean()
     whole = np.square(x @ matrix.T).sum(axis=1).mean()
-    assert surgery.losses[0] == pytest.approx(lost / whole, rel=0.01)
+    assert first.loss == pytest.approx(lost / whole, rel=0.01)
 
 
 def _reads(net, name, inputs):
-    session = Session(gram.shown(net, [name]))
+    session = Session(shown(net, [name]))
     return session.run(inputs)[f"shown:{name}"]
 
 
 def test_lenet_is_pruned_with_its_fully_connected_layers_wide(monkeypatch, shared, tmp_path):
-    monkeypatch.setattr(gram, "WIDEST_PRODUCT", 450)
+    monkeypatch.setattr(moments_module, "WIDEST_PRODUCT", 450)
     folder = shared / "models/lenet_mnist"
     net = secateur.load(folder / "lenet.prototxt", folder / "lenet_iter_10000.caffemodel")
     with gzip.open(shared / "data/mnist/t10k-images-idx3-ubyte.gz") as file:
@@ -84,4 +88,4 @@ def test_lenet_is_pruned_with_its_fully_connected_layers_wide(monkeypatch, share
     data = secateur.open_dataset(tmp_path / "digits.npz", net)
     pruned = secateur.prune(net, rate=0.5, data=data)
     assert pruned.plan.provenance["rate"]["achieved"] == pytest.approx(0.5, abs=0.01)
-    assert secateur.fidelity(net, pruned, data).agreement > 0.99
+    assert secateur.fidelity(net, pruned.network, data).agreement > 0.99

@@ -48,7 +48,7 @@ def test_a_companion_gets_the_same_changes(shared: Path, tmp_path: Path) -> None
     )  # fmt: skip
     x = np.random.default_rng(0).normal(size=(2, 3, 32, 32)).astype(np.float32)
     got = secateur.Session(network).run({next(iter(network.inputs)): x})
-    want = secateur.Session(pruned).run({next(iter(pruned.inputs)): x})
+    want = secateur.Session(pruned.network).run({next(iter(pruned.network.inputs)): x})
     assert np.allclose(next(iter(got.values())), next(iter(want.values())), atol=1e-5)
 
 

@@ -104,9 +104,9 @@ def test_a_pruned_structure_is_what_opencv_reads(path: Path, tmp_path: Path) -> 
     saved = secateur.save(pruned, tmp_path / "out")
     feed = {
         name: opencv_noise(tuple(d if isinstance(d, int) else 1 for d in shape))
-        for name, shape in pruned.inputs.items()
+        for name, shape in pruned.network.inputs.items()
     }
-    ours = run(pruned.model, feed)
+    ours = run(pruned.network.model, feed)
     other = cv2.dnn.readNetFromCaffe(*map(str, saved.paths))
     for name, value in feed.items():
         other.setInput(value, name)
@@ -342,7 +342,7 @@ def test_segnet_is_pruned_through_its_unpooling(last: str, tmp_path: Path) -> No
     again = secateur.load(tmp_path / "out/net.prototxt", tmp_path / "out/net.caffemodel")
     x = np.random.default_rng(0).normal(size=(2, 3, 18, 25)).astype(np.float32)
     (got,) = run(again.model, {"data": x}).values()
-    (want,) = run(pruned.model, {"data": x}).values()
+    (want,) = run(pruned.network.model, {"data": x}).values()
     assert np.array_equal(got, want)
     assert len(np.unique(got)) > 1
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,11 +11,12 @@ from conftest import SHARED
 
 import secateur
 from secateur.core.coupling import find_groups
-from secateur.core.coupling.edit import shrink
 from secateur.core.data import SyntheticDataset
 from secateur.core.ir.rebuild import node_key, rebuild
 from secateur.core.plan.plan import removed_units
-from secateur.core.repair import REPAIRS, Job
+from secateur.core.plan.state import PruningState
+from secateur.core.progress import silent
+from secateur.core.repair import REPAIRS
 from support.caffe import models as caffe_models
 from support.libdarknet import predict
 
@@ -105,7 +105,7 @@ def test_a_real_model_and_its_pruned_ones_are_what_opencv_reads(pair, tmp_path):
         after = secateur.describe(secateur.load(*files)).cost.operations
         assert rate - 0.01 <= 1 - after / before <= rate
         if pair[0].name not in NOT_IN_OPENCV:
-            assert_opencv_agrees(pruned, files, tolerance)
+            assert_opencv_agrees(pruned.network, files, tolerance)
 
 
 NORMALIZED = [
@@ -123,10 +123,9 @@ def test_a_repaired_model_is_what_opencv_reads(shared, model, name, tmp_path):
     data = SyntheticDataset(network, samples=8, batch=4)
     groups = find_groups(network)
     plan = secateur.prune(network, rate=0.2, repair="none").plan
-    removed = removed_units(plan, groups)
-    dense = replace(shrink(network, groups, removed), plan=plan)
-    job = Job(original=network, full=network, groups=groups, removed=removed, data=data)
-    repaired = REPAIRS[name].apply(job, dense)
+    state = PruningState.start(network, groups, data).after(removed_units(plan, groups))
+    dense = state.dense()
+    repaired = REPAIRS[name].apply(state, dense, silent)
     changed = sum(
         not np.array_equal(repaired.array(key), dense.array(key))
         for key in dense.graph.initializers
@@ -142,15 +141,15 @@ def test_a_pruned_detector_is_what_darknet_reads(shared, rate, tmp_path):
     network = secateur.load(cfg, cfg.with_suffix(".weights"), flavour="pjreddie")
     pruned = secateur.prune(network, rate=rate)
     secateur.save(pruned, tmp_path)
-    (feed,) = inputs(pruned).values()
-    ours = secateur.Session(pruned).run({"data": feed})["layer_130"]
+    (feed,) = inputs(pruned.network).values()
+    ours = secateur.Session(pruned.network).run({"data": feed})["layer_130"]
     text = (tmp_path / cfg.name).read_bytes()
     (tmp_path / "one.cfg").write_bytes(text.replace(b"batch=32", b"batch=1", 1))
     found = predict(tmp_path / "one.cfg", tmp_path / f"{cfg.stem}.weights", feed[0], ours.size)
     assert_agree(found, ours, 1e-4)
 
 
-def test_mnist_accuracy_survives_surgery(shared, tmp_path):
+def test_mnist_accuracy_survives_obs(shared, tmp_path):
     """Without labels and without training, at most the loss that is promised for each rate."""
     import gzip
 
@@ -171,6 +170,6 @@ def test_mnist_accuracy_survives_surgery(shared, tmp_path):
     lost = {}
     for rate in (0.48, 0.61, 0.72, 0.81, 0.88):
         pruned = secateur.prune(network, rate=rate, data=calibration)
-        lost[rate] = baseline - 100 * secateur.evaluate(pruned, test).value
+        lost[rate] = baseline - 100 * secateur.evaluate(pruned.network, test).value
     allowed = {0.48: 0.1, 0.61: 0.1, 0.72: 0.15, 0.81: 0.25, 0.88: 0.4}
     assert all(lost[rate] <= allowed[rate] for rate in allowed), lost

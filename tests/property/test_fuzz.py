@@ -163,7 +163,6 @@ def test_hdf5(tmp_path: Path) -> None:
 def test_plan(network: Network, tmp_path: Path) -> None:
     path = tmp_path / "plan.yaml"
     plan = secateur.prune(network, rate=0.3).plan
-    assert plan is not None
     sound = plan.to_yaml().encode()
 
     def read() -> object:

@@ -7,6 +7,7 @@ import numpy as np
 from secateur.core.engine.session import Session
 from secateur.core.ir.network import BlobRef
 from secateur.core.ir.partial import between
+from secateur.core.plan.state import PruningState
 from support.graphs import Graph
 
 
@@ -64,12 +65,17 @@ class Normed(Graph):
 
 
 def removal(groups, **places):
-    """Return the mask over classes that removes channels of groups by their places."""
+    """Return the mask over units that removes channels of groups by their places."""
     removed = np.zeros(groups.unit_count, dtype=bool)
     for name, chosen in places.items():
         group = groups.by_name(name)
         removed[[group.units[place] for place in chosen]] = True
     return removed
+
+
+def state_of(network, groups, removed, data=None):
+    """Return the state in which a mask over units was removed and nothing compensates."""
+    return PruningState.start(network, groups, data).after(removed)
 
 
 def inner(network, name, data):

@@ -200,7 +200,7 @@ def test_pruned_networks_are_read_as_they_were_written(
     folder = shared / "golden/darknet" / name
     flavour = "pjreddie" if "pjreddie" in name or name.startswith("deconv") else "alexeyab"
     network = load(folder / "model.cfg", folder / "model.weights", flavour=flavour)
-    pruned = prune(network, rate=0.3)
+    pruned = prune(network, rate=0.3).network
     again = written_again(pruned, tmp_path)
     size = (tmp_path / "pruned.weights").stat().st_size
     assert size < (folder / "model.weights").stat().st_size

@@ -168,7 +168,7 @@ def test_external_data_comes_in_and_goes_out(tmp_path: Path) -> None:
         location="net.onnx.data", size_threshold=64,
     )  # fmt: skip
     network = secateur.load(folder / "net.onnx")
-    dense = secateur.prune(network, rate=0.5, criterion="l1")
+    dense = secateur.prune(network, rate=0.5, criterion="l1").network
     saved = secateur.save(dense, tmp_path / "out" / "small.onnx")
     assert [path.name for path in saved.paths] == ["small.onnx", "small.onnx.data"]
     assert saved.size == sum(path.stat().st_size for path in (tmp_path / "out").glob("small*"))

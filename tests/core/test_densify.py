@@ -12,7 +12,7 @@ from secateur.core.errors import PlanError
 from secateur.core.ir.rebuild import rebuild
 from secateur.core.plan.limits import Limits
 from secateur.core.plan.plan import removed_units
-from secateur.core.pruning.densify import transform
+from secateur.core.pruning.densify import densify
 from secateur.core.pruning.prune import prune
 from secateur.core.verify.compare import compare
 from support.graphs import Graph, weights
@@ -33,11 +33,11 @@ def test_sparse_is_full_size_and_computes_what_dense_computes(repair):
     data = SyntheticDataset(net, samples=64)
     dense = prune(net, rate=0.4, data=data, repair=repair)
     sparse = prune(net, rate=0.4, data=data, repair=repair, sparse=True)
-    assert weights(sparse) == weights(net)
-    assert compare(dense, sparse, data).within(1e-4)
-    again = transform(sparse, sparse.plan)
-    assert weights(again) == weights(dense)
-    assert compare(dense, again, data).within(1e-4)
+    assert weights(sparse.network) == weights(net)
+    assert compare(dense.network, sparse.network, data).within(1e-4)
+    again = densify(sparse.network, sparse.plan).network
+    assert weights(again) == weights(dense.network)
+    assert compare(dense.network, again, data).within(1e-4)
 
 
 def test_removed_channels_of_a_sparse_network_carry_nothing():
@@ -45,43 +45,41 @@ def test_removed_channels_of_a_sparse_network_carry_nothing():
     sparse = prune(net, rate=0.4, sparse=True)
     groups = find_groups(net)
     removed = removed_units(sparse.plan, groups)
-    assert set(carried(sparse, groups, removed).values()) <= {0.0}
+    assert set(carried(sparse.network, groups, removed).values()) <= {0.0}
     assert max(carried(net, groups, removed).values()) > 0.1
 
 
-def test_the_original_is_transformed_by_its_plan():
+def test_the_original_becomes_dense_by_its_plan():
     net = network()
-    plan = prune(net, rate=0.4, criterion="l1").plan
-    assert compare(
-        prune(net, rate=0.4, criterion="l1"), transform(net, plan), SyntheticDataset(net)
-    ).within(1e-6)
+    pruned = prune(net, rate=0.4, criterion="l1")
+    dense = densify(net, pruned.plan)
+    assert compare(pruned.network, dense.network, SyntheticDataset(net)).within(1e-6)
 
 
 def test_channels_that_carry_weight_again_are_not_thrown_away_in_silence():
     net = network()
     sparse = prune(net, rate=0.4, sparse=True)
-    weight = sparse.graph.initializers["a/weight"].const_value.numpy()
+    weight = sparse.network.graph.initializers["a/weight"].const_value.numpy()
     random = np.random.default_rng(0)
-    trained = rebuild(
-        sparse, tensors={"a/weight": weight + random.normal(0, 0.1, weight.shape).astype("f4")}
-    )
+    moved = weight + random.normal(0, 0.1, weight.shape).astype("f4")
+    trained = rebuild(sparse.network, tensors={"a/weight": moved})
     with pytest.raises(PlanError, match=r"carry weight in 1 groups: 'a' \d"):
-        transform(trained, sparse.plan)
-    forced = transform(trained, sparse.plan, force=True)
+        densify(trained, sparse.plan)
+    forced = densify(trained, sparse.plan, force=True)
     assert "carry weight" in forced.notes[-1]
-    assert weights(forced) == weights(transform(sparse, sparse.plan))
+    assert weights(forced.network) == weights(densify(sparse.network, sparse.plan).network)
 
 
 def test_a_network_trained_within_the_mask_is_taken():
     net = network()
     sparse = prune(net, rate=0.4, sparse=True)
-    weight = sparse.graph.initializers["a/weight"].const_value.numpy()
-    trained = rebuild(sparse, tensors={"a/weight": weight * 1.5})
-    dense = transform(trained, sparse.plan)
+    weight = sparse.network.graph.initializers["a/weight"].const_value.numpy()
+    trained = rebuild(sparse.network, tensors={"a/weight": weight * 1.5})
+    dense = densify(trained, sparse.plan).network
     assert compare(trained, dense, SyntheticDataset(net)).within(1e-4)
 
 
-@pytest.mark.parametrize("data", [None, 32], ids=["l1", "surgery"])
+@pytest.mark.parametrize("data", [None, 32], ids=["l1", "obs"])
 @pytest.mark.parametrize("multiple", [2, 4])
 def test_kept_channels_are_multiples(multiple, data):
     net = network()
@@ -92,7 +90,7 @@ def test_kept_channels_are_multiples(multiple, data):
         assert group.kept % multiple == 0 or not group.removed
 
 
-@pytest.mark.parametrize("data", [None, 32], ids=["l1", "surgery"])
+@pytest.mark.parametrize("data", [None, 32], ids=["l1", "obs"])
 def test_no_group_loses_more_than_its_share(data):
     net = network()
     samples = SyntheticDataset(net, samples=data) if data else None

@@ -1,4 +1,4 @@
-"""Surgery in passes: what left stays away, the rate is met, and a second look is worth it."""
+"""Passes of OBS: what was removed stays away, rates are met, and a second look is worth it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from secateur.core.cost.network_cost import Costs
 from secateur.core.coupling import find_groups
 from secateur.core.data import Batch, SyntheticDataset
 from secateur.core.evaluation.loss import LossMeter
-from secateur.core.obs import output_sensitivity as disturbance
-from secateur.core.obs import schedule as passes
+from secateur.core.obs import Goal, output_sensitivity, remove_to_loss, remove_to_rate, schedule
 from secateur.core.obs.output_sensitivity import _rounds, measure_output_sensitivities
-from secateur.core.obs.schedule import surgery_in_passes, surgery_to_loss
+from secateur.core.plan.state import PruningState
 from secateur.core.statistics.operators import find_operators
 from support.graphs import Graph
 
@@ -28,31 +27,34 @@ def shapes():
     return network, secateur.open_dataset(ROOT / "fixtures/calibration.npz", network)
 
 
-def test_what_left_in_a_pass_stays_away(shapes, monkeypatch):
+def test_what_a_pass_removes_stays_away(shapes, monkeypatch):
     network, data = shapes
     groups = find_groups(network)
     seen = []
-    operate = passes.operate
+    select_units = schedule.select_units
 
-    def noted(*arguments, **settings):
-        surgery = operate(*arguments, **settings)
-        seen.append((settings["gone"].copy(), surgery.removed.copy()))
-        return surgery
+    def noted(state, *arguments):
+        found = select_units(state, *arguments)
+        seen.append((state.removed.copy(), found.removed.copy()))
+        return found
 
-    monkeypatch.setattr(passes, "operate", noted)
-    removed, tensors = surgery_in_passes(network, groups, data, rate=0.5)
+    monkeypatch.setattr(schedule, "select_units", noted)
+    costs = Costs(network, groups)
+    goal = Goal(rate=0.5, costs=costs)
+    state = remove_to_rate(PruningState.start(network, groups, data), goal)
     assert len(seen) == 4
     assert not seen[0][0].any()
     for (_, after), (before, later) in pairwise(seen):
         assert (before == after).all()
         assert (later | after == later).all()
         assert later.sum() > after.sum()
-    costs = Costs(network, groups)
-    assert 1 - costs.total(removed) / costs.total() == pytest.approx(0.5, abs=0.01)
-    assert tensors
+    assert 1 - costs.total(state.removed) / costs.total() == pytest.approx(0.5, abs=0.01)
+    assert state.compensated
+    units = [unit for step in state.history for unit in step.units]
+    assert sorted(units) == np.flatnonzero(state.removed).tolist()
 
 
-def test_channels_leave_for_as_long_as_the_network_bears_it():
+def test_channels_are_removed_while_the_loss_is_allowed():
     g = Graph(seed=3)
     x = g.op("relu1", "Relu", g.conv("a", g.data, 16))
     x = g.op("sum", "Add", x, g.conv("b", g.conv("d", x, 16, group=16), 16, kernel=1))
@@ -62,22 +64,23 @@ def test_channels_leave_for_as_long_as_the_network_bears_it():
     data = SyntheticDataset(network, samples=64)
     groups = find_groups(network)
     costs, meter = Costs(network, groups), LossMeter.of(network, data)
-    gone, rates = np.zeros(groups.unit_count, bool), []
+    start, goal = PruningState.start(network, groups, data), Goal(rate=0.0, costs=costs)
+    most, rates = 0, []
     for threshold in (0.0, 0.1, 0.3):
-        removed, tensors = surgery_to_loss(network, groups, data, threshold=threshold)
-        rates.append(1 - costs.total(removed) / costs.total())
-        assert removed.sum() >= gone.sum()
-        gone = removed
-        assert bool(tensors) == bool(removed.any())
+        state = remove_to_loss(start, goal, threshold, meter)
+        rates.append(1 - costs.total(state.removed) / costs.total())
+        assert state.removed.sum() >= most
+        most = state.removed.sum()
+        assert state.compensated == bool(state.removed.any())
     assert 0 == rates[0] < rates[1] < rates[2] < 1
     unchanged = secateur.prune(network, threshold=0.0, data=data)
     assert "no channel can go within a loss of 0" in unchanged.notes[-1]
     pruned = secateur.prune(network, threshold=0.1, data=data)
     assert pruned.plan.provenance["threshold"] == 0.1
     assert pruned.plan.provenance["rate"]["achieved"] == pytest.approx(rates[1], abs=1e-6)
-    assert meter.loss(meter.value(pruned)) <= 0.1
+    assert meter.loss(meter.value(pruned.network)) <= 0.1
     further = secateur.prune(network, rate=rates[1] + 0.1, data=data)
-    assert meter.loss(meter.value(further)) > 0.1
+    assert meter.loss(meter.value(further.network)) > 0.1
 
 
 def test_several_passes_are_nearer_to_the_original_than_one(shared, monkeypatch):
@@ -89,9 +92,9 @@ def test_several_passes_are_nearer_to_the_original_than_one(shared, monkeypatch)
     )
     errors = {}
     for stride in (1.0, 0.15):
-        monkeypatch.setattr(passes, "STRIDE", stride)
+        monkeypatch.setattr(schedule, "STRIDE", stride)
         pruned = secateur.prune(network, rate=0.2, data=data)
-        errors[stride] = secateur.fidelity(network, pruned, other).error
+        errors[stride] = secateur.fidelity(network, pruned.network, other).error
     assert errors[0.15] < 0.95 * errors[1.0], errors
 
 
@@ -132,8 +135,8 @@ def test_disturbances_are_measured_before_a_softmax():
         logits = g.gemm("out", g.op("flat", "Flatten", g.conv("a", g.data, 6)), 5)
         net = g.network(y=g.op("last", kind, logits))
         (first,) = [o for o in find_operators(net) if o.key.startswith("a")]
-        lacking = everything(net, [first])
-        weights[kind] = measure_output_sensitivities(net, [first], Pictures(), lacking)[first.key]
+        errors = everything(net, [first])
+        weights[kind] = measure_output_sensitivities(net, [first], Pictures(), errors)[first.key]
     assert weights["Softmax"] == weights["Identity"] > 0
 
 
@@ -159,8 +162,8 @@ def test_weights_are_known_as_well_as_is_asked(batch, monkeypatch):
     net = g.network(y=g.gemm("fc", g.op("flat", "Flatten", x), 5))
     data = SyntheticDataset(net, samples=60)
     operators = find_operators(net)
-    lacking = everything(net, operators)
-    found = measure_output_sensitivities(net, operators, data, lacking)
-    monkeypatch.setattr(disturbance, "STANDARD_ERROR_WANTED", 0.0)
-    for key, weight in measure_output_sensitivities(net, operators, data, lacking).items():
+    errors = everything(net, operators)
+    found = measure_output_sensitivities(net, operators, data, errors)
+    monkeypatch.setattr(output_sensitivity, "STANDARD_ERROR_WANTED", 0.0)
+    for key, weight in measure_output_sensitivities(net, operators, data, errors).items():
         assert found[key] == pytest.approx(weight, rel=0.5)

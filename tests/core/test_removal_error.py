@@ -1,4 +1,4 @@
-"""What an output lacks once cheap channels are gone, and how much of that comes through."""
+"""What an output lacks once cheap channels are removed, and how much of that comes through."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from secateur.core.ir.rebuild import rebuild
 from secateur.core.obs.consumers import readers
 from secateur.core.obs.output_sensitivity import DISTURBANCE_SIZE, measure_output_sensitivities
 from secateur.core.obs.removal_error import find_removal_errors
+from secateur.core.plan.state import PruningState
 from secateur.core.statistics.moments import gather_moments
 from secateur.core.statistics.operators import find_operators
 from support.graphs import Graph
@@ -19,12 +20,11 @@ from support.graphs import Graph
 PART = DISTURBANCE_SIZE**2
 
 
-def lacking(net, data, part=PART):
-    operators, groups = find_operators(net), find_groups(net)
-    gone = np.zeros(groups.unit_count, np.bool_)
-    read = readers(net, groups, operators, gone)
-    grams = gather_moments(net, operators, data)
-    return read, find_removal_errors(net, groups, read, grams, gone, part)
+def removal_errors(net, data, part=PART):
+    operators, state = find_operators(net), PruningState.start(net, find_groups(net))
+    read = readers(state, operators)
+    moments = gather_moments(net, operators, data)
+    return read, find_removal_errors(state, read, moments, part)
 
 
 def around(x):
@@ -37,7 +37,7 @@ def test_it_is_what_the_other_channels_cannot_make_up_for(group):
     x = g.op("relu", "Relu", g.conv("first", g.data, 12, kernel=1))
     net = g.network(y=g.conv("second", x, 8, kernel=1, group=group))
     data = SyntheticDataset(net, samples=40)
-    (second,), found = lacking(net, data, 0.02)
+    (second,), found = removal_errors(net, data, 0.02)
     stored = net.array(second.weight)
     missing = found[second.key]
     assert missing.shape == stored.shape
@@ -64,7 +64,7 @@ def test_the_cheapest_channels_go_until_they_cost_enough():
     data = SyntheticDataset(net, samples=40)
     counts = []
     for part in (0.0, 0.01, 0.1, 10.0):
-        (second,), found = lacking(net, data, part)
+        (second,), found = removal_errors(net, data, part)
         weight, v = net.array(second.weight)[:, :, 0, 0], found[second.key][:, :, 0, 0]
         counts.append(int(np.isclose(weight, v, rtol=1e-5).all(axis=0).sum()))
     assert counts[0] == 1
@@ -93,7 +93,7 @@ def test_channels_that_never_move_do_not_make_an_operator_worth_nothing():
     array = net.array(weight).copy()
     array[:12] = 0
     net = rebuild(net, tensors={weight: array})
-    (second,), found = lacking(net, Dead())
+    (second,), found = removal_errors(net, Dead())
     moving = np.abs(found[second.key][:, 12:]).sum()
     assert moving > 0
     weights = measure_output_sensitivities(net, [second], Dead(), found)

@@ -1,12 +1,14 @@
-"""Surgery and refit: the algebra on cases with known answers, and what they must never do."""
+"""OBS and refit: the algebra on cases with known answers, and what they must never do."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from secateur.core.cost.network_cost import Costs
 from secateur.core.coupling import find_groups
-from secateur.core.coupling.edit import mask, shrink
 from secateur.core.data import NpzDataset, SyntheticDataset
 from secateur.core.data.calibration import Calibration
 from secateur.core.engine.session import Session
@@ -18,10 +20,12 @@ from secateur.core.ir.rebuild import rebuild
 from secateur.core.obs.consumers import readers
 from secateur.core.obs.output_sensitivity import DISTURBANCE_SIZE, measure_output_sensitivities
 from secateur.core.obs.removal_error import find_removal_errors
-from secateur.core.obs.select import operate
+from secateur.core.obs.select import Goal, select_units
+from secateur.core.plan.state import PruningState
+from secateur.core.pruning.complete import complete_plan
 from secateur.core.pruning.prune import prune
-from secateur.core.repair import refit
 from secateur.core.repair.activation_cache import ActivationCache
+from secateur.core.repair.refit import refit
 from secateur.core.statistics.moments import gather_moments
 from secateur.core.statistics.operators import find_operators
 from support.graphs import Graph, weights
@@ -38,15 +42,20 @@ def network(seed: int = 0):
     return g.network(y=g.gemm("out", fc, 4))
 
 
-def surgery(net, rate, data):
+def removal(net, rate, data):
+    """Return what one pass of OBS removes."""
     operators = find_operators(net)
-    grams = gather_moments(net, operators, data)
-    groups = find_groups(net)
-    gone = np.zeros(groups.unit_count, np.bool_)
-    read = readers(net, groups, operators, gone)
-    lacking = find_removal_errors(net, groups, read, grams, gone, DISTURBANCE_SIZE**2)
-    effects = measure_output_sensitivities(net, read, data, lacking)
-    return groups, operate(net, groups, operators, grams, effects, rate=rate)
+    moments = gather_moments(net, operators, data)
+    state = PruningState.start(net, find_groups(net), data)
+    read = readers(state, operators)
+    errors = find_removal_errors(state, read, moments, DISTURBANCE_SIZE**2)
+    sensitivities = measure_output_sensitivities(net, read, data, errors)
+    goal = Goal(rate=rate, costs=Costs(net, state.groups))
+    return select_units(state, operators, moments, sensitivities, goal)
+
+
+def steps_of(state):
+    return [step.units for step in state.history]
 
 
 def test_operators_are_what_the_graph_computes():
@@ -78,11 +87,10 @@ def test_a_channel_that_repeats_another_costs_nothing_and_is_made_up_for():
     weight[4], bias[4] = 2 * weight[1], 2 * bias[1]
     net = rebuild(net, tensors={"a/weight": weight, "a/weight_1": bias})
     data = SyntheticDataset(net, samples=3000)
-    groups, done = surgery(net, 0.17, data)
-    (step,) = done.steps
-    assert groups.groups[0].units.index(step[0]) in (1, 4)
-    small = shrink(rebuild(net, tensors=done.tensors), groups, done.removed)
-    assert fidelity(net, small, data).error < 0.02
+    done = removal(net, 0.17, data)
+    (step,) = steps_of(done)
+    assert done.groups.groups[0].units.index(step[0]) in (1, 4)
+    assert fidelity(net, done.dense(), data).error < 0.02
 
 
 def test_a_constant_channel_moves_into_the_bias():
@@ -92,42 +100,41 @@ def test_a_constant_channel_moves_into_the_bias():
     weight[3] = 0.0  # only its bias is left
     net = rebuild(net, tensors={"a/weight": weight})
     data = SyntheticDataset(net, samples=16)
-    groups, done = surgery(net, 0.21, data)
-    assert done.steps[0] == (groups.groups[0].units[3],)
-    small = shrink(rebuild(net, tensors=done.tensors), groups, done.removed)
-    assert fidelity(net, small, data).error < 1e-2
+    done = removal(net, 0.21, data)
+    assert steps_of(done)[0] == (done.groups.groups[0].units[3],)
+    assert fidelity(net, done.dense(), data).error < 1e-2
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.4, 0.7])
 def test_compensated_masked_and_dense_agree(rate):
     net = network()
     data = SyntheticDataset(net, samples=64)
-    groups, done = surgery(net, rate, data)
-    compensated = rebuild(net, tensors=done.tensors)
-    dense = shrink(compensated, groups, done.removed)
-    masked = mask(compensated, groups, done.removed)
+    done = removal(net, rate, data)
+    assert done.compensated
     (batch,) = list(SyntheticDataset(net, samples=4))
-    one, two = Session(masked).run(batch.inputs), Session(dense).run(batch.inputs)
+    one, two = (Session(n).run(batch.inputs) for n in (done.masked(), done.dense()))
     assert np.allclose(one["y"], two["y"], atol=1e-3 * np.abs(one["y"]).max())
-    assert done.achieved <= rate
-    assert sum(len(step) for step in done.steps) == done.removed.sum()
+    costs = Costs(net, done.groups)
+    assert 1 - costs.total(done.removed) / costs.total() <= rate
+    steps = steps_of(done)
+    assert sum(len(step) for step in steps) == done.removed.sum()
+    assert (done.groups.mask(unit for step in steps for unit in step) == done.removed).all()
 
 
-def test_surgery_and_refit_beat_the_l1_norm():
+def test_obs_and_refit_beat_the_l1_norm():
     net = network()
     data, other = SyntheticDataset(net, samples=256), SyntheticDataset(net, samples=64, seed=9)
-    plain = fidelity(net, prune(net, rate=0.4, criterion="l1"), other).error
-    cut = fidelity(net, prune(net, rate=0.4, data=data, repair=False), other).error
-    whole = fidelity(net, prune(net, rate=0.4, data=data), other).error
+    plain = fidelity(net, prune(net, rate=0.4, criterion="l1").network, other).error
+    cut = fidelity(net, prune(net, rate=0.4, data=data, repair=False).network, other).error
+    whole = fidelity(net, prune(net, rate=0.4, data=data).network, other).error
     assert cut < plain
     assert whole < plain
 
 
 def test_refit_of_an_unpruned_network_changes_nothing():
     net = network()
-    groups = find_groups(net)
     data = SyntheticDataset(net, samples=8)
-    same = refit(net, net, groups, np.zeros(groups.unit_count, dtype=bool), data)
+    same = refit(PruningState.start(net, find_groups(net), data), net)
     for name, value in net.graph.initializers.items():
         assert same.graph.initializers[name].const_value is value.const_value
 
@@ -148,16 +155,35 @@ def test_labels_are_not_looked_at(tmp_path):
 def test_the_same_data_gives_the_same_weights():
     net = network()
     data = SyntheticDataset(net, samples=32)
-    first, second = prune(net, rate=0.5, data=data), prune(net, rate=0.5, data=data)
+    first, second = (prune(net, rate=0.5, data=data).network for _ in range(2))
     assert weights(first) == weights(second)
     for name, value in first.graph.initializers.items():
         other = second.graph.initializers[name].const_value
         assert np.array_equal(value.const_value.numpy(), other.numpy())
 
 
-def test_surgery_without_data_is_refused():
-    with pytest.raises(PlanError, match="surgery needs data"):
-        prune(network(), rate=0.3, criterion="surgery")
+def test_obs_without_data_is_refused():
+    with pytest.raises(PlanError, match="obs needs data"):
+        prune(network(), rate=0.3, criterion="obs")
+
+
+def test_the_former_name_still_means_obs():
+    net = network()
+    data = SyntheticDataset(net, samples=32)
+    plans = [prune(net, rate=0.4, criterion=name, data=data).plan for name in ("surgery", "obs")]
+    assert plans[0] == plans[1]
+    assert plans[0].provenance["criterion"] == "obs"
+    with pytest.raises(PlanError, match="obs needs data"):
+        prune(net, rate=0.3, criterion="surgery")
+    (entry, *others) = plans[0].groups
+    former = replace(
+        plans[0],
+        groups=(replace(entry, removed=(), keep=entry.kept), *others),
+        provenance={"criterion": "surgery"},
+    )
+    completed, state = complete_plan(net, former, find_groups(net), data=data)
+    assert completed.provenance["criterion"] == "obs"
+    assert state.compensated
 
 
 def test_calibration_streams_no_more_than_it_says():

@@ -64,9 +64,8 @@ def apply_plan(
             network, plan, groups, criterion=criterion, data=data, progress=progress
         )
     if state is None:
-        calibration = Calibration(data) if data is not None else None
-        state = PruningState.start(network, groups, calibration)
-        state = state.after(removed_units(plan, groups))
+        state = PruningState.start(network, groups).after(removed_units(plan, groups))
+    state = replace(state, data=Calibration(data) if data is not None else None)
     dense = state.dense()
     inputs = state.data or SyntheticDataset(network, samples=NOISE_SAMPLES)
     narrow = narrowed(groups, state.removed)

@@ -55,15 +55,15 @@ def complete_plan(
     named, quotas = named_units(plan, groups), open_quotas(plan, groups)
     costs = Costs(network, groups)
     state = PruningState.start(network, groups, Calibration(data) if data is not None else None)
+    first = tuple(np.flatnonzero(named).tolist())
     if criterion == OBS:
-        first = tuple(np.flatnonzero(named).tolist())
         state = remove_to_rate(state, Goal(rate=0.0, costs=costs, quotas=quotas, first=first),
                                progress)  # fmt: skip
     else:
         scores = scores_of(network, groups, criterion, ChoiceOptions(), data)
         steps, _ = split(uniform(groups, scores), groups, quotas)
         chosen = groups.mask(unit for step in steps for unit in step.units)
-        history = tuple(RemovedStep(step.units) for step in steps)
+        history = tuple(RemovedStep(units) for units in (first, *(s.units for s in steps)) if units)
         state = state.after(named | chosen, steps=history)
     check_quotas(groups, state.removed, quotas)
     achieved = 1.0 - costs.operations(state.removed) / max(costs.operations(), 1)

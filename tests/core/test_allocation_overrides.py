@@ -178,8 +178,10 @@ def test_the_lowest_channels_complete_a_plan(lenet):
     groups = find_groups(lenet)
     plan = plan_of(lenet, groups, rate=0.5, criterion="l1")
     whole = next(entry for entry in plan.groups if entry.name == "conv2")
-    same, _ = complete_plan(lenet, edited(plan, "conv2", f"kept: {whole.kept}"), groups)
+    same, state = complete_plan(lenet, edited(plan, "conv2", f"kept: {whole.kept}"), groups)
     assert same.groups == plan.groups
+    units = [unit for step in state.history for unit in step.units]
+    assert sorted(units) == np.flatnonzero(state.removed).tolist()
 
 
 def test_plans_that_cannot_be_completed(lenet):

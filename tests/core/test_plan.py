@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from secateur.core.coupling import find_groups
+from secateur.core.data import SyntheticDataset
 from secateur.core.errors import PlanError
 from secateur.core.plan.plan import Plan, PlanGroup, removed_units
-from secateur.core.pruning.apply import apply_plan
+from secateur.core.pruning.apply import NOISE_SAMPLES, apply_plan
+from secateur.core.pruning.choose import choose
+from secateur.core.pruning.options import PruneOptions
 from secateur.core.pruning.prune import prune
 from support.graphs import Graph, weights
 
@@ -38,6 +41,19 @@ def test_the_same_command_gives_the_same_text():
 def test_a_plan_edited_by_hand_is_carried_out():
     dense = apply_plan(network(), plan_of(1, 2, 5, 7)).network
     assert weights(dense)["b/weight"] == (4, 4, 3, 3)
+
+
+def test_data_of_its_own_verifies_and_repairs_a_removal_that_is_known():
+    net = network()
+    groups, data = find_groups(net), SyntheticDataset(net, samples=20)
+    plain = choose(net, groups, PruneOptions(rate=0.3))
+    settled = choose(net, groups, PruneOptions(rate=0.3), data=data)
+    without = apply_plan(net, settled.plan, groups=groups, state=settled.state)
+    assert without.verification.inputs == "noise"
+    assert without.verification.samples == NOISE_SAMPLES
+    given = apply_plan(net, plain.plan, groups=groups, state=plain.state, data=data)
+    assert given.verification.samples == 20
+    assert [record.method for record in given.repairs][:2] == ["absorb", "refit"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 
 import numpy as np
 
-from ..ir.front import value_bytes
+from ..ir.footprint import value_bytes
 from ..ir.network import BATCH, Network
 from .session import Arrays, Session
 

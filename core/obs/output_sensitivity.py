@@ -26,7 +26,7 @@ from ..engine.cached_session import Part
 from ..engine.padding import for_speed
 from ..engine.session import Arrays, Session
 from ..engine.threads import cores
-from ..ir.front import all_values
+from ..ir.footprint import total_bytes
 from ..ir.network import Network
 from ..ir.partial import between, suffix
 from ..ir.rebuild import rebuild, shown
@@ -83,7 +83,7 @@ def measure_output_sensitivities(
     network = _before_softmax(network)
     step = fixed_batch(network) or 1
     samples, count = _first(dataset, max(MOST_SAMPLES // step, 1) * step)
-    most = max(MEMORY_OF_A_ROUND // max(1, all_values(network)), 2)
+    most = max(MEMORY_OF_A_ROUND // max(1, total_bytes(network)), 2)
     rounds = [
         (stop - start, _part(samples, start, stop, count))
         for start, stop in _rounds(count, step, most)

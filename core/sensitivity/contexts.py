@@ -20,7 +20,7 @@ from ..data.prefetch import prefetched
 from ..data.shards import Answers, Shard, shards
 from ..engine.cached_session import Part
 from ..engine.session import Arrays
-from ..ir.front import value_bytes
+from ..ir.footprint import value_bytes
 from ..ir.network import Network
 from ..ir.partial import between
 from .suffix import Suffix

@@ -13,7 +13,6 @@ from ..data.base import batch_size
 from ..data.rebatch import Rebatched
 from ..engine.session import Session
 from ..ir.network import Network
-from ..ir.rebuild import shown
 from .registry import Scores
 
 __all__ = ["activations_of", "mean_over_values", "streamed_values", "values_read"]
@@ -82,10 +81,9 @@ def streamed_values(
     Raises:
         DataError: the data is broken or does not fit the network.
     """
-    session = Session(shown(network, names))
+    session = Session(network, fetch=names)
     for batch in streamed(Rebatched(data, batch_size(network, BATCH_SIZE)), label):
-        values = session.run(batch.inputs)
-        yield {name: values[f"shown:{name}"] for name in names}
+        yield session.run(batch.inputs)
 
 
 def mean_over_values(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 
 import numpy as np
 
 from ..ir.footprint import value_bytes
-from ..ir.network import BATCH, Network
+from ..ir.network import BATCH, Network, shape_of
 from .session import Arrays, Session
 
 __all__ = ["Part"]
@@ -25,15 +25,15 @@ class Part(Session):
     Inner values may have any first dimension, so the checks of a session for users do not fit.
     """
 
-    def __init__(self, network: Network):
+    def __init__(self, network: Network, fetch: Sequence[str] | None = None):
         # Many parts stand side by side, and each would keep what its largest run took.
-        super().__init__(network, threads=1, arena=False)
+        super().__init__(network, threads=1, fetch=fetch, arena=False)
         self.inputs = tuple(network.inputs)
         self._batched = {name for name, shape in network.inputs.items() if shape[:1] == (BATCH,)}
-        self._step = _samples_at_once(network)
+        self._step = _samples_at_once(network, self._fetched)
 
     def compute(self, feeds: Mapping[str, np.ndarray], pool: Executor | None = None) -> Arrays:
-        """Return all outputs; `feeds` may hold more than is read.
+        """Return what :meth:`run` returns; `feeds` may hold more than is read.
 
         Args:
             feeds: arrays by name.
@@ -59,13 +59,15 @@ class Part(Session):
                 results[name][start:stop] = array
 
         list((pool.map if pool else map)(work, range(0, max(sizes), self._step)))
-        return {name: results[name] for name in self._outputs}
+        return {name: results[name] for name in self._fetched}
 
 
-def _samples_at_once(network: Network) -> int:
+def _samples_at_once(network: Network, fetched: Sequence[str]) -> int:
     """Return how many samples stay in the cache; 0 where samples do not lie along axis 0."""
-    firsts = {size for shape in network.inputs.values() for size in shape if isinstance(size, str)}
-    if firsts != {BATCH} or any(shape[:1] != (BATCH,) for shape in network.outputs.values()):
+    values = network.values()
+    symbols = {size for shape in network.inputs.values() for size in shape if isinstance(size, str)}
+    returned = (shape_of(values[name]) for name in (*network.outputs, *fetched))
+    if symbols != {BATCH} or any(shape[:1] != (BATCH,) for shape in returned):
         return 0
-    largest = max(value_bytes(value) for value in network.values().values())
+    largest = max(value_bytes(value) for value in values.values())
     return max(1, int(CACHE / max(largest, 1.0)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,9 +57,12 @@ class Session:
         network: what to run. Its arrays are used where they lie and must not change meanwhile.
         threads: threads of one run; None for all cores this process may use.
         profile: beginning of the path of a file for the times of all operators.
+        fetch: names of the values that a run returns, in this order: outputs, inner values and
+            inputs alike; None for all outputs.
         arena: whether memory of a run is kept for the next one.
 
     Raises:
+        DataError: `fetch` names what the network does not compute.
         UnsupportedError: onnxruntime does not accept the graph.
     """
 
@@ -69,18 +72,21 @@ class Session:
         threads: int | None = None,
         profile: Path | None = None,
         *,
+        fetch: Sequence[str] | None = None,
         arena: bool = True,
     ):
         self.network = network
         self._inputs = network.inputs
+        inner = _inner_values(network, fetch or ())
         self._dtypes = {str(value.name): _numpy_type(value) for value in network.graph.inputs}
-        self._outputs = list(network.outputs)
+        self._fetched = list(network.outputs if fetch is None else dict.fromkeys(fetch))
+        self._computed = [n for n in self._fetched if n in network.outputs or n not in self._inputs]
         options = _options(threads or cores())
         options.enable_cpu_mem_arena = arena
         if profile is not None:
             options.enable_profiling = True
             options.profile_file_prefix = str(profile)
-        model, arrays = _split(network.model)
+        model, arrays = _split(network.model, inner)
         self._weights = [onnxruntime.OrtValue.ortvalue_from_numpy(a) for a in arrays.values()]
         try:
             if arrays:
@@ -94,7 +100,7 @@ class Session:
             ) from error
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
-        """Compute all outputs.
+        """Compute all outputs, or the values that the session was made to fetch.
 
         A network whose batch is fixed runs once a slice; its outputs are joined along axis 0.
 
@@ -103,7 +109,8 @@ class Session:
                 types of numbers are converted to float32.
 
         Returns:
-            every output by its name, in the order of the network.
+            every output by its name, in the order of the network; or every value to fetch, in the
+            order asked for.
 
         Raises:
             DataError: an input is missing, unknown, of another shape or not numeric.
@@ -137,13 +144,14 @@ class Session:
         return Path(self._session.end_profiling())
 
     def _execute(self, arrays: Arrays) -> Arrays:
-        try:
-            results = self._session.run(self._outputs, arrays)
+        try:  # an empty list would ask onnxruntime for everything
+            results = self._session.run(self._computed, arrays) if self._computed else []
         except _ERRORS as error:
             raise UnsupportedError(
                 f"onnxruntime failed at network '{self.network.name}': {_reason(error)}"
             ) from error
-        return dict(zip(self._outputs, results, strict=True))
+        found = dict(zip(self._computed, results, strict=True))
+        return {name: found[name] if name in found else arrays[name] for name in self._fetched}
 
     def _checked(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
         """Return the inputs in the network's order and types."""
@@ -220,8 +228,30 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
     return options
 
 
-def _split(model: ir.Model) -> tuple[onnx.ModelProto, Arrays]:
-    """Return the model with its large initializers declared external, and these arrays."""
+def _inner_values(network: Network, names: Sequence[str]) -> list[ir.Value]:
+    """Return those of some values that are neither inputs nor outputs.
+
+    Raises:
+        DataError: no node makes a value of that name.
+    """
+    made = {str(value.name): value for node in network.graph for value in node.outputs}
+    inner = []
+    for name in dict.fromkeys(names):
+        if name in network.inputs or name in network.outputs:
+            continue
+        if name not in made:
+            raise DataError(f"network '{network.name}' computes no value '{name}'")
+        inner.append(made[name])
+    return inner
+
+
+def _split(model: ir.Model, inner: Sequence[ir.Value] = ()) -> tuple[onnx.ModelProto, Arrays]:
+    """Return the model with its large initializers declared external, and these arrays.
+
+    Args:
+        model: the model.
+        inner: inner values that become outputs as well.
+    """
     source = model.graph
     proto = onnx.ModelProto(ir_version=model.ir_version, producer_name="secateur")
     for domain, version in source.opset_imports.items():
@@ -230,7 +260,7 @@ def _split(model: ir.Model) -> tuple[onnx.ModelProto, Arrays]:
     graph.name = source.name or "graph"
     graph.node.extend(_without_blanks(ir.serde.serialize_node(node)) for node in source)
     graph.input.extend(ir.serde.serialize_value(value) for value in source.inputs)
-    graph.output.extend(ir.serde.serialize_value(value) for value in source.outputs)
+    graph.output.extend(ir.serde.serialize_value(value) for value in (*source.outputs, *inner))
     arrays: Arrays = {}
     read = {value.name for value in source.outputs}
     for node in source:

@@ -14,9 +14,10 @@ FLOAT_BYTES = 4.0
 
 
 def peak_bytes(network: Network) -> int:
-    """Return the most bytes a sample that a run holds at once, if it frees each value after its use.
+    """Return about how many bytes a sample a run holds at most.
 
-    This is an estimate: onnxruntime reuses and rounds up memory in its own way.
+    A value is held from the node that makes it to the last one that reads it. onnxruntime reuses
+    and rounds up memory in ways of its own.
     """
     sizes = {name: int(value_bytes(value)) for name, value in network.values().items()}
     last_reader: dict[str, int] = {}

@@ -14,7 +14,7 @@ from .network import OPSET, Network
 from .shapes import infer_node
 from .subgraphs import subgraphs
 
-__all__ = ["changed_tensors", "copied_value", "expose", "node_key", "rebuild", "shown", "twin_node"]
+__all__ = ["changed_tensors", "copied_value", "expose", "node_key", "rebuild", "twin_node"]
 
 
 def node_key(node: ir.Node) -> str:
@@ -192,14 +192,6 @@ def copied_value(value: ir.Value, array: np.ndarray | None = None) -> ir.Value:
     copy.metadata_props.update(value.metadata_props)
     copy.meta.update(value.meta)
     return copy
-
-
-def shown(network: Network, names: Sequence[str]) -> Network:
-    """Return the network with inner values as outputs `shown:<name>`."""
-    inputs = set(network.inputs)
-    return rebuild(
-        network, extra_outputs={f"shown:{name}": name for name in names if name not in inputs}
-    )
 
 
 def expose(network: Network, layers: Sequence[str] | None = None) -> Network:

@@ -14,7 +14,6 @@ import numpy as np
 from ..data import Dataset, streamed
 from ..engine.session import Session
 from ..ir.network import Network
-from ..ir.rebuild import shown
 from ..progress import Progress, silent
 from .operators import Array, Operator
 from .ridge import by_turns
@@ -297,7 +296,7 @@ def gather_moments(
     """
     operators = [operator for operator in operators if not operator.depthwise(network)]
     names = list(dict.fromkeys(operator.x for operator in operators))
-    session = Session(shown(network, names))
+    session = Session(network, fetch=names)
     shapes = network.values()
     accumulators: dict[str, SampleAccumulator | SplitHalf]
     accumulators = {
@@ -306,12 +305,11 @@ def gather_moments(
     most = {o.key: positions_of_a_sample(o, network, dataset.samples) for o in operators}
     random = np.random.default_rng(seed)
     for batch in streamed(dataset, "covariances", progress):
-        values = {**batch.inputs, **session.run(batch.inputs)}
+        values = session.run(batch.inputs)
         for operator in operators:
             shape = [dim if isinstance(dim, int) else 1 for dim in shapes[operator.y].shape or ()]
             positions = operator.positions(shape, most[operator.key], random)
-            x = values.get(operator.x, values.get(f"shown:{operator.x}"))
-            assert x is not None
+            x = values[operator.x]
             rows, gathered = operator.inputs(x, positions), accumulators[operator.key]
             if isinstance(gathered, SampleAccumulator):
                 gathered.add(rows)

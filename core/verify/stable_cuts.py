@@ -19,7 +19,6 @@ from ..data import Dataset, streamed
 from ..engine.session import Session
 from ..ir.network import Network, shape_of
 from ..ir.partial import between
-from ..ir.rebuild import rebuild
 from ..progress import Progress, silent
 from .compare import Comparison, Meter
 
@@ -98,24 +97,17 @@ def compare_pieces(
     outputs = [name for name in first.outputs if name not in made]
     read = dict.fromkeys(str(value.name) for node in nodes for value in _read(node))
     inner = [name for name in read if name not in {*made, *outputs, *first.inputs}]
-    shown = {f"piece:{n}": n for n in (*sorted(made), *inner) if n not in first.outputs}
-    aliases = {name: alias for alias, name in shown.items()}
-    session = Session(rebuild(first, extra_outputs=shown))
-    if given:
-        rest = between(second, [*second.inputs, *made], [*outputs, *inner])
-    else:
-        rest = rebuild(second, extra_outputs=shown)
-    session_rest = Session(rest)
     meters = {name: Meter() for name in (*outputs, *inner)}
+    session = Session(first, fetch=[*sorted(made), *meters])
+    rest = between(second, [*second.inputs, *made], list(meters)) if given else second
+    session_rest = Session(rest, fetch=list(meters))
     samples = 0
     for batch in streamed(dataset, "comparing", progress):
-        found = session.run(batch.inputs)
-        values = {name: found[aliases.get(name, name)] for name in (*made, *meters)}
+        values = session.run(batch.inputs)
         feeds = {name: narrow(name, values[name]) for name in made} | dict(batch.inputs)
         others = session_rest.run({name: feeds[name] for name in rest.inputs})
         for name, meter in meters.items():
-            other = others[name if given else aliases.get(name, name)]
-            meter.add(name, narrow(name, values[name]), other, samples, batch.size)
+            meter.add(name, narrow(name, values[name]), others[name], samples, batch.size)
         samples += batch.size
     shapes = {name: shape_of(known[name]) for name in meters}
     note = f"compared in pieces, cut at {len(nodes)} nodes that amplify rounding"

@@ -70,8 +70,7 @@ def test_the_loss_of_a_wide_layer_is_what_its_output_loses(monkeypatch):
 
 
 def _reads(net, name, inputs):
-    session = Session(gram.shown(net, [name]))
-    return session.run(inputs)[f"shown:{name}"]
+    return Session(net, fetch=[name]).run(inputs)[name]
 
 
 def test_lenet_is_pruned_with_its_fully_connected_layers_wide(monkeypatch, shared, tmp_path):

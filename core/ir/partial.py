@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 
-import numpy as np
 import onnx_ir as ir
 
+from .assemble import NONE, Assembly, Tensors
 from .network import Network
-from .rebuild import copied_value, twin_node
-from .subgraphs import captured, subgraphs
+from .subgraphs import captured
 
-__all__ = ["NONE", "Tensors", "between", "nodes_between", "suffix"]
-
-Tensors = Mapping[str, np.ndarray]
-"""Initializer → array."""
-
-NONE: Tensors = MappingProxyType({})
+__all__ = ["between", "nodes_between", "suffix"]
 
 
 def nodes_between(
@@ -76,28 +69,8 @@ def _assembled(
     network: Network, nodes: Sequence[ir.Node], outputs: Sequence[str], tensors: Tensors = NONE
 ) -> Network:
     """Return a network of some nodes; what they read and do not make becomes input."""
-    made = {str(value.name) for node in nodes for value in node.outputs}
-    copies: dict[str, ir.Value] = {}
-    inputs: list[ir.Value] = []
-    initializers: list[ir.Value] = []
-    values = network.values() if any(subgraphs(node) for node in nodes) else {}
+    part = Assembly(network, tensors)
     for node in nodes:
-        read = [value for value in node.inputs if value is not None]
-        read += [values[name] for name in captured(node)]
-        for value in read:
-            if value.name in made or value.name in copies:
-                continue
-            copy = copied_value(value, tensors.get(str(value.name)))
-            copies[str(value.name)] = copy
-            (inputs if value.const_value is None else initializers).append(copy)
-    twins = [twin_node(node, copies) for node in nodes]
-    graph = ir.Graph(
-        inputs,
-        [copies[name] for name in outputs],
-        nodes=twins,
-        initializers=initializers,
-        opset_imports=dict(network.graph.opset_imports),
-        name=network.graph.name,
-    )
-    model = ir.Model(graph, ir_version=network.model.ir_version)
-    return replace(network, model=model, source=None, heads=())
+        part.take_read(node)
+        part.add(node)
+    return replace(part.network(outputs), source=None, heads=())

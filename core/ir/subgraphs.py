@@ -6,14 +6,16 @@ import onnx_ir as ir
 
 __all__ = ["captured", "subgraphs"]
 
+_GRAPH, _GRAPHS = ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS
+
 
 def subgraphs(node: ir.Node) -> list[ir.Graph]:
     """Return the graphs in the attributes of a node (the branches of an If, the body of a Loop)."""
     found: list[ir.Graph] = []
     for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
+        if attribute.type is _GRAPH:
             found.append(attribute.as_graph())
-        elif attribute.type == ir.AttributeType.GRAPHS:
+        elif attribute.type is _GRAPHS:
             found.extend(attribute.as_graphs())
     return found
 

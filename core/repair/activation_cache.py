@@ -14,9 +14,10 @@ import onnx_ir as ir
 
 from ..data import Dataset, streamed
 from ..engine.session import Arrays, Session
+from ..ir.assemble import NONE, Tensors
 from ..ir.footprint import peak_bytes
 from ..ir.network import Network
-from ..ir.partial import NONE, Tensors, between, nodes_between
+from ..ir.partial import between, nodes_between
 
 __all__ = ["ACTIVATION_BYTES", "ActivationCache", "first_batches"]
 

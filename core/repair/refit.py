@@ -22,8 +22,8 @@ import numpy.typing as npt
 
 from ..coupling.groups import Groups
 from ..data import Dataset
+from ..ir.assemble import NONE, Tensors
 from ..ir.network import Network
-from ..ir.partial import NONE, Tensors
 from ..ir.rebuild import rebuild
 from ..progress import Progress, silent, tracked
 from ..statistics.cholesky import inverse, solution

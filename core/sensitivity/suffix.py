@@ -9,7 +9,7 @@ of them. Zeroing the producers as well, as :func:`~..transform.mask` does, chang
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,9 +21,10 @@ from ..coupling.groups import Group, Groups
 from ..coupling.labels import LabelVector
 from ..engine.cached_session import Part
 from ..engine.session import Arrays
+from ..ir.assemble import Assembly
 from ..ir.network import Network
 from ..ir.partial import nodes_between
-from ..ir.rebuild import copied_value, node_key, twin_node
+from ..ir.rebuild import node_key
 
 __all__ = ["Suffix", "make_suffix"]
 
@@ -121,12 +122,12 @@ def make_suffix(
         return None
     known = set(network.values()) - dependent
     nodes = nodes_between(network, known, wanted)
-    part, context = _assembled(network, groups, nodes, set(consumers), wanted)
+    part = _with_masks(network, groups, nodes, consumers, wanted)
     keys = [node_key(node) for node in network.graph]
     return Suffix(
         part,
         position=min(keys.index(key) for key in consumers),
-        context=context,
+        context=tuple(name for name in part.inputs if not name.startswith(PREFIX)),
         masked={name: _mask_of(groups, name) for name in sorted(masked)
                 if PREFIX + name in part.inputs},
     )  # fmt: skip
@@ -153,56 +154,35 @@ def _mask_of(groups: Groups, name: str) -> tuple[LabelVector, tuple[int, ...]]:
     return labels.vector, (len(labels.vector), *[1] * after)
 
 
-def _assembled(
+def _with_masks(
     network: Network,
     groups: Groups,
-    nodes: list[ir.Node],
-    consumers: set[str],
-    outputs: list[str],
-) -> tuple[Network, tuple[str, ...]]:
-    """Return the nodes as a network with masks before the consumers, and what else it reads."""
-    made = {str(value.name) for node in nodes for value in node.outputs}
-    copies: dict[str, ir.Value] = {}
-    inputs: dict[str, ir.Value] = {}
-    initializers: list[ir.Value] = []
-    twins: list[ir.Node] = []
+    nodes: Sequence[ir.Node],
+    consumers: Collection[str],
+    outputs: Sequence[str],
+) -> Network:
+    """Return some nodes as a network that multiplies what consumers read by masks.
+
+    Args:
+        network: the whole network.
+        groups: its groups.
+        nodes: nodes of the network, in order.
+        consumers: keys of the nodes that read a masked value.
+        outputs: names of the values that become outputs.
+    """
+    part = Assembly(network)
     masked: dict[str, ir.Value] = {}
     for node in nodes:
-        for value in node.inputs:
-            if value is None or value.name in made or value.name in copies:
-                continue
-            copy = copied_value(value)
-            copies[str(value.name)] = copy
-            if value.const_value is None:
-                inputs[str(value.name)] = copy
-            else:
-                initializers.append(copy)
+        part.take_read(node)
         if node_key(node) not in consumers:
-            twins.append(twin_node(node, copies))
+            part.add(node)
             continue
         data = node.inputs[0]
         assert data is not None
         name = str(data.name)
         if name not in masked:
-            shape = ir.Shape(_mask_of(groups, name)[1])
-            factor = ir.Value(name=PREFIX + name, shape=shape, type=data.type)
-            product = ir.Node("", "Mul", [copies[name], factor], name=f"masked:{name}:node")
-            product.outputs[0].name = f"masked:{name}"
-            product.outputs[0].shape = data.shape
-            product.outputs[0].type = data.type
-            inputs[PREFIX + name] = factor
-            masked[name] = product.outputs[0]
-            twins.append(product)
-        twins.append(twin_node(node, {**copies, name: masked[name]}))
-        copies.update((str(value.name), value) for value in twins[-1].outputs)
-    graph = ir.Graph(
-        list(inputs.values()),
-        [copies[name] for name in outputs],
-        nodes=twins,
-        initializers=initializers,
-        opset_imports=dict(network.graph.opset_imports),
-        name=network.graph.name,
-    )
-    model = ir.Model(graph, ir_version=network.model.ir_version)
-    context = tuple(name for name in inputs if not name.startswith(PREFIX))
-    return replace(network, model=model, source=None, heads=(), plan=None), context
+            factor = part.input(PREFIX + name, _mask_of(groups, name)[1], like=data)
+            product = f"masked:{name}"
+            masked[name] = part.op("Mul", [part.values[name], factor], product, like=data)
+        part.add(node, reads={name: masked[name]})
+    return replace(part.network(outputs), source=None, heads=(), plan=None)

@@ -19,7 +19,7 @@ from ..ir.network import BLOCK, Network
 from .labels import Labels, LabelVector, components
 from .parameters import resolve
 from .reasons import Kind, Reason
-from .rules import ANY_OPERAND, RULES, Rule
+from .rules import RULES
 from .rules.unknown import unknown
 from .trace import Balance, CostTerm, Count, Producer, Trace, Use, static_shape
 
@@ -147,7 +147,7 @@ def trace(network: Network) -> Trace:
         if given and all(state.is_parameter(value) for value in given):
             state.constants.update(str(value.name) for value in node.outputs)
             continue
-        labels = _rule(state, node)(state, node)
+        labels = _moved(state, node)
         for value, found in zip(node.outputs, labels, strict=False):
             state.labels[str(value.name)] = _in_blocks(state, value, found)
     for value in network.graph.outputs:
@@ -161,12 +161,13 @@ def trace(network: Network) -> Trace:
     return state
 
 
-def _rule(state: Trace, node: ir.Node) -> Rule:
-    """Return the rule that serves a node."""
+def _moved(state: Trace, node: ir.Node) -> Sequence[Labels]:
+    """Return the labels of the outputs of a node, by the rule of its operator if that serves it."""
     inferred = all(value.shape is not None for value in node.outputs if value.name)
-    found = RULES.get(node.op_type) if inferred and node.domain == "" else None
-    served = state.known(node, 0) is not None or node.op_type in ANY_OPERAND
-    return found if found is not None and served else unknown
+    rule = RULES.get(node.op_type) if inferred and node.domain == "" else None
+    if rule is None or not (rule.any_operand or state.known(node, 0) is not None):
+        return unknown(state, node)
+    return rule.move(state, node)
 
 
 def _in_blocks(state: Trace, value: ir.Value, labels: Labels) -> Labels:

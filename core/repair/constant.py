@@ -9,7 +9,6 @@ import onnx_ir as ir
 from ..coupling.groups import Groups
 from ..coupling.labels import Labels
 from ..coupling.rules import RULES
-from ..coupling.rules.elementwise import elementwise
 from ..ir.network import Network
 from ..ir.rebuild import node_key
 from ..statistics.operators import Operator, find_operators
@@ -44,14 +43,14 @@ def constant_channels(network: Network, groups: Groups) -> dict[str, Mask]:
             if str(value.name) not in groups.values:
                 continue  # computed from parameters alone, so that it does not move
             labels = groups.values[str(value.name)]
-            operator = operators.get(node_key(node))
+            operator, rule = operators.get(node_key(node)), RULES.get(node.op_type)
             if labels.axis is None:
                 found = np.ones(len(labels.vector), dtype=np.bool_)
             elif operator is not None:
                 found = _multiplied(network, groups, operator, moving)
-            elif node_key(node) in producers or node.op_type not in RULES:
+            elif node_key(node) in producers or rule is None:
                 found = np.ones(len(labels.vector), dtype=np.bool_)
-            elif RULES[node.op_type] is elementwise:
+            elif rule.elementwise:
                 found = _elementwise(network, groups, node, labels, moving)
             else:
                 found = _moved(groups, node, labels, moving)

@@ -27,7 +27,7 @@ ELEMENTWISE = (
 )  # fmt: skip
 
 
-@rule(*ELEMENTWISE, any_operand=True)
+@rule(*ELEMENTWISE, any_operand=True, elementwise=True)
 def elementwise(state: Trace, node: ir.Node) -> Sequence[Labels]:
     """Return the united labels of all operands."""
     return united(state, node, output_shape(node))

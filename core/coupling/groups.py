@@ -1,7 +1,8 @@
 """Groups: what must be removed together, found by running the graph on labels.
 
-`find_groups` is pure and returns frozen values. A *channel* of a group is one unit of labels that
-can only leave as a whole; a group holds the channels that share a producing layer.
+Every channel that a node produces has a label. A *unit* is a set of labels that can only be removed
+together. A *group* holds the units of the layers that share units or a balance rule; each of its
+units is one *channel* of the group. `find_groups` is pure and returns frozen values.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from .rules.unknown import unknown
 from .trace import Balance, CostTerm, Count, Producer, Trace, Use, static_shape
 
 Share = tuple[int, ...]
-"""Positions of channels in a group that are interchangeable for every balance rule."""
+"""Positions in a group of channels that are interchangeable for every balance rule."""
 
 Partition = tuple[Share, ...]
 """Shares that must lose equally many channels each."""
 
 Signature = tuple[tuple[int, int], ...]
-"""Balance rules by number, each with the part of the rule that a channel lies in."""
+"""Balance rules that a unit occurs in, as pairs: number of the rule, number of the part."""
 
 __all__ = ["Group", "Groups", "Partition", "Share", "find_groups", "trace"]
 
@@ -44,10 +45,10 @@ class Group:
         layers: names of all layers that produce channels of the group.
         units: the unit of each channel (an index into the masks over units), in the order of the
             first producer.
-        partitions: positions in `units` that may be removed. A partition is a set of shares that
-            must lose equally many channels each; a group without balance rules is one partition
-            of one share.
-        reason: why no channel may be removed, or None.
+        partitions: positions in `units` of the channels that may be removed. A partition is a set
+            of shares that must lose equally many channels each. A group without balance rules is
+            one partition of one share.
+        reason: why no channel may be removed; None where some may.
     """
 
     name: str
@@ -72,10 +73,19 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Groups:
-    """Everything a trace found out, frozen.
+    """The result of a trace, frozen.
 
-    A *unit* is a set of coupled channels: labels that only leave together. `units[label]` is the
-    unit of a label; units are numbered from 0 in the order of their first label.
+    Args:
+        groups: in the order of the network.
+        units: label → its unit, [labels]; units are numbered from 0 in the order of their first
+            label.
+        producers: the nodes that produce channels, in order.
+        uses: the parameters whose elements depend on labels.
+        counts: the numbers in the graph that count channels.
+        cost_terms: what each multiplying node costs.
+        reasons: unit → why it cannot be removed, for units that cannot.
+        values: name of a value → its labels.
+        nonempty: sets of labels of which at least one must survive, since a value would be empty.
     """
 
     groups: tuple[Group, ...]
@@ -85,11 +95,8 @@ class Groups:
     counts: tuple[Count, ...]
     cost_terms: tuple[CostTerm, ...]
     reasons: dict[int, Reason]
-    """Unit → why it is fixed."""
     values: dict[str, Labels]
-    """Name of a value → its labels."""
     nonempty: tuple[LabelVector, ...] = field(repr=False)
-    """Labels of each value that must keep at least one channel."""
 
     @cached_property
     def unit_count(self) -> int:
@@ -98,12 +105,12 @@ class Groups:
 
     @cached_property
     def kept_units(self) -> tuple[tuple[int, ...], ...]:
-        """Sets of units that each keep at least one, since no value may be empty."""
+        """Sets of units of which at least one each must be kept, since a value would be empty."""
         return tuple({tuple(np.unique(self.units[labels]).tolist()) for labels in self.nonempty})
 
     @cached_property
     def group_of(self) -> dict[int, Group]:
-        """Unit → the group that it is a channel of."""
+        """Unit → the group that has it as a channel."""
         return {unit: group for group in self.groups for unit in group.units}
 
     def by_name(self, name: str) -> Group | None:
@@ -117,10 +124,10 @@ class Groups:
         return found
 
     def surviving(self, removed: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Return a mask over labels: which of them survive the removal of units.
+        """Return which labels survive the removal of units, as a mask over labels [labels].
 
         Args:
-            removed: mask over units.
+            removed: mask over units, [units].
         """
         kept: npt.NDArray[np.bool_] = ~removed[self.units]
         return kept
@@ -128,7 +135,12 @@ class Groups:
 
 @dataclass(frozen=True, slots=True)
 class Signatures:
-    """For each unit the number of its signature, and what the numbers stand for."""
+    """The signatures of all units.
+
+    Args:
+        number: unit → number of its signature, [units].
+        entries: the signatures by their numbers.
+    """
 
     number: LabelVector
     entries: tuple[Signature, ...]
@@ -173,7 +185,7 @@ def _moved(state: Trace, node: ir.Node) -> Sequence[Labels]:
 def _in_blocks(state: Trace, value: ir.Value, labels: Labels) -> Labels:
     """Unite channels that the source can only express in blocks of consecutive ones.
 
-    What follows sees one label a block, so that it need not guess what belongs together.
+    All channels of a block get one label, so that later rules see which channels belong together.
     """
     size = value.meta.get(BLOCK)
     if size is None or labels.axis is None:
@@ -187,7 +199,7 @@ def find_groups(network: Network) -> Groups:
     """Find which channels of a network must be removed together, and which cannot be removed.
 
     Returns:
-        frozen groups; nothing is written on the network.
+        the groups; the network is not changed.
     """
     state = trace(network)
     roots = state.unions.roots(state.count)
@@ -266,7 +278,7 @@ def _group(
     reason = None
     if not partitions:
         own = [reasons[unit] for unit in members[fixed[members]].tolist()]
-        # Most units share one object, and comparing objects takes long.
+        # Most units share one reason object, and comparing reasons takes long.
         reason = min([*refused, *{id(each): each for each in own}.values()])
     if len(units) == 1 and reason is None:
         partitions, reason = [], Reason(Kind.ALONE, "")
@@ -288,18 +300,18 @@ def _partitions(
 ) -> tuple[list[Partition], list[Reason]]:
     """Return the partitions of a group, and the reasons why other channels form none.
 
-    The signature of a channel says in which parts of which rules it occurs. Channels of one
-    signature form a share; shares that a rule connects form a partition. Taking equally many
-    channels from every share keeps every rule, provided that the shares lie evenly over the parts
-    of each rule. Where they do not, or where one share is fixed altogether, no channel may leave.
+    The signature of a channel names the parts of balance rules in which it occurs. Channels of one
+    signature form a share; shares that a rule connects form a partition. Removing equally many
+    channels from every share obeys every rule, if the shares lie evenly over the parts of each
+    rule. If they do not, or if all channels of one share are fixed, none may be removed.
     """
     own = signatures.number[members]
     numbers, first, counts = np.unique(own, return_index=True, return_counts=True)
     order, ends = np.argsort(own, kind="stable"), np.cumsum(counts)
-    stays = fixed[members][order]
+    kept = fixed[members][order]
     shares = {
         signatures.entries[numbers[k]]: tuple(
-            order[part := slice(ends[k] - counts[k], ends[k])][~stays[part]].tolist()
+            order[part := slice(ends[k] - counts[k], ends[k])][~kept[part]].tolist()
         )
         for k in np.argsort(first).tolist()
     }
@@ -319,7 +331,7 @@ def _partitions(
 
 
 def _signatures(balances: Sequence[Balance], count: int) -> Signatures:
-    """Return for each of `count` units the parts of rules that it lies in, in order."""
+    """Return the signatures of `count` units, with rules in their order."""
     number = np.zeros(count, dtype=np.int64)
     entries: list[Signature] = [()]
     for index, rule in enumerate(balances):
@@ -327,7 +339,7 @@ def _signatures(balances: Sequence[Balance], count: int) -> Signatures:
         units = rule.labels.reshape(-1)
         part = np.repeat(np.arange(parts), rule.labels.shape[1])
         while len(units):
-            # A unit that occurs several times in a rule has its turn in as many rounds.
+            # Each round takes one occurrence of every unit: a unit may occur in a rule repeatedly.
             _, first = np.unique(units, return_index=True)
             found, back = np.unique(number[units[first]] * parts + part[first], return_inverse=True)
             number[units[first]] = len(entries) + back.reshape(-1)
@@ -341,7 +353,7 @@ def _signatures(balances: Sequence[Balance], count: int) -> Signatures:
 
 
 def _connected(signatures: Sequence[Signature]) -> list[list[Signature]]:
-    """Return the signatures in sets that have rules in common."""
+    """Return the signatures in sets: rules in common connect them."""
     rules: dict[int, int] = {}
     pairs = [
         (rules.setdefault(number, index), index)
@@ -356,7 +368,7 @@ def _connected(signatures: Sequence[Signature]) -> list[list[Signature]]:
 
 
 def _uneven(partition: Sequence[Signature], balances: Sequence[Balance]) -> Balance | None:
-    """Return a rule over whose parts the shares of a partition do not lie evenly."""
+    """Return a rule whose parts hold unequal numbers of shares of a partition, None without one."""
     hits = Counter(entry for signature in partition for entry in signature)
     for number in sorted({number for number, _ in hits}):
         if len({hits[number, part] for part in range(len(balances[number].labels))}) > 1:
@@ -365,7 +377,7 @@ def _uneven(partition: Sequence[Signature], balances: Sequence[Balance]) -> Bala
 
 
 def _distinct(groups: Sequence[Group]) -> tuple[Group, ...]:
-    """Return the groups with names that differ, so that a plan can speak of them."""
+    """Return the groups with unique names, by which a plan refers to them."""
     seen: dict[str, int] = defaultdict(int)
     named = []
     for group in groups:

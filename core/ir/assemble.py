@@ -56,9 +56,9 @@ class Assembly:
         return self._network.values()
 
     def take(self, value: ir.Value) -> None:
-        """Copy a value that no node of the new graph makes: an initializer stays one.
+        """Copy a value that no node of the new graph makes.
 
-        Whatever else it is becomes an input.
+        An initializer stays an initializer; any other value becomes an input.
         """
         copy = _copied_value(value, self._tensors.get(str(value.name)))
         self.values[str(value.name)] = copy

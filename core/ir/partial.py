@@ -1,4 +1,4 @@
-"""Parts of a network: what leads from some values to others, or what follows from one."""
+"""Parts of a network: the nodes between some values and others, or all nodes after one value."""
 
 from __future__ import annotations
 
@@ -32,23 +32,24 @@ def between(
 ) -> Network:
     """Return the part of a network that computes `wanted` values from `known` ones.
 
-    Its inputs are those known values that it reads; wanted values that are known are left out.
+    Its inputs are the known values that it reads. Wanted values that are known already are not
+    among its outputs.
 
     Args:
         network: the whole network.
-        known: names of values whose arrays are at hand.
+        known: names of values whose arrays the caller has.
         wanted: names of values, which become the outputs in this order.
-        tensors: initializer → other values of the same shape.
+        tensors: initializer → array of the same shape that replaces it.
     """
     nodes = nodes_between(network, known, wanted)
     return _assembled(network, nodes, [name for name in wanted if name not in known], tensors)
 
 
 def suffix(network: Network, value: str) -> Network:
-    """Return the part of a network that follows from one inner value.
+    """Return the part of a network that depends on one inner value.
 
-    Its inputs are that value and every other value that the part reads; its outputs are those
-    outputs of the network that depend on the value.
+    Its inputs are the value and every other value that the part reads. Its outputs are the outputs
+    of the network that depend on the value.
     """
     inside = {value}
     following: list[ir.Node] = []
@@ -68,7 +69,7 @@ def _read(node: ir.Node) -> list[str]:
 def _assembled(
     network: Network, nodes: Sequence[ir.Node], outputs: Sequence[str], tensors: Tensors = NONE
 ) -> Network:
-    """Return a network of some nodes; what they read and do not make becomes input."""
+    """Return a network of some nodes; values that none of them makes become inputs."""
     part = Assembly(network, tensors)
     for node in nodes:
         part.take_read(node)

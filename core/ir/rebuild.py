@@ -25,11 +25,13 @@ def node_key(node: ir.Node) -> str:
 
 
 def changed_tensors(before: Network, after: Network) -> dict[str, np.ndarray]:
-    """Return initializer → values in `after`, of those that are no longer the tensors of `before`.
+    """Return initializer → array in `after`, for the initializers that were replaced.
+
+    An initializer counts as replaced if its tensor is another object, whatever it holds.
 
     Args:
         before: a network.
-        after: what :func:`rebuild` made of it, once or several times.
+        after: a copy by :func:`rebuild`, or a copy of a copy.
     """
     return {
         name: value.const_value.numpy()
@@ -48,14 +50,13 @@ def rebuild(
 ) -> Network:
     """Return a copy of `network` with some initializers and attributes replaced.
 
-    Tensors that are not replaced are shared with the original, so that a copy costs nothing and
-    unchanged blobs are known by identity. Shapes are inferred anew where sizes changed.
+    The other tensors are shared with the original. Shapes are inferred again where sizes changed.
 
     Args:
         network: the network to copy.
         tensors: initializer → its new array.
         attributes: node key → attribute → its new value.
-        extra_outputs: name of a new output → name of the inner value it shows.
+        extra_outputs: name of a new output → name of the inner value that it repeats.
 
     Raises:
         FormatError: the new sizes do not fit together.
@@ -84,7 +85,8 @@ def _resized(
 ) -> bool:
     """Whether the outputs of a node may have other sizes than before.
 
-    Operators of other domains and those with subgraphs touch nothing that is resized.
+    Operators of other domains and operators with subgraphs fix all channels they read, so nothing
+    they touch is resized.
     """
     if node.domain != "" or subgraphs(node):
         return False
@@ -103,10 +105,10 @@ def expose(network: Network, layers: Sequence[str] | None = None) -> Network:
 
     Args:
         network: the network to copy.
-        layers: names of layers; None for all. Where several layers bear one name, the last counts.
+        layers: names of layers; None for all. If several layers have one name, the last is taken.
 
     Raises:
-        PlanError: there is no layer of a name.
+        PlanError: no layer has such a name.
     """
     by_name = {info.name: info.tops[0] for info in network.layers if info.tops}
     names = list(by_name) if layers is None else list(layers)

@@ -1,4 +1,4 @@
-"""Graphs inside nodes, and what they read of the graph around them."""
+"""Graphs inside nodes, and the values of the outer graph that they read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def subgraphs(node: ir.Node) -> list[ir.Graph]:
 
 
 def captured(node: ir.Node) -> list[str]:
-    """Return the names of the values around it that the subgraphs of a node read."""
+    """Return the names of the values of the outer graph that the subgraphs of a node read."""
     return [name for graph in subgraphs(node) for name in _free(graph)]
 
 

@@ -72,7 +72,7 @@ def _feature_labels(state: Trace, node: ir.Node, x: Labels, features: int) -> La
 
 
 def _shifted(node: ir.Node) -> bool:
-    """Whether the same layer adds a shift of its own right afterwards."""
+    """Whether the next node, of the same layer, adds a bias."""
     uses = list(node.outputs[0].uses())
     return len(uses) == 1 and (
         uses[0].node.op_type in ("Add", "BatchNormalization")

@@ -1,4 +1,4 @@
-"""Running a part of a network on inner values, so few samples at a time that they stay in cache."""
+"""Running a part of a network on inner values, few samples at once so that they stay in cache."""
 
 from __future__ import annotations
 
@@ -14,19 +14,24 @@ from .session import Arrays, Session
 
 __all__ = ["Part"]
 
-CACHE = 1 << 19
-"""Bytes of the largest value for which samples are computed at once. Measured: values that leave
-the second cache cost a third more on networks large and small; less than this saves nothing."""
+LARGEST_CACHED_VALUE = 1 << 19
+"""Bytes that the largest value of all samples computed at once may have. Measured: values that do
+not fit into the second-level cache cost a third more on networks large and small; a smaller bound
+saves nothing."""
 
 
 class Part(Session):
-    """A part of a network on one thread, fed with arrays that need no check.
+    """A part of a network on one thread, whose inputs are not checked.
 
-    Inner values may have any first dimension, so the checks of a session for users do not fit.
+    Inner values may have any first dimension, which the checks of a session would refuse.
+
+    Args:
+        network: the part.
+        fetch: as for :class:`.session.Session`.
     """
 
     def __init__(self, network: Network, fetch: Sequence[str] | None = None):
-        # Many parts stand side by side, and each would keep what its largest run took.
+        # Many parts exist at once, and each would keep the memory of its largest run.
         super().__init__(network, threads=1, fetch=fetch, arena=False)
         self.inputs = tuple(network.inputs)
         self._batched = {name for name, shape in network.inputs.items() if shape[:1] == (BATCH,)}
@@ -54,7 +59,7 @@ class Part(Session):
             with lock:
                 for name, array in piece.items() if not results else ():
                     results[name] = np.empty((max(sizes), *array.shape[1:]), array.dtype)
-            # Into place at once: pieces that wait to be joined would take as much memory again.
+            # Copied at once: pieces that wait to be joined would take as much memory again.
             for name, array in piece.items():
                 results[name][start:stop] = array
 
@@ -63,11 +68,11 @@ class Part(Session):
 
 
 def _samples_at_once(network: Network, fetched: Sequence[str]) -> int:
-    """Return how many samples stay in the cache; 0 where samples do not lie along axis 0."""
+    """Return how many samples fit into the cache; 0 if samples do not lie along axis 0."""
     values = network.values()
     symbols = {size for shape in network.inputs.values() for size in shape if isinstance(size, str)}
     returned = (shape_of(values[name]) for name in (*network.outputs, *fetched))
     if symbols != {BATCH} or any(shape[:1] != (BATCH,) for shape in returned):
         return 0
     largest = max(value_bytes(value) for value in values.values())
-    return max(1, int(CACHE / max(largest, 1.0)))
+    return max(1, int(LARGEST_CACHED_VALUE / max(largest, 1.0)))

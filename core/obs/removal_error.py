@@ -19,7 +19,7 @@ from ..statistics.columns import removable_units, weight_columns
 from ..statistics.downdate import Inverse
 from ..statistics.moments import InputMoments, InputSample
 from ..statistics.operators import Array, Operator
-from ..statistics.ridge import RIDGE
+from ..statistics.ridge import DEFAULT_RIDGE
 from .consumers import costs_of, energy_of, losses_of
 
 __all__ = ["find_removal_errors"]
@@ -85,7 +85,7 @@ def _lacking(
         most: squared error up to which units go.
     """
     units = dict(enumerate(places))
-    ridge = float(own_moments.ridge(RIDGE)[number])
+    ridge = float(own_moments.ridge(DEFAULT_RIDGE)[number])
     if isinstance(own_moments, InputSample):
         costs = costs_of(weight, own_moments.rows[number], ridge, units).sum(axis=1)
         away = _cheapest(places, costs, most)

@@ -1,9 +1,10 @@
-"""What follows from the channels of one group, with the choice of channels as an input.
+"""The part of a network that depends on the channels of one group, with the choice as an input.
 
-Removing a channel takes its share out of the sums of every operator that consumes it, and changes
-nothing before. So the values at the consumers are multiplied by a mask that is fed at run time:
-one session serves all choices, and everything before the first consumer is computed once for all
-of them. Zeroing the producers as well, as :func:`~..transform.mask` does, changes no output.
+Removing a channel removes its term from the sums of every operator that consumes it, and changes
+no value before these operators. So the values that the consumers read are multiplied by a mask that
+is fed at run time. One session serves all choices, and all values before the first consumer are
+computed once for all choices. Zeroing the producers, too, as :func:`~..coupling.edit.mask` does,
+would not change the outputs.
 """
 
 from __future__ import annotations
@@ -29,17 +30,17 @@ from ..ir.rebuild import node_key
 __all__ = ["Suffix", "make_suffix"]
 
 PREFIX = "mask:"
-"""Before the name of a value: the input that its channels are multiplied by."""
+"""Prefix of the inputs that are masks; the name of the masked value follows."""
 
 
 class Suffix:
-    """The nodes behind the consumers of a group; may be sent to other processes.
+    """The consumers of a group and the nodes after them; it can be sent to other processes.
 
     Args:
-        network: inputs are `context` and the masks.
+        network: the nodes, with the context and the masks as inputs.
         position: of the first consumer among the nodes of the whole network.
-        context: values of the whole network that are read.
-        masked: name of a masked value → labels of its channels and the shape of its mask.
+        context: names of the values of the whole network that the nodes read.
+        masked: name of a masked value → labels of its channels, and the shape of its mask.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class Suffix:
         import onnx
 
         model = ir.serde.deserialize_model(onnx.load_model_from_string(state["model"]))
-        self.__init__(  # type: ignore[misc]  # an object that comes from elsewhere starts anew
+        self.__init__(  # type: ignore[misc]  # an object from another process is made again
             Network(name=state["name"], model=model),
             position=state["position"],
             context=state["context"],
@@ -101,13 +102,13 @@ class Suffix:
 def make_suffix(
     network: Network, groups: Groups, group: Group, outputs: Collection[str]
 ) -> Suffix | None:
-    """Return what follows from the channels of a group, or None where no output does.
+    """Return the part that depends on the channels of a group; None if no output does.
 
     Args:
         network: the whole network.
         groups: its groups.
         group: one of them.
-        outputs: names of the outputs that matter.
+        outputs: names of the outputs that are wanted.
     """
     consumers = _consumers(network, groups, group)
     masked = {str(node.inputs[0].name) for node in consumers.values() if node.inputs[0]}
@@ -136,13 +137,13 @@ def make_suffix(
 def _consumers(network: Network, groups: Groups, group: Group) -> dict[str, ir.Node]:
     """Return the nodes that mix channels of the group into fresh ones, by their keys."""
     makers = {producer.node for producer in groups.producers}
-    channels = set(group.units)
+    units = set(group.units)
     found = {}
     for node in network.graph:
         if node_key(node) not in makers or node.inputs[0] is None:
             continue
         labels = groups.values.get(str(node.inputs[0].name))
-        if labels is not None and not channels.isdisjoint(groups.units[labels.vector].tolist()):
+        if labels is not None and not units.isdisjoint(groups.units[labels.vector].tolist()):
             found[node_key(node)] = node
     return found
 

@@ -1,10 +1,10 @@
-"""Comparing two networks piece by piece, cut where a rounding error can become a large one.
+"""Comparing two networks piece by piece, cut at nodes that can turn rounding into large errors.
 
-The position of a maximum jumps where two values are nearly equal, and a softmax of large numbers
-turns their last digits into its first. Two networks that compute the same but for the order of
-their sums then differ in what follows, though neither is wrong. Here the second network is given
-what such nodes put out in the first, and what they read is compared instead: where all pieces
-agree, so do the networks but for rounding.
+The position of a maximum jumps if two values are nearly equal, and a softmax of large numbers turns
+their last digits into its first. Two networks that differ only in the order of their sums then
+differ in all values after such a node, though neither is wrong. Here the second network is fed with
+the outputs that such nodes have in the first network, and the inputs of these nodes are compared
+instead. If all pieces agree, the networks agree up to rounding.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ from .compare import Comparison, Meter
 __all__ = ["Narrow", "compare_pieces", "narrowed", "same_size", "steep_nodes"]
 
 Narrow = Callable[[str, np.ndarray], np.ndarray]
-"""Takes the name of a value and its array in the first network; returns what the second has."""
+"""Takes the name of a value and its array in the first network; returns the array of the channels
+that the second network has."""
 
 STEEP = frozenset({
     "ArgMax", "ArgMin", "Ceil", "Equal", "Floor", "Greater", "GreaterOrEqual", "Hardmax", "Less",
     "LessOrEqual", "Round", "Sign", "Softmax", "TopK",
 })  # fmt: skip
+"""Operators whose output can change much when their input changes by rounding."""
 
 
 def same_size(name: str, array: np.ndarray) -> np.ndarray:
@@ -40,7 +42,12 @@ def same_size(name: str, array: np.ndarray) -> np.ndarray:
 
 
 def narrowed(groups: Groups, removed: np.ndarray) -> Narrow:
-    """Return what takes an array of the full-size network to the surviving channels."""
+    """Return a function that takes arrays of the full-size network to the surviving channels.
+
+    Args:
+        groups: groups of the full-size network.
+        removed: mask over their units, [units].
+    """
     surviving = groups.surviving(removed)
 
     def narrow(name: str, array: np.ndarray) -> np.ndarray:
@@ -75,21 +82,21 @@ def compare_pieces(
     given: bool,
     progress: Progress = silent,
 ) -> Comparison:
-    """Compare every output, and everything that a steep node reads.
+    """Compare every output, and every input of a steep node.
 
-    What a softmax reads shows differences that its result hides where it is saturated.
+    The input of a saturated softmax shows differences that its output hides.
 
     Args:
-        first: the network that counts as right.
-        second: a network of the same nodes, of the same or of fewer channels.
+        first: the reference.
+        second: a network of the same nodes, with the same or fewer channels.
         dataset: inputs for both.
-        narrow: takes arrays of `first` to the channels of `second`.
-        given: whether `second` is given what steep nodes put out in `first`; outputs that they
-            make are then judged by what they read.
-        progress: told of the samples done.
+        narrow: maps a value of `first` to the channels that `second` has.
+        given: whether `second` is fed with the outputs that steep nodes have in `first`. Network
+            outputs among these are then not compared; the inputs of the nodes are.
+        progress: called with the number of samples done.
 
     Returns:
-        one difference a value.
+        one difference for each value.
     """
     known = second.values()
     nodes = [node for node in steep_nodes(first) if all(v.name in known for v in _read(node))]
@@ -128,6 +135,9 @@ def _read(node: ir.Node) -> list[ir.Value]:
 
 
 def _gives_positions(node: ir.Node) -> bool:
-    """Whether positions are read, and inside planes: over whole tensors they differ by width."""
+    """Whether a pooling's positions are read, and only as positions inside a plane.
+
+    Positions in the whole tensor differ between networks of different width.
+    """
     readers = [use.node.op_type for value in node.outputs[1:] for use in value.uses()]
     return bool(readers) and set(readers) == {"Mod"}

@@ -13,7 +13,7 @@ import pytest
 from threadpoolctl import ThreadpoolController
 
 from secateur.core.engine import cached_session
-from secateur.core.engine.session import INLINE, Session, _options, _split
+from secateur.core.engine.session import INLINE_BYTES, Session, _options, _split
 from secateur.core.engine.threads import cores, within_cores
 from secateur.core.errors import DataError, UnsupportedError
 from secateur.core.ir.builder import Builder
@@ -37,7 +37,7 @@ def weight_of(network: Network) -> np.ndarray:
 @pytest.mark.parametrize("outputs", [2, 700])
 def test_computes_with_inline_and_with_external_weights(outputs: int) -> None:
     network = dense(inputs=5, outputs=outputs)
-    assert (weight_of(network).nbytes > INLINE) == (outputs == 700)
+    assert (weight_of(network).nbytes > INLINE_BYTES) == (outputs == 700)
     data = np.random.default_rng(1).standard_normal((4, 5)).astype(np.float32)
     result = Session(network).run({"data": data})
     assert list(result) == ["out"]
@@ -161,7 +161,7 @@ def test_what_no_node_makes_cannot_be_fetched() -> None:
 def test_a_part_fetches_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     network = layers()
     (inner,) = (str(node.outputs[0].name) for node in network.graph if node.op_type == "Relu")
-    monkeypatch.setattr(cached_session, "CACHE", 24)
+    monkeypatch.setattr(cached_session, "LARGEST_CACHED_VALUE", 24)
     part = cached_session.Part(network, fetch=["data", inner])
     data = np.arange(-9.0, 9.0, dtype=np.float32).reshape(6, 3)
     found = part.compute({"data": data, "more": data})

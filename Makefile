@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= demo
 
-.PHONY: demo test lint types tables check clean
+.PHONY: demo test lint types tables docs check clean
 
 demo: $(VENV)/.installed
 	$(BIN)/secateur inspect fixtures/shapes_caffe/shapes.prototxt fixtures/shapes_caffe/shapes.caffemodel
@@ -35,10 +35,14 @@ types: $(VENV)/.lint
 tables: $(VENV)/.test
 	$(BIN)/python docs/make_tables.py
 
+# The site of docs/, into site/: the reference is made from the program, and a warning is an error.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 check: lint types test
 
 clean:
-	rm -rf $(VENV) $(OUT) build dist *.egg-info
+	rm -rf $(VENV) $(OUT) build dist site *.egg-info
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -53,4 +57,8 @@ $(VENV)/.test: $(VENV)/.installed
 
 $(VENV)/.lint: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[lint]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	touch $@

@@ -30,10 +30,14 @@ from .core.ir.network import Preprocess as Preprocess
 from .core.ir.rebuild import expose as expose
 from .core.plan.limits import Limits as Limits
 from .core.plan.plan import Plan as Plan
-from .core.pruning.densify import transform as transform
+from .core.pruning.apply import apply_plan as apply_plan
+from .core.pruning.densify import densify as densify
 from .core.pruning.iterate import Iteration as Iteration
-from .core.pruning.prune import apply_plan as apply_plan
+from .core.pruning.options import IterateOptions as IterateOptions
+from .core.pruning.options import PruneOptions as PruneOptions
 from .core.pruning.prune import prune as prune
+from .core.pruning.result import PruneResult as PruneResult
+from .core.pruning.result import Verification as Verification
 from .core.sensitivity import Analysis as Analysis
 from .core.sensitivity import analyze as analyze
 from .core.sensitivity import load_analysis as load_analysis

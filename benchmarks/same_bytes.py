@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 TEXT = (".yaml", ".json", ".jsonl", ".txt", ".cfg", ".prototxt")
 
-RENAMED: tuple[tuple[str, str], ...] = ()
+RENAMED: tuple[tuple[str, str], ...] = ((r"(?m)^criterion: obs$", "criterion: surgery"),)
 """Patterns in plans, analyses and summaries of the newer version, and what stood there before."""
 
 TIMES = re.compile(r'"?(latency|latencies|milliseconds|seconds)[^\n]*')

@@ -95,7 +95,8 @@ def command(
     """Prune in rounds with a rising rate, measure each, stop when too much is lost."""
     import secateur
 
-    from ..core.pruning.iterate import SUMMARY, rising
+    from ..core.pruning.iterate import SUMMARY
+    from ..core.pruning.options import rising_rates
 
     terminal = screen.terminal()
     if start not in STARTS:
@@ -107,7 +108,7 @@ def command(
     else:
         assert to is not None
         assert rounds is not None
-        wanted = rising(to, rounds)
+        wanted = rising_rates(to, rounds)
     settings = model.settings()
     network = secateur.load(*files, **settings, reset_seen=reset_seen)
     terminal.notes(network.notes)

@@ -219,8 +219,8 @@ def list_criteria(name: str) -> str:
         return name
     import secateur
 
-    typer.echo("auto        surgery where --data is given, else l1")
-    typer.echo("surgery     least loss of the network's outputs per operation, others compensate")
+    typer.echo("auto        obs where --data is given, else l1")
+    typer.echo("obs         least loss of the network's outputs per operation, others compensate")
     for entry in sorted(secateur.CRITERIA.values(), key=lambda entry: entry.name):
         typer.echo(f"{entry.name:<12}{entry.summary} ({entry.source})")
     raise typer.Exit
@@ -232,7 +232,7 @@ def list_allocations(name: str) -> str:
         return name
     import secateur
 
-    typer.echo("auto         threshold or sensitivity with --analysis, global for surgery,")
+    typer.echo("auto         threshold or sensitivity with --analysis, global for obs,")
     typer.echo("             uniform for other criteria")
     for entry in sorted(secateur.ALLOCATIONS.values(), key=lambda entry: entry.name):
         typer.echo(f"{entry.name:<13}{entry.summary}")

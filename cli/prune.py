@@ -122,11 +122,11 @@ def command(
                 progress=progress,
             )
         if max_drop is not None:
-            secateur.check_drop(network, pruned, dataset, max_drop, progress=progress)
+            secateur.check_drop(network, pruned.network, dataset, max_drop, progress=progress)
         rows, saved = measure_and_save(
             network, pruned, files, output,
             data=dataset, companions=companion or (), progress=progress,
         )  # fmt: skip
-    for note in pruned.notes[len(network.notes) :]:
+    for note in pruned.notes:
         terminal.warn(note)
     print_summary(terminal, rows, pruned, saved)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import words
 from .terminal import Terminal
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from ..core.data import Dataset
     from ..core.evaluation.summary import Row
     from ..core.progress import Progress
+    from ..core.repair import RepairRecord
 
 
 def measure_and_save(
     baseline: secateur.Network,
-    compressed: secateur.Network,
+    compressed: secateur.PruneResult,
     files: Sequence[Path],
     output: Path,
     *,
@@ -45,21 +46,22 @@ def measure_and_save(
     import secateur
 
     before = sum(path.stat().st_size for path in files)
-    rows = secateur.summarize(baseline, compressed, data=data, progress=progress)
+    rows = secateur.summarize(baseline, compressed.network, data=data, progress=progress)
     saved = secateur.save(compressed, output, data=data, companions=companions, progress=progress)
     return secateur.with_sizes(rows, before, saved.size), saved
 
 
 def print_summary(
-    terminal: Terminal, rows: Sequence[Row], network: secateur.Network, saved: secateur.Saved
+    terminal: Terminal, rows: Sequence[Row], result: secateur.PruneResult, saved: secateur.Saved
 ) -> None:
     """Print what was measured, proved and written."""
     from ..core.engine.padding import channel_block
     from ..core.evaluation.summary import PADDED
 
     terminal.out.print(_table(rows))
-    if network.plan is not None and network.plan.provenance.get("budget") == "latency":
-        gone = network.plan.provenance["rate"]["achieved"]
+    provenance = result.plan.provenance
+    if provenance.get("budget") == "latency":
+        gone = provenance["rate"]["achieved"]
         measured = next(row.delta for row in rows if row.unit == "ms")
         terminal.note(
             f"latency: {words.percent(-gone)} by the times of the layers, "
@@ -70,29 +72,27 @@ def print_summary(
         terminal.note(
             f"padded: with channels in blocks of {block} (secateur convert --pad-channels {block})"
         )
-    if network.plan is not None:
-        proof = network.plan.provenance["proof"]
-        terminal.note(
-            f"masked = dense: {proof['masked_equals_dense']:.1e}, "
-            f"written = dense: {saved.difference:.1e} "
-            f"(largest relative difference, {proof['samples']} samples of {proof['inputs']})"
-        )
-        for text in _repairs(network.plan.provenance.get("repair", ())):
-            terminal.note(text)
+    found = result.verification
+    terminal.note(
+        f"masked = dense: {found.difference:.1e}, written = dense: {saved.difference:.1e} "
+        f"(largest relative difference, {found.samples} samples of {found.inputs})"
+    )
+    for text in _repairs(result.repairs):
+        terminal.note(text)
     for path in (*saved.paths, *saved.companions, *([saved.plan] if saved.plan else [])):
         terminal.note(f"wrote {path}")
 
 
-def _repairs(records: Sequence[Mapping[str, Any]]) -> list[str]:
+def _repairs(records: Sequence[RepairRecord]) -> list[str]:
     """Return a line on the repairs that were tried; "kept" and "left out" say what came of each."""
     if not records:
         return []
     tried = [
-        f"{record['method']} {'kept' if record['kept'] else 'left out'} "
-        f"({record['output_error_before']:.3g} → {record['output_error_after']:.3g})"
+        f"{record.method} {'kept' if record.kept else 'left out'} "
+        f"({record.error_before:.3g} → {record.error_after:.3g})"
         for record in records
     ]
-    return [f"repair: {', '.join(tried)}; output error on {records[0]['judged_on']}"]
+    return [f"repair: {', '.join(tried)}; output error on {records[0].measured_on}"]
 
 
 def _table(rows: Sequence[Row]) -> Table:

@@ -39,7 +39,7 @@ def command(
     terminal.notes(network.notes)
     dataset = open_data(data, network, reading)
     with terminal.bars() as progress:
-        dense = secateur.transform(
+        dense = secateur.densify(
             network,
             read_plan(plan),
             force=force,
@@ -51,6 +51,6 @@ def command(
             network, dense, files, output,
             data=dataset, companions=companion or (), progress=progress,
         )  # fmt: skip
-    for note in dense.notes[len(network.notes) :]:
+    for note in dense.notes:
         terminal.warn(note)
     print_summary(terminal, rows, dense, saved)

@@ -11,7 +11,7 @@ import importlib
 import importlib.metadata
 import pkgutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from .errors import PlanError, SecateurError, UnsupportedError, nearest_hint
@@ -29,6 +29,7 @@ class Registry(Mapping[str, T]):
     Args:
         what: what an entry is called in messages ("criterion").
         package: package whose modules register entries; "" for none.
+        modules: returns names of further modules that register entries; None for none.
         group: group of entry points by which other packages add theirs; "" for none.
         error: what :meth:`find` raises.
     """
@@ -38,12 +39,14 @@ class Registry(Mapping[str, T]):
         what: str,
         *,
         package: str = "",
+        modules: Callable[[], Iterable[str]] | None = None,
         group: str = "",
         error: type[SecateurError] = PlanError,
     ):
         self.what = what
         self.group = group
         self._package = package
+        self._modules = modules
         self._error = error
         self._entries: dict[str, T] = {}
         self._begun = self._complete = False
@@ -109,6 +112,8 @@ class Registry(Mapping[str, T]):
             package = importlib.import_module(self._package)
             for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
                 importlib.import_module(f"{self._package}.{module.name}")
+        for name in self._modules() if self._modules is not None else ():
+            importlib.import_module(name)
         points = importlib.metadata.entry_points(group=self.group) if self.group else ()
         for point in sorted(points, key=lambda p: p.name):
             try:

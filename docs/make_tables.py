@@ -1,7 +1,7 @@
 """Writes docs/layers.md from the layer declarations: `python docs/make_tables.py [--check]`.
 
 Names, fields, defaults and blobs come from the classes. Whether channels can go through a layer is
-not declared anywhere: a small network with the layer in its middle is traced, and asked.
+not declared anywhere: the network around the layer's example is traced, and asked.
 """
 
 from __future__ import annotations
@@ -19,91 +19,20 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from secateur.core.coupling import find_groups  # noqa: E402
-from secateur.core.ir.network import Network  # noqa: E402
-from secateur.formats.adapter import REQUIRED, Registry, keys_of  # noqa: E402
-from secateur.formats.caffe import reader as caffe  # noqa: E402
-from secateur.formats.caffe.layer import LAYERS  # noqa: E402
-from secateur.formats.darknet import reader as darknet  # noqa: E402
-from secateur.formats.darknet.section import SECTIONS  # noqa: E402
-from support.darknet import write as write_darknet  # noqa: E402
-from support.random_weights import caffemodel_for  # noqa: E402
+from secateur.formats.adapter import REQUIRED, Example, Handling, keys_of  # noqa: E402
+from support.contract.example_networks import Files, caffe_files, darknet_files_of  # noqa: E402
+from support.contract.registries import LAYER_TYPES, SECTION_NAMES  # noqa: E402
 
 PAGE = ROOT / "docs" / "layers.md"
 
-NO_INPUT = "no input: makes a blob, whose channels are kept"
-DECODES = "decodes answers: its inputs become outputs, whose channels are kept"
-TRAINING = "for training: left out where there are no labels, and kept in the file"
-CONVOLUTION = "convolution_param { num_output: 16 kernel_size: 3 pad: 1 }"
-
-CAFFE: Mapping[str, str] = {
-    "Accuracy": TRAINING,
-    "BN": "bn_param { bn_mode: INFERENCE }",
-    "Clip": "clip_param { min: 0 max: 1 }",
-    "Convolution": CONVOLUTION,
-    "DepthwiseConvolution": CONVOLUTION,
-    "Deconvolution": CONVOLUTION,
-    "Eltwise": 'bottom: "before"',
-    "Axpy": 'bottom: "before" bottom: "before"',
-    "Crop": 'bottom: "data"',
-    "BatchReindex": "picks items, not channels; its positions are an input",
-    "Embed": "reads whole numbers; its own channels are kept",
-    "Im2col": "convolution_param { kernel_size: 3 pad: 1 }",
-    "InnerProduct": "inner_product_param { num_output: 16 }",
-    "LSTM": "keeps a state over time: all channels are kept",
-    "RNN": "keeps a state over time: all channels are kept",
-    "Pooling": "pooling_param { kernel_size: 2 stride: 2 }",
-    "PriorBox": 'bottom: "data" prior_box_param { min_size: 2 }',
-    "ROIPooling": 'bottom: "regions" roi_pooling_param { pooled_h: 2 pooled_w: 2 }',
-    "PSROIPooling": DECODES,
-    "Python": "refused: a program, whose arithmetic no file tells",
-    "Reduction": "reduction_param { axis: 2 }",
-    "Reorg": "reorg_param { stride: 2 }",
-    "Reshape": "reshape_param { shape { dim: 0 dim: 16 dim: -1 dim: 1 } }",
-    "ShuffleChannel": "shuffle_channel_param { group: 2 }",
-    "Slice": 'top: "other" slice_param { slice_point: 3 }',
-    "SPP": "spp_param { pyramid_height: 2 }",
-    "Tile": "tile_param { axis: 2 tiles: 2 }",
-    "SoftmaxWithLoss": TRAINING,
-    "EuclideanLoss": TRAINING,
-    "SigmoidCrossEntropyLoss": TRAINING,
-    "HingeLoss": TRAINING,
-    "MultinomialLogisticLoss": TRAINING,
-    "InfogainLoss": TRAINING,
-    "ContrastiveLoss": TRAINING,
-    "Silence": "makes nothing",
-    "Unpooling": 'bottom: "mask" unpooling_param { unpool_size: 8 }',
-    "DetectionOutput": DECODES,
-    "Yolov3DetectionOutput": DECODES,
-    "HDF5Output": TRAINING,
+CHANNELS: Mapping[Handling, str] = {
+    Handling.INPUT: "no input: makes a blob, whose channels are kept",
+    Handling.HEAD: "a head: the channels it reads are kept",
+    Handling.DECODED: "decodes answers: its inputs become outputs, whose channels are kept",
+    Handling.TRAINING: "for training: left out where there are no labels, and kept in the file",
+    Handling.LEFT_OUT: "for training: left out of the graph, and kept in the file",
 }
-"""First name of a type → the text that makes it an example, or a sentence where none can be made.
-Types that need neither are not listed."""
-
-DARKNET: Mapping[str, str] = {
-    "scale_channels": "[avgpool]\n[scale_channels]\nfrom=-2",
-    "sam": "from=-2",
-    "convolutional": "filters=16\nsize=3\npad=1",
-    "deconvolutional": "filters=16\nsize=3\npad=1",
-    "connected": "output=16",
-    "local": "filters=16\nsize=3\npad=1",
-    "crop": "crop_width=6\ncrop_height=6",
-    "maxpool": "size=2\nstride=2",
-    "local_avgpool": "size=2\nstride=2",
-    "implicit": "filters=16",
-    "reorg": "stride=2",
-    "reorg3d": "stride=2",
-    "route": "layers=-1",
-    "shortcut": "from=-2",
-    "upsample": "stride=2",
-    "net": "the input: its channels are kept",
-    "cost": "for training: no part of the graph",
-    "rnn": "refused: remembers earlier inputs",
-    "contrastive": "refused: its arithmetic is about training",
-    "detection": "a head: the channels it reads are kept",
-    "region": "a head: the channels it reads are kept",
-    "yolo": "a head: the channels it reads are kept",
-    "Gaussian_yolo": "a head: the channels it reads are kept",
-}
+"""What pruning can do with a layer that is no part of what is pruned."""
 
 REFUSED: Mapping[str, Mapping[str, str]] = {
     "caffe": {
@@ -128,17 +57,18 @@ REFUSED: Mapping[str, Mapping[str, str]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Probe:
-    """How a format is asked: its classes, examples, and a network around a layer.
+class Format:
+    """What a format has: its classes by name, and how the files around an example are written."""
 
-    `before` and `layer` are the names of the convolution and the layer in that network.
-    """
+    classes: Mapping[str, type[Any]]
+    files: Callable[[Path, str, Any], Files]
+    field: str
 
-    registry: Registry[Any]
-    examples: Mapping[str, str]
-    network: Callable[[Path, str, str], Network]
-    before: str
-    layer: str
+
+FORMATS = {
+    "caffe": Format(classes=LAYER_TYPES, files=caffe_files, field="field"),
+    "darknet": Format(classes=SECTION_NAMES, files=darknet_files_of, field="key"),
+}
 
 
 def page() -> str:
@@ -148,9 +78,9 @@ def page() -> str:
         "",
         "Written by `make tables` from the layer declarations; do not edit.",
         "",
-        "*Channels* tells what pruning can do. It was asked of a small network: a convolution, the "
-        "layer with the settings of an ordinary file, and a fully connected layer. *Pass* means "
-        "that channels of the layer before can be removed through it.",
+        "*Channels* tells what pruning can do. It was asked of a small network: two convolutions, "
+        "the layer with the settings of an ordinary file (its `example`), and a fully connected "
+        "layer. *Pass* means that channels of the layer before can be removed through it.",
         "",
         "## Caffe",
         "",
@@ -159,24 +89,10 @@ def page() -> str:
         "to one of Caffe's own messages and that are not listed are kept and warned of, since the "
         "fork may compute something else.",
         "",
-        *_tables(
-            Probe(
-                registry=LAYERS,
-                examples=CAFFE,
-                network=caffe_network,
-                before="before",
-                layer="layer",
-            ),
-            "field",
-        ),
+        *_tables(FORMATS["caffe"]),
         "## Darknet",
         "",
-        *_tables(
-            Probe(
-                registry=SECTIONS, examples=DARKNET, network=darknet_network, before="1", layer="2"
-            ),
-            "key",
-        ),
+        *_tables(FORMATS["darknet"]),
         "## Refused on purpose",
         "",
         "Cases of the reference collection that the frameworks load, and secateur does not:",
@@ -187,9 +103,9 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _tables(probe: Probe, word: str) -> Iterator[str]:
-    classes: dict[type, list[str]] = {}
-    for name, cls in probe.registry.classes.items():
+def _tables(format_: Format) -> Iterator[str]:
+    classes: dict[type[Any], list[str]] = {}
+    for name, cls in format_.classes.items():
         classes.setdefault(cls, []).append(name)
     for cls, names in sorted(classes.items(), key=lambda item: item[1][0].lower()):
         module = cls.__module__.removeprefix("secateur.").replace(".", "/")
@@ -197,16 +113,16 @@ def _tables(probe: Probe, word: str) -> Iterator[str]:
         yield ""
         yield f"{_first_sentence(cls)} ([{module.rpartition('/')[2]}.py](../{module}.py))"
         yield ""
-        yield f"Channels: {channels(cls, names[0], probe)}."
+        yield f"Channels: {channels(names[0], cls.example, format_)}."
         yield ""
         rows = [_field(name, field, declared) for name, (field, declared) in keys_of(cls).items()]
         if rows:
-            yield f"| {word} | default | meaning |"
+            yield f"| {format_.field} | default | meaning |"
             yield "|---|---|---|"
             yield from rows
             yield ""
-        if cls.blobs:  # type: ignore[attr-defined]
-            yield "Stored, in this order: " + "; ".join(map(_blob, cls.blobs)) + "."  # type: ignore[attr-defined]
+        if cls.blobs:
+            yield "Stored, in this order: " + "; ".join(map(_blob, cls.blobs)) + "."
             yield ""
 
 
@@ -241,69 +157,25 @@ def _blob(blob: Any) -> str:
     return f"{blob.name} [{blob.axes.replace(' ', ', ')}]{when}{doc}"
 
 
-def channels(cls: type, name: str, probe: Probe) -> str:
+def channels(name: str, example: Example, format_: Format) -> str:
     """Return what pruning can do with a layer of type `name`."""
-    example = probe.examples.get(name, "")
-    if example and not any(sign in example for sign in '{="'):
-        return example
-    if getattr(cls, "bottom_range", (1, 1)) == (0, 0):
-        return NO_INPUT
+    if example.handling is Handling.REFUSED:
+        return f"refused: {example.note}"
+    if example.note or example.handling is not Handling.COMPUTED:
+        return example.note or CHANNELS[example.handling]
     with tempfile.TemporaryDirectory() as folder:
-        groups = find_groups(probe.network(Path(folder), name, example))
-    before, layer = probe.before, probe.layer
+        files = format_.files(Path(folder), name, example)
+        groups = find_groups(files.load())
     found = []
-    group = next(group for group in groups.groups if before in group.layers)
+    group = next(group for group in groups.groups if files.before in group.layers)
     found.append("pass" if group.prunable else f"the layer before keeps its own ({group.reason})")
-    own = [group for group in groups.groups if layer in group.layers and before not in group.layers]
+    makers = [group for group in groups.groups if files.layer in group.layers]
+    own = [other for other in makers if other is not group]
     if own:
         found.append("its own can be removed" if own[0].prunable else f"its own: {own[0].reason}")
-    if group.prunable and not own and len(group.layers) > 1 and layer in group.layers:
+    if group.prunable and not own and makers:
         found.append("together with its own")
     return "; ".join(found)
-
-
-def caffe_network(folder: Path, name: str, example: str) -> Network:
-    """Return convolution, layer, fully connected layer."""
-    text = """
-layer { name: "data" type: "Input" top: "data"
-  input_param { shape { dim: 1 dim: 8 dim: 8 dim: 8 } } }
-layer { name: "before" type: "Convolution" bottom: "data" top: "before"
-  convolution_param { num_output: 16 kernel_size: 1 } }"""
-    if '"regions"' in example:
-        text += """
-layer { name: "regions" type: "Input" top: "regions"
-  input_param { shape { dim: 1 dim: 5 } } }"""
-    bottom = "before"
-    if '"mask"' in example:
-        bottom = "pooled"
-        text += """
-layer { name: "pool" type: "Pooling" bottom: "before" top: "pooled" top: "mask"
-  pooling_param { kernel_size: 2 stride: 2 } }"""
-    text += f"""
-layer {{ name: "layer" type: "{name}" bottom: "{bottom}" top: "layer" {example} }}
-layer {{ name: "after" type: "InnerProduct" bottom: "layer" top: "after"
-  inner_product_param {{ num_output: 3 }} }}"""
-    prototxt, weights = folder / "net.prototxt", folder / "net.caffemodel"
-    prototxt.write_text(text)
-    weights.write_bytes(caffemodel_for(text.encode()))
-    return caffe.load(prototxt, weights)
-
-
-def darknet_network(folder: Path, name: str, example: str) -> Network:
-    """Return two convolutions, the layer, and a fully connected layer."""
-    text = f"""[net]
-width=8
-height=8
-channels=16
-[convolutional]
-filters=16
-[convolutional]
-filters=16
-{example if example.startswith("[") else f"[{name}]{chr(10)}{example}"}
-[connected]
-output=3
-"""
-    return darknet.load(*write_darknet(folder, text), partial=True)
 
 
 def main(arguments: Iterable[str]) -> int:

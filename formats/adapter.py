@@ -1,21 +1,20 @@
-"""What a layer file declares, whatever its format: fields, blobs, names; and the registry of them.
+"""What a layer file declares, whatever its format: fields, blobs, names, and an example.
 
 A layer class is a frozen dataclass. Its dataclass fields are the keys of the file with their
 defaults (:func:`key`), `blobs` lists what is stored in file order (:class:`Blob`), `sizes` gives
 the numbers behind the axis names used there, and `to_ir` emits the ONNX nodes.
-Reading, checking and writing back derive from these.
+Reading, checking and writing back derive from these. The `example` (:class:`Example`) puts the
+layer into a small network: tests run it, and the support tables ask it what pruning can do.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import importlib
-import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Any, Generic, TypeVar
+from enum import Enum, auto
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -23,16 +22,18 @@ import onnx_ir as ir
 from ..core.errors import FormatError, UnsupportedError
 from ..core.ir.builder import Attribute, Builder
 from ..core.ir.network import BLOCK, BlobRef
+from ..core.registry import Registry
 
 __all__ = [
     "REQUIRED",
     "Blob",
+    "Example",
+    "Handling",
     "Key",
     "LayerBuilder",
-    "Registry",
+    "LayerRegistry",
     "Shape",
     "blob_shapes",
-    "discover",
     "key",
     "keys_of",
 ]
@@ -103,6 +104,48 @@ class Blob:
     axes: str
     when: str = ""
     doc: str = ""
+
+
+class Handling(Enum):
+    """What becomes of a layer when its network is read."""
+
+    COMPUTED = auto()
+    """It is computed in the graph."""
+    INPUT = auto()
+    """It becomes an input of the graph."""
+    HEAD = auto()
+    """Its arithmetic is in the graph; its output is one of the graph's, and is decoded later."""
+    DECODED = auto()
+    """It only decodes answers: what it reads becomes an output of the graph."""
+    TRAINING = auto()
+    """It is computed where the network is fed with labels, and is left out where it is not."""
+    LEFT_OUT = auto()
+    """It is never computed: it only matters in training. The written file keeps it."""
+    REFUSED = auto()
+    """The network cannot be read: an UnsupportedError says why."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Example:
+    """One layer of a small network, as a file of the format has it.
+
+    The network is a chain: an input, two convolutions of 16 channels, the layer, and a fully
+    connected layer. Each format adds what its own files need.
+
+    Args:
+        text: the fields of the layer, as they stand in the file.
+        lead: whole layers that stand between the convolutions and this one.
+        tail: whole layers that follow this one; None for the fully connected layer.
+        handling: what becomes of the layer.
+        note: what pruning can do with it, for the support tables. Empty where tracing the network
+            tells. For a layer that is refused: why.
+    """
+
+    text: str = ""
+    lead: str = ""
+    tail: str | None = None
+    handling: Handling = Handling.COMPUTED
+    note: str = ""
 
 
 def blob_shapes(
@@ -197,29 +240,14 @@ class StaticBatchNeeded(UnsupportedError):
     """A layer works along the batch: the reader starts again with the batch size of the file."""
 
 
-class Registry(Generic[T]):
-    """Layer classes by the names that files use for them.
-
-    Args:
-        what: "layer type" or "section", for messages.
-    """
-
-    def __init__(self, what: str):
-        self.what = what
-        self.classes: dict[str, type[T]] = {}
+class LayerRegistry(Registry[type[T]]):
+    """Layer classes by the names that files use for them."""
 
     def register(self, *names: str) -> Callable[[type[T]], type[T]]:
         """Claim names for a class; a second claim on a name is a bug and raises."""
 
         def claim(cls: type[T]) -> type[T]:
-            for name in names:
-                other = self.classes.get(name)
-                if other is not None and other.__module__ != cls.__module__:
-                    raise RuntimeError(
-                        f"{self.what} {name!r}: claimed by {other.__module__} and {cls.__module__}"
-                    )
-                self.classes[name] = cls
-            return cls
+            return self.add(*names, entry=cls)
 
         return claim
 
@@ -229,22 +257,12 @@ class Registry(Generic[T]):
         Raises:
             UnsupportedError: nobody claimed it; the message names the nearest known ones.
         """
-        found = self.classes.get(name)
-        if found is None:
-            near = difflib.get_close_matches(name, self.classes, n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else self.hint()
-            raise UnsupportedError(f"unsupported {self.what} '{name[:80]}'", hint=hint)
-        return found
-
-    def hint(self) -> str:
-        """Return where to read what is supported."""
-        return f"docs/layers.md lists every supported {self.what}"
-
-
-def discover(package: ModuleType) -> None:
-    """Import every module of a package in sorted order, so that a new layer is one new file."""
-    for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
-        importlib.import_module(f"{package.__name__}.{module.name}")
+        if name in self:
+            return self[name]
+        near = difflib.get_close_matches(name, self, n=3, cutoff=0.5)
+        otherwise = f"docs/layers.md lists every supported {self.what}"
+        hint = f"did you mean {' or '.join(near)}?" if near else otherwise
+        raise UnsupportedError(f"unsupported {self.what} '{name[:80]}'", hint=hint)
 
 
 def check_positive(**values: int) -> None:

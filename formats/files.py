@@ -2,52 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..core.errors import FormatError, Where, located
+from .registry import FORMATS, HEAD_BYTES
 
-__all__ = ["PAIRS", "identify", "models"]
-
-HEAD = 65536
-"""Bytes of a file that are looked at."""
-
-PAIRS: tuple[tuple[str, ...], ...] = (
-    (".prototxt", ".caffemodel"),
-    (".cfg", ".weights"),
-    (".onnx",),
-)
-"""The files of a model in each format, by their usual suffixes."""
-
-SUFFIXES = tuple(suffix for pair in PAIRS for suffix in pair)
+__all__ = ["identify", "models", "suffixes"]
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """A test that recognises one kind of binary file by its first bytes."""
-
-    suffix: str
-    matches: Callable[[bytes], bool]
+def suffix_sets() -> list[tuple[str, ...]]:
+    """Return the suffixes of the files of a model, one set a format."""
+    return [known.suffixes for known in FORMATS.values()]
 
 
-def _is_weights(head: bytes) -> bool:
-    """Three small int32 version numbers, then the number of images seen."""
-    return len(head) >= 16 and all(
-        0 <= int.from_bytes(head[k : k + 4], "little", signed=True) < 1 << 16 for k in (0, 4, 8)
-    )
-
-
-_BINARY = (
-    Signature(".weights", _is_weights),
-    Signature(".onnx", lambda head: head[:1] == b"\x08"),
-    Signature(".caffemodel", lambda head: head[:8] == b"\x89HDF\r\n\x1a\n"),
-    # NetParameter: name (1), layers (2), input (3), or layer (100) comes first.
-    Signature(
-        ".caffemodel",
-        lambda head: head[:1] in (b"\x0a", b"\x12", b"\x1a") or head[:2] == b"\xa2\x06",
-    ),
-)
+def suffixes() -> tuple[str, ...]:
+    """Return the usual suffixes of all files of models."""
+    return tuple(suffix for known in suffix_sets() for suffix in known)
 
 
 def identify(path: Path) -> str | None:
@@ -60,14 +31,15 @@ def identify(path: Path) -> str | None:
         return None
     try:
         with path.open("rb") as file:
-            head = file.read(HEAD)
+            head = file.read(HEAD_BYTES)
     except OSError as error:
         raise FormatError(f"cannot be read: {error.strerror or error}") from error
     if not head.strip():
         return None
-    if _is_text(head):
-        return _text_kind(head)
-    return next((s.suffix for s in _BINARY if s.matches(head)), None)
+    for known in sorted(FORMATS.values(), key=lambda known: known.rank):
+        if (suffix := known.sniff(head)) is not None:
+            return suffix
+    return None
 
 
 def models(paths: Sequence[Path]) -> list[dict[str, Path]]:
@@ -87,7 +59,7 @@ def models(paths: Sequence[Path]) -> list[dict[str, Path]]:
     for path in paths:
         with located(file=str(path)):
             contents.append(identify(path))
-    names = [next((s for s in path.suffixes[::-1] if s in SUFFIXES), None) for path in paths]
+    names = [next((s for s in path.suffixes[::-1] if s in suffixes()), None) for path in paths]
     guesses = ([c or n for c, n in zip(contents, names, strict=True)],
                [n or c for c, n in zip(contents, names, strict=True)])  # fmt: skip
     for kinds in guesses:
@@ -103,7 +75,7 @@ def _complete(paths: Sequence[Path], kinds: Sequence[str | None]) -> list[dict[s
     for path, kind in zip(paths, kinds, strict=True):
         if kind is None:
             return None
-        pair = next(pair for pair in PAIRS if kind in pair)
+        pair = next(pair for pair in suffix_sets() if kind in pair)
         partial = next((m for m in found if len(m) < len(pair) and set(m) < set(pair)), None)
         if partial is None:
             found.append({kind: path})
@@ -111,17 +83,12 @@ def _complete(paths: Sequence[Path], kinds: Sequence[str | None]) -> list[dict[s
             return None
         else:
             partial[kind] = path
-    whole = all(any(set(model) == set(pair) for pair in PAIRS) for model in found)
+    whole = all(any(set(model) == set(pair) for pair in suffix_sets()) for model in found)
     return found if whole else None
 
 
 def _incomplete(paths: Sequence[Path], kinds: Sequence[str | None]) -> FormatError:
-    what: Mapping[str, str] = {
-        ".prototxt": "a .caffemodel with its weights",
-        ".caffemodel": "its .prototxt",
-        ".cfg": "a .weights file",
-        ".weights": "its .cfg",
-    }
+    missing = {suffix: text for known in FORMATS.values() for suffix, text in known.missing.items()}
     for path, kind in zip(paths, kinds, strict=True):
         where = Where(file=str(path))
         if kind is None:
@@ -132,7 +99,7 @@ def _incomplete(paths: Sequence[Path], kinds: Sequence[str | None]) -> FormatErr
             )
         if kinds.count(kind) == len(kinds):
             return FormatError(
-                f"looks like a {kind} file, and {what.get(kind, 'another file')} is missing",
+                f"looks like a {kind} file, and {missing.get(kind, 'another file')} is missing",
                 where=where,
             )
     shown = ", ".join(f"{path.name} ({kind})" for path, kind in zip(paths, kinds, strict=True))
@@ -140,20 +107,3 @@ def _incomplete(paths: Sequence[Path], kinds: Sequence[str | None]) -> FormatErr
         f"these files do not make up a model: {shown}",
         hint="give .prototxt + .caffemodel, .cfg + .weights, or .onnx",
     )
-
-
-def _is_text(head: bytes) -> bool:
-    """Whether the bytes read as text: no NUL, and few other control characters."""
-    control = sum(byte < 9 or 13 < byte < 32 for byte in head[:4096])
-    return b"\0" not in head[:4096] and control * 50 <= len(head[:4096])
-
-
-def _text_kind(head: bytes) -> str | None:
-    """Return ".cfg" where the first line that counts opens a section, else ".prototxt"."""
-    for line in head.removeprefix(b"\xef\xbb\xbf").splitlines():
-        text = line.strip()
-        if text and text[:1] not in (b"#", b";"):
-            if text.startswith(b"<"):
-                return None
-            return ".cfg" if text.startswith(b"[") else ".prototxt"
-    return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -10,19 +9,10 @@ from typing import Any
 
 from ..core.errors import FormatError
 from ..core.ir.network import Network
-from .files import PAIRS, models
+from .files import models
+from .registry import FORMATS
 
 __all__ = ["load", "load_all"]
-
-READERS: Mapping[str, str] = {".prototxt": "caffe", ".cfg": "darknet", ".onnx": "onnx"}
-"""First suffix of each pair → the folder with its reader. Readers load when they are needed."""
-
-SETTINGS: Mapping[str, tuple[str, ...]] = {
-    "caffe": ("phase", "stages", "level", "input_shapes"),
-    "darknet": ("flavour", "partial", "reset_seen"),
-    "onnx": (),
-}
-"""Settings each reader understands; the others are for files of another format."""
 
 
 def load(*files: str | PathLike[str], **settings: Any) -> Network:
@@ -53,13 +43,10 @@ def load_all(files: Sequence[str | PathLike[str]], **settings: Any) -> list[Netw
 
 
 def _read(found: Mapping[str, Path], settings: Mapping[str, Any]) -> Network:
-    pair = next(pair for pair in PAIRS if set(pair) == set(found))
-    folder = READERS[pair[0]]
-    known = {name for names in SETTINGS.values() for name in names}
+    known = next(known for known in FORMATS.values() if set(known.suffixes) == set(found))
+    understood = {name for other in FORMATS.values() for name in other.settings}
     for name in settings:
-        if name not in known:
+        if name not in understood:
             raise TypeError(f"load() has no setting {name!r}")
-    chosen = {name: value for name, value in settings.items() if name in SETTINGS[folder]}
-    reader = importlib.import_module(f".{folder}.reader", __package__)
-    network: Network = reader.load(*(found[suffix] for suffix in pair), **chosen)
-    return network
+    chosen = {name: value for name, value in settings.items() if name in known.settings}
+    return known.read(found, **chosen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,11 @@ from ..core.errors import FormatError, UnsupportedError, located
 from ..core.files import write_synced
 from ..core.ir.network import Network, Piece
 from ..core.progress import Progress, silent
-from ..core.pruning.prune import PROOF_SAMPLES
+from ..core.pruning.apply import NOISE_SAMPLES
+from ..core.pruning.result import PruneResult
 from ..core.verify.equivalence import verify_equal
-from .files import SUFFIXES
+from .files import suffixes
+from .registry import FORMATS, Format
 
 __all__ = ["PLAN_NAME", "Saved", "render", "reread", "save"]
 
@@ -58,10 +60,10 @@ def render(network: Network, suffix: str | None = None) -> Mapping[str, bytes]:
 def _pieces(network: Network, suffix: str | None, name: str) -> Mapping[str, Sequence[Piece]]:
     """Return the parts of each file; `name` is what an ONNX model will be called."""
     source = network.source
-    if suffix == ".onnx" or source is None or (suffix is None and source.format == "onnx"):
-        from .onnx.writer import to_pieces
-
-        return to_pieces(network, name)
+    export = _exporter(network, suffix)
+    if export is not None:
+        return export(network, name)
+    assert source is not None, "a network without a source is exported"
     files = source.pieces(network)
     if suffix is not None and suffix not in files:
         own = " + ".join(files)
@@ -72,8 +74,21 @@ def _pieces(network: Network, suffix: str | None, name: str) -> Mapping[str, Seq
     return files
 
 
+def _exporter(
+    network: Network, suffix: str | None
+) -> Callable[[Network, str], Mapping[str, Sequence[Piece]]] | None:
+    """Return what exports a network to the format of a suffix; None where its own writes it."""
+    own = network.source.format if network.source is not None else None
+    for known in FORMATS.values():
+        if known.export is not None and (
+            suffix in known.suffixes or own is None or (suffix is None and own == known.name)
+        ):
+            return known.export
+    return None
+
+
 def save(
-    network: Network,
+    pruned: Network | PruneResult,
     target: str | os.PathLike[str],
     *,
     data: Dataset | None = None,
@@ -83,7 +98,7 @@ def save(
     """Write a network, prove that the files compute the same, and put them in place.
 
     Args:
-        network: what to write.
+        pruned: the network to write, or the result of a pruning: its plan is written, too.
         target: a directory, in which the files keep the base names of the inputs, or a file that
             names the output itself (its partner stands beside it). ".onnx" writes ONNX.
         data: inputs for the proof *written = dense*; noise where there is none.
@@ -96,15 +111,18 @@ def save(
         FormatError: the target cannot be written, or an input would be overwritten.
         VerificationError: the written files do not compute the same; nothing is left behind.
     """
+    network, made = (
+        (pruned.network, pruned.plan) if isinstance(pruned, PruneResult) else (pruned, None)
+    )
     target = Path(target)
-    suffix = target.suffix.lower() if target.suffix.lower() in SUFFIXES else None
+    suffix = target.suffix.lower() if target.suffix.lower() in suffixes() else None
     if target.is_dir():
         suffix = None
     files = _pieces(network, suffix, _name(network, target, suffix, ".onnx"))
     folder = target.parent if suffix else target
     paths = {end: folder / _name(network, target, suffix, end) for end in files}
     further = _companions(network, companions, folder, paths)
-    plan = folder / PLAN_NAME if network.plan is not None else None
+    plan = folder / PLAN_NAME if made is not None else None
     with located(file=str(target)):
         _refuse_inputs(network, (*paths.values(), *further), companions)
         folder_made = _first_missing(folder)
@@ -120,9 +138,9 @@ def save(
             write_synced(written[end], parts)
         for path, content in further.items():
             write_synced(aside / path.name, [content])
-        difference = _prove(network, written, data, progress)
-        if plan is not None and network.plan is not None:
-            write_synced(aside / PLAN_NAME, [network.plan.to_yaml().encode()])
+        difference = _verified(network, written, data, progress)
+        if plan is not None and made is not None:
+            write_synced(aside / PLAN_NAME, [made.to_yaml().encode()])
             (aside / PLAN_NAME).replace(plan)
         for path in (*paths.values(), *further):
             (aside / path.name).replace(path)
@@ -173,26 +191,27 @@ def reread(network: Network, written: Mapping[str, Path]) -> Network:
     Raises:
         FormatError: a file cannot be read.
     """
-    if network.source is not None and ".onnx" not in written:
-        return network.source.reread(written)
-    from .onnx.reader import load
+    exported = _exported(written)
+    if exported is not None:
+        return exported.read({suffix: written[suffix] for suffix in exported.suffixes})
+    assert network.source is not None, "a network without a source is exported"
+    return network.source.reread(written)
 
-    return load(written[".onnx"])
+
+def _exported(written: Mapping[str, Path]) -> Format | None:
+    """Return the format that files were exported to, None where they are in their own."""
+    exports = (known for known in FORMATS.values() if known.export is not None)
+    return next((known for known in exports if set(known.suffixes) <= set(written)), None)
 
 
-def _prove(
+def _verified(
     network: Network, written: Mapping[str, Path], data: Dataset | None, progress: Progress
 ) -> float:
     again = reread(network, written)
-    if ".onnx" in written:
-        from .onnx.identity import same
-        from .onnx.source import OnnxSource
-
-        assert isinstance(again.source, OnnxSource)
-        if same(network, again, again.source.release):
-            # The very graph with the very weights computes the same; running it proves no more.
-            return 0.0
-    inputs = data or SyntheticDataset(network, samples=PROOF_SAMPLES)
+    exported = _exported(written)
+    if exported is not None and exported.same is not None and exported.same(network, again):
+        return 0.0  # the very graph with the very weights; running it would show no more
+    inputs = data or SyntheticDataset(network, samples=NOISE_SAMPLES)
     return verify_equal("written = dense", network, again, inputs, progress=progress).worst.relative
 
 

@@ -1,6 +1,6 @@
 """The one door to data: the neutral kinds of the core, and those that belong to one framework.
 
-Importing this module registers the kinds of all formats; what reads them loads when it is used.
+Opening data registers the kinds of all formats; what reads them loads when it is used.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ from ..core.data import open_dataset as open_neutral
 from ..core.data.text import found_beside
 from ..core.errors import DataError
 from ..core.ir.network import Network, Preprocess
-from ..formats.caffe.data import kinds as _caffe  # noqa: F401
-from ..formats.caffe.data.mean import read_mean
-from ..formats.darknet.data import kinds as _darknet  # noqa: F401
+from ..formats.registry import FORMATS
 
 __all__ = ["open_dataset"]
 
@@ -47,6 +45,8 @@ def open_dataset(
     Raises:
         DataError: the path leads to nothing usable, or what it leads to does not fit the network.
     """
+    for known in FORMATS.values():
+        known.register_datasets()
     return open_neutral(
         path,
         network,
@@ -80,4 +80,5 @@ def _with_mean(preprocess: Preprocess, network: Network) -> Preprocess:
         )
     if found.suffix.lower() == ".npy":
         return replace(preprocess, mean_file=str(found))
+    read_mean = next(known.read_mean for known in FORMATS.values() if known.read_mean is not None)
     return replace(preprocess, mean_file=str(found), mean_image=read_mean(found))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ..core.errors import DataError
 from ..core.ir.network import Network
+from ..formats.registry import FORMATS
 
 __all__ = ["named_accuracy"]
 
@@ -21,6 +23,11 @@ def named_accuracy(network: Network, top: str) -> tuple[Network, str, int]:
     Raises:
         DataError: there is no such layer.
     """
-    from ..formats.caffe.data.accuracy import named_accuracy as find
-
+    own = network.source.format if network.source is not None else ""
+    find = FORMATS[own].named_accuracy if own in FORMATS else None
+    if find is None:
+        raise DataError(
+            f"network '{network.name}' has no Accuracy '{top}'",
+            hint="its files name no measurements",
+        )
     return find(network, top)

@@ -7,24 +7,21 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..core.allocation import Override
-from ..core.cost.budget import LATENCY, OPERATIONS
+from ..core.cost.budget import LATENCY
 from ..core.cost.layer_latency import layer_latencies
 from ..core.data import Dataset
 from ..core.errors import DataError, FormatError, located
 from ..core.files import alone_in, write_whole
 from ..core.ir.network import Network
-from ..core.plan.limits import NO_LIMITS, Limits
 from ..core.progress import Progress, silent
-from ..core.pruning.iterate import SUMMARY, Gate, Iteration, Round, Settings, check_rates, folder_of
+from ..core.pruning.iterate import SUMMARY, Iteration, Round, folder_of, gate_of
 from ..core.pruning.iterate import iterate as run
-from ..core.pruning.prune import AUTOMATIC
-from ..core.repair import Repairs
-from ..core.sensitivity.result import Analysis
+from ..core.pruning.options import IterateOptions, options_of
+from ..core.pruning.result import PruneResult
 from ..formats.saving import reread, save
 
 __all__ = ["ROUND_FILE", "iterate"]
@@ -46,87 +43,52 @@ def iterate(
     network: Network,
     data: Dataset,
     output: str | os.PathLike[str],
+    options: IterateOptions | None = None,
     *,
-    rates: Sequence[float],
-    previous: bool = False,
-    max_drop: float | None = None,
-    max_divergence: float | None = None,
-    criterion: str = AUTOMATIC,
-    allocation: str = AUTOMATIC,
-    analysis: Analysis | None = None,
-    budget: str = OPERATIONS,
-    latencies: Mapping[str, float] | None = None,
-    overrides: Mapping[str, Override] | None = None,
-    repair: Repairs = "auto",
-    exclude: Sequence[str] = (),
-    limits: Limits = NO_LIMITS,
     companions: Sequence[str | os.PathLike[str]] = (),
     restart: bool = False,
     progress: Progress = silent,
+    **settings: Any,
 ) -> Iteration:
     """Prune in rounds with a rising rate, measure each, and stop where too much is lost.
 
-    Every round stands in `output`/round-01, … with its files, its plan and its figures
-    (round.json); `output`/rounds.json holds them all. Rounds that are there already, of the same
-    network, data and settings, are not made again: a killed run goes on where it was.
+    Every round has a folder of its own, `output`/round-01 and so on, with its files, its plan and
+    its figures (round.json); `output`/rounds.json holds the figures of all. A round that is there
+    already, of the same network, data and options, is not made again: a killed run goes on where
+    it was.
 
     Args:
         network: the original.
-        data: for calibration, proofs and measurement.
+        data: samples for calibration, verification and measurement.
         output: folder.
-        rates: rising fractions of the original's operations, or of another budget, to remove.
-        previous: prune what the round before left, not the original. The plan of a round is then
-            one of the network of the round before.
-        max_drop: points of a hundred of the metric that a round may lose; the first that loses
-            more is the last.
-        max_divergence: the same for data without labels: KL divergence in nats for classifiers,
-            relative output error for others.
-        criterion: as for :func:`~..core.prune.prune`, like all that follow but for the next two.
-        allocation: likewise.
-        analysis: likewise.
-        budget: likewise.
-        latencies: likewise; where they are measured, that happens once for all rounds.
-        overrides: likewise.
-        repair: likewise.
-        exclude: likewise.
-        limits: likewise.
-        companions: further descriptions of the network, as for :func:`.saving.save`.
-        restart: forget what is there.
+        options: rates, limits on the loss, and how each round prunes. Latencies that a budget
+            needs are measured once for all rounds.
+        companions: further descriptions of the network, as for :func:`~..formats.saving.save`.
+        restart: forget the rounds that are there.
         progress: told how far the work is.
+        settings: fields of :class:`IterateOptions`, instead of `options`.
 
     Raises:
-        PlanError: rates or settings do not fit, or nothing can be removed.
+        PlanError: options do not fit the network, or nothing can be removed.
         DataError: the data does not fit, the folder holds rounds of something else, or another run
             is at work in it.
         FormatError: the folder cannot be written.
         VerificationError: a dense network does not equal the masked one, or files the network.
     """
+    options = options_of(IterateOptions, options, settings)
     folder = Path(output)
-    gate = Gate(drop=max_drop, divergence=max_divergence)
-    gate.check(data)
-    rates = check_rates(rates)
+    gate_of(options).check(data)
     with _made(folder), alone_in(folder):
         with located(file=str(folder)):
             try:
                 _clear(folder, everything=restart)
             except OSError as error:
                 raise FormatError(f"cannot be written: {error.strerror or error}") from error
-        if budget == LATENCY and latencies is None:
+        if options.budget == LATENCY and options.latencies is None:
             latencies = _latencies(network, folder / LATENCIES, progress)
-        settings = Settings(
-            criterion=criterion, allocation=allocation, analysis=analysis, budget=budget,
-            latencies=latencies, overrides=overrides or {}, repair=repair, exclude=tuple(exclude),
-            limits=limits, previous=previous,
-        )  # fmt: skip
-        found = run(
-            network,
-            data,
-            rates=rates,
-            store=_Folder(folder, network, data, companions, progress),
-            settings=settings,
-            gate=gate,
-            progress=progress,
-        )
+            options = replace(options, latencies=latencies)
+        store = _Folder(folder, network, data, companions, progress)
+        found = run(network, data, options, store=store, progress=progress)
         _write(folder / SUMMARY, found.to_data())
         return found
 
@@ -175,7 +137,7 @@ class _Folder:
         names = _read(folder / ROUND_FILE)["files"]
         return reread(self._network, {Path(name).suffix.lower(): folder / name for name in names})
 
-    def keep(self, entry: Round, key: str, network: Network) -> None:
+    def keep(self, entry: Round, key: str, result: PruneResult) -> None:
         """Write a round aside, and give it its name once it is whole."""
         final = self._folder / folder_of(entry.number)
         aside = self._folder / f"{ASIDE}{os.getpid()}"
@@ -183,7 +145,7 @@ class _Folder:
             try:
                 aside.mkdir(parents=True)
                 saved = save(
-                    network,
+                    result,
                     aside,
                     data=self._data,
                     companions=self._companions,

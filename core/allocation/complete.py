@@ -1,4 +1,4 @@
-"""Plans that people edited: where one says only how many channels stay, these are counted here."""
+"""Open plans: where a plan says only how many channels stay, quotas follow from the number."""
 
 from __future__ import annotations
 
@@ -10,56 +10,56 @@ import numpy.typing as npt
 from ..coupling import Groups
 from ..errors import PlanError, located
 from ..plan.plan import Plan, PlanGroup, removed_units
-from . import uniform
-from .overrides import nearest, partitions, quotas_of
+from ..plan.quotas import nearest, partitions, quotas_of
+from .uniform import uniform
 
-__all__ = ["chosen", "open_quotas"]
+__all__ = ["named_units", "open_quotas"]
 
 
-def chosen(plan: Plan, groups: Groups) -> npt.NDArray[np.bool_]:
-    """Return the mask over units of what a plan removes by position.
+def named_units(plan: Plan, groups: Groups) -> npt.NDArray[np.bool_]:
+    """Return a mask over the units that a plan removes by position.
 
     Raises:
         PlanError: the plan does not fit the network.
     """
-    closed = tuple(
+    entries = tuple(
         replace(entry, keep=None, rate=None) if entry.open else entry for entry in plan.groups
     )
-    return removed_units(replace(plan, groups=closed), groups)
+    return removed_units(replace(plan, groups=entries), groups)
 
 
 def open_quotas(plan: Plan, groups: Groups) -> dict[int, int]:
-    """Return how many channels leave the partitions of the groups where that is all a plan says.
+    """Return the quotas of all groups for which a plan gives only a number.
 
     Raises:
-        PlanError: that many cannot leave.
+        PlanError: balance rules or fixed channels do not allow that number.
     """
     found: dict[int, int] = {}
     for entry in plan.groups:
         if not entry.open:
             continue
         with located(file=plan.file, item=f"group {entry.name!r}"):
-            taken = quotas_of(groups, _taken(entry, groups)) if entry.rate is None else {}
+            counts = quotas_of(groups, _evenly(entry, groups)) if entry.rate is None else {}
             for number, (index, partition) in enumerate(partitions(groups)):
                 if groups.groups[index].name != entry.name:
                     continue
                 if entry.rate is not None:
-                    taken[number] = nearest(entry.rate, min(map(len, partition)))
-                found[number] = taken[number]
+                    counts[number] = nearest(entry.rate, min(map(len, partition)))
+                found[number] = counts[number]
     return found
 
 
-def _taken(entry: PlanGroup, groups: Groups) -> npt.NDArray[np.bool_]:
-    """Return as many units of a group as are to leave, all partitions evenly."""
-    removed = np.zeros(groups.unit_count, dtype=np.bool_)
+def _evenly(entry: PlanGroup, groups: Groups) -> npt.NDArray[np.bool_]:
+    """Return a mask that removes the entry's number of units, from all partitions evenly."""
+    units: list[int] = []
     left = entry.channels - entry.kept
     for step in uniform(groups, np.zeros(groups.unit_count)):
         if groups.groups[step.group].name == entry.name and len(step.units) <= left:
-            removed[list(step.units)] = True
+            units += step.units
             left -= len(step.units)
     if left:
         raise PlanError(
             f"it cannot keep exactly {entry.kept} channels, but {entry.kept + left}",
             hint="some channels stay, and shares lose equally many",
         )
-    return removed
+    return groups.mask(units)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ..errors import PlanError
 from ..plan.steps import Order, Step
-from .registry import Request, allocation
+from .registry import AllocationContext, allocation
 from .threshold import step_losses
 
 __all__ = ["greedy", "hull_slopes"]
@@ -29,7 +29,7 @@ __all__ = ["greedy", "hull_slopes"]
     source="Shoham and Gersho, 1988",
     needs_analysis=True,
 )
-def greedy(request: Request) -> Order:
+def greedy(context: AllocationContext) -> Order:
     """Return the steps by the slope of their group's hull: loss for each unit of the budget.
 
     What lies beyond the last measured point of a curve comes last, all groups evenly. What one step
@@ -38,7 +38,7 @@ def greedy(request: Request) -> Order:
     Raises:
         PlanError: the analysis is of another network, or its curves are not complete.
     """
-    analysis = request.analysis
+    analysis = context.analysis
     assert analysis is not None, "the registry says that an analysis is needed"
     if analysis.threshold is not None:
         raise PlanError(
@@ -47,10 +47,10 @@ def greedy(request: Request) -> Order:
             hint="analyse again without --threshold",
         )
     ranked: list[tuple[float, float, int, Step]] = []
-    losses = step_losses(request.groups, analysis, request.limits)
+    losses = step_losses(context.groups, analysis, context.limits)
     for group, pairs in groupby(losses, key=lambda pair: pair[0].group):
         own = list(pairs)
-        saved = np.array([request.saved[list(step.units)].sum() for step, _ in own])
+        saved = np.array([context.savings[list(step.units)].sum() for step, _ in own])
         slopes = hull_slopes(saved, [loss for _, loss in own])
         ranked += [
             (slope, step.fraction, group, step)

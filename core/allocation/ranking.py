@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ..coupling.groups import Groups
 from ..plan.limits import NO_LIMITS, Limits
 from ..plan.steps import Order, Step, partition_steps
-from .registry import Request, allocation
+from .registry import AllocationContext, allocation
 
 __all__ = ["ranking"]
 
@@ -28,7 +28,7 @@ def ranking(groups: Groups, scores: npt.NDArray[np.float64], limits: Limits = NO
     Args:
         groups: the groups.
         scores: of each unit, not negative.
-        limits: multiples and the largest share.
+        limits: multiples and the largest fraction.
     """
     normal = np.zeros(groups.unit_count)
     for group in groups.groups:
@@ -54,6 +54,5 @@ def ranking(groups: Groups, scores: npt.NDArray[np.float64], limits: Limits = NO
     summary="one ranking of all scores over their group's mean; surgery's own",
     source="Fang et al., CVPR 2023",
 )
-def _registered(request: Request) -> Order:
-    assert request.scores is not None, "something orders the channels of each group"
-    return ranking(request.groups, request.scores, request.limits)
+def _registered(context: AllocationContext) -> Order:
+    return ranking(context.groups, context.scores, context.limits)

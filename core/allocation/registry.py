@@ -1,4 +1,4 @@
-"""The table of allocations by name, and which of them fits what the user gave."""
+"""The registry of allocations, and what an allocation may look at."""
 
 from __future__ import annotations
 
@@ -10,54 +10,66 @@ import numpy as np
 import numpy.typing as npt
 
 from ..coupling.groups import Groups
-from ..errors import PlanError, nearest_hint
 from ..plan.limits import NO_LIMITS, Limits
 from ..plan.steps import Order
+from ..registry import Registry
 
 if TYPE_CHECKING:
     from ..sensitivity.result import Analysis
 
-__all__ = ["ALLOCATIONS", "Allocation", "Request", "allocation", "find_allocation"]
+__all__ = ["ALLOCATIONS", "Allocation", "AllocationContext", "allocation"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
+class AllocationContext:
     """What an allocation may look at.
 
     Args:
         groups: the groups; those without partitions keep all their channels.
-        limits: multiples and the largest share.
-        saved: what each unit saves of the budget as long as all others are there.
-        scores: one number for each unit, the lowest leave first; None where curves decide.
-        analysis: measured sensitivities.
-        threshold: the loss that each group may bear.
+        limits: multiples and the largest fraction.
+        savings: what the removal of each unit alone saves of the budget [units].
+        scores: one number for each unit [units], the lowest leave first.
+        analysis: measured loss curves; None where there are none.
+        threshold: the loss that each group may cost; None for a rate.
     """
 
     groups: Groups
     limits: Limits = NO_LIMITS
-    saved: npt.NDArray[np.float64]
-    scores: npt.NDArray[np.float64] | None = None
+    savings: npt.NDArray[np.float64]
+    scores: npt.NDArray[np.float64]
     analysis: Analysis | None = None
     threshold: float | None = None
 
 
+MakeOrder = Callable[[AllocationContext], Order]
+
+
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """A named way to say how many channels leave each group.
+    """A named way to decide how many channels leave each group.
 
-    `order(request)` returns the order in which channels leave, which a rate cuts. Where
-    `needs_threshold` is set, all of it leaves.
+    Args:
+        name: what users call it.
+        summary: one line for `--allocation help`.
+        source: the paper or code it comes from.
+        order: from a context to the order in which channels leave. A rate cuts it; with a
+            threshold all of it leaves.
+        needs_analysis: whether it reads loss curves.
+        needs_threshold: whether it takes a threshold instead of a rate.
     """
 
     name: str
     summary: str
     source: str
-    order: Callable[[Request], Order]
+    order: MakeOrder
     needs_analysis: bool = False
     needs_threshold: bool = False
 
 
-ALLOCATIONS: dict[str, Allocation] = {}
+ALLOCATIONS: Registry[Allocation] = Registry(
+    "allocation", package=__name__.rpartition(".")[0], group="secateur.allocations"
+)
+"""Every allocation by its name."""
 
 
 def allocation(
@@ -67,28 +79,12 @@ def allocation(
     source: str,
     needs_analysis: bool = False,
     needs_threshold: bool = False,
-) -> Callable[[Callable[[Request], Order]], Callable[[Request], Order]]:
-    """Register a function that orders steps under a name."""
+) -> Callable[[MakeOrder], MakeOrder]:
+    """Register a function that orders steps as the allocation of a name."""
 
-    def register(function: Callable[[Request], Order]) -> Callable[[Request], Order]:
-        if name in ALLOCATIONS:
-            raise RuntimeError(f"two allocations are called {name!r}")
-        ALLOCATIONS[name] = Allocation(
-            name, summary, source, function, needs_analysis, needs_threshold
-        )
+    def register(function: MakeOrder) -> MakeOrder:
+        entry = Allocation(name, summary, source, function, needs_analysis, needs_threshold)
+        ALLOCATIONS.add(name, entry=entry)
         return function
 
     return register
-
-
-def find_allocation(name: str) -> Allocation:
-    """Return the allocation of a name.
-
-    Raises:
-        PlanError: there is none; names the known ones.
-    """
-    if name not in ALLOCATIONS:
-        otherwise = f"known are {', '.join(sorted(ALLOCATIONS))}"
-        hint = nearest_hint(name, ALLOCATIONS, otherwise)
-        raise PlanError(f"unknown allocation '{name}'", hint=hint)
-    return ALLOCATIONS[name]

@@ -12,7 +12,7 @@ from ..coupling.groups import Groups
 from ..errors import PlanError
 from ..plan.limits import NO_LIMITS, Limits
 from ..plan.steps import SLACK, Order
-from .registry import Request, allocation
+from .registry import AllocationContext, allocation
 from .threshold import step_losses
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def sensitivity(groups: Groups, analysis: Analysis, limits: Limits = NO_LIMITS) 
     Args:
         groups: of the network that was analysed; groups that the analysis lacks keep all.
         analysis: curves of it.
-        limits: multiples and the largest share.
+        limits: multiples and the largest fraction.
 
     Raises:
         PlanError: the analysis is of another network.
@@ -67,6 +67,6 @@ def check_reach(analysis: Analysis, rate: float, achieved: float) -> None:
     source="Li et al., ICLR 2017; Vitis AI, UG1333",
     needs_analysis=True,
 )
-def _registered(request: Request) -> Order:
-    assert request.analysis is not None, "the registry says that an analysis is needed"
-    return sensitivity(request.groups, request.analysis, request.limits)
+def _registered(context: AllocationContext) -> Order:
+    assert context.analysis is not None, "the registry says that an analysis is needed"
+    return sensitivity(context.groups, context.analysis, context.limits)

@@ -1,9 +1,9 @@
-"""Threshold: each group loses as much as its own measured curve bears.
+"""Threshold: each group loses as much as its own measured curve allows.
 
-The curve of a group is the loss over the share of its channels that is gone, straight between the
-measured points and 0 where nothing is gone. A step is borne if the curve up to it never exceeds the
-loss; so an improvement is no loss, and what lies behind the first place where the curve goes over
-the loss is not reached even if the curve comes down again.
+The curve of a group is the loss over the fraction of its channels that is removed: straight between
+the measured points, and 0 where nothing is removed. A step is allowed if the curve up to it never
+exceeds the loss. So an improvement is no loss, and steps beyond the first place where the curve
+exceeds the loss are not allowed even if the curve comes down again.
 """
 
 from __future__ import annotations
@@ -18,14 +18,12 @@ from ..coupling.groups import Groups
 from ..errors import PlanError
 from ..plan.limits import NO_LIMITS, Limits
 from ..plan.steps import Order, Step, legal_steps, partition_steps
-from .registry import Request, allocation
+from .registry import AllocationContext, allocation
 
 if TYPE_CHECKING:
     from ..sensitivity.result import Analysis, GroupAnalysis
 
 __all__ = ["ranks", "step_losses", "threshold"]
-
-Removed = npt.NDArray[np.bool_]
 
 
 def threshold(
@@ -35,8 +33,8 @@ def threshold(
     *,
     overrides: Mapping[str, float] | None = None,
     limits: Limits = NO_LIMITS,
-) -> Removed:
-    """Return the channels that leave when every group may lose so much on its own.
+) -> npt.NDArray[np.bool_]:
+    """Return which units leave when every group alone may cost a loss.
 
     Nothing beyond the last measured point is removed.
 
@@ -45,7 +43,7 @@ def threshold(
         analysis: its curves.
         loss: the largest loss for each group, in the unit of the analysis.
         overrides: name of a group or of one of its layers → another loss for it.
-        limits: multiples and the largest share.
+        limits: multiples and the largest fraction.
 
     Returns:
         a mask over units.
@@ -54,10 +52,8 @@ def threshold(
         PlanError: the analysis is of another network or was made for a smaller threshold, or a
             name is unknown.
     """
-    removed = np.zeros(groups.unit_count, dtype=np.bool_)
-    steps = legal_steps(_borne(groups, analysis, loss, overrides or {}, limits), groups)
-    removed[[channel for step in steps for channel in step.units]] = True
-    return removed
+    steps = legal_steps(_allowed(groups, analysis, loss, overrides or {}, limits), groups)
+    return groups.mask(unit for step in steps for unit in step.units)
 
 
 @allocation(
@@ -67,13 +63,13 @@ def threshold(
     needs_analysis=True,
     needs_threshold=True,
 )
-def _registered(request: Request) -> Order:
-    assert request.analysis is not None, "the registry says that an analysis is needed"
-    assert request.threshold is not None, "the registry says that a threshold is needed"
-    return _borne(request.groups, request.analysis, request.threshold, {}, request.limits)
+def _registered(context: AllocationContext) -> Order:
+    assert context.analysis is not None, "the registry says that an analysis is needed"
+    assert context.threshold is not None, "the registry says that a threshold is needed"
+    return _allowed(context.groups, context.analysis, context.threshold, {}, context.limits)
 
 
-def _borne(
+def _allowed(
     groups: Groups,
     analysis: Analysis,
     loss: float,
@@ -102,8 +98,8 @@ def step_losses(
 ) -> list[tuple[Step, float]]:
     """Return the steps of all groups, each with the largest loss of the curve up to it.
 
-    Steps beyond the last measured point have an infinite one. The steps of a group stand in the
-    order they leave.
+    Steps beyond the last measured point have an infinite loss. The steps of a group come in the
+    order in which they leave.
 
     Args:
         groups: of the network that was analysed.

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from ..coupling.groups import Groups
 from ..plan.limits import NO_LIMITS, Limits
 from ..plan.steps import Order, partition_steps
-from .registry import Request, allocation
+from .registry import AllocationContext, allocation
 
 __all__ = ["uniform"]
 
@@ -22,6 +22,5 @@ def uniform(groups: Groups, scores: npt.NDArray[np.float64], limits: Limits = NO
 @allocation(
     "uniform", summary="the same share of every group's channels", source="Li et al., ICLR 2017"
 )
-def _registered(request: Request) -> Order:
-    assert request.scores is not None, "a criterion scores where no analysis is needed"
-    return uniform(request.groups, request.scores, request.limits)
+def _registered(context: AllocationContext) -> Order:
+    return uniform(context.groups, context.scores, context.limits)

@@ -183,7 +183,7 @@ class MarginalSavings:
     """What each unit would save now, and what is left, while channels leave.
 
     A parameter with R outputs and I inputs of e elements each costs `element` · e · R · I +
-    `channel` · R (:unit:`BudgetTerm`); a unit with a outputs and b inputs among them saves the
+    `channel` · R (:class:`BudgetTerm`); a unit with a outputs and b inputs among them saves the
     difference. `saved` holds that for every unit.
     """
 

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..coupling.groups import Groups
-from ..data import Dataset
-from ..ir.network import Network
 from .activations import mean_over_values, values_read
-from .registry import Scores, criterion
+from .registry import ScoreContext, Scores, criterion
 
 
 @criterion(
@@ -22,11 +19,13 @@ from .registry import Scores, criterion
     source="Molchanov et al., ICLR 2017",
     needs_data=True,
 )
-def activation_mean(network: Network, groups: Groups, data: Dataset | None) -> Scores:
+def activation_mean(context: ScoreContext) -> Scores:
     """Return the mean absolute activation of each unit.
 
     Raises:
         DataError: the data is broken or does not fit the network.
     """
-    assert data is not None
-    return mean_over_values(network, groups, values_read(network, groups), data, np.abs)
+    network, groups = context.network, context.groups
+    return mean_over_values(
+        network, groups, values_read(network, groups), context.calibration, np.abs
+    )

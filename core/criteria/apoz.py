@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..coupling.groups import Groups
-from ..data import Dataset
-from ..ir.network import Network
 from .activations import activations_of, mean_over_values, values_read
-from .registry import Scores, criterion
+from .registry import ScoreContext, Scores, criterion
 
 
 @criterion(
@@ -24,15 +21,15 @@ from .registry import Scores, criterion
     source="Hu et al., arXiv 1607.03250",
     needs_data=True,
 )
-def apoz(network: Network, groups: Groups, data: Dataset | None) -> Scores:
+def apoz(context: ScoreContext) -> Scores:
     """Return the share of activations above zero of each unit, 0 to 1.
 
     Raises:
         DataError: the data is broken or does not fit the network.
     """
-    assert data is not None
+    network, groups = context.network, context.groups
     names = activations_of(network, groups, values_read(network, groups))
-    return mean_over_values(network, groups, names, data, _above_zero)
+    return mean_over_values(network, groups, names, context.calibration, _above_zero)
 
 
 def _above_zero(x: np.ndarray) -> np.ndarray:

@@ -14,16 +14,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..coupling.groups import Groups
-from ..data import Dataset
-from ..ir.network import Network
-from .registry import Scores, criterion
+from .registry import ScoreContext, Scores, criterion
 from .weights import producing, squared_norms
 
 
 @criterion("bn_scale", summary="size of normalisation factors", source="Liu et al., ICCV 2017")
-def bn_scale(network: Network, groups: Groups, data: Dataset | None) -> Scores:  # noqa: ARG001
+def bn_scale(context: ScoreContext) -> Scores:
     """Return the summed |γ| of each unit, or the L2 norm of its weights where it has none."""
+    network, groups = context.network, context.groups
     scores = np.zeros(groups.unit_count)
     scaled = np.zeros(groups.unit_count, dtype=np.bool_)
     for use, factors in producing(network, groups, "scale"):

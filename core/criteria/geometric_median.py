@@ -16,11 +16,8 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from ..coupling.groups import Groups
 from ..coupling.trace import Use
-from ..data import Dataset
-from ..ir.network import Network
-from .registry import Scores, criterion
+from .registry import ScoreContext, Scores, criterion
 from .weights import producing
 
 Places = npt.NDArray[np.intp]
@@ -31,8 +28,9 @@ Places = npt.NDArray[np.intp]
     summary="distance of a filter to the others of its layer",
     source="FPGM, He et al., CVPR 2019",
 )
-def geometric_median(network: Network, groups: Groups, data: Dataset | None) -> Scores:  # noqa: ARG001
+def geometric_median(context: ScoreContext) -> Scores:
     """Return the summed distance of each unit's filters to those beside them."""
+    network, groups = context.network, context.groups
     scores = np.zeros(groups.unit_count)
     for use, weights in producing(network, groups):
         for labels, filters in _filters(use, weights):

@@ -22,10 +22,8 @@ import numpy.typing as npt
 
 from ..coupling.groups import Groups
 from ..coupling.labels import Labels
-from ..data import Dataset
-from ..ir.network import Network
 from .activations import streamed_values, values_read
-from .registry import Scores, criterion
+from .registry import ScoreContext, Scores, criterion
 
 __all__ = ["pivots"]
 
@@ -43,13 +41,13 @@ Matrix = npt.NDArray[np.float64]
     source="Chee et al., NeurIPS 2022",
     needs_data=True,
 )
-def interpolative(network: Network, groups: Groups, data: Dataset | None) -> Scores:
+def interpolative(context: ScoreContext) -> Scores:
     """Return the place of each unit in the order of pivots, as a share of its share: 1 is first.
 
     Raises:
         DataError: the data is broken or does not fit the network.
     """
-    assert data is not None
+    network, groups = context.network, context.groups
     names = values_read(network, groups)
     shares = [
         np.array([group.units[place] for place in share])
@@ -68,7 +66,7 @@ def interpolative(network: Network, groups: Groups, data: Dataset | None) -> Sco
     }
     triangles = {key: np.zeros((len(shares[key[0]]), len(shares[key[0]]))) for key in columns}
     random = np.random.default_rng(SEED)
-    for values in streamed_values(network, names, data, "pivots"):
+    for values in streamed_values(network, names, context.calibration, "pivots"):
         rows = {name: _rows(values[name], groups.values[name], random) for name in names}
         for key, found in columns.items():
             stacked = np.concatenate([triangles[key], _spread(rows[key[1]], *found)])

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..coupling.groups import Groups
-from ..data import Dataset
-from ..ir.network import Network
-from .registry import Scores, criterion
+from .registry import ScoreContext, Scores, criterion
 
 
 @criterion("l1", summary="sum of absolute filter weights", source="Li et al., ICLR 2017")
-def l1(network: Network, groups: Groups, data: Dataset | None) -> Scores:  # noqa: ARG001
+def l1(context: ScoreContext) -> Scores:
     """Return the L1 norm of each unit over its producing weights."""
+    network, groups = context.network, context.groups
     scores = np.zeros(groups.unit_count)
     for use in groups.uses:
         tensor = network.graph.initializers[use.parameter].const_value

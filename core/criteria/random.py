@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..coupling.groups import Groups
-from ..data import Dataset
-from ..ir.network import Network
-from .registry import Scores, criterion
+from .registry import ScoreContext, Scores, criterion
 
 SEED = 0
 
 
 @criterion("random", summary="chance, with a fixed seed", source="Mittal et al., WACV 2018")
-def random(network: Network, groups: Groups, data: Dataset | None) -> Scores:  # noqa: ARG001
+def random(context: ScoreContext) -> Scores:
     """Return a random number for each unit."""
+    groups = context.groups
     return np.random.default_rng(SEED).random(groups.unit_count)

@@ -1,4 +1,4 @@
-"""The table of criteria by name."""
+"""The registry of criteria, and what a criterion may look at."""
 
 from __future__ import annotations
 
@@ -10,21 +10,51 @@ import numpy.typing as npt
 
 from ..coupling.groups import Groups
 from ..data import Dataset
-from ..errors import PlanError, nearest_hint
+from ..data.calibration import Calibration
 from ..ir.network import Network
+from ..registry import Registry
 
-__all__ = ["CRITERIA", "Criterion", "Scores", "criterion", "find_criterion"]
+__all__ = ["CRITERIA", "Criterion", "ScoreContext", "Scores", "criterion"]
 
 Scores = npt.NDArray[np.float64]
-Score = Callable[[Network, Groups, Dataset | None], Scores]
+"""One number for each unit [units]; the lowest are removed first."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoreContext:
+    """What a criterion may look at.
+
+    Args:
+        network: the network, unchanged.
+        groups: its groups.
+        data: samples with their labels; None where the user gave none. Only criteria that need
+            data read it.
+    """
+
+    network: Network
+    groups: Groups
+    data: Dataset | None = None
+
+    @property
+    def calibration(self) -> Calibration:
+        """The first samples of the data, without labels."""
+        assert self.data is not None, "the registry says that the criterion needs data"
+        return Calibration(self.data)
+
+
+Score = Callable[[ScoreContext], Scores]
 
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
     """A named way to score channels.
 
-    `score(network, groups, data)` returns one number for each unit of `groups`; the lowest leave
-    first. `data` is None where the user gave none; only criteria with `needs_data` read it.
+    Args:
+        name: what users call it.
+        summary: one line for `--criterion help`.
+        source: the paper or code it comes from.
+        score: from a context to one number for each unit.
+        needs_data: whether it reads data.
     """
 
     name: str
@@ -34,31 +64,19 @@ class Criterion:
     needs_data: bool = False
 
 
-CRITERIA: dict[str, Criterion] = {}
+CRITERIA: Registry[Criterion] = Registry(
+    "criterion", package=__name__.rpartition(".")[0], group="secateur.criteria"
+)
+"""Every criterion by its name."""
 
 
 def criterion(
     name: str, *, summary: str, source: str, needs_data: bool = False
 ) -> Callable[[Score], Score]:
-    """Register a scoring function under a name."""
+    """Register a scoring function as the criterion of a name."""
 
     def register(function: Score) -> Score:
-        if name in CRITERIA:
-            raise RuntimeError(f"two criteria are called {name!r}")
-        CRITERIA[name] = Criterion(name, summary, source, function, needs_data)
+        CRITERIA.add(name, entry=Criterion(name, summary, source, function, needs_data))
         return function
 
     return register
-
-
-def find_criterion(name: str) -> Criterion:
-    """Return the criterion of a name.
-
-    Raises:
-        PlanError: there is none; names the known ones.
-    """
-    if name not in CRITERIA:
-        otherwise = f"known are {', '.join(sorted(CRITERIA))}"
-        hint = nearest_hint(name, CRITERIA, otherwise)
-        raise PlanError(f"unknown criterion '{name}'", hint=hint)
-    return CRITERIA[name]

@@ -21,14 +21,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..coupling.groups import Groups
-from ..data import BATCH_SIZE, Dataset
+from ..data import BATCH_SIZE
 from ..data.base import batch_size
 from ..data.rebatch import Rebatched
 from ..ir.network import Network
 from ..statistics.moments import InputMoments, InputSample, gather_moments
 from ..statistics.operators import Operator, find_operators
 from .activations import values_read
-from .registry import Scores, criterion
+from .registry import ScoreContext, Scores, criterion
 from .weights import squared_norms
 
 Matrix = npt.NDArray[np.float64]
@@ -40,16 +40,18 @@ Matrix = npt.NDArray[np.float64]
     source="ThiNet, Luo et al., ICCV 2017",
     needs_data=True,
 )
-def thinet(network: Network, groups: Groups, data: Dataset | None) -> Scores:
+def thinet(context: ScoreContext) -> Scores:
     """Return the place of each unit in the greedy order, as a share of its share, 0 to below 1.
 
     Raises:
         DataError: the data is broken or does not fit the network.
     """
-    assert data is not None
+    network, groups = context.network, context.groups
     read = set(values_read(network, groups))
     operators = [o for o in find_operators(network) if o.x in read]
-    moments = gather_moments(network, operators, Rebatched(data, batch_size(network, BATCH_SIZE)))
+    moments = gather_moments(
+        network, operators, Rebatched(context.calibration, batch_size(network, BATCH_SIZE))
+    )
     energies = _contributions(network, groups, operators, moments)
     lengths = np.sqrt(squared_norms(network, groups))
     scores = np.zeros(groups.unit_count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,9 @@ SUFFIXES = (
     ".bmp", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
 """File names that count as images, in lower case."""
+
+MOST_PIXELS = 1 << 26
+"""Most pixels of a map with a palette; Pillow warns of images from 1.3 times as many on."""
 
 
 class ImageFolder:
@@ -168,7 +172,7 @@ def read_map(path: Path) -> np.ndarray:
         except OSError as error:
             raise DataError(f"the map cannot be read: {error.strerror or error}") from error
         if _has_palette(data):
-            return _palette_indices(path)
+            return _palette_indices(data)
         image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
         if image is None:
             raise DataError("this is no image that OpenCV can read")
@@ -184,11 +188,22 @@ def _has_palette(data: np.ndarray) -> bool:
     return bytes(data[:8]) == b"\x89PNG\r\n\x1a\n" and data.size > 25 and int(data[25]) == 3
 
 
-def _palette_indices(path: Path) -> np.ndarray:
-    """Return what a PNG with a palette stores; OpenCV would only give the colours."""
-    from .png import palette_indices
+def _palette_indices(data: np.ndarray) -> np.ndarray:
+    """Return what a PNG with a palette stores as H×W uint8; OpenCV would only give the colours."""
+    from PIL import Image
 
-    return palette_indices(path.read_bytes())
+    # The header holds width and height in bytes 16 to 23; asking it costs no memory.
+    width, height = (int.from_bytes(data[place : place + 4].tobytes()) for place in (16, 20))
+    if not 0 < width * height <= MOST_PIXELS:
+        raise DataError(f"a map of {width}×{height} pixels cannot be")
+    try:
+        with Image.open(io.BytesIO(data.tobytes()), formats=["PNG"]) as image:
+            indices = np.asarray(image)
+    except Exception as error:  # Pillow has no common base for what broken files raise
+        raise DataError(f"the PNG is broken: {error}") from error
+    if indices.ndim != 2 or indices.dtype != np.uint8:
+        raise DataError("the PNG is broken: it has a second header, of another type")
+    return indices
 
 
 def _number_first(name: str) -> tuple[int, int, str]:

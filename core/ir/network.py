@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
-
-if TYPE_CHECKING:
-    from ..plan.plan import Plan
 
 __all__ = [
     "BATCH",
@@ -168,7 +165,6 @@ class Network:
     source: Source | None = field(default=None, repr=False)
     preprocess: Preprocess = Preprocess()
     heads: tuple[Head, ...] = ()
-    plan: Plan | None = None
     notes: tuple[str, ...] = ()
     """Messages of the reader for the user (ignored weights, unused keys). `--verbose` shows all of
     them; a :class:`Caution` is always shown."""

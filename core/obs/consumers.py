@@ -1,18 +1,17 @@
-"""Operators that read channels: what a channel costs there, and what makes up for it."""
+"""Consumers: operators that read channels, what a removal costs there, and what compensates it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from ..coupling.groups import Groups
-from ..ir.network import Network
+from ..plan.state import PruningState
 from ..progress import Progress, silent, tracked
 from ..statistics.cholesky import solution
-from ..statistics.columns import removable_units, weight_columns
+from ..statistics.columns import WeightColumns, removable_units, weight_columns
 from ..statistics.downdate import Inverse
 from ..statistics.moments import VARIANCE_FLOOR, InputMoments, InputSample, limited
 from ..statistics.operators import Array, Operator
@@ -21,6 +20,7 @@ from ..statistics.ridge import DEFAULT_RIDGE, FULL_DATA_FACTOR, best_ridge, spre
 __all__ = [
     "Consumer",
     "Wide",
+    "columns_read",
     "costs_of",
     "energy_of",
     "find_consumers",
@@ -38,7 +38,7 @@ Measured factors lie between 1 and 2.5."""
 
 @dataclass(slots=True)
 class Consumer:
-    """One group of one operator while channels leave it. Columns are inputs · taps."""
+    """One group of one operator while units are removed from it. Columns are inputs · taps."""
 
     operator: Operator
     factors: Array
@@ -56,19 +56,19 @@ class Consumer:
         return self.factors.T
 
     def losses(self) -> tuple[npt.NDArray[np.int64], Array]:
-        """Return the units read here and what the removal of each would cost now."""
+        """Return the units read here, and the loss of removing each now."""
         units = np.array(list(self.places), dtype=np.int64)
         return units, losses_of(self.factors, self.inverse, self.places) * self.scale
 
     def remove(self, unit: int) -> None:
-        """Take a unit out of the inputs and let the other columns make up for it."""
+        """Remove a unit from the inputs and let the other columns make up for it."""
         columns = self.places.pop(unit)
         across = self.inverse.remove(columns)
         self.factors -= across.T @ self.factors[columns]
         self.factors[columns] = 0.0
 
     def drop_outputs(self, unit: int) -> None:
-        """Forget outputs that are gone: what happens to them costs nothing."""
+        """Forget removed outputs: an error in them costs nothing."""
         self.factors[:, self.rows == unit] = 0.0
 
 
@@ -76,8 +76,8 @@ class Consumer:
 class Wide:
     """One group of an operator with very many columns: nothing compensates in it.
 
-    What a unit costs is then E‖W_c x_c‖², for each output on its own, and never changes but by
-    outputs that leave. The refit makes up for it afterwards.
+    The loss of a unit is then E‖W_c x_c‖², the sum over outputs. It changes only when outputs are
+    removed. The refit makes up for it afterwards.
     """
 
     operator: Operator
@@ -86,138 +86,127 @@ class Wide:
     rows: npt.NDArray[np.int64]
     places: dict[int, npt.NDArray[np.int64]]
     costs: Array
-    """What the removal of each of `known` costs each output, [units, outputs]."""
+    """Squared error of each output when a unit of `known` is removed, [units, outputs]."""
     known: npt.NDArray[np.int64]
-    """Units that may go, also those that are gone."""
+    """Units that may be removed, also those that are removed by now."""
 
     def losses(self) -> tuple[npt.NDArray[np.int64], Array]:
-        """Return the units read here and what the removal of each would cost now."""
+        """Return the units read here, and the loss of removing each now."""
         found: Array = self.costs.sum(axis=1) * self.scale
         return self.known, found
 
     def remove(self, unit: int) -> None:
-        """Take a unit out of the inputs."""
+        """Remove a unit from the inputs."""
         self.weight[:, self.places.pop(unit)] = 0.0
         self.costs[self.known == unit] = 0.0
 
     def drop_outputs(self, unit: int) -> None:
-        """Forget outputs that are gone: what happens to them costs nothing."""
-        gone = self.rows == unit
-        self.weight[gone] = 0.0
-        self.costs[:, gone] = 0.0
+        """Forget removed outputs: an error in them costs nothing."""
+        removed = self.rows == unit
+        self.weight[removed] = 0.0
+        self.costs[:, removed] = 0.0
 
 
-def readers(
-    network: Network,
-    groups: Groups,
-    operators: Sequence[Operator],
-    removed: npt.NDArray[np.bool_],
-) -> list[Operator]:
-    """Return the operators whose error is a matter of which channels leave.
+def columns_read(
+    state: PruningState, operators: Iterable[Operator]
+) -> Iterator[tuple[Operator, WeightColumns]]:
+    """Yield the operators that mix channels, each with its weights and the units it reads.
 
-    That is all but depthwise ones, which pass channels on, and those that read nothing prunable.
+    Depthwise operators are left out: they pass channels on.
+
+    Args:
+        state: what was removed already.
+        operators: the multiplying nodes of the network.
     """
-    removable = removable_units(groups, removed)
-    found = []
+    removable = removable_units(state.groups, state.removed)
     for operator in operators:
-        read = weight_columns(network, groups, operator, removable, removed)
-        if read is not None and any(read.places(part) for part in range(len(read.matrices))):
-            found.append(operator)
-    return found
+        columns = weight_columns(state.full, state.groups, operator, removable, state.removed)
+        if columns is not None:
+            yield operator, columns
+
+
+def readers(state: PruningState, operators: Iterable[Operator]) -> list[Operator]:
+    """Return the operators whose output error depends on which units are removed.
+
+    Depthwise operators and those that read no removable unit are left out.
+    """
+    return [
+        operator
+        for operator, columns in columns_read(state, operators)
+        if any(columns.places(part) for part in range(len(columns.matrices)))
+    ]
 
 
 def find_consumers(
-    network: Network,
-    groups: Groups,
+    state: PruningState,
     operators: Sequence[Operator],
     moments: Mapping[str, InputMoments | InputSample],
-    weights: Mapping[str, float],
-    removed: npt.NDArray[np.bool_],
+    sensitivities: Mapping[str, float],
     progress: Progress = silent,
 ) -> list[Consumer | Wide]:
-    """Return the operators that read channels, one a group of each.
+    """Return the operators that read channels, one entry for each of their groups.
 
     Args:
-        network: the network, with zeros in place of what is gone already.
-        groups: its groups.
-        operators: its multiplying nodes.
+        state: what was removed already.
+        operators: the multiplying nodes of the network.
         moments: moments of what each operator reads, by its key.
-        weights: how much a relative error of each operator's output counts, by its key; those that
-            :func:`readers` leaves out are not needed.
-        removed: mask over units that left before.
+        sensitivities: output sensitivity of each operator, by its key: how much a relative error
+            of its output counts. Operators that :func:`readers` leaves out need none.
         progress: told of the operators done.
     """
-    removable = removable_units(groups, removed)
     found: list[Consumer | Wide] = []
-    for operator in tracked(operators, "inverses", len(operators), progress):
-        read = weight_columns(network, groups, operator, removable, removed)
-        if read is None:
-            continue
-        own_moments = moments[operator.key]
-        energy = energy_of(read.matrices, own_moments)
-        scale = weights.get(operator.key, 0.0) / energy if energy > 0 else 0.0
-        for part, weight in enumerate(read.matrices):
-            places, rows = read.places(part), read.outputs[part]
-            if isinstance(own_moments, InputSample):
-                found.append(_wide(operator, own_moments, part, weight, scale, rows, places))
+    tracked_operators = tracked(operators, "inverses", len(operators), progress)
+    for operator, columns in columns_read(state, tracked_operators):
+        own = moments[operator.key]
+        energy = energy_of(columns.matrices, own)
+        scale = sensitivities.get(operator.key, 0.0) / energy if energy > 0 else 0.0
+        for part in range(len(columns.matrices)):
+            if isinstance(own, InputSample):
+                found.append(_wide(operator, own, columns, part, scale))
             else:
-                left = read.left[part]
-                found.append(
-                    _narrow(operator, own_moments, part, weight, scale, rows, places, left)
-                )
+                found.append(_narrow(operator, own, columns, part, scale))
     return found
 
 
 def _wide(
-    operator: Operator,
-    own_moments: InputSample,
-    part: int,
-    weight: Array,
-    scale: float,
-    rows: npt.NDArray[np.int64],
-    places: dict[int, npt.NDArray[np.int64]],
+    operator: Operator, sample: InputSample, columns: WeightColumns, part: int, scale: float
 ) -> Wide:
-    ridge = float(own_moments.ridge(DEFAULT_RIDGE)[part])
+    weight, places = columns.matrices[part], columns.places(part)
+    ridge = float(sample.ridge(DEFAULT_RIDGE)[part])
     return Wide(
         operator=operator,
         weight=weight.copy(),
         scale=scale,
-        rows=rows,
+        rows=columns.outputs[part],
         places=places,
-        costs=costs_of(weight, own_moments.rows[part], ridge, places),
+        costs=costs_of(weight, sample.rows[part], ridge, places),
         known=np.array(list(places), dtype=np.int64),
     )
 
 
 def _narrow(
-    operator: Operator,
-    own_moments: InputMoments,
-    part: int,
-    weight: Array,
-    scale: float,
-    rows: npt.NDArray[np.int64],
-    places: dict[int, npt.NDArray[np.int64]],
-    left: npt.NDArray[np.bool_],
+    operator: Operator, moments: InputMoments, columns: WeightColumns, part: int, scale: float
 ) -> Consumer:
-    ridge, optimism = _trusted(own_moments, part, weight, places, left)
+    weight, places, left = columns.matrices[part], columns.places(part), columns.left[part]
+    ridge, optimism = _trusted(moments, part, weight, places, left)
     return Consumer(
         operator=operator,
         factors=np.ascontiguousarray(weight.T, dtype=np.float64),
-        inverse=Inverse(own_moments.covariance[part], float(own_moments.ridge(ridge)[part]), left),
+        inverse=Inverse(moments.covariance[part], float(moments.ridge(ridge)[part]), left),
         scale=scale * optimism,
-        rows=rows,
+        rows=columns.outputs[part],
         places=places,
     )
 
 
 def _trusted(
-    own_moments: InputMoments,
+    moments: InputMoments,
     part: int,
     weight: Array,
     places: dict[int, npt.NDArray[np.int64]],
     left: npt.NDArray[np.bool_],
 ) -> tuple[float, float]:
-    """Return the ridge, and how many times larger losses are on other samples than they seem.
+    """Return the ridge, and the optimism: how many times larger losses are on other samples.
 
     Every :data:`TRIAL_EVERY`-th unit, in the order of losses, is removed when cross-validating the
     ridge. The weights that make up for it come from the even samples: with r the columns that
@@ -225,11 +214,11 @@ def _trusted(
     tr(V C Vᵀ), with C of the even samples (as it seems) or of the odd ones (as it is). float32 is
     enough: a ridge is far larger than what rounding adds to C.
     """
-    if len(own_moments.halves) < 2 or not places:
+    if len(moments.halves) < 2 or not places:
         return DEFAULT_RIDGE, 1.0
-    seen, unseen = (half[part] for half in own_moments.halves)
+    seen, unseen = (half[part] for half in moments.halves)
     variance = np.trace(seen, dtype=np.float64) / len(seen)
-    first = Inverse(seen, float(limited(variance, own_moments.power[part], DEFAULT_RIDGE)), left)
+    first = Inverse(seen, float(limited(variance, moments.power[part], DEFAULT_RIDGE)), left)
     order = np.argsort(losses_of(weight.T, first, places), kind="stable")
     known = list(places.values())
     away = np.concatenate([known[k] for k in order[len(order) > 1 :: TRIAL_EVERY]])
@@ -244,7 +233,7 @@ def _trusted(
 
     def error(ridge: float) -> float:
         square = among.copy()
-        square[np.diag_indices(len(square))] += limited(variance, own_moments.power[part], ridge)
+        square[np.diag_indices(len(square))] += limited(variance, moments.power[part], ridge)
         lacking[:, stay] = -solution(square, told.T).T
         missed, seeming = (_square_of(lacking, covariance) for covariance in (unseen, seen))
         factors[ridge] = missed / seeming if seeming > 0 else 1.0
@@ -283,16 +272,16 @@ def _square_of(weight: Array, covariance: Array) -> float:
     return float(((weight @ covariance) * weight).sum(dtype=np.float64))
 
 
-def energy_of(matrices: Array, own_moments: InputMoments | InputSample) -> float:
+def energy_of(matrices: Array, moments: InputMoments | InputSample) -> float:
     """Return E‖W x‖² around the mean, with a floor where the data saturates the operator."""
     floor = VARIANCE_FLOOR * float(
-        (np.square(matrices).sum(axis=(1, 2), dtype=np.float64) * own_moments.power).sum()
+        (np.square(matrices).sum(axis=(1, 2), dtype=np.float64) * moments.power).sum()
     )
-    if isinstance(own_moments, InputMoments):
+    if isinstance(moments, InputMoments):
         wider = matrices.astype(np.float64)
-        return float(((wider @ own_moments.covariance) * wider).sum()) + floor
-    made = own_moments.rows @ matrices.transpose(0, 2, 1)
-    return float(np.square(made).sum(dtype=np.float64) / own_moments.rows.shape[1]) + floor
+        return float(((wider @ moments.covariance) * wider).sum()) + floor
+    made = moments.rows @ matrices.transpose(0, 2, 1)
+    return float(np.square(made).sum(dtype=np.float64) / moments.rows.shape[1]) + floor
 
 
 def costs_of(

@@ -1,32 +1,25 @@
-"""Surgery in passes: a part of the rate leaves, the rest is refitted, and all is measured anew.
+"""Passes of structured OBS: remove a part of the rate, refit the rest, measure everything anew.
 
-What a channel's removal costs is known for the network as it is. The further pruning gets, the less
-these figures hold, so after every :data:`STRIDE` of the cost the moments and the disturbances are
-measured again on what is left. In between, every remaining layer is refitted to the original's
-outputs, so that errors do not add up.
+The loss of a removal is known for the network as it is. The further pruning goes, the less these
+losses hold. So after every :data:`STRIDE` of the cost, the moments and the output sensitivities are
+measured again on the remaining network. Before that, every remaining layer is refitted to the
+original's outputs, so that errors do not add up.
 
-The order in which channels leave can be followed to a rate, or for as long as the network bears it.
+A removal stops at a rate, or where the network would lose more than allowed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
-from ..allocation.overrides import Quotas, partitions
-from ..cost.network_cost import Costs
-from ..coupling import Groups
-from ..coupling.edit import expand, shrink
-from ..data import Dataset
-from ..data.calibration import Calibration
 from ..evaluation.loss import LossMeter
 from ..ir.network import Network
-from ..ir.rebuild import changed_tensors, rebuild
-from ..plan.limits import NO_LIMITS, Limits
+from ..plan.quotas import Quotas, partitions
+from ..plan.state import PruningState
 from ..progress import Progress, silent
 from ..repair.refit import refit
 from ..statistics.moments import InputMoments, InputSample, gather_moments
@@ -34,197 +27,156 @@ from ..statistics.operators import Operator, find_operators
 from .consumers import readers
 from .output_sensitivity import DISTURBANCE_SIZE, measure_output_sensitivities
 from .removal_error import find_removal_errors
-from .select import Removal, operate
+from .select import Goal, select_units
 
-__all__ = ["HALVINGS", "STRIDE", "surgery_in_passes", "surgery_to_loss"]
+__all__ = ["HALVINGS", "STRIDE", "remove_to_loss", "remove_to_rate"]
 
 STRIDE = 0.15
-"""Part of the original's cost that leaves in one pass at most. Measured on ResNet-20 and a
-MobileNetV2 detector: half of it costs more time and is not better, all at once is far worse."""
+"""Largest part of the original's cost that one pass removes. Measured on ResNet-20 and a
+MobileNetV2 detector: half of it takes more time and is not better; all at once is far worse."""
 
 HALVINGS = 4
 """Times that the pass is halved in which a network came to lose too much."""
 
-Tensors = Mapping[str, npt.NDArray[np.generic]]
 
-_Moments = tuple[Mapping[str, InputMoments | InputSample], Mapping[str, float]]
-
-
-def surgery_in_passes(
-    network: Network,
-    groups: Groups,
-    data: Dataset,
-    *,
-    rate: float,
-    limits: Limits = NO_LIMITS,
-    costs: Costs | None = None,
-    quotas: Quotas = MappingProxyType({}),
-    first: Sequence[int] = (),
-    progress: Progress = silent,
-) -> tuple[npt.NDArray[np.bool_], Tensors]:
-    """Remove channels by surgery until a fraction of the cost is gone.
+def remove_to_rate(state: PruningState, goal: Goal, progress: Progress = silent) -> PruningState:
+    """Remove units by structured OBS until a fraction of the cost is removed.
 
     Args:
-        network: the network.
-        groups: its groups; groups without partitions stay.
-        data: inputs to calibrate on; labels are not used.
-        rate: fraction of the cost to remove.
-        limits: how many channels a set may lose.
-        costs: what the rate is a fraction of; None for operations.
-        quotas: partition → channels that each of its shares loses, no more and no less.
-        first: units that leave before all others.
+        state: before the first pass, with data to calibrate on.
+        goal: how far to go. With a rate of 0, what its quotas and `first` demand is removed.
         progress: told how far the work is.
 
     Returns:
-        a mask over units [units], and initializer → compensated values at full size, with zeros
-        where earlier passes removed something.
+        the state with compensated weights, with zeros where earlier passes removed something.
 
     Raises:
         DataError: the data does not fit the network.
     """
-    calibration, operators = Calibration(data), find_operators(network)
-    costs = costs or Costs(network, groups)
-    number = _passes(groups, costs, rate, quotas)
-    state = _State(network, np.zeros(groups.unit_count, dtype=np.bool_))
+    operators = find_operators(state.original)
+    number = _passes(state, goal)
     for turn in range(1, number + 1):
-        moments = _measured(state, groups, operators, calibration, progress)
-        surgery = operate(
-            state.full,
-            groups,
-            operators,
-            *moments,
-            rate=rate * turn / number,
-            gone=state.gone,
-            limits=limits,
-            costs=costs,
-            quotas=_part(quotas, turn, number) if rate == 0 else quotas,
-            first=[unit for unit in first if not state.gone[unit]],
-            progress=progress,
-        )
-        state = state.after(surgery)
+        measured = _Measured.of(state, operators, progress)
+        quotas = _part(goal.quotas, turn, number) if goal.rate == 0 else goal.quotas
+        first = tuple(unit for unit in goal.first if not state.removed[unit])
+        part = replace(goal, rate=goal.rate * turn / number, quotas=quotas, first=first)
+        state = measured.removed_from(state, part, progress)
         if turn < number:
-            dense = state.refitted(network, groups, calibration, progress)
-            state = _State(expand(network, dense, groups, state.gone), state.gone)
-    return state.gone, changed_tensors(network, state.full)
+            state = state.with_weights(refit(state, state.dense(), progress))
+    return state
 
 
-def surgery_to_loss(
-    network: Network,
-    groups: Groups,
-    data: Dataset,
-    *,
+def remove_to_loss(
+    state: PruningState,
+    goal: Goal,
     threshold: float,
-    limits: Limits = NO_LIMITS,
-    costs: Costs | None = None,
-    quotas: Quotas = MappingProxyType({}),
+    meter: LossMeter,
     progress: Progress = silent,
-) -> tuple[npt.NDArray[np.bool_], Tensors]:
-    """Remove channels by surgery for as long as the refitted network loses no more than allowed.
+) -> PruningState:
+    """Remove units by structured OBS while the refitted network loses no more than allowed.
 
-    The loss is measured after every pass; in the pass that goes too far, the place is found by
-    bisection, to :data:`STRIDE` / 2^:data:`HALVINGS` of the cost. That takes losses to rise with
-    what leaves; of few samples they may come down again further out.
+    The loss is measured after every pass. Within the pass that loses too much, bisection finds the
+    place to :data:`STRIDE` / 2^:data:`HALVINGS` of the cost. Bisection assumes that losses rise
+    with the rate; measured on few samples they may fall again further out.
 
     Args:
-        network: as for :func:`surgery_in_passes`, like all that is not named here.
-        groups: its groups.
-        data: inputs to calibrate on and to measure with; labels are used where there are some.
-        threshold: the loss of the whole network, in the unit of :unit:`.loss.LossMeter`.
-        limits: how many channels a set may lose.
-        costs: what leaves is counted in.
-        quotas: what leaves whatever is lost.
+        state: before the first pass, with data to calibrate on.
+        goal: costs, limits and quotas; its rate is not read.
+        threshold: loss allowed for the whole network, in the unit of the meter.
+        meter: measures the loss.
         progress: told how far the work is.
 
     Returns:
-        as :func:`surgery_in_passes`; nothing leaves where the first step costs too much.
+        as :func:`remove_to_rate`; nothing is removed where the first step loses too much.
 
     Raises:
         DataError: the data does not fit the network.
     """
-    calibration, operators = Calibration(data), find_operators(network)
-    costs = costs or Costs(network, groups)
-    meter = LossMeter.of(network, data, progress=progress)
+    operators = find_operators(state.original)
 
-    def tried(start: _State, moments: _Moments, rate: float) -> tuple[_State, Network, bool]:
-        """Return what a rate leaves, the same refitted, and whether that loses little enough."""
-        surgery = operate(
-            start.full, groups, operators, *moments, rate=rate, gone=start.gone,
-            limits=limits, costs=costs, quotas=quotas, progress=progress,
-        )  # fmt: skip
-        found = start.after(surgery)
-        dense = found.refitted(network, groups, calibration, progress)
+    def tried(start: PruningState, measured: _Measured, rate: float) -> _Trial:
+        found = measured.removed_from(start, replace(goal, rate=rate), progress)
+        dense = refit(found, found.dense(), progress)
         loss = meter.loss(meter.value(dense, progress=progress))
-        return found, dense, loss <= threshold
+        return _Trial(state=found, dense=dense, allowed=loss <= threshold)
 
-    state = best = _State(network, np.zeros(groups.unit_count, dtype=np.bool_))
-    low = 0.0
+    best, low = state, 0.0
     while True:
-        moments = _measured(state, groups, operators, calibration, progress)
-        found, dense, bears = tried(state, moments, low + STRIDE)
-        if not bears or np.array_equal(found.gone, best.gone):
+        measured = _Measured.of(state, operators, progress)
+        trial = tried(state, measured, low + STRIDE)
+        if not trial.allowed or np.array_equal(trial.state.removed, best.removed):
             break
-        best, low = found, low + STRIDE
-        state = _State(expand(network, dense, groups, best.gone), best.gone)
+        best, low = trial.state, low + STRIDE
+        state = trial.refitted
+    if trial.allowed:
+        return best
     high = low + STRIDE
-    for _ in range(0 if bears else HALVINGS):
+    for _ in range(HALVINGS):
         middle = (low + high) / 2
-        found, _, bears = tried(state, moments, middle)
-        if bears:
-            best, low = found, middle
+        trial = tried(state, measured, middle)
+        if trial.allowed:
+            best, low = trial.state, middle
         else:
             high = middle
-    return best.gone, changed_tensors(network, best.full)
+    return best
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    """Where a removal stands: the network at full size, and a mask over the units that left."""
+@dataclass(frozen=True, kw_only=True)
+class _Trial:
+    """A removal that was tried, refitted, and measured."""
 
-    full: Network
-    gone: npt.NDArray[np.bool_]
+    state: PruningState
+    dense: Network
+    allowed: bool
 
-    def after(self, surgery: Removal) -> _State:
-        """Return what a surgery makes of this."""
-        return _State(rebuild(self.full, tensors=surgery.tensors), surgery.removed)
-
-    def refitted(
-        self, network: Network, groups: Groups, data: Dataset, progress: Progress
-    ) -> Network:
-        """Return the dense network, fitted to what the original `network` gives."""
-        dense = shrink(self.full, groups, self.gone)
-        return refit(network, dense, groups, self.gone, data, progress=progress)
+    @cached_property
+    def refitted(self) -> PruningState:
+        """The state with the refitted weights."""
+        return self.state.with_weights(self.dense)
 
 
-def _measured(
-    state: _State,
-    groups: Groups,
-    operators: Sequence[Operator],
-    data: Dataset,
-    progress: Progress,
-) -> _Moments:
-    """Return moments and weights of the operators, as :func:`.surgery.operate` reads them."""
-    moments = gather_moments(state.full, operators, data, progress=progress)
-    read = readers(state.full, groups, operators, state.gone)
-    lacking = find_removal_errors(
-        state.full, groups, read, moments, state.gone, DISTURBANCE_SIZE**2, progress
-    )
-    return moments, measure_output_sensitivities(state.full, read, data, lacking, progress=progress)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Measured:
+    """What a pass knows of the network it starts from."""
+
+    operators: Sequence[Operator]
+    moments: Mapping[str, InputMoments | InputSample]
+    sensitivities: Mapping[str, float]
+
+    @classmethod
+    def of(
+        cls, state: PruningState, operators: Sequence[Operator], progress: Progress
+    ) -> _Measured:
+        """Measure the moments and output sensitivities of the operators."""
+        assert state.data is not None, "OBS is chosen where there is data"
+        moments = gather_moments(state.full, operators, state.data, progress=progress)
+        reading = readers(state, operators)
+        errors = find_removal_errors(state, reading, moments, DISTURBANCE_SIZE**2, progress)
+        sensitivities = measure_output_sensitivities(
+            state.full, reading, state.data, errors, progress=progress
+        )
+        return cls(operators=operators, moments=moments, sensitivities=sensitivities)
+
+    def removed_from(self, state: PruningState, goal: Goal, progress: Progress) -> PruningState:
+        """Return what selection makes of a state with these measurements."""
+        return select_units(state, self.operators, self.moments, self.sensitivities, goal, progress)
 
 
-def _passes(groups: Groups, costs: Costs, rate: float, quotas: Quotas) -> int:
-    """Return how many passes a rate takes; without one, what the quotas remove."""
-    fraction = rate
-    if not rate:
+def _passes(state: PruningState, goal: Goal) -> int:
+    """Return how many passes a rate takes; with a rate of 0, how many the quotas take."""
+    fraction, whole = goal.rate, goal.costs.total()
+    if not goal.rate:
+        groups = state.groups
         removed = groups.mask(
             unit
             for number, (index, partition) in enumerate(partitions(groups))
             for share in partition
-            for unit in groups.groups[index].members(share[: quotas.get(number, 0)])
+            for unit in groups.groups[index].members(share[: goal.quotas.get(number, 0)])
         )
-        fraction = 1.0 - costs.total(removed) / costs.total() if costs.total() else 0.0
+        fraction = 1.0 - goal.costs.total(removed) / whole if whole else 0.0
     return max(1, int(np.ceil(fraction / STRIDE - 1e-9)))
 
 
 def _part(quotas: Quotas, turn: int, number: int) -> Quotas:
-    """Return what of the quotas is gone after a pass."""
+    """Return the quotas of a pass."""
     return {partition: count * turn // number for partition, count in quotas.items()}

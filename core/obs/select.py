@@ -1,22 +1,20 @@
-"""The removal itself: the cheapest channel per operation saved goes, the rest compensates, again.
+"""Selection: the cheapest step per operation saved is removed, the rest compensates, and so on.
 
 For a consumer with weight W [outputs, columns] and covariance C of its inputs, H⁻¹ = (C + ridge)⁻¹.
 Removing the columns c with optimal compensation adds
 
     tr(W_c (H⁻¹_cc)⁻¹ W_cᵀ)
 
-to its squared output error. The loss of a channel is this, relative to the output's energy
-tr(W C Wᵀ), times the consumer's weight and what the estimate is off on samples that the covariance
-has not seen (see :mod:`.consumers`), summed over all consumers that read the channel. After the
-removal W −= W_c (H⁻¹_cc)⁻¹ H⁻¹_c,: and H⁻¹ −= H⁻¹_:,c (H⁻¹_cc)⁻¹ H⁻¹_c,: (Hassibi and Stork 1993,
-by blocks).
+to its squared output error. The loss of a unit is this error relative to the output's energy
+tr(W C Wᵀ), times the consumer's output sensitivity and its optimism (see :mod:`.consumers`), summed
+over all consumers that read the unit. After the removal W −= W_c (H⁻¹_cc)⁻¹ H⁻¹_c,: and
+H⁻¹ −= H⁻¹_:,c (H⁻¹_cc)⁻¹ H⁻¹_c,: (Hassibi and Stork 1993, by blocks).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -25,225 +23,214 @@ from ..cost.network_cost import Costs, MarginalSavings
 from ..coupling.groups import Groups
 from ..ir.network import Network
 from ..plan.limits import NO_LIMITS, Limits
+from ..plan.quotas import Quotas
+from ..plan.state import PruningState, RemovedStep
 from ..plan.steps import SLACK
 from ..progress import Progress, silent
 from ..statistics.moments import InputMoments, InputSample
 from ..statistics.operators import Array, Operator
 from .consumers import Consumer, Wide, find_consumers
 
-__all__ = ["Removal", "operate"]
+__all__ = ["Goal", "select_units"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Removal:
-    """What was removed, in which order, and the compensated weights at full size.
+class Goal:
+    """How far a removal goes, and within which limits.
 
     Args:
-        removed: mask over units.
-        steps: units in the order they left, one tuple a step.
-        losses: what each step was estimated to cost, in relative squared output change.
-        achieved: fraction of the operations removed.
-        tensors: initializer → compensated values, removed slices not yet taken out.
+        rate: fraction of the cost to remove, earlier removals included.
+        costs: what the rate is a fraction of.
+        limits: how many channels a share may lose.
+        quotas: partition → channels that each of its shares loses, no more and no less. They are
+            removed before others, and count toward the rate.
+        first: units that are removed before all others.
     """
 
-    removed: npt.NDArray[np.bool_]
-    steps: tuple[tuple[int, ...], ...]
-    losses: tuple[float, ...]
-    achieved: float
-    tensors: Mapping[str, Array]
+    rate: float
+    costs: Costs
+    limits: Limits = NO_LIMITS
+    quotas: Quotas = field(default_factory=dict)
+    first: tuple[int, ...] = ()
 
 
-def operate(
-    network: Network,
-    groups: Groups,
+def select_units(
+    state: PruningState,
     operators: Sequence[Operator],
     moments: Mapping[str, InputMoments | InputSample],
-    weights: Mapping[str, float],
-    *,
-    rate: float,
-    gone: npt.NDArray[np.bool_] | None = None,
-    limits: Limits = NO_LIMITS,
-    costs: Costs | None = None,
-    quotas: Mapping[int, int] = MappingProxyType({}),
-    first: Sequence[int] = (),
+    sensitivities: Mapping[str, float],
+    goal: Goal,
     progress: Progress = silent,
-) -> Removal:
-    """Remove channels until a fraction of the cost is gone.
+) -> PruningState:
+    """Remove units until a fraction of the cost is removed.
 
     Args:
-        network: the network, with zeros in place of what is gone already.
-        groups: its groups; groups without partitions stay.
-        operators: its multiplying nodes.
+        state: where the removal starts; groups without partitions keep their channels.
+        operators: the multiplying nodes of the network.
         moments: moments of what each operator reads, by its key.
-        weights: how much a relative error of each operator's output counts, by its key.
-        rate: fraction of the cost to remove, what is gone already included.
-        gone: mask over units that left before.
-        limits: how many channels a set may lose.
-        costs: what the rate is a fraction of; None for operations.
-        quotas: number of a partition → channels that each of its shares loses, no more and no
-            less. They leave first, and count toward the rate.
-        first: units that leave before all others.
+        sensitivities: output sensitivity of each operator, by its key.
+        goal: how far to go.
         progress: told of the operators looked at, then how much of the rate is reached, in per
             mille.
+
+    Returns:
+        the state with compensated weights at full size; removed slices are not taken out. Its
+        history says what each step was estimated to cost, in relative squared output change.
     """
-    removed = np.zeros(groups.unit_count, dtype=np.bool_) if gone is None else gone.copy()
-    consumers = find_consumers(network, groups, operators, moments, weights, removed, progress)
-    table = _Table(groups, consumers, limits, quotas, removed)
-    costs = costs or Costs(network, groups)
-    saving = MarginalSavings(groups, costs)
-    baseline = costs.total()
-    left = _KeptUnits(groups)
+    groups, removed = state.groups, state.removed.copy()
+    consumers = find_consumers(state, operators, moments, sensitivities, progress)
+    table = _LossTable(groups, consumers, goal, removed)
+    savings = MarginalSavings(groups, goal.costs)
+    whole = goal.costs.total()
+    removable = _RemovableUnits(groups)
     for unit in np.flatnonzero(removed).tolist():
-        left.take(unit)
-        saving.remove(unit)
-    steps: list[tuple[int, ...]] = []
-    losses: list[float] = []
-    saved = baseline - saving.left()
-    waiting = [tuple(first)] if first else []
-    while waiting or table.due() or rate * baseline - saved > SLACK * baseline:
-        budget = np.inf if table.due() else rate * baseline - saved
-        step = waiting.pop() if waiting else table.cheapest(saving.saved, left.open, budget)
+        removable.remove(unit)
+        savings.remove(unit)
+    steps: list[RemovedStep] = []
+    saved = whole - savings.left()
+    waiting = [goal.first] if goal.first else []
+    while waiting or table.due() or goal.rate * whole - saved > SLACK * whole:
+        budget = np.inf if table.due() else goal.rate * whole - saved
+        step = waiting.pop() if waiting else table.cheapest(savings.saved, removable.mask, budget)
         if step is None:
             break
-        losses.append(sum(float(table.loss[unit]) for unit in step))
-        steps.append(step)
+        steps.append(RemovedStep(step, sum(float(table.loss[unit]) for unit in step)))
         for unit in step:
             removed[unit] = True
-            left.take(unit)
-            saving.remove(unit)
+            removable.remove(unit)
+            savings.remove(unit)
             table.remove(unit)
-        saved = baseline - saving.left()
-        progress("surgery", round(1000 * saved / baseline), round(1000 * rate))
-    return Removal(
-        removed=removed,
-        steps=tuple(steps),
-        losses=tuple(losses),
-        achieved=1.0 - costs.total(removed) / baseline if baseline else 0.0,
-        tensors=_tensors(network, operators, consumers, moments),
-    )
+        saved = whole - savings.left()
+        progress("removal", round(1000 * saved / whole), round(1000 * goal.rate))
+    tensors = _tensors(state.full, operators, consumers, moments)
+    return state.after(removed, tensors=tensors, steps=steps)
 
 
-class _Table:
-    """The current loss of every unit, kept up to date as channels leave."""
+class _LossTable:
+    """The current loss of every unit, kept up to date while units are removed."""
 
     def __init__(
         self,
         groups: Groups,
         consumers: Sequence[Consumer | Wide],
-        limits: Limits,
-        quotas: Mapping[int, int],
+        goal: Goal,
         removed: npt.NDArray[np.bool_],
     ):
         self.consumers = consumers
-        self._quotas = quotas
+        self._quotas = goal.quotas
         self.loss = np.zeros(groups.unit_count)
-        self._shares = [consumer.losses() for consumer in consumers]
-        self._touching: dict[int, list[int]] = {}
+        self._losses = [consumer.losses() for consumer in consumers]
+        self._consumers_of: dict[int, list[int]] = {}
         for number, consumer in enumerate(consumers):
-            units, losses = self._shares[number]
+            units, losses = self._losses[number]
             self.loss[units] += losses
             for unit in {*consumer.places, *consumer.rows.tolist()}:
-                self._touching.setdefault(unit, []).append(number)
+                self._consumers_of.setdefault(unit, []).append(number)
         self._partitions = [
-            [np.array([group.units[place] for place in share]) for share in partition]
+            [np.array(group.members(share)) for share in partition]
             for group in groups.groups
             for partition in group.partitions
         ]
         self._counts = [
-            [gone for gone in limits.counts(min(map(len, b))) if gone <= quotas.get(k, gone)]
-            for k, b in enumerate(self._partitions)
+            self._legal_counts(number, goal.limits) for number in range(len(self._partitions))
         ]
-        self._gone = [
-            int(removed[np.concatenate(partition)].sum()) for partition in self._partitions
-        ]
+        self._removed = [int(removed[np.concatenate(part)].sum()) for part in self._partitions]
         self._partition_of = {
-            int(c): k for k, b in enumerate(self._partitions) for share in b for c in share
+            int(unit): number
+            for number, partition in enumerate(self._partitions)
+            for share in partition
+            for unit in share
         }
-        self._shares_of_a_partition = [len(partition) for partition in self._partitions]
+
+    def _legal_counts(self, number: int, limits: Limits) -> list[int]:
+        """Return how many channels each share of a partition may lose, in rising order."""
+        counts = limits.counts(min(map(len, self._partitions[number])))
+        return [count for count in counts if count <= self._quotas.get(number, count)]
 
     def due(self) -> list[int]:
         """Return the partitions that have not lost their quota yet."""
         return [
-            k for k, q in self._quotas.items() if self._gone[k] < q * self._shares_of_a_partition[k]
+            number
+            for number, quota in self._quotas.items()
+            if self._removed[number] < quota * len(self._partitions[number])
         ]
 
     def cheapest(
-        self, saved: Array, open_: npt.NDArray[np.bool_], budget: float
+        self, saved: Array, removable: npt.NDArray[np.bool_], budget: float
     ) -> tuple[int, ...] | None:
         """Return the step with the least loss per operation saved that fits the budget.
 
         Args:
-            saved: operations each unit would save.
-            open_: mask over the units that may still leave.
+            saved: operations that the removal of each unit would save [units].
+            removable: mask over the units that may be removed.
             budget: operations that may still be removed.
         """
         best, least = None, np.inf
         for number in self.due() or range(len(self._partitions)):
             partition = self._partitions[number]
-            gone = self._gone[number] // self._shares_of_a_partition[number]
-            more = next((count - gone for count in self._counts[number] if count > gone), 0)
-            channels = tuple(c for share in partition for c in self._first(share, open_, more))
-            if not channels or len(channels) < more * len(partition):
+            done = self._removed[number] // len(partition)
+            more = next((count - done for count in self._counts[number] if count > done), 0)
+            units = tuple(
+                unit for share in partition for unit in self._lowest(share, removable, more)
+            )
+            if not units or len(units) < more * len(partition):
                 continue
-            gain = float(saved[list(channels)].sum())
+            gain = float(saved[list(units)].sum())
             if 0 < gain <= budget:
-                ratio = float(self.loss[list(channels)].sum()) / gain
+                ratio = float(self.loss[list(units)].sum()) / gain
                 if ratio < least:
-                    best, least = channels, ratio
+                    best, least = units, ratio
         return best
 
-    def _first(
-        self, share: npt.NDArray[np.int64], open_: npt.NDArray[np.bool_], count: int
+    def _lowest(
+        self, share: npt.NDArray[np.int64], removable: npt.NDArray[np.bool_], count: int
     ) -> list[int]:
-        usable = share[open_[share]]
+        """Return the `count` removable units of a share with the lowest losses."""
+        usable = share[removable[share]]
         if count == 1 and len(usable):
             return [int(usable[np.argmin(self.loss[usable])])]
-        cheap: list[int] = usable[np.argsort(self.loss[usable], kind="stable")[:count]].tolist()
-        return cheap
+        lowest: list[int] = usable[np.argsort(self.loss[usable], kind="stable")[:count]].tolist()
+        return lowest
 
     def remove(self, unit: int) -> None:
-        """Take a unit out of every consumer and renew the losses that this changes."""
-        self._gone[self._partition_of[unit]] += 1
-        for number in self._touching.get(unit, ()):
+        """Remove a unit from every consumer and renew the losses that this changes."""
+        self._removed[self._partition_of[unit]] += 1
+        for number in self._consumers_of.get(unit, ()):
             consumer = self.consumers[number]
             consumer.drop_outputs(unit)
             if unit in consumer.places:
                 consumer.remove(unit)
-            units, losses = self._shares[number]
+            units, losses = self._losses[number]
             self.loss[units] -= losses
-            self._shares[number] = consumer.losses()
-            units, losses = self._shares[number]
+            self._losses[number] = consumer.losses()
+            units, losses = self._losses[number]
             self.loss[units] += losses
 
 
-class _KeptUnits:
-    """Which units may still leave, where certain sets of them must each keep one."""
+class _RemovableUnits:
+    """Which units may still be removed, where certain sets of them each keep one."""
 
     def __init__(self, groups: Groups):
-        self.open = np.zeros(groups.unit_count, dtype=np.bool_)
-        for group in groups.groups:
-            for partition in group.partitions:
-                for share in partition:
-                    self.open[[group.units[place] for place in share]] = True
+        self.mask = groups.mask(unit for group in groups.groups for unit in group.removable())
         self._sets = [np.array(kept) for kept in groups.kept_units]
         self._left = [len(kept) for kept in groups.kept_units]
-        self._of: dict[int, list[int]] = {}
+        self._sets_of: dict[int, list[int]] = {}
         for number, kept in enumerate(groups.kept_units):
             if len(kept) == 1:
-                self.open[list(kept)] = False
+                self.mask[list(kept)] = False
             for unit in kept:
-                self._of.setdefault(unit, []).append(number)
-        self._gone = np.zeros(groups.unit_count, dtype=np.bool_)
+                self._sets_of.setdefault(unit, []).append(number)
+        self._removed = groups.mask(())
 
-    def take(self, unit: int) -> None:
-        """Note that a unit left, and close what is the last of a set."""
-        self.open[unit] = False
-        self._gone[unit] = True
-        for number in self._of.get(unit, ()):
+    def remove(self, unit: int) -> None:
+        """Note that a unit was removed, and keep the last one of each of its sets."""
+        self.mask[unit] = False
+        self._removed[unit] = True
+        for number in self._sets_of.get(unit, ()):
             self._left[number] -= 1
             if self._left[number] <= 1:
                 rest = self._sets[number]
-                self.open[rest[~self._gone[rest]]] = False
+                self.mask[rest[~self._removed[rest]]] = False
 
 
 def _tensors(
@@ -264,8 +251,8 @@ def _tensors(
         stored = network.array(operator.weight)
         after = np.stack([part.weight for part in parts])
         before = operator.matrix(stored.astype(after.dtype))
-        gone = np.stack([~part.weight.any(axis=1) for part in parts])
-        after[gone] = before[gone]  # outputs that leave anyway keep their weights until then
+        removed = np.stack([~part.weight.any(axis=1) for part in parts])
+        after[removed] = before[removed]  # outputs that are removed keep their weights until then
         if np.array_equal(before, after):
             continue
         tensors[operator.weight] = operator.stored(after, stored)

@@ -1,4 +1,4 @@
-"""Limits that hold whatever chooses the channels: multiples, a smallest and a largest share."""
+"""Limits that hold for every choice of channels: multiples, and the largest fraction removed."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ __all__ = ["NO_LIMITS", "Limits"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """How many channels a set of them may lose.
-
-    Args:
-        round_to: channels that stay are a multiple of this, where any leave.
-        max_rate: largest share of a set that may leave.
+    """How many channels a share may lose.
 
     Raises:
         PlanError: a value is out of range.
     """
 
     round_to: int = 1
+    """Keep a multiple of K channels, wherever any are removed."""
+
     max_rate: float = 1.0
+    """Largest fraction of a group's channels that may be removed."""
 
     def __post_init__(self) -> None:
         if self.round_to < 1:
@@ -31,14 +30,18 @@ class Limits:
             raise PlanError(f"the largest rate must be over 0 and up to 1, got {self.max_rate:g}")
 
     def counts(self, channels: int) -> list[int]:
-        """Return how many of so many channels may be gone, in rising order, 0 left out."""
+        """Return the legal numbers of removed channels of a share, rising, without 0.
+
+        Args:
+            channels: how many the share has; at least one always stays.
+        """
         most = int(channels * self.max_rate + 1e-9)
         return [
-            gone
-            for gone in range(1, most + 1)
-            if gone < channels and (channels - gone) % self.round_to == 0
+            removed
+            for removed in range(1, most + 1)
+            if removed < channels and (channels - removed) % self.round_to == 0
         ]
 
 
 NO_LIMITS = Limits()
-"""Anything may leave but the last channel."""
+"""Any channel may be removed but the last."""

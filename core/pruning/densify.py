@@ -1,4 +1,4 @@
-"""Making a fine-tuned sparse network dense: a plan decides, what it loses is checked first."""
+"""Densifying: a plan takes its channels out of a fine-tuned sparse network."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ..coupling import find_groups
 from ..coupling.edit import carried
+from ..coupling.groups import Groups
 from ..data import Dataset
 from ..errors import PlanError
 from ..ir.digest import digest
@@ -13,15 +14,16 @@ from ..ir.network import Network
 from ..plan.plan import Plan, removed_units
 from ..progress import Progress, silent
 from ..repair import Repairs
-from .prune import apply_plan
+from .apply import apply_plan
+from .result import PruneResult
 
-__all__ = ["CARRIED", "transform"]
+__all__ = ["CARRIED_WEIGHT", "densify"]
 
-CARRIED = 1e-3
-"""Share of a weight's norm that removed channels may carry before that counts as a loss."""
+CARRIED_WEIGHT = 1e-3
+"""Largest part of a weight's norm that removed channels may carry without counting as a loss."""
 
 
-def transform(
+def densify(
     network: Network,
     plan: Plan,
     *,
@@ -29,17 +31,17 @@ def transform(
     repair: Repairs = "absorb",
     data: Dataset | None = None,
     progress: Progress = silent,
-) -> Network:
-    """Take the channels of a plan out of the original network or of a fine-tuned sparse one.
+) -> PruneResult:
+    """Remove the channels of a plan from the original network, or from a fine-tuned sparse one.
 
     Args:
-        network: the network the plan was made for, or one of the same sizes with other weights, in
-            which the channels that the plan removes are zero.
+        network: the network that the plan was made for, or one of the same sizes with other
+            weights, in which the channels that the plan removes are zero.
         plan: what to remove.
-        force: remove channels that carry weight again, and note what is lost.
-        repair: as for :func:`.prune.prune`. By default what removed channels still give, such as a
-            bias that training moved, goes into the shifts of their readers.
-        data: inputs for the proof and the repair; the proof runs on noise where there is none.
+        force: remove channels that carry weight again, and note the loss.
+        repair: as for :func:`.prune.prune`. By default, what removed channels still contribute (a
+            bias that training moved, for example) goes into the shifts of their readers.
+        data: inputs for verification and repair; verification runs on noise where there are none.
         progress: told how far the work is.
 
     Raises:
@@ -47,20 +49,22 @@ def transform(
         VerificationError: the dense network does not equal the masked one.
     """
     groups = find_groups(network)
+    lost = _carried_weight(network, groups, plan)
+    if lost and not force:
+        raise PlanError(lost, hint="train with these channels held at zero, or force it")
+    result = apply_plan(network, plan, groups=groups, data=data, repair=repair, progress=progress)
+    return replace(result, notes=(lost,)) if lost else result
+
+
+def _carried_weight(network: Network, groups: Groups, plan: Plan) -> str:
+    """Return which groups would lose weight, in words; "" where none would."""
     removed = removed_units(plan, groups)
-    notes: tuple[str, ...] = ()
-    if plan.provenance.get("digest") != f"sha256:{digest(network)}":
-        heavy = {
-            name: share
-            for name, share in carried(network, groups, removed).items()
-            if share > CARRIED
-        }
-        if heavy:
-            worst = sorted(heavy, key=lambda name: -heavy[name])[:3]
-            shown = ", ".join(f"'{name}' {heavy[name]:.1%}" for name in worst)
-            lost = f"channels that the plan removes carry weight in {len(heavy)} groups: {shown}"
-            if not force:
-                raise PlanError(lost, hint="train with these channels held at zero, or force it")
-            notes = (lost,)
-    dense = apply_plan(network, plan, groups=groups, data=data, repair=repair, progress=progress)
-    return replace(dense, notes=(*dense.notes, *notes))
+    if plan.provenance.get("digest") == f"sha256:{digest(network)}":
+        return ""
+    shares = carried(network, groups, removed)
+    heavy = {name: share for name, share in shares.items() if share > CARRIED_WEIGHT}
+    if not heavy:
+        return ""
+    worst = sorted(heavy, key=lambda name: -heavy[name])[:3]
+    shown = ", ".join(f"'{name}' {heavy[name]:.1%}" for name in worst)
+    return f"channels that the plan removes carry weight in {len(heavy)} groups: {shown}"

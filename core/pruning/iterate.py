@@ -1,47 +1,39 @@
-"""Several rounds of pruning with a rising rate, each measured, until a gate closes.
+"""Rounds of pruning with a rising rate, each measured, until one loses more than allowed.
 
-A round prunes the original further than the one before it, or what the one before it left. Rates
-are fractions of the original's budget either way. What a round does between pruning and measuring
-is one function, :func:`_pruned`; where rounds are kept is the caller's :unit:`Store`, so that work
-which is done is not done again.
+A round prunes the original further than the round before it, or prunes what that round left. Rates
+are fractions of the original's budget either way. The caller's :class:`Store` keeps the rounds, so
+that a run that was interrupted goes on where it was.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from itertools import pairwise
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
-from ..allocation import Override
-from ..cost.budget import LATENCY, OPERATIONS, PARAMETERS
+from ..cost.budget import PARAMETERS
 from ..cost.network_cost import NetworkCost, measure_cost
 from ..coupling import find_groups
 from ..data import Dataset, streamed
 from ..data.shards import Fingerprint, shard_size, shards
-from ..errors import DataError, PlanError
+from ..errors import DataError
 from ..evaluation.loss import LossMeter
 from ..ir.digest import digest
 from ..ir.network import Network
-from ..plan.limits import NO_LIMITS, Limits
 from ..progress import Progress, silent
-from ..repair import Repairs
-from ..sensitivity.result import Analysis
-from .prune import AUTOMATIC, prune
+from .options import IterateOptions
+from .prune import prune
+from .result import PruneResult
 
 __all__ = [
     "SUMMARY",
     "Gate",
     "Iteration",
     "Round",
-    "Settings",
     "Store",
-    "check_rates",
     "folder_of",
+    "gate_of",
     "iterate",
-    "rising",
 ]
 
 VERSION = 1
@@ -53,52 +45,6 @@ SUMMARY = "rounds.json"
 def folder_of(number: int) -> str:
     """Return the name of the folder of a round."""
     return f"round-{number:02d}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
-    """What every round prunes with; the names are those of :func:`.prune.prune`.
-
-    Args:
-        previous: whether a round goes on from what the one before it left, not from the original.
-    """
-
-    criterion: str = AUTOMATIC
-    allocation: str = AUTOMATIC
-    analysis: Analysis | None = None
-    budget: str = OPERATIONS
-    latencies: Mapping[str, float] | None = None
-    overrides: Mapping[str, Override] = field(default_factory=dict)
-    repair: Repairs = "auto"
-    exclude: Sequence[str] = ()
-    limits: Limits = NO_LIMITS
-    previous: bool = False
-
-    def arguments(self) -> dict[str, Any]:
-        """Return the arguments of :func:`.prune.prune`."""
-        return {
-            "criterion": self.criterion,
-            "allocation": self.allocation,
-            "analysis": self.analysis,
-            "budget": self.budget,
-            "latencies": self.latencies,
-            "overrides": self.overrides,
-            "repair": self.repair,
-            "exclude": tuple(self.exclude),
-            "limits": self.limits,
-        }
-
-    def text(self) -> str:
-        """Return a text that is the same for the same settings only."""
-        plain = {
-            **self.arguments(),
-            "analysis": self.analysis.digest if self.analysis is not None else None,
-            "overrides": {name: value.to_data() for name, value in self.overrides.items()},
-            "latencies": dict(self.latencies) if self.latencies is not None else None,
-            "limits": asdict(self.limits),
-            "previous": self.previous,
-        }
-        return json.dumps(plain, sort_keys=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -202,6 +148,11 @@ class Iteration:
         }
 
 
+def gate_of(options: IterateOptions) -> Gate:
+    """Return how much a round may lose by the options."""
+    return Gate(drop=options.max_drop, divergence=options.max_divergence)
+
+
 class Store(Protocol):
     """Where rounds are kept. A round is there whole, or not at all."""
 
@@ -217,80 +168,48 @@ class Store(Protocol):
         """Return the network of a round that is there."""
         ...
 
-    def keep(self, entry: Round, key: str, network: Network) -> None:
+    def keep(self, entry: Round, key: str, result: PruneResult) -> None:
         """Keep a round."""
         ...
-
-
-def rising(to: float, rounds: int) -> tuple[float, ...]:
-    """Return rates that rise to `to` in equal steps.
-
-    Raises:
-        PlanError: there is no round, or the rate is out of range.
-    """
-    if rounds < 1:
-        raise PlanError("there must be at least one round")
-    if not 0.0 < to < 1.0:
-        raise PlanError(f"the last rate must be over 0 and below 1, got {to:g}")
-    return tuple(round(to * number / rounds, 9) for number in range(1, rounds + 1))
-
-
-def check_rates(rates: Sequence[float]) -> tuple[float, ...]:
-    """Return the rates of the rounds.
-
-    Raises:
-        PlanError: there is none, one is out of range, or they do not rise.
-    """
-    for rate in rates:
-        if not 0.0 < rate < 1.0:
-            raise PlanError(f"rates must be over 0 and below 1, got {rate:g}")
-    if not rates or any(one >= other for one, other in pairwise(rates)):
-        raise PlanError("rates must rise from round to round")
-    return tuple(float(rate) for rate in rates)
 
 
 def iterate(
     network: Network,
     data: Dataset,
+    options: IterateOptions,
     *,
-    rates: Sequence[float],
     store: Store,
-    settings: Settings = Settings(),
-    gate: Gate = Gate(),
     progress: Progress = silent,
 ) -> Iteration:
     """Prune round by round, and measure each.
 
     Args:
         network: the original.
-        data: what rounds are calibrated, proved and measured on.
-        rates: rising fractions of the original's budget.
-        store: where rounds are kept; those that are there are not made again.
-        settings: what each round prunes with.
-        gate: the first round that loses more is the last.
+        data: samples that rounds are calibrated, verified and measured on.
+        options: rates, limits on the loss, and how each round prunes.
+        store: where rounds are kept; those that it holds are not made again.
         progress: told how far the work is.
 
     Raises:
-        PlanError: the rates or the settings do not fit, or nothing can be removed.
+        PlanError: options do not fit the network, or nothing can be removed.
         DataError: the data does not fit, or the store holds rounds of something else.
         VerificationError: a dense network does not equal the masked one.
     """
-    rates = check_rates(rates)
+    gate = gate_of(options)
     gate.check(data)
-    _check(settings)
     cost = measure_cost(network, find_groups(network))
-    known = f"{VERSION} {digest(network)} {_fingerprint(network, data, progress)} {settings.text()}"
+    known = f"{VERSION} {digest(network)} {_fingerprint(network, data, progress)} {options.key()}"
     meter = LossMeter.of(network, data, progress=progress)
     rounds: list[Round] = []
-    for number, rate in enumerate(rates, 1):
-        path = rates[:number] if settings.previous else (rate,)
+    for number, rate in enumerate(options.rates, 1):
+        path = tuple(options.rates[:number]) if options.previous else (rate,)
         key = hashlib.sha256(f"{known} {path}".encode()).hexdigest()
         entry = store.known(number, key)
         if entry is None:
-            start = store.network(number - 1) if settings.previous and number > 1 else network
-            pruned = _pruned(start, cost, rate, data, settings, progress)
-            entry = _measured(pruned, cost, number, rate, meter, progress)
-            store.keep(entry, key, pruned)
+            start = store.network(number - 1) if options.previous and number > 1 else network
+            result = _pruned(start, cost, rate, data, options, progress)
+            entry = _measured(result.network, cost, number, rate, meter, progress)
+            store.keep(entry, key, result)
         rounds.append(replace(entry, passed=gate.passes(entry.loss)))
         if not rounds[-1].passed:
             break
@@ -306,40 +225,26 @@ def iterate(
     )
 
 
-def _check(settings: Settings) -> None:
-    """Raise where rounds that go on from each other cannot mean what is asked."""
-    if not settings.previous:
-        return
-    for given, what in (
-        (settings.analysis is not None, "an analysis"),
-        (settings.budget == LATENCY, "a budget of latency"),
-        (bool(settings.overrides), "a layer's own rate"),
-        (settings.limits.max_rate < 1.0, "a largest share"),
-    ):
-        if given:
-            raise PlanError(f"{what} is of the original network", hint="start from the original")
-
-
 def _pruned(
     start: Network,
     cost: NetworkCost,
     rate: float,
     data: Dataset,
-    settings: Settings,
+    options: IterateOptions,
     progress: Progress,
-) -> Network:
+) -> PruneResult:
     """Return what a round makes of the network it starts from.
 
-    The rate is of the original, whose costs are `cost`; for a smaller network it is less.
+    The rate is a fraction of the original's cost. For a smaller network it is converted to a
+    fraction of that network's cost.
     """
-    share = rate
-    if settings.previous:
+    if options.previous:
         now = measure_cost(start, find_groups(start))
-        by_parameters = settings.budget == PARAMETERS
+        by_parameters = options.budget == PARAMETERS
         before = cost.parameters if by_parameters else cost.operations
         left = now.parameters if by_parameters else now.operations
-        share = max(0.0, 1.0 - (1.0 - rate) * before / left)
-    return prune(start, rate=share, data=data, progress=progress, **settings.arguments())
+        rate = max(0.0, 1.0 - (1.0 - rate) * before / left)
+    return prune(start, options.of_round(rate), data=data, progress=progress)
 
 
 def _measured(

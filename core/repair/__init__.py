@@ -1,26 +1,9 @@
-"""Repair: how the remaining weights make up for what is gone, without training.
+"""Repair: how remaining weights make up for removed channels, without training.
 
 One file a repair, in one registry; `sequence.py` tries them one after another and keeps what helps.
 """
 
-from __future__ import annotations
+from .registry import REPAIRS, Repair, Repairs, find_repairs, repair
+from .sequence import RepairRecord, repaired
 
-from .absorb import absorb
-from .bias import correct_bias
-from .recalibrate import recalibrate
-from .refit import refit
-from .registry import REPAIRS, Job, Repair, Repairs, find_repairs
-from .sequence import repaired
-
-__all__ = [
-    "REPAIRS",
-    "Job",
-    "Repair",
-    "Repairs",
-    "absorb",
-    "correct_bias",
-    "find_repairs",
-    "recalibrate",
-    "refit",
-    "repaired",
-]
+__all__ = ["REPAIRS", "Repair", "RepairRecord", "Repairs", "find_repairs", "repair", "repaired"]

@@ -29,11 +29,12 @@ from ..data import Dataset, SyntheticDataset, streamed
 from ..engine.session import Session
 from ..ir.network import Network
 from ..ir.rebuild import rebuild
-from ..progress import Progress
+from ..plan.state import PruningState
+from ..progress import Progress, silent
 from ..statistics.operators import Array, Operator, find_operators
 from .affected import Layer, moved, repairable, shifts_alone
 from .constant import constant_channels
-from .registry import Job, repair
+from .registry import repair
 
 __all__ = ["absorb"]
 
@@ -44,25 +45,25 @@ __all__ = ["absorb"]
     source="Ye 2018",
     needs_data=False,
 )
-def absorb(job: Job, network: Network) -> Network:
+def absorb(state: PruningState, network: Network, progress: Progress = silent) -> Network:
     """Return the network with what it lost on average added to its shifts.
 
     Raises:
         DataError: the data does not fit the network.
     """
-    lost = _lost_inputs(job, network)
+    lost = _lost_inputs(state, network)
     if not lost:
         return network
-    data = job.data or SyntheticDataset(job.full, samples=1)
+    data = state.data or SyntheticDataset(state.full, samples=1)
     names = list(dict.fromkeys(layer.operator.x for layer, _ in lost))
-    means = _means(job.full, names, data, job.progress)
+    means = _means(state.full, names, data, progress)
     tensors: dict[str, npt.NDArray[np.generic]] = {}
     for layer, channels in lost:
         operator = layer.operator
         x = means[operator.x]
         axis = 1 if operator.op_type == "Conv" else x.ndim - 1
         x = x * channels.reshape([-1 if k == axis else 1 for k in range(x.ndim)])
-        weight = operator.matrix(job.full.array(operator.weight).astype(np.float64))
+        weight = operator.matrix(state.full.array(operator.weight).astype(np.float64))
         read = operator.inputs(x, None).mean(axis=1)
         change = np.einsum("goc,gc->go", weight, read).ravel()[layer.kept]
         if change.any():
@@ -70,20 +71,22 @@ def absorb(job: Job, network: Network) -> Network:
     return rebuild(network, tensors=tensors) if tensors else network
 
 
-def _lost_inputs(job: Job, network: Network) -> list[tuple[Layer, npt.NDArray[np.bool_]]]:
+def _lost_inputs(
+    state: PruningState, network: Network
+) -> list[tuple[Layer, npt.NDArray[np.bool_]]]:
     """Return the layers at full size that lose inputs with weight, and masks over these inputs."""
-    surviving = job.groups.surviving(job.removed)
-    constant = constant_channels(job.full, job.groups) if job.data is None else {}
-    whole = {operator.key: operator for operator in find_operators(job.full)}
+    surviving = state.groups.surviving(state.removed)
+    constant = constant_channels(state.full, state.groups) if state.data is None else {}
+    whole = {operator.key: operator for operator in find_operators(state.full)}
     found = []
-    for layer in repairable(job.original, network, job.groups, job.removed):
+    for layer in repairable(state, network):
         operator = whole[layer.operator.key]
-        if not shifts_alone(network, operator) or operator.depthwise(job.full):
+        if not shifts_alone(network, operator) or operator.depthwise(state.full):
             continue
-        gone = ~surviving[job.groups.values[operator.x].vector]
-        if job.data is None:
+        gone = ~surviving[state.groups.values[operator.x].vector]
+        if state.data is None:
             gone &= constant[operator.x]
-        if gone.any() and _weighed(job.full, operator, gone):
+        if gone.any() and _weighed(state.full, operator, gone):
             found.append((Layer(operator, layer.kept), gone))
     return found
 

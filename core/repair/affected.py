@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from ..coupling.groups import Groups
 from ..ir.network import Network, blob_refs
 from ..ir.rebuild import node_key
+from ..plan.state import PruningState
 from ..statistics.operators import Array, Operator, find_operators
 
 __all__ = ["Layer", "affected", "moved", "repairable", "shifts_alone", "stored_alone"]
@@ -88,22 +88,18 @@ def moved(
     return {operator.shift.parameter: new.astype(old.dtype)}
 
 
-def repairable(
-    original: Network, pruned: Network, groups: Groups, removed: npt.NDArray[np.bool_]
-) -> list[Layer]:
+def repairable(state: PruningState, dense: Network) -> list[Layer]:
     """Return the layers whose outputs may differ from before and whose parameters are their own.
 
     Args:
-        original: the network before pruning.
-        pruned: the dense network.
-        groups: groups of the original.
-        removed: mask over its units.
+        state: what was removed, and from what.
+        dense: the dense network that the removal left.
     """
-    surviving = groups.surviving(removed)
-    kept = {cost_term.node: surviving[cost_term.out] for cost_term in groups.cost_terms}
-    changed = affected(original, pruned)
+    surviving = state.groups.surviving(state.removed)
+    kept = {term.node: surviving[term.out] for term in state.groups.cost_terms}
+    changed = affected(state.original, dense)
     return [
         Layer(operator, kept[operator.key])
-        for operator in find_operators(pruned)
-        if operator.y in changed and operator.key in kept and stored_alone(pruned, operator.weight)
+        for operator in find_operators(dense)
+        if operator.y in changed and operator.key in kept and stored_alone(dense, operator.weight)
     ]

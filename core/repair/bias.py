@@ -17,38 +17,37 @@ import numpy.typing as npt
 
 from ..ir.network import Network
 from ..ir.rebuild import rebuild
-from ..progress import tracked
+from ..plan.state import PruningState
+from ..progress import Progress, silent, tracked
 from ..statistics.operators import Array, Operator
 from .activation_cache import ActivationCache, first_batches
 from .affected import moved, repairable, shifts_alone
-from .registry import Job, repair
+from .registry import repair
 
 __all__ = ["correct_bias"]
 
 
 @repair("bias", summary="shifts, so that mean outputs are the original's", source="Nagel 2019")
-def correct_bias(job: Job, network: Network) -> Network:
+def correct_bias(state: PruningState, network: Network, progress: Progress = silent) -> Network:
     """Return the network with shifts that keep every layer's mean output.
 
     Raises:
         DataError: the data does not fit the networks.
     """
     layers = [
-        layer
-        for layer in repairable(job.original, network, job.groups, job.removed)
-        if shifts_alone(network, layer.operator)
+        layer for layer in repairable(state, network) if shifts_alone(network, layer.operator)
     ]
     if not layers:
         return network
-    assert job.data is not None
-    batches = first_batches(job.data, job.original, network)
-    before, now = ActivationCache(job.original, batches), ActivationCache(network, batches)
+    assert state.data is not None
+    batches = first_batches(state.data, state.original, network)
+    before, now = ActivationCache(state.original, batches), ActivationCache(network, batches)
     tensors: dict[str, npt.NDArray[np.generic]] = {}
     corrected = network
-    for layer in tracked(layers, "bias", len(layers), job.progress):
+    for layer in tracked(layers, "bias", len(layers), progress):
         operator = layer.operator
-        wanted = _mean(operator, before.advance(job.original, operator.y))
-        wanted -= _subtracted(job.original, operator)
+        wanted = _mean(operator, before.advance(state.original, operator.y))
+        wanted -= _subtracted(state.original, operator)
         outputs = now.advance(corrected, operator.y)
         change = wanted[layer.kept] - _mean(operator, outputs) + _subtracted(network, operator)
         tensors.update(moved(network, operator, change))

@@ -29,11 +29,12 @@ import onnx_ir as ir
 
 from ..ir.network import Network
 from ..ir.rebuild import rebuild
-from ..progress import tracked
+from ..plan.state import PruningState
+from ..progress import Progress, silent, tracked
 from ..statistics.operators import Array
 from .activation_cache import ActivationCache, first_batches
 from .affected import affected, stored_alone
-from .registry import Job, repair
+from .registry import repair
 from .targets import BATCH_NORM_EPSILON
 
 __all__ = ["SILENT_VARIANCE", "recalibrate"]
@@ -44,27 +45,27 @@ variance: they do not excite it, and dividing by so little would blow up what ot
 
 
 @repair("recalibrate", summary="batch-norm statistics, set anew layer by layer", source="Li 2020")
-def recalibrate(job: Job, network: Network) -> Network:
+def recalibrate(state: PruningState, network: Network, progress: Progress = silent) -> Network:
     """Return the network with statistics for what its batch normalisations read now.
 
     Raises:
         DataError: the data does not fit the networks.
     """
-    changed = affected(job.original, network)
+    changed = affected(state.original, network)
     nodes = [node for node in network.graph if _stored(network, node) and _x(node) in changed]
     if not nodes:
         return network
-    assert job.data is not None
-    surviving = job.groups.surviving(job.removed)
-    labels = {use.parameter: use.labels[0].ravel() for use in job.groups.uses}
-    batches = first_batches(job.data, job.original, network)
-    before, now = ActivationCache(job.original, batches), ActivationCache(network, batches)
+    assert state.data is not None
+    surviving = state.groups.surviving(state.removed)
+    labels = {use.parameter: use.labels[0].ravel() for use in state.groups.uses}
+    batches = first_batches(state.data, state.original, network)
+    before, now = ActivationCache(state.original, batches), ActivationCache(network, batches)
     tensors: dict[str, npt.NDArray[np.generic]] = {}
-    for node in tracked(nodes, "recalibrate", len(nodes), job.progress):
+    for node in tracked(nodes, "recalibrate", len(nodes), progress):
         names = [str(value.name) for value in node.inputs[3:5] if value is not None]
         kept = surviving[labels[names[0]]]
-        stored = [job.original.array(name).astype(np.float64)[kept] for name in names]
-        wanted = _statistics(before.advance(job.original, _x(node)))
+        stored = [state.original.array(name).astype(np.float64)[kept] for name in names]
+        wanted = _statistics(before.advance(state.original, _x(node)))
         found = _statistics(now.advance(network, _x(node), tensors))
         mean, variance = _matched(
             (stored[0], stored[1]), (wanted[0][kept], wanted[1][kept]), found, _epsilon(node)

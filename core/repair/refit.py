@@ -20,11 +20,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ..coupling.groups import Groups
-from ..data import Dataset
 from ..ir.assemble import NONE, Tensors
 from ..ir.network import Network
 from ..ir.rebuild import rebuild
+from ..plan.state import PruningState
 from ..progress import Progress, silent, tracked
 from ..statistics.cholesky import inverse, solution
 from ..statistics.moments import (
@@ -42,7 +41,7 @@ from ..statistics.ridge import DEFAULT_RIDGE, FULL_DATA_FACTOR, WIDE_COLUMNS, be
 from .activation_cache import ActivationCache, first_batches
 from .affected import Layer, repairable, shifts_alone
 from .boxes import box_heads_of, counts
-from .registry import Job, repair
+from .registry import repair
 from .targets import Path, Target, array_of, follow
 
 __all__ = ["refit"]
@@ -60,32 +59,27 @@ ROUNDS = 3
 it, the first ones most."""
 
 
+@repair(
+    "refit", summary="all weights, by least squares to the original's outputs", source="He 2017"
+)
 def refit(
-    original: Network,
-    pruned: Network,
-    groups: Groups,
-    removed: npt.NDArray[np.bool_],
-    dataset: Dataset,
-    *,
-    seed: int = 0,
-    progress: Progress = silent,
+    state: PruningState, dense: Network, progress: Progress = silent, *, seed: int = 0
 ) -> Network:
-    """Return the pruned network with weights refitted to the original's outputs.
+    """Return the dense network with weights refitted to the original's outputs.
 
     Args:
-        original: the network before pruning.
-        pruned: the dense network that the removal left.
-        groups: groups of the original.
-        removed: mask over its units, to know which outputs are left.
-        dataset: inputs; labels are not used.
-        seed: of the positions drawn.
+        state: what was removed, and from what; its data is what weights are fitted to.
+        dense: the dense network that the removal left.
         progress: told of the layers done.
+        seed: of the positions drawn.
 
     Raises:
         DataError: the data does not fit the networks.
     """
-    layers = repairable(original, pruned, groups, removed)
-    batches = first_batches(dataset, original, pruned)
+    assert state.data is not None
+    original, pruned = state.original, dense
+    layers = repairable(state, pruned)
+    batches = first_batches(state.data, original, pruned)
     before, now = ActivationCache(original, batches), ActivationCache(pruned, batches)
     random = np.random.default_rng(seed)
     tensors: dict[str, npt.NDArray[np.generic]] = {}
@@ -122,14 +116,6 @@ def refit(
         tensors.update(_fitted(pruned, operator, samples, tensors))
         waiting.discard(operator.y)
     return rebuild(pruned, tensors=tensors) if tensors else pruned
-
-
-@repair(
-    "refit", summary="all weights, by least squares to the original's outputs", source="He 2017"
-)
-def _refit(job: Job, network: Network) -> Network:
-    assert job.data is not None
-    return refit(job.original, network, job.groups, job.removed, job.data, progress=job.progress)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,73 +3,109 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ..data import Dataset, SyntheticDataset
+from ..data import SyntheticDataset
 from ..data.hold_out import split
 from ..ir.network import Network
+from ..plan.state import PruningState
+from ..progress import Progress, silent
 from .output_error import output_error
-from .registry import Job, Repair
+from .registry import Repair
 
-__all__ = ["repaired"]
+__all__ = ["RepairRecord", "repaired"]
 
-NOISE = 8
-"""Samples of noise that judge where the user gave no data."""
+NOISE_SAMPLES = 8
+"""Samples of noise that repairs are measured on where the user gave no data."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RepairRecord:
+    """One repair that was tried.
+
+    Args:
+        method: name of the repair.
+        error_before: relative output error against the original before it.
+        error_after: the same after it.
+        kept: whether its weights were kept.
+        measured_on: the samples that the errors were measured on, in words.
+    """
+
+    method: str
+    error_before: float
+    error_after: float
+    kept: bool
+    measured_on: str
+
+    def to_data(self) -> dict[str, Any]:
+        """Return plain values, as a plan stores them."""
+        return {
+            "method": self.method,
+            "output_error_before": self.error_before,
+            "output_error_after": self.error_after,
+            "kept": self.kept,
+            "judged_on": self.measured_on,
+        }
 
 
 def repaired(
-    job: Job, network: Network, repairs: Sequence[Repair]
-) -> tuple[Network, list[dict[str, Any]]]:
+    state: PruningState,
+    dense: Network,
+    repairs: Sequence[Repair],
+    *,
+    progress: Progress = silent,
+) -> tuple[Network, tuple[RepairRecord, ...]]:
     """Return the repaired network, and a record of every repair that was tried.
 
     A repair is kept where the relative error of the outputs against the original's falls. Where
-    there are enough samples, some are held back for this (see :func:`.held.split`), and what is
-    kept is then fitted to all of them. None are held back where the network was already fitted to
-    them: surgery has seen them all, so that its outputs there are better than elsewhere, and a
-    repair that saw fewer would be judged too harshly.
+    there are enough samples, a hold-out measures this (see :func:`~..data.hold_out.split`), and
+    what is kept is then fitted to all samples. There is no hold-out where weights already
+    compensate: they were fitted to all samples, so that outputs are better there than elsewhere,
+    and a repair fitted to fewer samples would be measured too harshly.
 
     Args:
-        job: what repairs know.
-        network: the dense network that the removal left.
+        state: what was removed, and from what.
+        dense: the dense network that the removal left.
         repairs: what to try, in this order.
+        progress: told how far the work is.
 
     Raises:
         DataError: the data does not fit the networks.
     """
-    fitted = job.full is not job.original
-    fitting, judging = (job.data, job.data) if fitted else split(job.data, job.original)
-    again = fitting is not judging
-    judges = judging or SyntheticDataset(job.original, samples=NOISE)
-    where = " of noise" if judging is None else " held back" if judging is not fitting else ""
-    records: list[dict[str, Any]] = []
+    fitting, measuring = (
+        (state.data, state.data) if state.compensated else split(state.data, state.original)
+    )
+    held_out = fitting is not measuring
+    samples = measuring or SyntheticDataset(state.original, samples=NOISE_SAMPLES)
+    where = " of noise" if measuring is None else " held back" if held_out else ""
+
+    def error_of(network: Network) -> float:
+        return output_error(state.original, network, samples, progress=progress)
+
+    records: list[RepairRecord] = []
     kept: set[str] = set()
-    trial = network
-    error: float | None = None
+    trial, error = dense, None
     for repair in repairs:
         if kept.intersection(repair.unless):
             continue
-        tried = repair.apply(replace(job, data=fitting), trial)
+        tried = repair.apply(replace(state, data=fitting), trial, progress)
         if tried is trial:
             continue
         if error is None:
-            error = _error(job, trial, judges)
-        after = _error(job, tried, judges)
+            error = error_of(trial)
+        after = error_of(tried)
         records.append(
-            {
-                "method": repair.name,
-                "output_error_before": float(f"{error:.4g}"),
-                "output_error_after": float(f"{after:.4g}"),
-                "kept": bool(after < error),
-                "judged_on": f"{judges.samples} samples{where}",
-            }
+            RepairRecord(
+                method=repair.name,
+                error_before=float(f"{error:.4g}"),
+                error_after=float(f"{after:.4g}"),
+                kept=bool(after < error),
+                measured_on=f"{samples.samples} samples{where}",
+            )
         )
         if after < error:
             kept.add(repair.name)
-            network = repair.apply(job, network) if again else tried
+            dense = repair.apply(state, dense, progress) if held_out else tried
             trial, error = tried, after
-    return network, records
-
-
-def _error(job: Job, network: Network, judges: Dataset) -> float:
-    return output_error(job.original, network, judges, progress=job.progress)
+    return dense, tuple(records)

@@ -11,9 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from ..coupling.groups import Groups, find_groups
-from ..criteria import find_criterion
+from ..criteria import CRITERIA, ScoreContext
 from ..data import Dataset
-from ..data.calibration import Calibration
 from ..data.shards import shard_size
 from ..engine.padding import channel_block, padded
 from ..errors import PlanError
@@ -104,7 +103,8 @@ def analyze(
         groups = groups or find_groups(network)
         if not any(group.prunable for group in groups.groups):
             raise PlanError("no channel of this network can be removed")
-        scores = find_criterion(criterion).score(network, groups, Calibration(data))
+        context = ScoreContext(network=network, groups=groups, data=data)
+        scores = CRITERIA.find(criterion).score(context)
         curves = find_curves(groups, scores, rates)
         workers = -1 if jobs is None else jobs
         baseline = measure_baseline(network, data, memory=memory, jobs=workers, progress=progress)

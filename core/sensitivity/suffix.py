@@ -186,4 +186,4 @@ def _with_masks(
             product = f"masked:{name}"
             masked[name] = part.op("Mul", [part.values[name], factor], product, like=data)
         part.add(node, reads={name: masked[name]})
-    return replace(part.network(outputs), source=None, heads=(), plan=None)
+    return replace(part.network(outputs), source=None, heads=())

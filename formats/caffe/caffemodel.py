@@ -97,6 +97,14 @@ class StoredBlob:
             return len(shape) <= 4 and (1,) * (4 - len(shape)) + shape == self.shape
         return shape == self.shape
 
+    def fits_but_for_ones(self, shape: tuple[int, ...]) -> bool:
+        """Whether this blob has the values of `shape` in their order, with other axes of size 1.
+
+        Caffe refuses such a blob; OpenCV reads it.
+        """
+        own, wanted = ([size for size in sizes if size != 1] for sizes in (self.shape, shape))
+        return own == wanted
+
 
 @dataclass(frozen=True, slots=True)
 class StoredLayer:

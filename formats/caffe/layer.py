@@ -16,22 +16,26 @@ from ...core.errors import FormatError, UnsupportedError
 from ...core.ir.network import BATCH, Caution, Head, Preprocess
 from ..adapter import (
     Blob,
+    Handling,
     Key,
     LayerBuilder,
-    Registry,
+    LayerRegistry,
     Shape,
     StaticBatchNeeded,
     blob_shapes,
     check_positive,
     key,
 )
+from ..adapter import Example as AnyExample
 
 __all__ = [
-    "LAYERS", "Blob", "CaffeBuilder", "Layer", "Settings", "Shape", "Unknown", "check_constant",
-    "check_positive", "key", "layer", "number", "pair", "spatial",
+    "LAYERS", "Blob", "CaffeBuilder", "Example", "Handling", "Layer", "Settings", "Shape",
+    "Unknown", "check_constant", "check_positive", "key", "layer", "number", "pair", "spatial",
 ]  # fmt: skip
 
-LAYERS: Registry[Layer] = Registry("layer type")
+LAYERS: LayerRegistry[Layer] = LayerRegistry(
+    "layer type", package=f"{__package__}.layers", group="secateur.caffe_layers"
+)
 """Every layer class by the types it claims."""
 
 layer = LAYERS.register
@@ -86,6 +90,27 @@ def number(dim: int | str) -> int:
     if isinstance(dim, str):
         raise StaticBatchNeeded("this layer computes with the batch size")
     return dim
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Example(AnyExample):
+    """A layer between "before", a convolution that reads "first", and "after", fully connected.
+
+    The input is "data", 2×3×8×8. A layer that reads "after" follows it instead.
+
+    Args:
+        bottoms: what the layer reads.
+        tops: what it makes; the fully connected layer reads "layer".
+        label: shape of "label" without the batch, for layers that read it.
+        values: input → numbers that fill it, over and over, where noise would make no sense.
+        input_shapes: top → (C, H, W) of data layers whose file does not tell.
+    """
+
+    bottoms: tuple[str, ...] = ("before",)
+    tops: tuple[str, ...] = ("layer",)
+    label: tuple[int, ...] = ()
+    values: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -185,6 +210,8 @@ class Layer:
     top_range: ClassVar[tuple[int, int | None]] = (1, 1)
     bottom_axes: ClassVar[tuple[int, int]] = (0, 32)
     """Fewest and most axes of the first bottom."""
+    example: ClassVar[Example]
+    """The layer in a small network, for tests and for the support tables."""
     decodes: ClassVar[bool] = False
     """True where the layer only decodes: its bottoms are outputs, and `heads` tells the rest."""
 

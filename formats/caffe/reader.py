@@ -63,7 +63,7 @@ def _load(prototxt: Path, caffemodel: Path, *, options: Options, folder: Path) -
     document = _read_document(prototxt)
     weights = open_caffemodel(caffemodel)
     with located(file=str(prototxt)):
-        notes = check_schema(document.root, {cls.param for cls in LAYERS.classes.values()})
+        notes = check_schema(document.root, {cls.param for cls in LAYERS.values()})
         net = net_of(document)
         chosen, others = net.active(options.phase, options.stages, options.level)
         if not chosen:
@@ -115,7 +115,7 @@ def _read_document(path: Path) -> Document:
 def _read_layer(text: LayerText) -> Layer:
     """Return the layer with the fields the document gives it."""
     with located(line=text.line, item=text.item):
-        cls = LAYERS.classes.get(text.type, Unknown)
+        cls = LAYERS.get(text.type, Unknown)
         values = read_fields(cls, text.message, cls.param)
         found = cls(
             name=text.name,
@@ -175,6 +175,7 @@ class _Reading:
                         name: self._blob(index, position, shape, sharers)
                         for position, (name, shape) in enumerate(shapes.items())
                     }
+                    notes += self._shape_notes(index, shapes)
                 elif layer.stored():
                     raise UnsupportedError("a layer with weights reads what a data layer makes")
                 b = CaffeBuilder(builder, stored, refs[index], shared, reading=self.settings)
@@ -261,7 +262,8 @@ class _Reading:
         for entry, _, ref in candidates:
             blob = self.weights.layers[entry].blobs[ref.index]
             # Caffe compares shapes for the layer's own blob, and only counts for a shared one.
-            if not (blob.fits(shape) if ref == own else blob.size == math.prod(shape)):
+            fits = blob.fits(shape) or blob.fits_but_for_ones(shape)
+            if not (fits if ref == own else blob.size == math.prod(shape)):
                 stored = "×".join(map(str, blob.shape)) or "no dims"
                 needed = "×".join(map(str, shape)) or "no dims"
                 with located(
@@ -271,6 +273,22 @@ class _Reading:
         entry, _, ref = candidates[-1]
         stored_blob = self.weights.layers[entry].blobs[ref.index]
         return self.weights.values(stored_blob).reshape(shape)
+
+    def _shape_notes(self, index: int, shapes: Mapping[str, tuple[int, ...]]) -> list[Caution]:
+        """Return a note on each blob of a layer that Caffe would refuse for its axes of size 1."""
+        notes = []
+        for position, (name, shape) in enumerate(shapes.items()):
+            for entry in self.matched[index]:
+                blob = self.weights.layers[entry].blobs[position]
+                if not blob.fits(shape):
+                    stored, needed = ("×".join(map(str, s)) for s in (blob.shape, shape))
+                    notes.append(
+                        Caution(
+                            f"{self.texts[index].item}: {name} is stored as {stored}, not "
+                            f"{needed}: OpenCV reads it, Caffe would refuse it"
+                        )
+                    )
+        return notes
 
     def _check_memory(
         self,

@@ -18,7 +18,6 @@ from ...core.errors import FormatError, SecateurError, UnsupportedError, Where, 
 from ...core.ir.builder import Builder
 from ...core.ir.network import BlobRef, Caution, Head, LayerInfo, Network, tensors_by_blob
 from ..adapter import LayerBuilder, blob_shapes
-from . import sections as _sections  # noqa: F401  # registers every section type
 from .activations import ALEXEYAB_ONLY
 from .data.evaluation import as_evaluated
 from .document import Block, Document, parse
@@ -139,7 +138,7 @@ def _flavour(name: str, document: Document) -> Flavour:
         return Flavour(name)
     found = set()
     for block in document.sections:
-        cls = SECTIONS.classes.get(block.name)
+        cls = SECTIONS.get(block.name)
         if cls is None:
             continue
         found |= {owner for key, owner in cls.only.items() if key == "" or key in block.options}

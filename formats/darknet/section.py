@@ -19,15 +19,20 @@ import onnx_ir as ir
 from ...core.errors import FormatError, located
 from ...core.ir.builder import Builder
 from ...core.ir.network import BlobRef, Head
-from ..adapter import Blob, LayerBuilder, Registry, keys_of
+from ..adapter import Blob, Example, Handling, LayerBuilder, LayerRegistry, keys_of
 from .document import Block
 from .flavour import Flavour
 from .numerals import read_float, read_floats, read_int, read_ints
 from .training import TRAINING_KEYS
 
-__all__ = ["SECTIONS", "Context", "Section", "SectionBuilder", "Size", "read_section", "section"]
+__all__ = [
+    "SECTIONS", "Context", "Example", "Handling", "Section", "SectionBuilder", "Size",
+    "read_section", "section",
+]  # fmt: skip
 
-SECTIONS: Registry[Section] = Registry("section")
+SECTIONS: LayerRegistry[Section] = LayerRegistry(
+    "section", package=f"{__package__}.sections", group="secateur.darknet_sections"
+)
 """Section classes by the names between the brackets."""
 
 section = SECTIONS.register
@@ -171,6 +176,9 @@ class Section:
     """What the weights file holds for it, in file order."""
     only: ClassVar[Mapping[str, Flavour]] = {}
     """Keys, or "" for the section itself, that only one flavour knows."""
+    example: ClassVar[Example]
+    """The section in a small network, for tests and for the support tables: its text is its keys,
+    and what it reads are two convolutions of 16 filters on 8×8, at −2 and −1."""
     loss: ClassVar[bool] = False
     """True for what only training reads: it neither counts as a reader nor as an output."""
 

@@ -1,4 +1,7 @@
-"""Accuracy. Source: accuracy_layer.cpp (BVLC 9b89154). No blobs. Left out without labels."""
+"""Accuracy. Source: accuracy_layer.cpp (BVLC 9b89154). It stores no blobs.
+
+Without labels, the layer is left out.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from ..layer import CaffeBuilder, Layer, check_constant, key, layer
+from ..layer import CaffeBuilder, Example, Handling, Layer, check_constant, key, layer
 from .loss import chosen
 
 _FLOAT = int(ir.DataType.FLOAT)
@@ -16,7 +19,10 @@ _FLOAT = int(ir.DataType.FLOAT)
 @layer("Accuracy")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Accuracy(Layer):
-    """Share of items whose true class is among the best `top_k`; a second top has it per class."""
+    """The share of items whose true class is among the `top_k` best scores.
+
+    A second top holds that share for each class.
+    """
 
     top_k: int = key(1)
     axis: int = key(1)
@@ -26,6 +32,12 @@ class Accuracy(Layer):
     bottom_axes: ClassVar = (1, 32)
     bottom_range: ClassVar = (2, 2)
     top_range: ClassVar = (1, 2)
+    example: ClassVar = Example(
+        handling=Handling.TRAINING,
+        bottoms=("after", "label"),
+        text="accuracy_param { top_k: 2 }",
+        values={"label": (0, 2)},
+    )
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value, label: ir.Value) -> tuple[ir.Value, ...]:
         """Emit the comparison of every score with that of the true class."""

@@ -1,7 +1,7 @@
 """ReLU, ReLU6, ELU, Sigmoid, TanH, AbsVal, BNLL, Swish, Clip, Threshold: element by element.
 
 Source: relu_layer.cpp, elu_layer.cpp, bnll_layer.cpp, swish_layer.cpp, clip_layer.cpp,
-threshold_layer.cpp (BVLC 9b89154). No blobs.
+threshold_layer.cpp (BVLC 9b89154). They store no blobs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from ...adapter import REQUIRED
-from ..layer import CaffeBuilder, Layer, key, layer
+from ..layer import CaffeBuilder, Example, Layer, key, layer
 
 
 @layer("ReLU")
@@ -23,6 +23,7 @@ class ReLU(Layer):
     negative_slope: float = key(0.0)
 
     param: ClassVar = "relu_param"
+    example: ClassVar = Example()
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit Relu or LeakyRelu."""
@@ -37,6 +38,7 @@ class ReLU6(Layer):
     """min(max(x, 0), 6), of MobileNet forks."""
 
     param: ClassVar = "relu6_param"
+    example: ClassVar = Example()
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit Clip."""
@@ -51,6 +53,7 @@ class ELU(Layer):
     alpha: float = key(1.0)
 
     param: ClassVar = "elu_param"
+    example: ClassVar = Example(text="elu_param { alpha: 0.5 }")
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit Elu."""
@@ -63,6 +66,7 @@ class Sigmoid(Layer):
     """1 / (1 + exp(−x))."""
 
     param: ClassVar = "sigmoid_param"
+    example: ClassVar = Example()
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit Sigmoid."""
@@ -75,6 +79,7 @@ class TanH(Layer):
     """Hyperbolic tangent."""
 
     param: ClassVar = "tanh_param"
+    example: ClassVar = Example()
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit Tanh."""
@@ -86,6 +91,8 @@ class TanH(Layer):
 class AbsVal(Layer):
     """|x|."""
 
+    example: ClassVar = Example()
+
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit Abs."""
         return b.op("Abs", x)
@@ -95,6 +102,8 @@ class AbsVal(Layer):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BNLL(Layer):
     """log(1 + exp(x)), in the form that does not overflow."""
+
+    example: ClassVar = Example()
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit relu(x) + log(1 + exp(−|x|))."""
@@ -110,6 +119,7 @@ class Swish(Layer):
     beta: float = key(1.0)
 
     param: ClassVar = "swish_param"
+    example: ClassVar = Example(text="swish_param { beta: 1.5 }")
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit the product with a Sigmoid."""
@@ -122,6 +132,8 @@ class Swish(Layer):
 class Mish(Layer):
     """x · tanh(log(1 + exp(x))), of YOLOv4's conversions."""
 
+    example: ClassVar = Example()
+
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit the product."""
         return b.op("Mul", x, b.op("Tanh", b.op("Softplus", x)))
@@ -131,6 +143,8 @@ class Mish(Layer):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HardSwish(Layer):
     """x · min(max(x + 3, 0), 6) / 6, of MobileNetV3's conversions."""
+
+    example: ClassVar = Example()
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit HardSwish."""
@@ -146,6 +160,7 @@ class Clip(Layer):
     highest: float = key(REQUIRED, "max")
 
     param: ClassVar = "clip_param"
+    example: ClassVar = Example(text="clip_param { min: 0 max: 1 }")
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit Clip."""
@@ -160,6 +175,7 @@ class Threshold(Layer):
     threshold: float = key(0.0)
 
     param: ClassVar = "threshold_param"
+    example: ClassVar = Example(text="threshold_param { threshold: 0.1 }")
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit Greater as numbers."""

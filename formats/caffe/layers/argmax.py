@@ -1,4 +1,7 @@
-"""ArgMax. Source: argmax_layer.cpp (BVLC 9b89154). No blobs. Of equals the last comes first."""
+"""ArgMax. Source: argmax_layer.cpp (BVLC 9b89154). It stores no blobs.
+
+Among equal values, the last one comes first.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from ....core.errors import FormatError
-from ..layer import CaffeBuilder, Layer, key, layer
+from ..layer import CaffeBuilder, Example, Layer, key, layer
 
 
 @layer("ArgMax")
@@ -22,6 +25,7 @@ class ArgMax(Layer):
 
     param: ClassVar = "argmax_param"
     bottom_axes: ClassVar = (1, 32)
+    example: ClassVar = Example()
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit TopK over the axis, or over each flattened item."""

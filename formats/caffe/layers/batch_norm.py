@@ -1,8 +1,8 @@
 """BatchNorm. Source: batch_norm_layer.cpp (BVLC 9b89154).
 
-y = (x − μ) / sqrt(v + eps). Blobs: mean [channels], variance [channels], factor [1]: both are
-stored multiplied by the factor, and count as 0 where it is 0. NVCaffe's `scale_bias` adds scale
-and shift.
+y = (x − mean) / sqrt(variance + eps). Blobs: mean [channels], variance [channels], factor [1].
+The file stores mean and variance multiplied by the factor; where the factor is 0, both count as 0.
+NVCaffe's `scale_bias` adds the blobs scale and shift.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import ClassVar
 import numpy as np
 import onnx_ir as ir
 
-from ..layer import Blob, CaffeBuilder, Layer, Shape, key, layer, number
+from ..layer import Blob, CaffeBuilder, Example, Layer, Shape, key, layer, number
 
 
 @layer("BatchNorm")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchNorm(Layer):
-    """Normalisation by stored statistics, or by those of the batch where the file insists."""
+    """Normalisation by stored statistics, or by those of the batch where the file asks for it."""
 
     use_global_stats: bool = key(
         default=True, doc="false takes statistics of the batch, even in TEST"
@@ -38,6 +38,7 @@ class BatchNorm(Layer):
         Blob("scale", "channels", when="scale_bias"),
         Blob("shift", "channels", when="scale_bias"),
     )
+    example: ClassVar = Example()
 
     def sizes(self, shape: Shape) -> dict[str, int | tuple[int, ...]]:
         """Return the lengths of the axes that `blobs` names."""

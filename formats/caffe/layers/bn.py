@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from ..layer import Blob, CaffeBuilder, Layer, Shape, key, layer, number
+from ..layer import Blob, CaffeBuilder, Example, Layer, Shape, key, layer, number
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +50,7 @@ class _Affine(Layer):
 @layer("BN")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BN(_Affine):
-    """SegNet's layer where `bn_mode` is given, else that with four blobs."""
+    """Normalisation of two forks: SegNet's where the file gives `bn_mode`, else yjxiong's."""
 
     bn_mode: str = key(
         "",
@@ -61,6 +61,7 @@ class BN(_Affine):
     frozen: bool = key(default=False, doc="not used when testing")
 
     param: ClassVar = "bn_param"
+    example: ClassVar = Example(text="bn_param { bn_mode: INFERENCE }")
 
     @property
     def statistics(self) -> bool:
@@ -93,3 +94,4 @@ class CuDNNBatchNorm(_Affine):
     frozen: bool = key(default=False, doc="not used when testing")
 
     param: ClassVar = "cudnn_batch_norm_param"
+    example: ClassVar = Example()

@@ -1,4 +1,4 @@
-"""Concat, Slice. Source: concat_layer.cpp, slice_layer.cpp (BVLC 9b89154). No blobs."""
+"""Concat, Slice. Source: concat_layer.cpp, slice_layer.cpp (BVLC 9b89154). They store no blobs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ....core.errors import FormatError
-from ..layer import CaffeBuilder, Layer, key, layer
+from ..layer import CaffeBuilder, Example, Layer, key, layer
 
 
 @layer("Concat")
@@ -23,6 +23,7 @@ class Concat(Layer):
 
     param: ClassVar = "concat_param"
     bottom_range: ClassVar = (1, None)
+    example: ClassVar = Example(bottoms=("before", "first"))
 
     def to_ir(self, b: CaffeBuilder, *bottoms: ir.Value) -> ir.Value:
         """Emit Concat; a single bottom is passed on."""
@@ -49,6 +50,15 @@ class Slice(Layer):
 
     param: ClassVar = "slice_param"
     top_range: ClassVar = (1, None)
+    example: ClassVar = Example(
+        tops=("layer", "other"),
+        text="slice_param { slice_point: 3 }",
+        tail="""
+layer { name: "after" type: "InnerProduct" bottom: "layer" top: "after"
+  inner_product_param { num_output: 3 } }
+layer { name: "rest" type: "InnerProduct" bottom: "other" top: "rest"
+  inner_product_param { num_output: 3 } }""",
+    )
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> tuple[ir.Value, ...]:
         """Emit Split with explicit sizes."""

@@ -1,7 +1,7 @@
-"""ContrastiveLoss. Source: contrastive_loss_layer.cpp (BVLC 9b89154). No blobs.
+"""ContrastiveLoss. Source: contrastive_loss_layer.cpp (BVLC 9b89154). It stores no blobs.
 
 Of pairs a, b with d² = Σ (a − b)²: d² where the pair is alike, else max(margin − d, 0)²; the sum
-over 2N. Left out without labels.
+over 2N. Without labels, the layer is left out.
 """
 
 from __future__ import annotations
@@ -13,20 +13,29 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from ....core.errors import FormatError
-from ..layer import CaffeBuilder, key, layer
+from ..layer import CaffeBuilder, Example, Handling, key, layer
 from .loss import Loss
 
 
 @layer("ContrastiveLoss")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ContrastiveLoss(Loss):
-    """Distances of pairs that are alike, and what others lack of a margin."""
+    """The squared distance of pairs that are alike; for others, what they lack of a margin."""
 
     margin: float = key(1.0)
     legacy_version: bool = key(default=False, doc="max(margin − d², 0) for pairs that differ")
 
     param: ClassVar = "contrastive_loss_param"
     bottom_range: ClassVar = (3, 3)
+    example: ClassVar = Example(
+        handling=Handling.TRAINING,
+        bottoms=("after", "twin", "label"),
+        text="contrastive_loss_param { margin: 2 }",
+        values={"label": (0, 1)},
+        lead="""
+layer { name: "twin" type: "InnerProduct" bottom: "before" top: "twin"
+  inner_product_param { num_output: 3 } }""",
+    )
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value, y: ir.Value, alike: ir.Value) -> ir.Value:
         """Emit the distances and what they cost."""

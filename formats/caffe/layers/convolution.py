@@ -1,7 +1,8 @@
 """Convolution. Source: base_conv_layer.cpp, conv_layer.cpp (BVLC 9b89154).
 
-Weights: [out, in/group, kernel…]; bias: [out]. Output (i + 2p − (d(k−1)+1)) / s + 1, where C++ cuts
-the quotient towards zero.
+Weights: [out, in/group, kernel…]; bias: [out]. A bottom of i pixels gives
+(i + 2p − (d(k−1)+1)) / s + 1 pixels, for kernel k, stride s, pad p and dilation d. C++ cuts the
+quotient towards zero.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ...adapter import REQUIRED
 from ..layer import (
     Blob,
     CaffeBuilder,
+    Example,
     Layer,
     Shape,
     check_positive,
@@ -108,12 +110,13 @@ class Convolving(Layer):
 @layer("Convolution", "ConvolutionND", "NdConvolution")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Convolution(Convolving):
-    """Cross-correlation; several bottoms share the weights and give a top each."""
+    """A convolution; several bottoms share its weights, and each gives a top."""
 
     blobs: ClassVar = (
         Blob("weight", "out in/group kernel"),
         Blob("bias", "out", when="bias_term"),
     )
+    example: ClassVar = Example(text="convolution_param { num_output: 16 kernel_size: 3 pad: 1 }")
 
     def emit(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit the operator for a bottom of batch, channels and spatial axes."""

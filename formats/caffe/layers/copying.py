@@ -1,6 +1,6 @@
-"""Dropout, Split, Silence: nothing is computed when testing.
+"""Dropout, Split, Silence: layers that compute nothing when testing.
 
-Source: dropout_layer.cpp, split_layer.cpp, silence_layer.cpp (BVLC 9b89154). No blobs.
+Source: dropout_layer.cpp, split_layer.cpp, silence_layer.cpp (BVLC 9b89154). They store no blobs.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from ..layer import CaffeBuilder, Layer, key, layer
+from ..layer import CaffeBuilder, Example, Layer, key, layer
 
 
 @layer("Dropout")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dropout(Layer):
-    """Copies: what was dropped in training was made up for there."""
+    """Passes its bottom on: training has made up for what it dropped."""
 
     dropout_ratio: float = key(0.5, doc="not used when testing")
 
     param: ClassVar = "dropout_param"
+    example: ClassVar = Example(text="dropout_param { dropout_ratio: 0.3 }")
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Return the bottom."""
@@ -34,6 +35,13 @@ class Split(Layer):
     """Gives its bottom under several names."""
 
     top_range: ClassVar = (1, None)
+    example: ClassVar = Example(
+        tops=("layer", "copy"),
+        tail="""
+layer { name: "sum" type: "Eltwise" bottom: "layer" bottom: "copy" top: "sum" }
+layer { name: "after" type: "InnerProduct" bottom: "sum" top: "after"
+  inner_product_param { num_output: 3 } }""",
+    )
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> tuple[ir.Value, ...]:
         """Return the bottom for every top."""
@@ -48,10 +56,17 @@ class Split(Layer):
 @layer("Silence")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Silence(Layer):
-    """Reads blobs so that they are no outputs."""
+    """Reads blobs, so that the net does not count them as outputs."""
 
     bottom_range: ClassVar = (1, None)
     top_range: ClassVar = (0, 0)
+    example: ClassVar = Example(
+        tops=(),
+        note="makes nothing",
+        tail="""
+layer { name: "after" type: "InnerProduct" bottom: "before" top: "after"
+  inner_product_param { num_output: 3 } }""",
+    )
 
     def to_ir(self, b: CaffeBuilder, *bottoms: ir.Value) -> tuple[ir.Value, ...]:
         """Return no top."""

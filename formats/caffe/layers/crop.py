@@ -1,4 +1,4 @@
-"""Crop. Source: crop_layer.cpp (BVLC 9b89154). No blobs."""
+"""Crop. Source: crop_layer.cpp (BVLC 9b89154). It stores no blobs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from ....core.errors import FormatError
-from ..layer import CaffeBuilder, Layer, key, layer
+from ..layer import CaffeBuilder, Example, Layer, key, layer
 
 
 @layer("Crop")
@@ -21,6 +21,13 @@ class Crop(Layer):
 
     param: ClassVar = "crop_param"
     bottom_range: ClassVar = (2, 2)
+    example: ClassVar = Example(
+        bottoms=("before", "small"),
+        text="crop_param { offset: 1 }",
+        lead="""
+layer { name: "small" type: "Pooling" bottom: "data" top: "small"
+  pooling_param { kernel_size: 2 stride: 2 } }""",
+    )
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value, like: ir.Value) -> ir.Value:
         """Emit Slice over the axes that are really cut."""

@@ -1,7 +1,7 @@
 """Data, ImageData, MemoryData, HDF5Data, WindowData, AnnotatedData: inputs from files.
 
 Source: caffe.proto TransformationParameter, DataParameter, …; data_transformer.cpp;
-upgrade_proto.cpp UpgradeNetDataTransformation (BVLC 9b89154). No blobs.
+upgrade_proto.cpp UpgradeNetDataTransformation (BVLC 9b89154). They store no blobs.
 The first top becomes a graph input; labels have no value, and what reads only them is left out.
 """
 
@@ -15,7 +15,7 @@ import onnx_ir as ir
 from ....core.errors import UnsupportedError
 from ....core.ir.network import Preprocess
 from ...adapter import REQUIRED
-from ..layer import CaffeBuilder, Layer, key, layer
+from ..layer import CaffeBuilder, Example, Handling, Layer, key, layer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +78,14 @@ class Data(_FromFiles):
     """Images and labels from a database."""
 
     param: ClassVar = "data_param"
+    example: ClassVar = Example(
+        handling=Handling.INPUT,
+        bottoms=(),
+        tops=("data", "label"),
+        text="""
+  data_param { batch_size: 2 }
+  transform_param { crop_size: 8 mean_value: 104 mean_value: 117 mean_value: 123 }""",
+    )
 
 
 @layer("ImageData")
@@ -90,6 +98,12 @@ class ImageData(_FromFiles):
     is_color: bool = key(default=True)
 
     param: ClassVar = "image_data_param"
+    example: ClassVar = Example(
+        handling=Handling.INPUT,
+        bottoms=(),
+        tops=("data", "label"),
+        text="image_data_param { batch_size: 2 new_height: 8 new_width: 8 }",
+    )
 
     def channels(self) -> int:
         """Return the number of channels, 0 where it is not known."""
@@ -111,6 +125,12 @@ class DenseImageData(ImageData):
     """Images and maps of labels from a list of files, of the forks for SegNet and ENet."""
 
     param: ClassVar = "dense_image_data_param"
+    example: ClassVar = Example(
+        handling=Handling.INPUT,
+        bottoms=(),
+        tops=("data", "label"),
+        text="dense_image_data_param { batch_size: 2 new_height: 8 new_width: 8 }",
+    )
 
 
 @layer("WindowData")
@@ -119,6 +139,12 @@ class WindowData(_FromFiles):
     """Windows cut out of images; always in colour."""
 
     param: ClassVar = "window_data_param"
+    example: ClassVar = Example(
+        handling=Handling.INPUT,
+        bottoms=(),
+        tops=("data", "label"),
+        text="window_data_param { batch_size: 2 } transform_param { crop_size: 8 }",
+    )
 
     def channels(self) -> int:
         """Return the number of channels, 0 where it is not known."""
@@ -131,6 +157,13 @@ class HDF5Data(_FromFiles):
     """Arrays from HDF5 files."""
 
     param: ClassVar = "hdf5_data_param"
+    example: ClassVar = Example(
+        handling=Handling.INPUT,
+        bottoms=(),
+        tops=("data", "label"),
+        text="hdf5_data_param { batch_size: 2 }",
+        input_shapes={"data": (3, 8, 8)},
+    )
 
 
 @layer("MemoryData")
@@ -143,6 +176,12 @@ class MemoryData(_FromFiles):
     width: int = key(REQUIRED)
 
     param: ClassVar = "memory_data_param"
+    example: ClassVar = Example(
+        handling=Handling.INPUT,
+        bottoms=(),
+        tops=("data", "label"),
+        text="memory_data_param { batch_size: 2 channels: 3 height: 8 width: 8 }",
+    )
 
     def channels(self) -> int:
         """Return the number of channels, 0 where it is not known."""

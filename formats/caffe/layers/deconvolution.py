@@ -1,6 +1,7 @@
 """Deconvolution. Source: deconv_layer.cpp (BVLC 9b89154).
 
-Weights: [in, out/group, kernel…]; bias: [out]. Output s(i−1) + d(k−1)+1 − 2p.
+Weights: [in, out/group, kernel…]; bias: [out]. A bottom of i pixels gives s(i−1) + d(k−1)+1 − 2p
+pixels, for kernel k, stride s, pad p and dilation d.
 """
 
 from __future__ import annotations
@@ -12,19 +13,20 @@ from typing import ClassVar, Self
 import numpy as np
 import onnx_ir as ir
 
-from ..layer import Blob, CaffeBuilder, layer
+from ..layer import Blob, CaffeBuilder, Example, layer
 from .convolution import Convolving
 
 
 @layer("Deconvolution")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Deconvolution(Convolving):
-    """Transposed convolution; often a fixed bilinear up-sampling with one group a channel."""
+    """Transposed convolution; often a fixed bilinear up-sampling, with a group a channel."""
 
     blobs: ClassVar = (
         Blob("weight", "in out/group kernel"),
         Blob("bias", "out", when="bias_term"),
     )
+    example: ClassVar = Example(text="convolution_param { num_output: 16 kernel_size: 3 pad: 1 }")
 
     def emit(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit the operator for a bottom of batch, channels and spatial axes."""

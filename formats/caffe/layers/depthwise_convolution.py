@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import onnx_ir as ir
 
-from ..layer import key, layer
+from ..layer import Example, key, layer
 from .convolution import Convolution
 
 
@@ -22,12 +22,13 @@ from .convolution import Convolution
 )  # fmt: skip
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DepthwiseConvolution(Convolution):
-    """The forks' layer: one group a channel, whatever `group` says."""
+    """A convolution with one group for each channel, whatever `group` says."""
 
-    group: int = key(0, channels=True, doc="not read: there is one group a channel")
+    group: int = key(0, channels=True, doc="not read: each channel is a group")
+    example: ClassVar = Example(text="convolution_param { num_output: 16 kernel_size: 3 pad: 1 }")
 
     def groups(self, channels: int) -> int:
-        """Return one group a channel."""
+        """Return one group for each channel."""
         return channels
 
     def from_ir(self, nodes: Sequence[ir.Node], arrays: Mapping[str, np.ndarray]) -> Self:

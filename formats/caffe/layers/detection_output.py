@@ -1,4 +1,4 @@
-"""DetectionOutput. Source: detection_output_layer.cpp of SSD. No blobs.
+"""DetectionOutput. Source: detection_output_layer.cpp of SSD. It stores no blobs.
 
 Decoding and suppression hold no weights: they are no part of the graph. The bottoms become outputs
 of the graph, and a head says how to decode them.
@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from ....core.ir.network import Head
 from ...adapter import REQUIRED
-from ..layer import Layer, key, layer
+from ..layer import Example, Handling, Layer, key, layer
 
 
 @layer("DetectionOutput")
@@ -36,9 +36,22 @@ class DetectionOutput(Layer):
     bottom_range: ClassVar = (3, 4)
     top_range: ClassVar = (0, 1)
     decodes: ClassVar = True
+    example: ClassVar = Example(
+        handling=Handling.DECODED,
+        bottoms=("locations", "scores", "priors"),
+        text="detection_output_param { num_classes: 3 nms_param { nms_threshold: 0.5 } }",
+        tail="",
+        lead="""
+layer { name: "locations" type: "InnerProduct" bottom: "before" top: "locations"
+  inner_product_param { num_output: 256 } }
+layer { name: "scores" type: "InnerProduct" bottom: "before" top: "scores"
+  inner_product_param { num_output: 192 } }
+layer { name: "priors" type: "PriorBox" bottom: "before" bottom: "data" top: "priors"
+  prior_box_param { min_size: 2 } }""",
+    )
 
     def heads(self) -> tuple[Head, ...]:
-        """Return what decoding or reading the answer needs."""
+        """Return how to read the outputs as answers."""
         locations, scores, priors = self.bottoms[:3]
         head = Head(
             output=locations,

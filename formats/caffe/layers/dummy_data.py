@@ -1,4 +1,4 @@
-"""DummyData. Source: dummy_data_layer.cpp (BVLC 9b89154). No blobs."""
+"""DummyData. Source: dummy_data_layer.cpp (BVLC 9b89154). It stores no blobs."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from ....core.errors import FormatError
-from ..layer import CaffeBuilder, Layer, key, layer
+from ..layer import CaffeBuilder, Example, Handling, Layer, key, layer
 
 
 @layer("DummyData")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DummyData(Layer):
-    """Filled blobs; they become inputs, so that a caller may fill them."""
+    """Blobs that the framework fills; here they become inputs, which the caller fills."""
 
     shape: tuple[tuple[int, ...], ...] = key(())
     num: tuple[int, ...] = key(())
@@ -25,6 +25,12 @@ class DummyData(Layer):
     param: ClassVar = "dummy_data_param"
     bottom_range: ClassVar = (0, 0)
     top_range: ClassVar = (1, None)
+    example: ClassVar = Example(
+        handling=Handling.INPUT,
+        bottoms=(),
+        tops=("data",),
+        text="dummy_data_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } }",
+    )
 
     def to_ir(self, b: CaffeBuilder) -> tuple[ir.Value, ...]:
         """Declare an input for every top."""

@@ -1,4 +1,7 @@
-"""Eltwise, Axpy. Source: eltwise_layer.cpp (BVLC 9b89154); axpy_layer.cpp of SENet. No blobs."""
+"""Eltwise, Axpy. Source: eltwise_layer.cpp (BVLC 9b89154); axpy_layer.cpp of SENet.
+
+They store no blobs.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from ....core.errors import FormatError
-from ..layer import CaffeBuilder, Layer, key, layer
+from ..layer import CaffeBuilder, Example, Layer, key, layer
 
 _OPERATORS = {"PROD": "Mul", "SUM": "Add", "MAX": "Max"}
 
@@ -23,6 +26,9 @@ class Eltwise(Layer):
 
     param: ClassVar = "eltwise_param"
     bottom_range: ClassVar = (2, None)
+    example: ClassVar = Example(
+        bottoms=("before", "first"), text="eltwise_param { coeff: 1 coeff: -0.5 }"
+    )
 
     def to_ir(self, b: CaffeBuilder, *bottoms: ir.Value) -> ir.Value:
         """Emit a chain of operators with two inputs."""
@@ -43,9 +49,15 @@ class Eltwise(Layer):
 @layer("Axpy")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Axpy(Layer):
-    """a · x + y, with one factor a channel in a (N×C or N×C×1×1)."""
+    """a · x + y, where a holds one factor for each channel (N×C or N×C×1×1)."""
 
     bottom_range: ClassVar = (3, 3)
+    example: ClassVar = Example(
+        bottoms=("factors", "before", "first"),
+        lead="""
+layer { name: "factors" type: "Pooling" bottom: "before" top: "factors"
+  pooling_param { pool: AVE global_pooling: true } }""",
+    )
 
     def to_ir(self, b: CaffeBuilder, a: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
         """Emit Mul and Add."""

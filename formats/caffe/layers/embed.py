@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ...adapter import REQUIRED
-from ..layer import Blob, CaffeBuilder, Layer, check_positive, key, layer
+from ..layer import Blob, CaffeBuilder, Example, Layer, check_positive, key, layer
 
 
 @layer("Embed")
@@ -21,7 +21,7 @@ from ..layer import Blob, CaffeBuilder, Layer, check_positive, key, layer
 class Embed(Layer):
     """A learned vector for each whole number; the top has one more axis."""
 
-    num_output: int = key(REQUIRED, channels=True)
+    num_output: int = key(REQUIRED)
     input_dim: int = key(REQUIRED, doc="how many numbers there are")
     bias_term: bool = key(default=True)
 
@@ -29,6 +29,15 @@ class Embed(Layer):
     blobs: ClassVar = (
         Blob("weight", "in out"),
         Blob("bias", "out", when="bias_term"),
+    )
+    example: ClassVar = Example(
+        bottoms=("numbers",),
+        text="embed_param { num_output: 16 input_dim: 5 }",
+        note="reads whole numbers; its own channels are kept",
+        values={"numbers": (0, 3, 1, 4)},
+        lead="""
+layer { name: "numbers" type: "Input" top: "numbers"
+  input_param { shape { dim: 2 dim: 4 } } }""",
     )
 
     def sizes(self, *_: object) -> dict[str, int | tuple[int, ...]]:
@@ -42,11 +51,6 @@ class Embed(Layer):
         y = b.op("Gather", b.parameter("weight"), numbers, axis=0)
         return b.op("Add", y, b.parameter("bias")) if self.bias_term else y
 
-    def from_ir(self, nodes: Sequence[ir.Node], arrays: Mapping[str, np.ndarray]) -> Self:
-        """Return the layer with the sizes its blobs and nodes have in a changed graph."""
-        del nodes
-        return replace(self, num_output=arrays["weight"].shape[1])
-
 
 @layer("Parameter")
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +62,14 @@ class Parameter(Layer):
     param: ClassVar = "parameter_param"
     blobs: ClassVar = (Blob("value", "shape"),)
     bottom_range: ClassVar = (0, 0)
+    example: ClassVar = Example(
+        bottoms=(),
+        text="parameter_param { shape { dim: 16 } }",
+        tail="""
+layer { name: "scale" type: "Scale" bottom: "before" bottom: "layer" top: "scale" }
+layer { name: "after" type: "InnerProduct" bottom: "scale" top: "after"
+  inner_product_param { num_output: 3 } }""",
+    )
 
     def sizes(self) -> dict[str, int | tuple[int, ...]]:
         """Return the lengths of the axes that `blobs` names."""

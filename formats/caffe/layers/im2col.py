@@ -1,4 +1,4 @@
-"""Im2col. Source: im2col_layer.cpp, util/im2col.cpp (BVLC 9b89154). No blobs.
+"""Im2col. Source: im2col_layer.cpp, util/im2col.cpp (BVLC 9b89154). It stores no blobs.
 
 Channel (c · kh + i) · kw + j of the top is channel c of the bottom under tap (i, j) of the kernel.
 """
@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from ....core.errors import FormatError
 from ...adapter import REQUIRED
-from ..layer import CaffeBuilder, Layer, check_positive, key, layer, pair, spatial
+from ..layer import CaffeBuilder, Example, Layer, check_positive, key, layer, pair, spatial
 
 
 @layer("Im2col")
@@ -29,6 +29,7 @@ class Im2col(Layer):
 
     param: ClassVar = "convolution_param"
     bottom_axes: ClassVar = (3, 32)
+    example: ClassVar = Example(text="convolution_param { kernel_size: 3 pad: 1 }")
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit a depthwise convolution whose kernels pick one tap each, which is exact."""

@@ -1,8 +1,8 @@
-"""InfogainLoss. Source: infogain_loss_layer.cpp (BVLC 9b89154). No blobs.
+"""InfogainLoss. Source: infogain_loss_layer.cpp (BVLC 9b89154). It stores no blobs.
 
 −Σ_k H[label, k] log p_k, with p the softmax of the scores: a third bottom or a file holds H, which
 weighs for every true class how much the probability of each class counts. The top is a scalar.
-Left out without labels.
+Without labels, the layer is left out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from ....core.errors import FormatError, UnsupportedError, located
 from ..blob import read_blob
-from ..layer import CaffeBuilder, key, layer
+from ..layer import CaffeBuilder, Example, Handling, key, layer
 from .loss import Loss
 
 LOG_THRESHOLD = 1e-20
@@ -36,6 +36,14 @@ class InfogainLoss(Loss):
     default_mode: ClassVar = "VALID"
     bottom_range: ClassVar = (2, 3)
     top_range: ClassVar = (0, 2)
+    example: ClassVar = Example(
+        handling=Handling.TRAINING,
+        bottoms=("after", "label", "matrix"),
+        values={"label": (0, 2), "matrix": (1, 0.5, 0.25)},
+        lead="""
+layer { name: "matrix" type: "Input" top: "matrix"
+  input_param { shape { dim: 1 dim: 1 dim: 3 dim: 3 } } }""",
+    )
 
     def to_ir(
         self, b: CaffeBuilder, x: ir.Value, label: ir.Value, *matrix: ir.Value

@@ -14,7 +14,7 @@ from typing import ClassVar, Self
 import numpy as np
 import onnx_ir as ir
 
-from ..layer import Blob, CaffeBuilder, Layer, Shape, check_positive, key, layer, number
+from ..layer import Blob, CaffeBuilder, Example, Layer, Shape, check_positive, key, layer, number
 
 
 @layer("InnerProduct")
@@ -33,6 +33,7 @@ class InnerProduct(Layer):
         Blob("weight", "in out", when="transpose"),
         Blob("bias", "out", when="bias_term"),
     )
+    example: ClassVar = Example(text="inner_product_param { num_output: 16 }")
 
     @property
     def straight(self) -> bool:

@@ -1,4 +1,4 @@
-"""Input. Source: caffe.proto InputParameter, input_layer.cpp (BVLC 9b89154). No blobs."""
+"""Input. Source: caffe.proto InputParameter, input_layer.cpp (BVLC 9b89154). It stores no blobs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from ....core.errors import FormatError
-from ..layer import CaffeBuilder, Layer, key, layer
+from ..layer import CaffeBuilder, Example, Handling, Layer, key, layer
 
 
 @layer("Input")
@@ -21,6 +21,12 @@ class Input(Layer):
     param: ClassVar = "input_param"
     bottom_range: ClassVar = (0, 0)
     top_range: ClassVar = (1, None)
+    example: ClassVar = Example(
+        handling=Handling.INPUT,
+        bottoms=(),
+        tops=("data",),
+        text="input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } }",
+    )
 
     def to_ir(self, b: CaffeBuilder) -> tuple[ir.Value, ...]:
         """Declare an input for every top."""

@@ -1,4 +1,4 @@
-"""SoftmaxWithLoss. Source: softmax_loss_layer.cpp (BVLC 9b89154). No blobs.
+"""SoftmaxWithLoss. Source: softmax_loss_layer.cpp (BVLC 9b89154). It stores no blobs.
 
 Without labels it is read as Softmax; with them the top is a scalar.
 """
@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from ....core.errors import FormatError, UnsupportedError
 from ....core.ir.network import Head
-from ..layer import CaffeBuilder, Layer, key, layer
+from ..layer import CaffeBuilder, Example, Handling, Layer, key, layer
 
 SMALLEST = 1.1754943508222875e-38
 """FLT_MIN: the least probability that a logarithm is taken of."""
@@ -82,6 +82,9 @@ class SoftmaxWithLoss(Loss):
     default_mode: ClassVar = "VALID"
     bottom_range: ClassVar = (1, 3)
     top_range: ClassVar = (0, 2)
+    example: ClassVar = Example(
+        handling=Handling.TRAINING, bottoms=("after", "label"), values={"label": (0, 2)}
+    )
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value, *more: ir.Value) -> ir.Value:
         """Emit Softmax and the logarithms of the true classes."""
@@ -100,5 +103,5 @@ class SoftmaxWithLoss(Loss):
         return None if x is None else b.op("Softmax", x, axis=b.axis(x, self.axis))
 
     def heads(self) -> tuple[Head, ...]:
-        """Return what decoding or reading the answer needs."""
+        """Return how to read the outputs as answers."""
         return (Head(output=self.tops[0], kind="classifier"),) if self.tops else ()

@@ -1,4 +1,4 @@
-"""LRN. Source: lrn_layer.cpp (BVLC 9b89154). No blobs.
+"""LRN. Source: lrn_layer.cpp (BVLC 9b89154). It stores no blobs.
 
 ACROSS_CHANNELS: x · (k + α/n · Σ x²)^−β over n neighbouring channels. WITHIN_CHANNEL:
 x · (1 + α · mean x²)^−β over n×n pixels, zeros beyond the edge counted; k is not read there.
@@ -12,7 +12,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from ....core.errors import FormatError
-from ..layer import CaffeBuilder, Layer, key, layer
+from ..layer import CaffeBuilder, Example, Layer, key, layer
 
 
 @layer("LRN", "CuDNNLRNCrossChannel")
@@ -28,6 +28,7 @@ class LRN(Layer):
 
     param: ClassVar = "lrn_param"
     bottom_axes: ClassVar = (4, 4)
+    example: ClassVar = Example()
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit LRN, or its parts within channels."""

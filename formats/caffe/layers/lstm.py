@@ -10,14 +10,17 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from ..layer import Blob, CaffeBuilder, layer
-from .recurrent import Recurrent
+from ..layer import Blob, CaffeBuilder, Example, layer
+from .recurrent import SEQUENCE, Recurrent
 
 
 @layer("LSTM")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LSTM(Recurrent):
-    """c = cont·f·c + i·g; h = o·tanh(c)."""
+    """Long short-term memory: c = cont·f·c + i·g; h = o·tanh(c).
+
+    `cont` is 0 where a sequence starts, and 1 elsewhere.
+    """
 
     gates: ClassVar = 4
     states: ClassVar = 2
@@ -26,6 +29,13 @@ class LSTM(Recurrent):
         Blob("b_c", "gates"),
         Blob("W_xc_static", "gates static", when="static"),
         Blob("W_hc", "gates hidden"),
+    )
+    example: ClassVar = Example(
+        bottoms=("steps", "cont"),
+        text="recurrent_param { num_output: 5 }",
+        note="pass; its own channels hold its state over time, and are kept",
+        values={"cont": (0, 0, 1, 1)},
+        lead=SEQUENCE,
     )
 
     def to_ir(self, b: CaffeBuilder, *bottoms: ir.Value) -> tuple[ir.Value, ...]:

@@ -1,4 +1,4 @@
-"""MVN. Source: mvn_layer.cpp (BVLC 9b89154). No blobs. The top always has 4 axes.
+"""MVN. Source: mvn_layer.cpp (BVLC 9b89154). It stores no blobs. The top always has 4 axes.
 
 y = (x − mean) / (sqrt(variance) + eps): eps stands outside the root.
 """
@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from ..layer import CaffeBuilder, Layer, key, layer
+from ..layer import CaffeBuilder, Example, Layer, key, layer
 
 
 @layer("MVN")
@@ -24,6 +24,7 @@ class MVN(Layer):
 
     param: ClassVar = "mvn_param"
     bottom_axes: ClassVar = (0, 4)
+    example: ClassVar = Example()
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit mean and deviation over the pixels, or over the whole item."""

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from ..layer import Blob, CaffeBuilder, Layer, Shape, key, layer, number
+from ..layer import Blob, CaffeBuilder, Example, Layer, Shape, key, layer, number
 
 
 @layer("Normalize")
@@ -28,6 +28,7 @@ class Normalize(Layer):
         Blob("scale", "channels", when="per_channel"),
         Blob("scale", "", when="channel_shared"),
     )
+    example: ClassVar = Example(text="norm_param { across_spatial: false channel_shared: false }")
 
     @property
     def per_channel(self) -> bool:

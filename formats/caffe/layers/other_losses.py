@@ -1,8 +1,8 @@
 """EuclideanLoss, HingeLoss, SigmoidCrossEntropyLoss, MultinomialLogisticLoss and others.
 
 Source: euclidean_loss_layer.cpp, hinge_loss_layer.cpp, sigmoid_cross_entropy_loss_layer.cpp,
-multinomial_logistic_loss_layer.cpp (BVLC 9b89154). No blobs. Left out without labels; the tops
-are scalars.
+multinomial_logistic_loss_layer.cpp (BVLC 9b89154). They store no blobs. Without labels, they are
+left out. Their tops are scalars.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from ..layer import CaffeBuilder, Layer, check_constant, key, layer
+from ..layer import CaffeBuilder, Example, Handling, Layer, check_constant, key, layer
 from .loss import Loss, chosen
 
 
@@ -21,6 +21,13 @@ from .loss import Loss, chosen
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EuclideanLoss(Loss):
     """Σ (a − b)² / 2N."""
+
+    example: ClassVar = Example(
+        handling=Handling.TRAINING,
+        bottoms=("after", "label"),
+        label=(3,),
+        values={"label": (0, 0.5, -1)},
+    )
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
         """Emit the sum of squared differences."""
@@ -33,6 +40,13 @@ class EuclideanLoss(Loss):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SigmoidCrossEntropyLoss(Loss):
     """−t log σ(x) − (1 − t) log(1 − σ(x)), in the form that does not overflow."""
+
+    example: ClassVar = Example(
+        handling=Handling.TRAINING,
+        bottoms=("after", "label"),
+        label=(3,),
+        values={"label": (0, 1, 1, 0)},
+    )
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value, t: ir.Value) -> ir.Value:
         """Emit relu(x) − x·t + log(1 + exp(−|x|)), summed."""
@@ -56,6 +70,12 @@ class HingeLoss(Loss):
     norm: str = key("L1", choices=("L1", "L2"), numbers=(1, 2))
 
     param: ClassVar = "hinge_loss_param"
+    example: ClassVar = Example(
+        handling=Handling.TRAINING,
+        bottoms=("after", "label"),
+        text="hinge_loss_param { norm: L2 }",
+        values={"label": (0, 2)},
+    )
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value, label: ir.Value) -> ir.Value:
         """Emit the sum of margins."""
@@ -76,6 +96,14 @@ class HingeLoss(Loss):
 class MultinomialLogisticLoss(Loss):
     """−log of the probability given for the true class, over N."""
 
+    example: ClassVar = Example(
+        handling=Handling.TRAINING,
+        bottoms=("probability", "label"),
+        values={"label": (0, 2)},
+        lead="""
+layer { name: "probability" type: "Softmax" bottom: "after" top: "probability" }""",
+    )
+
     def to_ir(self, b: CaffeBuilder, x: ir.Value, label: ir.Value) -> ir.Value:
         """Emit the logarithms of the true classes."""
         flat = x if b.rank(x) == 2 else b.op("Flatten", x, axis=1)
@@ -87,7 +115,10 @@ class MultinomialLogisticLoss(Loss):
 @layer("HDF5Output", "SmoothL1Loss", "MultiBoxLoss", "DetectionEvaluate", "SegAccuracy")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingOnly(Layer):
-    """Layers for training or for scores that are left out where their labels are absent."""
+    """A layer for training or for scores, which is left out where its labels are absent."""
 
     bottom_range: ClassVar = (1, None)
     top_range: ClassVar = (0, None)
+    example: ClassVar = Example(
+        handling=Handling.LEFT_OUT, bottoms=("after", "label"), values={"label": (0, 2)}
+    )

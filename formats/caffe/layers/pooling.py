@@ -1,9 +1,10 @@
-"""Pooling. Source: pooling_layer.cpp `Reshape`, `Forward_cpu` (BVLC 9b89154). No blobs.
+"""Pooling. Source: pooling_layer.cpp `Reshape`, `Forward_cpu` (BVLC 9b89154). It stores no blobs.
 
-Output (i + 2p − k) / s + 1, rounded up (down for round_mode FLOOR); where there is padding on any
-axis, a last window that would start beyond i + p is dropped on every axis. MAX ignores padding.
-AVE divides by min(start + k, i + p) − start: padding counts, what hangs over beyond it does not.
-STOCHASTIC is the expectation of what training draws, Σ x² / (FLT_MIN + Σ x), without padding
+A bottom of i pixels gives (i + 2p − k) / s + 1 windows, for kernel k, stride s and pad p. The
+quotient is rounded up, or down for round_mode FLOOR. Where any axis has padding, Caffe drops a last
+window that would start beyond i + p, on every axis. MAX ignores padding. AVE divides by
+min(start + k, i + p) − start: padding counts, and what hangs over beyond it does not. STOCHASTIC
+gives the expectation of what training draws, Σ x² / (FLT_MIN + Σ x), without padding
 (pooling_layer.cu `StoPoolForwardTest`; Caffe has it on GPUs only).
 """
 
@@ -18,7 +19,17 @@ import numpy as np
 import onnx_ir as ir
 
 from ....core.errors import FormatError, UnsupportedError
-from ..layer import CaffeBuilder, Layer, check_constant, check_positive, key, layer, pair, spatial
+from ..layer import (
+    CaffeBuilder,
+    Example,
+    Layer,
+    check_constant,
+    check_positive,
+    key,
+    layer,
+    pair,
+    spatial,
+)
 
 LOWEST = float(np.finfo(np.float32).min)
 """What MAX gives for a window without a value."""
@@ -120,6 +131,7 @@ class Pooling(Layer):
     param: ClassVar = "pooling_param"
     bottom_axes: ClassVar = (4, 4)
     top_range: ClassVar = (1, 2)
+    example: ClassVar = Example(text="pooling_param { kernel_size: 2 stride: 2 }")
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value | tuple[ir.Value, ...]:
         """Emit the pooling, with a divisor for each window where they differ."""

@@ -9,7 +9,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from ....core.errors import FormatError
-from ..layer import CaffeBuilder, Layer, key, layer
+from ..layer import CaffeBuilder, Example, Layer, key, layer
 
 
 def affine(b: CaffeBuilder, x: ir.Value, scale: float, shift: float) -> ir.Value:
@@ -41,6 +41,7 @@ class Power(Layer):
     shift: float = key(0.0)
 
     param: ClassVar = "power_param"
+    example: ClassVar = Example(text="power_param { power: 2 scale: 0.5 shift: 1 }")
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit what the fields leave of the formula."""
@@ -74,6 +75,7 @@ class Exp(_WithBase):
     """base^(shift + scale · x)."""
 
     param: ClassVar = "exp_param"
+    example: ClassVar = Example(text="exp_param { base: 2 scale: 0.1 }")
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit Exp with base and shift as factors."""
@@ -88,6 +90,11 @@ class Log(_WithBase):
     """Logarithm to the base of shift + scale · x."""
 
     param: ClassVar = "log_param"
+    example: ClassVar = Example(
+        bottoms=("positive",),
+        text="log_param { base: 2 shift: 1 }",
+        lead='layer { name: "positive" type: "AbsVal" bottom: "before" top: "positive" }',
+    )
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit Log, divided by that of the base."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from ..layer import Blob, CaffeBuilder, Layer, Shape, key, layer, number
+from ..layer import Blob, CaffeBuilder, Example, Layer, Shape, key, layer, number
 
 
 @layer("PReLU")
@@ -22,6 +22,7 @@ class PReLU(Layer):
         Blob("slope", "channels", when="per_channel"),
         Blob("slope", "", when="channel_shared"),
     )
+    example: ClassVar = Example()
 
     @property
     def per_channel(self) -> bool:

@@ -1,7 +1,8 @@
-"""PriorBox. Source: prior_box_layer.cpp of SSD. No blobs.
+"""PriorBox. Source: prior_box_layer.cpp of SSD. It stores no blobs.
 
-The boxes follow from the sizes of the bottoms alone, so that the top [1, 2, 4·boxes] is a constant:
-x0, y0, x1, y1 relative to the image, then the variances of each.
+The boxes follow from the sizes of the bottoms alone, so that the top [1, 2, 4·boxes] is a constant.
+Its first row holds x0, y0, x1, y1 of every box, relative to the image; its second row holds the
+variances of these numbers.
 """
 
 from __future__ import annotations
@@ -15,7 +16,17 @@ import onnx_ir as ir
 
 from ....core.errors import FormatError
 from ...adapter import REQUIRED
-from ..layer import CaffeBuilder, Layer, check_constant, check_positive, key, layer, pair, spatial
+from ..layer import (
+    CaffeBuilder,
+    Example,
+    Layer,
+    check_constant,
+    check_positive,
+    key,
+    layer,
+    pair,
+    spatial,
+)
 
 
 @layer("PriorBox")
@@ -38,6 +49,13 @@ class PriorBox(Layer):
     param: ClassVar = "prior_box_param"
     bottom_axes: ClassVar = (4, 4)
     bottom_range: ClassVar = (2, 2)
+    example: ClassVar = Example(
+        bottoms=("before", "data"),
+        text="prior_box_param { min_size: 2 }",
+        tail="""
+layer { name: "after" type: "InnerProduct" bottom: "before" top: "after"
+  inner_product_param { num_output: 3 } }""",
+    )
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value, data: ir.Value) -> ir.Value:
         """Return the boxes as a constant."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from ....core.errors import UnsupportedError
-from ..layer import CaffeBuilder, Layer, key, layer
+from ..layer import CaffeBuilder, Example, Handling, Layer, key, layer
 
 
 @layer("Python")
@@ -22,6 +22,11 @@ class Python(Layer):
     param: ClassVar = "python_param"
     bottom_range: ClassVar = (0, None)
     top_range: ClassVar = (0, None)
+    example: ClassVar = Example(
+        handling=Handling.REFUSED,
+        text='python_param { module: "proposal" layer: "Proposal" }',
+        note="a program, whose arithmetic no file tells",
+    )
 
     def to_ir(self, b: CaffeBuilder, *bottoms: ir.Value) -> ir.Value:
         """Refuse."""

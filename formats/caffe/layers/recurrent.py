@@ -1,7 +1,8 @@
 """What LSTM and RNN share. Source: recurrent_layer.cpp (BVLC 9b89154).
 
-Bottoms: x [T, N, …], cont [T, N] (0 restarts a sequence), then the static input [N, …] if any, then
-the first state where `expose_hidden` is set. The net is unrolled over T, as Caffe does.
+T counts time steps, N sequences. The bottoms are x [T, N, …]; cont [T, N], which is 0 where a
+sequence starts; the static input [N, …], if there is one; and the first state, where
+`expose_hidden` is set. The layer is unrolled over T, as Caffe does.
 """
 
 from __future__ import annotations
@@ -19,6 +20,13 @@ from ..layer import CaffeBuilder, Layer, Shape, check_constant, check_positive, 
 
 LONGEST = 1024
 """Most time steps that are unrolled."""
+
+SEQUENCE = """
+layer { name: "steps" type: "Reshape" bottom: "before" top: "steps"
+  reshape_param { shape { dim: 4 dim: 2 dim: -1 } } }
+layer { name: "cont" type: "Input" top: "cont"
+  input_param { shape { dim: 4 dim: 2 } } }"""
+"""For examples: two sequences of four steps, and where they start."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

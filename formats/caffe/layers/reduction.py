@@ -1,4 +1,4 @@
-"""Reduction. Source: reduction_layer.cpp (BVLC 9b89154). No blobs."""
+"""Reduction. Source: reduction_layer.cpp (BVLC 9b89154). It stores no blobs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from ..layer import CaffeBuilder, Layer, key, layer
+from ..layer import CaffeBuilder, Example, Layer, key, layer
 
 _OPERATORS = {
     "SUM": "ReduceSum", "ASUM": "ReduceL1", "SUMSQ": "ReduceSumSquare", "MEAN": "ReduceMean",
@@ -24,6 +24,7 @@ class Reduction(Layer):
     coeff: float = key(1.0)
 
     param: ClassVar = "reduction_param"
+    example: ClassVar = Example(text="reduction_param { axis: 2 }")
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit the reduction over the last axes."""

@@ -1,4 +1,4 @@
-"""Reorg. Source: reorg_layer.cpp and reorg_cpu of the Caffe forks with YOLOv2. No blobs.
+"""Reorg. Source: reorg_layer.cpp and reorg_cpu of the Caffe forks with YOLOv2. It stores no blobs.
 
 As in Darknet it is no space-to-depth: it cuts the memory of C × H × W values as if it were
 C/s² × H × s × W × s. Reversed, it is depth-to-space.
@@ -12,7 +12,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from ....core.errors import FormatError
-from ..layer import CaffeBuilder, Layer, check_positive, key, layer
+from ..layer import CaffeBuilder, Example, Layer, check_positive, key, layer
 
 
 @layer("Reorg")
@@ -25,6 +25,7 @@ class Reorg(Layer):
 
     param: ClassVar = "reorg_param"
     bottom_axes: ClassVar = (4, 4)
+    example: ClassVar = Example(text="reorg_param { stride: 2 }")
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit Reshape, Transpose, Reshape."""

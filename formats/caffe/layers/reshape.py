@@ -1,5 +1,5 @@
 """Reshape, Flatten, Permute. Source: reshape_layer.cpp, flatten_layer.cpp (BVLC 9b89154);
-permute_layer.cpp of SSD. No blobs.
+permute_layer.cpp of SSD. They store no blobs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ....core.errors import FormatError
-from ..layer import CaffeBuilder, Layer, key, layer
+from ..layer import CaffeBuilder, Example, Layer, key, layer
 
 
 @layer("Reshape")
@@ -26,6 +26,7 @@ class Reshape(Layer):
     num_axes: int = key(-1, doc="axes replaced; -1 for all that follow")
 
     param: ClassVar = "reshape_param"
+    example: ClassVar = Example(text="reshape_param { shape { dim: 0 dim: 16 dim: -1 dim: 1 } }")
 
     def _span(self, rank: int) -> tuple[int, int]:
         start = self.axis if self.axis >= 0 else rank + self.axis + 1
@@ -90,6 +91,7 @@ class Flatten(Layer):
     end_axis: int = key(-1)
 
     param: ClassVar = "flatten_param"
+    example: ClassVar = Example()
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit Flatten, or Reshape for other axes than the usual."""
@@ -117,6 +119,7 @@ class Permute(Layer):
     order: tuple[int, ...] = key(())
 
     param: ClassVar = "permute_param"
+    example: ClassVar = Example(text="permute_param { order: 0 order: 2 order: 3 order: 1 }")
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit Transpose."""

@@ -10,14 +10,17 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from ..layer import Blob, CaffeBuilder, layer
-from .recurrent import Recurrent
+from ..layer import Blob, CaffeBuilder, Example, layer
+from .recurrent import SEQUENCE, Recurrent
 
 
 @layer("RNN")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RNN(Recurrent):
-    """h = tanh(W_hh·cont·h + W_xh·x + b_h); o = tanh(W_ho·h + b_o)."""
+    """Plain recurrent layer: h = tanh(W_hh·cont·h + W_xh·x + b_h); o = tanh(W_ho·h + b_o).
+
+    `cont` is 0 where a sequence starts, and 1 elsewhere.
+    """
 
     blobs: ClassVar = (
         Blob("W_xh", "gates in"),
@@ -27,6 +30,13 @@ class RNN(Recurrent):
         Blob("W_ho", "hidden hidden"),
         Blob("b_o", "hidden"),
     )
+    example: ClassVar = Example(
+        bottoms=("steps", "cont"),
+        text="recurrent_param { num_output: 5 }",
+        note="pass; its own channels hold its state over time, and are kept",
+        values={"cont": (0, 0, 1, 1)},
+        lead=SEQUENCE,
+    )
 
     def to_ir(self, b: CaffeBuilder, *bottoms: ir.Value) -> tuple[ir.Value, ...]:
         """Emit the unrolled steps."""
@@ -35,5 +45,8 @@ class RNN(Recurrent):
         for x, cont in zip(self.inputs(b, bottoms), self.conts(b, bottoms[1]), strict=True):
             h = b.op("Tanh", b.op("Add", self.times(b, b.op("Mul", h, cont), "W_hh"), x))
             out = b.op("Add", self.times(b, h, "W_ho"), b.parameter("b_o"))
+            # One number gives the length of the state and of the output: the output of W_ho alone
+            # cannot become shorter.
+            b.blocks(out, self.num_output)
             steps.append(b.op("Tanh", out))
         return (self.joined(b, steps), h)[: len(self.tops)]

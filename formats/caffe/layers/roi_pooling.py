@@ -1,5 +1,5 @@
 """ROIPooling, PSROIPooling. Source: roi_pooling_layer.cpp of Fast R-CNN; psroi_pooling_layer.cpp of
-R-FCN. No blobs.
+R-FCN. They store no blobs.
 
 ROIPooling is ONNX's MaxRoiPool. PSROIPooling averages over windows of any size, which ONNX has no
 operator for: its bottoms become outputs, and what lies behind it is no part of the graph.
@@ -14,7 +14,13 @@ import onnx_ir as ir
 
 from ....core.errors import FormatError
 from ...adapter import REQUIRED
-from ..layer import CaffeBuilder, Layer, check_positive, key, layer
+from ..layer import CaffeBuilder, Example, Handling, Layer, check_positive, key, layer
+
+REGIONS = """
+layer { name: "regions" type: "Input" top: "regions"
+  input_param { shape { dim: 2 dim: 5 } } }"""
+WINDOWS = {"regions": (0, 1, 1, 6, 5, 1, 0, 0, 7, 7)}
+"""For examples: a region in each of two images."""
 
 
 @layer("ROIPooling")
@@ -29,6 +35,12 @@ class ROIPooling(Layer):
     param: ClassVar = "roi_pooling_param"
     bottom_axes: ClassVar = (4, 4)
     bottom_range: ClassVar = (2, 2)
+    example: ClassVar = Example(
+        bottoms=("before", "regions"),
+        text="roi_pooling_param { pooled_h: 2 pooled_w: 2 }",
+        lead=REGIONS,
+        values=WINDOWS,
+    )
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value, regions: ir.Value) -> ir.Value:
         """Emit MaxRoiPool."""
@@ -56,3 +68,11 @@ class PSROIPooling(Layer):
     param: ClassVar = "psroi_pooling_param"
     bottom_range: ClassVar = (2, 2)
     decodes: ClassVar = True
+    example: ClassVar = Example(
+        handling=Handling.DECODED,
+        bottoms=("before", "regions"),
+        text="psroi_pooling_param { spatial_scale: 1 output_dim: 4 group_size: 2 }",
+        lead=REGIONS,
+        tail="",
+        values=WINDOWS,
+    )

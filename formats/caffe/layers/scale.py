@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ....core.errors import FormatError
-from ..layer import Blob, CaffeBuilder, Layer, Shape, key, layer, number
+from ..layer import Blob, CaffeBuilder, Example, Layer, Shape, key, layer, number
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +79,7 @@ class Scale(_Broadcast):
         Blob("scale", "shape", when="learned"),
         Blob("bias", "shape", when="bias_term"),
     )
+    example: ClassVar = Example(text="scale_param { bias_term: true }")
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value, *factor: ir.Value) -> ir.Value:
         """Emit Mul, and Add for the bias."""
@@ -94,6 +95,7 @@ class Bias(_Broadcast):
 
     param: ClassVar = "bias_param"
     blobs: ClassVar = (Blob("bias", "shape", when="learned"),)
+    example: ClassVar = Example()
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value, *summand: ir.Value) -> ir.Value:
         """Emit Add."""

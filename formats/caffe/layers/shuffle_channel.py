@@ -1,4 +1,4 @@
-"""ShuffleChannel. Source: shuffle_channel_layer.cpp of ShuffleNet. No blobs."""
+"""ShuffleChannel. Source: shuffle_channel_layer.cpp of ShuffleNet. It stores no blobs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from ....core.errors import FormatError
-from ..layer import CaffeBuilder, Layer, check_positive, key, layer
+from ..layer import CaffeBuilder, Example, Layer, check_positive, key, layer
 
 
 @layer("ShuffleChannel")
@@ -21,6 +21,7 @@ class ShuffleChannel(Layer):
 
     param: ClassVar = "shuffle_channel_param"
     bottom_axes: ClassVar = (2, 32)
+    example: ClassVar = Example(text="shuffle_channel_param { group: 2 }")
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit Reshape, Transpose, Reshape."""

@@ -1,4 +1,4 @@
-"""Softmax. Source: softmax_layer.cpp (BVLC 9b89154). No blobs."""
+"""Softmax. Source: softmax_layer.cpp (BVLC 9b89154). It stores no blobs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from ....core.ir.network import Head
-from ..layer import CaffeBuilder, Layer, key, layer
+from ..layer import CaffeBuilder, Example, Layer, key, layer
 
 
 @layer("Softmax")
@@ -20,6 +20,7 @@ class Softmax(Layer):
 
     param: ClassVar = "softmax_param"
     bottom_axes: ClassVar = (1, 32)
+    example: ClassVar = Example()
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit Softmax."""
@@ -29,5 +30,5 @@ class Softmax(Layer):
         return b.op("Softmax", x, axis=axis)
 
     def heads(self) -> tuple[Head, ...]:
-        """Return what decoding or reading the answer needs."""
+        """Return how to read the outputs as answers."""
         return (Head(output=self.tops[0], kind="classifier"),) if self.axis == 1 else ()

@@ -1,4 +1,4 @@
-"""SPP. Source: spp_layer.cpp `GetPoolingParam` (BVLC 9b89154). No blobs."""
+"""SPP. Source: spp_layer.cpp `GetPoolingParam` (BVLC 9b89154). It stores no blobs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from ....core.errors import FormatError, UnsupportedError
 from ...adapter import REQUIRED
-from ..layer import CaffeBuilder, Layer, check_positive, key, layer
+from ..layer import CaffeBuilder, Example, Layer, check_positive, key, layer
 from .pooling import Windows, pool
 
 
@@ -23,6 +23,7 @@ class SPP(Layer):
 
     param: ClassVar = "spp_param"
     bottom_axes: ClassVar = (4, 4)
+    example: ClassVar = Example(text="spp_param { pyramid_height: 2 }")
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit a pooling for each level."""

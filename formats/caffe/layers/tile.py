@@ -1,4 +1,7 @@
-"""Tile, BatchReindex. Source: tile_layer.cpp, batch_reindex_layer.cpp (BVLC 9b89154). No blobs."""
+"""Tile, BatchReindex. Source: tile_layer.cpp, batch_reindex_layer.cpp (BVLC 9b89154).
+
+They store no blobs.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ...adapter import REQUIRED
-from ..layer import CaffeBuilder, Layer, check_positive, key, layer
+from ..layer import CaffeBuilder, Example, Layer, check_positive, key, layer
 
 
 @layer("Tile")
@@ -22,6 +25,20 @@ class Tile(Layer):
     tiles: int = key(REQUIRED, channels=True)
 
     param: ClassVar = "tile_param"
+    example: ClassVar = Example(
+        bottoms=("map",),
+        text="tile_param { tiles: 16 }",
+        note="pass; copies of a single map can be removed",
+        lead="""
+layer { name: "map" type: "Convolution" bottom: "before" top: "map"
+  convolution_param { num_output: 1 kernel_size: 1 } }""",
+        tail="""
+layer { name: "product" type: "Eltwise" bottom: "before" bottom: "layer" top: "product"
+  eltwise_param { operation: PROD } }
+layer { name: "long" type: "Tile" bottom: "product" top: "long" tile_param { axis: 2 tiles: 2 } }
+layer { name: "after" type: "InnerProduct" bottom: "long" top: "after"
+  inner_product_param { num_output: 3 } }""",
+    )
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit Tile."""
@@ -47,6 +64,13 @@ class BatchReindex(Layer):
     """Items of the first bottom, picked by the positions in the second."""
 
     bottom_range: ClassVar = (2, 2)
+    example: ClassVar = Example(
+        bottoms=("before", "picked"),
+        lead="""
+layer { name: "picked" type: "Input" top: "picked"
+  input_param { shape { dim: 2 } } }""",
+        values={"picked": (1, 0)},
+    )
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value, picked: ir.Value) -> ir.Value:
         """Emit Gather over the batch."""

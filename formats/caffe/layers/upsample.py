@@ -2,7 +2,7 @@
 unpooling_layer.cpp of DeconvNet; interp_layer.cpp of DeepLab.
 
 Upsample repeats pixels, or puts them where the mask of a pooling says, as Unpooling does; Interp is
-bilinear with the corners aligned. No blobs.
+bilinear with the corners aligned. They store no blobs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,17 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from ....core.errors import FormatError, UnsupportedError
-from ..layer import LARGEST_BLOB, CaffeBuilder, Layer, check_positive, key, layer, pair, spatial
+from ..layer import (
+    LARGEST_BLOB,
+    CaffeBuilder,
+    Example,
+    Layer,
+    check_positive,
+    key,
+    layer,
+    pair,
+    spatial,
+)
 
 
 def resize(b: CaffeBuilder, x: ir.Value, height: int, width: int, *, linear: bool) -> ir.Value:
@@ -64,6 +74,7 @@ class Upsample(Layer):
     param: ClassVar = "upsample_param"
     bottom_axes: ClassVar = (4, 4)
     bottom_range: ClassVar = (1, 2)
+    example: ClassVar = Example(text="upsample_param { scale: 2 }")
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value, *mask: ir.Value) -> ir.Value:
         """Emit Resize by repetition, or ScatterElements."""
@@ -96,6 +107,13 @@ class Unpooling(Layer):
     param: ClassVar = "unpooling_param"
     bottom_axes: ClassVar = (4, 4)
     bottom_range: ClassVar = (1, 2)
+    example: ClassVar = Example(
+        bottoms=("pooled", "mask"),
+        text="unpooling_param { unpool_size: 8 }",
+        lead="""
+layer { name: "pool" type: "Pooling" bottom: "before" top: "pooled" top: "mask"
+  pooling_param { kernel_size: 2 stride: 2 } }""",
+    )
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value, *mask: ir.Value) -> ir.Value:
         """Emit ScatterElements."""
@@ -130,6 +148,7 @@ class Interp(Layer):
     param: ClassVar = "interp_param"
     bottom_axes: ClassVar = (4, 4)
     bottom_range: ClassVar = (1, 2)
+    example: ClassVar = Example(text="interp_param { zoom_factor: 2 }")
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value, *like: ir.Value) -> ir.Value:
         """Emit Resize, after cutting what negative padding takes off."""

@@ -1,7 +1,7 @@
-"""Yolov3DetectionOutput. Source: yolov3_detection_output_layer.cpp of MobileNet-YOLO. No blobs.
+"""Yolov3DetectionOutput. Source: yolov3_detection_output_layer.cpp of MobileNet-YOLO.
 
-Decoding and suppression hold no weights: the bottoms become outputs of the graph, and a head for
-each of them says how to decode it.
+It stores no blobs. Decoding and suppression hold no weights: the bottoms become outputs of the
+graph, and a head for each of them says how to decode it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from ....core.errors import FormatError
 from ....core.ir.network import Head
-from ..layer import Layer, key, layer
+from ..layer import Example, Handling, Layer, key, layer
 
 
 @layer("Yolov3DetectionOutput")
@@ -32,9 +32,16 @@ class Yolov3DetectionOutput(Layer):
     bottom_range: ClassVar = (1, None)
     top_range: ClassVar = (0, 1)
     decodes: ClassVar = True
+    example: ClassVar = Example(
+        handling=Handling.DECODED,
+        text="""
+  yolov3_detection_output_param { num_classes: 3 num_box: 2 anchors_scale: 1
+    biases: 2 biases: 3 biases: 4 biases: 5 mask: 0 mask: 1 }""",
+        tail="",
+    )
 
     def heads(self) -> tuple[Head, ...]:
-        """Return what decoding or reading the answer needs."""
+        """Return how to read the outputs as answers."""
         count = len(self.bottoms)
         if len(self.mask) % count or len(self.anchors_scale) < count:
             raise FormatError(f"mask and anchors_scale do not fit {count} bottoms")

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from ...adapter import key
 from ..activations import activate
 from ..flavour import Flavour
-from ..section import Section, SectionBuilder, section
+from ..section import Example, Section, SectionBuilder, section
 from .scale_channels import NO_CPU_CODE
 
 
@@ -19,6 +19,7 @@ class Activation(Section):
     """An activation on its own."""
 
     activation: str = key("linear")
+    example = Example(text="activation=mish")
 
     def to_ir(self, b: SectionBuilder, x: ir.Value) -> ir.Value:
         """Emit the activation."""
@@ -30,9 +31,10 @@ class Activation(Section):
 @section("logistic")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Logistic(Section):
-    """σ, with a loss that only training reads."""
+    """The sigmoid, with a loss that only training reads."""
 
     only = {"": Flavour.PJREDDIE}  # noqa: RUF012
+    example = Example()
 
     def to_ir(self, b: SectionBuilder, x: ir.Value) -> ir.Value:
         """Emit Sigmoid."""
@@ -45,6 +47,7 @@ class L2norm(Section):
     """Each pixel divided by the length of its channel vector."""
 
     only = {"": Flavour.PJREDDIE}  # noqa: RUF012
+    example = Example()
 
     def to_ir(self, b: SectionBuilder, x: ir.Value) -> ir.Value:
         """Emit x / ‖x‖ over the channels."""

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from ..section import Section, SectionBuilder, section
+from ..section import Example, Section, SectionBuilder, section
 
 
 @section("avgpool", "avg")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Avgpool(Section):
-    """The mean of each channel over the whole map; there are no keys."""
+    """The mean of each channel over the whole map. It has no keys."""
+
+    example = Example()
 
     def to_ir(self, b: SectionBuilder, x: ir.Value) -> ir.Value:
         """Emit GlobalAveragePool."""

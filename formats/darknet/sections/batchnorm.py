@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from ...adapter import Blob
 from ..batch_norm import batch_norm, stored_variance
-from ..section import Section, SectionBuilder, Size, section
+from ..section import Example, Section, SectionBuilder, Size, section
 
 
 @section("batchnorm")
@@ -27,6 +27,7 @@ class Batchnorm(Section):
         Blob("rolling_mean", "out"),
         Blob("rolling_variance", "out"),
     )
+    example = Example()
 
     @property
     def stores_bias(self) -> bool:

@@ -17,7 +17,7 @@ import onnx_ir as ir
 from ...adapter import Blob, check_positive, key
 from ..activations import activate
 from ..batch_norm import batch_norm, stored_variance
-from ..section import Section, SectionBuilder, Size, section
+from ..section import Example, Section, SectionBuilder, Size, section
 
 
 @section("connected", "conn")
@@ -36,6 +36,7 @@ class Connected(Section):
         Blob("rolling_mean", "out", when="batch_normalize"),
         Blob("rolling_variance", "out", when="batch_normalize"),
     )
+    example = Example(text="output=16\nactivation=leaky")
 
     def sizes(self, x: Size) -> dict[str, int | tuple[int, ...]]:
         """Return the axes of the blobs."""

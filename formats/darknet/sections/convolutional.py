@@ -21,7 +21,7 @@ from ..batch_norm import batch_norm, stored_variance
 from ..flavour import Flavour
 from ..geometry import UNSET, check_counts, check_pointwise, strides
 from ..pooling import blur
-from ..section import Section, SectionBuilder, Size, section
+from ..section import Example, Section, SectionBuilder, Size, section
 
 NOT_SHARED = -1000000000
 MUST_AGREE = ("normalized", "dontloadscales", "flipped")
@@ -62,6 +62,7 @@ class Convolutional(Section):
         Blob("weight", "out in/groups kernel", when="stored"),
     )
     only = dict.fromkeys(ALEXEYAB_KEYS, Flavour.ALEXEYAB)
+    example = Example(text="batch_normalize=1\nfilters=16\nsize=3\npad=1\nactivation=leaky")
 
     def agreed(self) -> bool:
         """Return whether both convolve alike: pjreddie's ignores the stride of 1×1 kernels."""

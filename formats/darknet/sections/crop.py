@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from ....core.errors import FormatError
 from ...adapter import check_positive, key
-from ..section import Section, SectionBuilder, section
+from ..section import Example, Section, SectionBuilder, section
 
 
 @section("crop")
@@ -19,6 +19,7 @@ class Crop(Section):
     crop_height: int = key(1)
     crop_width: int = key(1)
     noadjust: bool = key(default=False)
+    example = Example(text="crop_width=6\ncrop_height=6")
 
     def to_ir(self, b: SectionBuilder, x: ir.Value) -> ir.Value:
         """Emit Slice, Mul, Sub."""

@@ -17,7 +17,7 @@ from ...adapter import Blob, check_positive, key
 from ..activations import activate
 from ..batch_norm import batch_norm, stored_variance
 from ..flavour import Flavour
-from ..section import Section, SectionBuilder, Size, section
+from ..section import Example, Section, SectionBuilder, Size, section
 
 
 @section("deconvolutional", "deconv")
@@ -43,6 +43,7 @@ class Deconvolutional(Section):
         Blob("weight", "in out kernel"),
     )
     only = {"": Flavour.PJREDDIE}  # noqa: RUF012
+    example = Example(text="filters=16\nsize=3\npad=1\nactivation=leaky")
 
     def sizes(self, x: Size) -> dict[str, int | tuple[int, ...]]:
         """Return the axes of the blobs.

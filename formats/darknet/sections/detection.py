@@ -13,7 +13,7 @@ import onnx_ir as ir
 from ....core.errors import FormatError
 from ....core.ir.network import Head
 from ...adapter import check_positive, key
-from ..section import Section, SectionBuilder, Size, section
+from ..section import Example, Handling, Section, SectionBuilder, Size, section
 
 
 @section("detection")
@@ -27,6 +27,12 @@ class Detection(Section):
     side: int = key(7)
     softmax: bool = key(default=False)
     sqrt: bool = key(default=False, doc="boxes hold the roots of width and height")
+    example = Example(
+        handling=Handling.HEAD,
+        text="classes=3\ncoords=4\nnum=2\nside=2",
+        lead="[connected]\noutput=52\nactivation=linear",
+        tail="",
+    )
 
     def sizes(self, x: Size) -> dict[str, int | tuple[int, ...]]:
         """Check the length of the input.

@@ -14,19 +14,20 @@ import onnx_ir as ir
 
 from ...adapter import Blob, check_positive, key
 from ..flavour import Flavour
-from ..section import Section, SectionBuilder, Size, section
+from ..section import Example, Section, SectionBuilder, Size, section
 
 
 @section("implicit")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Implicit(Section):
-    """A stored constant of filters × atoms × 1; its input does not matter."""
+    """A stored constant of filters × atoms × 1. It reads no input."""
 
     filters: int = key(1, channels=True)
     atoms: int = key(1)
 
     blobs = (Blob("weight", "out atoms"),)
     only = {"": Flavour.ALEXEYAB}  # noqa: RUF012
+    example = Example(text="filters=16", tail="[scale_channels]\nfrom=-2\n[connected]\noutput=3")
 
     def inputs(self) -> tuple[int, ...]:
         """Return nothing."""

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from ....core.errors import FormatError, UnsupportedError
 from ...adapter import Blob, check_positive, key
 from ..activations import activate
-from ..section import Section, SectionBuilder, Size, section
+from ..section import Example, Section, SectionBuilder, Size, section
 
 LARGEST = 32
 
@@ -35,6 +35,7 @@ class Local(Section):
         Blob("bias", "out map"),
         Blob("weight", "positions out in kernel"),
     )
+    example = Example(text="filters=16\nsize=3\npad=1\nactivation=leaky")
 
     def _map(self, x: Size) -> tuple[int, int]:
         rows, columns = (

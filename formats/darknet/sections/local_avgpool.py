@@ -10,7 +10,7 @@ from ...adapter import check_positive, key
 from ..flavour import Flavour
 from ..geometry import UNSET, strides
 from ..pooling import pool
-from ..section import Section, SectionBuilder, section
+from ..section import Example, Section, SectionBuilder, section
 
 
 @section("local_avgpool", "local_avg")
@@ -25,6 +25,7 @@ class LocalAvgpool(Section):
     padding: int = key(UNSET, doc="size − 1 where absent")
 
     only = {"": Flavour.ALEXEYAB}  # noqa: RUF012
+    example = Example(text="size=2\nstride=2")
 
     def to_ir(self, b: SectionBuilder, x: ir.Value) -> ir.Value:
         """Emit AveragePool with Darknet's windows."""

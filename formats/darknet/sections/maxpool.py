@@ -11,7 +11,7 @@ from ...adapter import check_positive, key
 from ..flavour import Flavour
 from ..geometry import UNSET, strides
 from ..pooling import LOWEST, blur, pool
-from ..section import LIMIT, Section, SectionBuilder, section
+from ..section import LIMIT, Example, Section, SectionBuilder, section
 
 
 @section("maxpool", "max")
@@ -31,6 +31,7 @@ class Maxpool(Section):
     only = dict.fromkeys(
         ("stride_x", "stride_y", "maxpool_depth", "out_channels", "antialiasing"), Flavour.ALEXEYAB
     )
+    example = Example(text="size=2\nstride=2")
 
     def to_ir(self, b: SectionBuilder, x: ir.Value) -> ir.Value:
         """Emit a MaxPool with Darknet's windows, or a maximum over channels."""

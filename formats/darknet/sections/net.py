@@ -10,7 +10,7 @@ import onnx_ir as ir
 from ....core.errors import FormatError
 from ....core.ir.network import BATCH, Preprocess
 from ...adapter import key
-from ..section import Section, section
+from ..section import Example, Handling, Section, section
 
 MOST_VALUES = 2**31 - 1
 
@@ -25,6 +25,11 @@ class Net(Section):
     channels: int = key(0)
     inputs_: int = key(0, "inputs", doc="the length of a flat input, where there is no image")
     letter_box: bool = key(default=False, doc="evaluate with the aspect ratio kept")
+    example = Example(
+        handling=Handling.INPUT,
+        text="width=8\nheight=8\nchannels=3",
+        note="the input: its channels are kept",
+    )
 
     @property
     def shape(self) -> tuple[int | str, ...]:

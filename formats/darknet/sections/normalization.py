@@ -1,8 +1,8 @@
 """[normalization]. Source: normalization_layer.c forward_normalization_layer.
 
 x · (κ + α Σ x²)^−β over `size` neighbouring channels, α not divided by size. Darknet keeps a
-running sum that starts without the square of channel size/2 but subtracts it later: that one
-square counts one time too little in every sum.
+running sum. The sum starts without the square of channel size/2, but the square is subtracted
+later: every sum holds it one time too little.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from ....core.errors import FormatError, UnsupportedError
 from ...adapter import check_positive, key
-from ..section import Section, SectionBuilder, section
+from ..section import Example, Section, SectionBuilder, section
 
 MOST_CHANNELS = 4096
 
@@ -28,6 +28,7 @@ class Normalization(Section):
     alpha: float = key(0.0001)
     beta: float = key(0.75)
     kappa: float = key(1.0)
+    example = Example(text="size=3\nalpha=0.1")
 
     def to_ir(self, b: SectionBuilder, x: ir.Value) -> ir.Value:
         """Emit the sums as a product with a matrix of 0, 1 and −1."""

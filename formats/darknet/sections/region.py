@@ -1,8 +1,9 @@
 """[region]. Source: parser.c parse_region, region_layer.c forward_region_layer.
 
-Channels: anchors × (coords, objectness, classes). pjreddie keeps the map: σ on x, y, objectness,
-and softmax or σ on the classes. AlexeyAB turns it to height × width × channels with σ on
-objectness and softmax on the classes; x and y get their σ when they are decoded.
+The channels are anchors × (coords, objectness, classes). pjreddie's Darknet keeps the map. It
+applies the sigmoid to x, y and objectness, and softmax or the sigmoid to the classes. AlexeyAB's
+turns the map to height × width × channels. It applies the sigmoid to objectness and softmax to the
+classes; x and y get their sigmoid when they are decoded.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ....core.errors import FormatError, UnsupportedError
 from ....core.ir.network import Head
 from ...adapter import check_positive, key
 from ..flavour import Flavour
-from ..section import LIMIT, Section, SectionBuilder, Size, section
+from ..section import LIMIT, Example, Handling, Section, SectionBuilder, Size, section
 from ..tree import read_tree, softmax_tree
 
 
@@ -33,6 +34,12 @@ class Region(Section):
     tree: str = key("")
 
     only = {"background": Flavour.PJREDDIE}  # noqa: RUF012
+    example = Example(
+        handling=Handling.HEAD,
+        text="classes=3\nnum=2\nsoftmax=1\nanchors=1,1,2,2",
+        lead="[convolutional]\nfilters=16\nactivation=linear",
+        tail="",
+    )
 
     def agreed(self) -> bool:
         """Return False: one puts out a map, the other boxes one after another."""

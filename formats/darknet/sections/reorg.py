@@ -15,7 +15,7 @@ import onnx_ir as ir
 from ....core.errors import FormatError, UnsupportedError
 from ...adapter import check_positive, key
 from ..flavour import Flavour
-from ..section import Section, SectionBuilder, section
+from ..section import Example, Section, SectionBuilder, section
 
 
 @section("reorg")
@@ -29,6 +29,7 @@ class Reorg(Section):
     extra: int = key(0, doc="a flat copy with so many zeros behind it instead")
 
     only = {"flatten": Flavour.PJREDDIE, "extra": Flavour.PJREDDIE}  # noqa: RUF012
+    example = Example(text="stride=2")
 
     def to_ir(self, b: SectionBuilder, x: ir.Value) -> ir.Value:
         """Emit Reshape, Transpose, Reshape."""
@@ -74,6 +75,7 @@ class Reorg3d(Reorg):
     """Blocks of pixels become channels: true space-to-depth."""
 
     only = {"": Flavour.ALEXEYAB, "flatten": Flavour.PJREDDIE, "extra": Flavour.PJREDDIE}  # noqa: RUF012
+    example = Example(text="stride=2")
 
     def _blocks(self, b: SectionBuilder, x: ir.Value, down: list[int]) -> ir.Value:
         return b.op("Reshape", x, b.constant([0, -1, down[0], self.stride, down[1], self.stride]))

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from ....core.errors import FormatError, UnsupportedError
 from ...adapter import check_positive, key
 from ..flavour import Flavour
-from ..section import Section, SectionBuilder, section
+from ..section import Example, Section, SectionBuilder, section
 
 MOST_GROUPS = 4096
 
@@ -24,6 +24,7 @@ class Route(Section):
     group_id: int = key(0, doc="the share to take")
 
     only = {"groups": Flavour.ALEXEYAB, "group_id": Flavour.ALEXEYAB}  # noqa: RUF012
+    example = Example(text="layers=-1,-2")
 
     def inputs(self) -> tuple[int, ...]:
         """Return the listed layers."""

@@ -10,7 +10,7 @@ from ....core.errors import FormatError
 from ...adapter import key
 from ..activations import activate
 from ..flavour import Flavour
-from ..section import Section, SectionBuilder, Size, section
+from ..section import Example, Section, SectionBuilder, Size, section
 
 NO_CPU_CODE = frozenset({"swish", "mish", "hard_mish"})
 
@@ -25,6 +25,7 @@ class ScaleChannels(Section):
     activation: str = key("linear")
 
     only = {"": Flavour.ALEXEYAB}  # noqa: RUF012
+    example = Example(text="from=-2", lead="[avgpool]")
 
     def inputs(self) -> tuple[int, ...]:
         """Return the previous layer and the earlier one."""
@@ -54,6 +55,8 @@ class ScaleChannels(Section):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sam(ScaleChannels):
     """An earlier map times this one, value by value."""
+
+    example = Example(text="from=-2")
 
     def _wanted(self, other: Size) -> Size:
         return other

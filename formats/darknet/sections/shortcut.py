@@ -1,9 +1,10 @@
 """[shortcut]. Source: parser.c parse_shortcut, shortcut_layer.c, blas.c shortcut_multilayer_cpu.
 
-AlexeyAB adds a list of layers of one width and height, weighted by stored numbers where
-`weights_type` says so: [layers + 1] or [layers + 1, channels], the own input first. pjreddie adds
-one layer, takes every n-th pixel of a larger one or fills every n-th of a smaller one, and scales
-what meets by alpha and beta. Where channels differ, both add the first ones only.
+AlexeyAB's Darknet adds a list of layers of one width and height. Where `weights_type` says so, it
+weighs them by stored numbers: [layers + 1] or [layers + 1, channels], where the first stands for
+the previous layer. pjreddie's adds one layer. Of a larger map it takes every n-th pixel; with a
+smaller map it fills every n-th pixel. It multiplies what meets by alpha and beta. Where the numbers
+of channels differ, both add only the first channels.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ...adapter import Blob, key
 from ..activations import activate
 from ..fit import fit_map
 from ..flavour import Flavour
-from ..section import Section, SectionBuilder, Size, section
+from ..section import Example, Section, SectionBuilder, Size, section
 
 MOST_INPUTS = 1024
 TYPES = {"none": "", "per_feature": "1", "per_layer": "1", "per_channel": "c"}
@@ -44,6 +45,7 @@ class Shortcut(Section):
         "weights_type": Flavour.ALEXEYAB,
         "weights_normalization": Flavour.ALEXEYAB,
     }
+    example = Example(text="from=-2\nactivation=leaky")
 
     @property
     def weighted(self) -> bool:

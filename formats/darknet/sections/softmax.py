@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from ....core.errors import FormatError, UnsupportedError
 from ...adapter import check_positive, key
-from ..section import Section, SectionBuilder, section
+from ..section import Example, Section, SectionBuilder, section
 from ..tree import read_tree, softmax_tree
 
 
@@ -21,6 +21,7 @@ class Softmax(Section):
     groups: int = key(1, doc="cut the values into so many parts")
     temperature: float = key(1.0)
     tree: str = key("", doc="file of a hierarchy: one softmax per group of siblings")
+    example = Example()
 
     def to_ir(self, b: SectionBuilder, x: ir.Value) -> ir.Value:
         """Emit Softmax between two reshapes; the output is flat."""

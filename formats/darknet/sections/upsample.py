@@ -8,16 +8,17 @@ import onnx_ir as ir
 
 from ....core.errors import FormatError
 from ...adapter import key
-from ..section import Section, SectionBuilder, section
+from ..section import Example, Section, SectionBuilder, section
 
 
 @section("upsample")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Upsample(Section):
-    """Every pixel stride × stride times; with a negative stride sums over blocks."""
+    """Every pixel repeated stride × stride times; with a negative stride, sums over blocks."""
 
     stride: int = key(2)
     scale: float = key(1.0)
+    example = Example(text="stride=2")
 
     def to_ir(self, b: SectionBuilder, x: ir.Value) -> ir.Value:
         """Emit Resize, or AveragePool for blocks, and the factor."""

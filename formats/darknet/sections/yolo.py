@@ -1,7 +1,8 @@
 """[yolo] and [Gaussian_yolo]. Source: yolo_layer.c forward_yolo_layer, gaussian_yolo_layer.c.
 
-The layer's own arithmetic: sigmoids, and x, y spread by scale_x_y around the middle of the cell.
-Channels: anchors × (x y w h objectness classes); Gaussian: each of x y w h with its deviation.
+The layer applies sigmoids, and spreads x and y by scale_x_y around the middle of the cell. Its
+channels are anchors × (x, y, w, h, objectness, classes). In [Gaussian_yolo], a deviation follows
+each of x, y, w and h.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ....core.errors import FormatError, UnsupportedError
 from ....core.ir.network import Head
 from ...adapter import check_positive, key
 from ..flavour import Flavour
-from ..section import LIMIT, Section, SectionBuilder, Size, section
+from ..section import LIMIT, Example, Handling, Section, SectionBuilder, Size, section
 
 DEFAULT_ANCHOR = 0.5
 
@@ -41,6 +42,12 @@ class Yolo(Section):
     raw: ClassVar[tuple[int, ...]] = (2, 3)
     """Entries without a sigmoid."""
     before_classes: ClassVar[int] = 5
+    example = Example(
+        handling=Handling.HEAD,
+        text="classes=3\nnum=2\nanchors=2,3, 4,5",
+        lead="[convolutional]\nfilters=16\nactivation=linear",
+        tail="",
+    )
 
     @property
     def used(self) -> tuple[int, ...]:
@@ -118,3 +125,9 @@ class GaussianYolo(Yolo):
     spread = (0, 2)
     raw = (4, 6)
     before_classes = 9
+    example = Example(
+        handling=Handling.HEAD,
+        text="classes=3\nnum=2\nanchors=2,3, 4,5",
+        lead="[convolutional]\nfilters=24\nactivation=linear",
+        tail="",
+    )

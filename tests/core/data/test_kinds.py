@@ -274,7 +274,12 @@ def test_broken_voc(tmp_path: Path, text: str, message: str) -> None:
     assert str(path) in str(raised.value)
 
 
-def palette_png(pixels: np.ndarray, depth: int) -> bytes:
+ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2),
+         (1, 0, 2, 1))  # fmt: skip
+"""First row, first column, and steps of the seven passes of an interlaced PNG."""
+
+
+def palette_png(pixels: np.ndarray, depth: int, *, interlaced: bool = False) -> bytes:
     """A PNG of colour type 3, with every filter that lines can have."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
@@ -282,8 +287,19 @@ def palette_png(pixels: np.ndarray, depth: int) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
 
     height, width = pixels.shape
+    passes = [pixels[i::down, j::right] for i, j, down, right in ADAM7] if interlaced else [pixels]
+    lines = b"".join(filtered_lines(part, depth) for part in passes if part.size)
+    head = struct.pack(">IIBBBBB", width, height, depth, 3, 0, 0, int(interlaced))
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"PLTE", bytes(range(3 * 2**depth))
+        if depth < 8 else bytes(768)) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    )  # fmt: skip
+
+
+def filtered_lines(pixels: np.ndarray, depth: int) -> bytes:
+    """The lines of one pass, each with the next filter."""
     bits = ((pixels[..., None] >> np.arange(depth - 1, -1, -1)) & 1).astype(np.uint8)
-    rows = np.packbits(bits.reshape(height, -1), axis=1).astype(np.int64)
+    rows = np.packbits(bits.reshape(len(pixels), -1), axis=1).astype(np.int64)
     above = np.zeros(rows.shape[1], np.int64)
     lines = []
     for number, row in enumerate(rows):
@@ -296,29 +312,61 @@ def palette_png(pixels: np.ndarray, depth: int) -> bytes:
         minus = (0 * row, left, above, (left + above) // 2, paeth)[kind]
         lines.append(bytes([kind]) + ((row - minus) & 255).astype(np.uint8).tobytes())
         above = row
-    head = struct.pack(">IIBBBBB", width, height, depth, 3, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"PLTE", bytes(range(3 * 2**depth))
-        if depth < 8 else bytes(768)) + chunk(b"IDAT", zlib.compress(b"".join(lines)))
-        + chunk(b"IEND", b"")
-    )  # fmt: skip
+    return b"".join(lines)
 
 
+@pytest.mark.parametrize("interlaced", [False, True], ids=["", "interlaced"])
 @pytest.mark.parametrize("depth", [1, 2, 4, 8])
-def test_maps_with_a_palette_are_read_as_numbers(tmp_path: Path, depth: int) -> None:
+def test_maps_with_a_palette_are_read_as_numbers(
+    tmp_path: Path, depth: int, interlaced: bool
+) -> None:
     pixels = np.random.default_rng(0).integers(0, 2**depth, (11, 13))
+    written = palette_png(pixels, depth, interlaced=interlaced)
     path = tmp_path / "map.png"
-    path.write_bytes(palette_png(pixels, depth))
+    path.write_bytes(written)
     colours = cv2.imread(str(path), cv2.IMREAD_COLOR)
     assert colours is not None
     assert colours.shape == (11, 13, 3)
-    np.testing.assert_array_equal(read_map(path), pixels)
+    found = read_map(path)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, pixels)
     if depth < 8:  # the palette is 0 1 2, 3 4 5, …: red tells the number
         np.testing.assert_array_equal(colours[..., 2], 3 * pixels)
     for size in (30, 45, 60):
-        path.write_bytes(palette_png(pixels, depth)[:size])
-        with pytest.raises(DataError, match=r"map\.png"):
+        path.write_bytes(written[:size])
+        with pytest.raises(DataError, match=r"map\.png.* broken"):
             read_map(path)
+
+
+@pytest.mark.parametrize("size", [(0, 4), (2**31, 2**31), (8192, 8193)], ids=str)
+def test_a_map_of_impossible_size_is_refused_by_its_header(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    written = bytearray(palette_png(np.zeros((4, 4), np.int64), 8))
+    written[16:24] = struct.pack(">II", *size)
+    written[29:33] = struct.pack(">I", zlib.crc32(written[12:29]))
+    (tmp_path / "map.png").write_bytes(written)
+    with pytest.raises(DataError, match=f"map of {size[0]}×{size[1]} pixels cannot be"):
+        read_map(tmp_path / "map.png")
+
+
+def test_broken_maps_with_a_palette_are_errors_that_name_the_file(tmp_path: Path) -> None:
+    written = palette_png(np.arange(64).reshape(8, 8), 8)
+    random = np.random.default_rng(0)
+    refused = []
+    for _ in range(200):
+        broken = bytearray(written)
+        for place in random.integers(8, len(broken), 3):
+            broken[place] = random.integers(0, 256)
+        (tmp_path / "map.png").write_bytes(broken)
+        try:
+            found = read_map(tmp_path / "map.png")
+        except DataError as error:
+            refused.append(str(error))
+        else:
+            assert found.ndim == 2
+    assert len(refused) > 100
+    assert all("map.png: " in message for message in refused)
 
 
 def test_maps_of_grey_values_and_of_colours(tmp_path: Path) -> None:

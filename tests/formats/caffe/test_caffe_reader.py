@@ -180,8 +180,8 @@ def test_a_head_says_which_output_holds_the_classes(shared):
 
 
 def test_every_name_has_a_class_with_a_docstring():
-    assert len(LAYERS.classes) > 60
-    for name, cls in LAYERS.classes.items():
+    assert len(LAYERS) > 60
+    for name, cls in LAYERS.items():
         assert cls.__doc__, name
         assert "Source:" in (__import__("sys").modules[cls.__module__].__doc__ or ""), name
 

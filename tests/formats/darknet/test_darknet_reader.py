@@ -203,7 +203,7 @@ def test_numbers_are_read_as_c_reads_them() -> None:
 
 
 def test_every_section_is_documented() -> None:
-    for cls in SECTIONS.classes.values():
+    for cls in SECTIONS.values():
         assert cls.__doc__
         assert not cls.__doc__.startswith(cls.__name__ + "(")
         for field, declared in keys_of(cls).values():

@@ -1,0 +1,98 @@
+"""Where a removal is: what was removed from which network, and the weights that make up for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from ..coupling.edit import expand, mask, shrink
+from ..coupling.groups import Groups
+from ..data import Dataset
+from ..ir.network import Network
+from ..ir.rebuild import rebuild
+
+__all__ = ["PruningState", "RemovedStep"]
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedStep:
+    """Units that were removed at once.
+
+    Args:
+        units: the units.
+        loss: estimated loss of removing them, in the measure of the criterion; None where the
+            criterion estimates none.
+    """
+
+    units: tuple[int, ...]
+    loss: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PruningState:
+    """A removal at full size: channels keep their labels throughout.
+
+    Args:
+        original: the network before pruning, whose outputs are the aim.
+        groups: groups of the original.
+        removed: mask over their units.
+        full: the network at the original's size, with weights that already compensate: the
+            original itself where nothing compensates yet.
+        data: inputs for calibration, without labels; None where the user gave none.
+        history: the steps so far, in their order.
+    """
+
+    original: Network
+    groups: Groups
+    removed: npt.NDArray[np.bool_]
+    full: Network
+    data: Dataset | None = None
+    history: tuple[RemovedStep, ...] = ()
+
+    @classmethod
+    def start(cls, network: Network, groups: Groups, data: Dataset | None = None) -> PruningState:
+        """Return the state before anything is removed."""
+        return cls(
+            original=network, groups=groups, removed=groups.mask(()), full=network, data=data
+        )
+
+    @property
+    def compensated(self) -> bool:
+        """Whether weights were changed to make up for what was removed."""
+        return self.full is not self.original
+
+    def dense(self) -> Network:
+        """Return the network without the removed channels."""
+        return shrink(self.full, self.groups, self.removed)
+
+    def masked(self) -> Network:
+        """Return the network at full size with zeros in place of the removed channels."""
+        return mask(self.full, self.groups, self.removed)
+
+    def expanded(self, dense: Network) -> Network:
+        """Return a dense network of this state at full size, with zeros."""
+        return expand(self.original, dense, self.groups, self.removed)
+
+    def after(
+        self,
+        removed: npt.NDArray[np.bool_],
+        *,
+        tensors: Mapping[str, npt.NDArray[np.generic]] | None = None,
+        steps: Sequence[RemovedStep] = (),
+    ) -> PruningState:
+        """Return the state after a further removal.
+
+        Args:
+            removed: mask over units, earlier ones included.
+            tensors: initializer → compensated values at full size.
+            steps: what was removed since, in its order.
+        """
+        full = rebuild(self.full, tensors=tensors) if tensors else self.full
+        return replace(self, removed=removed, full=full, history=(*self.history, *steps))
+
+    def with_weights(self, dense: Network) -> PruningState:
+        """Return the state with the weights of a dense network of it, at full size."""
+        return replace(self, full=self.expanded(dense))

@@ -1,0 +1,57 @@
+"""What pruning gives: the network, the plan that made it, and everything a report needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..ir.network import Network
+from ..plan.plan import Plan
+from ..plan.state import RemovedStep
+from ..repair.sequence import RepairRecord
+
+__all__ = ["PruneResult", "Verification"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verification:
+    """A numeric test that masked = dense.
+
+    Args:
+        difference: largest relative difference of any output.
+        inputs: name of the data, or "noise".
+        samples: how many samples.
+    """
+
+    difference: float
+    inputs: str
+    samples: int
+
+    def to_data(self) -> dict[str, Any]:
+        """Return plain values, as a plan stores them."""
+        return {
+            "masked_equals_dense": self.difference,
+            "inputs": self.inputs,
+            "samples": self.samples,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PruneResult:
+    """A pruned network and how it came about.
+
+    Args:
+        network: the dense network; at full size with zeros where that was asked for.
+        plan: which channels were removed, with provenance.
+        verification: that the dense network computes what the masked one does.
+        repairs: the repairs that were tried, in their order.
+        history: the steps in the order in which they were removed, with their estimated losses.
+        notes: what the user should know.
+    """
+
+    network: Network
+    plan: Plan
+    verification: Verification
+    repairs: tuple[RepairRecord, ...] = ()
+    history: tuple[RemovedStep, ...] = ()
+    notes: tuple[str, ...] = ()

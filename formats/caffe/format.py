@@ -1,0 +1,72 @@
+"""Caffe as a file format: prototxt and caffemodel."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...core.ir.network import Network
+from ..registry import FORMATS, Format, first_line, is_text
+
+__all__ = ["CAFFE"]
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def _sniff(head: bytes) -> str | None:
+    """Tell prototxt and caffemodel by their first bytes.
+
+    In a caffemodel (NetParameter), one of name (1), layers (2), input (3) or layer (100) is first.
+    """
+    if is_text(head):
+        line = first_line(head)
+        return ".prototxt" if line and line[:1] not in (b"<", b"[") else None
+    if head[:8] == _HDF5 or head[:1] in (b"\x0a", b"\x12", b"\x1a") or head[:2] == b"\xa2\x06":
+        return ".caffemodel"
+    return None
+
+
+def _read(paths: Mapping[str, Path], **settings: Any) -> Network:
+    from .reader import load
+
+    return load(paths[".prototxt"], paths[".caffemodel"], **settings)
+
+
+def _register_datasets() -> None:
+    importlib.import_module(".data.kinds", __package__)
+
+
+def _read_mean(path: Path) -> np.ndarray:
+    from .data.mean import read_mean
+
+    return read_mean(path)
+
+
+def _named_accuracy(network: Network, top: str) -> tuple[Network, str, int]:
+    from .data.accuracy import named_accuracy
+
+    return named_accuracy(network, top)
+
+
+CAFFE = FORMATS.add(
+    "caffe",
+    entry=Format(
+        name="caffe",
+        suffixes=(".prototxt", ".caffemodel"),
+        rank=30,
+        sniff=_sniff,
+        missing={
+            ".prototxt": "a .caffemodel with its weights",
+            ".caffemodel": "its .prototxt",
+        },
+        read=_read,
+        settings=("phase", "stages", "level", "input_shapes"),
+        register_datasets=_register_datasets,
+        read_mean=_read_mean,
+        named_accuracy=_named_accuracy,
+    ),
+)

@@ -12,14 +12,12 @@ from ..ir.builder import Attribute
 from ..ir.network import Network
 from ..ir.rebuild import changed_tensors, node_key, rebuild
 from .groups import Groups
-from .labels import LabelVector
+from .indices import LabelMask, LabelVector, UnitMask
 
 __all__ = ["carried", "expand", "mask", "recounted", "shrink"]
 
-Removed = npt.NDArray[np.bool_]
 
-
-def mask(network: Network, groups: Groups, removed: Removed) -> Network:
+def mask(network: Network, groups: Groups, removed: UnitMask) -> Network:
     """Return the full-size network with removed channels set to zero.
 
     The slices of producers and of consumers are zeroed, since not every activation maps 0 to 0.
@@ -42,7 +40,7 @@ def mask(network: Network, groups: Groups, removed: Removed) -> Network:
     return rebuild(network, tensors=tensors)
 
 
-def shrink(network: Network, groups: Groups, removed: Removed) -> Network:
+def shrink(network: Network, groups: Groups, removed: UnitMask) -> Network:
     """Return the network without the removed channels.
 
     Every parameter is gathered by the labels that arrive at it, and every number that counts
@@ -107,7 +105,7 @@ def recounted(
     return rebuild(network, tensors=tensors, attributes=changed)
 
 
-def expand(original: Network, dense: Network, groups: Groups, removed: Removed) -> Network:
+def expand(original: Network, dense: Network, groups: Groups, removed: UnitMask) -> Network:
     """Return the dense network at full size, with zeros where channels were removed.
 
     Args:
@@ -134,7 +132,7 @@ def expand(original: Network, dense: Network, groups: Groups, removed: Removed) 
     return rebuild(original, tensors=tensors)
 
 
-def carried(network: Network, groups: Groups, removed: Removed) -> dict[str, float]:
+def carried(network: Network, groups: Groups, removed: UnitMask) -> dict[str, float]:
     """Return for each group that loses channels how large the weights of these channels are.
 
     Returns:
@@ -150,7 +148,7 @@ def carried(network: Network, groups: Groups, removed: Removed) -> dict[str, flo
         lost = np.where(surviving[use.labels[0]], 0.0, weight)
         whole = float(np.linalg.norm(weight))
         share = float(np.linalg.norm(lost)) / whole if whole else 0.0
-        for unit in np.unique(groups.units[use.labels[0]]).tolist():
+        for unit in groups.distinct_units(use.labels[0]):
             group = groups.group_of.get(unit)
             if group is not None and removed[unit]:
                 found[group.name] = max(found[group.name], share)
@@ -160,7 +158,7 @@ def carried(network: Network, groups: Groups, removed: Removed) -> dict[str, flo
 def _gather(
     tensor: npt.NDArray[Any],
     labels: tuple[LabelVector, ...],
-    surviving: npt.NDArray[np.bool_],
+    surviving: LabelMask,
 ) -> npt.NDArray[Any]:
     """Return the elements all of whose labels survive, as a rectangle.
 

@@ -17,14 +17,15 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from ..ir.network import BLOCK, Network
-from .labels import Labels, LabelVector, components
+from .indices import LabelMask, LabelVector, Position, Unit, UnitMask, UnitVector
+from .labels import Labels, components
 from .parameters import resolve
 from .reasons import Kind, Reason
 from .rules import RULES
 from .rules.unknown import unknown
 from .trace import Balance, CostTerm, Count, Producer, Trace, Use, static_shape
 
-Share = tuple[int, ...]
+Share = tuple[Position, ...]
 """Positions in a group of channels that are interchangeable for every balance rule."""
 
 Partition = tuple[Share, ...]
@@ -53,7 +54,7 @@ class Group:
 
     name: str
     layers: tuple[str, ...]
-    units: tuple[int, ...]
+    units: tuple[Unit, ...]
     partitions: tuple[Partition, ...]
     reason: Reason | None = None
 
@@ -62,11 +63,11 @@ class Group:
         """Whether at least one channel may be removed."""
         return bool(self.partitions)
 
-    def members(self, share: Sequence[int]) -> list[int]:
+    def members(self, share: Sequence[Position]) -> list[Unit]:
         """Return the units at some positions of the group."""
         return [self.units[place] for place in share]
 
-    def removable(self) -> list[int]:
+    def removable(self) -> list[Unit]:
         """Return the units that may be removed."""
         return [self.units[place] for part in self.partitions for share in part for place in share]
 
@@ -89,12 +90,12 @@ class Groups:
     """
 
     groups: tuple[Group, ...]
-    units: LabelVector
+    units: UnitVector
     producers: tuple[Producer, ...]
     uses: tuple[Use, ...]
     counts: tuple[Count, ...]
     cost_terms: tuple[CostTerm, ...]
-    reasons: dict[int, Reason]
+    reasons: dict[Unit, Reason]
     values: dict[str, Labels]
     nonempty: tuple[LabelVector, ...] = field(repr=False)
 
@@ -104,12 +105,12 @@ class Groups:
         return int(self.units.max()) + 1 if len(self.units) else 0
 
     @cached_property
-    def kept_units(self) -> tuple[tuple[int, ...], ...]:
+    def kept_units(self) -> tuple[tuple[Unit, ...], ...]:
         """Sets of units of which at least one each must be kept, since a value would be empty."""
-        return tuple({tuple(np.unique(self.units[labels]).tolist()) for labels in self.nonempty})
+        return tuple({tuple(self.distinct_units(labels)) for labels in self.nonempty})
 
     @cached_property
-    def group_of(self) -> dict[int, Group]:
+    def group_of(self) -> dict[Unit, Group]:
         """Unit → the group that has it as a channel."""
         return {unit: group for group in self.groups for unit in group.units}
 
@@ -117,20 +118,27 @@ class Groups:
         """Return the group of a name."""
         return next((group for group in self.groups if group.name == name), None)
 
-    def mask(self, units: Iterable[int]) -> npt.NDArray[np.bool_]:
+    def mask(self, units: Iterable[Unit]) -> UnitMask:
         """Return a mask over units [units] that is true at some of them."""
         found = np.zeros(self.unit_count, dtype=np.bool_)
         found[list(units)] = True
-        return found
+        return UnitMask(found)
 
-    def surviving(self, removed: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    def units_of(self, labels: LabelVector) -> UnitVector:
+        """Return the unit of each label, in the shape of `labels`."""
+        return UnitVector(self.units[labels])
+
+    def distinct_units(self, labels: LabelVector) -> list[Unit]:
+        """Return the units of some labels, each once, in rising order."""
+        return [Unit(unit) for unit in np.unique(self.units[labels]).tolist()]
+
+    def surviving(self, removed: UnitMask) -> LabelMask:
         """Return which labels survive the removal of units, as a mask over labels [labels].
 
         Args:
             removed: mask over units, [units].
         """
-        kept: npt.NDArray[np.bool_] = ~removed[self.units]
-        return kept
+        return LabelMask(~removed[self.units])
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +150,7 @@ class Signatures:
         entries: the signatures by their numbers.
     """
 
-    number: LabelVector
+    number: npt.NDArray[np.int64]
     entries: tuple[Signature, ...]
 
 
@@ -204,12 +212,12 @@ def find_groups(network: Network) -> Groups:
     state = trace(network)
     roots = state.unions.roots(state.count)
     _, units = np.unique(roots, return_inverse=True)
-    units = units.astype(np.int64)
+    units = UnitVector(units.astype(np.int64))
     reasons = _reasons(state, units)
     balances = [Balance(units[b.labels], b.subject) for b in state.balances]
     members = _members(state.producers, units, balances)
     signatures = _signatures(balances, len(units))
-    fixed = np.zeros(len(units), dtype=np.bool_)
+    fixed = UnitMask(np.zeros(len(units), dtype=np.bool_))
     fixed[list(reasons)] = True
     groups = tuple(
         _group(producers, own, signatures, fixed, balances, reasons) for producers, own in members
@@ -227,16 +235,16 @@ def find_groups(network: Network) -> Groups:
     )
 
 
-def _reasons(state: Trace, units: LabelVector) -> dict[int, Reason]:
+def _reasons(state: Trace, units: UnitVector) -> dict[Unit, Reason]:
     """Return the reason why each fixed unit is fixed: the smallest of its reasons."""
-    found: dict[int, Reason] = {}
+    found: dict[Unit, Reason] = {}
     for labels, reason in sorted(state.fixed, key=lambda fixed: fixed[1], reverse=True):
         found.update(dict.fromkeys(units[labels].tolist(), reason))
     return found
 
 
 def _members(
-    producers: Sequence[Producer], units: LabelVector, balances: Sequence[Balance]
+    producers: Sequence[Producer], units: UnitVector, balances: Sequence[Balance]
 ) -> list[tuple[list[Producer], list[int]]]:
     """Return the producers of each group with its units in order of first appearance.
 
@@ -269,11 +277,11 @@ def _group(
     producers: Sequence[Producer],
     units: Sequence[int],
     signatures: Signatures,
-    fixed: npt.NDArray[np.bool_],
+    fixed: UnitMask,
     balances: Sequence[Balance],
-    reasons: Mapping[int, Reason],
+    reasons: Mapping[Unit, Reason],
 ) -> Group:
-    members = np.array(units, dtype=np.int64)
+    members = UnitVector(np.array(units, dtype=np.int64))
     partitions, refused = _partitions(members, signatures, fixed, balances)
     reason = None
     if not partitions:
@@ -293,9 +301,9 @@ def _group(
 
 
 def _partitions(
-    members: LabelVector,
+    members: UnitVector,
     signatures: Signatures,
-    fixed: npt.NDArray[np.bool_],
+    fixed: UnitMask,
     balances: Sequence[Balance],
 ) -> tuple[list[Partition], list[Reason]]:
     """Return the partitions of a group, and the reasons why other channels form none.

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LabelVector", "Labels", "Unions", "align"]
+from .indices import LabelVector
 
-LabelVector = npt.NDArray[np.int64]
-"""Labels, in arrays of any shape."""
+__all__ = ["Labels", "Unions", "align"]
 
 LABEL_BITS = 31
 """Bits of a label, so that a pair of labels fits into an int64 beside its sign."""

@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
-from .labels import LabelVector
+from .indices import LabelVector
 from .reasons import Kind, Reason
 from .rules.attributes import constant_input, int_attribute, ints_attribute
 from .rules.elementwise import ELEMENTWISE, OPERAND_ROLES

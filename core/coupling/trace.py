@@ -16,7 +16,8 @@ import onnx_ir as ir
 
 from ..ir.network import OPSET, Network, blob_refs, layer_of
 from ..ir.rebuild import node_key
-from .labels import Labels, LabelVector, Unions, align
+from .indices import LabelVector
+from .labels import Labels, Unions, align
 from .reasons import Kind, Reason
 
 __all__ = ["Balance", "Count", "Producer", "Trace", "Use", "static_shape"]

@@ -30,10 +30,7 @@ def values_read(network: Network, groups: Groups) -> tuple[str, ...]:
 
     What depthwise convolutions read is left out: they pass their channels on.
     """
-    removable = np.zeros(groups.unit_count, dtype=np.bool_)
-    for group in groups.groups:
-        for partition in group.partitions:
-            removable[[group.units[place] for share in partition for place in share]] = True
+    removable = groups.mask(unit for group in groups.groups for unit in group.removable())
     mixing = {u.parameter for u in groups.uses if u.role == "weight" and len(u.labels) > 1}
     found: dict[str, None] = {}
     for node in network.graph:

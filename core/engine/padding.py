@@ -24,7 +24,8 @@ from onnx import TensorProto, helper, numpy_helper
 from ..coupling import find_groups
 from ..coupling.edit import recounted
 from ..coupling.groups import Group, Groups
-from ..coupling.labels import Labels, LabelVector
+from ..coupling.indices import LabelVector, Unit, UnitVector
+from ..coupling.labels import Labels
 from ..errors import PlanError
 from ..ir.network import OPSET, Network
 from .session import optimized
@@ -123,7 +124,7 @@ def padded(network: Network, groups: Groups, block: int) -> tuple[Network, Group
         for labels in use.labels:
             for axis in _varying(labels):
                 along = np.moveaxis(labels, axis, 0).reshape(labels.shape[axis], -1)[:, 0]
-                taken, new = _repeated(groups.units[along], added)
+                taken, new = _repeated(groups.units_of(along), added)
                 tensor = np.take(tensor, taken, axis=axis)
                 if use.zeroed:
                     tensor[(slice(None),) * axis + (new,)] = 0
@@ -133,12 +134,19 @@ def padded(network: Network, groups: Groups, block: int) -> tuple[Network, Group
 
 
 def _grown(
-    labels: Labels, more: LabelVector, groups: Groups, added: npt.NDArray[np.int64]
+    labels: Labels, more: npt.NDArray[np.int64], groups: Groups, added: npt.NDArray[np.int64]
 ) -> Labels:
-    """Return the labels of a value in the padded network."""
+    """Return the labels of a value in the padded network.
+
+    Args:
+        labels: its labels.
+        more: label → number of copies, [labels].
+        groups: the groups.
+        added: unit → number of copies, [units].
+    """
     if labels.axis is None or not more[labels.vector].any():
         return labels
-    taken, _ = _repeated(groups.units[labels.vector], added)
+    taken, _ = _repeated(groups.units_of(labels.vector), added)
     shape = tuple(len(taken) if k == labels.axis else n for k, n in enumerate(labels.shape))
     return Labels(shape, labels.axis, labels.vector[taken])
 
@@ -147,9 +155,9 @@ def _whole(groups: Groups) -> list[Group]:
     """Return the prunable groups of one share whose layers each produce every channel once."""
     broken = set()
     for producer in groups.producers:
-        made = groups.units[producer.labels]
-        group = groups.group_of.get(int(made[0]))
-        if group is not None and sorted(made.tolist()) != sorted(group.units):
+        made = [Unit(unit) for unit in groups.units[producer.labels].tolist()]
+        group = groups.group_of.get(made[0])
+        if group is not None and sorted(made) != sorted(group.units):
             broken.add(group.name)
     return [
         group
@@ -160,7 +168,7 @@ def _whole(groups: Groups) -> list[Group]:
     ]
 
 
-def _unfit(network: Network, groups: Groups) -> set[int]:
+def _unfit(network: Network, groups: Groups) -> set[Unit]:
     """Return the units that cannot be padded, or gain nothing from it.
 
     These are:
@@ -178,7 +186,7 @@ def _unfit(network: Network, groups: Groups) -> set[int]:
         ):
             vectors += use.labels
         vectors += [labels for labels in use.labels if not _varying(labels)]
-    return {unit for v in vectors for unit in np.unique(groups.units[v]).tolist()}
+    return {unit for labels in vectors for unit in groups.distinct_units(labels)}
 
 
 def _varying(labels: LabelVector) -> list[int]:
@@ -191,8 +199,8 @@ def _varying(labels: LabelVector) -> list[int]:
 
 
 def _repeated(
-    units: LabelVector, added: npt.NDArray[np.int64]
-) -> tuple[LabelVector, npt.NDArray[np.bool_]]:
+    units: UnitVector, added: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Return the places to take so that copies follow the channels of some units.
 
     Neighbouring places of one unit (the outputs of a depthwise layer with a multiplier) are copied

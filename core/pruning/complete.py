@@ -10,6 +10,7 @@ from ..allocation.complete import named_units, open_quotas
 from ..allocation.uniform import uniform
 from ..cost.network_cost import Costs
 from ..coupling.groups import Groups
+from ..coupling.indices import Unit, UnitMask
 from ..data import Dataset
 from ..data.calibration import Calibration
 from ..ir.network import Network
@@ -56,7 +57,7 @@ def complete_plan(
     costs = Costs(network, groups)
     state = PruningState.start(network, groups, Calibration(data) if data is not None else None)
     if criterion == OBS:
-        first = tuple(np.flatnonzero(named).tolist())
+        first = tuple(map(Unit, np.flatnonzero(named).tolist()))
         state = remove_to_rate(state, Goal(rate=0.0, costs=costs, quotas=quotas, first=first),
                                progress)  # fmt: skip
     else:
@@ -64,7 +65,7 @@ def complete_plan(
         steps, _ = split(uniform(groups, scores), groups, quotas)
         chosen = groups.mask(unit for step in steps for unit in step.units)
         history = tuple(RemovedStep(step.units) for step in steps)
-        state = state.after(named | chosen, steps=history)
+        state = state.after(UnitMask(named | chosen), steps=history)
     check_quotas(groups, state.removed, quotas)
     achieved = 1.0 - costs.operations(state.removed) / max(costs.operations(), 1)
     provenance = {

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 from joblib import Parallel, delayed, effective_n_jobs
 
+from ..coupling.indices import LabelMask
 from ..data.shards import Answers
 from ..engine.session import Arrays
 from .contexts import Contexts, Piece, Wave
@@ -38,7 +37,7 @@ class Task:
     """
 
     suffix: Suffix
-    surviving: Callable[[int], npt.NDArray[np.bool_]]
+    surviving: Callable[[int], LabelMask]
 
 
 def judged(

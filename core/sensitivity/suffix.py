@@ -15,11 +15,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from ..coupling.groups import Group, Groups
-from ..coupling.labels import LabelVector
+from ..coupling.indices import LabelMask, LabelVector
 from ..engine.cached_session import Part
 from ..engine.session import Arrays
 from ..ir.assemble import Assembly
@@ -58,7 +57,7 @@ class Suffix:
         self._part: Part | None = None
         self._lock = threading.Lock()
 
-    def masks(self, surviving: npt.NDArray[np.bool_]) -> Arrays:
+    def masks(self, surviving: LabelMask) -> Arrays:
         """Return the masks for a choice; `surviving` is a mask over labels."""
         return {
             PREFIX + name: surviving[labels].astype(np.float32).reshape(shape)

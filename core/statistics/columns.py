@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..coupling.groups import Groups
+from ..coupling.indices import UnitMask, UnitVector
 from ..ir.network import Network
 from .operators import Array, Operator
 
@@ -32,8 +33,8 @@ class WeightColumns:
 
     stored: Array
     matrices: Array
-    outputs: npt.NDArray[np.int64]
-    inputs: npt.NDArray[np.int64]
+    outputs: UnitVector
+    inputs: UnitVector
     left: npt.NDArray[np.bool_]
     removable: Set[int]
 
@@ -52,7 +53,7 @@ def weight_columns(
     groups: Groups,
     operator: Operator,
     removable: Set[int],
-    removed: npt.NDArray[np.bool_],
+    removed: UnitMask,
 ) -> WeightColumns | None:
     """Return the columns of an operator; None for a depthwise one, which consumes no channels.
 
@@ -75,14 +76,14 @@ def weight_columns(
     return WeightColumns(
         stored=stored,
         matrices=np.where(removed[out] | removed[into], np.float32(0.0), operator.matrix(stored)),
-        outputs=out[:, :, 0],
-        inputs=into[:, 0],
+        outputs=UnitVector(out[:, :, 0]),
+        inputs=UnitVector(into[:, 0]),
         left=~removed[into[:, 0]],
         removable=removable,
     )
 
 
-def removable_units(groups: Groups, removed: npt.NDArray[np.bool_]) -> frozenset[int]:
+def removable_units(groups: Groups, removed: UnitMask) -> frozenset[int]:
     """Return the units that can still be removed.
 
     Args:

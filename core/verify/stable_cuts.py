@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..coupling import Groups
+from ..coupling.indices import UnitMask
 from ..data import Dataset, streamed
 from ..engine.session import Session
 from ..ir.network import Network, shape_of
@@ -41,7 +42,7 @@ def same_size(name: str, array: np.ndarray) -> np.ndarray:
     return array
 
 
-def narrowed(groups: Groups, removed: np.ndarray) -> Narrow:
+def narrowed(groups: Groups, removed: UnitMask) -> Narrow:
     """Return a function that takes arrays of the full-size network to the surviving channels.
 
     Args:

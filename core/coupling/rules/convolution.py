@@ -15,7 +15,8 @@ import onnx_ir as ir
 
 from ...ir.network import blob_refs, layer_of
 from ...ir.rebuild import node_key
-from ..labels import Labels, LabelVector
+from ..indices import LabelVector
+from ..labels import Labels
 from ..reasons import Kind
 from ..trace import CostTerm, Trace, fix_input, static_shape
 from .attributes import int_attribute, output_shape

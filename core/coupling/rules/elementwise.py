@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 
 import onnx_ir as ir
 
-from ..labels import Labels, LabelVector
+from ..indices import LabelVector
+from ..labels import Labels
 from ..reasons import Kind
 from ..trace import Trace, fix_input, static_shape
 from .attributes import output_shape

@@ -22,13 +22,13 @@ def write_whole(
 ) -> None:
     """Write a file that is whole or not there, whenever the process or the machine stops.
 
-    The content goes to a temporary name beside the file, to the disk, and gets its name last. A
-    file of that name is replaced.
+    The content is written and synced under a temporary name in the same folder, which is then
+    renamed. An existing file is replaced.
 
     Args:
         path: the file; its folder exists.
         parts: its content, written one after another.
-        error: what is raised.
+        error: type of the error that is raised.
 
     Raises:
         SecateurError: the file cannot be written, with its path as the place.
@@ -62,9 +62,9 @@ def alone_in(folder: Path) -> Iterator[None]:
     """Hold the exclusive lock of a folder that exists; a second run is refused at once.
 
     The lock is held on a file in the folder, so that every process that sees the folder sees the
-    lock. The system releases the lock of a killed process; the file it leaves behind hinders
-    nobody. Where no lock can be had (a file system without locks, a folder that cannot be written
-    to), the work goes on without.
+    lock. The file is removed at the end. The system releases the lock of a killed process; its file
+    stays, and the next run takes it over. If no lock can be had (a file system without locks, a
+    folder that cannot be written to), the run goes on without one.
 
     Raises:
         DataError: another run holds the lock.

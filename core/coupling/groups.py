@@ -1,4 +1,4 @@
-"""Groups: what must be removed together, found by running the graph on labels.
+"""Groups of channels that must be removed together, found by running the graph on labels.
 
 Every channel that a node produces has a label. A *unit* is a set of labels that can only be removed
 together. A *group* holds the units of the layers that share units or a balance rule; each of its

@@ -34,10 +34,10 @@ class Calibration:
 
     def __iter__(self) -> Iterator[Batch]:
         """Stream the samples."""
-        left = self.samples
+        remaining = self.samples
         for batch in self._dataset:
-            inputs = batch.first(left)
-            left -= min(left, batch.size)
+            inputs = batch.first(remaining)
+            remaining -= min(remaining, batch.size)
             yield Batch(inputs=inputs)
-            if not left:
+            if not remaining:
                 return

@@ -38,7 +38,7 @@ class Part(Session):
         self._step = _samples_at_once(network, self._fetched)
 
     def compute(self, feeds: Mapping[str, np.ndarray], pool: Executor | None = None) -> Arrays:
-        """Return what :meth:`run` returns; `feeds` may hold more than is read.
+        """Return the same as :meth:`run`; `feeds` may hold further arrays.
 
         Args:
             feeds: arrays by name.

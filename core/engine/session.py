@@ -64,7 +64,7 @@ class Session:
         arena: whether the memory of a run is kept for the next one.
 
     Raises:
-        DataError: `fetch` names what the network does not compute.
+        DataError: `fetch` names a value that the network does not compute.
         UnsupportedError: onnxruntime does not accept the graph.
     """
 

@@ -1,8 +1,8 @@
 """Making a network out of copies of another one's values and nodes.
 
-A graph is never changed in place. Whoever needs another one copies what stays as it is with an
-:class:`Assembly`, and puts between the copies what differs. Copies share their tensors with the
-original, so that they cost no memory and unchanged tensors are known by identity.
+A graph is never changed in place. An :class:`Assembly` copies the values and nodes that stay the
+same; nodes that differ are added between the copies. Copies share their tensors with the original:
+they cost no memory, and a tensor that is the same object is known to be unchanged.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Assembly:
         (self._inputs if value.const_value is None else self._initializers).append(copy)
 
     def take_read(self, node: ir.Node) -> None:
-        """Copy what a node, or a graph inside it, reads and the new graph does not have yet."""
+        """Copy the values that a node or a graph inside it reads, if the new graph lacks them."""
         for value in node.inputs:
             if value is not None and value.name not in self.values:
                 self.take(value)
@@ -84,8 +84,8 @@ class Assembly:
         """Copy a node whose outputs keep their shapes.
 
         Args:
-            node: the node; the new graph has what it reads.
-            reads: name of a value that the node reads → what its copy reads instead.
+            node: the node; the values it reads are in the new graph.
+            reads: name of a value that the node reads → value that its copy reads instead.
         """
         copy = self._copied_node(node, reads=reads)
         for value, original in zip(copy.outputs, node.outputs, strict=True):
@@ -128,7 +128,7 @@ class Assembly:
         """Return the network of the new graph, with everything else as the original has it.
 
         Args:
-            outputs: names of the values that are its outputs, in their order.
+            outputs: names of the values that become its outputs, in their order.
         """
         original, model = self._network.graph, self._network.model
         graph = ir.Graph(

@@ -1,4 +1,4 @@
-"""What a network is to every part of secateur: an ONNX graph and where it came from."""
+"""A network as every part of secateur knows it: an ONNX graph, and the files it came from."""
 
 from __future__ import annotations
 

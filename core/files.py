@@ -1,48 +1,95 @@
-"""Being the only one at work in a folder."""
+"""Files that are written whole or not at all, and the exclusive lock of a folder."""
 
 from __future__ import annotations
 
-import errno
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .errors import DataError, located
+from filelock import FileLock, Timeout
 
-if sys.platform != "win32":
-    import fcntl
+from .errors import DataError, SecateurError, located
 
-__all__ = ["alone_in"]
+__all__ = ["LOCK", "alone_in", "write_synced", "write_whole"]
 
-TAKEN = (errno.EACCES, errno.EAGAIN)
-"""What a lock that another process holds is refused with; file systems without locks say others."""
+LOCK = ".secateur.lock"
+"""Name of the file in a folder whose lock is the folder's."""
+
+
+def write_whole(
+    path: Path, *parts: bytes | memoryview, error: type[SecateurError] = DataError
+) -> None:
+    """Write a file that is whole or not there, whenever the process or the machine stops.
+
+    The content is written and synced under a temporary name in the same folder, which is then
+    renamed. An existing file is replaced.
+
+    Args:
+        path: the file; its folder exists.
+        parts: its content, written one after another.
+        error: type of the error that is raised.
+
+    Raises:
+        SecateurError: the file cannot be written, with its path as the place.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write_synced(aside, parts)
+        aside.replace(path)
+    except OSError as cause:
+        with located(file=str(path)):
+            raise error(f"cannot be written: {cause.strerror or cause}") from cause
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_synced(path: Path, parts: Iterable[bytes | memoryview]) -> None:
+    """Write a file under its own name; it is on the disk when this returns.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with path.open("wb") as file:
+        for part in parts:
+            file.write(part)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Hold a lock on a folder that is there; the system releases that of a killed process.
+    """Hold the exclusive lock of a folder that exists; a second run is refused at once.
 
-    Nothing is locked on Windows, nor where the file system knows no locks.
+    The lock is held on a file in the folder, so that every process that sees the folder sees the
+    lock. The file is removed at the end. The system releases the lock of a killed process; its file
+    stays, and the next run takes it over. If no lock can be had (a file system without locks, a
+    folder that cannot be written to), the run goes on without one.
 
     Raises:
-        DataError: another run holds it.
+        DataError: another run holds the lock.
     """
-    if sys.platform == "win32":
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
+    path: Path | None = folder / LOCK
+    # A file system without locks must not get a "soft" lock, which outlives a killed process.
+    lock = FileLock(folder / LOCK, fallback_to_soft=False)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in TAKEN:
-                with located(file=str(folder)):
-                    raise DataError(
-                        "another run is at work in this folder",
-                        hint="wait for it, or give another folder",
-                    ) from error
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        with located(file=str(folder)):
+            raise DataError(
+                "another run is at work in this folder",
+                hint="wait for it, or give another folder",
+            ) from error
+    except PermissionError:
+        path = None  # if there is a file, it is not this run's to remove
+    except OSError:
+        pass  # the file may have been made before the lock was refused
+    try:
         yield
     finally:
-        os.close(descriptor)
+        # While the lock is still held: a run that has opened the file meanwhile locks a file
+        # without a name, which filelock notices. On Windows it is the release that removes it.
+        if path is not None:
+            with suppress(OSError):
+                path.unlink()
+        lock.release()

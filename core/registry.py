@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import pkgutil
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
@@ -48,7 +49,8 @@ class Registry(Mapping[str, T]):
         self._modules = modules
         self._error = error
         self._entries: dict[str, T] = {}
-        self._complete = False
+        self._begun = self._complete = False
+        self._loading = threading.RLock()
 
     def add(self, *names: str, entry: T) -> T:
         """Register an entry under one or more names, and return it.
@@ -87,14 +89,25 @@ class Registry(Mapping[str, T]):
         return len(self._entries)
 
     def _load(self) -> None:
-        """Import what registers entries, once.
+        """Import what registers entries, once; other threads wait, or they would see a part."""
+        if self._complete:
+            return
+        with self._loading:
+            if self._begun:
+                return  # what is imported reads the registry itself
+            self._begun = True
+            try:
+                self._import_all()
+                self._complete = True
+            finally:
+                self._begun = self._complete
+
+    def _import_all(self) -> None:
+        """Import the modules of the package, and what other packages declare.
 
         Raises:
             UnsupportedError: another package's entry cannot be imported.
         """
-        if self._complete:
-            return
-        self._complete = True  # what is imported may read the registry itself
         if self._package:
             package = importlib.import_module(self._package)
             for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
@@ -106,7 +119,6 @@ class Registry(Mapping[str, T]):
             try:
                 point.load()
             except Exception as error:
-                self._complete = False
                 raise UnsupportedError(
                     f"the {self.what} '{point.name}' of another package ({point.value}) cannot be "
                     f"loaded: {error}",

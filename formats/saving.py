@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..core.data import Dataset, SyntheticDataset
 from ..core.errors import FormatError, UnsupportedError, located
+from ..core.files import write_synced
 from ..core.ir.network import Network, Piece
 from ..core.progress import Progress, silent
 from ..core.pruning.apply import NOISE_SAMPLES
@@ -134,12 +135,12 @@ def save(
     try:
         written = {end: aside / path.name for end, path in paths.items()}
         for end, parts in files.items():
-            _write(written[end], parts)
+            write_synced(written[end], parts)
         for path, content in further.items():
-            _write(aside / path.name, [content])
+            write_synced(aside / path.name, [content])
         difference = _verified(network, written, data, progress)
         if plan is not None and made is not None:
-            _write(aside / PLAN_NAME, [made.to_yaml().encode()])
+            write_synced(aside / PLAN_NAME, [made.to_yaml().encode()])
             (aside / PLAN_NAME).replace(plan)
         for path in (*paths.values(), *further):
             (aside / path.name).replace(path)
@@ -249,11 +250,3 @@ def _first_missing(folder: Path) -> Path | None:
             break
         missing = path
     return missing
-
-
-def _write(path: Path, parts: Sequence[Piece]) -> None:
-    with path.open("wb") as file:
-        for part in parts:
-            file.write(part)
-        file.flush()
-        os.fsync(file.fileno())

@@ -16,7 +16,7 @@ from ..core.cost.layer_latency import layer_latencies
 from ..core.data import Dataset
 from ..core.errors import DataError, FormatError, located
 from ..core.evaluation.task import find_task
-from ..core.files import alone_in
+from ..core.files import alone_in, write_whole
 from ..core.ir.network import Network
 from ..core.progress import Progress, silent
 from ..core.pruning.iterate import SUMMARY, Iteration, Round, folder_of, gate_of
@@ -218,13 +218,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON; the file is whole or not there."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with aside.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    """Write JSON; the file is whole or not there.
+
+    Raises:
+        FormatError: it cannot be written.
+    """
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    write_whole(path, text.encode(), error=FormatError)

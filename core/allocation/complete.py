@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from ..coupling import Groups
+from ..coupling.indices import Unit, UnitMask
 from ..errors import PlanError, located
 from ..plan.plan import Plan, PlanGroup, removed_units
 from ..plan.quotas import nearest, partitions, quotas_of
@@ -16,7 +16,7 @@ from .uniform import uniform
 __all__ = ["named_units", "open_quotas"]
 
 
-def named_units(plan: Plan, groups: Groups) -> npt.NDArray[np.bool_]:
+def named_units(plan: Plan, groups: Groups) -> UnitMask:
     """Return a mask over the units that a plan removes by position.
 
     Raises:
@@ -49,9 +49,9 @@ def open_quotas(plan: Plan, groups: Groups) -> dict[int, int]:
     return found
 
 
-def _evenly(entry: PlanGroup, groups: Groups) -> npt.NDArray[np.bool_]:
+def _evenly(entry: PlanGroup, groups: Groups) -> UnitMask:
     """Return a mask that removes the entry's number of units, from all partitions evenly."""
-    units: list[int] = []
+    units: list[Unit] = []
     left = entry.channels - entry.kept
     for step in uniform(groups, np.zeros(groups.unit_count)):
         if groups.groups[step.group].name == entry.name and len(step.units) <= left:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..coupling.groups import Groups
+from ..coupling.indices import UnitMask
 from ..errors import PlanError
 from ..plan.limits import NO_LIMITS, Limits
 from ..plan.steps import Order, Step, legal_steps, partition_steps
@@ -33,7 +34,7 @@ def threshold(
     *,
     overrides: Mapping[str, float] | None = None,
     limits: Limits = NO_LIMITS,
-) -> npt.NDArray[np.bool_]:
+) -> UnitMask:
     """Return which units leave when every group alone may cost a loss.
 
     Nothing beyond the last measured point is removed.

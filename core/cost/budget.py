@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ..coupling.groups import Groups
-from ..coupling.labels import LabelVector
+from ..coupling.indices import LabelVector
 from ..errors import PlanError
 from ..ir.network import Network, blob_refs, layer_of
 from ..ir.rebuild import node_key

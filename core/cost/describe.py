@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from ..coupling import Groups, find_groups
 from ..coupling.groups import Group
@@ -92,7 +89,7 @@ def _channels(info: LayerInfo, groups: Groups) -> tuple[tuple[str, ...], str | N
     labels = groups.values.get(info.tops[0]) if info.tops else None
     if labels is None:
         return (), "computed without channels"
-    channels: Sequence[int] = np.unique(groups.units[labels.vector]).tolist()
+    channels = groups.distinct_units(labels.vector)
     members = [groups.group_of[channel] for channel in channels if channel in groups.group_of]
     prunable = tuple(dict.fromkeys(group.name for group in members if group.prunable))
     if prunable and not all(channel in groups.reasons for channel in channels):

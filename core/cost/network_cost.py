@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..coupling.groups import Groups
-from ..coupling.labels import LabelVector
+from ..coupling.indices import LabelMask, LabelVector, UnitMask
 from ..coupling.trace import CostTerm
 from ..ir.network import Network, blob_refs
 
@@ -146,15 +146,15 @@ class Costs:
         self.terms = self._operations if terms is None else tuple(terms)
         self.constant = constant
 
-    def total(self, removed: npt.NDArray[np.bool_] | None = None) -> float:
+    def total(self, removed: UnitMask | None = None) -> float:
         """Return the whole cost once units are removed (a mask over units)."""
         return self._sum(self.terms, removed) + self.constant
 
-    def operations(self, removed: npt.NDArray[np.bool_] | None = None) -> int:
+    def operations(self, removed: UnitMask | None = None) -> int:
         """Return the operations of one sample once units are removed, whatever is counted."""
         return int(self._sum(self._operations, removed))
 
-    def of(self, term: BudgetTerm, surviving: npt.NDArray[np.bool_] | None) -> float:
+    def of(self, term: BudgetTerm, surviving: LabelMask | None) -> float:
         """Return the cost of one term; `surviving` is a mask over labels, None for all."""
         out = len(term.out) if surviving is None else int(surviving[term.out].sum())
         return term.element * self._elements(term.parameter, surviving) + out * term.channel
@@ -165,7 +165,7 @@ class Costs:
         inputs = np.unique(into[0]) if into else np.empty(0, np.int64)
         return term.out, inputs, self._sizes.get(term.parameter or "", 0), bool(into)
 
-    def _elements(self, parameter: str | None, surviving: npt.NDArray[np.bool_] | None) -> int:
+    def _elements(self, parameter: str | None, surviving: LabelMask | None) -> int:
         if parameter is None:
             return 0
         size = self._sizes[parameter]
@@ -174,7 +174,7 @@ class Costs:
         labels = self._labels.get(parameter, ())
         return size * _surviving(labels, surviving) // max(_positions(labels), 1)
 
-    def _sum(self, terms: Sequence[BudgetTerm], removed: npt.NDArray[np.bool_] | None) -> float:
+    def _sum(self, terms: Sequence[BudgetTerm], removed: UnitMask | None) -> float:
         surviving = None if removed is None else self._groups.surviving(removed)
         return sum(self.of(term, surviving) for term in terms)
 
@@ -190,7 +190,7 @@ class MarginalSavings:
     def __init__(self, groups: Groups, costs: Costs):
         self._groups = groups
         self._costs = costs
-        self._removed = np.zeros(groups.unit_count, dtype=np.bool_)
+        self._removed = groups.mask(())
         self.saved = np.zeros(groups.unit_count)
         self._touching: dict[int, list[int]] = {}
         self._shapes = []
@@ -234,7 +234,7 @@ def _positions(labels: tuple[LabelVector, ...]) -> int:
     return int(np.prod(np.broadcast_shapes(*(array.shape for array in labels))))
 
 
-def _surviving(labels: tuple[LabelVector, ...], surviving: npt.NDArray[np.bool_]) -> int:
+def _surviving(labels: tuple[LabelVector, ...], surviving: LabelMask) -> int:
     """Return how many positions of the broadcast labels survive."""
     kept = [surviving[array] for array in labels]
     if sum(array.ndim and max(array.shape) > 1 for array in kept) and all(

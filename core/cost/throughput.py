@@ -10,7 +10,7 @@ import numpy as np
 from ..data.base import fixed_batch
 from ..engine.padding import for_speed
 from ..engine.session import Session
-from ..ir.front import all_values
+from ..ir.footprint import total_bytes
 from ..ir.network import Network
 
 __all__ = ["best_batch"]
@@ -41,7 +41,7 @@ def best_batch(network: Network, samples: int, *, threads: int | None = None) ->
     if own is not None:
         return own
     network = for_speed(network)
-    most = min(samples // 4, MEMORY // max(1, all_values(network)))
+    most = min(samples // 4, MEMORY // max(1, total_bytes(network)))
     # One thread: :mod:`.parallel` gives every core a run of its own.
     session = Session(network, threads or 1)
     best, least = 1, math.inf

@@ -1,4 +1,4 @@
-"""Which channels must be removed together: labels pushed through the graph, united into groups."""
+"""Which channels must be removed together: the graph runs on labels, which unite into groups."""
 
 from .groups import Group, Groups, find_groups
 from .reasons import Kind, Reason

@@ -12,18 +12,16 @@ from ..ir.builder import Attribute
 from ..ir.network import Network
 from ..ir.rebuild import changed_tensors, node_key, rebuild
 from .groups import Groups
-from .labels import LabelVector
+from .indices import LabelMask, LabelVector, UnitMask
 
 __all__ = ["carried", "expand", "mask", "recounted", "shrink"]
 
-Removed = npt.NDArray[np.bool_]
 
-
-def mask(network: Network, groups: Groups, removed: Removed) -> Network:
+def mask(network: Network, groups: Groups, removed: UnitMask) -> Network:
     """Return the full-size network with removed channels set to zero.
 
-    The producers' slices and the consumers' slices are zeroed, since not every activation maps 0
-    to 0. Means, variances and divisors stay.
+    The slices of producers and of consumers are zeroed, since not every activation maps 0 to 0.
+    Means, variances and divisors keep their values.
 
     Args:
         network: the network that `groups` was found in.
@@ -42,7 +40,7 @@ def mask(network: Network, groups: Groups, removed: Removed) -> Network:
     return rebuild(network, tensors=tensors)
 
 
-def shrink(network: Network, groups: Groups, removed: Removed) -> Network:
+def shrink(network: Network, groups: Groups, removed: UnitMask) -> Network:
     """Return the network without the removed channels.
 
     Every parameter is gathered by the labels that arrive at it, and every number that counts
@@ -54,7 +52,8 @@ def shrink(network: Network, groups: Groups, removed: Removed) -> Network:
         removed: mask over units.
 
     Raises:
-        AssertionError: shares that must stay equal did not; plans are checked before.
+        ValueError: a share lost other numbers of channels than its partners; a plan is checked for
+            this before.
     """
     surviving = groups.surviving(removed)
     tensors = {}
@@ -71,12 +70,12 @@ def recounted(
     times: npt.NDArray[np.int64],
     tensors: dict[str, npt.NDArray[Any]],
 ) -> Network:
-    """Return the network with other tensors, and every number that counts channels counted again.
+    """Return the network with other tensors and with every number that counts channels updated.
 
     Args:
         network: the network that `groups` was found in.
         groups: its groups.
-        times: how often a channel is there of each label: 0 where it left.
+        times: label → number of channels that bear it in the new network; 0 for a removed one.
         tensors: parameter → its new values.
     """
     tensors = dict(tensors)
@@ -106,12 +105,12 @@ def recounted(
     return rebuild(network, tensors=tensors, attributes=changed)
 
 
-def expand(original: Network, dense: Network, groups: Groups, removed: Removed) -> Network:
+def expand(original: Network, dense: Network, groups: Groups, removed: UnitMask) -> Network:
     """Return the dense network at full size, with zeros where channels were removed.
 
     Args:
         original: the network before pruning.
-        dense: what :func:`shrink` and repairs made of it.
+        dense: the network without the removed channels (:func:`shrink`), repaired or not.
         groups: groups of the original.
         removed: mask over their units.
     """
@@ -133,11 +132,12 @@ def expand(original: Network, dense: Network, groups: Groups, removed: Removed) 
     return rebuild(original, tensors=tensors)
 
 
-def carried(network: Network, groups: Groups, removed: Removed) -> dict[str, float]:
-    """Return for each group how much weight its removed channels carry.
+def carried(network: Network, groups: Groups, removed: UnitMask) -> dict[str, float]:
+    """Return for each group that loses channels how large the weights of these channels are.
 
-    The number is the largest ‖removed slice‖ / ‖whole weight‖ over the weights that produce the
-    group's channels; 0 where all removed channels are zero.
+    Returns:
+        group name → the largest ‖removed slices‖ / ‖whole weight‖ (Frobenius norms) over the
+        weights that produce the group's channels; 0 where all removed slices are zero.
     """
     surviving = groups.surviving(removed)
     found: dict[str, float] = defaultdict(float)
@@ -145,12 +145,12 @@ def carried(network: Network, groups: Groups, removed: Removed) -> dict[str, flo
         if use.role != "weight" or surviving[use.labels[0]].all():
             continue
         weight = network.array(use.parameter).astype(np.float64)
-        gone = np.where(surviving[use.labels[0]], 0.0, weight)
+        lost = np.where(surviving[use.labels[0]], 0.0, weight)
         whole = float(np.linalg.norm(weight))
-        share = float(np.linalg.norm(gone)) / whole if whole else 0.0
-        for channel in np.unique(groups.units[use.labels[0]]).tolist():
-            group = groups.group_of.get(channel)
-            if group is not None and removed[channel]:
+        share = float(np.linalg.norm(lost)) / whole if whole else 0.0
+        for unit in groups.distinct_units(use.labels[0]):
+            group = groups.group_of.get(unit)
+            if group is not None and removed[unit]:
                 found[group.name] = max(found[group.name], share)
     return dict(found)
 
@@ -158,12 +158,12 @@ def carried(network: Network, groups: Groups, removed: Removed) -> dict[str, flo
 def _gather(
     tensor: npt.NDArray[Any],
     labels: tuple[LabelVector, ...],
-    surviving: npt.NDArray[np.bool_],
+    surviving: LabelMask,
 ) -> npt.NDArray[Any]:
     """Return the elements all of whose labels survive, as a rectangle.
 
     Labels along one axis cut whole slices. Labels over two axes (a grouped convolution, where each
-    group keeps other channels) pick elements row by row; every row must keep equally many.
+    group reads other channels) pick elements row by row; every row must keep equally many.
     """
     rows = np.ones(tensor.shape[0], dtype=np.bool_) if tensor.ndim else None
     matrices = []

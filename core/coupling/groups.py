@@ -1,7 +1,8 @@
-"""Groups: what must be removed together, found by running the graph on labels.
+"""Groups of channels that must be removed together, found by running the graph on labels.
 
-`find_groups` is pure and returns frozen values. A *channel* of a group is one unit of labels that
-can only leave as a whole; a group holds the channels that share a producing layer.
+Every channel that a node produces has a label. A *unit* is a set of labels that can only be removed
+together. A *group* holds the units of the layers that share units or a balance rule; each of its
+units is one *channel* of the group. `find_groups` is pure and returns frozen values.
 """
 
 from __future__ import annotations
@@ -16,21 +17,22 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from ..ir.network import BLOCK, Network
-from .labels import Labels, LabelVector, components
+from .indices import LabelMask, LabelVector, Position, Unit, UnitMask, UnitVector
+from .labels import Labels, components
 from .parameters import resolve
 from .reasons import Kind, Reason
-from .rules import ANY_OPERAND, RULES, Rule
+from .rules import RULES
 from .rules.unknown import unknown
 from .trace import Balance, CostTerm, Count, Producer, Trace, Use, static_shape
 
-Share = tuple[int, ...]
-"""Positions of channels in a group that are interchangeable for every balance rule."""
+Share = tuple[Position, ...]
+"""Positions in a group of channels that are interchangeable for every balance rule."""
 
 Partition = tuple[Share, ...]
 """Shares that must lose equally many channels each."""
 
 Signature = tuple[tuple[int, int], ...]
-"""Balance rules by number, each with the part of the rule that a channel lies in."""
+"""Balance rules that a unit occurs in, as pairs: number of the rule, number of the part."""
 
 __all__ = ["Group", "Groups", "Partition", "Share", "find_groups", "trace"]
 
@@ -44,15 +46,15 @@ class Group:
         layers: names of all layers that produce channels of the group.
         units: the unit of each channel (an index into the masks over units), in the order of the
             first producer.
-        partitions: positions in `units` that may be removed. A partition is a set of shares that
-            must lose equally many channels each; a group without balance rules is one partition
-            of one share.
-        reason: why no channel may be removed, or None.
+        partitions: positions in `units` of the channels that may be removed. A partition is a set
+            of shares that must lose equally many channels each. A group without balance rules is
+            one partition of one share.
+        reason: why no channel may be removed; None where some may.
     """
 
     name: str
     layers: tuple[str, ...]
-    units: tuple[int, ...]
+    units: tuple[Unit, ...]
     partitions: tuple[Partition, ...]
     reason: Reason | None = None
 
@@ -61,35 +63,41 @@ class Group:
         """Whether at least one channel may be removed."""
         return bool(self.partitions)
 
-    def members(self, share: Sequence[int]) -> list[int]:
+    def members(self, share: Sequence[Position]) -> list[Unit]:
         """Return the units at some positions of the group."""
         return [self.units[place] for place in share]
 
-    def removable(self) -> list[int]:
+    def removable(self) -> list[Unit]:
         """Return the units that may be removed."""
         return [self.units[place] for part in self.partitions for share in part for place in share]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Groups:
-    """Everything a trace found out, frozen.
+    """The result of a trace, frozen.
 
-    A *unit* is a set of coupled channels: labels that only leave together. `units[label]` is the
-    unit of a label; units are numbered from 0 in the order of their first label.
+    Args:
+        groups: in the order of the network.
+        units: label → its unit, [labels]; units are numbered from 0 in the order of their first
+            label.
+        producers: the nodes that produce channels, in order.
+        uses: the parameters whose elements depend on labels.
+        counts: the numbers in the graph that count channels.
+        cost_terms: what each multiplying node costs.
+        reasons: unit → why it cannot be removed, for units that cannot.
+        values: name of a value → its labels.
+        nonempty: sets of labels of which at least one must survive, since a value would be empty.
     """
 
     groups: tuple[Group, ...]
-    units: LabelVector
+    units: UnitVector
     producers: tuple[Producer, ...]
     uses: tuple[Use, ...]
     counts: tuple[Count, ...]
     cost_terms: tuple[CostTerm, ...]
-    reasons: dict[int, Reason]
-    """Unit → why it is fixed."""
+    reasons: dict[Unit, Reason]
     values: dict[str, Labels]
-    """Name of a value → its labels."""
     nonempty: tuple[LabelVector, ...] = field(repr=False)
-    """Labels of each value that must keep at least one channel."""
 
     @cached_property
     def unit_count(self) -> int:
@@ -97,40 +105,52 @@ class Groups:
         return int(self.units.max()) + 1 if len(self.units) else 0
 
     @cached_property
-    def kept_units(self) -> tuple[tuple[int, ...], ...]:
-        """Sets of units that each keep at least one, since no value may be empty."""
-        return tuple({tuple(np.unique(self.units[labels]).tolist()) for labels in self.nonempty})
+    def kept_units(self) -> tuple[tuple[Unit, ...], ...]:
+        """Sets of units of which at least one each must be kept, since a value would be empty."""
+        return tuple({tuple(self.distinct_units(labels)) for labels in self.nonempty})
 
     @cached_property
-    def group_of(self) -> dict[int, Group]:
-        """Unit → the group that it is a channel of."""
+    def group_of(self) -> dict[Unit, Group]:
+        """Unit → the group that has it as a channel."""
         return {unit: group for group in self.groups for unit in group.units}
 
     def by_name(self, name: str) -> Group | None:
         """Return the group of a name."""
         return next((group for group in self.groups if group.name == name), None)
 
-    def mask(self, units: Iterable[int]) -> npt.NDArray[np.bool_]:
+    def mask(self, units: Iterable[Unit]) -> UnitMask:
         """Return a mask over units [units] that is true at some of them."""
         found = np.zeros(self.unit_count, dtype=np.bool_)
         found[list(units)] = True
-        return found
+        return UnitMask(found)
 
-    def surviving(self, removed: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Return a mask over labels: which of them survive the removal of units.
+    def units_of(self, labels: LabelVector) -> UnitVector:
+        """Return the unit of each label, in the shape of `labels`."""
+        return UnitVector(self.units[labels])
+
+    def distinct_units(self, labels: LabelVector) -> list[Unit]:
+        """Return the units of some labels, each once, in rising order."""
+        return [Unit(unit) for unit in np.unique(self.units[labels]).tolist()]
+
+    def surviving(self, removed: UnitMask) -> LabelMask:
+        """Return which labels survive the removal of units, as a mask over labels [labels].
 
         Args:
-            removed: mask over units.
+            removed: mask over units, [units].
         """
-        kept: npt.NDArray[np.bool_] = ~removed[self.units]
-        return kept
+        return LabelMask(~removed[self.units])
 
 
 @dataclass(frozen=True, slots=True)
 class Signatures:
-    """For each unit the number of its signature, and what the numbers stand for."""
+    """The signatures of all units.
 
-    number: LabelVector
+    Args:
+        number: unit → number of its signature, [units].
+        entries: the signatures by their numbers.
+    """
+
+    number: npt.NDArray[np.int64]
     entries: tuple[Signature, ...]
 
 
@@ -147,7 +167,7 @@ def trace(network: Network) -> Trace:
         if given and all(state.is_parameter(value) for value in given):
             state.constants.update(str(value.name) for value in node.outputs)
             continue
-        labels = _rule(state, node)(state, node)
+        labels = _moved(state, node)
         for value, found in zip(node.outputs, labels, strict=False):
             state.labels[str(value.name)] = _in_blocks(state, value, found)
     for value in network.graph.outputs:
@@ -161,18 +181,19 @@ def trace(network: Network) -> Trace:
     return state
 
 
-def _rule(state: Trace, node: ir.Node) -> Rule:
-    """Return the rule that serves a node."""
+def _moved(state: Trace, node: ir.Node) -> Sequence[Labels]:
+    """Return the labels of the outputs of a node, by the rule of its operator if that serves it."""
     inferred = all(value.shape is not None for value in node.outputs if value.name)
-    found = RULES.get(node.op_type) if inferred and node.domain == "" else None
-    served = state.known(node, 0) is not None or node.op_type in ANY_OPERAND
-    return found if found is not None and served else unknown
+    rule = RULES.get(node.op_type) if inferred and node.domain == "" else None
+    if rule is None or not (rule.any_operand or state.known(node, 0) is not None):
+        return unknown(state, node)
+    return rule.move(state, node)
 
 
 def _in_blocks(state: Trace, value: ir.Value, labels: Labels) -> Labels:
     """Unite channels that the source can only express in blocks of consecutive ones.
 
-    What follows sees one label a block, so that it need not guess what belongs together.
+    All channels of a block get one label, so that later rules see which channels belong together.
     """
     size = value.meta.get(BLOCK)
     if size is None or labels.axis is None:
@@ -186,17 +207,17 @@ def find_groups(network: Network) -> Groups:
     """Find which channels of a network must be removed together, and which cannot be removed.
 
     Returns:
-        frozen groups; nothing is written on the network.
+        the groups; the network is not changed.
     """
     state = trace(network)
     roots = state.unions.roots(state.count)
     _, units = np.unique(roots, return_inverse=True)
-    units = units.astype(np.int64)
+    units = UnitVector(units.astype(np.int64))
     reasons = _reasons(state, units)
     balances = [Balance(units[b.labels], b.subject) for b in state.balances]
     members = _members(state.producers, units, balances)
     signatures = _signatures(balances, len(units))
-    fixed = np.zeros(len(units), dtype=np.bool_)
+    fixed = UnitMask(np.zeros(len(units), dtype=np.bool_))
     fixed[list(reasons)] = True
     groups = tuple(
         _group(producers, own, signatures, fixed, balances, reasons) for producers, own in members
@@ -214,16 +235,16 @@ def find_groups(network: Network) -> Groups:
     )
 
 
-def _reasons(state: Trace, units: LabelVector) -> dict[int, Reason]:
+def _reasons(state: Trace, units: UnitVector) -> dict[Unit, Reason]:
     """Return the reason why each fixed unit is fixed: the smallest of its reasons."""
-    found: dict[int, Reason] = {}
+    found: dict[Unit, Reason] = {}
     for labels, reason in sorted(state.fixed, key=lambda fixed: fixed[1], reverse=True):
         found.update(dict.fromkeys(units[labels].tolist(), reason))
     return found
 
 
 def _members(
-    producers: Sequence[Producer], units: LabelVector, balances: Sequence[Balance]
+    producers: Sequence[Producer], units: UnitVector, balances: Sequence[Balance]
 ) -> list[tuple[list[Producer], list[int]]]:
     """Return the producers of each group with its units in order of first appearance.
 
@@ -256,16 +277,16 @@ def _group(
     producers: Sequence[Producer],
     units: Sequence[int],
     signatures: Signatures,
-    fixed: npt.NDArray[np.bool_],
+    fixed: UnitMask,
     balances: Sequence[Balance],
-    reasons: Mapping[int, Reason],
+    reasons: Mapping[Unit, Reason],
 ) -> Group:
-    members = np.array(units, dtype=np.int64)
+    members = UnitVector(np.array(units, dtype=np.int64))
     partitions, refused = _partitions(members, signatures, fixed, balances)
     reason = None
     if not partitions:
         own = [reasons[unit] for unit in members[fixed[members]].tolist()]
-        # Most units share one object, and comparing objects takes long.
+        # Most units share one reason object, and comparing reasons takes long.
         reason = min([*refused, *{id(each): each for each in own}.values()])
     if len(units) == 1 and reason is None:
         partitions, reason = [], Reason(Kind.ALONE, "")
@@ -280,25 +301,25 @@ def _group(
 
 
 def _partitions(
-    members: LabelVector,
+    members: UnitVector,
     signatures: Signatures,
-    fixed: npt.NDArray[np.bool_],
+    fixed: UnitMask,
     balances: Sequence[Balance],
 ) -> tuple[list[Partition], list[Reason]]:
     """Return the partitions of a group, and the reasons why other channels form none.
 
-    The signature of a channel says in which parts of which rules it occurs. Channels of one
-    signature form a share; shares that a rule connects form a partition. Taking equally many
-    channels from every share keeps every rule, provided that the shares lie evenly over the parts
-    of each rule. Where they do not, or where one share is fixed altogether, no channel may leave.
+    The signature of a channel names the parts of balance rules in which it occurs. Channels of one
+    signature form a share; shares that a rule connects form a partition. Removing equally many
+    channels from every share obeys every rule, if the shares lie evenly over the parts of each
+    rule. If they do not, or if all channels of one share are fixed, none may be removed.
     """
     own = signatures.number[members]
     numbers, first, counts = np.unique(own, return_index=True, return_counts=True)
     order, ends = np.argsort(own, kind="stable"), np.cumsum(counts)
-    stays = fixed[members][order]
+    kept = fixed[members][order]
     shares = {
         signatures.entries[numbers[k]]: tuple(
-            order[part := slice(ends[k] - counts[k], ends[k])][~stays[part]].tolist()
+            order[part := slice(ends[k] - counts[k], ends[k])][~kept[part]].tolist()
         )
         for k in np.argsort(first).tolist()
     }
@@ -318,7 +339,7 @@ def _partitions(
 
 
 def _signatures(balances: Sequence[Balance], count: int) -> Signatures:
-    """Return for each of `count` units the parts of rules that it lies in, in order."""
+    """Return the signatures of `count` units, with rules in their order."""
     number = np.zeros(count, dtype=np.int64)
     entries: list[Signature] = [()]
     for index, rule in enumerate(balances):
@@ -326,7 +347,7 @@ def _signatures(balances: Sequence[Balance], count: int) -> Signatures:
         units = rule.labels.reshape(-1)
         part = np.repeat(np.arange(parts), rule.labels.shape[1])
         while len(units):
-            # A unit that occurs several times in a rule has its turn in as many rounds.
+            # Each round takes one occurrence of every unit: a unit may occur in a rule repeatedly.
             _, first = np.unique(units, return_index=True)
             found, back = np.unique(number[units[first]] * parts + part[first], return_inverse=True)
             number[units[first]] = len(entries) + back.reshape(-1)
@@ -340,7 +361,7 @@ def _signatures(balances: Sequence[Balance], count: int) -> Signatures:
 
 
 def _connected(signatures: Sequence[Signature]) -> list[list[Signature]]:
-    """Return the signatures in sets that have rules in common."""
+    """Return the signatures in sets: rules in common connect them."""
     rules: dict[int, int] = {}
     pairs = [
         (rules.setdefault(number, index), index)
@@ -355,7 +376,7 @@ def _connected(signatures: Sequence[Signature]) -> list[list[Signature]]:
 
 
 def _uneven(partition: Sequence[Signature], balances: Sequence[Balance]) -> Balance | None:
-    """Return a rule over whose parts the shares of a partition do not lie evenly."""
+    """Return a rule whose parts hold unequal numbers of shares of a partition, None without one."""
     hits = Counter(entry for signature in partition for entry in signature)
     for number in sorted({number for number, _ in hits}):
         if len({hits[number, part] for part in range(len(balances[number].labels))}) > 1:
@@ -364,7 +385,7 @@ def _uneven(partition: Sequence[Signature], balances: Sequence[Balance]) -> Bala
 
 
 def _distinct(groups: Sequence[Group]) -> tuple[Group, ...]:
-    """Return the groups with names that differ, so that a plan can speak of them."""
+    """Return the groups with unique names, by which a plan refers to them."""
     seen: dict[str, int] = defaultdict(int)
     named = []
     for group in groups:

@@ -1,9 +1,10 @@
-"""Labels of channels, and the union of labels that must go together.
+"""Labels of channels, and the union of labels that must be removed together.
 
 Every produced channel has an integer label. The labels of a value vary along one axis, its channel
-axis, and are equal along all others: a :class:`Labels` is that axis and one vector. Operators that
-scatter a channel over several axes (a reshape of the channel axis into groups) are brought back to
-this form by :func:`align`, which unites the labels that can only leave as one slice.
+axis, and are equal along all others: :class:`Labels` holds that axis and one vector. An operator
+that scatters a channel over several axes (a reshape of the channel axis into groups) makes labels
+of another form. :func:`align` brings them back to this one: it unites the labels within each slice
+of an axis, which can then only be removed as a whole.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LabelVector", "Labels", "Unions", "align"]
+from .indices import LabelVector
 
-LabelVector = npt.NDArray[np.int64]
+__all__ = ["Labels", "Unions", "align"]
 
-HALF = 31
-"""Bits of a label: half of an int64 without its sign."""
+LABEL_BITS = 31
+"""Bits of a label, so that a pair of labels fits into an int64 beside its sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Labels:
 
     Args:
         shape: the value's shape; symbolic dimensions count as 1.
-        axis: the channel axis, or None where the whole value bears one label.
+        axis: the channel axis; None where the whole value has one label.
         vector: one label for each index of `axis`, or a single one.
     """
 
@@ -59,20 +60,20 @@ class Labels:
 
 
 class Unions:
-    """Pairs of labels that must go together, and the units they form."""
+    """Pairs of labels that must be removed together, and the units that they form."""
 
     def __init__(self) -> None:
         self._pairs: list[LabelVector] = []
 
     def unite(self, first: npt.ArrayLike, second: npt.ArrayLike) -> None:
-        """Unite labels position by position; the arrays are broadcast against each other."""
+        """Unite two arrays of labels position by position, broadcast against each other."""
         one, other = (np.asarray(side, dtype=np.int64) for side in (first, second))
         if one.shape != other.shape:
             one, other = np.broadcast_arrays(one, other)
-        # Both in one number, since NumPy finds unique numbers much faster than unique pairs.
-        numbers = np.unique(((one << HALF) | other)[one != other])
+        # Both labels in one number: NumPy finds unique numbers much faster than unique pairs.
+        numbers = np.unique(((one << LABEL_BITS) | other)[one != other])
         if numbers.size:
-            self._pairs.append(np.stack([numbers >> HALF, numbers & ((1 << HALF) - 1)]))
+            self._pairs.append(np.stack([numbers >> LABEL_BITS, numbers & ((1 << LABEL_BITS) - 1)]))
 
     def roots(self, count: int) -> LabelVector:
         """Return for each of `count` labels the smallest label of its unit."""
@@ -81,10 +82,16 @@ class Unions:
 
 
 def components(count: int, pairs: LabelVector) -> LabelVector:
-    """Return the smallest member of each node's connected component.
+    """Return for each of `count` nodes the smallest member of its connected component.
 
-    Hooking and pointer jumping, vectorised: every round hooks the larger root of each pair onto
-    the smaller one, then flattens the trees; rounds are logarithmic in the longest chain.
+    The method is hooking and pointer jumping (Shiloach and Vishkin, An O(log n) parallel
+    connectivity algorithm, 1982), vectorised: every round hooks the larger root of each pair onto
+    the smaller one, then flattens the trees. The number of rounds is logarithmic in the longest
+    chain.
+
+    Args:
+        count: number of nodes.
+        pairs: connected nodes, [2, pairs].
     """
     root = np.arange(count, dtype=np.int64)
     first, second = pairs
@@ -99,12 +106,16 @@ def components(count: int, pairs: LabelVector) -> LabelVector:
 
 
 def align(array: LabelVector, shape: Sequence[int], unions: Unions) -> Labels:
-    """Return `array` as :class:`Labels`, uniting what can only leave as one slice of an axis.
+    """Return an array of labels as :class:`Labels`, uniting the labels in each slice of one axis.
 
-    The axis that keeps the most units apart becomes the channel axis; the labels inside each of
-    its slices are united. `array` may have size 1 where `shape` is larger (labels equal there).
+    The channel axis is the axis whose slices form the most units.
+
+    Args:
+        array: labels; size 1 along an axis of `shape` means that they are equal along it.
+        shape: of the value.
+        unions: where labels are united.
     """
-    # Along axes without stride it is one element anyway, and large arrays become small.
+    # Along an axis of stride 0 all elements are one; a single one keeps large arrays small.
     array = array[tuple(slice(None, None if stride else 1) for stride in array.strides)]
     varying = [k for k in range(array.ndim) if _varies(array, k)]
     if not varying:
@@ -130,7 +141,7 @@ def _varies(array: LabelVector, axis: int) -> bool:
 
 
 def _units(array: LabelVector, axis: int) -> int:
-    """Return how many units are left when each slice along `axis` becomes one."""
+    """Return the number of units if the labels within each slice along `axis` are united."""
     slices = _slices(array, axis)
     known, positions = np.unique(slices, return_inverse=True)
     positions = positions.reshape(slices.shape)

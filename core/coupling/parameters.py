@@ -1,8 +1,9 @@
-"""What is computed from parameters alone: labels followed backwards to what is stored.
+"""Values computed from parameters alone: their labels are followed backwards to stored parameters.
 
-A rule says how the labels lie on the value it reads (:meth:`.trace.Trace.use`). Where that value is
-computed (a softmax of stored factors, a transposed weight), each node on the way back says how they
-lie on its inputs, until stored parameters are reached. What cannot be followed is fixed.
+A rule says how labels lie on the parameter it reads (:meth:`.trace.Trace.use`). If the parameter
+is computed (a softmax of stored factors, a transposed weight), each node between it and the stored
+parameters says how the labels of its output lie on its inputs. Labels that a node cannot pass on
+are fixed.
 
 An array of labels has the rank of its value and size 1 along the axes on which it does not depend.
 """
@@ -15,10 +16,10 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
-from .labels import LabelVector
+from .indices import LabelVector
 from .reasons import Kind, Reason
 from .rules.attributes import constant_input, int_attribute, ints_attribute
-from .rules.elementwise import ELEMENTWISE, ROLES
+from .rules.elementwise import ELEMENTWISE, OPERAND_ROLES
 from .rules.identity import UNARY
 from .rules.normalization import REDUCTIONS, normalized_axes, reduced_axes
 from .trace import Trace, static_shape
@@ -34,15 +35,16 @@ KEEPS_ZERO = frozenset({
     "Neg", "Relu", "Reshape", "Round", "Sign", "Slice", "Split", "Sqrt", "Squeeze", "Tanh", "Tile",
     "Transpose", "Unsqueeze",
 })  # fmt: skip
-"""Operators that make zero out of zero: a weight behind others could not be masked."""
+"""Operators that map zero to zero. A weight computed by any other could not be masked: zeros in the
+stored parameter would not become zeros in the weight."""
 
 
 class _LostError(Exception):
-    """A node does not say where the labels of its output lie on its inputs."""
+    """It is not known where the labels of a node's output lie on its inputs."""
 
 
 def resolve(state: Trace) -> None:
-    """Turn what is stated about computed parameters into statements about stored ones."""
+    """Replace the statements about computed parameters by statements about stored ones."""
     stored: dict[str, str] = {}
     for origin, first_role, first_labels in state.computed:
         waiting = [(origin, first_role, first_labels)]
@@ -69,7 +71,7 @@ def resolve(state: Trace) -> None:
 
 
 def _step(state: Trace, node: ir.Node, value: ir.Value, role: str, labels: Arrays) -> Step:
-    """Return the inputs of a node that bear labels."""
+    """Return the inputs of a node that have labels, given the labels of its output."""
     inverse = _INVERSES.get(node.op_type)
     if inverse is None or node.domain or static_shape(value) is None:
         raise _LostError
@@ -87,7 +89,7 @@ def _step(state: Trace, node: ir.Node, value: ir.Value, role: str, labels: Array
 
 
 def _fix_outputs(state: Trace) -> None:
-    """Fix what outputs show of parameters."""
+    """Fix the labels of the parameters that an output is computed from alone."""
     for output in state.network.graph.outputs:
         waiting: list[ir.Value | None] = [output] if state.is_parameter(output) else []
         while waiting:
@@ -115,10 +117,10 @@ def _first(node: ir.Node) -> ir.Value:
 
 
 def _axis_of(array: LabelVector) -> int | None:
-    """Return the one axis along which labels vary, None where there is none.
+    """Return the one axis along which labels vary; None where they do not vary.
 
     Raises:
-        _LostError: there are several.
+        _LostError: they vary along several axes.
     """
     axes = [axis for axis, size in enumerate(array.shape) if size > 1]
     if len(axes) > 1:
@@ -132,7 +134,7 @@ def _same(state: Trace, node: ir.Node, value: ir.Value, role: str, labels: Array
 
 
 def _operands(state: Trace, node: ir.Node, value: ir.Value, role: str, labels: Arrays) -> Step:
-    """Return every operand with the labels along the axes that it has."""
+    """Return every operand, with the labels that lie along its own axes."""
     del state
     whole, rank = _shape(value), len(_shape(value))
     main = next((v for v in node.inputs if v is not None and _shape(v) == whole), None)
@@ -151,7 +153,7 @@ def _operands(state: Trace, node: ir.Node, value: ir.Value, role: str, labels: A
             own = axis - (rank - len(shape)) if axis is not None else -1
             if own >= 0 and shape[own] > 1:
                 arrays.append(array.reshape([-1 if k == own else 1 for k in range(len(shape))]))
-        found.append((source, ROLES.get(node.op_type, "vector"), tuple(arrays)))
+        found.append((source, OPERAND_ROLES.get(node.op_type, "vector"), tuple(arrays)))
     return found
 
 
@@ -168,7 +170,7 @@ def _reduced(state: Trace, node: ir.Node, value: ir.Value, role: str, labels: Ar
 
 
 def _along_axis(state: Trace, node: ir.Node, value: ir.Value, role: str, labels: Arrays) -> Step:
-    """Return the labels, unless they vary along an axis that is normalised."""
+    """Return the labels of the output for the input, unless a normalised axis mixes them."""
     axes = normalized_axes(state, node, len(_shape(value)))
     if any(array.shape[axis] > 1 for axis in axes for array in labels):
         raise _LostError
@@ -183,7 +185,7 @@ def _transposed(state: Trace, node: ir.Node, value: ir.Value, role: str, labels:
 
 
 def _reshaped(state: Trace, node: ir.Node, value: ir.Value, role: str, labels: Arrays) -> Step:
-    """Return the labels in their former places; entries of the target count channels."""
+    """Return the labels where they lay before the reshape; entries of the target count channels."""
     source, shape = _first(node), _shape(value)
     arrays = []
     for array in labels:
@@ -244,7 +246,7 @@ def _sliced(state: Trace, node: ir.Node, value: ir.Value, role: str, labels: Arr
 
 
 def _part_of(state: Trace, array: LabelVector, axis: int, start: int, size: int) -> LabelVector:
-    """Return labels along `axis` of which `array` is the part from `start` on."""
+    """Return `size` labels along `axis`: those of `array` from `start` on, new ones elsewhere."""
     whole = state.unowned(size)
     whole[start : start + array.size] = array.ravel()
     return whole.reshape([-1 if k == axis else 1 for k in range(array.ndim)])
@@ -286,7 +288,7 @@ def _expanded(state: Trace, node: ir.Node, value: ir.Value, role: str, labels: A
 
 
 def _gathered(state: Trace, node: ir.Node, value: ir.Value, role: str, labels: Arrays) -> Step:
-    """Return the labels, unless they vary along what was picked."""
+    """Return the labels of the output for the data, unless channels themselves were picked."""
     del state
     source = _first(node)
     rank = len(_shape(source))

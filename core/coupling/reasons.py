@@ -1,4 +1,4 @@
-"""Why a channel cannot be removed, in words that a report can print."""
+"""Why a channel cannot be removed, with a sentence for reports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Kind", "Reason"]
 
 
 class Kind(IntEnum):
-    """Kinds of reasons; where several hold, the smallest is printed."""
+    """Kinds of reasons. If a unit has several reasons, the report prints the smallest."""
 
     OUTPUT = 1
     INPUT = 2
@@ -35,7 +35,7 @@ _SENTENCES = {
 
 @dataclass(frozen=True, slots=True, order=True)
 class Reason:
-    """A kind and what it happened at: the name of a layer, node or output."""
+    """A kind of reason, and its subject: the name of the layer, node, input or output at fault."""
 
     kind: Kind
     subject: str

@@ -1,8 +1,8 @@
-"""The state of one trace: labels of every value, and what the rules found out about them.
+"""The state of one trace: the labels of every value, and the facts that rules state about them.
 
-Rules (in `rules/`, one file a behaviour) read the labels of a node's inputs and return those of its
-outputs; on the way they state facts with the methods of :class:`Trace`. Nothing is written on the
-graph.
+A rule (in `rules/`, one file a behaviour) reads the labels of a node's inputs and returns those of
+its outputs. On the way it states facts with the methods of :class:`Trace`. The graph stays as it
+is.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ import onnx_ir as ir
 
 from ..ir.network import OPSET, Network, blob_refs, layer_of
 from ..ir.rebuild import node_key
-from .labels import Labels, LabelVector, Unions, align
+from .indices import LabelVector
+from .labels import Labels, Unions, align
 from .reasons import Kind, Reason
 
 __all__ = ["Balance", "Count", "Producer", "Trace", "Use", "static_shape"]
 
 KEEPS_VALUE = frozenset({"mean", "variance", "divisor"})
-"""Roles that a mask must not zero: they divide, and a zero there makes NaN out of nothing."""
+"""Roles whose elements a mask does not zero. Variances and divisors divide, and 0 / 0 is NaN. Zero
+means would change nothing: the scale and the shift beside them are zeroed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,8 @@ class Use:
         parameter: name of the initializer.
         role: "weight", "bias", "scale", "shift", "mean", "variance", "divisor" or "vector".
         labels: arrays that broadcast to the parameter's shape; an element survives only if all its
-            labels do. For weights the first array holds the channels it produces, the second those
-            it consumes.
+            labels do. For a weight the first array holds the channels that it produces, the second
+            those that it consumes.
     """
 
     parameter: str
@@ -49,11 +51,13 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A number in the graph that says how many channels there are.
+    """A number in the graph that counts channels; it becomes the number of surviving labels.
 
-    `target` is the name of an initializer and `entry` the position in it, or `target` is a node key
-    and `attribute` its attribute (with `entry`, where that is a list). The number becomes the count
-    of surviving labels.
+    Args:
+        target: name of the initializer, or key of the node, that holds the number.
+        labels: labels of the channels it counts.
+        entry: position in the initializer, or in the attribute if that is a list.
+        attribute: name of the node's attribute; None for an initializer.
     """
 
     target: str
@@ -64,7 +68,12 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """Parts (rows) that must lose equally many channels. `labels` is parts × channels."""
+    """Parts of a value that must lose equally many channels.
+
+    Args:
+        labels: a row for each part, [parts, channels].
+        subject: the layer that demands it, for reports.
+    """
 
     labels: LabelVector
     subject: str
@@ -72,7 +81,13 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Producer:
-    """A node that makes channels anew, and their labels in order."""
+    """A node that produces channels.
+
+    Args:
+        node: its key.
+        name: of its layer.
+        labels: of its channels in their order, [channels].
+    """
 
     node: str
     name: str
@@ -85,6 +100,14 @@ class CostTerm:
 
     Operations a sample = 2 · (surviving elements of the weight) · `positions`
     + (surviving output channels) · `bias_positions`.
+
+    Args:
+        node: its key.
+        layer: position of its layer in the network; None without one.
+        weight: name of its weight.
+        positions: positions at which each element of the weight multiplies.
+        out: labels of its output channels, [channels].
+        bias_positions: positions at which a bias is added to each output channel.
     """
 
     node: str
@@ -107,16 +130,17 @@ class Trace:
     balances: list[Balance] = field(default_factory=list)
     producers: list[Producer] = field(default_factory=list)
     nonempty: list[LabelVector] = field(default_factory=list)
-    """Labels of each value that must keep at least one channel."""
+    """Sets of labels of which at least one must survive, since a value would be empty."""
     cost_terms: list[CostTerm] = field(default_factory=list)
     fixed: list[tuple[LabelVector, Reason]] = field(default_factory=list)
     constants: set[str] = field(default_factory=set)
-    """Names of values computed from parameters alone; they bear no labels."""
+    """Names of values computed from parameters alone; these have no labels."""
     computed: list[tuple[ir.Value, str, tuple[LabelVector, ...]]] = field(default_factory=list)
-    """What is stated about those values: role and labels; see `parameters.py`."""
+    """Uses of these values, with role and labels; `parameters.py` traces them to stored ones."""
     whole: dict[str, Reason] = field(default_factory=dict)
-    """Parameters that something reads whole, and why nothing may be cut from them."""
+    """Parameter that an operator reads as a whole → why nothing may be cut from it."""
     count: int = 0
+    """Number of labels given out."""
 
     # -- what rules read ---------------------------------------------------------------------
 
@@ -144,10 +168,10 @@ class Trace:
         )
 
     def is_trained(self, value: ir.Value | None) -> bool:
-        """Return whether a parameter stands for something that is stored, unlike a constant.
+        """Return whether a parameter is stored in the source, or computed from stored ones.
 
-        A constant that a reader made up is made up again when the network is read again, so that
-        no other numbers can be put in its place.
+        A constant that a reader adds is the same whenever the file is read. No file can hold other
+        numbers in its place.
         """
         return value is not None and (str(value.name) in self.constants or bool(blob_refs(value)))
 
@@ -172,13 +196,13 @@ class Trace:
         return labels
 
     def unowned(self, count: int) -> LabelVector:
-        """Return new labels that nothing produces: they leave with those they are united to."""
+        """Return new labels without a producer: only labels united with them can remove them."""
         labels = np.arange(self.count, self.count + count, dtype=np.int64)
         self.count += count
         return labels
 
     def anonymous(self, reason: Reason) -> LabelVector:
-        """Return one new label that is fixed from the start."""
+        """Return one new label, fixed for a reason."""
         label = self.unowned(1)
         self.fix(label, reason)
         return label
@@ -228,7 +252,7 @@ class Trace:
     def given(
         self, node: ir.Node, index: int, name: str, entry: int, labels: LabelVector | None
     ) -> None:
-        """State that an entry of an input, or of an earlier attribute, counts channels."""
+        """State that an entry counts channels: of an input, or of its attribute in older opsets."""
         if name in node.attributes and labels is not None:
             self.attribute(node, name, labels, entry)
         elif index < len(node.inputs):

@@ -13,7 +13,6 @@ from ..data.base import batch_size
 from ..data.rebatch import Rebatched
 from ..engine.session import Session
 from ..ir.network import Network
-from ..ir.rebuild import shown
 from .registry import Scores
 
 __all__ = ["activations_of", "mean_over_values", "streamed_values", "values_read"]
@@ -31,10 +30,7 @@ def values_read(network: Network, groups: Groups) -> tuple[str, ...]:
 
     What depthwise convolutions read is left out: they pass their channels on.
     """
-    removable = np.zeros(groups.unit_count, dtype=np.bool_)
-    for group in groups.groups:
-        for partition in group.partitions:
-            removable[[group.units[place] for share in partition for place in share]] = True
+    removable = groups.mask(unit for group in groups.groups for unit in group.removable())
     mixing = {u.parameter for u in groups.uses if u.role == "weight" and len(u.labels) > 1}
     found: dict[str, None] = {}
     for node in network.graph:
@@ -82,10 +78,9 @@ def streamed_values(
     Raises:
         DataError: the data is broken or does not fit the network.
     """
-    session = Session(shown(network, names))
+    session = Session(network, fetch=names)
     for batch in streamed(Rebatched(data, batch_size(network, BATCH_SIZE)), label):
-        values = session.run(batch.inputs)
-        yield {name: values[f"shown:{name}"] for name in names}
+        yield session.run(batch.inputs)
 
 
 def mean_over_values(

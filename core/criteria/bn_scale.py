@@ -23,7 +23,7 @@ def bn_scale(context: ScoreContext) -> Scores:
     """Return the summed |γ| of each unit, or the L2 norm of its weights where it has none."""
     network, groups = context.network, context.groups
     scores = np.zeros(groups.unit_count)
-    scaled = np.zeros(groups.unit_count, dtype=np.bool_)
+    scaled = groups.mask(())
     for use, factors in producing(network, groups, "scale"):
         if (factors == factors.flat[0]).all():
             continue

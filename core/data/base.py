@@ -9,7 +9,7 @@ from typing import Literal, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from ..errors import DataError, Where
-from ..ir.front import largest_front
+from ..ir.footprint import peak_bytes
 from ..ir.network import Network
 from ..progress import Progress, silent
 from .prefetch import prefetched
@@ -283,7 +283,7 @@ def batch_size(network: Network, wanted: int) -> int:
     if wanted < 1:
         raise DataError(f"a batch must hold at least one sample, not {wanted}")
     own = fixed_batch(network) or 1
-    wanted = min(wanted, BATCH_BYTES // max(1, largest_front(network)))
+    wanted = min(wanted, BATCH_BYTES // max(1, peak_bytes(network)))
     return max(1, wanted // own) * own
 
 

@@ -1,4 +1,4 @@
-"""The samples that calibration looks at: the first so many of a dataset, as a dataset again."""
+"""The samples that calibration reads: the first samples of a dataset, as a dataset of their own."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from . import Batch, Dataset
 __all__ = ["CALIBRATION_SAMPLES", "Calibration"]
 
 CALIBRATION_SAMPLES = 1024
-"""Samples that statistics are taken from; more change them little."""
+"""Samples that statistics are taken from. More samples change the statistics little."""
 
 
 class Calibration:
     """The first samples of a dataset, without their labels.
 
     Args:
-        dataset: where they come from.
-        samples: how many at the most.
+        dataset: the dataset.
+        samples: the largest number of samples.
     """
 
     labelled = False
@@ -29,15 +29,15 @@ class Calibration:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What the last pass had to leave out."""
+        """Messages about the samples that the last pass skipped."""
         return self._dataset.problems
 
     def __iter__(self) -> Iterator[Batch]:
         """Stream the samples."""
-        left = self.samples
+        remaining = self.samples
         for batch in self._dataset:
-            inputs = batch.first(left)
-            left -= min(left, batch.size)
+            inputs = batch.first(remaining)
+            remaining -= min(remaining, batch.size)
             yield Batch(inputs=inputs)
-            if not left:
+            if not remaining:
                 return

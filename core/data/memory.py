@@ -1,4 +1,4 @@
-"""Memory that images and what is made of them take again and again."""
+"""Reusing the memory of freed images."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy as np
 __all__ = ["keep_freed"]
 
 LARGEST_KEPT_BLOCK = 31 << 20
-"""Bytes of a block just below the largest that glibc keeps, 4 MiB · sizeof(long)."""
+"""Bytes just below those of the largest block that glibc keeps, 4 MiB · sizeof(long) = 32 MiB."""
 
 
 @cache
 def keep_freed() -> None:
-    """Have glibc keep the memory of arrays that are gone, up to 31 MiB each, for the next ones.
+    """Make glibc keep the memory of freed arrays, up to 31 MiB each, for the next arrays.
 
-    It asks the system for every block above a threshold and gives it back afterwards, and the
-    system fills each page with zeros anew: for an image that is read, resized and split into
-    planes, a third of the time. The threshold rises to the size of each larger block that is freed
-    (mallopt(3), M_MMAP_THRESHOLD), so one is, without touching its pages. Elsewhere that does
-    nothing.
+    By default glibc requests each block above a threshold from the system and returns it when it is
+    freed. The system fills every page of a new block with zeros, which takes a third of the time of
+    reading an image, resizing it and splitting it into planes. Freeing a larger block raises the
+    threshold to its size (mallopt(3), M_MMAP_THRESHOLD), so this function allocates and frees one,
+    without touching its pages. Without glibc that has no effect.
     """
     np.empty(LARGEST_KEPT_BLOCK, np.uint8)

@@ -1,4 +1,4 @@
-"""Working ahead: what comes next is made while what is there is used."""
+"""Working ahead: the next items are made while the present one is used."""
 
 from __future__ import annotations
 
@@ -18,33 +18,34 @@ __all__ = ["ahead", "prefetched"]
 S = TypeVar("S")
 T = TypeVar("T")
 
-AHEAD = 2
-"""So many batches wait."""
+ITEMS_AHEAD = 2
+"""Most items that wait to be used."""
 
-SWITCH = 2e-4
-"""Seconds after which a thread that waits for Python's lock makes another one hand it over.
+SWITCH_SECONDS = 2e-4
+"""Seconds after which a thread that waits for Python's lock makes its holder release it
+(sys.setswitchinterval).
 
-Threads that read, resize and run a network leave that lock again and again, for some microseconds
-to some milliseconds, and then wait for it while others decode boxes, for up to the 5 ms that Python
-takes. On two cores evaluation of a small detector takes 0.95 to 0.98 of the time with this, and no
-less with a quarter of it."""
+Threads that read, resize and run a network release the lock again and again, for microseconds to
+milliseconds. To get it back they wait while others decode boxes, for up to Python's default of
+5 ms. With this interval the evaluation of a small detector takes 0.95 to 0.98 of the time on two
+cores; a quarter of the interval saves no more."""
 
 _END = object()
 
 
 class _Failed(Generic[T]):
-    """What the other thread raised."""
+    """The exception that the other thread raised."""
 
     def __init__(self, error: BaseException):
         self.error = error
 
 
 def prefetched(items: Iterable[T]) -> Iterator[T]:
-    """Yield items that another thread takes from an iterable, at most two of them ahead.
+    """Yield items that another thread takes from an iterable, :data:`ITEMS_AHEAD` of them ahead.
 
-    What the iterable raises is raised here, after the items before it.
+    An exception of the iterable is raised here, after the items before it.
     """
-    waiting: queue.Queue[object] = queue.Queue(AHEAD)
+    waiting: queue.Queue[object] = queue.Queue(ITEMS_AHEAD)
     stopped = threading.Event()
 
     def put(thing: object) -> bool:
@@ -64,7 +65,7 @@ def prefetched(items: Iterable[T]) -> Iterator[T]:
                     break
             else:
                 put(_END)
-        except BaseException as error:  # noqa: BLE001  # it is raised again in the other thread
+        except BaseException as error:  # noqa: BLE001  # raised again in the thread that reads
             put(_Failed(error))
         finally:
             if hasattr(source, "close"):
@@ -76,7 +77,7 @@ def prefetched(items: Iterable[T]) -> Iterator[T]:
         while (thing := waiting.get()) is not _END:
             if isinstance(thing, _Failed):
                 raise thing.error
-            yield thing  # type: ignore[misc]  # what is neither of both is an item
+            yield thing  # type: ignore[misc]  # anything else is an item
     finally:
         stopped.set()
         thread.join()
@@ -85,13 +86,13 @@ def prefetched(items: Iterable[T]) -> Iterator[T]:
 def ahead(
     work: Callable[[S], T], items: Iterable[S], workers: int, waiting: int | None = None
 ) -> Iterator[T]:
-    """Yield what `work` makes of each item, in their order, with several at work at once.
+    """Yield `work(item)` for each item in order, computed by several threads at once.
 
     Args:
-        work: called in threads.
-        items: what it is called with; taken as they are needed.
-        workers: how many threads.
-        waiting: how many results may wait or be at work; None for one more than threads.
+        work: the function, called in threads.
+        items: its arguments, taken from the iterable when a thread is to work on them.
+        workers: number of threads.
+        waiting: most results that may be unread or in work; None for one more than threads.
     """
     keep_freed()
     waiting = workers + 1 if waiting is None else waiting
@@ -110,7 +111,7 @@ def ahead(
 
 
 class _Switching:
-    """Has threads switch every :data:`SWITCH` seconds while at least one needs it."""
+    """Sets the switch interval to :data:`SWITCH_SECONDS` while at least one caller is inside."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -122,7 +123,7 @@ class _Switching:
         with self._lock:
             if not self._count:
                 self._before = sys.getswitchinterval()
-                sys.setswitchinterval(min(SWITCH, self._before))
+                sys.setswitchinterval(min(SWITCH_SECONDS, self._before))
             self._count += 1
         try:
             yield

@@ -1,4 +1,4 @@
-"""A dataset in batches of one size, whatever batches it is stored in."""
+"""A dataset in batches of one size."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["Rebatched"]
 
 
 class Rebatched:
-    """A dataset in batches of one size, so that nothing depends on how it is stored.
+    """A dataset in batches of one size, so that results do not depend on how it is stored.
 
     Args:
-        dataset: where the samples come from; labels are left out.
-        size: samples a batch; the last one may be smaller.
+        dataset: the dataset; its labels are dropped.
+        size: samples of a batch; the last batch may be smaller.
     """
 
     labelled = False
@@ -29,7 +29,7 @@ class Rebatched:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What the last pass had to leave out."""
+        """Messages about the samples that the last pass skipped."""
         return self._dataset.problems
 
     def __iter__(self) -> Iterator[Batch]:

@@ -1,12 +1,13 @@
-"""Channels that compute nothing, added so that a processor's vectors are full: for speed only.
+"""Channels of zeros, added so that a processor's vectors are full: for speed only.
 
 onnxruntime computes convolutions on blocks of channels, as many as a vector of the processor
-holds. Where a layer's channels are no multiple of that, it changes the layout of the values around
-every convolution or computes without blocks. With zeros in the place of what is missing it does
-neither, and outputs are the same but for the order of sums. Measured: docs/data.md.
+holds. If the channels of a layer are no multiple of a block, it changes the layout of the values
+around every convolution or computes without blocks. Channels of zeros up to the next multiple avoid
+both; the outputs are the same up to the order of sums. Measured: docs/data.md.
 
-What a removal takes out, this puts in: a channel of zero weights that follows the last one of its
-group is masked, and a masked channel is as good as none (docs/architecture.md, section 4).
+Padding is the inverse of a removal: it adds channels of zero weights after the last channel of a
+group. Such channels are masked, and a masked channel changes nothing (docs/architecture.md,
+section 4).
 """
 
 from __future__ import annotations
@@ -23,29 +24,31 @@ from onnx import TensorProto, helper, numpy_helper
 from ..coupling import find_groups
 from ..coupling.edit import recounted
 from ..coupling.groups import Group, Groups
-from ..coupling.labels import Labels, LabelVector
+from ..coupling.indices import LabelVector, Unit, UnitVector
+from ..coupling.labels import Labels
 from ..errors import PlanError
 from ..ir.network import OPSET, Network
 from .session import optimized
 
 __all__ = ["channel_block", "for_speed", "pad_channels", "padded"]
 
-PLANES = 4
+PLANAR_RANK = 4
 """Axes of the weight of a convolution over planes: outputs, inputs, height, width."""
 
 _KNOWN: WeakKeyDictionary[ir.Model, ir.Model | None] = WeakKeyDictionary()
-"""Model → what :func:`for_speed` made of it, None where it stays as it is."""
+"""Model → the padded model that :func:`for_speed` returns; None if it returns the model itself."""
 
 
 def for_speed(network: Network) -> Network:
-    """Return what gives the same outputs, in less time on this machine where that is possible.
+    """Return a network with the same outputs that may run faster on this machine.
 
-    It is for running only: its channels are not those of any file.
+    It is for running only: its channels are not those of the files. The result is remembered as
+    long as the model exists.
     """
     if network.model not in _KNOWN:
         block = channel_block()
         found = padded(network, find_groups(network), block)[0] if block > 1 else network
-        # A model that stays as it is must not be its own value, or it would never be forgotten.
+        # A model that is its own value would keep itself alive for ever.
         _KNOWN[network.model] = None if found is network else found.model
     model = _KNOWN[network.model]
     return network if model is None else replace(network, model=model)
@@ -55,7 +58,7 @@ def for_speed(network: Network) -> Network:
 def channel_block() -> int:
     """Return how many channels onnxruntime computes at once on this machine; 1 without blocks.
 
-    It is read off how it lays out the weight of a convolution with one output.
+    The number is read from the shape that it gives the weight of a convolution with one output.
     """
     weight = numpy_helper.from_array(np.ones((1, 1, 3, 3), np.float32), "weight")
     shape = [1, 1, 8, 8], [1, 1, 6, 6]
@@ -75,15 +78,15 @@ def channel_block() -> int:
 def pad_channels(network: Network, multiple: int) -> Network:
     """Return the network with zero channels, so that a runtime's blocks of channels are full.
 
-    Outputs stay the same but for the order of sums; which groups are filled up, :func:`padded`
-    says.
+    The outputs stay the same up to the order of sums. For the groups that are padded see
+    :func:`padded`.
 
     Args:
         network: the network.
-        multiple: what the channels of a group become a multiple of.
+        multiple: the number of channels of a padded group becomes a multiple of it.
 
     Raises:
-        PlanError: `multiple` is no positive number.
+        PlanError: `multiple` is below 1.
     """
     if multiple < 1:
         raise PlanError(f"channels must be padded to a multiple of 1 or more, not {multiple}")
@@ -93,18 +96,17 @@ def pad_channels(network: Network, multiple: int) -> Network:
 def padded(network: Network, groups: Groups, block: int) -> tuple[Network, Groups]:
     """Return the network with zero channels up to the next multiple of a block in every group.
 
-    Groups that cannot be pruned stay as they are, and so do those whose layers hold channels of
-    other groups as well or divide them into shares.
+    Groups that cannot be pruned are not padded, nor are groups whose layers also hold channels of
+    other groups or divide their channels into shares.
 
     Args:
         network: the network.
         groups: its groups.
-        block: channels that belong together.
+        block: channels of a block.
 
     Returns:
-        a network with the same inputs and outputs, the same one where nothing is to be added; and
-        the groups with the labels its values have: a new channel bears the label of the one that
-        it follows.
+        a network with the same inputs and outputs (the given one if nothing is added), and the
+        groups with the labels of its values: a new channel has the label of the channel before it.
     """
     unfit = _unfit(network, groups)
     added = np.zeros(groups.unit_count, dtype=np.int64)
@@ -122,7 +124,7 @@ def padded(network: Network, groups: Groups, block: int) -> tuple[Network, Group
         for labels in use.labels:
             for axis in _varying(labels):
                 along = np.moveaxis(labels, axis, 0).reshape(labels.shape[axis], -1)[:, 0]
-                taken, new = _repeated(groups.units[along], added)
+                taken, new = _repeated(groups.units_of(along), added)
                 tensor = np.take(tensor, taken, axis=axis)
                 if use.zeroed:
                     tensor[(slice(None),) * axis + (new,)] = 0
@@ -132,23 +134,30 @@ def padded(network: Network, groups: Groups, block: int) -> tuple[Network, Group
 
 
 def _grown(
-    labels: Labels, more: LabelVector, groups: Groups, added: npt.NDArray[np.int64]
+    labels: Labels, more: npt.NDArray[np.int64], groups: Groups, added: npt.NDArray[np.int64]
 ) -> Labels:
-    """Return the labels of a value in the padded network."""
+    """Return the labels of a value in the padded network.
+
+    Args:
+        labels: its labels.
+        more: label → number of copies, [labels].
+        groups: the groups.
+        added: unit → number of copies, [units].
+    """
     if labels.axis is None or not more[labels.vector].any():
         return labels
-    taken, _ = _repeated(groups.units[labels.vector], added)
+    taken, _ = _repeated(groups.units_of(labels.vector), added)
     shape = tuple(len(taken) if k == labels.axis else n for k, n in enumerate(labels.shape))
     return Labels(shape, labels.axis, labels.vector[taken])
 
 
 def _whole(groups: Groups) -> list[Group]:
-    """Return the groups that can be pruned and whose layers each make every channel of it once."""
+    """Return the prunable groups of one share whose layers each produce every channel once."""
     broken = set()
     for producer in groups.producers:
-        made = groups.units[producer.labels]
-        group = groups.group_of.get(int(made[0]))
-        if group is not None and sorted(made.tolist()) != sorted(group.units):
+        made = [Unit(unit) for unit in groups.units[producer.labels].tolist()]
+        group = groups.group_of.get(made[0])
+        if group is not None and sorted(made) != sorted(group.units):
             broken.add(group.name)
     return [
         group
@@ -159,23 +168,25 @@ def _whole(groups: Groups) -> list[Group]:
     ]
 
 
-def _unfit(network: Network, groups: Groups) -> set[int]:
-    """Return the units that stay as they are.
+def _unfit(network: Network, groups: Groups) -> set[Unit]:
+    """Return the units that cannot be padded, or gain nothing from it.
 
-    Those are the channels of grouped layers, each of whose rows holds others; channels that stand
-    alone in a value, which might be spread over another one's channels; and what layers read or
-    make that are no convolutions of planes: they compute without blocks, and behind planes a
-    channel has many columns there.
+    These are:
+        - the channels of grouped layers, since each row of their weights reads other channels;
+        - a channel that is the only one of a value: it may be broadcast over the channels of
+          another value;
+        - the channels that layers other than convolutions over planes read or produce. Such layers
+          compute without blocks, and after a flattened map they have many columns a channel.
     """
     vectors = [labels.vector for labels in groups.values.values() if len(labels.vector) == 1]
     for use in groups.uses:
         shape = network.graph.initializers[use.parameter].shape
         if any(len(_varying(labels)) > 1 for labels in use.labels) or (
-            use.role == "weight" and (shape is None or len(shape) != PLANES)
+            use.role == "weight" and (shape is None or len(shape) != PLANAR_RANK)
         ):
             vectors += use.labels
         vectors += [labels for labels in use.labels if not _varying(labels)]
-    return {channel for v in vectors for channel in np.unique(groups.units[v]).tolist()}
+    return {unit for labels in vectors for unit in groups.distinct_units(labels)}
 
 
 def _varying(labels: LabelVector) -> list[int]:
@@ -188,26 +199,30 @@ def _varying(labels: LabelVector) -> list[int]:
 
 
 def _repeated(
-    channels: LabelVector, added: npt.NDArray[np.int64]
-) -> tuple[LabelVector, npt.NDArray[np.bool_]]:
-    """Return which places to take so that channels are followed by copies, and which are copies.
+    units: UnitVector, added: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Return the places to take so that copies follow the channels of some units.
 
-    Neighbours of one channel (what a depthwise layer makes of it) are repeated as one run.
+    Neighbouring places of one unit (the outputs of a depthwise layer with a multiplier) are copied
+    as one run.
 
     Args:
-        channels: the unit at each place.
-        added: unit → copies.
+        units: unit at each place, [places].
+        added: unit → number of copies, [units].
+
+    Returns:
+        the places to take, [new places], and a mask over these: which are copies.
     """
-    places = np.arange(len(channels))
-    starts = np.flatnonzero(np.diff(channels, prepend=-1))
-    ends = np.append(starts[1:], len(channels))
-    growing = added[channels[starts]] > 0
+    places = np.arange(len(units))
+    starts = np.flatnonzero(np.diff(units, prepend=-1))
+    ends = np.append(starts[1:], len(units))
+    growing = added[units[starts]] > 0
     taken, new, done = [], [], 0
     for start, end in zip(starts[growing].tolist(), ends[growing].tolist(), strict=True):
-        copies = np.tile(places[start:end], added[channels[start]])
+        copies = np.tile(places[start:end], added[units[start]])
         taken += [places[done:end], copies]
         new += [np.zeros(end - done, np.bool_), np.ones(len(copies), np.bool_)]
         done = end
     taken.append(places[done:])
-    new.append(np.zeros(len(channels) - done, np.bool_))
+    new.append(np.zeros(len(units) - done, np.bool_))
     return np.concatenate(taken), np.concatenate(new)

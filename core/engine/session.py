@@ -1,16 +1,16 @@
 """Running a network with onnxruntime on the processor.
 
-NOTE for developers: weights never go through protobuf. Every initializer above :data:`INLINE`
-bytes is declared as external data that exists nowhere, and its array is handed over with
-`SessionOptions.add_external_initializers`, which uses the memory as it stands. That memory (often
-a mapped file) must outlive the session, so the session keeps it.
+NOTE for developers: large weights never go through protobuf. An initializer above
+:data:`INLINE_BYTES` is declared as external data in a file that does not exist, and its array is
+passed with `SessionOptions.add_external_initializers`, which uses the memory without a copy. That
+memory (often a mapped file) must outlive the session, so the session keeps it.
 """
 
 from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,17 +26,17 @@ from ..ir.subgraphs import captured
 from .threads import cores
 
 __all__ = [
-    "INLINE",
+    "INLINE_BYTES",
     "Arrays",
     "Session",
     "optimized",
 ]
 
-INLINE = 4096
+INLINE_BYTES = 4096
 """Initializers up to this many bytes are written into the model handed to onnxruntime."""
 
 _FATAL = 4
-"""The only severity logged: whatever goes wrong is raised, so it need not be printed too."""
+"""The lowest severity that onnxruntime logs. Its errors are raised, so they need not be printed."""
 
 _ERRORS: tuple[type[Exception], ...] = (
     *(
@@ -44,22 +44,27 @@ _ERRORS: tuple[type[Exception], ...] = (
         for kind in vars(onnxruntime_pybind11_state).values()
         if isinstance(kind, type) and issubclass(kind, Exception)
     ),
-    RuntimeError,  # what exceptions of its C++ code without a class of their own arrive as
+    RuntimeError,  # for exceptions of its C++ code that have no class of their own
 )
 
 Arrays = dict[str, np.ndarray]
 
 
 class Session:
-    """A network made ready to run. It holds threads and memory: make one where it is used.
+    """A network made ready to run.
+
+    A session holds threads and memory, so keep it no longer than it is used.
 
     Args:
-        network: what to run. Its arrays are used where they lie and must not change meanwhile.
+        network: the network to run. Its arrays are not copied and must not change meanwhile.
         threads: threads of one run; None for all cores this process may use.
         profile: beginning of the path of a file for the times of all operators.
-        arena: whether memory of a run is kept for the next one.
+        fetch: names of the values that a run returns, in this order: outputs, inner values and
+            inputs alike; None for all outputs.
+        arena: whether the memory of a run is kept for the next one.
 
     Raises:
+        DataError: `fetch` names a value that the network does not compute.
         UnsupportedError: onnxruntime does not accept the graph.
     """
 
@@ -69,18 +74,21 @@ class Session:
         threads: int | None = None,
         profile: Path | None = None,
         *,
+        fetch: Sequence[str] | None = None,
         arena: bool = True,
     ):
         self.network = network
         self._inputs = network.inputs
+        inner = _inner_values(network, fetch or ())
         self._dtypes = {str(value.name): _numpy_type(value) for value in network.graph.inputs}
-        self._outputs = list(network.outputs)
+        self._fetched = list(network.outputs if fetch is None else dict.fromkeys(fetch))
+        self._computed = [n for n in self._fetched if n in network.outputs or n not in self._inputs]
         options = _options(threads or cores())
         options.enable_cpu_mem_arena = arena
         if profile is not None:
             options.enable_profiling = True
             options.profile_file_prefix = str(profile)
-        model, arrays = _split(network.model)
+        model, arrays = _split(network.model, inner)
         self._weights = [onnxruntime.OrtValue.ortvalue_from_numpy(a) for a in arrays.values()]
         try:
             if arrays:
@@ -94,7 +102,7 @@ class Session:
             ) from error
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
-        """Compute all outputs.
+        """Compute all outputs, or the values that the session was made to fetch.
 
         A network whose batch is fixed runs once a slice; its outputs are joined along axis 0.
 
@@ -103,7 +111,8 @@ class Session:
                 types of numbers are converted to float32.
 
         Returns:
-            every output by its name, in the order of the network.
+            every output by its name, in the order of the network; or every value to fetch, in the
+            order asked for.
 
         Raises:
             DataError: an input is missing, unknown, of another shape or not numeric.
@@ -112,10 +121,9 @@ class Session:
         return self.prepare(feeds)()
 
     def prepare(self, feeds: Mapping[str, np.ndarray]) -> Callable[[], Arrays]:
-        """Check inputs once and return what runs on them, again and again, for timing.
+        """Check inputs once, and return a function that runs on them as often as it is called.
 
-        Args:
-            feeds: as for :meth:`run`, which says what is raised, too.
+        It is meant for timing. For arguments and errors see :meth:`run`.
         """
         arrays = self._checked(feeds)
         count = self._slices(arrays)
@@ -133,17 +141,18 @@ class Session:
         return lambda: _joined([self._execute(part) for part in slices])
 
     def end_profile(self) -> Path:
-        """Write the profile (JSON, Chrome's trace format) and return where it stands."""
+        """Write the profile (JSON, Chrome's trace format) and return the path of its file."""
         return Path(self._session.end_profiling())
 
     def _execute(self, arrays: Arrays) -> Arrays:
-        try:
-            results = self._session.run(self._outputs, arrays)
+        try:  # an empty list would ask onnxruntime for everything
+            results = self._session.run(self._computed, arrays) if self._computed else []
         except _ERRORS as error:
             raise UnsupportedError(
                 f"onnxruntime failed at network '{self.network.name}': {_reason(error)}"
             ) from error
-        return dict(zip(self._outputs, results, strict=True))
+        found = dict(zip(self._computed, results, strict=True))
+        return {name: found[name] if name in found else arrays[name] for name in self._fetched}
 
     def _checked(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
         """Return the inputs in the network's order and types."""
@@ -174,7 +183,7 @@ class Session:
             return np.ascontiguousarray(array, dtype=self._dtypes[name])
 
     def _slices(self, arrays: Arrays) -> int:
-        """Return how many runs the data takes: one, unless a batch is fixed to less."""
+        """Return how many runs the data takes: one, unless the network fixes a smaller batch."""
         batches = {name: shape[0] for name, shape in self._inputs.items() if shape}
         fixed = {name: batch for name, batch in batches.items() if isinstance(batch, int)}
         for name, batch in fixed.items():
@@ -197,7 +206,7 @@ class Session:
 
 
 def optimized(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a small model as onnxruntime runs it on this machine: fused, in its own layouts."""
+    """Return a small model as onnxruntime optimizes it for this machine: fused, in its layouts."""
     options = _options(1)
     with tempfile.TemporaryDirectory(prefix="secateur-") as folder:
         path = Path(folder) / "optimized.onnx"
@@ -214,14 +223,36 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.use_deterministic_compute = True
-    # Two sessions often take turns. Threads that spin while they wait would take the cores from
-    # the other one: twins measured that way differed up to tenfold, without by a few percent.
+    # Two sessions often take turns. Threads of one that spin while they wait take the cores from
+    # the other: times of equal networks then differed up to tenfold, otherwise by a few percent.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
 
 
-def _split(model: ir.Model) -> tuple[onnx.ModelProto, Arrays]:
-    """Return the model with its large initializers declared external, and these arrays."""
+def _inner_values(network: Network, names: Sequence[str]) -> list[ir.Value]:
+    """Return those of some values that are neither inputs nor outputs.
+
+    Raises:
+        DataError: no node makes a value of that name.
+    """
+    made = {str(value.name): value for node in network.graph for value in node.outputs}
+    inner = []
+    for name in dict.fromkeys(names):
+        if name in network.inputs or name in network.outputs:
+            continue
+        if name not in made:
+            raise DataError(f"network '{network.name}' computes no value '{name}'")
+        inner.append(made[name])
+    return inner
+
+
+def _split(model: ir.Model, inner: Sequence[ir.Value] = ()) -> tuple[onnx.ModelProto, Arrays]:
+    """Return the model with its large initializers declared external, and these arrays.
+
+    Args:
+        model: the model.
+        inner: inner values that become outputs as well.
+    """
     source = model.graph
     proto = onnx.ModelProto(ir_version=model.ir_version, producer_name="secateur")
     for domain, version in source.opset_imports.items():
@@ -230,7 +261,7 @@ def _split(model: ir.Model) -> tuple[onnx.ModelProto, Arrays]:
     graph.name = source.name or "graph"
     graph.node.extend(_without_blanks(ir.serde.serialize_node(node)) for node in source)
     graph.input.extend(ir.serde.serialize_value(value) for value in source.inputs)
-    graph.output.extend(ir.serde.serialize_value(value) for value in source.outputs)
+    graph.output.extend(ir.serde.serialize_value(value) for value in (*source.outputs, *inner))
     arrays: Arrays = {}
     read = {value.name for value in source.outputs}
     for node in source:
@@ -240,9 +271,9 @@ def _split(model: ir.Model) -> tuple[onnx.ModelProto, Arrays]:
         tensor = value.const_value
         assert tensor is not None, f"initializer {name} has no data"
         if name not in read:
-            continue  # onnxruntime drops it, and then does not find what it stands for
+            continue  # onnxruntime drops it, and would then miss the external data declared for it
         # Integers are sizes and axes, which shape inference must be able to read.
-        if tensor.nbytes <= INLINE or not tensor.dtype.is_floating_point():
+        if tensor.nbytes <= INLINE_BYTES or not tensor.dtype.is_floating_point():
             graph.initializer.append(onnx.numpy_helper.from_array(tensor.numpy(), name))
             continue
         array = np.require(tensor.numpy(), requirements=["C", "A"])
@@ -256,7 +287,7 @@ def _split(model: ir.Model) -> tuple[onnx.ModelProto, Arrays]:
 def _without_blanks(node: onnx.NodeProto) -> onnx.NodeProto:
     """Return a node without the empty names of optional inputs at the end of its list.
 
-    They mean nothing, but onnxruntime then fuses nothing into the node and keeps it out of its
+    Such names mean nothing, but onnxruntime does not fuse a node that has them or compute it in its
     blocked layout. Measured: small detectors run up to twice as fast without (docs/data.md).
     """
     while node.input and not node.input[-1]:
@@ -275,6 +306,6 @@ def _joined(parts: list[Arrays]) -> Arrays:
 
 
 def _reason(error: Exception) -> str:
-    """Return onnxruntime's report without its codes and its empty lines."""
+    """Return onnxruntime's message on one line, without its error codes."""
     text = " ".join(str(error).split())
     return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text) or type(error).__name__

@@ -1,4 +1,4 @@
-"""How many threads this process may use, and keeping libraries to that number."""
+"""The number of threads this process may use, and a limit for libraries that ignore it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def cores() -> int:
 def within_cores() -> Iterator[None]:
     """Keep NumPy's and SciPy's products to as many threads as there are :func:`cores`.
 
-    Libraries of linear algebra count the machine's cores, not those of a container's quota, and
-    threads that wait for each other there take many times as long.
+    Libraries of linear algebra start a thread for each core of the machine, whatever the quota of a
+    container. Threads beyond the quota wait for each other, and products take many times as long.
     """
     from threadpoolctl import ThreadpoolController
 

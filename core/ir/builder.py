@@ -1,4 +1,4 @@
-"""Building a graph node by node, with shapes known at once and every node tagged by its layer."""
+"""Building a graph node by node: shapes are inferred at once, and every node knows its layer."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Builder:
         return value
 
     def parameter(self, array: np.ndarray, *blobs: BlobRef) -> ir.Value:
-        """Add a trained parameter that stands for the given blobs of the source."""
+        """Add a trained parameter: the value of the given blobs of the source."""
         name = f"{self.scope}/{blobs[0].name}" if blobs else f"{self.scope}/parameter"
         value = self._initializer(array, name)
         value.meta["blobs"] = tuple(blobs)
@@ -50,14 +50,14 @@ class Builder:
     def constant(self, array: Any, dtype: Any = np.int64) -> ir.Value:
         """Add a constant that belongs to no blob: a shape, an axis list, a divisor map.
 
-        What is too large for float32 becomes infinite, as it does in the frameworks.
+        A number too large for float32 becomes infinite, as it does in the frameworks.
         """
         with np.errstate(over="ignore"):
             values = np.asarray(array, dtype=dtype)
         return self._initializer(values, f"{self.scope}/constant")
 
     def op(self, op_type: str, *inputs: ir.Value | None, **attributes: Attribute) -> ir.Value:
-        """Emit a node with one output and return that."""
+        """Emit a node with one output and return the output."""
         return self.ops(op_type, *inputs, count=1, **attributes)[0]
 
     def ops(
@@ -65,8 +65,8 @@ class Builder:
     ) -> tuple[ir.Value, ...]:
         """Emit a node with `count` outputs and return them.
 
-        Optional inputs left out at the end are left out of the node, too: files with empty names
-        there run slowly elsewhere.
+        Trailing optional inputs that are None are not written as empty names: other runtimes run
+        files with such names slowly.
 
         Raises:
             FormatError: the inputs do not fit the operator.
@@ -86,7 +86,10 @@ class Builder:
         return tuple(node.outputs)
 
     def finish(self, outputs: Mapping[str, ir.Value]) -> ir.Model:
-        """Close the graph; each output gets its name, by way of an Identity where it needs one."""
+        """Close the graph and name its outputs.
+
+        A value gets an Identity behind it if it is an input, an initializer or an output already.
+        """
         taken = {id(value) for value in self._inputs} | {id(value) for value in self._initializers}
         closing = []
         for name, value in outputs.items():

@@ -1,4 +1,4 @@
-"""A digest that names a network: the same for the same graph and weights, however it was read."""
+"""A digest that names a network: equal graphs and weights have one, from whatever file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shapes of inputs and outputs as people write them, and whether an array fits one."""
+"""Whether an array fits the shape of an input, and shapes as people write them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["sample_fits", "shape_text"]
 
 
 def sample_fits(shape: tuple[int, ...], wanted: tuple[int | str, ...]) -> bool:
-    """Return whether samples of an array fit an input, however many they are (axis 0)."""
+    """Return whether an array has the shape that an input wants, up to the batch (axis 0)."""
     return len(shape) == len(wanted) and all(
         has == want or isinstance(want, str)
         for has, want in zip(shape[1:], wanted[1:], strict=True)

@@ -1,4 +1,4 @@
-"""What a network is to every part of secateur: an ONNX graph and where it came from."""
+"""A network as every part of secateur knows it: an ONNX graph, and the files it came from."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ BATCH = "N"
 
 
 BLOCK = "block"
-"""Key in the `meta` of a value: its channels come in blocks of so many, which go as a whole."""
+"""Key in the `meta` of a value: the number of consecutive channels that form a block. A block is
+removed or kept as a whole."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -66,7 +67,8 @@ class LayerInfo:
     tops: tuple[str, ...] = ()
     line: int | None = None
     stored: int = 0
-    """Number of values this layer stores in the file, shared ones counted where they stand."""
+    """Numbers this layer stores in the file. Parameters shared between layers count for the layer
+    that stores them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,14 +79,15 @@ class Preprocess:
         channels: "bgr", "rgb" or "gray".
         mean: subtracted from 8-bit pixel values, one number or one a channel, in that order.
         scale: multiplied afterwards.
-        letterbox: keep the aspect ratio and pad with grey (half of full scale), not stretch.
+        letterbox: keep the aspect ratio and pad with grey (half of full scale) instead of
+            stretching.
         crop: cut the input out of the centre of the image, which is resized only as `resize` says.
         resize: what `crop` cuts from: height and width, or the length of the short side with the
             aspect ratio kept; empty for the image as it is.
         sampling: "centres" is OpenCV's bilinear resize, whose result is rounded to 8 bits;
             "corners" keeps the corner pixels in place and does not round.
-        mean_file: where the file with an image to subtract stands, as the source names it.
-        mean_image: that image, C×H×W, once it has been read; it takes the place of `mean`.
+        mean_file: path, as the source spells it, of a file with an image to subtract.
+        mean_image: the image of that file, C×H×W, once it has been read; it replaces `mean`.
     """
 
     channels: str = "bgr"
@@ -103,7 +106,7 @@ Piece = bytes | memoryview
 
 
 class Caution(str):
-    """A note that is shown without being asked for: something was assumed that may be wrong."""
+    """A note that is always shown: it says that something was assumed which may be wrong."""
 
     __slots__ = ()
 
@@ -126,7 +129,7 @@ class Source(Protocol):
         ...
 
     def pieces(self, network: Network) -> Mapping[str, Sequence[Piece]]:
-        """Return what `render` does, each file in parts that stand one after another."""
+        """Return the files of `render`, each as the parts whose concatenation it is."""
         ...
 
     def companion(self, network: Network, path: Path) -> bytes:
@@ -143,8 +146,8 @@ class Network:
     """A network in the neutral form every function of the core takes and returns.
 
     The graph holds standard ONNX operators of opset :data:`OPSET` with inference semantics, NCHW
-    float32, static sizes but for a symbolic batch. One read from an ONNX file is as the file has
-    it, but for constants (see `formats/onnx`). It is never changed in place: see
+    float32, static sizes except for a symbolic batch. The graph of an ONNX file stays as the file
+    has it, except for constants (see `formats/onnx`). A network is never changed in place: see
     :func:`secateur.core.ir.rebuild.rebuild`.
     """
 
@@ -155,8 +158,8 @@ class Network:
     preprocess: Preprocess = Preprocess()
     heads: tuple[Head, ...] = ()
     notes: tuple[str, ...] = ()
-    """What the reader wants the user to know (ignored weights, unused keys); --verbose shows them.
-    A :class:`Caution` among them is always shown."""
+    """Messages of the reader for the user (ignored weights, unused keys). `--verbose` shows all of
+    them; a :class:`Caution` is always shown."""
 
     @property
     def graph(self) -> ir.Graph:
@@ -207,7 +210,7 @@ def layer_of(node: ir.Node) -> int | None:
 
 
 def blob_refs(value: ir.Value) -> tuple[BlobRef, ...]:
-    """Return the source blobs an initializer stands for: several where they are shared."""
+    """Return the source blobs whose value an initializer is: several where layers share it."""
     return tuple(value.meta.get("blobs", ()))
 
 

@@ -1,24 +1,17 @@
-"""Parts of a network: what leads from some values to others, or what follows from one."""
+"""Parts of a network: the nodes between some values and others, or all nodes after one value."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 
-import numpy as np
 import onnx_ir as ir
 
+from .assemble import NONE, Assembly, Tensors
 from .network import Network
-from .rebuild import copied_value, twin_node
-from .subgraphs import captured, subgraphs
+from .subgraphs import captured
 
-__all__ = ["NONE", "Tensors", "between", "nodes_between", "suffix"]
-
-Tensors = Mapping[str, np.ndarray]
-"""Initializer → array."""
-
-NONE: Tensors = MappingProxyType({})
+__all__ = ["between", "nodes_between", "suffix"]
 
 
 def nodes_between(
@@ -39,23 +32,24 @@ def between(
 ) -> Network:
     """Return the part of a network that computes `wanted` values from `known` ones.
 
-    Its inputs are those known values that it reads; wanted values that are known are left out.
+    Its inputs are the known values that it reads. Wanted values that are known already are not
+    among its outputs.
 
     Args:
         network: the whole network.
-        known: names of values whose arrays are at hand.
+        known: names of values whose arrays the caller has.
         wanted: names of values, which become the outputs in this order.
-        tensors: initializer → other values of the same shape.
+        tensors: initializer → array of the same shape that replaces it.
     """
     nodes = nodes_between(network, known, wanted)
     return _assembled(network, nodes, [name for name in wanted if name not in known], tensors)
 
 
 def suffix(network: Network, value: str) -> Network:
-    """Return the part of a network that follows from one inner value.
+    """Return the part of a network that depends on one inner value.
 
-    Its inputs are that value and every other value that the part reads; its outputs are those
-    outputs of the network that depend on the value.
+    Its inputs are the value and every other value that the part reads. Its outputs are the outputs
+    of the network that depend on the value.
     """
     inside = {value}
     following: list[ir.Node] = []
@@ -75,29 +69,9 @@ def _read(node: ir.Node) -> list[str]:
 def _assembled(
     network: Network, nodes: Sequence[ir.Node], outputs: Sequence[str], tensors: Tensors = NONE
 ) -> Network:
-    """Return a network of some nodes; what they read and do not make becomes input."""
-    made = {str(value.name) for node in nodes for value in node.outputs}
-    copies: dict[str, ir.Value] = {}
-    inputs: list[ir.Value] = []
-    initializers: list[ir.Value] = []
-    values = network.values() if any(subgraphs(node) for node in nodes) else {}
+    """Return a network of some nodes; values that none of them makes become inputs."""
+    part = Assembly(network, tensors)
     for node in nodes:
-        read = [value for value in node.inputs if value is not None]
-        read += [values[name] for name in captured(node)]
-        for value in read:
-            if value.name in made or value.name in copies:
-                continue
-            copy = copied_value(value, tensors.get(str(value.name)))
-            copies[str(value.name)] = copy
-            (inputs if value.const_value is None else initializers).append(copy)
-    twins = [twin_node(node, copies) for node in nodes]
-    graph = ir.Graph(
-        inputs,
-        [copies[name] for name in outputs],
-        nodes=twins,
-        initializers=initializers,
-        opset_imports=dict(network.graph.opset_imports),
-        name=network.graph.name,
-    )
-    model = ir.Model(graph, ir_version=network.model.ir_version)
-    return replace(network, model=model, source=None, heads=())
+        part.take_read(node)
+        part.add(node)
+    return replace(part.network(outputs), source=None, heads=())

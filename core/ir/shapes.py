@@ -10,14 +10,14 @@ import onnx_ir as ir
 from ..errors import FormatError
 from .network import IR_VERSION, OPSET
 
-__all__ = ["SMALL", "infer_node"]
+__all__ = ["infer_node"]
 
-SMALL = 4096
-"""Constants up to this many elements (shapes, axes, pads) are shown to shape inference."""
+LARGEST_INTEGER_CONSTANT = 4096
+"""Elements up to which shape inference is given the numbers of an integer constant (shapes, axes,
+pads)."""
 
-
-SCALES = 8
-"""Constants up to this many floats (the factors of a resize) are, too."""
+LARGEST_FLOAT_CONSTANT = 8
+"""Elements up to which it is given those of a float constant (the factors of a resize)."""
 
 _AS = {
     "GreaterOrEqual": "Greater",
@@ -25,11 +25,11 @@ _AS = {
     "LessOrEqual": "Less",
     "MeanVarianceNormalization": "Relu",
 }
-"""Operators that older onnx defines by others and has no inference for → one of the same shapes."""
-
+"""Operator that older versions of onnx define as a function and cannot infer shapes of → an
+operator whose output has the same shape."""
 
 _KEEP_BATCH = frozenset({"Resize", "Tile"})
-"""Operators of which inference loses the name of the first dimension; they do not change it."""
+"""Operators that keep the first dimension, but whose inference drops its name."""
 
 
 @functools.cache
@@ -43,11 +43,11 @@ def _opset(opset: int) -> list[onnx.OperatorSetIdProto]:
 
 
 def infer_node(node: ir.Node, opset: int = OPSET) -> None:
-    """Set types and shapes of the outputs of a fresh node from those of its inputs.
+    """Set types and shapes of the outputs of a new node from types and shapes of its inputs.
 
     Args:
         node: an operator of ONNX itself, without subgraphs.
-        opset: the version of the operators that it is written in.
+        opset: version of the operator set that the node is written for.
 
     Raises:
         FormatError: the inputs do not fit the operator, or an output would be empty.
@@ -63,8 +63,7 @@ def infer_node(node: ir.Node, opset: int = OPSET) -> None:
             continue
         types[str(value.name)] = _type_proto(value)
         tensor = value.const_value
-        most = SMALL if tensor is not None and tensor.dtype.is_integer() else SCALES
-        if tensor is not None and tensor.size <= most:
+        if tensor is not None and tensor.size <= _largest_shown(tensor):
             data[str(value.name)] = onnx.numpy_helper.from_array(tensor.numpy())
     try:
         inferred = onnx.shape_inference.infer_node_outputs(
@@ -96,6 +95,11 @@ def infer_node(node: ir.Node, opset: int = OPSET) -> None:
         value.shape = ir.Shape(dims)
 
 
+def _largest_shown(tensor: ir.TensorProtocol) -> int:
+    """Return how many elements a constant may have for inference to be given its numbers."""
+    return LARGEST_INTEGER_CONSTANT if tensor.dtype.is_integer() else LARGEST_FLOAT_CONSTANT
+
+
 def _type_proto(value: ir.Value) -> onnx.TypeProto:
     dtype = value.dtype or ir.DataType.FLOAT
     if value.shape is None:
@@ -105,6 +109,6 @@ def _type_proto(value: ir.Value) -> onnx.TypeProto:
 
 
 def _reason(error: Exception) -> str:
-    """Return the last sentence of ONNX's report, which says what is wrong."""
+    """Return the last line of ONNX's report, which names the fault."""
     text = str(error).strip().splitlines()[-1]
     return text.rsplit("] ", 1)[-1].strip() or "the operator refused its inputs"

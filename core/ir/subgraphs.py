@@ -1,4 +1,4 @@
-"""Graphs inside nodes, and what they read of the graph around them."""
+"""Graphs inside nodes, and the values of the outer graph that they read."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ import onnx_ir as ir
 
 __all__ = ["captured", "subgraphs"]
 
+_GRAPH, _GRAPHS = ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS
+
 
 def subgraphs(node: ir.Node) -> list[ir.Graph]:
     """Return the graphs in the attributes of a node (the branches of an If, the body of a Loop)."""
     found: list[ir.Graph] = []
     for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
+        if attribute.type is _GRAPH:
             found.append(attribute.as_graph())
-        elif attribute.type == ir.AttributeType.GRAPHS:
+        elif attribute.type is _GRAPHS:
             found.extend(attribute.as_graphs())
     return found
 
 
 def captured(node: ir.Node) -> list[str]:
-    """Return the names of the values around it that the subgraphs of a node read."""
+    """Return the names of the values of the outer graph that the subgraphs of a node read."""
     return [name for graph in subgraphs(node) for name in _free(graph)]
 
 

@@ -15,7 +15,7 @@ from ..statistics.columns import WeightColumns, removable_units, weight_columns
 from ..statistics.downdate import Inverse
 from ..statistics.moments import VARIANCE_FLOOR, InputMoments, InputSample, limited
 from ..statistics.operators import Array, Operator
-from ..statistics.ridge import HALF, RIDGE, best_ridge, spread
+from ..statistics.ridge import DEFAULT_RIDGE, FULL_DATA_FACTOR, best_ridge, spread
 
 __all__ = [
     "Consumer",
@@ -172,7 +172,7 @@ def _wide(
     operator: Operator, sample: InputSample, columns: WeightColumns, part: int, scale: float
 ) -> Wide:
     weight, places = columns.matrices[part], columns.places(part)
-    ridge = float(sample.ridge(RIDGE)[part])
+    ridge = float(sample.ridge(DEFAULT_RIDGE)[part])
     return Wide(
         operator=operator,
         weight=weight.copy(),
@@ -215,10 +215,10 @@ def _trusted(
     enough: a ridge is far larger than what rounding adds to C.
     """
     if len(moments.halves) < 2 or not places:
-        return RIDGE, 1.0
+        return DEFAULT_RIDGE, 1.0
     seen, unseen = (half[part] for half in moments.halves)
     variance = np.trace(seen, dtype=np.float64) / len(seen)
-    first = Inverse(seen, float(limited(variance, moments.power[part], RIDGE)), left)
+    first = Inverse(seen, float(limited(variance, moments.power[part], DEFAULT_RIDGE)), left)
     order = np.argsort(losses_of(weight.T, first, places), kind="stable")
     known = list(places.values())
     away = np.concatenate([known[k] for k in order[len(order) > 1 :: TRIAL_EVERY]])
@@ -240,7 +240,7 @@ def _trusted(
         return missed
 
     best = best_ridge(error, len(seen))
-    return best * HALF, min(max(factors[best], 1.0), LARGEST_OPTIMISM)
+    return best * FULL_DATA_FACTOR, min(max(factors[best], 1.0), LARGEST_OPTIMISM)
 
 
 def losses_of(

@@ -26,10 +26,10 @@ from ..engine.cached_session import Part
 from ..engine.padding import for_speed
 from ..engine.session import Arrays, Session
 from ..engine.threads import cores
-from ..ir.front import all_values
+from ..ir.footprint import total_bytes
 from ..ir.network import Network
 from ..ir.partial import between, suffix
-from ..ir.rebuild import rebuild, shown
+from ..ir.rebuild import rebuild
 from ..progress import Progress, silent
 from ..statistics.moments import VARIANCE_FLOOR
 from ..statistics.operators import Array, Operator
@@ -83,7 +83,7 @@ def measure_output_sensitivities(
     network = _before_softmax(network)
     step = fixed_batch(network) or 1
     samples, count = _first(dataset, max(MOST_SAMPLES // step, 1) * step)
-    most = max(MEMORY_OF_A_ROUND // max(1, all_values(network)), 2)
+    most = max(MEMORY_OF_A_ROUND // max(1, total_bytes(network)), 2)
     rounds = [
         (stop - start, _part(samples, start, stop, count))
         for start, stop in _rounds(count, step, most)
@@ -145,27 +145,28 @@ def _certain(effects: Array) -> bool:
 
 
 class _Runner:
-    """A part of a network, run on values of its own names or of those they are shown by.
+    """A part of a network, run on values of its own names.
 
     Args:
         network: the part.
+        fetch: names of the values it returns; None for its outputs.
         kept: whether what it is run with stays for the next time.
     """
 
-    def __init__(self, network: Network, *, kept: bool = False):
+    def __init__(self, network: Network, fetch: Sequence[str] | None = None, *, kept: bool = False):
         self.inputs = tuple(network.inputs)
-        self._network, self._kept = network, kept
+        self._network, self._fetch, self._kept = network, fetch, kept
         self._session: Session | None = None
 
     def compute(self, values: Arrays, pool: Executor) -> Arrays:
-        """Return all outputs, computed on all cores."""
+        """Return the values, computed on all cores."""
         if not self._network.outputs:
             return {}
         fixed = fixed_batch(self._network) is not None
-        session = self._session or (Session if fixed else Part)(self._network)
+        session = self._session or (Session if fixed else Part)(self._network, fetch=self._fetch)
         if self._kept:
             self._session = session
-        feeds = {name: _read(values, name) for name in self.inputs}
+        feeds = {name: values[name] for name in self.inputs}
         return session.compute(feeds, pool) if isinstance(session, Part) else session.run(feeds)
 
 
@@ -226,10 +227,9 @@ def _effects(
     read = [name for _, part in parts for name in part.effect.inputs]
     around = [name for operator, _ in parts for name in (operator.x, operator.y)]
     names = list(dict.fromkeys([*read, *outputs, *around]))
-    inner = [name for name in names if name not in outputs]
-    still = {**feeds, **_Runner(shown(network, inner)).compute(feeds, pool)}
+    still = {**feeds, **_Runner(network, names).compute(feeds, pool)}
     for operator, part in parts:
-        y = _read(still, operator.y)
+        y = still[operator.y]
         channel = 1 if operator.op_type == "Conv" else y.ndim - 1
         lacking = part.disturbance.compute(still, pool)[operator.y]
         disturbed = {operator.y: y + np.float32(DISTURBANCE_SIZE) * _scaled(lacking, y, channel)}
@@ -264,11 +264,6 @@ def _first(dataset: Dataset, most: int) -> tuple[Arrays, int]:
         if count == most:
             break
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, count
-
-
-def _read(values: Arrays, name: str) -> Array:
-    """Return a value under its own name or under the one it was shown by."""
-    return values[name] if name in values else values[f"shown:{name}"]
 
 
 def _scaled(x: Array, y: Array, channel: int) -> Array:

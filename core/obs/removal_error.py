@@ -17,7 +17,7 @@ from ..progress import Progress, silent, tracked
 from ..statistics.downdate import Inverse
 from ..statistics.moments import InputMoments, InputSample
 from ..statistics.operators import Array, Operator
-from ..statistics.ridge import RIDGE
+from ..statistics.ridge import DEFAULT_RIDGE
 from .consumers import columns_read, costs_of, energy_of, losses_of
 
 __all__ = ["find_removal_errors"]
@@ -76,7 +76,7 @@ def _error(
         most: squared error up to which units are removed.
     """
     units = dict(enumerate(places))
-    ridge = float(moments.ridge(RIDGE)[number])
+    ridge = float(moments.ridge(DEFAULT_RIDGE)[number])
     if isinstance(moments, InputSample):
         costs = costs_of(weight, moments.rows[number], ridge, units).sum(axis=1)
         away = _cheapest(places, costs, most)

@@ -17,10 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from ..cost.network_cost import Costs, MarginalSavings
 from ..coupling.groups import Groups
+from ..coupling.indices import Unit, UnitMask, UnitVector
 from ..ir.network import Network
 from ..plan.limits import NO_LIMITS, Limits
 from ..plan.quotas import Quotas
@@ -51,7 +51,7 @@ class Goal:
     costs: Costs
     limits: Limits = NO_LIMITS
     quotas: Quotas = field(default_factory=dict)
-    first: tuple[int, ...] = ()
+    first: tuple[Unit, ...] = ()
 
 
 def select_units(
@@ -114,7 +114,7 @@ class _LossTable:
         groups: Groups,
         consumers: Sequence[Consumer | Wide],
         goal: Goal,
-        removed: npt.NDArray[np.bool_],
+        removed: UnitMask,
     ):
         self.consumers = consumers
         self._quotas = goal.quotas
@@ -127,7 +127,7 @@ class _LossTable:
             for unit in {*consumer.places, *consumer.rows.tolist()}:
                 self._consumers_of.setdefault(unit, []).append(number)
         self._partitions = [
-            [np.array(group.members(share)) for share in partition]
+            [UnitVector(np.array(group.members(share))) for share in partition]
             for group in groups.groups
             for partition in group.partitions
         ]
@@ -155,9 +155,7 @@ class _LossTable:
             if self._removed[number] < quota * len(self._partitions[number])
         ]
 
-    def cheapest(
-        self, saved: Array, removable: npt.NDArray[np.bool_], budget: float
-    ) -> tuple[int, ...] | None:
+    def cheapest(self, saved: Array, removable: UnitMask, budget: float) -> tuple[Unit, ...] | None:
         """Return the step with the least loss per operation saved that fits the budget.
 
         Args:
@@ -182,14 +180,12 @@ class _LossTable:
                     best, least = units, ratio
         return best
 
-    def _lowest(
-        self, share: npt.NDArray[np.int64], removable: npt.NDArray[np.bool_], count: int
-    ) -> list[int]:
+    def _lowest(self, share: UnitVector, removable: UnitMask, count: int) -> list[Unit]:
         """Return the `count` removable units of a share with the lowest losses."""
         usable = share[removable[share]]
         if count == 1 and len(usable):
-            return [int(usable[np.argmin(self.loss[usable])])]
-        lowest: list[int] = usable[np.argsort(self.loss[usable], kind="stable")[:count]].tolist()
+            return [Unit(int(usable[np.argmin(self.loss[usable])]))]
+        lowest: list[Unit] = usable[np.argsort(self.loss[usable], kind="stable")[:count]].tolist()
         return lowest
 
     def remove(self, unit: int) -> None:

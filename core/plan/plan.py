@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import yaml
 
 from ..coupling.groups import Group, Groups
+from ..coupling.indices import UnitMask
 from ..errors import PlanError, located
 
 __all__ = ["Plan", "PlanGroup", "make_plan", "removed_units"]
@@ -176,9 +175,7 @@ def _number(entry: Mapping[str, Any], channels: int) -> tuple[int | None, float 
     return (None if kept == channels else kept), None
 
 
-def make_plan(
-    groups: Groups, removed: npt.NDArray[np.bool_], provenance: Mapping[str, Any]
-) -> Plan:
+def make_plan(groups: Groups, removed: UnitMask, provenance: Mapping[str, Any]) -> Plan:
     """Return the plan that removes units (a mask over the units of `groups`)."""
     return Plan(
         groups=tuple(
@@ -197,14 +194,14 @@ def make_plan(
     )
 
 
-def removed_units(plan: Plan, groups: Groups) -> npt.NDArray[np.bool_]:
+def removed_units(plan: Plan, groups: Groups) -> UnitMask:
     """Return the mask over units that a plan removes.
 
     Raises:
         PlanError: a group is unknown or of another size, a channel is fixed, shares that must stay
             equal would not, or a layer would be left without a channel.
     """
-    removed = np.zeros(groups.unit_count, dtype=np.bool_)
+    removed = groups.mask(())
     for entry in plan.groups:
         group = groups.by_name(entry.name)
         with located(file=plan.file, item=f"group {entry.name!r}"):

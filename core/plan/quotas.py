@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-import numpy as np
-import numpy.typing as npt
-
 from ..coupling.groups import Groups, Partition
+from ..coupling.indices import UnitMask
 from ..errors import PlanError
 from .limits import NO_LIMITS, Limits
 from .steps import Order, Step
@@ -38,7 +36,7 @@ def nearest(rate: float, channels: int, limits: Limits = NO_LIMITS) -> int:
     return min(legal, key=lambda count: (abs(count - rate * channels), count))
 
 
-def quotas_of(groups: Groups, removed: npt.NDArray[np.bool_]) -> dict[int, int]:
+def quotas_of(groups: Groups, removed: UnitMask) -> dict[int, int]:
     """Return how many channels a mask over units removes from each share of every partition."""
     return {
         number: int(removed[groups.groups[index].members(partition[0])].sum())
@@ -73,7 +71,7 @@ def split(order: Order, groups: Groups, quotas: Quotas) -> tuple[list[Step], lis
     return first, rest
 
 
-def check_quotas(groups: Groups, removed: npt.NDArray[np.bool_], quotas: Quotas) -> None:
+def check_quotas(groups: Groups, removed: UnitMask, quotas: Quotas) -> None:
     """Raise where a partition did not lose its quota.
 
     Args:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ..coupling.edit import expand, mask, shrink
 from ..coupling.groups import Groups
+from ..coupling.indices import Unit, UnitMask
 from ..data import Dataset
 from ..ir.network import Network
 from ..ir.rebuild import rebuild
@@ -27,7 +28,7 @@ class RemovedStep:
             criterion estimates none.
     """
 
-    units: tuple[int, ...]
+    units: tuple[Unit, ...]
     loss: float | None = None
 
 
@@ -47,7 +48,7 @@ class PruningState:
 
     original: Network
     groups: Groups
-    removed: npt.NDArray[np.bool_]
+    removed: UnitMask
     full: Network
     data: Dataset | None = None
     history: tuple[RemovedStep, ...] = ()
@@ -78,7 +79,7 @@ class PruningState:
 
     def after(
         self,
-        removed: npt.NDArray[np.bool_],
+        removed: UnitMask,
         *,
         tensors: Mapping[str, npt.NDArray[np.generic]] | None = None,
         steps: Sequence[RemovedStep] = (),

@@ -11,12 +11,11 @@ import numpy.typing as npt
 
 from ..cost.network_cost import Costs
 from ..coupling.groups import Groups
+from ..coupling.indices import Unit, UnitMask
 from ..errors import PlanError
 from .limits import NO_LIMITS, Limits
 
 __all__ = ["Order", "Step", "check_first", "cut", "legal_steps", "partition_steps"]
-
-Removed = npt.NDArray[np.bool_]
 
 SLACK = 0.005
 """A rate counts as met within this: filling the rest would take cheap steps at any loss."""
@@ -34,7 +33,7 @@ class Step:
 
     group: int
     fraction: float
-    units: tuple[int, ...]
+    units: tuple[Unit, ...]
 
 
 Order = Sequence[Step]
@@ -70,7 +69,7 @@ def partition_steps(
 
 def cut(
     order: Order, groups: Groups, costs: Costs, rate: float, first: Order = ()
-) -> tuple[Removed, float]:
+) -> tuple[UnitMask, float]:
     """Follow an order until a fraction of the cost is gone.
 
     Steps that would empty a value are left out. The longest run that does not exceed `rate` is
@@ -93,7 +92,7 @@ def cut(
     steps = legal_steps([*first, *order], groups)
     whole = costs.total()
 
-    def achieved(removed: Removed) -> float:
+    def achieved(removed: UnitMask) -> float:
         return 1.0 - costs.total(removed) / whole if whole else 0.0
 
     low, high = len(legal_steps(first, groups)), len(steps)
@@ -133,7 +132,7 @@ def check_first(saved: float, rate: float) -> None:
         )
 
 
-def _mask(steps: Sequence[Step], groups: Groups) -> Removed:
+def _mask(steps: Sequence[Step], groups: Groups) -> UnitMask:
     return groups.mask(unit for step in steps for unit in step.units)
 
 

@@ -6,9 +6,6 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from ..allocation.overrides import override_quotas
 from ..allocation.registry import AllocationContext
 from ..allocation.sensitivity import check_reach
@@ -17,6 +14,7 @@ from ..cost.budget import LATENCY, make_costs
 from ..cost.layer_latency import layer_latencies
 from ..cost.network_cost import Costs, MarginalSavings
 from ..coupling.groups import Groups
+from ..coupling.indices import UnitMask
 from ..data import Dataset
 from ..data.calibration import Calibration
 from ..engine.threads import within_cores
@@ -178,7 +176,7 @@ def _followed(
     costs: Costs,
     rate: float | None,
     quotas: Quotas,
-) -> tuple[npt.NDArray[np.bool_], list[Step]]:
+) -> tuple[UnitMask, list[Step]]:
     """Return a mask over the units that an order removes, and the steps.
 
     Args:
@@ -201,7 +199,7 @@ def _followed(
     return removed, [step for step in (*first, *rest) if removed[list(step.units)].all()]
 
 
-def _achieved(costs: Costs, removed: npt.NDArray[np.bool_]) -> float:
+def _achieved(costs: Costs, removed: UnitMask) -> float:
     """Return the fraction of the cost that a mask over units removes."""
     whole = costs.total()
     return 1.0 - costs.total(removed) / whole if whole else 0.0

@@ -10,6 +10,7 @@ from ..allocation.complete import named_units, open_quotas
 from ..allocation.uniform import uniform
 from ..cost.network_cost import Costs
 from ..coupling.groups import Groups
+from ..coupling.indices import Unit, UnitMask
 from ..data import Dataset
 from ..data.calibration import Calibration
 from ..ir.network import Network
@@ -55,7 +56,7 @@ def complete_plan(
     named, quotas = named_units(plan, groups), open_quotas(plan, groups)
     costs = Costs(network, groups)
     state = PruningState.start(network, groups, Calibration(data) if data is not None else None)
-    first = tuple(np.flatnonzero(named).tolist())
+    first = tuple(map(Unit, np.flatnonzero(named).tolist()))
     if criterion == OBS:
         state = remove_to_rate(state, Goal(rate=0.0, costs=costs, quotas=quotas, first=first),
                                progress)  # fmt: skip
@@ -64,7 +65,7 @@ def complete_plan(
         steps, _ = split(uniform(groups, scores), groups, quotas)
         chosen = groups.mask(unit for step in steps for unit in step.units)
         history = tuple(RemovedStep(units) for units in (first, *(s.units for s in steps)) if units)
-        state = state.after(named | chosen, steps=history)
+        state = state.after(UnitMask(named | chosen), steps=history)
     check_quotas(groups, state.removed, quotas)
     achieved = 1.0 - costs.operations(state.removed) / max(costs.operations(), 1)
     provenance = {

@@ -46,6 +46,7 @@ def folder_of(number: int) -> str:
     """Return the name of the folder of a round."""
     return f"round-{number:02d}"
 
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Round:

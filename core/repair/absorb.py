@@ -28,7 +28,7 @@ import numpy.typing as npt
 from ..data import Dataset, SyntheticDataset, streamed
 from ..engine.session import Session
 from ..ir.network import Network
-from ..ir.rebuild import rebuild, shown
+from ..ir.rebuild import rebuild
 from ..plan.state import PruningState
 from ..progress import Progress, silent
 from ..statistics.operators import Array, Operator, find_operators
@@ -107,13 +107,11 @@ def _means(
     network: Network, names: Sequence[str], data: Dataset, progress: Progress
 ) -> dict[str, Array]:
     """Return the mean of values over the samples, axis 0 of length 1, float64."""
-    session = Session(shown(network, names))
+    session = Session(network, fetch=names)
     sums: dict[str, Array] = {}
     counts = dict.fromkeys(names, 0)
     for batch in streamed(data, "means", progress):
-        values = {**batch.inputs, **session.run(batch.inputs)}
-        for name in names:
-            x = values[name] if name in values else values[f"shown:{name}"]
+        for name, x in session.run(batch.inputs).items():
             total = x.sum(axis=0, keepdims=True, dtype=np.float64)
             sums[name] = sums[name] + total if name in sums else total
             counts[name] += len(x)

@@ -14,9 +14,10 @@ import onnx_ir as ir
 
 from ..data import Dataset, streamed
 from ..engine.session import Arrays, Session
-from ..ir.front import largest_front
+from ..ir.assemble import NONE, Tensors
+from ..ir.footprint import peak_bytes
 from ..ir.network import Network
-from ..ir.partial import NONE, Tensors, between, nodes_between
+from ..ir.partial import between, nodes_between
 
 __all__ = ["ACTIVATION_BYTES", "ActivationCache", "first_batches"]
 
@@ -85,7 +86,7 @@ def first_batches(dataset: Dataset, *networks: Network) -> list[Arrays]:
         networks: the networks that run on them at the same time; :data:`ACTIVATION_BYTES` bounds
             the memory of all of them together.
     """
-    most = ACTIVATION_BYTES // sum(largest_front(network) for network in networks)
+    most = ACTIVATION_BYTES // sum(peak_bytes(network) for network in networks)
     batches: list[Arrays] = []
     samples = 0
     for batch in streamed(dataset, "weight_columns"):

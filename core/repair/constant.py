@@ -9,7 +9,6 @@ import onnx_ir as ir
 from ..coupling.groups import Groups
 from ..coupling.labels import Labels
 from ..coupling.rules import RULES
-from ..coupling.rules.elementwise import elementwise
 from ..ir.network import Network
 from ..ir.rebuild import node_key
 from ..statistics.operators import Operator, find_operators
@@ -22,17 +21,17 @@ Mask = npt.NDArray[np.bool_]
 def constant_channels(network: Network, groups: Groups) -> dict[str, Mask]:
     """Return for every computed value which of its channels do not depend on the input.
 
-    A filter of zeros leaves its bias, a normalisation with a scale of zero its shift; what comes of
-    such channels alone is constant as well. Borders do not count: a constant that a depthwise
-    convolution with padding reads is another constant at the border. A channel that is reported
-    truly is constant, but not every constant one is reported.
+    A filter of zeros yields its bias, a normalisation with a scale of zero its shift. Channels
+    computed from such channels alone are constant, too. Borders are ignored: after a depthwise
+    convolution with padding, a constant channel has another value at the border. Every reported
+    channel is constant, but not every constant channel is reported.
 
     Args:
         network: the network that `groups` was found in, with any weights.
         groups: its groups.
 
     Returns:
-        value name → one truth for each entry of its labels along the channel axis.
+        value name → mask over its channels, in the order of its labels.
     """
     operators = {operator.key: operator for operator in find_operators(network)}
     producers = {producer.node for producer in groups.producers}
@@ -44,14 +43,14 @@ def constant_channels(network: Network, groups: Groups) -> dict[str, Mask]:
             if str(value.name) not in groups.values:
                 continue  # computed from parameters alone, so that it does not move
             labels = groups.values[str(value.name)]
-            operator = operators.get(node_key(node))
+            operator, rule = operators.get(node_key(node)), RULES.get(node.op_type)
             if labels.axis is None:
                 found = np.ones(len(labels.vector), dtype=np.bool_)
             elif operator is not None:
                 found = _multiplied(network, groups, operator, moving)
-            elif node_key(node) in producers or node.op_type not in RULES:
+            elif node_key(node) in producers or rule is None:
                 found = np.ones(len(labels.vector), dtype=np.bool_)
-            elif RULES[node.op_type] is elementwise:
+            elif rule.elementwise:
                 found = _elementwise(network, groups, node, labels, moving)
             else:
                 found = _moved(groups, node, labels, moving)
@@ -64,7 +63,7 @@ def constant_channels(network: Network, groups: Groups) -> dict[str, Mask]:
 def _multiplied(
     network: Network, groups: Groups, operator: Operator, moving: dict[str, Mask]
 ) -> Mask:
-    """Return which outputs of a convolution or product read a moving channel with some weight."""
+    """Return which outputs of a convolution or product read a moving channel at all."""
     matrix = operator.matrix(network.array(operator.weight)) != 0
     labels = groups.values[operator.x]
     channels = matrix.shape[2] // int(np.prod(operator.kernel, dtype=np.int64))
@@ -83,7 +82,7 @@ def _elementwise(
 ) -> Mask:
     """Return which channels of an element-wise result have a moving operand."""
     assert labels.axis is not None
-    behind = len(labels.shape) - labels.axis
+    axes_from_channels = len(labels.shape) - labels.axis
     found = np.zeros(len(labels.vector), dtype=np.bool_)
     silenced = np.zeros(len(labels.vector), dtype=np.bool_)
     for value in node.inputs:
@@ -92,7 +91,7 @@ def _elementwise(
         name = str(value.name)
         if name in moving:
             own = groups.values[name]
-            aligned = own.axis is not None and len(own.shape) - own.axis == behind
+            aligned = own.axis is not None and len(own.shape) - own.axis == axes_from_channels
             if aligned and len(own.vector) == len(found):
                 found |= moving[name]
             else:
@@ -105,7 +104,7 @@ def _elementwise(
 
 
 def _moved(groups: Groups, node: ir.Node, labels: Labels, moving: dict[str, Mask]) -> Mask:
-    """Return which channels move where a node only moves them or treats each on its own."""
+    """Return which channels move, for a node that only moves channels or treats each alone."""
     still: set[int] = set()
     moved: set[int] = set()
     for value in node.inputs:

@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from ..ir.assemble import NONE, Tensors
 from ..ir.network import Network
-from ..ir.partial import NONE, Tensors
 from ..ir.rebuild import rebuild
 from ..plan.state import PruningState
 from ..progress import Progress, silent, tracked
@@ -37,7 +37,7 @@ from ..statistics.moments import (
     wide,
 )
 from ..statistics.operators import Array, Operator, Positions
-from ..statistics.ridge import HALF, MANY, RIDGE, best_ridge, spread
+from ..statistics.ridge import DEFAULT_RIDGE, FULL_DATA_FACTOR, WIDE_COLUMNS, best_ridge, spread
 from .activation_cache import ActivationCache, first_batches
 from .affected import Layer, repairable, shifts_alone
 from .boxes import box_heads_of, counts
@@ -300,7 +300,7 @@ def _ridge(halves: SplitHalf, present: Array, *, shifted: bool) -> float:
     Where there are few columns, each half is tried on the other.
     """
     if not halves.halved:
-        return RIDGE
+        return DEFAULT_RIDGE
     columns = present.shape[-1]
     present = spread(present, 1).astype(np.float32)
     folds = []
@@ -308,7 +308,7 @@ def _ridge(halves: SplitHalf, present: Array, *, shifted: bool) -> float:
         moments = half.moments(centred=shifted)
         aims = spread(_around(moments, *half.means()), 1).astype(np.float32)
         folds.append((moments, moments.covariance.astype(np.float32), aims))
-    turns = [(0, 1)] if columns > MANY else [(0, 1), (1, 0)]
+    turns = [(0, 1)] if columns > WIDE_COLUMNS else [(0, 1), (1, 0)]
 
     def error(ridge: float) -> float:
         total = 0.0
@@ -322,7 +322,7 @@ def _ridge(halves: SplitHalf, present: Array, *, shifted: bool) -> float:
             total += float(((weight @ other - 2 * unseen) * weight).sum(dtype=np.float64))
         return total
 
-    return best_ridge(error, columns) * HALF
+    return best_ridge(error, columns) * FULL_DATA_FACTOR
 
 
 def _wide_fit(
@@ -395,7 +395,7 @@ def _wide_ridge(
     """
     halves = np.flatnonzero(owners % 2 == 0), np.flatnonzero(owners % 2)
     if not len(halves[1]):
-        return RIDGE
+        return DEFAULT_RIDGE
     parts = [off[:, half] for half in halves]
     if shifted:
         parts = [one - one.mean(axis=1, keepdims=True) for one in parts]
@@ -410,7 +410,7 @@ def _wide_ridge(
             total += float(np.square(told - parts[unseen]).sum())
         return total
 
-    return best_ridge(error, len(owners)) * HALF
+    return best_ridge(error, len(owners)) * FULL_DATA_FACTOR
 
 
 def _columns(operator: Operator, samples: Sequence[_Sample]) -> Callable[[int], Array]:

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from ..ir.assemble import NONE, Tensors
 from ..ir.network import Network
-from ..ir.partial import NONE, Tensors
 from ..statistics.operators import Array, Operator
 
 __all__ = ["BATCH_NORM_EPSILON", "Path", "Target", "array_of", "follow"]

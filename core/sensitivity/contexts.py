@@ -21,7 +21,7 @@ from ..data.shards import Shard, shards
 from ..data.targets import Targets
 from ..engine.cached_session import Part
 from ..engine.session import Arrays
-from ..ir.front import value_bytes
+from ..ir.footprint import value_bytes
 from ..ir.network import Network
 from ..ir.partial import between
 from .suffix import Suffix

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from ..coupling.groups import Group, Groups
+from ..coupling.indices import LabelMask, Unit
 from ..criteria.registry import Scores
 from ..plan.steps import Step, legal_steps, partition_steps
 
@@ -26,7 +26,7 @@ class Curve:
     """
 
     group: Group
-    order: tuple[int, ...]
+    order: tuple[Unit, ...]
     counts: tuple[int, ...]
 
     @property
@@ -40,11 +40,9 @@ class Curve:
         place = {channel: index for index, channel in enumerate(self.group.units)}
         return tuple(place[channel] for channel in self.order)
 
-    def surviving(self, groups: Groups, count: int) -> npt.NDArray[np.bool_]:
+    def surviving(self, groups: Groups, count: int) -> LabelMask:
         """Return which labels survive when so many channels are gone."""
-        removed = np.zeros(groups.unit_count, dtype=np.bool_)
-        removed[list(self.order[:count])] = True
-        return groups.surviving(removed)
+        return groups.surviving(groups.mask(self.order[:count]))
 
 
 def find_curves(groups: Groups, scores: Scores, rates: Sequence[float]) -> list[Curve]:

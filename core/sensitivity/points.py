@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-import numpy.typing as npt
 from joblib import Parallel, delayed, effective_n_jobs
 
+from ..coupling.indices import LabelMask
 from ..engine.session import Arrays
 from ..evaluation.metrics.metric import Metric
 from ..evaluation.task import Task, merged
@@ -40,7 +39,7 @@ class Removals:
     """
 
     suffix: Suffix
-    surviving: Callable[[int], npt.NDArray[np.bool_]]
+    surviving: Callable[[int], LabelMask]
 
 
 def metrics_of(suffix: Suffix, task: Task, piece: Piece, masks: Sequence[Arrays]) -> list[Metric]:

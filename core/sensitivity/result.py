@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import takewhile
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, located
+from ..files import write_whole
 
 __all__ = ["FILE", "Analysis", "GroupAnalysis", "Point", "load_analysis", "save_analysis"]
 
@@ -144,20 +144,8 @@ def save_analysis(analysis: Analysis, path: str | Path) -> None:
     Raises:
         DataError: it cannot be written.
     """
-    path = Path(path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
     text = json.dumps(analysis.to_data(), indent=1, ensure_ascii=False) + "\n"
-    try:
-        with aside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError as error:
-        with located(file=str(path)):
-            raise DataError(f"cannot be written: {error.strerror or error}") from error
-    finally:
-        aside.unlink(missing_ok=True)
+    write_whole(Path(path), text.encode())
 
 
 def load_analysis(path: str | Path) -> Analysis:

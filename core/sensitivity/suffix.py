@@ -1,44 +1,45 @@
-"""What follows from the channels of one group, with the choice of channels as an input.
+"""The part of a network that depends on the channels of one group, with the choice as an input.
 
-Removing a channel takes its share out of the sums of every operator that consumes it, and changes
-nothing before. So the values at the consumers are multiplied by a mask that is fed at run time:
-one session serves all choices, and everything before the first consumer is computed once for all
-of them. Zeroing the producers as well, as :func:`~..transform.mask` does, changes no output.
+Removing a channel removes its term from the sums of every operator that consumes it, and changes
+no value before these operators. So the values that the consumers read are multiplied by a mask that
+is fed at run time. One session serves all choices, and all values before the first consumer are
+computed once for all choices. Zeroing the producers, too, as :func:`~..coupling.edit.mask` does,
+would not change the outputs.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from ..coupling.groups import Group, Groups
-from ..coupling.labels import LabelVector
+from ..coupling.indices import LabelMask, LabelVector
 from ..engine.cached_session import Part
 from ..engine.session import Arrays
+from ..ir.assemble import Assembly
 from ..ir.network import Network
 from ..ir.partial import nodes_between
-from ..ir.rebuild import copied_value, node_key, twin_node
+from ..ir.rebuild import node_key
 
 __all__ = ["Suffix", "make_suffix"]
 
 PREFIX = "mask:"
-"""Before the name of a value: the input that its channels are multiplied by."""
+"""Prefix of the inputs that are masks; the name of the masked value follows."""
 
 
 class Suffix:
-    """The nodes behind the consumers of a group; may be sent to other processes.
+    """The consumers of a group and the nodes after them; it can be sent to other processes.
 
     Args:
-        network: inputs are `context` and the masks.
+        network: the nodes, with the context and the masks as inputs.
         position: of the first consumer among the nodes of the whole network.
-        context: values of the whole network that are read.
-        masked: name of a masked value → labels of its channels and the shape of its mask.
+        context: names of the values of the whole network that the nodes read.
+        masked: name of a masked value → labels of its channels, and the shape of its mask.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Suffix:
         self._part: Part | None = None
         self._lock = threading.Lock()
 
-    def masks(self, surviving: npt.NDArray[np.bool_]) -> Arrays:
+    def masks(self, surviving: LabelMask) -> Arrays:
         """Return the masks for a choice; `surviving` is a mask over labels."""
         return {
             PREFIX + name: surviving[labels].astype(np.float32).reshape(shape)
@@ -89,7 +90,7 @@ class Suffix:
         import onnx
 
         model = ir.serde.deserialize_model(onnx.load_model_from_string(state["model"]))
-        self.__init__(  # type: ignore[misc]  # an object that comes from elsewhere starts anew
+        self.__init__(  # type: ignore[misc]  # an object from another process is made again
             Network(name=state["name"], model=model),
             position=state["position"],
             context=state["context"],
@@ -100,13 +101,13 @@ class Suffix:
 def make_suffix(
     network: Network, groups: Groups, group: Group, outputs: Collection[str]
 ) -> Suffix | None:
-    """Return what follows from the channels of a group, or None where no output does.
+    """Return the part that depends on the channels of a group; None if no output does.
 
     Args:
         network: the whole network.
         groups: its groups.
         group: one of them.
-        outputs: names of the outputs that matter.
+        outputs: names of the outputs that are wanted.
     """
     consumers = _consumers(network, groups, group)
     masked = {str(node.inputs[0].name) for node in consumers.values() if node.inputs[0]}
@@ -121,12 +122,12 @@ def make_suffix(
         return None
     known = set(network.values()) - dependent
     nodes = nodes_between(network, known, wanted)
-    part, context = _assembled(network, groups, nodes, set(consumers), wanted)
+    part = _with_masks(network, groups, nodes, consumers, wanted)
     keys = [node_key(node) for node in network.graph]
     return Suffix(
         part,
         position=min(keys.index(key) for key in consumers),
-        context=context,
+        context=tuple(name for name in part.inputs if not name.startswith(PREFIX)),
         masked={name: _mask_of(groups, name) for name in sorted(masked)
                 if PREFIX + name in part.inputs},
     )  # fmt: skip
@@ -135,13 +136,13 @@ def make_suffix(
 def _consumers(network: Network, groups: Groups, group: Group) -> dict[str, ir.Node]:
     """Return the nodes that mix channels of the group into fresh ones, by their keys."""
     makers = {producer.node for producer in groups.producers}
-    channels = set(group.units)
+    units = set(group.units)
     found = {}
     for node in network.graph:
         if node_key(node) not in makers or node.inputs[0] is None:
             continue
         labels = groups.values.get(str(node.inputs[0].name))
-        if labels is not None and not channels.isdisjoint(groups.units[labels.vector].tolist()):
+        if labels is not None and not units.isdisjoint(groups.units[labels.vector].tolist()):
             found[node_key(node)] = node
     return found
 
@@ -153,56 +154,35 @@ def _mask_of(groups: Groups, name: str) -> tuple[LabelVector, tuple[int, ...]]:
     return labels.vector, (len(labels.vector), *[1] * after)
 
 
-def _assembled(
+def _with_masks(
     network: Network,
     groups: Groups,
-    nodes: list[ir.Node],
-    consumers: set[str],
-    outputs: list[str],
-) -> tuple[Network, tuple[str, ...]]:
-    """Return the nodes as a network with masks before the consumers, and what else it reads."""
-    made = {str(value.name) for node in nodes for value in node.outputs}
-    copies: dict[str, ir.Value] = {}
-    inputs: dict[str, ir.Value] = {}
-    initializers: list[ir.Value] = []
-    twins: list[ir.Node] = []
+    nodes: Sequence[ir.Node],
+    consumers: Collection[str],
+    outputs: Sequence[str],
+) -> Network:
+    """Return some nodes as a network that multiplies what consumers read by masks.
+
+    Args:
+        network: the whole network.
+        groups: its groups.
+        nodes: nodes of the network, in order.
+        consumers: keys of the nodes that read a masked value.
+        outputs: names of the values that become outputs.
+    """
+    part = Assembly(network)
     masked: dict[str, ir.Value] = {}
     for node in nodes:
-        for value in node.inputs:
-            if value is None or value.name in made or value.name in copies:
-                continue
-            copy = copied_value(value)
-            copies[str(value.name)] = copy
-            if value.const_value is None:
-                inputs[str(value.name)] = copy
-            else:
-                initializers.append(copy)
+        part.take_read(node)
         if node_key(node) not in consumers:
-            twins.append(twin_node(node, copies))
+            part.add(node)
             continue
         data = node.inputs[0]
         assert data is not None
         name = str(data.name)
         if name not in masked:
-            shape = ir.Shape(_mask_of(groups, name)[1])
-            factor = ir.Value(name=PREFIX + name, shape=shape, type=data.type)
-            product = ir.Node("", "Mul", [copies[name], factor], name=f"masked:{name}:node")
-            product.outputs[0].name = f"masked:{name}"
-            product.outputs[0].shape = data.shape
-            product.outputs[0].type = data.type
-            inputs[PREFIX + name] = factor
-            masked[name] = product.outputs[0]
-            twins.append(product)
-        twins.append(twin_node(node, {**copies, name: masked[name]}))
-        copies.update((str(value.name), value) for value in twins[-1].outputs)
-    graph = ir.Graph(
-        list(inputs.values()),
-        [copies[name] for name in outputs],
-        nodes=twins,
-        initializers=initializers,
-        opset_imports=dict(network.graph.opset_imports),
-        name=network.graph.name,
-    )
-    model = ir.Model(graph, ir_version=network.model.ir_version)
-    context = tuple(name for name in inputs if not name.startswith(PREFIX))
-    return replace(network, model=model, source=None, heads=()), context
+            factor = part.input(PREFIX + name, _mask_of(groups, name)[1], like=data)
+            product = f"masked:{name}"
+            masked[name] = part.op("Mul", [part.values[name], factor], product, like=data)
+        part.add(node, reads={name: masked[name]})
+    return replace(part.network(outputs), source=None, heads=())

@@ -1,1 +1,1 @@
-"""Statistics: second moments of what layers read, and the linear algebra they need."""
+"""Statistics: second moments of the inputs of layers, and the linear algebra they need."""

@@ -1,7 +1,7 @@
-"""Inverses of, and solutions with, symmetric positive definite matrices, by Cholesky factors.
+"""Inverses of symmetric positive definite matrices, and solutions, by Cholesky factors.
 
-That is what covariances with a ridge are. Rounding may leave one that is not definite all the
-same; it is then treated like any other matrix.
+A covariance with a ridge is positive definite. If rounding makes it indefinite all the same, a
+general solver takes over.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from .operators import Array
 
 __all__ = ["inverse", "solution"]
 
-STRIP = 512
-"""Rows that are mirrored at once."""
+ROWS_MIRRORED_AT_ONCE = 512
+"""Rows of the upper triangle that are copied to the lower one at once."""
 
-LARGE = 1024
-"""Columns from which on a factor is worth more than one thread.
+COLUMNS_WORTH_THREADS = 1024
+"""Columns from which on a factorization gets more than one thread.
 
-SciPy may come with a BLAS of its own. Its threads and those of NumPy's then wait for work side by
-side, on the same cores: below this size that costs more than a second thread brings (on two cores,
+SciPy may come with a BLAS of its own. Its threads and those of NumPy's BLAS then wait for work on
+the same cores. Below this size the waiting costs more than a second thread saves (on two cores,
 400 columns took 2.3 times as long).
 """
 
-SMALL = 32
-"""Columns up to which NumPy does all groups in one call: depthwise layers have hundreds of them."""
+COLUMNS_OF_ONE_CALL = 32
+"""Columns up to which one call of NumPy treats all groups: depthwise layers have hundreds."""
 
 
 @functools.cache
 def _own() -> ThreadpoolController:
-    """Return the linear algebra that SciPy brought along; nothing where it shares NumPy's."""
+    """Return a controller of SciPy's own BLAS; of nothing if SciPy shares the BLAS of NumPy."""
     found = ThreadpoolController().select(user_api="blas")
     paths = [Path(library["filepath"]) for library in found.info()]
     own = [path for path in paths if any(part.startswith("scipy") for part in path.parts[:-1])]
@@ -43,8 +43,8 @@ def _own() -> ThreadpoolController:
 
 
 def _threads(columns: int) -> AbstractContextManager[object]:
-    """Return a context with one thread for small matrices."""
-    return nullcontext() if columns >= LARGE else _own().limit(limits=1)
+    """Return a context in which SciPy factors a matrix: with one thread if it is small."""
+    return nullcontext() if columns >= COLUMNS_WORTH_THREADS else _own().limit(limits=1)
 
 
 def inverse(matrix: Array) -> Array:
@@ -56,7 +56,7 @@ def inverse(matrix: Array) -> Array:
     Raises:
         numpy.linalg.LinAlgError: it is singular.
     """
-    if matrix.ndim > 2 and len(matrix) > 1 and matrix.shape[-1] <= SMALL:
+    if matrix.ndim > 2 and len(matrix) > 1 and matrix.shape[-1] <= COLUMNS_OF_ONE_CALL:
         return np.linalg.inv(matrix)
     if matrix.ndim > 2:
         return np.stack([inverse(part) for part in matrix])
@@ -64,18 +64,19 @@ def inverse(matrix: Array) -> Array:
         return matrix
     factor, invert = scipy.linalg.get_lapack_funcs(("potrf", "potri"), (matrix,))
     with _threads(len(matrix)):
-        # LAPACK's lower triangle, by columns, is the upper one by rows.
+        # The lower triangle of LAPACK's column-major matrix is NumPy's upper triangle.
         found, failed = factor(matrix.T, lower=True, clean=False)
         if not failed:
             found, failed = invert(found, lower=True, overwrite_c=True)
     if failed:
         return np.linalg.inv(matrix)
     mirrored: Array = found.T
-    for start in range(0, len(found), STRIP):
-        strip = slice(start, start + STRIP)
+    for start in range(0, len(found), ROWS_MIRRORED_AT_ONCE):
+        end = start + ROWS_MIRRORED_AT_ONCE
+        strip = slice(start, end)
         corner = np.triu(mirrored[strip, strip])
         mirrored[strip, strip] = corner + np.triu(corner, 1).T
-        mirrored[start + STRIP :, strip] = mirrored[strip, start + STRIP :].T
+        mirrored[end:, strip] = mirrored[strip, end:].T
     return mirrored
 
 
@@ -89,7 +90,7 @@ def solution(matrix: Array, right: Array) -> Array:
     Raises:
         numpy.linalg.LinAlgError: the matrix is singular.
     """
-    if matrix.ndim > 2 and len(matrix) > 1 and matrix.shape[-1] <= SMALL:
+    if matrix.ndim > 2 and len(matrix) > 1 and matrix.shape[-1] <= COLUMNS_OF_ONE_CALL:
         return np.linalg.solve(matrix, right)
     if matrix.ndim > 2:
         return np.stack([solution(*pair) for pair in zip(matrix, right, strict=True)])

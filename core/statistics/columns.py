@@ -1,4 +1,4 @@
-"""Which channels an operator reads, and where."""
+"""The columns of an operator's weight, and the units that they read."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..coupling.groups import Groups
+from ..coupling.indices import UnitMask, UnitVector
 from ..ir.network import Network
 from .operators import Array, Operator
 
@@ -17,26 +18,28 @@ __all__ = ["WeightColumns", "removable_units", "weight_columns"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WeightColumns:
-    """Weights of an operator with the units of its channels; columns are inputs · taps.
+    """The weight of an operator as matrices, with the units of its channels.
+
+    A column is one input channel at one tap of the kernel. Groups are those of the operator.
 
     Args:
         stored: the weight as it is stored.
-        matrices: [groups, outputs, columns], zeros where something is gone.
+        matrices: [groups, outputs, columns], zeros for removed channels.
         outputs: unit of each output, [groups, outputs].
         inputs: unit of each column, [groups, columns].
-        left: mask over the columns that are there, [groups, columns].
-        removable: units that may still leave.
+        left: mask over the columns of units that are not removed, [groups, columns].
+        removable: units that can still be removed.
     """
 
     stored: Array
     matrices: Array
-    outputs: npt.NDArray[np.int64]
-    inputs: npt.NDArray[np.int64]
+    outputs: UnitVector
+    inputs: UnitVector
     left: npt.NDArray[np.bool_]
     removable: Set[int]
 
     def places(self, part: int) -> dict[int, npt.NDArray[np.int64]]:
-        """Return the columns of each unit that may leave, in one group."""
+        """Return the columns of each unit that can be removed, in one group of the operator."""
         columns = self.inputs[part]
         return {
             unit: np.flatnonzero(columns == unit)
@@ -50,16 +53,16 @@ def weight_columns(
     groups: Groups,
     operator: Operator,
     removable: Set[int],
-    removed: npt.NDArray[np.bool_],
+    removed: UnitMask,
 ) -> WeightColumns | None:
-    """Return what an operator reads; None of depthwise ones, which pass channels on.
+    """Return the columns of an operator; None for a depthwise one, which consumes no channels.
 
     Args:
-        network: the network, with zeros in place of what is gone already.
+        network: the network, with zeros for channels that were removed before.
         groups: its groups.
         operator: one of its operators.
-        removable: what :func:`removable_units` returns.
-        removed: mask over units that left before.
+        removable: the units that :func:`removable_units` returns.
+        removed: mask over the units that were removed before, [units].
     """
     labels = next(
         (use.labels for use in reversed(groups.uses) if use.parameter == operator.weight), ()
@@ -73,15 +76,20 @@ def weight_columns(
     return WeightColumns(
         stored=stored,
         matrices=np.where(removed[out] | removed[into], np.float32(0.0), operator.matrix(stored)),
-        outputs=out[:, :, 0],
-        inputs=into[:, 0],
+        outputs=UnitVector(out[:, :, 0]),
+        inputs=UnitVector(into[:, 0]),
         left=~removed[into[:, 0]],
         removable=removable,
     )
 
 
-def removable_units(groups: Groups, removed: npt.NDArray[np.bool_]) -> frozenset[int]:
-    """Return the units that may still leave."""
+def removable_units(groups: Groups, removed: UnitMask) -> frozenset[int]:
+    """Return the units that can still be removed.
+
+    Args:
+        groups: the groups.
+        removed: mask over the units that were removed before, [units].
+    """
     return frozenset(
         group.units[place]
         for group in groups.groups

@@ -1,4 +1,4 @@
-"""The inverse of a covariance, kept up to date while columns leave it."""
+"""The inverse of a covariance, updated whenever columns are removed."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from .operators import Array
 
 __all__ = ["Inverse"]
 
-WAITING = 256
-"""Rows of updates that are put off: together they are one product of matrices, alone each would
-read and write the whole inverse."""
+DELAYED_ROWS = 256
+"""Rows of updates that are collected before they are applied. Collected updates are one product of
+matrices; each alone would read and write the whole inverse."""
 
-STRIP = 512
+ROWS_UPDATED_AT_ONCE = 512
 """Rows of the inverse that are updated at once, so that no second matrix of its size is made."""
 
 
 class Inverse:
-    """(C + ridge)⁻¹ over the columns that are left, zeros elsewhere; float64.
+    """(C + ridge · I)⁻¹ over the columns that remain, zeros elsewhere; float64.
 
     Args:
-        covariance: [columns, columns].
-        ridge: what is added to its diagonal.
-        left: mask over the columns that are there.
+        covariance: C, [columns, columns].
+        ridge: added to the diagonal of C.
+        left: mask over the columns that remain, [columns].
     """
 
     def __init__(self, covariance: Array, ridge: float, left: npt.NDArray[np.bool_]):
@@ -51,19 +51,27 @@ class Inverse:
         return found
 
     def remove(self, columns: npt.NDArray[np.int64]) -> Array:
-        """Take columns out.
+        """Remove some columns c.
+
+        With H = C + ridge · I, removing columns of the inverse is the downdate
+        H⁻¹ −= H⁻¹_:,c (H⁻¹_cc)⁻¹ H⁻¹_c,: (Hassibi and Stork, Second order derivatives for network
+        pruning: Optimal Brain Surgeon, 1993).
+
+        Args:
+            columns: the columns, [removed].
 
         Returns:
-            (H⁻¹_cc)⁻¹ H⁻¹_c,: [columns taken out, columns], by which weights make up for them.
+            A = (H⁻¹_cc)⁻¹ H⁻¹_c,: [removed, columns]. Weights W [outputs, columns] compensate for
+            the removal by W −= W_:,c A.
         """
         rows = self._matrix[columns]
         if self._waiting:
             rows -= self._rows[: self._waiting, columns].T @ self._across[: self._waiting]
-        rows[:, ~self._left] = 0.0  # what rounding leaves there is no direction that still exists
+        rows[:, ~self._left] = 0.0  # rounding leaves numbers in columns that no longer exist
         across: Array = np.linalg.solve(rows[:, columns], rows)
         if self._waiting + len(rows) > len(self._rows):
             self._apply()
-            size = max(min(WAITING, len(self._left) // 4), len(rows))
+            size = max(min(DELAYED_ROWS, len(self._left) // 4), len(rows))
             self._rows, self._across = (np.empty((size, len(self._left))) for _ in range(2))
         place = slice(self._waiting, self._waiting + len(rows))
         self._rows[place], self._across[place] = rows, across
@@ -72,12 +80,12 @@ class Inverse:
         return across
 
     def _apply(self) -> None:
-        """Do what was put off: H⁻¹ −= Σ H⁻¹_:,c (H⁻¹_cc)⁻¹ H⁻¹_c,:."""
+        """Apply the collected updates: H⁻¹ −= Σ H⁻¹_:,c (H⁻¹_cc)⁻¹ H⁻¹_c,:."""
         if not self._waiting:
             return
         rows, across = self._rows[: self._waiting], self._across[: self._waiting]
-        for start in range(0, len(self._matrix), STRIP):
-            strip = slice(start, start + STRIP)
+        for start in range(0, len(self._matrix), ROWS_UPDATED_AT_ONCE):
+            strip = slice(start, start + ROWS_UPDATED_AT_ONCE)
             self._matrix[strip] -= rows[:, strip].T @ across
         self._waiting = 0
         self._matrix[~self._left] = 0.0

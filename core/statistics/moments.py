@@ -1,7 +1,8 @@
-"""Second moments of what every operator reads, gathered in one stream over the data.
+"""Second moments of the inputs of every operator, gathered in one stream over the data.
 
-Operators with very many columns (a fully connected layer behind a large map) have no covariance
-that fits into memory: of these a bounded number of positions is kept as it is.
+The covariance of an operator with very many columns (a fully connected layer after a large map)
+does not fit into memory. Such an operator gets a sample instead: its inputs at a bounded number of
+positions.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import numpy as np
 from ..data import Dataset, streamed
 from ..engine.session import Session
 from ..ir.network import Network
-from ..ir.rebuild import shown
 from ..progress import Progress, silent
 from .operators import Array, Operator
 from .ridge import by_turns
@@ -40,44 +40,44 @@ POSITIONS_PER_COLUMN = 64
 """Output positions for every column (input · tap) of a convolution, over all samples together.
 
 Least squares with n columns on N positions overfits by about n / N of the error, here less than two
-percent; more positions cost time and add little.
+percent. More positions cost time and change little.
 """
 
 MOST_MULTIPLICATIONS = 1e11
-"""Multiplications that the covariance of an operator may take (positions · columns²): operators
-with many columns see fewer positions."""
+"""Most multiplications that the covariance of an operator may take (positions · columns²), so that
+operators with many columns get fewer positions."""
 
 LEAST_POSITIONS_PER_COLUMN = 4
-"""Positions for every column that are looked at whatever the work."""
+"""Positions for every column that an operator gets even beyond :data:`MOST_MULTIPLICATIONS`."""
 
 LEAST_POSITIONS_PER_SAMPLE = 16
-"""Positions of a sample that are looked at in any case, where there are so many."""
+"""Positions of a sample that an operator gets in any case, if its output has as many."""
 
 WIDEST_CONVOLUTION = 4608
-"""Columns of a convolution that has a covariance: 512 channels of 3 × 3 taps, 170 MB."""
+"""Most columns of a convolution that gets a covariance: 512 channels of 3 × 3 taps, 170 MB."""
 
 WIDEST_PRODUCT = 1024
-"""The same for matrix products, which are cheap to run and often have thousands of channels: the
-closed-form updates for each would take hours."""
+"""The same for matrix products. They often have thousands of channels, and the closed-form updates
+for each channel would take hours."""
 
 POSITIONS_PER_PRODUCT = 512
-"""Positions that are summed up in one product: products of few are slow."""
+"""Least positions of one product of matrices: products of few positions are slow."""
 
 SAMPLED_POSITIONS = 4096
-"""Positions that are kept of an operator with more columns."""
+"""Positions in the sample of an operator with more columns."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InputMoments:
-    """Moments of what an operator reads.
+    """Moments of the inputs of an operator.
 
     Args:
         mean: [groups, inputs · taps].
         covariance: [groups, inputs · taps, inputs · taps], around `mean`.
         power: [groups], mean square of an input.
-        count: positions that were averaged over, each as often as it counts.
-        halves: the covariance over the even and over the odd samples, float32 and each around its
-            own mean; empty where there is one sample only.
+        count: sum of the weights of the positions averaged over.
+        halves: the covariances over the even and over the odd samples, float32, each around its
+            own mean; empty if there is one sample only.
     """
 
     mean: Array
@@ -87,27 +87,28 @@ class InputMoments:
     halves: tuple[Array, ...] = ()
 
     def ridge(self, part: float) -> Array:
-        """Return what to add to the diagonals, [groups]: a part of the mean variance of an input.
+        """Return the ridge of each group, [groups]: a part of the mean variance of an input.
 
-        It never falls below :data:`VARIANCE_FLOOR` of the power: variance that small is rounding
-        (data may saturate a layer), and weights fitted to it would explode.
+        It is added to the diagonals of the covariance. It is at least :data:`VARIANCE_FLOOR` times
+        the power: a variance below that is rounding (data may saturate a layer), and weights
+        fitted to it would explode.
         """
         size = self.covariance.shape[-1]
         return limited(np.trace(self.covariance, axis1=1, axis2=2) / size, self.power, part)
 
 
 VARIANCE_FLOOR = 1e-4
-"""Part of the power below which variance is not trusted: float32 sums cannot tell it, and weights
-that fit it (where the data saturates a layer, say) would be so large that rounding shows."""
+"""Part of the power below which a variance is not trusted: float32 sums round that much. Weights
+fitted to it (if the data saturates a layer, for example) would be large and amplify rounding."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InputSample:
-    """What an operator with very many columns reads at some positions.
+    """The inputs of an operator with very many columns at some positions.
 
     Args:
         mean: [groups, inputs · taps].
-        rows: [groups, positions, inputs · taps], float32, less the mean.
+        rows: the inputs minus their mean, [groups, positions, inputs · taps], float32.
         power: [groups], mean square of an input.
     """
 
@@ -116,7 +117,7 @@ class InputSample:
     power: Array
 
     def ridge(self, part: float) -> Array:
-        """Return what :meth:`InputMoments.ridge` returns."""
+        """Return the ridge as :meth:`InputMoments.ridge` does."""
         variance = np.square(self.rows).mean(axis=(1, 2), dtype=np.float64)
         return limited(variance, self.power, part)
 
@@ -136,7 +137,7 @@ class SampleAccumulator:
             self._parts.append(x.astype(np.float32))
 
     def sample(self, *, centred: bool) -> InputSample:
-        """Return what was kept, around the mean or around zero."""
+        """Return the positions kept, around the mean or around zero."""
         rows = np.concatenate(self._parts, axis=1)
         power = np.square(rows).mean(axis=(1, 2), dtype=np.float64)
         mean = rows.mean(axis=1, dtype=np.float64)
@@ -146,7 +147,7 @@ class SampleAccumulator:
 
 
 class SplitHalf:
-    """Moments of the even and of the odd samples, for cross-validation."""
+    """Moments of the even and of the odd samples, for cross-validation with two folds."""
 
     def __init__(self) -> None:
         self.even, self.odd = MomentAccumulator(), MomentAccumulator()
@@ -155,13 +156,13 @@ class SplitHalf:
     def add(
         self, samples: int, x: Array, y: Array | None = None, counts: Array | None = None
     ) -> None:
-        """Add positions of so many samples.
+        """Add the positions of some samples.
 
         Args:
-            samples: how many.
+            samples: number of samples.
             x: [groups, samples · positions, inputs].
             y: targets, [groups, samples · positions, outputs].
-            counts: how often each position counts, [groups, samples · positions]; None for once.
+            counts: weight of each position, [groups, samples · positions]; None for 1.
         """
         parts = [
             (None, None) if array is None else by_turns(array, samples, self._samples)
@@ -194,9 +195,9 @@ class SplitHalf:
 
 
 class MomentAccumulator:
-    """Running sums of x, x xᵀ and, where there are targets, y and y xᵀ. [groups, …] each.
+    """Running sums of x, x xᵀ and, with targets, y and y xᵀ, each [groups, …].
 
-    Positions wait until :data:`POSITIONS_PER_PRODUCT` of them make a product worth its sums.
+    Positions are collected until there are :data:`POSITIONS_PER_PRODUCT` for one product.
     """
 
     def __init__(self) -> None:
@@ -216,8 +217,8 @@ class MomentAccumulator:
         Args:
             x: [groups, positions, inputs].
             y: targets, [groups, positions, outputs].
-            counts: how often each position counts, [groups, positions], alike in all groups; None
-                for once.
+            counts: weight of each position, [groups, positions], the same in all groups; None
+                for 1.
         """
         self._waiting.append((x, y, counts))
         self._rows += x.shape[1]
@@ -225,7 +226,7 @@ class MomentAccumulator:
             self._sum_up()
 
     def _sum_up(self) -> None:
-        """Add what waits to the sums."""
+        """Add the collected positions to the sums."""
         if not self._waiting:
             return
         x, y, counts = (_all(parts) for parts in zip(*self._waiting, strict=True))
@@ -282,22 +283,22 @@ def gather_moments(
 ) -> dict[str, InputMoments | InputSample]:
     """Stream the data once and return the moments of every operator's inputs by its key.
 
-    Depthwise convolutions are left out: no channel is theirs to choose. Inputs are centred where
-    the operator can store a shift of its output.
+    Depthwise convolutions are skipped: they consume no channels. Inputs are centred if the operator
+    can store a shift of its output.
 
     Args:
-        network: the network the operators are of.
-        operators: what to look at.
+        network: the network of the operators.
+        operators: the operators to gather moments of.
         dataset: inputs; labels are not used. Memory does not grow with its size.
-        seed: of the positions drawn.
-        progress: told of the samples done.
+        seed: seed of the random positions.
+        progress: called with the number of samples done.
 
     Raises:
         DataError: the data does not fit the network.
     """
     operators = [operator for operator in operators if not operator.depthwise(network)]
     names = list(dict.fromkeys(operator.x for operator in operators))
-    session = Session(shown(network, names))
+    session = Session(network, fetch=names)
     shapes = network.values()
     accumulators: dict[str, SampleAccumulator | SplitHalf]
     accumulators = {
@@ -306,12 +307,11 @@ def gather_moments(
     most = {o.key: positions_of_a_sample(o, network, dataset.samples) for o in operators}
     random = np.random.default_rng(seed)
     for batch in streamed(dataset, "covariances", progress):
-        values = {**batch.inputs, **session.run(batch.inputs)}
+        values = session.run(batch.inputs)
         for operator in operators:
             shape = [dim if isinstance(dim, int) else 1 for dim in shapes[operator.y].shape or ()]
             positions = operator.positions(shape, most[operator.key], random)
-            x = values.get(operator.x, values.get(f"shown:{operator.x}"))
-            assert x is not None
+            x = values[operator.x]
             rows, gathered = operator.inputs(x, positions), accumulators[operator.key]
             if isinstance(gathered, SampleAccumulator):
                 gathered.add(rows)
@@ -343,7 +343,7 @@ def joined_pairs(pairs: Iterable[tuple[Array, Array]]) -> Iterator[tuple[Array, 
 
 
 def wide(operator: Operator, network: Network) -> bool:
-    """Whether an operator has more columns than a covariance is made for."""
+    """Whether an operator has too many columns for a covariance."""
     return _columns(operator, network) > (
         WIDEST_CONVOLUTION if operator.op_type == "Conv" else WIDEST_PRODUCT
     )
@@ -352,13 +352,14 @@ def wide(operator: Operator, network: Network) -> bool:
 def positions_of_a_sample(
     operator: Operator, network: Network, samples: int, *, rare: bool = False
 ) -> int:
-    """Return how many positions of each of so many samples say enough about an operator.
+    """Return how many positions of each sample are enough for the moments of an operator.
 
     Args:
-        operator: what reads them.
-        network: the network it is of.
-        samples: how many there are.
-        rare: whether most positions say little, so that only the work is a limit.
+        operator: the operator.
+        network: its network.
+        samples: number of samples.
+        rare: whether most positions carry little information (background), so that as many are
+            taken as :data:`MOST_MULTIPLICATIONS` allows.
     """
     columns = _columns(operator, network)
     if wide(operator, network):
@@ -375,14 +376,14 @@ def _columns(operator: Operator, network: Network) -> int:
 
 
 def limited(variance: Array, power: Array, part: float) -> Array:
-    """Return a part of a variance, or :data:`VARIANCE_FLOOR` of the power where that is more."""
+    """Return the larger of a part of the variance and :data:`VARIANCE_FLOOR` times the power."""
     smallest = np.finfo(np.float32).tiny
     found: Array = np.maximum(np.maximum(part * variance, VARIANCE_FLOOR * power), smallest)
     return found
 
 
 def _sum(total: Array | None, more: Array) -> Array:
-    """Return the sum, in the memory of `total`: fresh memory for each batch would cost as much."""
+    """Return the sum in the memory of `total`: new memory for each batch would double the cost."""
     if total is None:
         return more.astype(np.float64)
     total += more
@@ -390,11 +391,11 @@ def _sum(total: Array | None, more: Array) -> Array:
 
 
 def _all(parts: Sequence[Array | None]) -> Array | None:
-    """Return arrays [groups, positions, …] as one, None where there are none."""
+    """Return arrays [groups, positions, …] joined along the positions; None if there are none."""
     found = [part for part in parts if part is not None]
     return _joined(found) if found else None
 
 
 def _joined(parts: Sequence[Array]) -> Array:
-    """Return arrays [groups, positions, …] as one."""
+    """Return arrays [groups, positions, …] joined along the positions."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)

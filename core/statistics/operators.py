@@ -1,8 +1,8 @@
-"""Multiplying nodes as matrices: what they read at a position, and the weights that multiply it.
+"""Multiplying nodes as matrices: their inputs at each position, and their weights.
 
 Every convolution and matrix product is, at each output position and for each of its groups,
-`y = W x + b` with W [outputs, inputs · taps]. This file cuts weights and activations into that form
-and back.
+`y = W x + b` with W [outputs, inputs · taps]. This file brings weights and activations into that
+form, and weights back.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ Positions = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """Where a change of an operator's output by a constant per channel can be stored.
+    """The parameter in which a constant can be added to each output channel of an operator.
 
-    `sign` is +1 for a bias, −1 for the mean of a normalisation, which is subtracted.
+    Args:
+        parameter: its name.
+        sign: +1 for a bias, −1 for the mean of a normalisation, which is subtracted.
     """
 
     parameter: str
@@ -47,7 +49,7 @@ class Operator:
         x: name of the value it reads.
         y: name of the value it makes.
         weight: name of its weight.
-        shift: where a constant per output channel can go, None where nowhere.
+        shift: the parameter that can take a constant for each output channel; None without one.
         group: number of groups.
         transposed: whether the stored matrix is [inputs, outputs].
         kernel, strides, dilations, pads: of a convolution; empty for products.
@@ -67,7 +69,7 @@ class Operator:
     pads: tuple[int, ...] = ()
 
     def depthwise(self, network: Network) -> bool:
-        """Whether every group reads one channel."""
+        """Whether every group reads one channel only."""
         weight = network.graph.initializers[self.weight].const_value
         return self.group > 1 and weight is not None and weight.numpy().shape[1] == 1
 
@@ -87,12 +89,15 @@ class Operator:
     def positions(
         self, shape: Sequence[int], most: int, random: np.random.Generator
     ) -> Positions | None:
-        """Choose output positions (flat, sorted) of one batch; None for all of them.
+        """Choose output positions, the same for all samples of a batch.
 
         Args:
             shape: of the output, batch first.
-            most: how many positions of a sample at the most.
-            random: draws them.
+            most: largest number of positions.
+            random: draws the positions.
+
+        Returns:
+            flat indices into the output's axes after the channels, sorted; None for all positions.
         """
         size = int(np.prod(shape[2:])) if self.op_type == "Conv" else 1
         if size <= most:
@@ -100,7 +105,12 @@ class Operator:
         return np.sort(random.choice(size, most, replace=False))
 
     def inputs(self, x: Array, positions: Positions | None) -> Array:
-        """Return what is read at positions: [groups, samples · positions, inputs · taps]."""
+        """Return the inputs of some output positions: [groups, samples · positions, inputs · taps].
+
+        Args:
+            x: the value that the operator reads, batch first.
+            positions: as :meth:`positions` returns them.
+        """
         if self.op_type != "Conv":
             return x.reshape(1, -1, x.shape[-1])
         batch, channels = x.shape[:2]
@@ -145,7 +155,7 @@ class Operator:
 def find_operators(network: Network) -> list[Operator]:
     """Return the multiplying nodes of a network in the order of the graph.
 
-    Transposed convolutions are left out: their outputs overlap and are no single product.
+    Transposed convolutions are not among them: each output is a sum of several products.
     """
     found = []
     for node in network.graph:
@@ -197,7 +207,7 @@ def _convolution(node: ir.Node, weight: ir.Value) -> Operator:
 def _automatic_pads(
     node: ir.Node, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
 ) -> tuple[int, ...]:
-    """Return the padding that `auto_pad` stands for (ONNX operator Conv)."""
+    """Return the padding that the attribute `auto_pad` means (ONNX operator Conv)."""
     attribute = node.attributes.get("auto_pad")
     mode = attribute.as_string() if attribute is not None else "NOTSET"
     if not mode.startswith("SAME"):
@@ -217,9 +227,9 @@ def _automatic_pads(
 
 
 def _shift(node: ir.Node) -> Shift | None:
-    """Return the bias, or the mean of the normalisation that alone reads the output.
+    """Return the bias, or the mean of the normalisation if that is the only reader of the output.
 
-    Constants that stand for no blob are passed over: no file could take what they become.
+    A constant that belongs to no blob is no shift: no file could hold its new value.
     """
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     if bias is not None and blob_refs(bias):

@@ -1,10 +1,11 @@
-"""How far least squares may be trusted: the ridge that does best on samples the fit has not seen.
+"""The ridge of least squares, chosen by cross-validation.
 
-Weights fitted to few samples, or to many that resemble each other, do well on these samples alone.
-How much so depends on what the data is like, so it is measured: every fit is made on every other
-sample and tried on the rest (cross-validation with two folds; Stone, Cross-Validatory Choice and
-Assessment of Statistical Predictions, 1974). The ridge that is best for half of the samples is
-twice what all of them need, since the variance of a fit falls with their number.
+Weights fitted to few samples, or to samples that resemble each other, do well on these samples
+only. A ridge limits that; the best one depends on the data, so it is measured. A fit is made on
+every other sample and judged on the rest (cross-validation with two folds; Stone, Cross-Validatory
+Choice and Assessment of Statistical Predictions, 1974). The ridge that is best for half of the
+samples is twice the ridge that all samples need, since the variance of a fit falls with their
+number.
 """
 
 from __future__ import annotations
@@ -15,46 +16,54 @@ import numpy as np
 
 from .operators import Array
 
-__all__ = ["HALF", "MANY", "RIDGE", "best_ridge", "by_turns", "spread"]
+__all__ = [
+    "DEFAULT_RIDGE",
+    "FULL_DATA_FACTOR",
+    "WIDE_COLUMNS",
+    "best_ridge",
+    "by_turns",
+    "spread",
+]
 
-RIDGE = 1e-2
-"""The ridge where there are too few samples to try others, relative to the mean variance of an
-input, and the first that is tried elsewhere."""
+DEFAULT_RIDGE = 1e-2
+"""The ridge, relative to the mean variance of an input, where there are too few samples for
+cross-validation. Elsewhere it is the first that is tried."""
 
-HALF = 0.5
-"""What a ridge found on half of the samples is multiplied by for all of them."""
+FULL_DATA_FACTOR = 0.5
+"""The ridge for all samples, divided by the best ridge for half of them."""
 
-TRIED = (RIDGE, 1e-3, 1e-1, 1.0, 1e1, 1e2)
-"""What is tried; errors may have several valleys, so none of these is passed over."""
+RIDGES_TRIED = (DEFAULT_RIDGE, 1e-3, 1e-1, 1.0, 1e1, 1e2)
+"""Ridges that are tried, relative to the mean variance of an input. All are: the error may have
+several minima."""
 
-STEP = 10.0**0.5
-"""Once the best is known, it is tried by this much larger and smaller as well."""
+REFINEMENT = 10.0**0.5
+"""Factor by which the best of the ridges tried is then varied, up and down."""
 
-FEW = (RIDGE, 1e-1, 1.0, 1e1)
-"""What is tried of operators with more than :data:`MANY` columns: each trial takes long."""
+RIDGES_TRIED_WHEN_WIDE = (DEFAULT_RIDGE, 1e-1, 1.0, 1e1)
+"""Ridges tried for operators with more than :data:`WIDE_COLUMNS`, whose trials take long."""
 
-MANY = 512
-"""Columns (inputs · taps) up to which time for trials does not matter."""
+WIDE_COLUMNS = 512
+"""Columns (inputs · taps) up to which the time of trials does not matter."""
 
-OUTPUTS = 256
-"""Outputs that a ridge is tried on at the most: they have it in common, so that many agree."""
+OUTPUTS_TRIED = 256
+"""Most outputs that a ridge is judged on. One ridge serves all outputs, so this many suffice."""
 
 
 def best_ridge(error: Callable[[float], float], columns: int) -> float:
-    """Return the ridge with the least error, the first of :data:`TRIED` where all are the same.
+    """Return the ridge with the least error; :data:`DEFAULT_RIDGE` if all errors are equal.
 
     Args:
         error: ridge → error on samples that the fit has not seen.
-        columns: how many weights an output has.
+        columns: number of weights of an output.
     """
-    best, least = RIDGE, np.inf
-    for ridge in FEW if columns > MANY else TRIED:
+    best, least = DEFAULT_RIDGE, np.inf
+    for ridge in RIDGES_TRIED_WHEN_WIDE if columns > WIDE_COLUMNS else RIDGES_TRIED:
         now = error(ridge)
         if now < least:
             best, least = ridge, now
-    if columns > MANY:
+    if columns > WIDE_COLUMNS:
         return best
-    for ridge in (best * STEP, best / STEP):
+    for ridge in (best * REFINEMENT, best / REFINEMENT):
         now = error(ridge)
         if now < least:
             best, least = ridge, now
@@ -62,18 +71,21 @@ def best_ridge(error: Callable[[float], float], columns: int) -> float:
 
 
 def spread(outputs: Array, axis: int = 0) -> Array:
-    """Return some of the outputs along an axis, evenly spread, at the most :data:`OUTPUTS`."""
-    step = -(-outputs.shape[axis] // OUTPUTS) or 1
+    """Return at most :data:`OUTPUTS_TRIED` of the outputs along an axis, evenly spread."""
+    step = -(-outputs.shape[axis] // OUTPUTS_TRIED) or 1
     return outputs[(slice(None),) * axis + (slice(None, None, step),)]
 
 
 def by_turns(rows: Array, samples: int, start: int) -> tuple[Array, Array]:
-    """Return the rows of samples with an even and with an odd number.
+    """Return the rows of the samples with an even and of those with an odd number.
 
     Args:
         rows: [groups, samples · positions, …].
-        samples: how many samples.
-        start: number of the first one.
+        samples: number of samples.
+        start: number of the first sample.
+
+    Returns:
+        two arrays [groups, samples of this kind · positions, …].
     """
     each = rows.reshape(rows.shape[0], samples, -1, *rows.shape[2:])
     first, second = (

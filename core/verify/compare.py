@@ -1,4 +1,4 @@
-"""Whether two networks compute the same: the largest difference of each output, and where."""
+"""Comparing two networks on data: the largest difference of each output, and its place."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Difference:
         a: name of the output in network a.
         b: name of the output in network b.
         shape: its shape in network a; the symbolic batch is a string.
-        absolute: max|a − b|; infinite where NaN or infinity stands in one of them only.
+        absolute: max|a − b|; infinite if only one of them is NaN or infinite somewhere.
         relative: max|a − b| / max|a|, both over all data.
         peak: max|a| of the finite values.
         sample: number of the sample with the largest absolute difference.
@@ -64,14 +64,20 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pairing:
-    """Which input and output of network b answers to which of network a (name in a → in b)."""
+    """The inputs and outputs of network b that belong to those of network a.
+
+    Args:
+        inputs: name in network a → name in network b.
+        outputs: likewise.
+        notes: messages about pairs of different names.
+    """
 
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
     def feeds(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Return inputs of network a under the names they have in network b."""
+        """Return inputs of network a under their names in network b."""
         return {self.inputs[name]: array for name, array in inputs.items() if name in self.inputs}
 
     def renamed(self, outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -88,15 +94,16 @@ def compare(
     threads: int | None = None,
     progress: Progress = silent,
 ) -> Comparison:
-    """Run two networks on the same data and measure how far their outputs are apart.
+    """Run two networks on the same data and measure the differences of their outputs.
 
     Args:
         a: the reference.
-        b: the other one; for how its inputs and outputs find their partners see :func:`pair`.
+        b: the other network; :func:`pair` says how its inputs and outputs are paired with those of
+            `a`.
         dataset: opened for network `a`; noise where there is none.
         outputs: names of the outputs of `a` to compare; None for all.
         threads: threads of each run; None for all cores.
-        progress: told about every batch.
+        progress: called after every batch.
 
     Raises:
         DataError: the data does not fit, or an output asked for does not exist.
@@ -123,8 +130,8 @@ def compare(
 def pair(a: Network, b: Network, outputs: Sequence[str] | None = None) -> Pairing:
     """Find the partner in `b` of every input and output of `a`.
 
-    Partners bear the same name. Those left over are paired in their order where their numbers and
-    shapes agree, which a note says.
+    Partners have the same name. The remaining ones are paired in their order if their numbers and
+    shapes agree; a note says so.
 
     Args:
         a: the reference.
@@ -132,7 +139,7 @@ def pair(a: Network, b: Network, outputs: Sequence[str] | None = None) -> Pairin
         outputs: names of the outputs of `a` that need a partner; None for all.
 
     Raises:
-        DataError: `outputs` names what does not exist, or nothing.
+        DataError: `outputs` is empty or names an output that does not exist.
         VerificationError: there is no such pairing.
     """
     wanted = list(a.outputs) if outputs is None else list(outputs)
@@ -187,7 +194,7 @@ def _listed(shapes: Mapping[str, Shape]) -> str:
 
 
 class Meter:
-    """The largest difference of one output so far."""
+    """The largest difference of one output over the batches so far."""
 
     def __init__(self) -> None:
         self.absolute = 0.0
@@ -196,7 +203,11 @@ class Meter:
         self.index: tuple[int, ...] = ()
 
     def add(self, name: str, a: np.ndarray, b: np.ndarray, start: int, size: int) -> None:
-        """Take in one batch of `size` samples, the first of which has the number `start`."""
+        """Add one batch of `size` samples, the first of which has the number `start`.
+
+        Raises:
+            VerificationError: the arrays have different shapes.
+        """
         if a.shape != b.shape:
             raise VerificationError(
                 f"output '{name}' is {shape_text(a.shape)} in the one network, but "
@@ -218,7 +229,7 @@ class Meter:
             self.index = index[1:] if by_sample else index
 
     def result(self, a: str, b: str, shape: Shape) -> Difference:
-        """Return what was measured."""
+        """Return the largest difference of the output that the networks call `a` and `b`."""
         relative = self.absolute / self.peak if self.peak else (np.inf if self.absolute else 0.0)
         return Difference(
             a=a,
@@ -233,7 +244,10 @@ class Meter:
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return |a − b| in double precision; NaN meets NaN and infinity itself, or it is infinite."""
+    """Return |a − b| in double precision: 0 for NaN and NaN, and for an infinity and itself.
+
+    Any other difference of NaN or infinity is infinite.
+    """
     with np.errstate(invalid="ignore", over="ignore"):
         distance: np.ndarray = np.abs(np.subtract(a, b, dtype=np.float64))
     same = (a == b) | (np.isnan(a) & np.isnan(b))

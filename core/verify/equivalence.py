@@ -1,4 +1,4 @@
-"""Proofs that a step changed nothing: both networks run on the same inputs, and must agree."""
+"""Proofs that a step changed nothing: both networks run on the same inputs and must agree."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .stable_cuts import Narrow, compare_pieces, same_size, steep_nodes
 __all__ = ["HALF_TOLERANCE", "TOLERANCE", "verify_equal"]
 
 TOLERANCE = 1e-4
-"""Largest difference allowed, relative to the largest value of the output."""
+"""Largest difference allowed, as a fraction of the largest absolute value of the output."""
 
 HALF_TOLERANCE = 1e-2
-"""The same where weights are stored in 16 bits: about ten times the spacing of float16 at 1."""
+"""The same for weights in 16 bits: about ten times the spacing of float16 at 1 (2⁻¹⁰)."""
 
 
 def verify_equal(
@@ -32,20 +32,20 @@ def verify_equal(
     narrow: Narrow = same_size,
     progress: Progress = silent,
 ) -> Comparison:
-    """Run two networks on the same inputs and return how far apart they are.
+    """Run two networks on the same inputs, and return their differences.
 
-    What is read by nodes that amplify rounding is compared, too, and where that or an output
-    differs, the pieces between these nodes are (see :mod:`.pieces`).
+    The inputs of nodes that amplify rounding are compared with the outputs. If any of these differ,
+    the pieces between such nodes are compared one by one (see :mod:`.stable_cuts`).
 
     Args:
-        claim: what is proved, for messages ("masked = dense").
-        first: the network that counts as right.
+        claim: the claim to prove, for messages ("masked = dense").
+        first: the reference.
         second: the network that must equal it.
         dataset: inputs for both.
-        tolerance: largest relative difference allowed; None for what the type of the weights
-            allows.
-        narrow: takes arrays of `first` to the channels of `second`, where that has fewer.
-        progress: told of the samples done.
+        tolerance: largest relative difference allowed; None for :data:`TOLERANCE`, or
+            :data:`HALF_TOLERANCE` with weights in 16 bits.
+        narrow: maps a value of `first` to the channels that `second` has.
+        progress: called with the number of samples done.
 
     Raises:
         VerificationError: an output differs by more than `tolerance`.

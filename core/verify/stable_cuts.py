@@ -1,10 +1,10 @@
-"""Comparing two networks piece by piece, cut where a rounding error can become a large one.
+"""Comparing two networks piece by piece, cut at nodes that can turn rounding into large errors.
 
-The position of a maximum jumps where two values are nearly equal, and a softmax of large numbers
-turns their last digits into its first. Two networks that compute the same but for the order of
-their sums then differ in what follows, though neither is wrong. Here the second network is given
-what such nodes put out in the first, and what they read is compared instead: where all pieces
-agree, so do the networks but for rounding.
+The position of a maximum jumps if two values are nearly equal, and a softmax of large numbers turns
+their last digits into its first. Two networks that differ only in the order of their sums then
+differ in all values after such a node, though neither is wrong. Here the second network is fed with
+the outputs that such nodes have in the first network, and the inputs of these nodes are compared
+instead. If all pieces agree, the networks agree up to rounding.
 """
 
 from __future__ import annotations
@@ -15,23 +15,25 @@ import numpy as np
 import onnx_ir as ir
 
 from ..coupling import Groups
+from ..coupling.indices import UnitMask
 from ..data import Dataset, streamed
 from ..engine.session import Session
 from ..ir.network import Network, shape_of
 from ..ir.partial import between
-from ..ir.rebuild import rebuild
 from ..progress import Progress, silent
 from .compare import Comparison, Meter
 
 __all__ = ["Narrow", "compare_pieces", "narrowed", "same_size", "steep_nodes"]
 
 Narrow = Callable[[str, np.ndarray], np.ndarray]
-"""Takes the name of a value and its array in the first network; returns what the second has."""
+"""Takes the name of a value and its array in the first network; returns the array of the channels
+that the second network has."""
 
 STEEP = frozenset({
     "ArgMax", "ArgMin", "Ceil", "Equal", "Floor", "Greater", "GreaterOrEqual", "Hardmax", "Less",
     "LessOrEqual", "Round", "Sign", "Softmax", "TopK",
 })  # fmt: skip
+"""Operators whose output can change much when their input changes by rounding."""
 
 
 def same_size(name: str, array: np.ndarray) -> np.ndarray:
@@ -40,8 +42,13 @@ def same_size(name: str, array: np.ndarray) -> np.ndarray:
     return array
 
 
-def narrowed(groups: Groups, removed: np.ndarray) -> Narrow:
-    """Return what takes an array of the full-size network to the surviving channels."""
+def narrowed(groups: Groups, removed: UnitMask) -> Narrow:
+    """Return a function that takes arrays of the full-size network to the surviving channels.
+
+    Args:
+        groups: groups of the full-size network.
+        removed: mask over their units, [units].
+    """
     surviving = groups.surviving(removed)
 
     def narrow(name: str, array: np.ndarray) -> np.ndarray:
@@ -76,21 +83,21 @@ def compare_pieces(
     given: bool,
     progress: Progress = silent,
 ) -> Comparison:
-    """Compare every output, and everything that a steep node reads.
+    """Compare every output, and every input of a steep node.
 
-    What a softmax reads shows differences that its result hides where it is saturated.
+    The input of a saturated softmax shows differences that its output hides.
 
     Args:
-        first: the network that counts as right.
-        second: a network of the same nodes, of the same or of fewer channels.
+        first: the reference.
+        second: a network of the same nodes, with the same or fewer channels.
         dataset: inputs for both.
-        narrow: takes arrays of `first` to the channels of `second`.
-        given: whether `second` is given what steep nodes put out in `first`; outputs that they
-            make are then judged by what they read.
-        progress: told of the samples done.
+        narrow: maps a value of `first` to the channels that `second` has.
+        given: whether `second` is fed with the outputs that steep nodes have in `first`. Network
+            outputs among these are then not compared; the inputs of the nodes are.
+        progress: called with the number of samples done.
 
     Returns:
-        one difference a value.
+        one difference for each value.
     """
     known = second.values()
     nodes = [node for node in steep_nodes(first) if all(v.name in known for v in _read(node))]
@@ -98,24 +105,17 @@ def compare_pieces(
     outputs = [name for name in first.outputs if name not in made]
     read = dict.fromkeys(str(value.name) for node in nodes for value in _read(node))
     inner = [name for name in read if name not in {*made, *outputs, *first.inputs}]
-    shown = {f"piece:{n}": n for n in (*sorted(made), *inner) if n not in first.outputs}
-    aliases = {name: alias for alias, name in shown.items()}
-    session = Session(rebuild(first, extra_outputs=shown))
-    if given:
-        rest = between(second, [*second.inputs, *made], [*outputs, *inner])
-    else:
-        rest = rebuild(second, extra_outputs=shown)
-    session_rest = Session(rest)
     meters = {name: Meter() for name in (*outputs, *inner)}
+    session = Session(first, fetch=[*sorted(made), *meters])
+    rest = between(second, [*second.inputs, *made], list(meters)) if given else second
+    session_rest = Session(rest, fetch=list(meters))
     samples = 0
     for batch in streamed(dataset, "comparing", progress):
-        found = session.run(batch.inputs)
-        values = {name: found[aliases.get(name, name)] for name in (*made, *meters)}
+        values = session.run(batch.inputs)
         feeds = {name: narrow(name, values[name]) for name in made} | dict(batch.inputs)
         others = session_rest.run({name: feeds[name] for name in rest.inputs})
         for name, meter in meters.items():
-            other = others[name if given else aliases.get(name, name)]
-            meter.add(name, narrow(name, values[name]), other, samples, batch.size)
+            meter.add(name, narrow(name, values[name]), others[name], samples, batch.size)
         samples += batch.size
     shapes = {name: shape_of(known[name]) for name in meters}
     note = f"compared in pieces, cut at {len(nodes)} nodes that amplify rounding"
@@ -136,6 +136,9 @@ def _read(node: ir.Node) -> list[ir.Value]:
 
 
 def _gives_positions(node: ir.Node) -> bool:
-    """Whether positions are read, and inside planes: over whole tensors they differ by width."""
+    """Whether a pooling's positions are read, and only as positions inside a plane.
+
+    Positions in the whole tensor differ between networks of different width.
+    """
     readers = [use.node.op_type for value in node.outputs[1:] for use in value.uses()]
     return bool(readers) and set(readers) == {"Mod"}

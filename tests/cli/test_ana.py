@@ -21,7 +21,7 @@ from rich.console import Console
 import secateur
 from secateur import Classification, Divergence
 from secateur.cli.ana import parsed_rates, table_of
-from secateur.core.files import alone_in
+from secateur.core.files import LOCK, alone_in
 from secateur.core.sensitivity import Analysis, GroupAnalysis, Point
 from support.program import ENVIRONMENT, command, run
 
@@ -78,7 +78,7 @@ def test_two_runs_in_one_folder(tmp_path):
     with alone_in(tmp_path):
         result = ana(*arguments, code=1)
         assert f"{tmp_path}: another run is at work in this folder" in result.stderr
-        assert list(tmp_path.iterdir()) == []
+        assert [path.name for path in tmp_path.iterdir()] == [LOCK]
     ana(*arguments)
 
 

@@ -16,7 +16,7 @@ def covariances(groups: int, columns: int) -> np.ndarray:
 
 @pytest.mark.parametrize("columns", [0, 1, 7, 64, 150])
 def test_they_are_those_of_numpy(columns, monkeypatch):
-    monkeypatch.setattr(module, "STRIP", 64)
+    monkeypatch.setattr(module, "ROWS_MIRRORED_AT_ONCE", 64)
     matrices = covariances(2, columns)
     right = np.random.default_rng(1).standard_normal((2, columns, 3))
     wanted = np.linalg.inv(matrices)

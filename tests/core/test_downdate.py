@@ -7,7 +7,7 @@ import pytest
 
 from secateur.core.statistics import downdate as module
 from secateur.core.statistics.downdate import Inverse
-from secateur.core.statistics.ridge import OUTPUTS, spread
+from secateur.core.statistics.ridge import OUTPUTS_TRIED, spread
 
 COLUMNS = 40
 RIDGE = 0.1
@@ -29,8 +29,8 @@ def exact(matrix: np.ndarray, left: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("waiting", [1, 7, 256])
 @pytest.mark.parametrize("gone", [(), (3, 4, 20)])
 def test_columns_leave(monkeypatch, waiting, gone):
-    monkeypatch.setattr(module, "WAITING", waiting)
-    monkeypatch.setattr(module, "STRIP", 16)
+    monkeypatch.setattr(module, "DELAYED_ROWS", waiting)
+    monkeypatch.setattr(module, "ROWS_UPDATED_AT_ONCE", 16)
     matrix = covariance()
     left = np.ones(COLUMNS, bool)
     left[list(gone)] = False
@@ -57,9 +57,9 @@ def test_what_is_gone_makes_up_for_nothing():
 
 
 def test_a_ridge_is_tried_on_outputs_from_all_over():
-    many = np.arange(3 * OUTPUTS + 1)
+    many = np.arange(3 * OUTPUTS_TRIED + 1)
     some = spread(many)
-    assert len(some) <= OUTPUTS
+    assert len(some) <= OUTPUTS_TRIED
     assert some[-1] > 0.99 * many[-1]
     assert np.array_equal(spread(many[None, :5], 1), many[None, :5])
     assert spread(np.zeros((0, 4))).shape == (0, 4)

@@ -14,7 +14,7 @@ from secateur.core.data.calibration import Calibration
 from secateur.core.engine.session import Session
 from secateur.core.errors import PlanError
 from secateur.core.evaluation.fidelity import fidelity
-from secateur.core.ir.front import largest_front
+from secateur.core.ir.footprint import peak_bytes
 from secateur.core.ir.partial import between, suffix
 from secateur.core.ir.rebuild import rebuild
 from secateur.core.obs.consumers import readers
@@ -200,7 +200,7 @@ def test_a_walk_computes_what_the_network_computes():
         (first, *_) = walk.advance(net, operator.y)
         expected = Session(between(net, net.inputs, [operator.y])).run(batches[0])
         assert np.allclose(first, expected[operator.y], rtol=1e-3)
-    assert largest_front(net) >= 4 * 3 * 8 * 8
+    assert peak_bytes(net) >= 4 * 3 * 8 * 8
 
 
 def test_what_follows_a_value_needs_that_value_only_where_nothing_bypasses_it():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -35,6 +38,28 @@ def test_an_unknown_name_is_an_error_with_the_nearest():
         registry.find("sevn")
     with pytest.raises(DataError, match="known are seven"):
         registry.find("xxxxxxxx")
+
+
+def test_threads_wait_until_all_entries_are_there(monkeypatch):
+    registry = Registry[int]("number", group="slow numbers")
+    loading = threading.Event()
+
+    class Slow:
+        name = value = "slow"
+
+        @staticmethod
+        def load() -> None:
+            loading.set()
+            time.sleep(0.2)
+            assert dict(registry) == {}  # the thread that loads may read
+            registry.add("one", entry=1)
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [Slow()])
+    first = threading.Thread(target=registry.get, args=("one",))
+    first.start()
+    loading.wait()
+    assert registry.get("one") == 1
+    first.join()
 
 
 def installed(tmp_path, body: str) -> dict[str, str]:

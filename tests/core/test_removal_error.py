@@ -41,8 +41,8 @@ def test_it_is_what_the_other_channels_cannot_make_up_for(group):
     stored = net.array(second.weight)
     missing = found[second.key]
     assert missing.shape == stored.shape
-    session = Session(rebuild(net, extra_outputs={"x": second.x}), 1)
-    x = around(np.concatenate([session.run(batch.inputs)["x"] for batch in data]))
+    session = Session(net, 1, fetch=[second.x])
+    x = around(np.concatenate([session.run(batch.inputs)[second.x] for batch in data]))
     each = x.shape[1] // group
     for part in range(group):
         rows = slice(part * len(stored) // group, (part + 1) * len(stored) // group)

@@ -15,7 +15,13 @@ from secateur.core.repair import refit as refit_module
 from secateur.core.repair.refit import refit
 from secateur.core.statistics.moments import MomentAccumulator, SplitHalf, gather_moments
 from secateur.core.statistics.operators import find_operators
-from secateur.core.statistics.ridge import FEW, MANY, RIDGE, best_ridge, by_turns
+from secateur.core.statistics.ridge import (
+    DEFAULT_RIDGE,
+    RIDGES_TRIED_WHEN_WIDE,
+    WIDE_COLUMNS,
+    best_ridge,
+    by_turns,
+)
 from support.graphs import Graph
 from support.normed import removal, state_of
 
@@ -33,13 +39,13 @@ def test_a_valley_before_a_deeper_one_does_not_hold_it():
 
 def test_large_operators_are_tried_less_often():
     tried = []
-    best_ridge(lambda ridge: tried.append(ridge) or 0.0, MANY + 1)
-    assert tried == list(FEW)
+    best_ridge(lambda ridge: tried.append(ridge) or 0.0, WIDE_COLUMNS + 1)
+    assert tried == list(RIDGES_TRIED_WHEN_WIDE)
 
 
 def test_where_nothing_is_gained_the_first_is_taken():
-    assert best_ridge(lambda ridge: 0.0, 10) == RIDGE
-    assert best_ridge(lambda ridge: float("nan"), 10) == RIDGE
+    assert best_ridge(lambda ridge: 0.0, 10) == DEFAULT_RIDGE
+    assert best_ridge(lambda ridge: float("nan"), 10) == DEFAULT_RIDGE
 
 
 @pytest.mark.parametrize("start", [0, 3])

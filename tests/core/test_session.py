@@ -12,7 +12,8 @@ import onnxruntime
 import pytest
 from threadpoolctl import ThreadpoolController
 
-from secateur.core.engine.session import INLINE, Session, _options, _split
+from secateur.core.engine import cached_session
+from secateur.core.engine.session import INLINE_BYTES, Session, _options, _split
 from secateur.core.engine.threads import cores, within_cores
 from secateur.core.errors import DataError, UnsupportedError
 from secateur.core.ir.builder import Builder
@@ -36,7 +37,7 @@ def weight_of(network: Network) -> np.ndarray:
 @pytest.mark.parametrize("outputs", [2, 700])
 def test_computes_with_inline_and_with_external_weights(outputs: int) -> None:
     network = dense(inputs=5, outputs=outputs)
-    assert (weight_of(network).nbytes > INLINE) == (outputs == 700)
+    assert (weight_of(network).nbytes > INLINE_BYTES) == (outputs == 700)
     data = np.random.default_rng(1).standard_normal((4, 5)).astype(np.float32)
     result = Session(network).run({"data": data})
     assert list(result) == ["out"]
@@ -129,6 +130,44 @@ def test_inputs_with_one_symbolic_batch_must_agree() -> None:
     session = Session(Network(name="two", model=model))
     with pytest.raises(DataError, match="'left' has 4, 'right' has 1"):
         session.run({"left": np.ones((4, 3)), "right": np.ones((1, 3))})
+
+
+def layers(batch: int | str = "N") -> Network:
+    b = Builder("layers")
+    x = b.op("Relu", b.input("data", (batch, 3)))
+    return Network(name="layers", model=b.finish({"neg": b.op("Neg", x), "abs": b.op("Abs", x)}))
+
+
+@pytest.mark.parametrize("batch", ["N", 2])
+def test_inner_values_and_inputs_are_fetched_by_their_own_names(batch: int | str) -> None:
+    network = layers(batch)
+    (inner,) = (str(node.outputs[0].name) for node in network.graph if node.op_type == "Relu")
+    data = np.arange(-6.0, 6.0).reshape(4, 3)
+    found = Session(network, fetch=[inner, "abs", "data", inner]).run({"data": data})
+    assert list(found) == [inner, "abs", "data"]
+    np.testing.assert_array_equal(found[inner], np.maximum(data, 0))
+    np.testing.assert_array_equal(found["abs"], found[inner])
+    np.testing.assert_array_equal(found["data"], data.astype(np.float32))
+    assert found["data"].dtype == np.float32
+    assert Session(network, fetch=[]).run({"data": data}) == {}
+    assert list(Session(network).run({"data": data})) == ["neg", "abs"]
+
+
+def test_what_no_node_makes_cannot_be_fetched() -> None:
+    with pytest.raises(DataError, match="network 'layers' computes no value 'other'"):
+        Session(layers(), fetch=["abs", "other"])
+
+
+def test_a_part_fetches_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = layers()
+    (inner,) = (str(node.outputs[0].name) for node in network.graph if node.op_type == "Relu")
+    monkeypatch.setattr(cached_session, "LARGEST_CACHED_VALUE", 24)
+    part = cached_session.Part(network, fetch=["data", inner])
+    data = np.arange(-9.0, 9.0, dtype=np.float32).reshape(6, 3)
+    found = part.compute({"data": data, "more": data})
+    assert list(found) == ["data", inner]
+    np.testing.assert_array_equal(found["data"], data)
+    np.testing.assert_array_equal(found[inner], np.maximum(data, 0))
 
 
 def test_a_prepared_run_can_be_repeated() -> None:

@@ -12,7 +12,6 @@ from secateur.core.cost.network_cost import Costs
 from secateur.core.coupling import find_groups
 from secateur.core.data import SyntheticDataset
 from secateur.core.engine.session import Session
-from secateur.core.ir.rebuild import shown
 from secateur.core.obs.select import Goal, select_units
 from secateur.core.plan.state import PruningState
 from secateur.core.repair.refit import refit
@@ -74,8 +73,7 @@ def test_the_loss_of_a_wide_layer_is_what_its_output_loses(monkeypatch):
 
 
 def _reads(net, name, inputs):
-    session = Session(shown(net, [name]))
-    return session.run(inputs)[f"shown:{name}"]
+    return Session(net, fetch=[name]).run(inputs)[name]
 
 
 def test_lenet_is_pruned_with_its_fully_connected_layers_wide(monkeypatch, shared, tmp_path):

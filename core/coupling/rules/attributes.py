@@ -1,4 +1,4 @@
-"""WeightColumns attributes and constant inputs of nodes."""
+"""Reading attributes and constant inputs of nodes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def constant_input(node: ir.Node, index: int) -> tuple[int, ...] | None:
 
 
 def given_sizes(node: ir.Node, index: int, name: str) -> tuple[int, ...] | None:
-    """Return sizes that are an input, or in earlier opsets an attribute; None where computed."""
+    """Return sizes that are an input, in earlier opsets an attribute; None if they are computed."""
     return ints_attribute(node, name) or constant_input(node, index)
 
 

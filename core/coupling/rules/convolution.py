@@ -1,8 +1,8 @@
 """Convolutions: consume the labels of their input channels and produce fresh ones.
 
 Weights: Conv [out, in/group, kernel…], ConvTranspose [in, out/group, kernel…].
-A depthwise convolution (one input channel a group) passes its labels through; with a multiplier m
-each label appears m times, since input channel and its m outputs go together.
+A depthwise convolution (one input channel a group) passes its labels through. With a multiplier m
+each label appears m times, since an input channel and its m outputs are removed together.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import onnx_ir as ir
 
 from ...ir.network import blob_refs, layer_of
 from ...ir.rebuild import node_key
-from ..labels import Labels, LabelVector
+from ..indices import LabelVector
+from ..labels import Labels
 from ..reasons import Kind
 from ..trace import CostTerm, Trace, fix_input, static_shape
 from .attributes import int_attribute, output_shape
@@ -77,7 +78,7 @@ def convolution(state: Trace, node: ir.Node) -> Sequence[Labels]:
 
 
 def _channel_labels(state: Trace, node: ir.Node, x: Labels, channels: int) -> LabelVector:
-    """Return one label per input channel; where channels mixed with positions, fix them."""
+    """Return one label for each input channel; fix the labels if they lie along another axis."""
     if x.axis == 1:
         return x.vector
     if x.axis is not None:
@@ -91,7 +92,7 @@ def _weigh(
     weight = node.inputs[1]
     assert weight is not None
     if weight.const_value is not None and not blob_refs(weight):
-        return  # a constant that only moves data
+        return  # a constant: it moves data and stores nothing
     positions = math.prod(counted[2:])
     has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
     bias_positions = math.prod(shape[2:]) if has_bias or _normalized(node) else 0
@@ -101,7 +102,7 @@ def _weigh(
 
 
 def _normalized(node: ir.Node) -> bool:
-    """Whether the layer itself normalises after the convolution, whose shift then is its bias."""
+    """Whether the same layer normalises the output; the shift of the normalisation is its bias."""
     uses = list(node.outputs[0].uses())
     return len(uses) == 1 and (
         uses[0].node.op_type == "BatchNormalization"

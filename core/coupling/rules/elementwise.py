@@ -1,7 +1,7 @@
-"""Element-wise operators on several inputs: channels that meet at a position go together.
+"""Element-wise operators on several inputs: channels that meet at a position are united.
 
-Residual sums, squeeze-and-excite products, slopes and learned scales all come out of this: computed
-operands unite their labels, parameters become vectors over them.
+This covers residual sums, squeeze-and-excite products, slopes and learned scales: computed operands
+unite their labels, and parameters become vectors over them.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ from collections.abc import Iterable, Sequence
 
 import onnx_ir as ir
 
-from ..labels import Labels, LabelVector
+from ..indices import LabelVector
+from ..labels import Labels
 from ..reasons import Kind
 from ..trace import Trace, fix_input, static_shape
 from .attributes import output_shape
 from .registry import rule
 from .unknown import fixed_outputs
 
-ROLES = {"Add": "bias", "Sub": "bias", "Sum": "bias", "Mul": "scale", "Div": "divisor",
-         "Pow": "divisor", "Mod": "divisor"}  # fmt: skip
-
+OPERAND_ROLES = {"Add": "bias", "Sub": "bias", "Sum": "bias", "Mul": "scale", "Div": "divisor",
+                 "Pow": "divisor", "Mod": "divisor"}  # fmt: skip
+"""Operator → role of its parameters; "vector" for the other operators."""
 
 ELEMENTWISE = (
     "Add", "Sub", "Mul", "Div", "Pow", "Mod", "PRelu", "Max", "Min", "Sum", "Mean", "Where",
@@ -27,14 +28,14 @@ ELEMENTWISE = (
 )  # fmt: skip
 
 
-@rule(*ELEMENTWISE, any_operand=True)
+@rule(*ELEMENTWISE, any_operand=True, elementwise=True)
 def elementwise(state: Trace, node: ir.Node) -> Sequence[Labels]:
     """Return the united labels of all operands."""
     return united(state, node, output_shape(node))
 
 
 def united(state: Trace, node: ir.Node, shape: Sequence[int]) -> Sequence[Labels]:
-    """Return the labels of an output of `shape`, united with those of all operands."""
+    """Unite the labels of all operands and return them for an output of `shape`."""
     operands = {
         index: labels
         for index in range(len(node.inputs))
@@ -76,11 +77,11 @@ def _parameters(state: Trace, node: ir.Node, vector: LabelVector, axis: int, ran
         own = axis - (rank - len(shape))
         if own >= 0 and shape[own] == len(vector) and len(vector) > 1:
             spread = vector.reshape([-1 if k == own else 1 for k in range(len(shape))])
-            state.use(value, ROLES.get(node.op_type, "vector"), spread)
+            state.use(value, OPERAND_ROLES.get(node.op_type, "vector"), spread)
 
 
 def _spreads(state: Trace, node: ir.Node, operands: Iterable[Labels], shape: Sequence[int]) -> bool:
-    """Whether single maps meet a parameter that has channels: those may leave on their own."""
+    """Whether operands of one map meet a parameter with channels, each of which can be removed."""
     rank = len(shape)
     if rank < 2 or any(_size(labels.shape, 1, rank) != 1 for labels in operands):
         return False
@@ -92,7 +93,7 @@ def _spreads(state: Trace, node: ir.Node, operands: Iterable[Labels], shape: Seq
 
 
 def _axis(labels: Labels, shape: Sequence[int]) -> int | None:
-    """Return the channel axis of an operand as an axis of the result; None where it has none."""
+    """Return the channel axis of an operand as an axis of the result; None if it has none."""
     if labels.axis is None:
         return None
     axis = labels.axis + len(shape) - len(labels.shape)

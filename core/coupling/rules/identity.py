@@ -1,4 +1,4 @@
-"""Operators that treat every channel alone and keep the shape of channels: labels pass through."""
+"""Operators that compute each channel from itself alone: labels pass through."""
 
 from __future__ import annotations
 
@@ -83,9 +83,9 @@ def pooling(state: Trace, node: ir.Node) -> Sequence[Labels]:
 
 
 def _within_plane(positions: ir.Value, plane: Sequence[int]) -> bool:
-    """Whether all readers of the positions that MaxPool gives take them inside each plane.
+    """Whether all readers of MaxPool's positions reduce them to positions inside a plane.
 
-    The positions count over the whole tensor, so that they change where channels leave.
+    The positions count over the whole tensor, so that removing a channel changes those behind it.
     """
     return not positions.is_graph_output() and all(
         _takes_remainder(use.node, math.prod(plane))
@@ -101,7 +101,7 @@ def _takes_remainder(node: ir.Node, size: int) -> bool:
 
 @rule("MaxRoiPool", "RoiAlign")
 def regions(state: Trace, node: ir.Node) -> Sequence[Labels]:
-    """Return the labels of the map; where the regions lie is fixed."""
+    """Return the labels of the map; fix those of the inputs that hold the regions."""
     x = state.of(node, 0)
     for index in range(1, len(node.inputs)):
         fix_input(state, node, index, Kind.OPERATOR)

@@ -30,7 +30,7 @@ def concat(state: Trace, node: ir.Node) -> Sequence[Labels]:
 
 
 def _part(state: Trace, node: ir.Node, index: int) -> Labels:
-    """Return the labels of an input; a constant part has one label and stays."""
+    """Return the labels of an input; a constant one gets a single label, which is fixed."""
     labels = state.known(node, index)
     if labels is not None:
         return labels
@@ -43,7 +43,7 @@ def _part(state: Trace, node: ir.Node, index: int) -> Labels:
 
 @rule("Split")
 def split(state: Trace, node: ir.Node) -> Sequence[Labels]:
-    """Return the parts of the labels; a split without sizes must stay even."""
+    """Return the parts of the labels; the parts of a split without sizes must stay equal."""
     x = state.of(node, 0)
     shapes = [output_shape(node, k) for k in range(len(node.outputs))]
     axis = int_attribute(node, "axis", 0) % len(x.shape)
@@ -76,7 +76,7 @@ def slice_(state: Trace, node: ir.Node) -> Sequence[Labels]:
     entry = axes.index(x.axis)
     steps = constant_input(node, 4)
     if steps is not None and (starts[entry], steps[entry]) == (-1, -1) and ends[entry] < -(2**30):
-        return [Labels(shape, x.axis, x.vector[::-1])]  # turned round, however many there are
+        return [Labels(shape, x.axis, x.vector[::-1])]  # all channels in reverse order
     if steps is not None and steps[entry] != 1:
         return unknown(state, node)
     start, end, _ = slice(starts[entry], ends[entry]).indices(len(x.vector))

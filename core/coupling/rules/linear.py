@@ -10,7 +10,8 @@ import onnx_ir as ir
 
 from ...ir.network import layer_of
 from ...ir.rebuild import node_key
-from ..labels import Labels, LabelVector
+from ..indices import LabelVector
+from ..labels import Labels
 from ..reasons import Kind
 from ..trace import CostTerm, Trace, fix_input, static_shape
 from .attributes import int_attribute, output_shape
@@ -72,7 +73,7 @@ def _feature_labels(state: Trace, node: ir.Node, x: Labels, features: int) -> La
 
 
 def _shifted(node: ir.Node) -> bool:
-    """Whether the same layer adds a shift of its own right afterwards."""
+    """Whether the next node, of the same layer, adds a bias."""
     uses = list(node.outputs[0].uses())
     return len(uses) == 1 and (
         uses[0].node.op_type in ("Add", "BatchNormalization")

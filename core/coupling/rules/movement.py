@@ -34,7 +34,7 @@ def reshape(state: Trace, node: ir.Node) -> Sequence[Labels]:
     dims, before = node.outputs[0].shape, node.inputs[0].shape if node.inputs[0] else None
     uncounted = before is None or any(_symbolic(dim) for dim in list(before)[1:])
     if uncounted and moved.axis is not None and dims is not None and _symbolic(dims[moved.axis]):
-        return unknown(state, node)  # how many positions of a channel lie there is not known
+        return unknown(state, node)  # the number of positions of a channel there is not known
     if node.op_type == "Reshape":
         for entry, target in enumerate(constant_input(node, 1) or ()):
             if target > 0:
@@ -87,9 +87,9 @@ def tile(state: Trace, node: ir.Node) -> Sequence[Labels]:
 def _copies(
     state: Trace, node: ir.Node, x: Labels, shape: tuple[int, ...], outer: int
 ) -> Labels:  # fmt: skip
-    """Return labels for copies of one map: any of them may leave, as the others are the same.
+    """Return labels for copies of one map: each can be removed, as the copies are equal.
 
-    Entry k of the second input counts what lies along axis `outer` + k of the output.
+    Entry k of the second input counts the copies along axis `outer` + k of the output.
     """
     missing = len(shape) - len(x.shape)
     if len(shape) < 2 or shape[1] == 1 or (missing < 2 and x.shape[1 - missing] != 1):

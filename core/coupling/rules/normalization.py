@@ -1,4 +1,4 @@
-"""Normalisations: per channel they carry vectors along; across channels they mix and fix."""
+"""Normalisations and reductions: labels pass within channels and are fixed across channels."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from .attributes import constant_input, int_attribute, ints_attribute, output_sh
 from .registry import rule
 from .unknown import fixed_outputs
 
-ONE_AXIS = 13
-"""The first opset whose Softmax works along one axis; earlier it takes all from that axis on."""
+ONE_AXIS_OPSET = 13
+"""The first opset whose Softmax normalises along one axis; earlier ones normalise along this axis
+and all after it."""
 
-ROLES = ("scale", "shift", "mean", "variance")
+INPUT_ROLES = ("scale", "shift", "mean", "variance")
 
 
 @rule("BatchNormalization", "InstanceNormalization")
@@ -27,7 +28,7 @@ def per_channel(state: Trace, node: ir.Node) -> Sequence[Labels]:
         return fixed_outputs(state, node, Kind.SPATIAL)
     if any(value is None or not state.is_parameter(value) for value in node.inputs[1:]):
         return fixed_outputs(state, node, Kind.OPERATOR)
-    for value, role in zip(node.inputs[1:], ROLES, strict=False):
+    for value, role in zip(node.inputs[1:], INPUT_ROLES, strict=False):
         state.use(value, role, x.vector if x.axis == 1 else x.vector.repeat(x.shape[1]))
     return [Labels(output_shape(node), x.axis, x.vector)]
 
@@ -46,7 +47,7 @@ def across_axes(state: Trace, node: ir.Node) -> Sequence[Labels]:
 
 def normalized_axes(state: Trace, node: ir.Node, rank: int) -> range:
     """Return the axes along which an operator makes values depend on each other."""
-    old = state.opset < ONE_AXIS and node.op_type in ("Softmax", "LogSoftmax", "Hardmax")
+    old = state.opset < ONE_AXIS_OPSET and node.op_type in ("Softmax", "LogSoftmax", "Hardmax")
     axis = int_attribute(node, "axis", 1 if old else -1) % rank
     if old or node.op_type in ("LayerNormalization", "RMSNormalization"):
         return range(axis, rank)
@@ -57,8 +58,8 @@ def normalized_axes(state: Trace, node: ir.Node, rank: int) -> range:
 def across_channels(state: Trace, node: ir.Node) -> Sequence[Labels]:
     """Fix everything: each output channel depends on its neighbours.
 
-    MeanVarianceNormalization may work a channel at a time, but makes NaN of a masked one: it
-    divides by a deviation of zero, to which it adds nothing.
+    MeanVarianceNormalization may normalise each channel on its own, but turns a masked one into
+    NaN: it divides by the deviation, which is zero, and adds no epsilon.
     """
     return fixed_outputs(state, node, Kind.MIXED)
 
@@ -84,7 +85,7 @@ def position(state: Trace, node: ir.Node) -> Sequence[Labels]:
 
 @rule("TopK")
 def largest(state: Trace, node: ir.Node) -> Sequence[Labels]:
-    """Return the input's labels for both outputs, unless channels are what is ordered."""
+    """Return the input's labels for both outputs, unless it orders channels."""
     x = state.of(node, 0)
     if x.axis == int_attribute(node, "axis", -1) % len(x.shape):
         return fixed_outputs(state, node, Kind.MIXED)
@@ -92,7 +93,7 @@ def largest(state: Trace, node: ir.Node) -> Sequence[Labels]:
 
 
 def _without(state: Trace, node: ir.Node, axes: set[int] | None) -> Sequence[Labels]:
-    """Return the labels of a result that has lost some axes, or has size 1 there."""
+    """Return the labels of a result without some axes, or with size 1 along them."""
     x, shape = state.of(node, 0), output_shape(node)
     if axes is None or x.axis in axes:
         return fixed_outputs(state, node, Kind.MIXED)

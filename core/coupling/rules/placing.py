@@ -1,4 +1,4 @@
-"""Putting and picking elements by positions along one axis, and undoing a pooling."""
+"""Scattering and gathering elements by positions along one axis, and max unpooling."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .unknown import unknown
 
 @rule("ScatterElements", "GatherElements", any_operand=True)
 def along_one_axis(state: Trace, node: ir.Node) -> Sequence[Labels]:
-    """Return the united labels of data, positions and updates, unless channels are what moves."""
+    """Return the united labels of data, positions and updates, unless channels themselves move."""
     shape = output_shape(node)
     axis = int_attribute(node, "axis", 0) % len(shape)
     inputs = [state.known(node, index) for index in range(len(node.inputs))]
@@ -38,6 +38,6 @@ def unpooling(state: Trace, node: ir.Node) -> Sequence[Labels]:
     if positions is None or x.axis != positions.axis or x.axis not in (1, None):
         return unknown(state, node)
     if len(node.inputs) > 2:
-        return unknown(state, node)  # a target size, of which ONNX's inference makes nothing
+        return unknown(state, node)  # ONNX's inference ignores the target size
     state.unions.unite(x.vector, positions.vector)
     return [Labels(output_shape(node), x.axis, x.vector)]

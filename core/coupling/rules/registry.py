@@ -1,34 +1,60 @@
-"""The table of rules by operator."""
+"""The rules by ONNX operator."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from ...registry import Registry
 from ..labels import Labels
 from ..trace import Trace
 
-__all__ = ["ANY_OPERAND", "RULES", "Rule", "rule"]
+__all__ = ["RULES", "Move", "Rule", "rule"]
 
-Rule = Callable[[Trace, ir.Node], Sequence[Labels]]
-
-RULES: dict[str, Rule] = {}
-
-ANY_OPERAND: set[str] = set()
-"""Operators whose rule works where the first input is a parameter and another one is not."""
+Move = Callable[[Trace, ir.Node], Sequence[Labels]]
+"""Returns the labels of a node's outputs."""
 
 
-def rule(*op_types: str, any_operand: bool = False) -> Callable[[Rule], Rule]:
-    """Register a rule for operators; a second claim on one is a bug and raises."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """How an operator moves labels.
 
-    def register(function: Rule) -> Rule:
-        for op_type in op_types:
-            if op_type in RULES:
-                raise RuntimeError(f"two rules for {op_type}: {RULES[op_type]} and {function}")
-            RULES[op_type] = function
-            if any_operand:
-                ANY_OPERAND.add(op_type)
-        return function
+    Args:
+        move: reads the labels of a node's inputs and returns those of its outputs, in their order.
+        any_operand: whether it works where the first input is a parameter and another one is not.
+        elementwise: whether each element of the output depends on the elements of the operands at
+            its own position alone.
+    """
+
+    move: Move
+    any_operand: bool = False
+    elementwise: bool = False
+
+
+RULES: Registry[Rule] = Registry(
+    "rule for operator", package=__name__.rpartition(".")[0], group="secateur.rules"
+)
+
+
+def rule(
+    *op_types: str, any_operand: bool = False, elementwise: bool = False
+) -> Callable[[Move], Move]:
+    """Register a function as the rule of operators.
+
+    Args:
+        op_types: names of ONNX operators.
+        any_operand: see :class:`Rule`.
+        elementwise: likewise.
+
+    Raises:
+        RuntimeError: an operator has a rule.
+    """
+
+    def register(move: Move) -> Move:
+        entry = Rule(move=move, any_operand=any_operand, elementwise=elementwise)
+        RULES.add(*op_types, entry=entry)
+        return move
 
     return register

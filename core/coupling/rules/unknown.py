@@ -1,4 +1,4 @@
-"""Operators without a rule: what they read is fixed, and what they make is fixed too."""
+"""Operators without a rule: their inputs and outputs are fixed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["fixed_outputs", "unknown"]
 
 
 def unknown(state: Trace, node: ir.Node) -> Sequence[Labels]:
-    """Fix every input and return outputs that are fixed as a whole."""
+    """Fix every input, and return one fixed label for each output."""
     return fixed_outputs(state, node, Kind.OPERATOR)
 
 
 def fixed_outputs(state: Trace, node: ir.Node, kind: Kind) -> Sequence[Labels]:
-    """Fix every input for a reason and return outputs that are fixed as a whole."""
+    """Fix every input for a reason, and return one fixed label for each output."""
     reason = Reason(kind, state.subject(node))
     read = [str(value.name) for value in node.inputs if value is not None] + captured(node)
     for name in read:

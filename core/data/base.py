@@ -115,7 +115,8 @@ class Batch:
         objects: what is to be found in each image, for detectors.
         values: what the network should compute (N×…, float32), for regression.
         frames: the images the samples were made of, None where they were no images.
-        places: where what is known of each sample stands, for messages; None where nobody knows.
+        places: the file and line with the targets of each sample, for messages; None where nobody
+            knows.
     """
 
     inputs: dict[str, np.ndarray]
@@ -275,7 +276,7 @@ def fixed_batch(network: Network) -> int | None:
 def batch_size(network: Network, wanted: int) -> int:
     """Return the multiple of the network's own batch that is nearest below `wanted`.
 
-    It is less where the values of so many samples would not fit into :data:`BATCH_BYTES`.
+    It is less where the values of that many samples would not fit into :data:`BATCH_BYTES`.
 
     Raises:
         DataError: `wanted` is not positive.

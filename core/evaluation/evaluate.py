@@ -43,7 +43,7 @@ def evaluate(
         dataset: labelled samples, opened for `network`; classes count from 0.
         task: what is measured instead, as for :func:`~.task.find_task`; what follows is for tasks
             that are given by name or found.
-        top: classifiers: count labels among the so many highest scores.
+        top: classifiers: for each k, count the labels among the k highest scores.
         score: detectors: leave out detections with not more than this score; None for the head's
             own limit, or 0.005.
         suppress: detectors: overlap at which a box suppresses a worse one of its class; None for
@@ -93,7 +93,7 @@ def _unlabelled(network: Network, dataset: Dataset) -> DataError:
         )
     return DataError(
         f"there are no labels in {dataset.name}",
-        hint="docs/data.md says where labels stand in each kind of data; two models can be "
+        hint="docs/data.md says where labels are in each kind of data; two models can be "
         "compared without any",
     )
 

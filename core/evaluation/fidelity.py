@@ -38,7 +38,7 @@ class OutputFidelity:
         cosine: cosine similarity of a sample's outputs, the mean over all samples, −1…1; a sample
             with NaN or infinity in one of them counts as 0.
         error: ‖original − pruned‖₂ / ‖original‖₂ over all data; infinite beside NaN or infinity.
-        agreement: share of the samples where the largest value stands in the same place, 0…1;
+        agreement: share of the samples whose largest value is in the same place, 0…1;
             None where the output is no single vector of several values.
         divergence: KL(original ‖ pruned) of the classes in nats, the mean over samples; None
             likewise.
@@ -60,7 +60,7 @@ class Fidelity:
         samples: how many.
         notes: how outputs with other names were paired.
         detections: mean average precision of the pruned detector, where what the original finds
-            with a score of at least 0.25 stands for the objects; None for other networks, and
+            with a score of at least 0.25 counts as an object; None for other networks, and
             where boxes were not asked for.
     """
 

@@ -34,7 +34,7 @@ class Row:
         original: its value for the original network.
         compressed: its value for the pruned network.
         unit: "", "%", "ms", "B" for bytes or "Op" for operations.
-        relative: whether the change is told as a part of the original's value (or as a difference).
+        relative: whether the change is a fraction of the original's value (or a difference).
     """
 
     item: str

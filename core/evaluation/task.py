@@ -98,7 +98,7 @@ class TaskOptions:
     """What a user may say about a task that is found by the data.
 
     Args:
-        top: classifiers: count labels among the so many highest scores.
+        top: classifiers: for each k, count the labels among the k highest scores.
         score: detectors: leave out detections with not more than this score; None for the head's
             own limit, or 0.005.
         suppress: detectors: overlap at which a box suppresses a worse one of its class; None for

@@ -65,8 +65,8 @@ class BoxHead(Head):
             do not say.
         nms_threshold: intersection over union above which a box suppresses a worse one of its
             class; None where the files do not say.
-        nms_top_k: so many of the best boxes of a class are looked at; -1 for all.
-        keep_top_k: so many detections of an image are kept, the best; -1 for all.
+        nms_top_k: how many boxes of a class are looked at, the best; -1 for all.
+        keep_top_k: how many detections of an image are kept, the best; -1 for all.
         eta: below 1, `nms_threshold` shrinks by it after each box that is kept, while above 0.5.
     """
 
@@ -166,7 +166,7 @@ class RegionHead(GridHead):
 
     @property
     def has_objectness(self) -> bool:
-        """Whether that entry stands alone."""
+        """Whether objectness is no class."""
         return not self.background
 
     @property

@@ -23,7 +23,7 @@ BALANCE = 4
 """Calls for each core, so that none waits long for the last one."""
 
 FIRST = 8
-"""A part of all shards: so many are computed before it is asked first, then twice as many."""
+"""The first check comes after this part of all shards, the next after twice as many more."""
 
 CHECKS = 16
 """How often, over all samples, it is asked whether a point is decided."""
@@ -104,14 +104,14 @@ class Meter:
         return [self._task.best_case(*pair) for pair in pairs]
 
     def measure(
-        self, removals: Removals, counts: Sequence[int], told: Callable[[int], None]
+        self, removals: Removals, counts: Sequence[int], advance: Callable[[int], None]
     ) -> list[Known]:
         """Return the loss for some numbers of removed channels, from one pass over the samples.
 
         Args:
             removals: the group.
             counts: numbers of removed channels.
-            told: called with the shards × points done since the last call.
+            advance: called with the number of shards × points done since the last call.
         """
         found: list[list[Metric]] = [[] for _ in counts]
         masks = [removals.suffix.masks(removals.surviving(count)) for count in counts]
@@ -121,7 +121,7 @@ class Meter:
                 for one in metrics:
                     found[done % len(masks)].append(one)
                     done += 1
-                told(len(metrics))
+                advance(len(metrics))
         return [self._known(metrics) for metrics in found]
 
     def measure_until(
@@ -130,7 +130,7 @@ class Meter:
         count: int,
         limit: float,
         metrics: list[Metric],
-        told: Callable[[int], None],
+        advance: Callable[[int], None],
     ) -> Known:
         """Return the loss, or a bound of it as soon as it is over `limit` beyond doubt.
 
@@ -140,7 +140,7 @@ class Meter:
             limit: the loss that matters.
             metrics: of the first shards where they were measured before; what is measured now is
                 added.
-            told: called with the shards done since the last call.
+            advance: called with the number of shards done since the last call.
         """
         least = self._least_over(limit, metrics, after=0)
         if least is not None:
@@ -151,7 +151,7 @@ class Meter:
         for wave in self._contexts.waves(removals.suffix, start=len(metrics), size=size):
             known = len(metrics)
             metrics.extend(one for (one,) in self._computed(removals, wave, masks))
-            told(len(metrics) - known)
+            advance(len(metrics) - known)
             least = self._least_over(limit, metrics, after=known)
             if least is not None:
                 return Known(least, at_least=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 
 import secateur
-from secateur.core.data import Batch
+from secateur.core.data import Batch, Frame, Objects
 from secateur.core.data.base import target_kind
+from secateur.core.data.targets import Targets
 from secateur.core.errors import DataError, VerificationError
 from secateur.core.evaluation.gate import Gate
 from secateur.core.evaluation.loss import LossMeter
 from secateur.core.evaluation.metrics import Figure, Metric
 from secateur.core.evaluation.task import TASKS, Task, TaskOptions, find_task
-from secateur.core.ir.heads import BoxHead, ClassifierHead, classifier_output
+from secateur.core.ir.heads import AnchorHead, BoxHead, ClassifierHead, classifier_output
 from secateur.core.ir.network import Network
 from support.analysis import FIXTURES, opened
 from support.graphs import Graph
@@ -152,12 +153,13 @@ class Given:
 
     name, samples, problems = "given", 2, ()
 
-    def __init__(self, **targets):
+    def __init__(self, inputs=None, **targets):
+        self.inputs = np.zeros((2, 3, 4, 4), np.float32) if inputs is None else inputs
         self.targets = targets
         self.labelled = bool(targets)
 
     def __iter__(self):
-        yield Batch(inputs={"data": np.zeros((2, 3, 4, 4), np.float32)}, **self.targets)
+        yield Batch(inputs={"data": self.inputs}, **self.targets)
 
 
 def network(head: str = "") -> Network:
@@ -232,6 +234,60 @@ def test_the_nearest_name_is_a_hint():
 def test_one_network_is_no_comparison():
     with pytest.raises(DataError, match="Output error compares a network with the one"):
         secateur.evaluate(network(), Given(), task="output-error")
+
+
+# -- what every task keeps to --------------------------------------------------------------------
+
+
+def scene(seed: int) -> Objects:
+    """Two objects in an image of 4×4 pixels."""
+    low = np.random.default_rng(seed).uniform(0, 2, (2, 2))
+    return Objects.of([(0, *box, *(box + 2)) for box in low])
+
+
+SIX = np.random.default_rng(5)
+TARGETS = {
+    "classification": {"labels": SIX.integers(0, 6, 6)},
+    "segmentation": {"labels": SIX.integers(0, 6, (6, 4, 4))},
+    "detection": {
+        "objects": tuple(map(scene, range(6))), "frames": (Frame(width=4, height=4),) * 6,
+    },
+    "regression": {"values": SIX.standard_normal((6, 6), dtype=np.float32)},
+    "divergence": {},
+    "output-error": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(TASKS))
+def test_every_task_keeps_to_the_rules(name):
+    g = Graph(channels=3, size=4)
+    deep = g.conv("c", g.data, 6)
+    made = g.network(maps=deep, y=g.op("flat", "Flatten", g.op("pool", "GlobalAveragePool", deep)))
+    head = AnchorHead(output="maps", classes=1, anchors=((2.0, 2.0),), width=4, height=4)
+    net = replace(made, heads=(head, ClassifierHead(output="y")))
+    data = Given(np.random.default_rng(1).random((6, 3, 4, 4), np.float32), **TARGETS[name])
+    task = find_task(net, data, name)
+    assert task.name == name
+    assert TASKS[name](net, data, TaskOptions()) == pickle.loads(pickle.dumps(task)) == task
+    assert set(task.outputs) <= set(net.outputs)
+    assert (task.unit == "%") <= (task.points == 100)
+    (batch,) = data
+    outputs = secateur.Session(net).run(batch.inputs)
+    noise = {key: array + np.float32(0.5) * array[::-1] for key, array in outputs.items()}
+    targets = Targets.of(batch, outputs)
+    plain, full, moved = task.make_metric(), task.make_full_metric(), task.make_metric()
+    plain.update(outputs, targets)
+    full.update(outputs, targets)
+    moved.update(noise, targets)
+    result = full.compute()
+    assert (result.metric, result.samples) == (task.metric, 6)
+    assert result.value == plain.compute().value
+    own = None if task.needs_original else result.value
+    best = task.best_case(plain, replace(targets, outputs={}))
+    assert task.loss(best.compute().value, own) <= min(
+        task.loss(metric.compute().value, own) for metric in (plain, moved)
+    )
+    assert task.loss(result.value, own) == 0
 
 
 # -- directions, units, names --------------------------------------------------------------------

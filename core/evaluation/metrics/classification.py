@@ -96,7 +96,7 @@ class FullAccuracyMetric(Metric):
 
     Args:
         output: the output with the scores of the classes.
-        top: count labels among the so many highest scores.
+        top: for each k, count the labels among the k highest scores.
     """
 
     __slots__ = ("_all", "_classes", "_counts", "_loss", "_output", "_right", "_samples", "_top")

@@ -47,7 +47,7 @@ ELEVEN, HUNDRED = np.linspace(0, 1, 11), np.linspace(0, 1, 101)
 """Recalls at which precision is read."""
 
 MOST = 100
-"""COCO looks at so many detections of a class in an image."""
+"""Detections of a class in an image that COCO looks at, the best."""
 
 MISSED, FOUND, IGNORED = 0, 1, 2
 """What a detection is: wrong, right, or of an object that does not count."""
@@ -277,7 +277,7 @@ class Matches:
         )
 
     def curve(self, number: int, positives: int) -> _Curve:
-        """Return the curve of one class, of which there are so many objects."""
+        """Return the curve of class `number`, of which there are `positives` objects."""
         mine = self.classes == number
         return _curve(self.scores[mine], self.kinds[mine], positives)
 
@@ -448,9 +448,9 @@ def _last_best(row: np.ndarray, allowed: np.ndarray, least: np.ndarray) -> np.nd
         allowed: limits × objects.
         least: the limits.
     """
-    told = np.where(allowed, row, -1.0)
-    last = told.shape[1] - 1 - told[:, ::-1].argmax(axis=1)
-    return np.where(told.max(axis=1) >= least, last, -1)
+    found = np.where(allowed, row, -1.0)
+    last = found.shape[1] - 1 - found[:, ::-1].argmax(axis=1)
+    return np.where(found.max(axis=1) >= least, last, -1)
 
 
 def _mean(values: dict[int, float]) -> float:

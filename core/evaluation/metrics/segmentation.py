@@ -18,7 +18,7 @@ __all__ = ["PixelMetric", "Pixels", "confusion"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pixels:
-    """How well pixels are told apart.
+    """How often pixels get the right class.
 
     Args:
         output: the output with the scores of the classes.

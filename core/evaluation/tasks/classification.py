@@ -21,7 +21,7 @@ class Classification(Task):
 
     Args:
         output: the output with the scores of the classes.
-        top: count labels among the so many highest scores, too.
+        top: for each k, count the labels among the k highest scores, too.
     """
 
     output: str

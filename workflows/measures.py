@@ -10,15 +10,14 @@ __all__ = ["named_accuracy"]
 
 
 def named_accuracy(network: Network, top: str) -> tuple[Network, str, int]:
-    """Return what to measure for the value of a named `Accuracy` layer.
+    """Return the measurement that an `Accuracy` layer in the files describes.
 
     Args:
-        network: as read from its files.
+        network: the network as it was read from its files.
         top: the layer's first top, or its name.
 
     Returns:
-        the network to measure; the output with the scores; among how many of the best the label
-        must be.
+        the network to measure, the output with the scores, and k of the top-k accuracy.
 
     Raises:
         DataError: there is no such layer.

@@ -1,4 +1,4 @@
-"""The `Accuracy` layers of a net: which scores each looks at, and how many of the best count."""
+"""The `Accuracy` layers of a net: their scores, and their k of the top-k accuracy."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["named_accuracy"]
 
 
 def named_accuracy(network: Network, top: str) -> tuple[Network, str, int]:
-    """Return what to measure for the value of an `Accuracy` layer.
+    """Return the measurement that an `Accuracy` layer describes.
 
     Args:
-        network: as read.
+        network: the network as it was read from its files.
         top: the layer's first top, or its name.
 
     Returns:
-        the network, with the scores as an output where they were none; that output's name; and
-        among how many of the best scores the label must be.
+        the network with the scores among its outputs, the name of that output, and k of the top-k
+        accuracy.
 
     Raises:
         DataError: there is no such layer.

@@ -1,10 +1,15 @@
-"""What a layer file declares, whatever its format: fields, blobs, names, and an example.
+"""Declarations of layer types, the same for every format: fields, blobs, names, and an example.
 
-A layer class is a frozen dataclass. Its dataclass fields are the keys of the file with their
-defaults (:func:`key`), `blobs` lists what is stored in file order (:class:`Blob`), `sizes` gives
-the numbers behind the axis names used there, and `to_ir` emits the ONNX nodes.
-Reading, checking and writing back derive from these. The `example` (:class:`Example`) puts the
-layer into a small network: tests run it, and the support tables ask it what pruning can do.
+A layer class is a frozen dataclass. It declares:
+
+* its dataclass fields: the keys of the file with their defaults (:func:`key`);
+* `blobs`: the stored parameters in file order (:class:`Blob`);
+* `sizes`: the lengths of the axes that the blobs name;
+* `to_ir`: a method that emits the ONNX nodes;
+* `example`: a small network with the layer (:class:`Example`). Tests run it, and the support tables
+  are made from it.
+
+Reading, checking and writing back derive from these declarations.
 """
 
 from __future__ import annotations
@@ -45,13 +50,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Key:
-    """How one field of a layer class stands in the file.
+    """How a file stores one field of a layer class.
 
     Args:
-        names: names in the file, the current one first; empty for the name of the attribute.
-        choices: the words allowed, numbered from 0 as the file's enumeration numbers them.
-        numbers: the numbers of `choices` where they are not 0, 1, 2, …
-        channels: True where pruning may change the value.
+        names: names in the file, the current name first; empty for the name of the attribute.
+        choices: the words allowed, numbered from 0 as in the file's enumeration.
+        numbers: the numbers of `choices` if they are not 0, 1, 2, …
+        channels: whether pruning may change the value.
         doc: one line for the support tables.
     """
 
@@ -70,7 +75,7 @@ def key(
     channels: bool = False,
     doc: str = "",
 ) -> Any:
-    """Declare a field of a layer: its default, its names in the file, and what may change it."""
+    """Declare a field of a layer; see :class:`Key` for the arguments."""
     declared = Key(
         names=names, choices=tuple(choices), numbers=tuple(numbers), channels=channels, doc=doc
     )
@@ -93,10 +98,10 @@ class Blob:
     """One stored parameter of a layer type.
 
     Args:
-        name: what it is ("weight", "bias", "rolling_mean").
-        axes: names of its axes in file order, outermost first ("out in/group kernel"); `sizes` of
-            the layer gives their lengths. An axis may stand for several ("kernel" for kh and kw).
-        when: the attribute that must be true for the blob to be there; "" for always.
+        name: name of the parameter ("weight", "bias", "rolling_mean").
+        axes: names of its axes in file order, outermost first ("out in/group kernel"). `sizes` of
+            the layer gives their lengths. One name may cover several axes ("kernel": kh and kw).
+        when: name of the attribute that must be true for the blob to exist; "" for always.
         doc: one line for the support tables.
     """
 
@@ -107,38 +112,38 @@ class Blob:
 
 
 class Handling(Enum):
-    """What becomes of a layer when its network is read."""
+    """How the reader treats a layer."""
 
     COMPUTED = auto()
-    """It is computed in the graph."""
+    """The graph computes it."""
     INPUT = auto()
     """It becomes an input of the graph."""
     HEAD = auto()
-    """Its arithmetic is in the graph; its output is one of the graph's, and is decoded later."""
+    """The graph computes it, and its output is an output of the graph. Metrics decode it."""
     DECODED = auto()
-    """It only decodes answers: what it reads becomes an output of the graph."""
+    """It only decodes outputs of the network. Its input becomes an output of the graph."""
     TRAINING = auto()
-    """It is computed where the network is fed with labels, and is left out where it is not."""
+    """The graph computes it if the network reads labels, and leaves it out otherwise."""
     LEFT_OUT = auto()
-    """It is never computed: it only matters in training. The written file keeps it."""
+    """It matters in training only. The graph leaves it out; the written file keeps it."""
     REFUSED = auto()
-    """The network cannot be read: an UnsupportedError says why."""
+    """The network cannot be read. An UnsupportedError says why."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Example:
-    """One layer of a small network, as a file of the format has it.
+    """A layer in a small network, in the text of the format.
 
     The network is a chain: an input, two convolutions of 16 channels, the layer, and a fully
-    connected layer. Each format adds what its own files need.
+    connected layer. Each format adds the parts that its files need.
 
     Args:
-        text: the fields of the layer, as they stand in the file.
-        lead: whole layers that stand between the convolutions and this one.
-        tail: whole layers that follow this one; None for the fully connected layer.
-        handling: what becomes of the layer.
-        note: what pruning can do with it, for the support tables. Empty where tracing the network
-            tells. For a layer that is refused: why.
+        text: the fields of the layer.
+        lead: whole layers between the convolutions and the layer.
+        tail: whole layers behind the layer; None for the fully connected layer.
+        handling: how the reader treats the layer.
+        note: effect of pruning on the layer, for the support tables. Empty if tracing the network
+            shows it. For a layer that is refused, the reason.
     """
 
     text: str = ""
@@ -165,7 +170,15 @@ def blob_shapes(
 
 
 class LayerBuilder:
-    """What `to_ir` of a layer works with: operators to emit, and the layer's own stored blobs."""
+    """The argument of `to_ir` of a layer: it emits operators, and holds the layer's stored blobs.
+
+    Args:
+        builder: builder of the whole graph.
+        blobs: values of the layer's blobs by name, in file shape.
+        refs: references to each blob by name; several if layers share it.
+        shared: initializers that exist already, by their references. Layers fill it.
+        settings: settings of the reader.
+    """
 
     def __init__(
         self,
@@ -192,14 +205,16 @@ class LayerBuilder:
         return self.builder.ops(op_type, *inputs, count=count, **attributes)
 
     def constant(self, array: Any, dtype: Any = np.int64) -> ir.Value:
-        """Add a constant that belongs to no blob; int64 unless told."""
+        """Add a constant that belongs to no blob."""
         return self.builder.constant(array, dtype)
 
     def parameter(self, name: str, array: np.ndarray | None = None) -> ir.Value:
-        """Put the stored blob `name` into the graph, as it stands or in the form of `array`.
+        """Put the stored blob `name` into the graph.
 
-        `array` must hold the same elements in the same order (another shape, rescaled values), so
-        that pruned and repaired values find their way back into the blob.
+        Args:
+            name: name of the blob.
+            array: the same elements in the same order, with another shape or with rescaled
+                values. The writer undoes that. None for the blob as it is stored.
         """
         stored = self.blobs[name]
         array = stored if array is None else array
@@ -220,11 +235,11 @@ class LayerBuilder:
 
     @staticmethod
     def blocks(value: ir.Value, size: int) -> None:
-        """State that the format can only say `value` with channels in whole blocks of `size`."""
+        """Declare that the format can store `value` only in whole blocks of `size` channels."""
         value.meta[BLOCK] = size
 
     def dims(self, value: ir.Value, start: int = 1) -> tuple[int, ...]:
-        """Return the sizes from axis `start` on, which must be numbers.
+        """Return the sizes of the axes from `start` on.
 
         Raises:
             StaticBatchNeeded: one of them is the symbolic batch.
@@ -237,14 +252,14 @@ class LayerBuilder:
 
 
 class StaticBatchNeeded(UnsupportedError):
-    """A layer works along the batch: the reader starts again with the batch size of the file."""
+    """A layer computes with the batch size: the reader starts again with that of the file."""
 
 
 class LayerRegistry(Registry[type[T]]):
     """Layer classes by the names that files use for them."""
 
     def register(self, *names: str) -> Callable[[type[T]], type[T]]:
-        """Claim names for a class; a second claim on a name is a bug and raises."""
+        """Register a class under its names. A name that is taken is a bug and raises."""
 
         def claim(cls: type[T]) -> type[T]:
             return self.add(*names, entry=cls)
@@ -255,7 +270,7 @@ class LayerRegistry(Registry[type[T]]):
         """Return the class for a name.
 
         Raises:
-            UnsupportedError: nobody claimed it; the message names the nearest known ones.
+            UnsupportedError: no class has it; the message suggests similar names.
         """
         if name in self:
             return self[name]
@@ -266,7 +281,7 @@ class LayerRegistry(Registry[type[T]]):
 
 
 def check_positive(**values: int) -> None:
-    """Refuse sizes that are not positive.
+    """Raise if a size is not positive.
 
     Raises:
         FormatError: names the first field that is zero or negative.

@@ -1,4 +1,4 @@
-"""Telling files apart by their content, and models apart in a list of files."""
+"""Identifying files by their content, and grouping a list of files into models."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ __all__ = ["identify", "models", "suffixes"]
 
 
 def suffix_sets() -> list[tuple[str, ...]]:
-    """Return the suffixes of the files of a model, one set a format."""
+    """Return the usual suffixes of a model's files, one tuple for each format."""
     return [known.suffixes for known in FORMATS.values()]
 
 
 def suffixes() -> tuple[str, ...]:
-    """Return the usual suffixes of all files of models."""
+    """Return the usual suffixes of all files that belong to models."""
     return tuple(suffix for known in suffix_sets() for suffix in known)
 
 
 def identify(path: Path) -> str | None:
-    """Return the usual suffix of what a file holds, or None where the content does not say.
+    """Return the usual suffix for the content of a file; None if no format recognizes it.
 
     Raises:
         FormatError: there is no such file.
@@ -43,13 +43,13 @@ def identify(path: Path) -> str | None:
 
 
 def models(paths: Sequence[Path]) -> list[dict[str, Path]]:
-    """Sort files into models: usual suffix → path, each a complete set of one format.
+    """Group files into models, each a complete set of files of one format by usual suffix.
 
-    Content decides what a file is; where that leaves a model incomplete (a broken or empty file),
-    the names decide.
+    The content identifies a file. If that leaves a model incomplete (a file is broken or empty),
+    the names of the files are used instead.
 
     Raises:
-        FormatError: a file is missing, or its partner is.
+        FormatError: a file does not exist, or a model is incomplete.
     """
     for path in paths:
         if not path.exists():
@@ -70,7 +70,7 @@ def models(paths: Sequence[Path]) -> list[dict[str, Path]]:
 
 
 def _complete(paths: Sequence[Path], kinds: Sequence[str | None]) -> list[dict[str, Path]] | None:
-    """Return the models in order of their first file, or None where one is incomplete."""
+    """Return the models in the order of their first files; None if one is incomplete."""
     found: list[dict[str, Path]] = []
     for path, kind in zip(paths, kinds, strict=True):
         if kind is None:
@@ -88,6 +88,7 @@ def _complete(paths: Sequence[Path], kinds: Sequence[str | None]) -> list[dict[s
 
 
 def _incomplete(paths: Sequence[Path], kinds: Sequence[str | None]) -> FormatError:
+    """Return the error for files that do not form complete models."""
     missing = {suffix: text for known in FORMATS.values() for suffix, text in known.missing.items()}
     for path, kind in zip(paths, kinds, strict=True):
         where = Where(file=str(path))

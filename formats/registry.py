@@ -1,7 +1,7 @@
-"""The registry of file formats, and what a format declares.
+"""The registry of file formats, and the declaration of a format.
 
-Each format declares itself in `format.py` of its folder. That file loads nothing heavy: readers,
-writers and data sources are imported when they are first used.
+Each format declares itself in `format.py` of its folder. That file imports readers, writers and
+data sources only when they are first used.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "HEAD_BYTES", "Format", "Reader", "first_line", "is_text"]
 
 HEAD_BYTES = 65536
-"""Bytes at the beginning of a file that tell its format."""
+"""Number of bytes at the start of a file that identify its format."""
 
 
 class Reader(Protocol):
     """Reads the files of one model."""
 
     def __call__(self, paths: Mapping[str, Path], **settings: object) -> Network:
-        """Return the network in some files.
+        """Return the network that the files describe.
 
         Args:
             paths: the files by their usual suffix.
@@ -49,22 +49,22 @@ class Format:
     """A file format for networks.
 
     Args:
-        name: what code calls it ("caffe").
+        name: the name in code ("caffe").
         suffixes: usual suffixes of the files of a model, the description of the network first.
-        rank: formats with a low rank look at a file first.
-        sniff: from the first :data:`HEAD_BYTES` of a file to the suffix of what it holds; None
-            where the file is of another format.
-        missing: suffix → the file that is missing where one of that suffix is alone.
+        rank: formats are tried on a file by rising rank.
+        sniff: returns the usual suffix for the first :data:`HEAD_BYTES` of a file; None if the
+            file has another format.
+        missing: suffix → name of the file that is missing if a file of that suffix is alone.
         read: reads a model.
-        settings: names of the settings that `read` understands.
-        export: from any network and a file name to files by suffix, in pieces; None where only
+        settings: names of the settings that `read` takes.
+        export: returns files by suffix, in pieces, for any network and a file name; None if only
             networks that were read from this format can be written in it.
-        same: whether a network and what was read back of its export are the very same; None where
-            that cannot be known without running them.
-        register_datasets: registers the kinds of data that belong to this format.
-        read_mean: from the path of a mean image to C×H×W float32; None where the format has none.
-        named_accuracy: from a network and a name in its files to the network to measure, and by
-            which task.
+        same: whether a network and the network read back from its export have the same graph and
+            weights; None if only running them can show it.
+        register_datasets: registers the kinds of data of this format.
+        read_mean: reads a mean image as C×H×W float32; None if the format has none.
+        named_accuracy: returns, for a network and a name in its files, the network to measure and
+            the task. None if the files of the format name no measurements.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Format:
 
 
 def _declarations() -> list[str]:
-    """Return the modules in which this package's formats declare themselves."""
+    """Return the modules that declare the formats of this package."""
     package = __name__.rpartition(".")[0]
     folder = str(Path(__file__).parent)
     found = sorted(module.name for module in pkgutil.iter_modules([folder]) if module.ispkg)
@@ -96,13 +96,13 @@ FORMATS: Registry[Format] = Registry(
 
 
 def is_text(head: bytes) -> bool:
-    """Whether bytes read as text: no NUL, and few other control characters."""
+    """Whether bytes are text: no NUL, and at most 2 % other control characters."""
     control = sum(byte < 9 or 13 < byte < 32 for byte in head[:4096])
     return b"\0" not in head[:4096] and control * 50 <= len(head[:4096])
 
 
 def first_line(head: bytes) -> bytes:
-    """Return the first line of a text that is neither blank nor a comment; empty for none."""
+    """Return the first line that is neither blank nor a comment; b"" if there is none."""
     for line in head.removeprefix(b"\xef\xbb\xbf").splitlines():
         text = line.strip()
         if text and text[:1] not in (b"#", b";"):

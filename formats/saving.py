@@ -1,11 +1,12 @@
-"""Saving a model: rendered, written aside, read again, compared, and only then put in place."""
+"""Saving a model: render, write to a temporary folder, read again, compare, and move into place."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,15 +26,19 @@ __all__ = ["PLAN_NAME", "Saved", "render", "reread", "save"]
 PLAN_NAME = "plan.yaml"
 
 DATA = ".onnx.data"
-"""By what the weights beside an ONNX model are known."""
+"""The suffix of a file of weights beside an ONNX model."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Saved:
-    """What was written: the files of the model, the plan beside them, and the proof.
+    """The files that were written.
 
-    `difference` is the largest relative difference between what the written files compute and
-    what the network in memory computes.
+    Args:
+        paths: the files of the model.
+        plan: the plan beside them; None if there is none.
+        difference: the largest relative difference between the outputs of the written files and
+            those of the network in memory.
+        companions: further descriptions of the network that were written with it.
     """
 
     paths: tuple[Path, ...]
@@ -58,7 +63,7 @@ def render(network: Network, suffix: str | None = None) -> Mapping[str, bytes]:
 
 
 def _pieces(network: Network, suffix: str | None, name: str) -> Mapping[str, Sequence[Piece]]:
-    """Return the parts of each file; `name` is what an ONNX model will be called."""
+    """Return the parts of each file by suffix; `name` is the file name of an ONNX model."""
     source = network.source
     export = _exporter(network, suffix)
     if export is not None:
@@ -77,7 +82,7 @@ def _pieces(network: Network, suffix: str | None, name: str) -> Mapping[str, Seq
 def _exporter(
     network: Network, suffix: str | None
 ) -> Callable[[Network, str], Mapping[str, Sequence[Piece]]] | None:
-    """Return what exports a network to the format of a suffix; None where its own writes it."""
+    """Return the export function of a suffix; None if the network's own format writes it."""
     own = network.source.format if network.source is not None else None
     for known in FORMATS.values():
         if known.export is not None and (
@@ -95,65 +100,96 @@ def save(
     companions: Sequence[str | os.PathLike[str]] = (),
     progress: Progress = silent,
 ) -> Saved:
-    """Write a network, prove that the files compute the same, and put them in place.
+    """Write a network, verify that the files compute the same, and move them into place.
 
     Args:
-        pruned: the network to write, or the result of a pruning: its plan is written, too.
-        target: a directory, in which the files keep the base names of the inputs, or a file that
-            names the output itself (its partner stands beside it). ".onnx" writes ONNX.
-        data: inputs for the proof *written = dense*; noise where there is none.
-        companions: further descriptions of the same layers (a train_val beside a deploy prototxt),
-            which get the same changes and are written beside the output under their own names.
-        progress: told how far the proof is.
+        pruned: the network to write, or the result of a pruning. The plan of a result is written
+            with it.
+        target: a directory or a file. In a directory, the files keep the base names of the inputs.
+            A file names the output itself; its partner is written beside it. ".onnx" writes ONNX.
+        data: inputs for the verification *written = dense*; None for noise.
+        companions: further descriptions of the same layers (a train_val beside a deploy prototxt).
+            They get the same changes and are written beside the output under their own names.
+        progress: called as the verification goes on.
 
     Raises:
         UnsupportedError: the format of `target` is not the network's own.
         FormatError: the target cannot be written, or an input would be overwritten.
-        VerificationError: the written files do not compute the same; nothing is left behind.
+        VerificationError: the written files do not compute the same. No file is left behind.
     """
-    network, made = (
+    network, plan = (
         (pruned.network, pruned.plan) if isinstance(pruned, PruneResult) else (pruned, None)
     )
     target = Path(target)
-    suffix = target.suffix.lower() if target.suffix.lower() in suffixes() else None
-    if target.is_dir():
-        suffix = None
+    suffix = None if target.is_dir() else _suffix(target)
     files = _pieces(network, suffix, _name(network, target, suffix, ".onnx"))
     folder = target.parent if suffix else target
     paths = {end: folder / _name(network, target, suffix, end) for end in files}
     further = _companions(network, companions, folder, paths)
-    plan = folder / PLAN_NAME if made is not None else None
+    plan_path = folder / PLAN_NAME if plan is not None else None
     with located(file=str(target)):
         _refuse_inputs(network, (*paths.values(), *further), companions)
-        folder_made = _first_missing(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            aside = Path(tempfile.mkdtemp(prefix=".secateur-", dir=folder))
-        except OSError as error:
-            raise FormatError(f"cannot be written: {error.strerror or error}") from error
-    done = False
-    try:
-        written = {end: aside / path.name for end, path in paths.items()}
+    with _temporary_folder(target, folder) as temporary:
+        written = {end: temporary / path.name for end, path in paths.items()}
         for end, parts in files.items():
             write_synced(written[end], parts)
         for path, content in further.items():
-            write_synced(aside / path.name, [content])
+            write_synced(temporary / path.name, [content])
         difference = _verified(network, written, data, progress)
-        if plan is not None and made is not None:
-            write_synced(aside / PLAN_NAME, [made.to_yaml().encode()])
-            (aside / PLAN_NAME).replace(plan)
+        if plan is not None and plan_path is not None:
+            write_synced(temporary / PLAN_NAME, [plan.to_yaml().encode()])
+            (temporary / PLAN_NAME).replace(plan_path)
         for path in (*paths.values(), *further):
-            (aside / path.name).replace(path)
+            (temporary / path.name).replace(path)
+    return Saved(
+        paths=tuple(paths.values()),
+        plan=plan_path,
+        difference=difference,
+        companions=tuple(further),
+    )
+
+
+def _suffix(target: Path) -> str | None:
+    """Return the suffix of a model's file in lower case; None for any other path."""
+    suffix = target.suffix.lower()
+    return suffix if suffix in suffixes() else None
+
+
+@contextmanager
+def _temporary_folder(target: Path, folder: Path) -> Iterator[Path]:
+    """Yield a new folder inside `folder`, which is created if necessary.
+
+    The new folder is removed at the end. After an error, the directories that were created for it
+    are removed as well.
+
+    Args:
+        target: what the user asked for, for messages.
+        folder: where the files will be in the end.
+
+    Raises:
+        FormatError: a file or a directory cannot be written.
+    """
+    missing = _first_missing(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".secateur-", dir=folder))
+    except OSError as error:
+        with located(file=str(target)):
+            raise _cannot_write(error) from error
+    done = False
+    try:
+        yield temporary
         done = True
     except OSError as error:
-        raise FormatError(f"cannot be written: {error.strerror or error}") from error
+        raise _cannot_write(error) from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
-        if not done and folder_made is not None:
-            shutil.rmtree(folder_made, ignore_errors=True)
-    return Saved(
-        paths=tuple(paths.values()), plan=plan, difference=difference, companions=tuple(further)
-    )
+        shutil.rmtree(temporary, ignore_errors=True)
+        if not done and missing is not None:
+            shutil.rmtree(missing, ignore_errors=True)
+
+
+def _cannot_write(error: OSError) -> FormatError:
+    return FormatError(f"cannot be written: {error.strerror or error}")
 
 
 def _companions(
@@ -162,11 +198,11 @@ def _companions(
     folder: Path,
     paths: Mapping[str, Path],
 ) -> dict[Path, bytes]:
-    """Return where each companion is to be written, and what.
+    """Return the content of each companion by the path it is to be written to.
 
     Raises:
         UnsupportedError: the network has no files that could have companions.
-        FormatError: a companion does not describe the network, or two files would bear one name.
+        FormatError: a companion does not describe the network, or two outputs have the same name.
     """
     if companions and network.source is None:
         raise UnsupportedError("a network that was not read from files has no companions")
@@ -182,11 +218,11 @@ def _companions(
 
 
 def reread(network: Network, written: Mapping[str, Path]) -> Network:
-    """Read files that were written of a network again, with the settings it was read with.
+    """Read the written files of a network again, with the settings it was read with.
 
     Args:
         network: the network.
-        written: its files by suffix.
+        written: its written files by suffix.
 
     Raises:
         FormatError: a file cannot be read.
@@ -199,7 +235,7 @@ def reread(network: Network, written: Mapping[str, Path]) -> Network:
 
 
 def _exported(written: Mapping[str, Path]) -> Format | None:
-    """Return the format that files were exported to, None where they are in their own."""
+    """Return the format that files were exported to; None for the network's own format."""
     exports = (known for known in FORMATS.values() if known.export is not None)
     return next((known for known in exports if set(known.suffixes) <= set(written)), None)
 
@@ -207,16 +243,21 @@ def _exported(written: Mapping[str, Path]) -> Format | None:
 def _verified(
     network: Network, written: Mapping[str, Path], data: Dataset | None, progress: Progress
 ) -> float:
+    """Return the largest relative difference between written files and the network.
+
+    Raises:
+        VerificationError: the difference is too large.
+    """
     again = reread(network, written)
     exported = _exported(written)
     if exported is not None and exported.same is not None and exported.same(network, again):
-        return 0.0  # the very graph with the very weights; running it would show no more
+        return 0.0  # the same graph with the same weights: running it cannot show a difference
     inputs = data or SyntheticDataset(network, samples=NOISE_SAMPLES)
     return verify_equal("written = dense", network, again, inputs, progress=progress).worst.relative
 
 
 def _name(network: Network, target: Path, suffix: str | None, end: str) -> str:
-    """Return the name of an output that is known by `end`."""
+    """Return the file name of the output with the suffix `end`."""
     if end == DATA:
         return _name(network, target, suffix, ".onnx") + ".data"
     if suffix is not None:
@@ -224,7 +265,7 @@ def _name(network: Network, target: Path, suffix: str | None, end: str) -> str:
     source = network.source.paths.get(end) if network.source is not None else None
     if source is None:
         return f"{network.name}{end}"
-    # What stands behind the suffix is a container (.caffemodel.h5) that is not written.
+    # A further suffix behind it names a container (.caffemodel.h5) that is not written.
     stem, found, _ = source.name.rpartition(end)
     return stem + end if found else source.name
 
@@ -232,6 +273,11 @@ def _name(network: Network, target: Path, suffix: str | None, end: str) -> str:
 def _refuse_inputs(
     network: Network, paths: Iterable[Path], companions: Iterable[str | os.PathLike[str]]
 ) -> None:
+    """Raise if a path to be written is one of the files that were read.
+
+    Raises:
+        FormatError: names the input.
+    """
     own = network.source.paths.values() if network.source is not None else ()
     sources = [*own, *map(Path, companions)]
     for path in paths:
@@ -243,7 +289,7 @@ def _refuse_inputs(
 
 
 def _first_missing(folder: Path) -> Path | None:
-    """Return the outermost directory that does not exist yet, to be taken away on failure."""
+    """Return the outermost directory that does not exist yet; None if all exist."""
     missing = None
     for path in (folder, *folder.parents):
         if path.exists():

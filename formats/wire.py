@@ -1,4 +1,4 @@
-"""The protobuf wire format, walked in place: fields as offsets into a buffer, nothing copied.
+"""The protobuf wire format, read in place: fields are offsets into a buffer, nothing is copied.
 
 Source: protobuf.dev/programming-guides/encoding.
 """
@@ -23,9 +23,9 @@ FIXED = {FLOAT: 4, DOUBLE: 8}
 
 @dataclass(frozen=True, slots=True)
 class WireField:
-    """One field, or a run of `count` equal fixed-size fields standing side by side.
+    """One field, or a run of `count` adjacent fixed-size fields with the same tag.
 
-    `tag` is where its tag starts; the content is `[start, end)`; `value` is that of a varint.
+    `tag` is the offset of its tag, `[start, end)` is its content, `value` is the value of a varint.
     """
 
     number: int
@@ -38,7 +38,7 @@ class WireField:
 
 
 def bad(message: str, offset: int) -> FormatError:
-    """Return an error located at a byte."""
+    """Return an error at an offset in bytes."""
     return FormatError(message, where=Where(offset=offset))
 
 
@@ -96,7 +96,7 @@ def walk(buffer: memoryview, start: int, end: int) -> Iterator[WireField]:
 
 
 def _run(buffer: memoryview, tag: int, start: int, after: int, end: int) -> int:
-    """Count the repetitions of one tag at equal distance, so that long runs cost no loop."""
+    """Return the number of fields with the same tag at equal distance, without a loop over them."""
     step = after - tag
     possible = (end - tag) // step
     key = bytes(buffer[tag:start])
@@ -126,11 +126,11 @@ def varint(value: int) -> bytes:
 
 
 def varint_field(number: int, value: int) -> bytes:
-    """Encode a varint field; negative numbers take ten bytes, as protobuf wants."""
+    """Encode a varint field. Negative numbers take ten bytes, as protobuf specifies."""
     return varint(number << 3 | VARINT) + varint(value & 0xFFFF_FFFF_FFFF_FFFF)
 
 
 def length_field(number: int, pieces: Sequence[Piece]) -> list[Piece]:
-    """Return the pieces of a length-delimited field; nothing is joined yet."""
+    """Return the pieces of a length-delimited field, without joining them."""
     size = sum(len(piece) for piece in pieces)
     return [varint(number << 3 | LENGTH) + varint(size), *pieces]

@@ -1,1 +1,1 @@
-"""Message schemas, written from wire facts; they import nothing of secateur."""
+"""Schemas of protobuf messages. They import nothing of secateur."""

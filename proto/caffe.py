@@ -1,6 +1,6 @@
-"""Caffe's protobuf messages, built when imported from the schema in :mod:`.schema`.
+"""Caffe's protobuf messages, built at their first use from the schema in :mod:`.schema`.
 
-The descriptors live in a pool of their own, so that they never meet those of an installed Caffe.
+The descriptors are in a pool of their own, so that they do not collide with an installed Caffe.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PACKAGE = "caffe"
 
 @dataclass(frozen=True, slots=True)
 class FieldInfo:
-    """One field of a message; `type` is a scalar type, or the name of a message or an enum."""
+    """One field of a message. `type` is a scalar type, or the name of a message or an enum."""
 
     name: str
     type: str
@@ -43,7 +43,7 @@ class FieldInfo:
 
 @functools.cache
 def fields_of(name: str) -> dict[str, FieldInfo]:
-    """Return the fields of a message of the schema by their names; empty for an unknown one."""
+    """Return the fields of a message of the schema by name; empty for an unknown message."""
     found = {}
     for text in MESSAGES.get(name, "").split(";"):
         if not text.strip():
@@ -62,6 +62,7 @@ def message_class(name: str) -> type[message.Message]:
 
 @functools.cache
 def _classes() -> dict[str, type[message.Message]]:
+    """Return the protobuf classes of all messages by name."""
     file = descriptor_pb2.FileDescriptorProto(
         name="secateur/caffe.proto", package=_PACKAGE, syntax="proto2"
     )

@@ -1,7 +1,7 @@
 """Caffe's message schema as data: names, numbers, types and defaults.
 
+A field is written as `name type number = default`; `*` marks repeated, `+` repeated and packed.
 Source: src/caffe/proto/caffe.proto (BVLC 9b89154); the fields raw_* of BlobProto are NVCaffe's.
-One field is written `name type number = default`; `*` marks repeated, `+` repeated and packed.
 """
 
 from __future__ import annotations

@@ -11,14 +11,14 @@ __all__ = ["named_accuracy"]
 
 
 def named_accuracy(network: Network, top: str) -> tuple[Network, Task]:
-    """Return what to measure for the value of a named `Accuracy` layer.
+    """Return the measurement that an `Accuracy` layer in the files describes.
 
     Args:
-        network: as read from its files.
+        network: the network as it was read from its files.
         top: the layer's first top, or its name.
 
     Returns:
-        the network to measure, and by what.
+        the network to measure, and the task.
 
     Raises:
         DataError: there is no such layer.

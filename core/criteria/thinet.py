@@ -1,16 +1,17 @@
 """Greedy choice on the consumers' outputs: Luo et al., ThiNet, ICCV 2017.
 
-A consumer's output without its bias is the sum of what its input channels contribute,
-x̂_c = W_c x_c. The set T that leaves is grown one channel at a time by
+A consumer's output without its bias is the sum of its input channels' contributions x̂_c = W_c x_c.
+The set T of removed channels grows one channel at a time, by
 
     argmin over c of  E ‖Σ_{d ∈ T ∪ {c}} x̂_d‖²
 
-and the score of a channel is its place in this order. ThiNet draws outputs and positions at random;
-here the expectation is over all outputs, G_cd = E x̂_cᵀ x̂_d = tr(W_c S_cd W_dᵀ) with S the second
-moments of the inputs (not centred). Several consumers of a group are added, each relative to the
-energy of its own output. Channels that can only leave together with others of their partition are
-chosen share by share in turn, from one common T. Channels that no convolution or product reads
-directly (a transposed convolution alone does) leave by the L2 norm of their weights.
+The score of a channel is its place in this order. ThiNet draws outputs and positions at random.
+Here the expectation is over all outputs: G_cd = E x̂_cᵀ x̂_d = tr(W_c S_cd W_dᵀ), with S the second
+moments of the inputs (not centred).
+
+The G of several consumers of a group are added, each relative to the energy of its own output. In a
+partition with several shares, one channel of each share is chosen in turn, from one common T.
+Channels that only transposed convolutions read are ordered by the L2 norm of their weights.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ Matrix = npt.NDArray[np.float64]
     needs_data=True,
 )
 def thinet(context: ScoreContext) -> Scores:
-    """Return the place of each unit in the greedy order, as a share of its share, 0 to below 1.
+    """Return the place of each unit in the greedy order of its share, from 0 to below 1.
 
     Raises:
         DataError: the data is broken or does not fit the network.
@@ -71,48 +72,54 @@ def _contributions(
     operators: Sequence[Operator],
     moments: Mapping[str, InputMoments | InputSample],
 ) -> dict[int, Matrix]:
-    """Return G [channels, channels] for each group (its index) that operators read."""
-    home = np.full(groups.unit_count, -1)
-    place = np.zeros(groups.unit_count, dtype=np.int64)
-    for number, group in enumerate(groups.groups):
-        home[list(group.units)] = number
-        place[list(group.units)] = np.arange(len(group.units))
+    """Return G [units, units] of each group that operators read, by the index of the group."""
+    group_of = np.full(groups.unit_count, -1)
+    place_of = np.zeros(groups.unit_count, dtype=np.int64)
+    for index, group in enumerate(groups.groups):
+        group_of[list(group.units)] = index
+        place_of[list(group.units)] = np.arange(len(group.units))
     labels_of = {use.parameter: use.labels for use in groups.uses}
     found: dict[int, Matrix] = {}
     for operator in operators:
-        own_moments = moments.get(operator.key)
-        if not isinstance(own_moments, InputMoments):
+        own = moments.get(operator.key)
+        if not isinstance(own, InputMoments):
             continue  # depthwise, or too many columns for products of all pairs
-        stored = network.graph.initializers[operator.weight].const_value
-        assert stored is not None
-        array = stored.numpy()
-        consumed = np.broadcast_to(groups.units[labels_of[operator.weight][1]], array.shape)
-        columns = operator.matrix(consumed.astype(np.float64))[:, 0].astype(np.int64)
-        weights = operator.matrix(array.astype(np.float64))
-        second = (
-            own_moments.covariance + own_moments.mean[:, :, None] * own_moments.mean[:, None, :]
-        )
-        products = (weights.transpose(0, 2, 1) @ weights) * second
+        array = network.array(operator.weight)
+        read = np.broadcast_to(groups.units[labels_of[operator.weight][1]], array.shape)
+        columns = operator.matrix(read.astype(np.float64))[:, 0].astype(np.int64)
+        products = _products(operator.matrix(array.astype(np.float64)), own)
         energy = float(products.sum())
         if energy <= 0.0:
             continue
         for part in range(len(products)):
             units, summed = _by_unit(products[part], columns[part])
-            for number in np.unique(home[units]).tolist():
-                if number < 0:
+            for index in np.unique(group_of[units]).tolist():
+                if index < 0:
                     continue
-                here = np.flatnonzero(home[units] == number)
-                places = place[units[here]]
-                size = len(groups.groups[number].units)
-                total = found.setdefault(number, np.zeros((size, size)))
+                here = np.flatnonzero(group_of[units] == index)
+                places = place_of[units[here]]
+                size = len(groups.groups[index].units)
+                total = found.setdefault(index, np.zeros((size, size)))
                 total[np.ix_(places, places)] += summed[np.ix_(here, here)] / energy
     return found
+
+
+def _products(weights: Matrix, moments: InputMoments) -> Matrix:
+    """Return the inner products of the columns' contributions, [groups, columns, columns].
+
+    Args:
+        weights: [groups, outputs, columns].
+        moments: moments of the inputs.
+    """
+    second = moments.covariance + moments.mean[:, :, None] * moments.mean[:, None, :]
+    products: Matrix = (weights.transpose(0, 2, 1) @ weights) * second
+    return products
 
 
 def _by_unit(
     products: Matrix, columns: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], Matrix]:
-    """Return the units of columns and the products summed over the columns of each two."""
+    """Return the units of the columns, and the products summed over the columns of each pair."""
     order = np.argsort(columns, kind="stable")
     units, starts = np.unique(columns[order], return_index=True)
     rows = np.add.reduceat(products[order], starts, axis=0)
@@ -120,11 +127,11 @@ def _by_unit(
 
 
 def _greedy(matrix: Matrix, shares: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Return the members of each share in the order in which they leave.
+    """Return the members of each share in the order of their removal.
 
     Args:
-        matrix: inner products of all channels' contributions.
-        shares: rows of the matrix; one leaves from each share in turn.
+        matrix: inner products of all units' contributions.
+        shares: rows of the matrix; one is removed from each share in turn.
     """
     orders: list[list[int]] = [[] for _ in shares]
     left = [np.array(share) for share in shares]

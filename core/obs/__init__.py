@@ -1,8 +1,8 @@
 """Structured Optimal Brain Surgeon (OBS): criterion, allocation and compensation in one.
 
-One pass of unlabelled data gathers the covariance of every consumer's inputs. Then the unit whose
-removal, optimally compensated, disturbs the network least per operation saved is removed first,
-over all groups at once.
+Unlabelled data gives the covariance of every consumer's inputs. From it follows, for each unit, how
+much its removal with optimal compensation disturbs the network. The unit with the smallest
+disturbance per operation saved is removed first, over all groups at once.
 
 Sources: Hassibi and Stork, Second Order Derivatives for Network Pruning, 1993; blocks of a channel
 as in Frantar and Alistarh, Optimal Brain Compression, 2022. The weighting of consumers by their

@@ -1,4 +1,4 @@
-"""Consumers: operators that read channels, what a removal costs there, and what compensates it."""
+"""Consumers: operators that read channels, the loss of a removal there, and its compensation."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ __all__ = [
 ]
 
 TRIAL_EVERY = 3
-"""Every so many-th unit that an operator reads is removed when cross-validating its ridge."""
+"""Cross-validation of a ridge removes one of this many units."""
 
 LARGEST_OPTIMISM = 10.0
-"""The largest factor of optimism that is believed: a ratio of energies near 0 says little.
-Measured factors lie between 1 and 2.5."""
+"""Upper bound of the optimism: a ratio of energies near 0 is unreliable. Measured factors lie
+between 1 and 2.5."""
 
 
 @dataclass(slots=True)
@@ -42,42 +42,43 @@ class Consumer:
 
     operator: Operator
     factors: Array
-    """The weight, [columns, outputs]."""
+    """The transposed weight, [columns, outputs]."""
     inverse: Inverse
     scale: float
+    """Loss for each unit of squared output error."""
     rows: npt.NDArray[np.int64]
-    """Class of each output."""
+    """Unit of each output."""
     places: dict[int, npt.NDArray[np.int64]]
-    """Class → its columns, for units that may go and are still there."""
+    """Unit → its columns, for units that may be removed and are not removed yet."""
 
     @property
     def weight(self) -> Array:
-        """The weight as it is now, [outputs, columns]."""
+        """The current weight, [outputs, columns]."""
         return self.factors.T
 
     def losses(self) -> tuple[npt.NDArray[np.int64], Array]:
-        """Return the units read here, and the loss of removing each now."""
+        """Return the removable units that are read here, and the current loss of each."""
         units = np.array(list(self.places), dtype=np.int64)
         return units, losses_of(self.factors, self.inverse, self.places) * self.scale
 
     def remove(self, unit: int) -> None:
-        """Remove a unit from the inputs and let the other columns make up for it."""
+        """Remove a unit from the inputs, compensated by the other columns."""
         columns = self.places.pop(unit)
         across = self.inverse.remove(columns)
         self.factors -= across.T @ self.factors[columns]
         self.factors[columns] = 0.0
 
     def drop_outputs(self, unit: int) -> None:
-        """Forget removed outputs: an error in them costs nothing."""
+        """Drop the outputs of a removed unit: an error in them costs nothing."""
         self.factors[:, self.rows == unit] = 0.0
 
 
 @dataclass(slots=True)
 class Wide:
-    """One group of an operator with very many columns: nothing compensates in it.
+    """One group of an operator with too many columns for a covariance: nothing is compensated.
 
-    The loss of a unit is then E‖W_c x_c‖², the sum over outputs. It changes only when outputs are
-    removed. The refit makes up for it afterwards.
+    The loss of a unit is E‖W_c x_c‖², summed over the outputs. It changes only when outputs are
+    removed. The refit compensates for the removal afterwards.
     """
 
     operator: Operator
@@ -86,12 +87,12 @@ class Wide:
     rows: npt.NDArray[np.int64]
     places: dict[int, npt.NDArray[np.int64]]
     costs: Array
-    """Squared error of each output when a unit of `known` is removed, [units, outputs]."""
+    """Squared error of each output after the removal of each unit of `known`, [units, outputs]."""
     known: npt.NDArray[np.int64]
-    """Units that may be removed, also those that are removed by now."""
+    """All units that could be removed at the start."""
 
     def losses(self) -> tuple[npt.NDArray[np.int64], Array]:
-        """Return the units read here, and the loss of removing each now."""
+        """Return the units that are read here, and the current loss of each."""
         found: Array = self.costs.sum(axis=1) * self.scale
         return self.known, found
 
@@ -101,7 +102,7 @@ class Wide:
         self.costs[self.known == unit] = 0.0
 
     def drop_outputs(self, unit: int) -> None:
-        """Forget removed outputs: an error in them costs nothing."""
+        """Drop the outputs of a removed unit: an error in them costs nothing."""
         removed = self.rows == unit
         self.weight[removed] = 0.0
         self.costs[:, removed] = 0.0
@@ -115,7 +116,7 @@ def columns_read(
     Depthwise operators are left out: they pass channels on.
 
     Args:
-        state: what was removed already.
+        state: the state before the removal.
         operators: the multiplying nodes of the network.
     """
     removable = removable_units(state.groups, state.removed)
@@ -147,12 +148,12 @@ def find_consumers(
     """Return the operators that read channels, one entry for each of their groups.
 
     Args:
-        state: what was removed already.
+        state: the state before the removal.
         operators: the multiplying nodes of the network.
-        moments: moments of what each operator reads, by its key.
-        sensitivities: output sensitivity of each operator, by its key: how much a relative error
-            of its output counts. Operators that :func:`readers` leaves out need none.
-        progress: told of the operators done.
+        moments: moments of each operator's inputs, by key of the operator.
+        sensitivities: output sensitivity of each operator, by its key: the weight of a relative
+            error of its output. Operators that :func:`readers` leaves out need none.
+        progress: reports the operators done.
     """
     found: list[Consumer | Wide] = []
     tracked_operators = tracked(operators, "inverses", len(operators), progress)
@@ -188,7 +189,7 @@ def _narrow(
     operator: Operator, moments: InputMoments, columns: WeightColumns, part: int, scale: float
 ) -> Consumer:
     weight, places, left = columns.matrices[part], columns.places(part), columns.left[part]
-    ridge, optimism = _trusted(moments, part, weight, places, left)
+    ridge, optimism = _ridge_and_optimism(moments, part, weight, places, left)
     return Consumer(
         operator=operator,
         factors=np.ascontiguousarray(weight.T, dtype=np.float64),
@@ -199,48 +200,48 @@ def _narrow(
     )
 
 
-def _trusted(
+def _ridge_and_optimism(
     moments: InputMoments,
     part: int,
     weight: Array,
     places: dict[int, npt.NDArray[np.int64]],
     left: npt.NDArray[np.bool_],
 ) -> tuple[float, float]:
-    """Return the ridge, and the optimism: how many times larger losses are on other samples.
+    """Return the ridge, and the optimism: the ratio of losses on other samples to those seen.
 
-    Every :data:`TRIAL_EVERY`-th unit, in the order of losses, is removed when cross-validating the
-    ridge. The weights that make up for it come from the even samples: with r the columns that
-    stay, the error of the output is W_c x_c − W_c C_cr (C_rr + ridge)⁻¹ x_r = V x. Its energy is
-    tr(V C Vᵀ), with C of the even samples (as it seems) or of the odd ones (as it is). float32 is
-    enough: a ridge is far larger than what rounding adds to C.
+    Cross-validation removes every :data:`TRIAL_EVERY`-th unit in the order of losses. The even
+    samples give the compensation. With c the removed and r the remaining columns, the error of the
+    output is W_c x_c − W_c C_cr (C_rr + ridge)⁻¹ x_r = V x. Its energy is tr(V C Vᵀ): the apparent
+    energy with C of the even samples, the real one with C of the odd samples. float32 suffices: a
+    ridge is far larger than the rounding errors of C.
     """
     if len(moments.halves) < 2 or not places:
         return DEFAULT_RIDGE, 1.0
     seen, unseen = (half[part] for half in moments.halves)
     variance = np.trace(seen, dtype=np.float64) / len(seen)
-    first = Inverse(seen, float(limited(variance, moments.power[part], DEFAULT_RIDGE)), left)
-    order = np.argsort(losses_of(weight.T, first, places), kind="stable")
-    known = list(places.values())
-    away = np.concatenate([known[k] for k in order[len(order) > 1 :: TRIAL_EVERY]])
+    whole = Inverse(seen, float(limited(variance, moments.power[part], DEFAULT_RIDGE)), left)
+    order = np.argsort(losses_of(weight.T, whole, places), kind="stable")
+    columns = list(places.values())
+    removed = np.concatenate([columns[place] for place in order[len(order) > 1 :: TRIAL_EVERY]])
     weight = spread(weight[weight.any(axis=1)]).astype(np.float32)
-    stay = left.copy()
-    stay[away] = False
-    among = seen[np.ix_(stay, stay)]
-    told = weight[:, away] @ seen[np.ix_(away, stay)]
-    lacking = np.zeros_like(weight)
-    lacking[:, away] = weight[:, away]
-    factors: dict[float, float] = {}
+    kept = left.copy()
+    kept[removed] = False
+    covariance = seen[np.ix_(kept, kept)]
+    cross = weight[:, removed] @ seen[np.ix_(removed, kept)]
+    errors = np.zeros_like(weight)  # V
+    errors[:, removed] = weight[:, removed]
+    optimisms: dict[float, float] = {}
 
-    def error(ridge: float) -> float:
-        square = among.copy()
+    def real_energy(ridge: float) -> float:
+        square = covariance.copy()
         square[np.diag_indices(len(square))] += limited(variance, moments.power[part], ridge)
-        lacking[:, stay] = -solution(square, told.T).T
-        missed, seeming = (_square_of(lacking, covariance) for covariance in (unseen, seen))
-        factors[ridge] = missed / seeming if seeming > 0 else 1.0
-        return missed
+        errors[:, kept] = -solution(square, cross.T).T
+        real, apparent = (_square_of(errors, half) for half in (unseen, seen))
+        optimisms[ridge] = real / apparent if apparent > 0 else 1.0
+        return real
 
-    best = best_ridge(error, len(seen))
-    return best * FULL_DATA_FACTOR, min(max(factors[best], 1.0), LARGEST_OPTIMISM)
+    best = best_ridge(real_energy, len(seen))
+    return best * FULL_DATA_FACTOR, min(max(optimisms[best], 1.0), LARGEST_OPTIMISM)
 
 
 def losses_of(
@@ -269,25 +270,26 @@ def losses_of(
 
 
 def _square_of(weight: Array, covariance: Array) -> float:
+    """Return tr(W C Wᵀ)."""
     return float(((weight @ covariance) * weight).sum(dtype=np.float64))
 
 
 def energy_of(matrices: Array, moments: InputMoments | InputSample) -> float:
-    """Return E‖W x‖² around the mean, with a floor where the data saturates the operator."""
+    """Return E‖W x‖² around the mean, with a floor for outputs that the data saturates."""
     floor = VARIANCE_FLOOR * float(
         (np.square(matrices).sum(axis=(1, 2), dtype=np.float64) * moments.power).sum()
     )
     if isinstance(moments, InputMoments):
         wider = matrices.astype(np.float64)
         return float(((wider @ moments.covariance) * wider).sum()) + floor
-    made = moments.rows @ matrices.transpose(0, 2, 1)
-    return float(np.square(made).sum(dtype=np.float64) / moments.rows.shape[1]) + floor
+    outputs = moments.rows @ matrices.transpose(0, 2, 1)
+    return float(np.square(outputs).sum(dtype=np.float64) / moments.rows.shape[1]) + floor
 
 
 def costs_of(
     weight: Array, rows: Array, ridge: float, places: Mapping[int, npt.NDArray[np.int64]]
 ) -> Array:
-    """Return what the removal of each unit costs each output, [units, outputs]."""
+    """Return the squared error of each output after the removal of each unit, [units, outputs]."""
     found = np.zeros((len(places), len(weight)))
     for number, columns in enumerate(places.values()):
         own = weight[:, columns]

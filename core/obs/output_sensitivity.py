@@ -1,15 +1,19 @@
-"""How much a small disturbance of one operator's output moves the outputs of the network.
+"""Output sensitivity: the effect of a small disturbance of one operator's output on the network.
 
-weight(operator) = mean over the outputs o of E‖o(y + n) − o(y)‖² / E‖o − mean o‖² / ε². The
-disturbance n is what the output lacks once the operator's cheapest channels are gone
-(:mod:`.lacking`), so many of them that the error is about ε of the output, scaled to just that. So
-it has the structure over space and over channels that the error of a pruned network has, and that
-says how much of it later layers let through: white noise averages out over neighbouring positions,
-and another sample's deviations, in each channel on its own, are smooth where an error that other
-channels make up for is not.
+For an operator with the output y,
 
-Where an output is a softmax, o is what it reads: on data that the network is sure of, probabilities
-stand still whatever happens to them.
+    sensitivity = mean over the network's outputs o of E‖o(y + n) − o(y)‖² / E‖o − mean o‖² / ε²
+
+The disturbance n is the removal error of the operator's cheapest units (:mod:`.removal_error`),
+scaled to ε of the deviation of y. So many units are removed that the error has about that size
+before scaling. The disturbance is then distributed over positions and channels like the error of a
+pruned network, which determines how much of it later layers pass on. Simpler disturbances do not
+have this property: white noise averages out over neighbouring positions, and the deviations of
+another sample, taken for each channel on its own, are smoother than an error that other channels
+compensate for.
+
+If an output is a softmax, o is the input of the softmax: if the network is certain, its
+probabilities hardly change.
 """
 
 from __future__ import annotations
@@ -26,7 +30,6 @@ from ..engine.cached_session import Part
 from ..engine.padding import for_speed
 from ..engine.session import Arrays, Session
 from ..engine.threads import cores
-from ..ir.footprint import total_bytes
 from ..ir.network import Network
 from ..ir.partial import between, suffix
 from ..ir.rebuild import rebuild
@@ -40,24 +43,25 @@ DISTURBANCE_SIZE = 0.1
 """Size of the disturbance relative to the deviation of the output."""
 
 MOST_SAMPLES = 64
-"""Samples the effect is measured on at most; more change the choice little."""
+"""Largest number of samples. More samples change the choice of units little."""
 
 SAMPLES_OF_FIRST_ROUND = 16
-"""Samples it is measured on at first. The round after takes as many as all before it, for those
-operators only whose weight is still uncertain."""
+"""Number of samples of the first round. Each further round takes as many samples as all rounds
+before it, for the operators whose sensitivity is still uncertain."""
 
 MEMORY_OF_A_ROUND = 1 << 30
-"""Bytes that the values of a round may take, all of them counted, without padded channels."""
+"""Bytes of all values of the network in a round, without padded channels."""
 
 KEPT_WEIGHT_BYTES = 1 << 28
-"""Bytes of weights that sessions may hold which wait for the next round, or they are made anew."""
+"""Bytes of weights of sessions that are kept for the next round. With more, sessions are made again
+in each round."""
 
 STANDARD_ERROR_WANTED = 0.05
-"""Standard error, as a part of it, with which a weight is known well enough. With 0.15 a small
-detector takes a fifth less time at −20 %, and its outputs are off by 6 % more."""
+"""Relative standard error at which a sensitivity is certain. With 0.15 a small detector takes a
+fifth less time at −20 %, and its outputs are off by 6 % more."""
 
 BEHIND = ("Softmax", "LogSoftmax", "Flatten", "Reshape", "Identity")
-"""Operators that are passed over from an output back to what a softmax reads."""
+"""Operators that are skipped on the way back from an output to the input of a softmax."""
 
 
 def measure_output_sensitivities(
@@ -68,39 +72,32 @@ def measure_output_sensitivities(
     *,
     progress: Progress = silent,
 ) -> dict[str, float]:
-    """Return the weight of every operator by its key.
+    """Return the output sensitivity of every operator by its key.
 
-    Only what follows an operator is computed again for it.
+    For each operator, only the part of the network behind it is computed again.
 
     Args:
         network: the network.
-        operators: whose outputs are disturbed, one at a time.
-        dataset: inputs. At most :data:`MOST_SAMPLES` are used, fewer where the standard error of a
-            weight is down to :data:`STANDARD_ERROR_WANTED`.
-        removal_errors: what :func:`.removal_error.find_removal_errors` returns for the operators.
-        progress: told of the operators done.
+        operators: the operators whose outputs are disturbed, one at a time.
+        dataset: inputs. At most :data:`MOST_SAMPLES` are used for an operator, and fewer if the
+            relative standard error of its sensitivity is down to :data:`STANDARD_ERROR_WANTED`.
+        removal_errors: result of :func:`.removal_error.find_removal_errors` for the operators.
+        progress: reports the operators done.
     """
     network = _before_softmax(network)
-    step = fixed_batch(network) or 1
-    samples, count = _first(dataset, max(MOST_SAMPLES // step, 1) * step)
-    most = max(MEMORY_OF_A_ROUND // max(1, total_bytes(network)), 2)
-    rounds = [
-        (stop - start, _part(samples, start, stop, count))
-        for start, stop in _rounds(count, step, most)
-    ]
+    rounds = _read_rounds(network, dataset)
     changed = for_speed(
         rebuild(network, tensors={o.weight: removal_errors[o.key] for o in operators})
     )
     network = for_speed(network)
-    following = _following(network, changed, operators)
+    runners = _runners(network, changed, operators)
     effects: dict[str, Array] = {operator.key: np.empty(0) for operator in operators}
     progress("disturbances", 0, len(operators))
     uncertain = list(operators)
     with ThreadPoolExecutor(cores()) as pool:
-        energies = _energies(network, [feeds for _, feeds in rounds], count, pool)
-        for size, feeds in rounds:
-            parts = [(operator, following[operator.key]) for operator in uncertain]
-            for key, found in _effects(network, parts, feeds, size, energies, pool):
+        measurement = _Measurement(network, runners, _energies(network, rounds, pool), pool)
+        for samples in rounds:
+            for key, found in measurement.effects(uncertain, samples):
                 effects[key] = np.concatenate([effects[key], found])
                 if _certain(effects[key]):
                     done = sum(map(_certain, effects.values()))
@@ -110,18 +107,38 @@ def measure_output_sensitivities(
     return {key: float(found.mean()) / DISTURBANCE_SIZE**2 for key, found in effects.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """Inputs of the network for some samples."""
+
+    feeds: Arrays
+    count: int
+    """Number of samples. A sample may have several rows in an input (regions)."""
+
+
+def _read_rounds(network: Network, dataset: Dataset) -> list[_Round]:
+    """Return the first samples of a dataset, divided into rounds."""
+    step = fixed_batch(network) or 1
+    samples, count = _first(dataset, max(MOST_SAMPLES // step, 1) * step)
+    most = max(MEMORY_OF_A_ROUND // max(1, total_bytes(network)), 2)
+    return [
+        _Round(_part(samples, start, stop, count), stop - start)
+        for start, stop in _rounds(count, step, most)
+    ]
+
+
 def _rounds(samples: int, step: int, most: int) -> list[tuple[int, int]]:
-    """Return first and last sample, plus one, of every round.
+    """Return the first sample of every round, and the first one behind it.
 
     Args:
-        samples: how many there are.
-        step: the batch that the network fixes; rounds hold multiples of it.
-        most: samples a round may hold otherwise.
+        samples: number of samples.
+        step: the network's fixed batch; the size of a round is a multiple of it.
+        most: largest size of a round, before it is rounded up to a multiple of `step`.
     """
     found, start, size = [], 0, SAMPLES_OF_FIRST_ROUND
     while start < samples:
         stop = start + -(-min(size, most) // step) * step
-        # A few samples that are left over say nothing on their own.
+        # Too few samples for a round of their own are added to the last round.
         stop = samples if samples - stop < min(size, most, SAMPLES_OF_FIRST_ROUND) else stop
         found.append((start, stop))
         start, size = stop, stop
@@ -129,7 +146,7 @@ def _rounds(samples: int, step: int, most: int) -> list[tuple[int, int]]:
 
 
 def _part(samples: Arrays, start: int, stop: int, count: int) -> Arrays:
-    """Return the inputs of some of `count` samples; some have several rows a sample (regions)."""
+    """Return the inputs of samples `start` to `stop` of `count`."""
     return {
         name: array[len(array) * start // count : len(array) * stop // count]
         for name, array in samples.items()
@@ -137,7 +154,7 @@ def _part(samples: Arrays, start: int, stop: int, count: int) -> Arrays:
 
 
 def _certain(effects: Array) -> bool:
-    """Whether the mean of effects, one a sample, is known well enough."""
+    """Whether the mean of effects [samples] has a small enough standard error."""
     if len(effects) < 2:
         return False
     error = effects.std(ddof=1) / np.sqrt(len(effects))
@@ -145,12 +162,12 @@ def _certain(effects: Array) -> bool:
 
 
 class _Runner:
-    """A part of a network, run on values of its own names.
+    """Runs a part of a network.
 
     Args:
         network: the part.
         fetch: names of the values it returns; None for its outputs.
-        kept: whether what it is run with stays for the next time.
+        kept: whether the session is kept for the next run.
     """
 
     def __init__(self, network: Network, fetch: Sequence[str] | None = None, *, kept: bool = False):
@@ -159,7 +176,12 @@ class _Runner:
         self._session: Session | None = None
 
     def compute(self, values: Arrays, pool: Executor) -> Arrays:
-        """Return the values, computed on all cores."""
+        """Return the values, computed on all cores.
+
+        Args:
+            values: the inputs.
+            pool: threads to compute in.
+        """
         if not self._network.outputs:
             return {}
         fixed = fixed_batch(self._network) is not None
@@ -172,21 +194,23 @@ class _Runner:
 
 @dataclass(frozen=True, slots=True)
 class _Runners:
-    """What disturbs an operator's output, and what follows from that."""
+    """The parts of the network that are run for one operator."""
 
     disturbance: _Runner
+    """The operator with its removal error as weight."""
     effect: _Runner
+    """The part of the network behind the operator."""
 
 
-def _following(
+def _runners(
     network: Network, changed: Network, operators: Sequence[Operator]
 ) -> dict[str, _Runners]:
-    """Return by the key of each operator what is run for it.
+    """Return the runners of each operator by its key.
 
     Args:
         network: the network.
-        changed: the same with what the operators' outputs lack in place of their weights.
-        operators: what is looked at.
+        changed: the network with the removal errors in place of the operators' weights.
+        operators: the operators.
     """
     parts = {o.key: (between(changed, [o.x], [o.y]), suffix(network, o.y)) for o in operators}
     weights = sum(
@@ -203,48 +227,57 @@ def _following(
     }
 
 
-def _effects(
-    network: Network,
-    parts: Sequence[tuple[Operator, _Runners]],
-    feeds: Arrays,
-    samples: int,
-    energies: Mapping[str, float],
-    pool: Executor,
-) -> Iterator[tuple[str, Array]]:
-    """Yield key and effect on every sample, [samples], of one operator after the other.
+@dataclass(frozen=True, slots=True)
+class _Measurement:
+    """Measures the effects of disturbances on the outputs of a network."""
 
-    Args:
-        network: the whole network.
-        parts: operators, and what is run for them.
-        feeds: inputs of the network.
-        samples: how many these are.
-        energies: output → mean energy of a sample.
-        pool: threads to compute in.
-    """
-    if not parts:
-        return
-    outputs = list(network.outputs)
-    read = [name for _, part in parts for name in part.effect.inputs]
-    around = [name for operator, _ in parts for name in (operator.x, operator.y)]
-    names = list(dict.fromkeys([*read, *outputs, *around]))
-    still = {**feeds, **_Runner(network, names).compute(feeds, pool)}
-    for operator, part in parts:
-        y = still[operator.y]
-        channel = 1 if operator.op_type == "Conv" else y.ndim - 1
-        lacking = part.disturbance.compute(still, pool)[operator.y]
-        disturbed = {operator.y: y + np.float32(DISTURBANCE_SIZE) * _scaled(lacking, y, channel)}
-        disturbed.update(part.effect.compute({**still, **disturbed}, pool))
-        moved = [
-            _squares(disturbed[name] - still[name], samples) / energies[name]
-            if name in disturbed and energies[name] > 0
-            else np.zeros(samples)
-            for name in outputs
+    network: Network
+    runners: Mapping[str, _Runners]
+    """Key of an operator → its runners."""
+    energies: Mapping[str, float]
+    """Output → mean energy of a sample."""
+    pool: Executor
+    """Threads to compute in."""
+
+    def effects(
+        self, operators: Sequence[Operator], samples: _Round
+    ) -> Iterator[tuple[str, Array]]:
+        """Yield the key of each operator, and the effect of its disturbance [samples]."""
+        if not operators:
+            return
+        undisturbed = self._undisturbed(operators, samples)
+        for operator in operators:
+            yield operator.key, self._effect(operator, undisturbed, samples.count)
+
+    def _undisturbed(self, operators: Sequence[Operator], samples: _Round) -> Arrays:
+        """Return the outputs, and the values that the runners of the operators read."""
+        outputs = list(self.network.outputs)
+        read = [name for o in operators for name in self.runners[o.key].effect.inputs]
+        around = [name for o in operators for name in (o.x, o.y)]
+        names = list(dict.fromkeys([*read, *outputs, *around]))
+        whole = _Runner(self.network, names)
+        return {**samples.feeds, **whole.compute(samples.feeds, self.pool)}
+
+    def _effect(self, operator: Operator, undisturbed: Arrays, count: int) -> Array:
+        """Return the effect of an operator's disturbance on each of `count` samples."""
+        runners = self.runners[operator.key]
+        y = undisturbed[operator.y]
+        axis = 1 if operator.op_type == "Conv" else y.ndim - 1
+        error = runners.disturbance.compute(undisturbed, self.pool)[operator.y]
+        disturbed = {operator.y: y + np.float32(DISTURBANCE_SIZE) * _scaled(error, y, axis)}
+        disturbed.update(runners.effect.compute({**undisturbed, **disturbed}, self.pool))
+        changes = [
+            _squares(disturbed[name] - undisturbed[name], count) / self.energies[name]
+            if name in disturbed and self.energies[name] > 0
+            else np.zeros(count)
+            for name in self.network.outputs
         ]
-        yield operator.key, np.mean(moved, axis=0)
+        effect: Array = np.mean(changes, axis=0)
+        return effect
 
 
 def _before_softmax(network: Network) -> Network:
-    """Return the network with what a softmax reads in place of each output that is one."""
+    """Return the network with the input of the softmax in place of each output that is one."""
     targets = []
     for value in network.graph.outputs:
         node = value.producer()
@@ -255,7 +288,7 @@ def _before_softmax(network: Network) -> Network:
 
 
 def _first(dataset: Dataset, most: int) -> tuple[Arrays, int]:
-    """Return the inputs of the first samples, and how many these are."""
+    """Return the inputs of the first samples, at most `most`, and their number."""
     parts: list[Arrays] = []
     count = 0
     for batch in dataset:
@@ -266,42 +299,43 @@ def _first(dataset: Dataset, most: int) -> tuple[Arrays, int]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, count
 
 
-def _scaled(x: Array, y: Array, channel: int) -> Array:
-    """Return the deviations of x from the means of its channels, with as much energy as y's.
+def _scaled(error: Array, y: Array, channel_axis: int) -> Array:
+    """Return the deviations of an error from its channels' means, scaled to the energy of y's.
 
-    What the mean of a channel lacks goes into a shift. Where x never moves, on samples that need
-    none of the channels it is of, y's own deviations stand in for it.
+    The means are left out: a shift compensates for them. If the error is constant, because the
+    samples do not use the removed channels, the deviations of y replace it.
 
     Args:
-        x: values, batch first.
+        error: values, batch first.
         y: values of the same shape.
-        channel: the axis of the channels.
+        channel_axis: the axis of the channels.
     """
-    axes = tuple(axis for axis in range(x.ndim) if axis != channel)
-    off, around = (a - a.mean(axis=axes, keepdims=True) for a in (x, y))
-    energy, wanted = (float(np.square(a).sum(dtype=np.float64)) for a in (off, around))
-    found: Array = off * np.float32(np.sqrt(wanted / energy)) if energy else around
-    return found
+    axes = tuple(axis for axis in range(y.ndim) if axis != channel_axis)
+    deviations, wanted = (a - a.mean(axis=axes, keepdims=True) for a in (error, y))
+    energy, wanted_energy = (
+        float(np.square(a).sum(dtype=np.float64)) for a in (deviations, wanted)
+    )
+    scaled: Array = deviations * np.float32(np.sqrt(wanted_energy / energy)) if energy else wanted
+    return scaled
 
 
-def _energies(
-    network: Network, rounds: Sequence[Arrays], samples: int, pool: Executor
-) -> dict[str, float]:
-    """Return for each output the mean energy of a sample: around its mean, and never nothing."""
+def _energies(network: Network, rounds: Sequence[_Round], pool: Executor) -> dict[str, float]:
+    """Return for each output the mean energy of a sample around the mean, with a floor."""
     whole = _Runner(network)
-    outputs = [whole.compute(feeds, pool) for feeds in rounds]
+    outputs = [whole.compute(samples.feeds, pool) for samples in rounds]
+    count = sum(samples.count for samples in rounds)
     found = {}
     for name in outputs[0]:
         y = np.concatenate([values[name] for values in outputs])
         energy = np.square(y - y.mean(axis=0)).sum() + VARIANCE_FLOOR * np.square(y).sum()
-        found[name] = float(energy) / samples
+        found[name] = float(energy) / count
     return found
 
 
 def _squares(x: Array, samples: int) -> Array:
-    """Return the sum of the squares of each sample, [samples].
+    """Return the sum of squares of each sample, [samples].
 
-    Where the samples do not lie along the first axis, each gets its share of all.
+    If the first axis is not that of the samples, each sample gets an equal part of the whole sum.
     """
     if len(x) != samples:
         return np.full(samples, float(np.square(x).sum()) / samples)

@@ -1,8 +1,8 @@
-"""Removal error: the error of an operator's output once its cheapest units are removed.
+"""Removal error: the error of an operator's output after the removal of its cheapest units.
 
-With V = W_c (H⁻¹_cc)⁻¹ H⁻¹_c,: (see :mod:`.select`) the error is V x: the part of the output that
-the columns c made, less the part that other columns make up for. It has the structure over space
-and over channels that the error of a pruned network has.
+With V = W_c (H⁻¹_cc)⁻¹ H⁻¹_c,: (see :mod:`.select`) the error is V x: the contribution of the
+removed columns c, less the part that other columns compensate for. It is distributed over positions
+and channels like the error of a pruned network.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ def find_removal_errors(
 ) -> dict[str, Array]:
     """Return V of each operator by its key, in the layout of the stored weight.
 
-    The units of a trial are the cheapest ones whose removal together costs a given part of the
-    output's energy.
+    The cheapest units are removed until the squared error reaches a given part of the output's
+    energy.
 
     Args:
-        state: what was removed already.
+        state: the state before the removal.
         operators: those of :func:`.consumers.readers`.
-        moments: moments of what each operator reads, by its key.
+        moments: moments of each operator's inputs, by key of the operator.
         part: part of the energy around the mean.
-        progress: told of the operators done.
+        progress: reports the operators done.
     """
     found = {}
     tracked_operators = tracked(operators, "trial removals", len(operators), progress)
     for operator, columns in columns_read(state, tracked_operators):
         own = moments[operator.key]
-        # The energy is that of all groups of a layer, whose channels count for as much.
+        # The energy is that of all groups of a layer; each group gets the same part of it.
         most = part * energy_of(columns.matrices, own) / len(columns.matrices)
         errors = np.zeros_like(columns.matrices)
         for number, weight in enumerate(columns.matrices):
@@ -68,31 +68,31 @@ def _error(
     """Return V of one group of an operator, [outputs, columns].
 
     Args:
-        moments: moments of what the operator reads.
+        moments: moments of the operator's inputs.
         number: number of the group.
         weight: [outputs, columns].
-        places: columns of each unit that may be removed.
-        left: mask over the columns that are still there.
+        places: columns of each removable unit.
+        left: mask over the columns that are not removed yet.
         most: squared error up to which units are removed.
     """
     units = dict(enumerate(places))
     ridge = float(moments.ridge(DEFAULT_RIDGE)[number])
     if isinstance(moments, InputSample):
         costs = costs_of(weight, moments.rows[number], ridge, units).sum(axis=1)
-        away = _cheapest(places, costs, most)
+        removed = _cheapest(places, costs, most)
         error = np.zeros_like(weight)
-        error[:, away] = weight[:, away]
+        error[:, removed] = weight[:, removed]
         return error
     inverse = Inverse(moments.covariance[number], ridge, left)
-    away = _cheapest(places, losses_of(weight.T, inverse, units), most)
-    made: Array = weight[:, away] @ inverse.remove(away)
-    return made
+    removed = _cheapest(places, losses_of(weight.T, inverse, units), most)
+    compensated: Array = weight[:, removed] @ inverse.remove(removed)
+    return compensated
 
 
 def _cheapest(
     places: Sequence[npt.NDArray[np.int64]], costs: Array, most: float
 ) -> npt.NDArray[np.int64]:
-    """Return the columns of the cheapest units whose costs add up to `most`, of at least one."""
+    """Return the columns of the cheapest units, until their costs add up to `most`."""
     order = np.argsort(costs, kind="stable")
     count = int(np.searchsorted(np.cumsum(costs[order]), most)) + 1
-    return np.concatenate([places[k] for k in order[:count]])
+    return np.concatenate([places[unit] for unit in order[:count]])

@@ -1,11 +1,11 @@
-"""Passes of structured OBS: remove a part of the rate, refit the rest, measure everything anew.
+"""Passes of structured OBS: remove a part of the rate, refit all layers, measure again.
 
-The loss of a removal is known for the network as it is. The further pruning goes, the less these
-losses hold. So after every :data:`STRIDE` of the cost, the moments and the output sensitivities are
+The losses of removals are measured on the current network. The more units are removed, the less
+exact they become. So after every :data:`STRIDE` of the cost, moments and output sensitivities are
 measured again on the remaining network. Before that, every remaining layer is refitted to the
-original's outputs, so that errors do not add up.
+outputs of the original, so that errors do not add up.
 
-A removal stops at a rate, or where the network would lose more than allowed.
+A removal ends when a rate is reached, or before the network loses more than allowed.
 """
 
 from __future__ import annotations
@@ -33,35 +33,36 @@ __all__ = ["HALVINGS", "STRIDE", "remove_to_loss", "remove_to_rate"]
 
 STRIDE = 0.15
 """Largest part of the original's cost that one pass removes. Measured on ResNet-20 and a
-MobileNetV2 detector: half of it takes more time and is not better; all at once is far worse."""
+MobileNetV2 detector: passes of half the size take more time and are not better; a single pass is
+far worse."""
 
 HALVINGS = 4
-"""Times that the pass is halved in which a network came to lose too much."""
+"""Steps of bisection within the pass that loses too much."""
 
 
 def remove_to_rate(state: PruningState, goal: Goal, progress: Progress = silent) -> PruningState:
     """Remove units by structured OBS until a fraction of the cost is removed.
 
     Args:
-        state: before the first pass, with data to calibrate on.
-        goal: how far to go. With a rate of 0, what its quotas and `first` demand is removed.
-        progress: told how far the work is.
+        state: the state before the first pass, with data for calibration.
+        goal: where the removal ends. With a rate of 0, its quotas and `first` are removed.
+        progress: reports the steps of each pass.
 
     Returns:
-        the state with compensated weights, with zeros where earlier passes removed something.
+        the state with compensated weights. The weights of units that an earlier pass removed are 0.
 
     Raises:
         DataError: the data does not fit the network.
     """
     operators = find_operators(state.original)
-    number = _passes(state, goal)
-    for turn in range(1, number + 1):
+    count = _passes(state, goal)
+    for number in range(1, count + 1):
         measured = _Measured.of(state, operators, progress)
-        quotas = _part(goal.quotas, turn, number) if goal.rate == 0 else goal.quotas
+        quotas = _part(goal.quotas, number, count) if goal.rate == 0 else goal.quotas
         first = tuple(unit for unit in goal.first if not state.removed[unit])
-        part = replace(goal, rate=goal.rate * turn / number, quotas=quotas, first=first)
+        part = replace(goal, rate=goal.rate * number / count, quotas=quotas, first=first)
         state = measured.removed_from(state, part, progress)
-        if turn < number:
+        if number < count:
             state = state.with_weights(refit(state, state.dense(), progress))
     return state
 
@@ -76,18 +77,18 @@ def remove_to_loss(
     """Remove units by structured OBS while the refitted network loses no more than allowed.
 
     The loss is measured after every pass. Within the pass that loses too much, bisection finds the
-    place to :data:`STRIDE` / 2^:data:`HALVINGS` of the cost. Bisection assumes that losses rise
-    with the rate; measured on few samples they may fall again further out.
+    largest allowed rate to :data:`STRIDE` / 2^:data:`HALVINGS` of the cost. Bisection assumes that
+    the loss rises with the rate. Measured on few samples, it may fall again at higher rates.
 
     Args:
-        state: before the first pass, with data to calibrate on.
+        state: the state before the first pass, with data for calibration.
         goal: costs, limits and quotas; its rate is not read.
         threshold: loss allowed for the whole network, in the unit of the meter.
         meter: measures the loss.
-        progress: told how far the work is.
+        progress: reports the steps of each pass.
 
     Returns:
-        as :func:`remove_to_rate`; nothing is removed where the first step loses too much.
+        the state as from :func:`remove_to_rate`; `state` itself if the first step loses too much.
 
     Raises:
         DataError: the data does not fit the network.
@@ -123,7 +124,7 @@ def remove_to_loss(
 
 @dataclass(frozen=True, kw_only=True)
 class _Trial:
-    """A removal that was tried, refitted, and measured."""
+    """A trial removal, refitted and measured."""
 
     state: PruningState
     dense: Network
@@ -137,7 +138,7 @@ class _Trial:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Measured:
-    """What a pass knows of the network it starts from."""
+    """Measurements of a pass on the network that it starts from."""
 
     operators: Sequence[Operator]
     moments: Mapping[str, InputMoments | InputSample]
@@ -158,12 +159,12 @@ class _Measured:
         return cls(operators=operators, moments=moments, sensitivities=sensitivities)
 
     def removed_from(self, state: PruningState, goal: Goal, progress: Progress) -> PruningState:
-        """Return what selection makes of a state with these measurements."""
+        """Return the state after the selection of units by these measurements."""
         return select_units(state, self.operators, self.moments, self.sensitivities, goal, progress)
 
 
 def _passes(state: PruningState, goal: Goal) -> int:
-    """Return how many passes a rate takes; with a rate of 0, how many the quotas take."""
+    """Return the number of passes for a rate; with a rate of 0, the number for the quotas."""
     fraction, whole = goal.rate, goal.costs.total()
     if not goal.rate:
         groups = state.groups
@@ -177,6 +178,6 @@ def _passes(state: PruningState, goal: Goal) -> int:
     return max(1, int(np.ceil(fraction / STRIDE - 1e-9)))
 
 
-def _part(quotas: Quotas, turn: int, number: int) -> Quotas:
-    """Return the quotas of a pass."""
-    return {partition: count * turn // number for partition, count in quotas.items()}
+def _part(quotas: Quotas, number: int, count: int) -> Quotas:
+    """Return the quotas of pass `number` of `count`."""
+    return {partition: quota * number // count for partition, quota in quotas.items()}

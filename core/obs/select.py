@@ -1,13 +1,13 @@
-"""Selection: the cheapest step per operation saved is removed, the rest compensates, and so on.
+"""Selection: remove the step with the least loss per operation saved, compensate, and repeat.
 
-For a consumer with weight W [outputs, columns] and covariance C of its inputs, H⁻¹ = (C + ridge)⁻¹.
-Removing the columns c with optimal compensation adds
+A consumer has the weight W [outputs, columns] and the covariance C of its inputs. Let
+H⁻¹ = (C + ridge)⁻¹. The removal of the columns c with optimal compensation adds
 
     tr(W_c (H⁻¹_cc)⁻¹ W_cᵀ)
 
-to its squared output error. The loss of a unit is this error relative to the output's energy
+to the squared error of the output. The loss of a unit is this error relative to the output's energy
 tr(W C Wᵀ), times the consumer's output sensitivity and its optimism (see :mod:`.consumers`), summed
-over all consumers that read the unit. After the removal W −= W_c (H⁻¹_cc)⁻¹ H⁻¹_c,: and
+over all consumers that read the unit. After the removal, W −= W_c (H⁻¹_cc)⁻¹ H⁻¹_c,: and
 H⁻¹ −= H⁻¹_:,c (H⁻¹_cc)⁻¹ H⁻¹_c,: (Hassibi and Stork 1993, by blocks).
 """
 
@@ -36,13 +36,13 @@ __all__ = ["Goal", "select_units"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Goal:
-    """How far a removal goes, and within which limits.
+    """The end of a removal, and its limits.
 
     Args:
         rate: fraction of the cost to remove, earlier removals included.
-        costs: what the rate is a fraction of.
-        limits: how many channels a share may lose.
-        quotas: partition → channels that each of its shares loses, no more and no less. They are
+        costs: the costs that the rate is a fraction of.
+        limits: legal numbers of channels that a share may lose.
+        quotas: partition → exact number of channels that each of its shares loses. These are
             removed before others, and count toward the rate.
         first: units that are removed before all others.
     """
@@ -65,17 +65,16 @@ def select_units(
     """Remove units until a fraction of the cost is removed.
 
     Args:
-        state: where the removal starts; groups without partitions keep their channels.
+        state: the state before the removal; groups without partitions keep their channels.
         operators: the multiplying nodes of the network.
-        moments: moments of what each operator reads, by its key.
+        moments: moments of each operator's inputs, by key of the operator.
         sensitivities: output sensitivity of each operator, by its key.
-        goal: how far to go.
-        progress: told of the operators looked at, then how much of the rate is reached, in per
-            mille.
+        goal: where the removal ends.
+        progress: reports the operators done, then the rate reached, in thousandths.
 
     Returns:
-        the state with compensated weights at full size; removed slices are not taken out. Its
-        history says what each step was estimated to cost, in relative squared output change.
+        the state with compensated weights at full size: removed slices stay in the arrays. Its
+        history holds the estimated loss of each step, in relative squared output change.
     """
     groups, removed = state.groups, state.removed.copy()
     consumers = find_consumers(state, operators, moments, sensitivities, progress)
@@ -107,7 +106,14 @@ def select_units(
 
 
 class _LossTable:
-    """The current loss of every unit, kept up to date while units are removed."""
+    """The current loss of every unit, updated when units are removed.
+
+    Args:
+        groups: the groups.
+        consumers: the consumers of all units.
+        goal: limits and quotas.
+        removed: mask over units.
+    """
 
     def __init__(
         self,
@@ -143,7 +149,7 @@ class _LossTable:
         }
 
     def _legal_counts(self, number: int, limits: Limits) -> list[int]:
-        """Return how many channels each share of a partition may lose, in rising order."""
+        """Return the legal numbers of channels that a partition's shares lose, in rising order."""
         counts = limits.counts(min(map(len, self._partitions[number])))
         return [count for count in counts if count <= self._quotas.get(number, count)]
 
@@ -159,9 +165,9 @@ class _LossTable:
         """Return the step with the least loss per operation saved that fits the budget.
 
         Args:
-            saved: operations that the removal of each unit would save [units].
+            saved: cost that the removal of each unit would save [units].
             removable: mask over the units that may be removed.
-            budget: operations that may still be removed.
+            budget: cost that may still be removed.
         """
         best, least = None, np.inf
         for number in self.due() or range(len(self._partitions)):
@@ -189,7 +195,7 @@ class _LossTable:
         return lowest
 
     def remove(self, unit: int) -> None:
-        """Remove a unit from every consumer and renew the losses that this changes."""
+        """Remove a unit from every consumer and update the losses of the units read there."""
         self._removed[self._partition_of[unit]] += 1
         for number in self._consumers_of.get(unit, ()):
             consumer = self.consumers[number]
@@ -204,7 +210,7 @@ class _LossTable:
 
 
 class _RemovableUnits:
-    """Which units may still be removed, where certain sets of them each keep one."""
+    """The units that may still be removed. Certain sets of units must each keep one unit."""
 
     def __init__(self, groups: Groups):
         self.mask = groups.mask(unit for group in groups.groups for unit in group.removable())
@@ -219,14 +225,14 @@ class _RemovableUnits:
         self._removed = groups.mask(())
 
     def remove(self, unit: int) -> None:
-        """Note that a unit was removed, and keep the last one of each of its sets."""
+        """Note the removal of a unit, and protect the last unit of each of its sets."""
         self.mask[unit] = False
         self._removed[unit] = True
         for number in self._sets_of.get(unit, ()):
             self._left[number] -= 1
             if self._left[number] <= 1:
-                rest = self._sets[number]
-                self.mask[rest[~self._removed[rest]]] = False
+                members = self._sets[number]
+                self.mask[members[~self._removed[members]]] = False
 
 
 def _tensors(
@@ -248,7 +254,7 @@ def _tensors(
         after = np.stack([part.weight for part in parts])
         before = operator.matrix(stored.astype(after.dtype))
         removed = np.stack([~part.weight.any(axis=1) for part in parts])
-        after[removed] = before[removed]  # outputs that are removed keep their weights until then
+        after[removed] = before[removed]  # removed outputs keep their weights at full size
         if np.array_equal(before, after):
             continue
         tensors[operator.weight] = operator.stored(after, stored)

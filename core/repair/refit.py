@@ -1,15 +1,15 @@
-"""Least squares refit: every remaining layer learns to give what the original gave.
+"""Least squares refit: every remaining layer is fitted to the outputs of the original.
 
-In the order of the graph, each layer's weights W and shift b are fitted to
+In the order of the graph, the weights W and the shift b of each layer minimise
 
-    min ‖f(W x + b) − f(y)‖² + r ‖W − W₀‖²
+    ‖f(W x + b) − f(y)‖² + r ‖W − W₀‖²
 
-with x what the pruned network feeds the layer (earlier layers already refitted), y the original
-network's output of the layer at the same positions, f what follows until the next layer (see
-:mod:`.targets`), and W₀ the weights it has. Source: He, Zhang, Sun, Channel Pruning for
-Accelerating Very Deep Neural Networks, 2017 (the reconstruction step), with an intercept and a
-ridge toward W₀ that is chosen for each layer on samples which the fit has not seen. The layers that
-make a detector's boxes are fitted most where there is something (see :mod:`.boxes`).
+where x is the input of the layer in the pruned network (earlier layers are refitted already), y the
+output of the layer in the original at the same positions, f the operations up to the next layer
+(see :mod:`.targets`), W₀ the present weights, and r the ridge. Source: He, Zhang, Sun, Channel
+Pruning for Accelerating Very Deep Neural Networks, 2017 (the reconstruction step). The intercept
+and the ridge towards W₀ are additions; cross-validation chooses the ridge of each layer. Layers
+that make a detector's boxes give the most weight to positions with objects (see :mod:`.boxes`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ..ir.assemble import NONE, Tensors
+from ..engine.session import Arrays
+from ..ir.assemble import Tensors
 from ..ir.network import Network
 from ..ir.rebuild import rebuild
 from ..plan.state import PruningState
@@ -47,16 +48,18 @@ from .targets import Path, Target, array_of, follow
 __all__ = ["refit"]
 
 RIDGE_FACTOR_BY_COUNTS = 0.1
-"""What the ridge of a fit by counts is multiplied by. It pulls scores back to those of the fit to
-all positions, which are too low, so that a detector loses what falls below a limit; and the squared
-error, by which ridges are chosen, rises by a few percent only down to a tenth of the best."""
+"""Factor of the ridge in a fit by counts. The full ridge pulls scores back towards those of the fit
+to all positions, which are too low: a detector loses boxes whose scores fall below its limit. The
+squared error, which chooses the ridge, rises only by a few percent down to a tenth of the best
+ridge."""
 
 KEPT_COLUMN_BYTES = 1 << 28
-"""Bytes of a layer's inputs, cut into columns, that are kept for the rounds; more are cut anew."""
+"""Bytes of a layer's columns (inputs · taps) that are kept for the rounds. With more, each round
+makes the columns again."""
 
 ROUNDS = 3
-"""Times that the targets before an activation are drawn anew; each round lowers the error behind
-it, the first ones most."""
+"""Number of times that the targets before an activation are updated. Each round lowers the error
+behind the activation, the first rounds most."""
 
 
 @repair(
@@ -68,90 +71,124 @@ def refit(
     """Return the dense network with weights refitted to the original's outputs.
 
     Args:
-        state: what was removed, and from what; its data is what weights are fitted to.
-        dense: the dense network that the removal left.
-        progress: told of the layers done.
-        seed: of the positions drawn.
+        state: the removal; its data gives the samples of the fit.
+        dense: the dense network of the removal.
+        progress: reports the layers done.
+        seed: seed of the positions drawn.
 
     Raises:
         DataError: the data does not fit the networks.
     """
     assert state.data is not None
-    original, pruned = state.original, dense
-    layers = repairable(state, pruned)
-    batches = first_batches(state.data, original, pruned)
-    before, now = ActivationCache(original, batches), ActivationCache(pruned, batches)
-    random = np.random.default_rng(seed)
-    tensors: dict[str, npt.NDArray[np.generic]] = {}
-    waiting = {layer.operator.y for layer in layers}
-    heads = box_heads_of(original, [layer.operator.y for layer in layers])
+    layers = repairable(state, dense)
+    batches = first_batches(state.data, state.original, dense)
+    run = _Refit(state.original, dense, layers, batches, seed)
     for layer in tracked(layers, "refit", len(layers), progress):
-        paths = _paths(original, pruned, layer, tensors)
-        if paths[1].other is not None and now.ahead(pruned, paths[1].other) & waiting:
-            paths = (
-                replace(paths[0], other=None, slope=1.0),
-                replace(paths[1], other=None, slope=1.0),
-            )
+        run.fit(layer)
+    return rebuild(dense, tensors=run.tensors) if run.tensors else dense
+
+
+class _Refit:
+    """The refit of a network, layer by layer in the order of the graph.
+
+    Args:
+        original: the network before the removal.
+        pruned: the dense network.
+        layers: the layers to refit.
+        batches: inputs of both networks.
+        seed: seed of the positions drawn.
+    """
+
+    def __init__(
+        self,
+        original: Network,
+        pruned: Network,
+        layers: Sequence[Layer],
+        batches: Sequence[Arrays],
+        seed: int,
+    ):
+        self.tensors: dict[str, npt.NDArray[np.generic]] = {}
+        self._original, self._pruned = original, pruned
+        self._before = ActivationCache(original, batches)
+        self._now = ActivationCache(pruned, batches)
+        self._random = np.random.default_rng(seed)
+        outputs = [layer.operator.y for layer in layers]
+        self._waiting = set(outputs)
+        self._heads = box_heads_of(original, outputs)
+
+    def fit(self, layer: Layer) -> None:
+        """Refit one layer. All earlier layers are refitted already."""
+        paths = self._paths(layer)
         operator = layer.operator
-        if not shifts_alone(pruned, operator):
+        if not shifts_alone(self._pruned, operator):
             operator = replace(operator, shift=None)
+        values = self._values(operator, paths)
+        count = sum(len(x) for x in values.x)
+        most = positions_of_a_sample(operator, self._pruned, count, rare=values.counts is not None)
+        samples = _samples(replace(layer, operator=operator), paths, values, most, self._random)
+        self.tensors.update(_fitted(self._pruned, operator, samples, self.tensors))
+        self._waiting.discard(operator.y)
+
+    def _paths(self, layer: Layer) -> tuple[Path, Path]:
+        """Return the paths behind the layer in both networks, for the kept channels.
+
+        A path ends before a sum with a value that layers still to be refitted contribute to.
+        """
+        before = follow(self._original, layer.operator, len(layer.kept))
+        now = follow(self._pruned, layer.operator, int(layer.kept.sum()), self.tensors)
+        scale, offset = before.scale[layer.kept], before.offset[layer.kept]
+        before = replace(before, scale=scale, offset=offset)
+        if now.other is not None and self._now.ahead(self._pruned, now.other) & self._waiting:
+            before = replace(before, other=None, slope=1.0)
+            now = replace(now, other=None, slope=1.0)
+        return before, now
+
+    def _values(self, operator: Operator, paths: tuple[Path, Path]) -> _Values:
+        """Return the values around an operator in both networks."""
+        before, now = paths
         values = _Values(
-            y=before.advance(original, operator.y),
-            x=now.advance(pruned, operator.x, tensors),
-            others=[
-                walk.advance(one, path.other, changed) if path.other is not None else None
-                for walk, one, path, changed in (
-                    (before, original, paths[0], NONE),
-                    (now, pruned, paths[1], tensors),
-                )
-            ],
+            y=self._before.advance(self._original, operator.y),
+            x=self._now.advance(self._pruned, operator.x, self.tensors),
+            others=(
+                self._before.advance(self._original, before.other) if before.other else None,
+                self._now.advance(self._pruned, now.other, self.tensors) if now.other else None,
+            ),
         )
-        head = heads.get(operator.y)
-        if head is not None and _boxes_apart(operator, pruned):
-            values = replace(values, counts=counts(head, before.advance(original, head.output)))
-        most = positions_of_a_sample(
-            operator, pruned, sum(len(x) for x in values.x), rare=values.counts is not None
-        )
-        samples = _samples(replace(layer, operator=operator), paths, values, most, random)
-        tensors.update(_fitted(pruned, operator, samples, tensors))
-        waiting.discard(operator.y)
-    return rebuild(pruned, tensors=tensors) if tensors else pruned
+        head = self._heads.get(operator.y)
+        if head is None or not _boxes_apart(operator, self._pruned):
+            return values
+        boxes = self._before.advance(self._original, head.output)
+        return replace(values, counts=counts(head, boxes))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Values:
-    """What both networks hold around a layer, one array a batch."""
+    """The values around a layer, one array for each batch."""
 
     y: Sequence[np.ndarray]
+    """Output of the layer in the original."""
     x: Sequence[np.ndarray]
-    others: Sequence[Sequence[np.ndarray] | None]
-    """What is added to the layer's output in the original and in the pruned network."""
+    """Input of the layer in the pruned network."""
+    others: tuple[Sequence[np.ndarray] | None, Sequence[np.ndarray] | None]
+    """The summands of the layer's output in the original and in the pruned network."""
 
     counts: Sequence[Array] | None = None
-    """How often each position counts, for each share of the outputs; None for once."""
+    """Weight of each position, for each share of the outputs; None for 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """One batch of what a layer is fitted to."""
+    """The inputs and targets of a layer for one batch."""
 
     x: np.ndarray
     positions: Positions | None
     target: Target
     counts: Array | None = None
-    """[groups, positions, shares of the outputs], None where each counts once."""
-
-
-def _paths(original: Network, pruned: Network, layer: Layer, tensors: Tensors) -> tuple[Path, Path]:
-    """Return what follows the layer in both networks, for the channels that are left."""
-    before = follow(original, layer.operator, len(layer.kept))
-    now = follow(pruned, layer.operator, int(layer.kept.sum()), tensors)
-    scale, offset = before.scale[layer.kept], before.offset[layer.kept]
-    return replace(before, scale=scale, offset=offset), now
+    """Weights [groups, positions, shares of the outputs]; None for 1."""
 
 
 def _boxes_apart(operator: Operator, network: Network) -> bool:
-    """Whether the boxes that a layer makes can be fitted on their own."""
+    """Whether the shares of a layer's outputs can be fitted with different weights of positions."""
     return operator.op_type == "Conv" and operator.group == 1 and not wide(operator, network)
 
 
@@ -162,33 +199,48 @@ def _samples(
     most: int,
     random: np.random.Generator,
 ) -> list[_Sample]:
-    """Return the targets of all batches at positions that are drawn anew for each."""
+    """Return the targets of all batches, each at newly drawn positions.
+
+    Args:
+        layer: the layer.
+        paths: the paths behind it in the original and in the pruned network.
+        values: the values around it.
+        most: largest number of positions of a sample.
+        random: generator of the positions.
+    """
     operator = layer.operator
 
-    def left(array: np.ndarray) -> np.ndarray:
+    def kept(array: np.ndarray) -> np.ndarray:
         return np.compress(layer.kept, array, axis=1 if operator.op_type == "Conv" else -1)
 
     found = []
-    added, present = values.others
+    original_summand, summand = values.others
     for number, (y, x) in enumerate(zip(values.y, values.x, strict=True)):
         positions = operator.positions(y.shape, most, random)
-        target = Target.of(
-            *paths,
-            operator.outputs(left(y), positions),
-            operator.outputs(left(added[number]), positions) if added is not None else None,
-            operator.outputs(present[number], positions) if present is not None else None,
-        )
-        often = None
+        other, present = None, None
+        if original_summand is not None:
+            other = operator.outputs(kept(original_summand[number]), positions)
+        if summand is not None:
+            present = operator.outputs(summand[number], positions)
+        target = Target.of(*paths, operator.outputs(kept(y), positions), other, present)
+        weights = None
         if values.counts is not None:
-            often = operator.outputs(values.counts[number], positions)
-        found.append(_Sample(x, positions, target, often))
+            weights = operator.outputs(values.counts[number], positions)
+        found.append(_Sample(x, positions, target, weights))
     return found
 
 
 def _fitted(
     network: Network, operator: Operator, samples: Sequence[_Sample], changed: Tensors
 ) -> dict[str, npt.NDArray[np.generic]]:
-    """Return the weight and shift that fit best."""
+    """Return the fitted weight and shift of an operator, as initializers.
+
+    Args:
+        network: the pruned network.
+        operator: the operator.
+        samples: inputs and targets of the fit.
+        changed: initializer → values of layers that were refitted before.
+    """
     stored = array_of(network, operator.weight, changed)
     fit = _wide_fit if wide(operator, network) else _narrow_fit
     weight, shift = fit(operator, operator.matrix(stored), samples)
@@ -202,14 +254,14 @@ def _fitted(
 
 
 def _rounds(samples: Sequence[_Sample]) -> int:
-    """Return how often targets are drawn anew: never where no activation follows."""
+    """Return how often the targets are updated: never without an activation behind the layer."""
     return ROUNDS if any(sample.target.slope != 1.0 for sample in samples) else 0
 
 
 def _narrow_fit(
     operator: Operator, present: Array, samples: Sequence[_Sample]
 ) -> tuple[Array, Array]:
-    """Return weight and shift from sums over all positions."""
+    """Return weight and shift, from sums over all positions."""
     columns = _columns(operator, samples)
     shifted = operator.shift is not None
     present = present.astype(np.float64)
@@ -223,13 +275,13 @@ def _narrow_fit(
         cross: Array = np.zeros(weight.shape)
         factor = weight.astype(np.float32).transpose(0, 2, 1)
         summand = shift.astype(np.float32)[:, None, :]
-        aims = (
+        pairs = (
             (columns(number), sample.target.around(columns(number) @ factor + summand))
             for number, sample in enumerate(samples)
         )
-        for x, aim in joined_pairs(aims):
-            mean += aim.sum(axis=1, dtype=np.float64)
-            cross += aim.transpose(0, 2, 1) @ x
+        for x, target in joined_pairs(pairs):
+            mean += target.sum(axis=1, dtype=np.float64)
+            cross += target.transpose(0, 2, 1) @ x
         weight, shift = solver.solve(mean / sums.count, cross / sums.count)
     return weight, shift
 
@@ -237,12 +289,13 @@ def _narrow_fit(
 def _fit_by_counts(
     columns: Callable[[int], Array], present: Array, samples: Sequence[_Sample], *, shifted: bool
 ) -> tuple[Array, Array]:
-    """Return weight and shift, fitted on their own for each share of the outputs.
+    """Return weight and shift, fitted separately for each share of the outputs.
 
     Args:
-        columns: number of a sample → what the layer reads.
-        present: the weights of a fit to all positions alike, which the ridge holds to.
-        samples: what to fit to, with counts.
+        columns: number of a batch → columns of the layer's input.
+        present: the weights of a fit with equal weights of all positions; the ridge pulls towards
+            them.
+        samples: inputs and targets of the fit, with counts.
         shifted: whether an intercept can be stored.
     """
     assert samples[0].counts is not None
@@ -264,14 +317,15 @@ def _summed(
     shifted: bool,
     share: int | None = None,
 ) -> tuple[MomentAccumulator, _Solver]:
-    """Return the sums over all positions, and what finds weights by them.
+    """Return the sums over all positions, and a solver for the weights.
 
     Args:
-        columns: number of a sample → what the layer reads.
-        present: the weights that the ridge holds to.
-        samples: what to fit to.
+        columns: number of a batch → columns of the layer's input.
+        present: the weights that the ridge pulls towards.
+        samples: inputs and targets of the fit.
         shifted: whether an intercept can be stored.
-        share: the share of the outputs whose counts hold; None for all outputs, counted once.
+        share: number of the share of the outputs that is fitted with its counts; None for all
+            outputs, without counts.
     """
     halves = SplitHalf()
     for number, sample in enumerate(samples):
@@ -289,15 +343,21 @@ def _summed(
 
 
 def _around(moments: InputMoments, mean: Array, cross: Array) -> Array:
-    """Return the covariance of targets and inputs for the mean of the targets · inputs."""
-    found: Array = cross - mean[:, :, None] * moments.mean[:, None, :]
-    return found
+    """Return the covariance of targets and inputs.
+
+    Args:
+        moments: moments of the inputs.
+        mean: mean of the targets.
+        cross: mean of the products of targets and inputs.
+    """
+    covariance: Array = cross - mean[:, :, None] * moments.mean[:, None, :]
+    return covariance
 
 
 def _ridge(halves: SplitHalf, present: Array, *, shifted: bool) -> float:
-    """Return the ridge with which one half of the samples says most about the other.
+    """Return the best ridge by cross-validation between the two halves of the samples.
 
-    Where there are few columns, each half is tried on the other.
+    With few columns, each half is tested on the other. With many, one half is tested.
     """
     if not halves.halved:
         return DEFAULT_RIDGE
@@ -306,20 +366,21 @@ def _ridge(halves: SplitHalf, present: Array, *, shifted: bool) -> float:
     folds = []
     for half in (halves.even, halves.odd):
         moments = half.moments(centred=shifted)
-        aims = spread(_around(moments, *half.means()), 1).astype(np.float32)
-        folds.append((moments, moments.covariance.astype(np.float32), aims))
-    turns = [(0, 1)] if columns > WIDE_COLUMNS else [(0, 1), (1, 0)]
+        cross = spread(_around(moments, *half.means()), 1).astype(np.float32)
+        folds.append((moments, moments.covariance.astype(np.float32), cross))
+    pairs = [(0, 1)] if columns > WIDE_COLUMNS else [(0, 1), (1, 0)]
 
     def error(ridge: float) -> float:
         total = 0.0
-        for seen, tried in turns:
-            moments, covariance, aims = folds[seen]
-            _, other, unseen = folds[tried]
+        for fitted, tested in pairs:
+            moments, covariance, cross = folds[fitted]
+            _, other_covariance, other_cross = folds[tested]
             pull = moments.ridge(ridge)[:, None, None].astype(np.float32)
             square = covariance + pull * np.eye(columns, dtype=np.float32)
-            pulled = (aims + pull * present).transpose(0, 2, 1)
+            pulled = (cross + pull * present).transpose(0, 2, 1)
             weight = solution(square, pulled).transpose(0, 2, 1)
-            total += float(((weight @ other - 2 * unseen) * weight).sum(dtype=np.float64))
+            residual = (weight @ other_covariance - 2 * other_cross) * weight
+            total += float(residual.sum(dtype=np.float64))
         return total
 
     return best_ridge(error, columns) * FULL_DATA_FACTOR
@@ -328,49 +389,38 @@ def _ridge(halves: SplitHalf, present: Array, *, shifted: bool) -> float:
 def _wide_fit(
     operator: Operator, present: Array, samples: Sequence[_Sample]
 ) -> tuple[Array, Array]:
-    """Return weight and shift where there are more columns than a covariance is made for.
-
-    With E what the targets are off the present output, X the inputs, both [positions, …] around
-    their means, the minimum is W₀ + Eᵀ (X Xᵀ + r N)⁻¹ X: a matrix of positions, not of columns.
-    """
-    kept = SampleAccumulator()
-    for sample in samples:
-        kept.add(operator.inputs(sample.x, sample.positions))
-    read = kept.sample(centred=operator.shift is not None)
-    x, count = read.rows, read.rows.shape[1]
-    products = (x @ x.transpose(0, 2, 1)).astype(np.float64)
-    made = x @ present.transpose(0, 2, 1)
-    wanted = np.concatenate([s.target.wanted for s in samples], axis=1)[:, :count]
+    """Return weight and shift of a layer with too many columns for a covariance."""
     shifted = operator.shift is not None
-    off = spread(wanted - made, 2)
-    part = _wide_ridge(products, off, _owners(samples)[:count], read, shifted=shifted)
-    ridge = read.ridge(part)[:, None, None] * count
-    inverted = inverse(products + ridge * np.eye(count))
-
-    def solve(aims: Array) -> tuple[Array, Array]:
-        mean = aims.mean(axis=1, dtype=np.float64)
-        if operator.shift is None:
-            mean = np.zeros_like(mean)
-        off = inverted @ (aims - mean[:, None] - made)
-        weight = present + off.transpose(0, 2, 1).astype(np.float32) @ x
-        return weight, mean - np.einsum("goc,gc->go", weight, read.mean.astype(np.float32))
-
-    def aims(weight: Array, shift: Array) -> Array:
-        around = x @ weight.transpose(0, 2, 1)
-        around += (shift + np.einsum("goc,gc->go", weight, read.mean.astype(np.float32)))[:, None]
-        parts, start = [], 0
-        for sample in samples:
-            stop = min(start + sample.target.wanted.shape[1], count)
-            if stop - start < sample.target.wanted.shape[1]:
-                break
-            parts.append(sample.target.around(around[:, start:stop]))
-            start = stop
-        return np.concatenate([*parts, wanted[:, start:]], axis=1)
-
-    weight, shift = solve(wanted)
+    accumulator = SampleAccumulator()
+    for sample in samples:
+        accumulator.add(operator.inputs(sample.x, sample.positions))
+    read = accumulator.sample(centred=shifted)
+    count = read.rows.shape[1]
+    wanted = np.concatenate([sample.target.wanted for sample in samples], axis=1)[:, :count]
+    solver = _WideSolver(read, present, wanted, _owners(samples)[:count], shifted=shifted)
+    weight, shift = solver.solve(wanted)
     for _ in range(_rounds(samples)):
-        weight, shift = solve(aims(weight, shift))
+        predicted = solver.predicted(weight, shift)
+        weight, shift = solver.solve(_targets_around(samples, predicted, wanted))
     return weight, shift
+
+
+def _targets_around(samples: Sequence[_Sample], predicted: Array, wanted: Array) -> Array:
+    """Return the targets given the present predictions, [groups, positions, outputs].
+
+    Args:
+        samples: the targets of each batch.
+        predicted: the present predictions at the first positions of all batches.
+        wanted: the targets without an activation, which stay for a batch that is cut short.
+    """
+    parts, start = [], 0
+    for sample in samples:
+        stop = start + sample.target.wanted.shape[1]
+        if stop > predicted.shape[1]:
+            break
+        parts.append(sample.target.around(predicted[:, start:stop]))
+        start = stop
+    return np.concatenate([*parts, wanted[:, start:]], axis=1)
 
 
 def _owners(samples: Sequence[_Sample]) -> npt.NDArray[np.int64]:
@@ -381,58 +431,120 @@ def _owners(samples: Sequence[_Sample]) -> npt.NDArray[np.int64]:
     return np.repeat(np.arange(count), np.repeat(each, sizes))
 
 
-def _wide_ridge(
-    products: Array, off: Array, owners: npt.NDArray[np.int64], read: InputSample, *, shifted: bool
-) -> float:
-    """Return the ridge with which each half of the samples says most about the other.
+class _WideSolver:
+    """Finds weights for any targets of the same inputs, with more columns than positions.
+
+    With X the inputs and E the difference of targets and present outputs, both [positions, …]
+    around their means, N the number of positions and r the ridge, the minimum is
+    W₀ + Eᵀ (X Xᵀ + r N)⁻¹ X. The inverse is a matrix of positions, not of columns.
 
     Args:
-        products: [groups, positions, positions], of the inputs.
-        off: [groups, positions, outputs], what the targets are off the present output.
+        read: sample of the inputs.
+        present: the weight W₀ that the ridge pulls towards, [groups, outputs, inputs · taps].
+        wanted: targets by which the ridge is chosen, [groups, positions, outputs].
         owners: number of the sample of each position.
-        read: the inputs.
+        shifted: whether an intercept can be stored.
+    """
+
+    def __init__(
+        self,
+        read: InputSample,
+        present: Array,
+        wanted: Array,
+        owners: npt.NDArray[np.int64],
+        *,
+        shifted: bool,
+    ):
+        self._read, self._present, self._shifted = read, present, shifted
+        x, count = read.rows, read.rows.shape[1]
+        products = (x @ x.transpose(0, 2, 1)).astype(np.float64)
+        self._outputs = x @ present.transpose(0, 2, 1)
+        difference = spread(wanted - self._outputs, 2)
+        part = _wide_ridge(products, difference, owners, read, shifted=shifted)
+        ridge = read.ridge(part)[:, None, None] * count
+        self._inverse = inverse(products + ridge * np.eye(count))
+
+    def solve(self, targets: Array) -> tuple[Array, Array]:
+        """Return weight and shift for targets [groups, positions, outputs]."""
+        mean = targets.mean(axis=1, dtype=np.float64)
+        if not self._shifted:
+            mean = np.zeros_like(mean)
+        difference = self._inverse @ (targets - mean[:, None] - self._outputs)
+        change = difference.transpose(0, 2, 1).astype(np.float32) @ self._read.rows
+        weight = self._present + change
+        return weight, mean - self._mean_output(weight)
+
+    def predicted(self, weight: Array, shift: Array) -> Array:
+        """Return the outputs of a weight and a shift, [groups, positions, outputs]."""
+        outputs: Array = self._read.rows @ weight.transpose(0, 2, 1)
+        outputs += (shift + self._mean_output(weight))[:, None]
+        return outputs
+
+    def _mean_output(self, weight: Array) -> Array:
+        mean: Array = np.einsum("goc,gc->go", weight, self._read.mean.astype(np.float32))
+        return mean
+
+
+def _wide_ridge(
+    products: Array,
+    difference: Array,
+    owners: npt.NDArray[np.int64],
+    read: InputSample,
+    *,
+    shifted: bool,
+) -> float:
+    """Return the best ridge by cross-validation: each half of the samples is tested on the other.
+
+    Args:
+        products: products of the inputs, [groups, positions, positions].
+        difference: targets less present outputs, [groups, positions, outputs].
+        owners: number of the sample of each position.
+        read: sample of the inputs.
         shifted: whether an intercept can be stored.
     """
     halves = np.flatnonzero(owners % 2 == 0), np.flatnonzero(owners % 2)
     if not len(halves[1]):
         return DEFAULT_RIDGE
-    parts = [off[:, half] for half in halves]
+    targets = [difference[:, half] for half in halves]
     if shifted:
-        parts = [one - one.mean(axis=1, keepdims=True) for one in parts]
+        targets = [half - half.mean(axis=1, keepdims=True) for half in targets]
 
     def error(ridge: float) -> float:
         total = 0.0
         sizes = read.ridge(ridge)[:, None, None]
-        for seen, unseen in ((0, 1), (1, 0)):
-            here, there = halves[seen], halves[unseen]
-            square = products[:, here[:, None], here] + sizes * len(here) * np.eye(len(here))
-            told = products[:, there[:, None], here] @ solution(square, parts[seen])
-            total += float(np.square(told - parts[unseen]).sum())
+        for fitted, tested in ((0, 1), (1, 0)):
+            own, other = halves[fitted], halves[tested]
+            square = products[:, own[:, None], own] + sizes * len(own) * np.eye(len(own))
+            predicted = products[:, other[:, None], own] @ solution(square, targets[fitted])
+            total += float(np.square(predicted - targets[tested]).sum())
         return total
 
     return best_ridge(error, len(owners)) * FULL_DATA_FACTOR
 
 
 def _columns(operator: Operator, samples: Sequence[_Sample]) -> Callable[[int], Array]:
-    """Return a function that gives what the layer reads in a batch, kept where that is little."""
+    """Return a function from the number of a batch to the columns of the layer's input.
 
-    def made(number: int) -> Array:
+    The columns are kept if all of them have at most :data:`KEPT_COLUMN_BYTES`.
+    """
+
+    def columns(number: int) -> Array:
         return operator.inputs(samples[number].x, samples[number].positions)
 
-    if made(0).nbytes * len(samples) > KEPT_COLUMN_BYTES:
-        return made
-    kept = [made(number) for number in range(len(samples))]
+    if columns(0).nbytes * len(samples) > KEPT_COLUMN_BYTES:
+        return columns
+    kept = [columns(number) for number in range(len(samples))]
     return kept.__getitem__
 
 
 class _Solver:
-    """Weights for any targets of the same inputs.
+    """Finds weights for any targets of the same inputs.
 
     Args:
         moments: moments of the inputs.
-        present: the weight that the ridge holds to, [groups, outputs, inputs · taps].
+        present: the weight that the ridge pulls towards, [groups, outputs, inputs · taps].
         shifted: whether an intercept can be stored.
-        ridge: weight of staying there, relative to the mean variance of an input.
+        ridge: strength of the ridge, relative to the mean variance of an input.
     """
 
     def __init__(self, moments: InputMoments, present: Array, *, shifted: bool, ridge: float):
@@ -442,7 +554,12 @@ class _Solver:
         self._pull = weight * present
 
     def solve(self, mean: Array, cross: Array) -> tuple[Array, Array]:
-        """Return weight and shift for the mean of the targets and that of targets · inputs."""
+        """Return weight and shift.
+
+        Args:
+            mean: mean of the targets.
+            cross: mean of the products of targets and inputs.
+        """
         moments = self._moments
         weight: Array = (_around(moments, mean, cross) + self._pull) @ self._inverse
         if not self._shifted:

@@ -1,1 +1,1 @@
-"""Caffe: the lossless documents, the layer types, and the way there and back."""
+"""Caffe: the lossless documents, the layer types, reading and writing."""

@@ -1,4 +1,4 @@
-"""Single blobs in files of their own (`.binaryproto`): mean images, matrices of losses.
+"""Files with a single blob (`.binaryproto`): mean images, matrices of losses.
 
 Source: io.cpp `ReadProtoFromBinaryFile`, blob.cpp `FromProto` (BVLC 9b89154).
 """
@@ -20,12 +20,16 @@ MOST_BYTES = 1 << 28
 
 
 def read_blob(path: Path, what: str, error: type[SecateurError]) -> np.ndarray:
-    """Return a blob as float32, in the shape of the file (old ones have four axes).
+    """Return a blob as float32, in the shape of the file (blobs of old files have four axes).
 
     Args:
         path: the file.
-        what: what it should hold, for messages ("mean image").
-        error: raised where the file cannot be read, is no blob, or has not the values of its shape.
+        what: name of its content in messages ("mean image").
+        error: class of the error that is raised.
+
+    Raises:
+        SecateurError: of the class `error`: the file cannot be read, is no blob, or does not have
+            the number of values of its shape.
     """
     try:
         if path.stat().st_size > MOST_BYTES:

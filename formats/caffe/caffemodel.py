@@ -1,7 +1,7 @@
 """The lossless caffemodel: layers and blobs as spans over the mapped file.
 
-Reading copies no weights: packed float data is a view of the file. Writing copies every byte
-that did not change and encodes anew only blobs and fields that did.
+Reading copies no weights: packed float data is a view of the file. Writing encodes only changed
+blobs and fields, and copies all other bytes of the file.
 Source: caffe.proto (NetParameter, LayerParameter, BlobProto), blob.cpp `Blob::FromProto`.
 """
 
@@ -50,10 +50,10 @@ _DATA: dict[int, np.dtype[np.floating[Any]]] = {
     _BLOB["double_data"]: np.dtype("<f8"),
 }
 MAX_DIM = 2**31 - 1
-"""Caffe counts in int32 and cuts longer dims silently; here they are refused."""
+"""Largest dim: Caffe counts in int32 and truncates larger dims silently; here they are refused."""
 
 MAX_AXES = 32
-"""Most axes of a blob (blob.hpp kMaxBlobAxes)."""
+"""Largest number of axes of a blob (blob.hpp kMaxBlobAxes)."""
 
 _FOREIGN = {
     b"\x1f\x8b": "a gzip file: unpack it first",
@@ -65,7 +65,7 @@ _FOREIGN = {
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Values side by side: `step` bytes apart, each after `skip` bytes of tag."""
+    """Adjacent values from offset `start` on, each after `skip` bytes of tag."""
 
     start: int
     count: int
@@ -75,14 +75,14 @@ class _Run:
 
 @dataclass(frozen=True, slots=True)
 class StoredBlob:
-    """A BlobProto: where it stands, its dims as written, and where its values are."""
+    """A BlobProto: its place in the file, its dims as written, and the place of its values."""
 
     tag: int
     start: int
     end: int
     shape: tuple[int, ...]
     legacy: bool
-    """True where the dims are num/channels/height/width, always four of them."""
+    """Whether the four dims are num, channels, height and width."""
     data_field: int
     runs: tuple[_Run, ...]
 
@@ -98,7 +98,7 @@ class StoredBlob:
         return shape == self.shape
 
     def fits_but_for_ones(self, shape: tuple[int, ...]) -> bool:
-        """Whether this blob has the values of `shape` in their order, with other axes of size 1.
+        """Whether the shape of this blob differs from `shape` only in axes of size 1.
 
         Caffe refuses such a blob; OpenCV reads it.
         """
@@ -108,30 +108,30 @@ class StoredBlob:
 
 @dataclass(frozen=True, slots=True)
 class StoredLayer:
-    """A layer entry. `version` is 2 (layer), 1 (layers) or 0 (layers with a nested layer)."""
+    """An entry of a layer. `version` is 2 (layer), 1 (layers) or 0 (layers with a nested layer)."""
 
     name: str
     version: int
     entry: WireField
     inner: WireField | None
-    """The nested V0 layer that holds the blobs, where there is one."""
+    """The nested V0 layer that holds the blobs; None for other versions."""
     blobs: tuple[StoredBlob, ...]
     typed: bool = True
-    """Whether the entry says its type: some files hold names and blobs only."""
+    """Whether the entry has a type: some files hold only names and blobs."""
 
     @property
     def schema(self) -> str:
-        """Name of the message that holds the name and the blobs."""
+        """Name of the message type that holds the name and the blobs."""
         return ("V0LayerParameter", "V1LayerParameter", "LayerParameter")[self.version]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerChange:
-    """What changes in one layer entry.
+    """The changes of one layer entry.
 
     Args:
         blobs: position → new values in file shape.
-        fields: path ("convolution_param", "num_output") → the numbers to stand there.
+        fields: path ("convolution_param", "num_output") → the new numbers of the field.
     """
 
     blobs: Mapping[int, np.ndarray] = field(default_factory=dict)
@@ -165,11 +165,11 @@ class Caffemodel:
         return values.view(run.dtype).reshape(run.count)
 
     def replace(self, changes: Mapping[int, LayerChange]) -> bytes:
-        """Return the file with changes to layers, by their position; the rest byte for byte."""
+        """Return the file with changes of layers, by their position; all other bytes stay."""
         return b"".join(self.pieces(changes))
 
     def pieces(self, changes: Mapping[int, LayerChange]) -> list[Piece]:
-        """Return what `replace` does, in parts; what did not change are views of the file."""
+        """Return the result of :meth:`replace` in parts; unchanged parts are views of the file."""
         edits: dict[int, list[Piece]] = {}
         for index, change in changes.items():
             layer = self.layers[index]
@@ -184,6 +184,7 @@ class Caffemodel:
     def _changed_layer(
         self, layer: StoredLayer, content: WireField, change: LayerChange
     ) -> list[Piece]:
+        """Return the content of a layer with changed blobs and fields."""
         number = fields_of(layer.schema)["blobs"].number
         edits = {
             (blob := layer.blobs[i]).tag: length_field(
@@ -235,7 +236,7 @@ def _rewrite(
 def _varint_edits(
     buffer: memoryview, start: int, end: int, values: Mapping[int, tuple[int, ...]]
 ) -> tuple[dict[int, list[Piece]], list[Piece]]:
-    """Return edits that make fields hold `values`, and what must be appended for absent ones."""
+    """Return edits that give fields their `values`, and the pieces to append for absent fields."""
     edits: dict[int, list[Piece]] = {}
     left = {
         number: [varint_field(number, value) for value in numbers]
@@ -248,7 +249,7 @@ def _varint_edits(
 
 
 def _changed_blob(buffer: memoryview, blob: StoredBlob, array: np.ndarray) -> list[Piece]:
-    """Return a blob's content with other dims and values, everything else as it was."""
+    """Return the content of a blob with other dims and values, and no gradients."""
     if blob.legacy:
         dims = (1,) * (4 - array.ndim) + array.shape
         shape = [varint_field(number, dim) for number, dim in zip(_LEGACY, dims, strict=True)]
@@ -273,10 +274,11 @@ def _changed_blob(buffer: memoryview, blob: StoredBlob, array: np.ndarray) -> li
 
 
 def open_caffemodel(path: Path) -> Caffemodel:
-    """Map a caffemodel (or read an HDF5 file as one) and find its layers and blobs.
+    """Map a caffemodel and find its layers and blobs. An HDF5 file is converted first.
 
     Raises:
-        FormatError: it is no caffemodel, is cut short or contradicts itself; names the offset.
+        FormatError: the file is no caffemodel, is cut short or contradicts itself; names the
+            offset.
     """
     with located(file=str(path)):
         buffer = _map(path)
@@ -309,6 +311,7 @@ def _map(path: Path) -> memoryview:
 
 
 def _layer(buffer: memoryview, entry: WireField) -> StoredLayer:
+    """Return the layer of an entry of any version."""
     if entry.number == _LAYER:
         return _entry(buffer, entry, None, 2)
     for found in walk(buffer, entry.start, entry.end):
@@ -320,6 +323,7 @@ def _layer(buffer: memoryview, entry: WireField) -> StoredLayer:
 def _entry(
     buffer: memoryview, entry: WireField, inner: WireField | None, version: int
 ) -> StoredLayer:
+    """Return the layer of an entry; `inner` is its nested V0 layer."""
     schema = fields_of(("V0LayerParameter", "V1LayerParameter", "LayerParameter")[version])
     content = inner or entry
     name, typed = "", False
@@ -343,6 +347,11 @@ def _entry(
 
 
 def _blob(buffer: memoryview, place: WireField) -> StoredBlob:
+    """Return a blob by its field.
+
+    Raises:
+        FormatError: its values are not as many as its dims say, or cannot be read.
+    """
     dims: list[int] = []
     legacy: dict[int, int] = {}
     floats: dict[int, list[_Run]] = {number: [] for number in _DATA}
@@ -378,6 +387,7 @@ def _blob(buffer: memoryview, place: WireField) -> StoredBlob:
 
 
 def _dims(buffer: memoryview, place: WireField) -> list[int]:
+    """Return the dims of a BlobShape."""
     dims: list[int] = []
     for found in walk(buffer, place.start, place.end):
         if found.number == 1 and found.kind == VARINT:

@@ -1,7 +1,7 @@
 """The lossless prototxt document: a tree of spans over the bytes of the file.
 
 NOTE for developers: `google.protobuf.text_format` drops comments, order and line numbers, and
-refuses comments that are not UTF-8 (Caffe accepts them). The grammar here is that of protobuf's
+refuses comments that are not UTF-8, which Caffe accepts. The grammar here is that of protobuf's
 C++ text parser, which Caffe uses (google/protobuf/text_format.cc, io/tokenizer.cc).
 """
 
@@ -18,14 +18,14 @@ from ...core.errors import FormatError, Where
 __all__ = ["Document", "Field", "Insert", "Message", "Replace", "Scalar", "Span", "parse"]
 
 MAX_DEPTH = 100
-"""Deepest nesting that is read; Caffe's own messages nest less than ten deep."""
+"""Largest depth of nested messages. Caffe's own messages nest less than ten deep."""
 
 Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A value without fields. `text` is a string's content, or the number or word as written."""
+    """A value without fields. `text` is the content of a string, or a number or word as written."""
 
     text: str
     span: Span
@@ -35,13 +35,13 @@ class Scalar:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Fields between braces; `span` is what stands between them, the whole file for the root."""
+    """Fields between braces. `span` is the text between them; the whole file for the root."""
 
     fields: tuple[Field, ...]
     span: Span
     line: int = 1
     synthetic: bool = False
-    """True where an upgrade made the message up: nothing can be inserted into it."""
+    """Whether an upgrade created the message: nothing can then be inserted into it."""
 
     def all(self, name: str) -> tuple[Field, ...]:
         """Return every field of that name, in order."""
@@ -62,7 +62,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One name with one value; the items of a `[list]` are fields that share a span."""
+    """One name with one value. The items of a `[list]` are fields with the same span."""
 
     name: str
     line: int
@@ -72,7 +72,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """An edit: another text in the place of a scalar."""
+    """An edit that replaces the text of a scalar."""
 
     value: Scalar
     text: str
@@ -80,7 +80,7 @@ class Replace:
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """An edit: a new field at the end of a message, `text` being its value."""
+    """An edit that adds a field at the end of a message. `text` is its value."""
 
     message: Message
     name: str
@@ -89,7 +89,7 @@ class Insert:
 
 @dataclass(frozen=True)
 class Document:
-    """A parsed file; `bytes(document)` is the file."""
+    """A parsed file. `bytes(document)` returns the file."""
 
     data: bytes
     root: Message
@@ -105,7 +105,7 @@ class Document:
         return b"\r\n" if end > 0 and self.data[end - 1 : end] == b"\r" else b"\n"
 
     def replace(self, edits: Sequence[Replace | Insert]) -> Document:
-        """Return the document with edits applied; every byte that no edit names stays."""
+        """Return the document with edits applied; all other bytes stay."""
         patches: list[tuple[int, int, int, bytes]] = []
         for order, edit in enumerate(edits):
             if isinstance(edit, Replace):
@@ -125,7 +125,7 @@ class Document:
         return parse(data, file=self.file)
 
     def _insertion(self, edit: Insert) -> tuple[int, bytes]:
-        """Return where a new field goes and its text, written in the style of its siblings."""
+        """Return the offset and the text of a new field, in the style of its siblings."""
         colon = " " if edit.text.startswith("{") else ": "
         text = f"{edit.name}{colon}{edit.text}".encode()
         if not edit.message.fields:
@@ -167,14 +167,14 @@ class _Token:
 
 
 def parse(data: bytes, file: str | Path = "") -> Document:
-    """Read a prototxt.
+    """Parse a prototxt.
 
     Args:
         data: the content of the file.
-        file: its name, for messages.
+        file: name of the file, for messages.
 
     Raises:
-        FormatError: the text breaks the grammar; names the line.
+        FormatError: the text violates the grammar; names the line.
     """
     parser = _Parser(data, str(file))
     return Document(data, parser.read(), str(file))
@@ -249,7 +249,7 @@ class _Parser:
         return self.error(f"{wanted} expected, found {shown}", self.ahead.line)
 
     def _fields(self, close: str, depth: int) -> tuple[Field, ...]:
-        """Read fields up to the closing sign, which is left to be taken; "" means to the end."""
+        """Return the fields before the closing sign, which is not taken; "" for the file's end."""
         if depth > MAX_DEPTH:
             assert self.ahead is not None
             raise self.error(f"messages nest more than {MAX_DEPTH} deep", self.ahead.line)
@@ -267,6 +267,7 @@ class _Parser:
                 self._take()
 
     def _field(self, depth: int) -> list[Field]:
+        """Return one field, or the fields of a list."""
         name = self._take()
         colon = self._is(b":")
         if colon:

@@ -1,4 +1,4 @@
-"""Reading the declared fields of a layer class out of its message."""
+"""Reading the declared fields of a layer class from its message."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _LARGEST = 2**32
 
 
 def is_pair(field: dataclasses.Field[Any]) -> bool:
-    """Whether a field was declared with `pair`: one repeated name, or one for each of h and w."""
+    """Whether a field was declared with `pair`: one repeated name, or a name each for h and w."""
     return bool(field.metadata.get("pair"))
 
 
 def read_fields(cls: type, message: Message, param: str, layer_name: str = "") -> dict[str, Any]:
-    """Return attribute → value for every declared field that the message gives.
+    """Return attribute → value for every declared field in a message.
 
     Args:
         cls: dataclass whose fields were declared with `key` or `pair`.
         message: the layer's message.
-        param: name of the message inside it that holds the fields; "" where they stand in it.
-        layer_name: only for messages of nested dataclasses, their path so far.
+        param: name of the inner message that holds the fields; "" if the layer's message does.
+        layer_name: path of a nested message; "" for a layer.
 
     Raises:
-        FormatError: a field is missing, ill-typed, or given twice; names line and field.
+        FormatError: a field is missing, has another type, or is given twice; names line and field.
     """
     hints = _hints(cls)
     values = {}
@@ -65,7 +65,14 @@ def read_fields(cls: type, message: Message, param: str, layer_name: str = "") -
 
 
 def places(message: Message, param: str, name: str) -> tuple[Field, ...]:
-    """Return the fields that a declared name stands for; a leading "/" starts at the layer."""
+    """Return the fields with a declared name.
+
+    Args:
+        message: the layer's message.
+        param: name of the inner message that holds the fields.
+        name: the name, with dots between nested names. With a leading "/", it is a name in the
+            layer's message.
+    """
     path = name.lstrip("/").split(".")
     if param and not name.startswith("/"):
         path = [param, *path]
@@ -87,6 +94,7 @@ def _label(param: str, outer: str, name: str) -> str:
 
 
 def _read_pair(message: Message, param: str, key: Key) -> tuple[int, ...]:
+    """Return the numbers of a `pair` as they are given: none, one for all axes, or one an axis."""
     both, *single = (places(message, param, name) for name in key.names)
     label = _label(param, "", key.names[0])
     given = [fields for fields in (both, *single) if fields]
@@ -103,6 +111,7 @@ def _read_pair(message: Message, param: str, key: Key) -> tuple[int, ...]:
 
 
 def _convert(hint: Any, found: tuple[Field, ...], key: Key, label: str) -> Any:
+    """Return the value of all fields of a name, in the type of the hint."""
     if typing.get_origin(hint) is tuple:
         inner = typing.get_args(hint)[0]
         if typing.get_origin(inner) is tuple:
@@ -125,6 +134,7 @@ def _dims(value: Scalar | Message) -> tuple[int, ...]:
 
 
 def _single(hint: Any, field: Field, key: Key, label: str) -> Any:
+    """Return the value of one field, in the type of the hint."""
     value = field.value
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if isinstance(value, Scalar):
@@ -192,14 +202,15 @@ def check_schema(
 
     Args:
         message: the root of the document.
-        forks: names of messages that Caffe does not know but some layer class reads.
-        schema: name of the message in the schema.
+        forks: names of messages that Caffe does not know, but that some layer class reads.
+        schema: name of the message type in the schema.
 
     Returns:
-        A note for every field that Caffe does not know; such fields are kept and not read.
+        a note for every field that Caffe does not know. Such fields are kept, but not read.
 
     Raises:
-        FormatError: a singular field is given twice, or a message stands where a value should.
+        FormatError: a field that is not repeated is given twice, or a message stands in the place
+            of a value, or a value in that of a message.
     """
     known = fields_of(schema)
     notes = []
@@ -224,15 +235,14 @@ def check_schema(
 
 
 def unread_fields(cls: type, message: Message, param: str) -> list[tuple[str, str]]:
-    """Return parameter and field for all that Caffe does not know and a layer class does not read.
+    """Return (message, field) of all fields that neither Caffe nor the layer class knows.
 
-    Only messages of Caffe's own are looked into: of those of forks nobody knows what else is in
-    them.
+    Only messages that Caffe knows are checked: messages of forks may have any fields.
 
     Args:
         cls: the layer class.
         message: the layer's message.
-        param: name of the message inside it that holds the fields of the class.
+        param: name of the inner message that holds the fields of the class.
     """
     info = fields_of("LayerParameter").get(param)
     if info is None:

@@ -21,9 +21,10 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def _sniff(head: bytes) -> str | None:
-    """Tell prototxt and caffemodel by their first bytes.
+    """Return the suffix of a prototxt or caffemodel by its first bytes; None for other files.
 
-    In a caffemodel (NetParameter), one of name (1), layers (2), input (3) or layer (100) is first.
+    The first field of a caffemodel (NetParameter) is name (1), layers (2), input (3) or layer
+    (100).
     """
     if is_text(head):
         line = first_line(head)

@@ -1,6 +1,6 @@
-"""Weights in HDF5 (.caffemodel.h5), turned into a caffemodel. Source: net.cpp `ToHDF5`.
+"""Weights in HDF5 (.caffemodel.h5), converted to a caffemodel. Source: net.cpp `ToHDF5`.
 
-`data/<layer>/<number>` is a blob. Such files are read; what is written is a caffemodel.
+`data/<layer>/<number>` is a blob. Such files are only read: weights are written as a caffemodel.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["MAGIC", "caffemodel_bytes"]
 MAGIC = b"\x89HDF"
 
 MOST_PACKED = 1100
-"""Most times that data can be larger than the file: deflate reaches 1032."""
+"""Largest ratio of the size of the data to that of the file. Deflate reaches 1032."""
 
 _LAYER = fields_of("NetParameter")["layer"].number
 _BLOBS = fields_of("LayerParameter")["blobs"].number
@@ -61,11 +61,11 @@ def caffemodel_bytes(path: Path) -> bytes:
 
 
 def _layers(h5py: Any, data: Any) -> Iterator[tuple[str, list[Any]]]:
-    """Yield each layer's name and blobs; a name with a slash is a group in a group."""
+    """Yield each layer's name and blobs. A name with a slash is a group in a group."""
     found: dict[str, dict[int, Any]] = {}
 
     def visit(name: str | bytes, item: Any) -> None:
-        if isinstance(name, bytes):  # what h5py gives where a name is not UTF-8
+        if isinstance(name, bytes):  # h5py gives bytes if a name is not UTF-8
             raise FormatError("a name in the file is not UTF-8")
         layer, _, number = name.rpartition("/")
         if isinstance(item, h5py.Dataset) and layer and number.isdecimal():

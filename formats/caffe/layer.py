@@ -1,4 +1,4 @@
-"""What every layer file declares: the base class, its registry and the builder it works with."""
+"""The base class of layer types, their registry, and their builder."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ __all__ = [
 LAYERS: LayerRegistry[Layer] = LayerRegistry(
     "layer type", package=f"{__package__}.layers", group="secateur.caffe_layers"
 )
-"""Every layer class by the types it claims."""
+"""Layer classes by the types that files use for them."""
 
 layer = LAYERS.register
 
 LARGEST_BLOB = 2**31 - 1
-"""Most values of a blob: Caffe counts in int32 (blob.cpp `Reshape`)."""
+"""Largest number of values of a blob: Caffe counts in int32 (blob.cpp `Reshape`)."""
 
 LARGEST_CONSTANT = 2**22
-"""Most values of a constant that a layer makes up (boxes, divisors), so that a number in a text
-file can never ask for more memory than a network could need."""
+"""Largest number of values of a constant that a layer creates (boxes, divisors). It bounds the
+memory that a number in a text file can demand."""
 
 
 def check_constant(count: int, what: str) -> None:
-    """Refuse to make up constants out of all proportion.
+    """Raise if a layer would create a constant that is too large.
 
     Raises:
         UnsupportedError: `count` values are more than any real network needs.
@@ -60,20 +60,33 @@ def check_constant(count: int, what: str) -> None:
 
 
 def pair(default: Any, both: str, height: str, width: str, *, doc: str = "") -> Any:
-    """Declare a field for the spatial axes: `both` (repeated, or one for all), or h and w names.
+    """Declare a field for the spatial axes.
 
-    The attribute is the tuple as written: () for none, one number for all axes, or one an axis.
-    Pass `REQUIRED` as default where Caffe demands it.
+    The value of the attribute is the tuple as written: () for none, one number for all axes, or one
+    number for each axis.
+
+    Args:
+        default: the default; `REQUIRED` if Caffe demands the field.
+        both: name of the repeated field for all axes.
+        height: name of the field for the height.
+        width: name of the field for the width.
+        doc: one line for the support tables.
     """
     declared = Key(names=(both, height, width), doc=doc)
     return dataclasses.field(default=default, metadata={"key": declared, "pair": True})
 
 
 def spatial(values: Sequence[int], axes: int, default: int, name: str) -> tuple[int, ...]:
-    """Return one number for each of the spatial axes from a :func:`pair` field.
+    """Return one number for each spatial axis from a :func:`pair` field.
+
+    Args:
+        values: the numbers of the field.
+        axes: number of spatial axes.
+        default: the number of each axis if the field is empty.
+        name: name of the field, for messages.
 
     Raises:
-        FormatError: there are neither none, one nor as many numbers as axes.
+        FormatError: the number of values is neither 0, 1 nor the number of axes.
     """
     if len(values) in (0, 1):
         return (values[0] if values else default,) * axes
@@ -83,10 +96,10 @@ def spatial(values: Sequence[int], axes: int, default: int, name: str) -> tuple[
 
 
 def number(dim: int | str) -> int:
-    """Return a size that must be known.
+    """Return a size as a number.
 
     Raises:
-        StaticBatchNeeded: it is the symbolic batch.
+        StaticBatchNeeded: the size is the symbolic batch.
     """
     if isinstance(dim, str):
         raise StaticBatchNeeded("this layer computes with the batch size")
@@ -95,16 +108,18 @@ def number(dim: int | str) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Example(AnyExample):
-    """A layer between "before", a convolution that reads "first", and "after", fully connected.
+    """A layer in a small network.
 
-    The input is "data", 2×3×8×8. A layer that reads "after" follows it instead.
+    The network's input is "data", 2×3×8×8. "before" is a convolution that reads "first", "after" is
+    fully connected and reads "layer". The example stands between the two, or behind "after" if it
+    reads that.
 
     Args:
-        bottoms: what the layer reads.
-        tops: what it makes; the fully connected layer reads "layer".
+        bottoms: bottoms of the layer.
+        tops: tops of the layer.
         label: shape of "label" without the batch, for layers that read it.
-        values: input → numbers that fill it, over and over, where noise would make no sense.
-        input_shapes: top → (C, H, W) of data layers whose file does not tell.
+        values: input → numbers that fill it repeatedly, for inputs for which noise is not valid.
+        input_shapes: top → (C, H, W) of data layers whose shape the file does not state.
     """
 
     bottoms: tuple[str, ...] = ("before",)
@@ -116,27 +131,29 @@ class Example(AnyExample):
 
 @dataclass(kw_only=True)
 class Settings:
-    """What one reading of a net is done with."""
+    """Settings and state of one reading of a net."""
 
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Blob name → (C, H, W) for data layers whose shape the file does not state."""
     folder: Path = Path()
-    """Where files that the net names stand."""
+    """Folder with the files that the net names."""
     static: bool = False
+    """Whether the graph has the batch size of the file instead of a symbolic one."""
     batch: int | None = None
-    """Batch size of the file, as the inputs read so far have it."""
+    """Batch size in the file, from the inputs that are read so far."""
     inputs: list[str] = field(default_factory=list)
-    """Names of the graph inputs declared so far."""
+    """Names of the graph's inputs that are read so far."""
 
 
 class CaffeBuilder(LayerBuilder):
-    """The builder of one layer, with what only Caffe's layers need."""
+    """The builder of one layer, with operations that only Caffe's layers need."""
 
     def __init__(self, *args: Any, reading: Settings, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.reading = reading
 
     def input(self, name: str, dims: Sequence[int]) -> ir.Value:
-        """Declare a graph input for a blob of the file; its batch becomes symbolic where it can.
+        """Declare an input of the graph, with a symbolic batch unless the reading is static.
 
         Raises:
             FormatError: a dim is not positive.
@@ -182,7 +199,7 @@ class CaffeBuilder(LayerBuilder):
         return axis % rank if rank else 0
 
     def parameter(self, name: str, array: np.ndarray | None = None) -> ir.Value:
-        """Put a stored blob into the graph; one that is shared in another shape is reshaped."""
+        """Put a stored blob into the graph; a blob that is shared in another shape is reshaped."""
         refs = self.refs[name]
         known = self.shared.get(refs)
         wanted = self.blobs[name].shape if array is None else array.shape
@@ -193,7 +210,7 @@ class CaffeBuilder(LayerBuilder):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layer:
-    """A layer of a net: the fields of its file, and how it is carried into the graph and back.
+    """A layer of a net: its fields in the file, and its conversion to the graph and back.
 
     Subclasses are frozen dataclasses whose fields are declared with :func:`key` and :func:`pair`.
     """
@@ -204,63 +221,66 @@ class Layer:
     tops: tuple[str, ...] = ()
 
     param: ClassVar[str] = ""
-    """The message that holds the fields."""
+    """Name of the message that holds the fields."""
     blobs: ClassVar[tuple[Blob, ...]] = ()
-    """What is stored, in file order."""
+    """The stored blobs, in file order."""
     bottom_range: ClassVar[tuple[int, int | None]] = (1, 1)
+    """Smallest and largest number of bottoms."""
     top_range: ClassVar[tuple[int, int | None]] = (1, 1)
+    """Smallest and largest number of tops."""
     bottom_axes: ClassVar[tuple[int, int]] = (0, 32)
-    """Fewest and most axes of the first bottom."""
+    """Smallest and largest number of axes of the first bottom."""
     example: ClassVar[Example]
     """The layer in a small network, for tests and for the support tables."""
     decodes: ClassVar[bool] = False
-    """True where the layer only decodes: its bottoms are outputs, and `heads` tells the rest."""
+    """Whether the layer only decodes outputs: its bottoms are then outputs of the graph, and
+    :meth:`heads` describes them."""
 
     def sizes(self, *_shapes: Any, **_: Any) -> dict[str, int | tuple[int, ...]]:
-        """Return the lengths behind the axis names in `blobs`, given the shapes of the bottoms."""
+        """Return the lengths of the axes in `blobs`, given the shapes of the bottoms."""
         return {}
 
     def to_ir(self, *_args: Any, **_: Any) -> ir.Value | tuple[ir.Value | None, ...] | None:
-        """Emit the nodes for `(builder, *bottoms)` and return the tops; None is an absent one."""
+        """Emit the nodes for `(builder, *bottoms)` and return the tops; None for an absent top."""
         raise UnsupportedError("this layer cannot be carried into the graph")
 
     def without(self, b: CaffeBuilder, *bottoms: ir.Value | None) -> ir.Value | None:
-        """Return the top where some bottom is absent (the label of a data layer); None for none."""
+        """Return the top for the case that a bottom is absent (a label); None if there is none."""
         del b, bottoms
         return None
 
     def from_ir(self, nodes: Sequence[ir.Node], arrays: Mapping[str, np.ndarray]) -> Self:
-        """Return the layer with the values its fields have in a changed graph.
+        """Return the layer with fields that fit a changed graph.
 
         Args:
-            nodes: the layer's nodes there.
-            arrays: its blobs, in the shape the graph has them.
+            nodes: the layer's nodes in the graph.
+            arrays: the layer's blobs, in the shape of the graph.
         """
         del nodes, arrays
         return self
 
     def store(self, arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """Turn values of the graph back into what the file stores."""
+        """Return values of the graph as the file stores them: the inverse of `to_ir`."""
         return arrays
 
     def preprocess(self) -> Preprocess | None:
-        """Return how images become the first top, where the layer says so."""
+        """Return the preprocessing of images that the layer states; None if it states none."""
         return None
 
     def notes(self) -> tuple[str, ...]:
-        """Return what the user should know about this layer."""
+        """Return notes for the user about this layer."""
         return ()
 
     def heads(self) -> tuple[Head, ...]:
-        """Return what blobs mean, by their names; those that are no outputs are left."""
+        """Return the heads that the layer describes. The reader drops heads of no output."""
         return ()
 
     def shares_memory(self) -> bool:
-        """Whether tops share the bottom's memory in Caffe, so that in-place writes show in both."""
+        """Whether the tops share the bottom's memory in Caffe: in-place layers then change both."""
         return False
 
     def stored(self) -> tuple[Blob, ...]:
-        """Return the blobs this layer has, in file order."""
+        """Return the blobs that this layer stores, in file order."""
         return tuple(b for b in self.blobs if not b.when or getattr(self, b.when))
 
     def shapes(self, *bottoms: Shape) -> dict[str, tuple[int, ...]]:
@@ -270,21 +290,25 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unknown(Layer):
-    """A layer of a type that nobody claims: left out where it reads labels, else an error.
+    """A layer of an unknown type. It is left out if it reads labels, and an error otherwise.
 
-    Forks have losses and scores of their own, which read labels and are no part of inference.
+    Forks have losses and metrics of their own. They read labels and are no part of inference.
     """
 
     bottom_range: ClassVar = (0, None)
     top_range: ClassVar = (0, None)
 
     def to_ir(self, b: CaffeBuilder, *bottoms: ir.Value) -> ir.Value:
-        """Refuse."""
+        """Raise: the type is not supported.
+
+        Raises:
+            UnsupportedError: always.
+        """
         del b, bottoms
         LAYERS.find(self.type)
         raise AssertionError(f"{self.type} is known")
 
     def notes(self) -> tuple[str, ...]:
-        """Return that it is left out: were it not, the network would be refused."""
+        """Return a note that the layer is left out; otherwise the network is refused."""
         why = "its type is not known, and it reads labels or what is decoded"
         return (Caution(f"layer '{self.name}' ({self.type}) is left out: {why}"),)

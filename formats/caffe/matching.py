@@ -1,4 +1,4 @@
-"""What must hold between the layers of a net, and between them and the caffemodel.
+"""Checks of the links between layers, and the matching of layers with the caffemodel.
 
 Source: net.cpp `AppendBottom`, `AppendTop`, `CopyTrainedLayersFrom`.
 """
@@ -18,11 +18,14 @@ __all__ = ["check_links", "definitions", "match", "twins"]
 
 
 def check_links(texts: Sequence[LayerText], others: Sequence[LayerText] = ()) -> None:
-    """Refuse bottoms that nothing makes before they are read, and blobs made twice.
+    """Raise if no layer makes a bottom before it is read, or if two layers make the same blob.
 
     Args:
         texts: the layers of the phase that is read.
-        others: those that it leaves out, for hints.
+        others: the layers of other phases, for hints.
+
+    Raises:
+        FormatError: names the layer and the blob.
     """
     made: set[str] = set()
     every = {top.text for text in texts for top in text.tops}
@@ -44,7 +47,7 @@ def check_links(texts: Sequence[LayerText], others: Sequence[LayerText] = ()) ->
 
 
 def _maker(blob: str, others: Sequence[LayerText]) -> str | None:
-    """Return a hint where a layer that is left out makes a blob."""
+    """Return a hint if a layer of another phase makes a blob; None if none does."""
     for text in others:
         if any(top.text == blob for top in text.tops):
             return (
@@ -59,8 +62,18 @@ def match(
 ) -> list[tuple[int, ...]]:
     """Return for every layer the positions of its entries in the caffemodel, found by name.
 
-    Caffe gives all entries of a name to the first layer that bears it; a second one is accepted
-    only where the file holds the same values for each of them, as other tools read such files.
+    Caffe gives all entries of a name to the first layer with that name. A second layer with the
+    name is accepted only if all entries hold the same values: other tools read such files.
+
+    Args:
+        texts: the layers of the prototxt.
+        layers: the layers with their fields.
+        weights: the caffemodel.
+        file: name of the prototxt, for messages.
+
+    Raises:
+        FormatError: two layers with different weights have the same name, or an entry has another
+            number of blobs than its layer.
     """
     entries: dict[str, list[int]] = {}
     for index, stored in enumerate(weights.layers):
@@ -91,7 +104,7 @@ def match(
 
 
 def _alike(weights: Caffemodel, entries: Sequence[int]) -> bool:
-    """Whether several entries hold the same blobs, so that it does not matter which one is read."""
+    """Whether there are several entries, and all hold the same blobs."""
     first, *others = (weights.layers[i].blobs for i in entries)
     return bool(others) and all(
         [blob.shape for blob in blobs] == [blob.shape for blob in first]
@@ -106,12 +119,12 @@ def _alike(weights: Caffemodel, entries: Sequence[int]) -> bool:
 def definitions(
     text: LayerText, texts: Sequence[LayerText], weights: Caffemodel
 ) -> tuple[int, ...]:
-    """Return the caffemodel's entries for a layer without weights, where the name is its own."""
+    """Return the caffemodel's entries for a layer without weights, if no other has its name."""
     if sum(other.name == text.name for other in texts) > 1:
         return ()
     return tuple(i for i, stored in enumerate(weights.layers) if stored.name == text.name)
 
 
 def twins(text: LayerText, others: Sequence[LayerText]) -> tuple[LayerText, ...]:
-    """Return the layers of other phases that stand for the same layer."""
+    """Return the layers of other phases with the same name and type."""
     return tuple(other for other in others if (other.name, other.type) == (text.name, text.type))

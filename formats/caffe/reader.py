@@ -1,4 +1,4 @@
-"""Reading a prototxt and a caffemodel into a network: the one loop over layers.
+"""Reading a prototxt and a caffemodel into a network: the loop over layers.
 
 Source: net.cpp `Init`, `AppendBottom`, `AppendTop`, `AppendParam`, `CopyTrainedLayersFrom`.
 """
@@ -41,16 +41,16 @@ def load(
     """Read a Caffe network.
 
     Args:
-        prototxt: the net, of any age (V0, V1, current), deploy or train_val.
-        caffemodel: its binary weights, of any age.
-        phase: "TEST" or "TRAIN"; which layers are there.
-        stages: stages of the net's state, besides those its own `state` names.
+        prototxt: the net, of any version (V0, V1, current), deploy or train_val.
+        caffemodel: the weights, of any version.
+        phase: "TEST" or "TRAIN"; it selects the layers.
+        stages: stages of the net's state, in addition to those in the file's own `state`.
         level: level of the net's state.
-        input_shapes: blob name → (C, H, W) for data layers whose shape the file does not tell.
+        input_shapes: blob name → (C, H, W) for data layers whose shape the file does not state.
 
     Raises:
-        FormatError: a file is broken or both do not fit together; says where.
-        UnsupportedError: the net has something that cannot be carried.
+        FormatError: a file is broken, or the two files do not fit together; names the place.
+        UnsupportedError: the net has a layer or a setting that is not supported.
     """
     options = Options(
         phase=phase, stages=tuple(stages), level=level, input_shapes=dict(input_shapes or {})
@@ -59,7 +59,7 @@ def load(
 
 
 def _load(prototxt: Path, caffemodel: Path, *, options: Options, folder: Path) -> Network:
-    """Read a net; what it names stands in `folder`."""
+    """Read a net; `folder` holds the files that it names."""
     document = _read_document(prototxt)
     weights = open_caffemodel(caffemodel)
     with located(file=str(prototxt)):
@@ -113,7 +113,7 @@ def _read_document(path: Path) -> Document:
 
 
 def _read_layer(text: LayerText) -> Layer:
-    """Return the layer with the fields the document gives it."""
+    """Return the layer with its fields from the document."""
     with located(line=text.line, item=text.item):
         cls = LAYERS.get(text.type, Unknown)
         values = read_fields(cls, text.message, cls.param)
@@ -136,7 +136,7 @@ def _read_layer(text: LayerText) -> Layer:
 
 @dataclass(frozen=True)
 class _Reading:
-    """One pass over the layers of a net, with a symbolic or the static batch."""
+    """One pass over the layers of a net, with a symbolic or a static batch."""
 
     name: str
     file: str
@@ -147,7 +147,7 @@ class _Reading:
     settings: Settings
 
     def run(self) -> Network:
-        """Return the network, with the batch of the file where some layer computes with it."""
+        """Return the network, with the batch size of the file if a layer computes with it."""
         try:
             return self._run()
         except StaticBatchNeeded:
@@ -200,6 +200,7 @@ class _Reading:
         bottoms: Sequence[ir.Value | None],
         notes: list[str],
     ) -> tuple[ir.Value | None, ...]:
+        """Return the tops of a layer; None for an absent top. Adds to `notes`."""
         if any(bottom is None for bottom in bottoms):
             top = layer.without(b, *bottoms)
             what = "left out" if top is None else "read as inference does"
@@ -221,7 +222,7 @@ class _Reading:
     def _references(
         self,
     ) -> tuple[list[dict[str, tuple[BlobRef, ...]]], dict[BlobRef, tuple[BlobRef, ...]]]:
-        """Return each layer's references by blob name, and who shares with whom."""
+        """Return the references of each layer by blob name, and reference → all that share it."""
         groups: dict[str, list[BlobRef]] = {}
         every: list[list[tuple[BlobRef, str]]] = []
         for index, (text, layer) in enumerate(zip(self.texts, self.layers, strict=True)):
@@ -244,9 +245,9 @@ class _Reading:
         shape: tuple[int, ...],
         sharers: Mapping[BlobRef, tuple[BlobRef, ...]],
     ) -> np.ndarray:
-        """Return a stored blob in file shape, after checking what is stored against `shape`.
+        """Return a stored blob in the shape `shape`, after a check of its stored shape.
 
-        Where parameters are shared, the one that stands last in the file serves all.
+        Layers that share parameters all get the values that stand last in the file.
         """
         layer = self.layers[index]
         own = BlobRef(index, position, layer.stored()[position].name)
@@ -275,7 +276,7 @@ class _Reading:
         return self.weights.values(stored_blob).reshape(shape)
 
     def _shape_notes(self, index: int, shapes: Mapping[str, tuple[int, ...]]) -> list[Caution]:
-        """Return a note on each blob of a layer that Caffe would refuse for its axes of size 1."""
+        """Return a note on each blob of a layer whose axes of size 1 Caffe would refuse."""
         notes = []
         for position, (name, shape) in enumerate(shapes.items()):
             for entry in self.matched[index]:
@@ -298,7 +299,11 @@ class _Reading:
         unread: Mapping[str, ir.Value],
         storage: dict[str, tuple[int, int]],
     ) -> None:
-        """Refuse in-place layers whose write Caffe would also show under another name."""
+        """Raise if an in-place layer would change another blob in Caffe, which shares its memory.
+
+        Raises:
+            UnsupportedError: names both blobs.
+        """
         layer = self.layers[index]
         for position, (name, top) in enumerate(zip(layer.tops, tops, strict=True)):
             in_place = position < len(layer.bottoms) and layer.bottoms[position] == name
@@ -325,21 +330,58 @@ class _Reading:
         links: Sequence[tuple[list[ir.Value], list[ir.Value], int]],
         notes: Sequence[str],
     ) -> Network:
+        """Name the outputs and return the network.
+
+        Args:
+            builder: the graph.
+            unread: blobs that no layer reads, by name.
+            links: bottoms, tops, and number of stored values of each layer.
+            notes: notes on the layers.
+
+        Raises:
+            FormatError: there is no output.
+        """
         inputs = set(self.settings.inputs)
         outputs = {
             f"{name}_out" if name in inputs else name: value for name, value in unread.items()
         }
         if not outputs:
-            for layer, text in zip(self.layers, self.texts, strict=True):
-                if layer.decodes and layer.tops:
-                    with located(file=self.file, line=text.line, item=text.item):
-                        raise UnsupportedError(
-                            "nothing is computed before this layer, and what it makes, and all "
-                            "that follows, is left to its framework: nothing to read is left"
-                        )
+            self._refuse_decoder()
             raise FormatError("the net computes nothing: no layer makes an output")
         model = builder.finish(outputs)
-        infos = tuple(
+        return Network(
+            name=self.name,
+            model=model,
+            layers=self._infos(links),
+            preprocess=self._preprocess(model),
+            heads=tuple(
+                head
+                for layer in self.layers
+                for head in layer.heads()
+                if head.output in outputs and len(CaffeBuilder.shape(outputs[head.output])) > 1
+            ),
+            notes=tuple(notes),
+        )
+
+    def _refuse_decoder(self) -> None:
+        """Raise if a net without outputs has a layer that only decodes.
+
+        Raises:
+            UnsupportedError: names the layer.
+        """
+        for layer, text in zip(self.layers, self.texts, strict=True):
+            if layer.decodes and layer.tops:
+                with located(file=self.file, line=text.line, item=text.item):
+                    raise UnsupportedError(
+                        "nothing is computed before this layer, and what it makes, and all "
+                        "that follows, is left to its framework: nothing to read is left"
+                    )
+
+    def _infos(
+        self, links: Sequence[tuple[list[ir.Value], list[ir.Value], int]]
+    ) -> tuple[LayerInfo, ...]:
+        """Return the layers as users know them."""
+        return tuple(
             LayerInfo(
                 name=layer.name,
                 type=layer.type,
@@ -352,23 +394,11 @@ class _Reading:
                 self.texts, self.layers, links, strict=True
             )
         )
-        return Network(
-            name=self.name,
-            model=model,
-            layers=infos,
-            preprocess=self._preprocess(model),
-            heads=tuple(
-                head
-                for layer in self.layers
-                for head in layer.heads()
-                if head.output in outputs and len(CaffeBuilder.shape(outputs[head.output])) > 1
-            ),
-            notes=tuple(notes),
-        )
 
     def _preprocess(self, model: ir.Model) -> Preprocess:
-        told = (found for layer in self.layers if (found := layer.preprocess()) is not None)
-        preprocess = next(told, Preprocess())
+        """Return the preprocessing of the first layer that states one."""
+        stated = (found for layer in self.layers if (found := layer.preprocess()) is not None)
+        preprocess = next(stated, Preprocess())
         first = model.graph.inputs[0].shape if model.graph.inputs else None
         gray = first is not None and len(first) == 4 and first[1] == 1
         return replace(preprocess, channels="gray") if gray else preprocess

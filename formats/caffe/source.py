@@ -1,4 +1,4 @@
-"""The documents a Caffe network came from, and patching them for a changed network."""
+"""Writing a Caffe network back: its documents, patched for a changed network."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["CaffeSource", "Options", "SourceLayer"]
 
 Tensors = Mapping[BlobRef, ir.TensorProtocol]
 Fields = Mapping[str, tuple[int, ...]]
-"""Attribute of a layer → the numbers its field has in the changed network."""
+"""Attribute of a layer → the numbers of its field in the changed network."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """The settings a net was read with."""
+    """The settings with which a net was read."""
 
     phase: str = "TEST"
     stages: tuple[str, ...] = ()
@@ -37,9 +37,13 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceLayer:
-    """A layer as read: its values, its text, its entries in the caffemodel, its twins.
+    """A layer as it was read.
 
-    `twins` are layers of other phases that bear its name and type.
+    Args:
+        layer: the layer with its fields.
+        text: the layer in the document.
+        stored: positions of its entries in the caffemodel.
+        twins: layers of other phases with the same name and type.
     """
 
     layer: Layer
@@ -57,21 +61,21 @@ class CaffeSource:
     weights: Caffemodel
     layers: tuple[SourceLayer, ...]
     model: ir.Model
-    """The graph as it was read: tensors that are still its own did not change."""
+    """The graph as it was read. A tensor that is still the same object did not change."""
     reader: Callable[[Path, Path], Network]
-    """Reads other files with the settings of the original."""
+    """Reads files with the settings of the original."""
     format: str = "caffe"
 
     def render(self, network: Network) -> dict[str, bytes]:
-        """Return both files for a changed network; what did not change stays byte for byte.
+        """Return both files for a changed network; all unchanged bytes stay.
 
         Raises:
-            UnsupportedError: the change cannot be said in these files; names the layer.
+            UnsupportedError: the files cannot express the change; names the layer.
         """
         return {suffix: b"".join(parts) for suffix, parts in self.pieces(network).items()}
 
     def pieces(self, network: Network) -> dict[str, list[Piece]]:
-        """Return what `render` does, each file in parts that stand one after another."""
+        """Return the files of :meth:`render`, each as a list of consecutive parts."""
         edits, changes, _ = self._changes(network)
         text = bytes(self.document.replace(edits)) if edits else self.document.data
         return {".prototxt": [text], ".caffemodel": self.weights.pieces(changes)}
@@ -79,10 +83,11 @@ class CaffeSource:
     def companion(self, network: Network, path: Path) -> bytes:
         """Return another prototxt of the same layers with the changed fields of `network`.
 
-        Layers are found by name and type, in all phases; everything else stays as it is.
+        Layers are found by name and type, in all phases. All other text stays as it is.
 
         Raises:
-            FormatError: it cannot be read, or its layers have other values than those replaced.
+            FormatError: the file cannot be read, or a field to be replaced has another value than
+                in the network.
         """
         _, _, fields = self._changes(network)
         with located(file=str(path)):
@@ -156,7 +161,11 @@ class CaffeSource:
         shapes: Mapping[str, tuple[int, ...]],
         arrays: Mapping[str, np.ndarray],
     ) -> None:
-        """Refuse a change that leaves a blob behind which the graph does not hold."""
+        """Raise if a layer changes, but one of its blobs is not in the graph and cannot follow.
+
+        Raises:
+            UnsupportedError: names the blob.
+        """
         for position, blob in enumerate(own.layer.stored()):
             place = self.weights.layers[own.stored[-1]].blobs[position]
             if blob.name not in arrays and not place.fits(shapes[blob.name]):
@@ -165,7 +174,7 @@ class CaffeSource:
     def _change(
         self, entry: int, own: SourceLayer, blobs: Mapping[str, np.ndarray], fields: Fields
     ) -> LayerChange:
-        """Return the change of one caffemodel entry; blobs that keep their values are left out."""
+        """Return the change of one caffemodel entry, without blobs whose values stay the same."""
         stored = self.weights.layers[entry]
         by_position = {}
         for position, blob in enumerate(own.layer.stored()):
@@ -187,6 +196,11 @@ def _index(node: ir.Node) -> int:
 
 
 def _changed_fields(old: Layer, new: Layer) -> dict[str, tuple[int, ...]]:
+    """Return attribute → new numbers for the fields in which two layers differ.
+
+    Raises:
+        UnsupportedError: a field differs that pruning must not change.
+    """
     found = {}
     for name, (_, declared) in keys_of(old).items():
         was, is_now = getattr(old, name), getattr(new, name)
@@ -212,7 +226,11 @@ def _shaped(
 
 
 def _check_same(layer: Layer, text: LayerText, fields: Fields) -> None:
-    """Refuse a layer of another file whose fields are not those that are to be replaced."""
+    """Raise if a layer of another file has other values in the fields to be replaced.
+
+    Raises:
+        FormatError: names the field.
+    """
     theirs = read_fields(type(layer), text.message, layer.param)
     for attribute in fields:
         field, _ = keys_of(layer)[attribute]
@@ -222,6 +240,11 @@ def _check_same(layer: Layer, text: LayerText, fields: Fields) -> None:
 
 
 def _field_edits(layer: Layer, text: LayerText, fields: Fields) -> list[Replace | Insert]:
+    """Return the edits that give the fields of a layer new numbers.
+
+    Raises:
+        UnsupportedError: the document has no place for them.
+    """
     edits: list[Replace | Insert] = []
     for attribute, numbers in fields.items():
         names = _names(keys_of(layer)[attribute][1], attribute)
@@ -240,6 +263,11 @@ def _field_edits(layer: Layer, text: LayerText, fields: Fields) -> list[Replace 
 def _inserted(
     layer: Layer, text: LayerText, name: str, numbers: Sequence[int]
 ) -> list[Replace | Insert]:
+    """Return the edits that add a field to a layer.
+
+    Raises:
+        UnsupportedError: the document has no place for it.
+    """
     holders = text.message.messages(layer.param)
     holder: Message = holders[-1] if holders else text.message
     if holder.synthetic or "." in name:
@@ -257,7 +285,7 @@ def _names(declared: Key, attribute: str) -> tuple[str, ...]:
 def _binary_fields(
     layer: Layer, stored: StoredLayer, fields: Fields
 ) -> dict[tuple[str, ...], tuple[int, ...]]:
-    """Return the fields as paths of the entry's own schema; nested shapes are left as they are."""
+    """Return path → numbers in the schema of the entry, without fields of nested messages."""
     found: dict[tuple[str, ...], tuple[int, ...]] = {}
     for attribute, numbers in fields.items():
         name = _names(keys_of(layer)[attribute][1], attribute)[0]

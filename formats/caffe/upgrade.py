@@ -1,7 +1,7 @@
-"""The net of a document in today's terms: V0 and V1 layers, `input:` fields and phases upgraded.
+"""The net of a document in the current version: upgrades V0 and V1 layers and `input:` fields.
 
-The upgrades make new trees whose values keep the spans of the original file, so that an edit of an
-upgraded value lands where the user wrote it.
+An upgrade makes new messages, but their values keep their spans in the original file. So an edit of
+an upgraded value changes the text that the user wrote.
 Source: util/upgrade_proto.cpp (UpgradeV0PaddingLayers, UpgradeV0LayerParameter,
 UpgradeV1LayerType, UpgradeNetInput) and net.cpp (FilterNet, StateMeetsRule), BVLC 9b89154.
 """
@@ -70,7 +70,7 @@ V0_FIELDS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "hdf5_data": ("hdf5_data_param", _DATA),
     "window_data": ("window_data_param", _DATA),
 }  # fmt: skip
-"""V0 layer type → the message that its flat fields went into, and their names there."""
+"""V0 layer type → the message that holds its fields now, and (old name → new name)."""
 
 _V0_TRANSFORM = {"scale": "scale", "meanfile": "mean_file", "cropsize": "crop_size",
                  "mirror": "mirror"}  # fmt: skip
@@ -78,7 +78,7 @@ _V0_TRANSFORM = {"scale": "scale", "meanfile": "mean_file", "cropsize": "crop_si
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerText:
-    """A layer as the document has it, in the fields of LayerParameter."""
+    """A layer of the document, in the fields of LayerParameter."""
 
     name: str
     type: str
@@ -92,13 +92,13 @@ class LayerText:
 
     @property
     def item(self) -> str:
-        """How messages call the layer."""
+        """Name of the layer in messages."""
         return f"layer '{self.name}' ({self.type})"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Net:
-    """The layers of a document for every phase, and the stages its own state names."""
+    """The layers of a document in all phases, and the stages of its own state."""
 
     name: str
     layers: tuple[LayerText, ...]
@@ -107,7 +107,7 @@ class Net:
     def active(
         self, phase: str, stages: Sequence[str], level: int
     ) -> tuple[tuple[LayerText, ...], tuple[LayerText, ...]]:
-        """Return the layers of a phase, and the others."""
+        """Return the layers that a phase, stages and a level select, and the other layers."""
         here = {*stages, *self.stages}
         chosen: list[LayerText] = []
         others: list[LayerText] = []
@@ -122,7 +122,7 @@ def net_of(document: Document) -> Net:
     """Return the net of a document.
 
     Raises:
-        FormatError: there are no layers, or the old fields contradict each other.
+        FormatError: there are no layers, or fields of old versions contradict each other.
     """
     root = document.root
     old, new = root.messages("layers"), root.messages("layer")
@@ -142,7 +142,11 @@ def net_of(document: Document) -> Net:
 
 
 def _text(message: Message, name: str) -> str:
-    """Return a singular scalar field, "" where it is missing."""
+    """Return the text of a scalar field that may occur once; "" if it is missing.
+
+    Raises:
+        FormatError: it is given twice, or is a message.
+    """
     found = message.all(name)
     if len(found) > 1:
         with located(line=found[1].line, field=name):
@@ -212,7 +216,7 @@ def _v0(outer: Message) -> LayerText:
 
 
 def _moved(flat: Message, param: str, names: Mapping[str, str]) -> list[Field]:
-    """Return a message field that holds the flat fields under their new names."""
+    """Return a field `param` with the fields of a V0 layer under their new names; [] for none."""
     fields = tuple(replace(f, name=names[f.name]) for f in flat.fields if f.name in names)
     if not fields:
         return []
@@ -222,7 +226,7 @@ def _moved(flat: Message, param: str, names: Mapping[str, str]) -> list[Field]:
 
 
 def _padded(layers: list[LayerText]) -> list[LayerText]:
-    """Fold padding layers into the convolution or pooling that reads them."""
+    """Merge padding layers into the convolution or pooling that reads them."""
     makers: dict[str, LayerText] = {}
     kept = []
     for layer in layers:
@@ -240,16 +244,17 @@ def _padded(layers: list[LayerText]) -> list[LayerText]:
 
 
 def _with_pad(layer: LayerText, padding: LayerText) -> LayerText:
+    """Return a layer with the padding of a padding layer."""
     fields = []
-    folded = False
+    merged = False
     for field in layer.message.fields:
         value = field.value
         if field.name in ("convolution_param", "pooling_param") and isinstance(value, Message):
             own = tuple(f for f in value.fields if f.name != "pad")
             value = replace(value, fields=(*own, *padding.message.all("pad")))
-            folded = True
+            merged = True
         fields.append(replace(field, value=value))
-    if not folded:
+    if not merged:
         with located(line=layer.line, item=layer.item):
             raise FormatError("a padding layer may only feed a convolution or a pooling")
     message = replace(layer.message, fields=tuple(fields))
@@ -257,7 +262,7 @@ def _with_pad(layer: LayerText, padding: LayerText) -> LayerText:
 
 
 def _inputs(root: Message, shapes: Sequence[Message]) -> list[LayerText]:
-    """Return the Input layer that stands for the fields `input`, `input_shape`, `input_dim`."""
+    """Return an Input layer for the fields `input`, `input_shape` and `input_dim`."""
     names = _scalars(root, "input")
     if not names:
         return []
@@ -291,6 +296,7 @@ def _shape_field(dims: Sequence[Field]) -> Field:
 
 
 def _included(message: Message, phase: str, stages: set[str], level: int) -> bool:
+    """Whether the rules of a layer select it."""
     include, exclude = message.messages("include"), message.messages("exclude")
     if include and exclude:
         raise FormatError("give include rules or exclude rules, not both")
@@ -300,6 +306,7 @@ def _included(message: Message, phase: str, stages: set[str], level: int) -> boo
 
 
 def _meets(rule: Message, phase: str, stages: Iterable[str], level: int) -> bool:
+    """Whether phase, stages and level satisfy a rule."""
     wanted = _text(rule, "phase")
     if wanted and {"0": "TRAIN", "1": "TEST"}.get(wanted, wanted) != phase:
         return False

@@ -1,1 +1,1 @@
-"""Darknet: the lossless cfg document, the weights stream, and one file a section type."""
+"""Darknet: the lossless cfg document, the weights stream, and one file for each section type."""

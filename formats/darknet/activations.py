@@ -1,6 +1,6 @@
 """Activations. Source: activations.h, activations.c activate_array, blas.c softplus.
 
-Names that a Darknet does not know it takes for relu, with a message; so does this, with a note.
+Darknet reads an unknown name as relu and prints a message. So does :func:`activate`, with a note.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Function = Callable[[SectionBuilder, ir.Value], ir.Value]
 def activate(b: SectionBuilder, name: str, x: ir.Value) -> ir.Value:
     """Apply the activation called `name`.
 
-    The names that mix channels (normalize_channels…) take their sums over axis 1.
+    Activations that mix channels (normalize_channels…) sum over axis 1.
     """
     function = ACTIVATIONS.get(name)
     if function is None or (b.pjreddie and name in ALEXEYAB_ONLY):
@@ -158,7 +158,7 @@ ACTIVATIONS: Mapping[str, Function] = {
     "swish": _swish,
     "tanh": _operator("Tanh"),
 }
-"""Every activation by its name in a cfg."""
+"""Activations by their names in a cfg."""
 
 ALEXEYAB_ONLY = frozenset(
     {

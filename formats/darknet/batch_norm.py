@@ -1,7 +1,7 @@
 """Batch normalisation as the two Darknets compute it. Source: blas.c normalize_cpu.
 
-AlexeyAB: (x − μ) / √(v + 1e-5); pjreddie: (x − μ) / (√v + 1e-6). ONNX knows only the first form, so
-that for the second the variance stands in the graph as (√v + 1e-6)², with an epsilon of 0.
+AlexeyAB: (x − μ) / √(v + 1e-5); pjreddie: (x − μ) / (√v + 1e-6). ONNX has only the first form. For
+the second form, the graph holds the variance (√v + 1e-6)², with an epsilon of 0.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ def batch_norm(
 
     Args:
         b: the builder.
-        x: what is normalised.
-        channels: the length of its axis 1.
-        scale: name of the blob; None where the file holds none: Darknet starts from 1.
-        bias: name of the blob, or None for 0.
-        mean: name of the blob, or None for 0.
-        variance: name of the blob, or None for 0.
+        x: the value to normalise.
+        channels: length of its axis 1.
+        scale: name of the blob; None for 1, with which Darknet starts.
+        bias: name of the blob; None for 0.
+        mean: name of the blob; None for 0.
+        variance: name of the blob; None for 0.
     """
 
     def vector(blob: str | None, default: float) -> ir.Value:
@@ -57,9 +57,9 @@ def batch_norm(
 
 
 def graph_variance(stored: np.ndarray) -> np.ndarray:
-    """Return (√v + 1e-6)², which under an epsilon of 0 divides as pjreddie's Darknet does."""
-    # Darknet is built with -Ofast, under which the processor takes denormal numbers, even negative
-    # ones, for 0; trained files hold some.
+    """Return (√v + 1e-6)². With an epsilon of 0, it gives pjreddie's normalisation."""
+    # Darknet is built with -Ofast: the processor then treats denormal numbers as 0, also negative
+    # ones. Some trained files contain them.
     flushed = np.where(np.abs(stored) < np.finfo(np.float32).tiny, 0, stored)
     with np.errstate(invalid="ignore"):
         root = np.sqrt(flushed.astype(np.float64))
@@ -69,7 +69,7 @@ def graph_variance(stored: np.ndarray) -> np.ndarray:
 def stored_variance(
     arrays: Mapping[str, np.ndarray], *, rooted: bool, name: str = "rolling_variance"
 ) -> Mapping[str, np.ndarray]:
-    """Return arrays with the variance as the file stores it: the inverse of `graph_variance`."""
+    """Return the arrays with the variance of the file: the inverse of :func:`graph_variance`."""
     if not rooted or name not in arrays:
         return arrays
     with np.errstate(invalid="ignore"):

@@ -1,8 +1,12 @@
 """The lossless cfg document. Source: parser.c read_cfg, option_list.c read_option, utils.c strip.
 
-As Darknet reads it: every blank inside a line is dropped; `#` and `;` start a comment only at the
-start of a line; the first of several equal keys wins; `key` without `=` has no value (its default
-is used, and later duplicates stay hidden); `key=` with nothing behind it is no option at all.
+A cfg is read as Darknet reads it:
+
+* All blanks in a line are ignored.
+* `#` and `;` start a comment only at the start of a line.
+* Of several options with the same key, the first counts.
+* `key` without `=` has no value: the default is used, and later options of that key do not count.
+* `key=` without a value is ignored.
 """
 
 from __future__ import annotations
@@ -23,8 +27,8 @@ _NUMBER = re.compile(rb"[+-]?[ \t\r]*\d(?:[ \t\r]*\d)*")
 class Option:
     """The line that gives a key its value.
 
-    `start` and `stop` are the bytes of the value in the document; `value` is None, and the span
-    empty, for a key without `=`.
+    The value is the bytes from `start` to `stop` of the document. For a key without `=`, `value` is
+    None and the span is empty.
     """
 
     value: str | None
@@ -48,7 +52,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A cfg file: `bytes(document)` is what was parsed, to the byte."""
+    """A cfg file. `bytes(document)` returns the bytes that were parsed."""
 
     data: bytes
     sections: tuple[Block, ...]
@@ -58,17 +62,17 @@ class Document:
         return self.data
 
     def replace(self, values: Mapping[tuple[int, str], int | str]) -> Document:
-        """Return a document with other values; only their own text changes.
+        """Return a document with other values; all other text stays as it is.
 
-        Where the old value begins with a number, that is what is replaced: a tail that Darknet's
-        `atoi` ignores stays. A key that has no value yet gets a line behind the section header,
-        where it wins over what follows.
+        If the old value begins with a number, only the number is replaced: the rest, which
+        Darknet's `atoi` ignores, stays. A key without a value gets a new line behind the section
+        header, where it counts before later lines.
 
         Args:
             values: (position of the section, key) → new value.
 
         Raises:
-            FormatError: a key or value is not what `parse` would read back.
+            FormatError: `parse` would not read a key or value back.
         """
         edits = []
         for (position, key), value in values.items():
@@ -96,7 +100,7 @@ class Document:
         return changed
 
     def _line_behind(self, block: Block, key: bytes, text: bytes) -> bytes:
-        """Return the bytes of a new line behind the header, with the line end used there."""
+        """Return the bytes of a new line behind the header, with the line end of the header."""
         if self.data[block.end - 1 : block.end] != b"\n":
             return b"\n" + key + b"=" + text
         end = b"\r\n" if self.data[block.end - 2 : block.end] == b"\r\n" else b"\n"
@@ -107,9 +111,9 @@ def parse(data: bytes, file: str | None = None) -> Document:
     """Parse a cfg file.
 
     Args:
-        data: the bytes of the file. Outside comments they should be UTF-8; what is not is shown
+        data: the bytes of the file. Outside comments they should be UTF-8; other bytes are shown
             as escapes.
-        file: its name, for messages.
+        file: name of the file, for messages.
 
     Raises:
         FormatError: a NUL byte, or an option before the first section.
@@ -144,7 +148,7 @@ def parse(data: bytes, file: str | None = None) -> Document:
 
 
 def _name(stripped: bytes) -> str:
-    """Return the name between the brackets, or the whole text where they do not match."""
+    """Return the name between the brackets; the whole text if the closing bracket is missing."""
     inner = stripped[1:-1] if stripped.endswith(b"]") else stripped
     return inner.decode(errors="backslashreplace")
 
@@ -152,6 +156,15 @@ def _name(stripped: bytes) -> str:
 def _read_option(
     options: dict[str, Option], line: bytes, stripped: bytes, number: int, start: int
 ) -> None:
+    """Add the option of one line to `options`, unless its key is there already.
+
+    Args:
+        options: the options of the section.
+        line: the line.
+        stripped: the line without blanks.
+        number: number of the line.
+        start: offset of the line in the document.
+    """
     key, equals, text = stripped.partition(b"=")
     if equals and not text:
         return

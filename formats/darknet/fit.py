@@ -1,4 +1,4 @@
-"""Bringing a map to another width and height. Source: pjreddie's blas.c shortcut_cpu."""
+"""Changing the width and height of a map. Source: pjreddie's blas.c shortcut_cpu."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ __all__ = ["fit_map"]
 
 
 def fit_map(b: SectionBuilder, x: ir.Value, new: Size, *, scaled: bool) -> ir.Value:
-    """Take every n-th pixel of a larger map, or put zeros between the pixels of a smaller one.
+    """Return a map with another height and width, before it is added to a map of that size.
+
+    Of a larger map, every n-th pixel is taken. Between the pixels of a smaller map, n − 1 zeros are
+    inserted.
 
     Args:
         b: the builder.
         x: the map, N × channels × height × width.
-        new: height and width to bring it to; the channels stay.
-        scaled: whether what it is added to gets a factor where they meet.
+        new: the new height and width; the channels stay.
+        scaled: whether the sum multiplies the maps by factors other than 1.
 
     Raises:
-        FormatError: width and height ask for different n, or AlexeyAB's Darknet meets sizes that
-            are no multiples, which is a mistake rather than the other flavour.
-        FlavourMismatch: AlexeyAB's Darknet adds maps of one size only.
-        UnsupportedError: factors with a smaller map, which apply at some pixels only.
+        FormatError: n differs between width and height, or the network is read as AlexeyAB's and
+            the sizes are no multiples of each other, so that pjreddie's flavour is unlikely.
+        FlavourMismatch: AlexeyAB's Darknet only adds maps of the same size.
+        UnsupportedError: the map is smaller and has factors: they apply to some pixels only.
     """
     old = b.size(x)
     pairs = list(zip(old[1:], new[1:], strict=True))

@@ -1,4 +1,4 @@
-"""The two Darknets: the same files, not always the same arithmetic."""
+"""The two Darknets: they read the same files, but sometimes compute differently."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["Flavour", "FlavourMismatch"]
 
 
 class Flavour(Enum):
-    """Whose Darknet a network is read for."""
+    """The Darknet that a network is read for."""
 
     ALEXEYAB = "alexeyab"
-    """github.com/AlexeyAB/darknet: YOLOv4 and what followed; the default."""
+    """github.com/AlexeyAB/darknet: YOLOv4 and later; the default."""
     PJREDDIE = "pjreddie"
     """github.com/pjreddie/darknet: the original."""
 
 
 class FlavourMismatch(UnsupportedError):
-    """The network only makes sense in the other Darknet."""
+    """The network is only valid in the other Darknet."""

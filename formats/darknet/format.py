@@ -14,10 +14,10 @@ __all__ = ["DARKNET"]
 
 
 def _sniff(head: bytes) -> str | None:
-    """Tell cfg and weights by their first bytes.
+    """Return the suffix of a cfg or weights file by its first bytes; None for other files.
 
-    A cfg opens a section. Weights begin with three small int32 version numbers, then the number of
-    images seen.
+    A cfg begins with a section header. A weights file begins with three small int32 version
+    numbers, followed by the number of images seen in training.
     """
     if is_text(head):
         return ".cfg" if first_line(head)[:1] == b"[" else None

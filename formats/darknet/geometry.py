@@ -1,4 +1,4 @@
-"""Where Darknet's convolutions step, and where its counting departs from a convolution.
+"""Strides of Darknet's convolutions, and checks where Darknet departs from a convolution.
 
 Source: convolutional_layer.c convolutional_out_height, forward_convolutional_layer.
 """
@@ -15,15 +15,22 @@ UNSET = -1
 
 
 def strides(both: int, along_y: int, along_x: int) -> tuple[int, int]:
-    """Return rows and columns from one output to the next; `both` serves for what is not set."""
+    """Return the strides in rows and columns; `both` replaces one that is not set."""
     return along_y if along_y >= 1 else both, along_x if along_x >= 1 else both
 
 
 def check_counts(x: Size, y: Size, size: int, steps: tuple[int, int], padding: int) -> None:
-    """Check that a convolution has as many outputs as Darknet counts, which forgets dilation.
+    """Check that Darknet, which ignores dilation here, counts the outputs of the convolution.
+
+    Args:
+        x: size of the input.
+        y: size of the output of the convolution.
+        size: size of the kernel.
+        steps: strides in rows and columns.
+        padding: pixels of padding on each side.
 
     Raises:
-        UnsupportedError: it has others.
+        UnsupportedError: Darknet counts another number of outputs.
     """
     counted = [
         quotient(length + 2 * padding - size, step) + 1
@@ -37,13 +44,13 @@ def check_counts(x: Size, y: Size, size: int, steps: tuple[int, int], padding: i
 
 
 def check_pointwise(b: SectionBuilder, steps: tuple[int, int], padding: int) -> None:
-    """Say where Darknet's shortcut for 1×1 kernels is not a convolution.
+    """Note or refuse 1×1 kernels for which Darknet's shortcut is no convolution.
 
-    On the CPU it multiplies the memory as it stands: pjreddie's for every kernel of size 1,
-    AlexeyAB's where stride_x is 1 and dilation too.
+    On the CPU, the shortcut multiplies the whole input, without strides and padding. pjreddie's
+    takes it for every kernel of size 1, AlexeyAB's if stride_x and dilation are 1.
 
     Raises:
-        UnsupportedError: the two Darknets, or CPU and GPU, disagree about what comes out.
+        UnsupportedError: CPU and GPU of AlexeyAB's Darknet give different outputs.
     """
     if steps == (1, 1) and not padding:
         return

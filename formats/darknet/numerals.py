@@ -1,4 +1,4 @@
-"""Numbers as the C library reads them: the longest sensible prefix counts, the rest is ignored."""
+"""Numbers as the C library reads them: the longest valid prefix counts, the rest is ignored."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _LIMIT = 2**31
 
 
 def read_int(text: str) -> int:
-    """Return what `atoi` returns: 0 where no number begins.
+    """Return the number that `atoi` returns: 0 if the text does not begin with a number.
 
     Raises:
-        FormatError: it does not fit into 32 bits (C would wrap it around).
+        FormatError: the number does not fit into 32 bits (C would wrap it around).
     """
     match = _INT.match(text)
     if match is None:
@@ -30,21 +30,21 @@ def read_int(text: str) -> int:
 
 
 def read_float(text: str) -> float:
-    """Return what `atof` returns for decimal numbers: 0 where none begins."""
+    """Return the number that `atof` returns for a decimal number: 0 if there is none."""
     match = _FLOAT.match(text)
     return float(match.group()) if match else 0.0
 
 
 def read_ints(text: str) -> tuple[int, ...]:
-    """Return the numbers of a list; the number of commas says how many there are."""
+    """Return the numbers between the commas of a list."""
     return tuple(read_int(part) for part in text.split(","))
 
 
 def read_floats(text: str) -> tuple[float, ...]:
-    """Return the numbers of a list; the number of commas says how many there are."""
+    """Return the numbers between the commas of a list."""
     return tuple(read_float(part) for part in text.split(","))
 
 
 def quotient(dividend: int, divisor: int) -> int:
-    """Divide as C does, towards zero."""
+    """Return the quotient rounded towards zero, as in C."""
     return -(-dividend // divisor) if dividend < 0 else dividend // divisor

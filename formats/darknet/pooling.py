@@ -1,4 +1,4 @@
-"""The windows of Darknet's pools, and the blur that `antialiasing` adds.
+"""The windows of Darknet's pooling, and the blur of `antialiasing`.
 
 Source: maxpool_layer.c make_maxpool_layer and forward_maxpool_layer.
 """
@@ -18,13 +18,13 @@ LOWEST = float(np.finfo(np.float32).min)
 
 
 def window(length: int, size: int, stride: int, padding: int) -> tuple[int, int]:
-    """Return the cells to add before and after a row so that plain windows cover what Darknet's do.
+    """Return the padding before and after a row that gives Darknet's windows.
 
-    Darknet makes (length + padding − size) / stride + 1 windows; the first begins ⌊padding / 2⌋
-    cells before the row, and the last may end behind it.
+    Darknet makes (length + padding − size) / stride + 1 windows. The first window begins
+    ⌊padding / 2⌋ cells before the row. The last window may end behind the row.
 
     Raises:
-        FormatError: nothing would come out.
+        FormatError: there would be no window.
     """
     count = quotient(length + padding - size, stride) + 1
     if count < 1 or padding < 0:
@@ -38,13 +38,13 @@ def window(length: int, size: int, stride: int, padding: int) -> tuple[int, int]
 def pool(
     b: SectionBuilder, x: ir.Value, op_type: str, size: int, strides: tuple[int, int], padding: int
 ) -> ir.Value:
-    """Emit a MaxPool or AveragePool with exactly Darknet's windows.
+    """Emit a MaxPool or AveragePool with Darknet's windows.
 
-    Averages count only the cells inside the image.
+    An average counts only the cells inside the image.
 
     Raises:
         FormatError: the image is too small.
-        UnsupportedError: windows of an average lie outside the image altogether.
+        UnsupportedError: a window of an average may lie outside the image.
     """
     _, height, width = b.size(x)
     (top, bottom), (left, right) = (
@@ -63,7 +63,7 @@ def pool(
 def blur(b: SectionBuilder, x: ir.Value, kind: int, strides: tuple[int, int]) -> ir.Value:
     """Emit the fixed blur of `antialiasing`: 3×3 [1 2 1]²/16 with padding 1, or 2×2 means for 2.
 
-    [1 2 1] is [1 1] over [1 1], so the 3×3 blur is two means over 2×2, whatever the channels.
+    [1 2 1] is the convolution of [1 1] with [1 1], so the 3×3 blur is two 2×2 means in turn.
     """
     if kind != 2:
         x = b.op("AveragePool", x, kernel_shape=[2, 2], pads=[1, 1, 1, 1], count_include_pad=1)

@@ -1,4 +1,4 @@
-"""Reading a cfg and its weights into a network: the one loop over sections."""
+"""Reading a cfg and its weights into a network: the loop over sections."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ __all__ = ["load"]
 AUTO = "auto"
 READ_AS = "read as a network for pjreddie's Darknet"
 MOST_BYTES = 1 << 26
-"""No cfg is larger than this; the largest published ones are about 100 kB."""
+"""Largest size of a cfg. The largest published ones have about 100 kB."""
 MOST_SECTIONS = 20_000
-"""The deepest published networks have a few hundred."""
+"""Largest number of sections. The deepest published networks have a few hundred."""
 
 
 def load(
@@ -57,23 +57,24 @@ def load(
     """Read a Darknet network.
 
     Args:
-        cfg: the network's description.
-        weights: its weights file.
-        flavour: whose Darknet it is for: "alexeyab", "pjreddie", or "auto", which takes AlexeyAB's
-            unless sections or keys that only pjreddie's has, or the size of the weights file, say
-            otherwise. They differ in the epsilon of batch normalisation, in [region] and
-            [batchnorm], and in shortcuts between unlike maps. Where nothing in the cfg tells them
-            apart, "auto" takes pjreddie's epsilon, which OpenCV's is nearest to.
-        partial: accept weights that end between two sections; the rest is zero.
-        reset_seen: write files whose header says that no image was seen, for fine-tuning.
+        cfg: the description of the network.
+        weights: the weights file.
+        flavour: the Darknet that the network is for: "alexeyab", "pjreddie" or "auto". The two
+            differ in the epsilon of batch normalisation, in [region] and [batchnorm], and in
+            shortcuts between maps of different sizes. "auto" reads the network as AlexeyAB's,
+            unless the cfg has sections or keys that only pjreddie's knows, or the size of the
+            weights file fits pjreddie's only. If both Darknets can run the cfg, "auto" takes
+            pjreddie's epsilon: OpenCV's results are closest to it.
+        partial: accept weights that end between two sections; missing values are zero.
+        reset_seen: write 0 as the number of images seen in training, for fine-tuning.
 
     Returns:
-        A network with the input `data` and one output `layer_<index>` for every detection head,
-        for the last layer that is no [cost], and for every layer that nothing reads.
+        the network. Its input is `data`. It has an output `layer_<index>` for every detection
+        head, for the last layer that is no [cost], and for every layer that no other layer reads.
 
     Raises:
-        FormatError: a file is broken, or the two do not fit together.
-        UnsupportedError: a section or key that cannot be carried.
+        FormatError: a file is broken, or the two files do not fit together.
+        UnsupportedError: a section or key is not supported.
     """
     network = _load(Path(cfg), Path(weights), flavour, partial=partial)
     if not reset_seen:
@@ -111,11 +112,11 @@ def _load(cfg: Path, weights: Path, flavour: str, *, partial: bool) -> Network:
 
 
 def _assumed(network: Network, flavour: str) -> Network:
-    """Turn the note about the flavour into a caution where nobody asked for it."""
+    """Turn the note about the flavour into a caution if the user did not choose the flavour."""
     if flavour != AUTO:
         return network
-    told = (Caution(n) if n == READ_AS else n for n in network.notes)
-    return replace(network, notes=tuple(told))
+    notes = (Caution(note) if note == READ_AS else note for note in network.notes)
+    return replace(network, notes=tuple(notes))
 
 
 def _read(path: Path) -> bytes:
@@ -128,9 +129,12 @@ def _read(path: Path) -> bytes:
 
 
 def _flavour(name: str, document: Document) -> Flavour:
-    """Return the flavour asked for; for "auto" pjreddie where only that one knows the cfg.
+    """Return the flavour of a name. "auto" is pjreddie's if only that Darknet can run the cfg.
 
-    That is where sections or keys exist only there, and none is only AlexeyAB's.
+    That is the case if some sections or keys exist only in pjreddie's, and none only in AlexeyAB's.
+
+    Raises:
+        UnsupportedError: there is no such flavour.
     """
     names = [flavour.value for flavour in Flavour]
     if name != AUTO:
@@ -158,7 +162,17 @@ class _Layer(NamedTuple):
 
 
 class _Reading:
-    """One pass over a cfg and its weights, for one flavour."""
+    """One pass over a cfg and its weights, for one flavour.
+
+    Args:
+        document: the cfg.
+        cfg: path of the cfg.
+        weights: path of the weights.
+        flavour: the Darknet that the network is for.
+        partial: whether the weights may end between two sections.
+        folders: folders with the files that the cfg names.
+        common: see :attr:`Context.common`.
+    """
 
     def __init__(
         self, document: Document, cfg: Path, weights: Path, *, flavour: Flavour, partial: bool,
@@ -182,7 +196,7 @@ class _Reading:
 
     @property
     def agreed(self) -> bool:
-        """Whether both Darknets compute the same from these files, but for the epsilon."""
+        """Whether both Darknets compute the same from these files, apart from the epsilon."""
         return (
             not self.stream.header.transposed
             and b"\r" not in bytes(self.document)
@@ -193,11 +207,11 @@ class _Reading:
         )
 
     def run(self) -> Network:
-        """Read everything.
+        """Read all sections and return the network.
 
         Raises:
             FormatError: the files are broken, or do not fit together.
-            UnsupportedError: something cannot be carried.
+            UnsupportedError: a section or key is not supported.
         """
         first, *blocks = self.document.sections
         with located(file=str(self.cfg), line=first.line, item=f"[{first.name}]"):
@@ -247,7 +261,7 @@ class _Reading:
     def _take(
         self, section: Section, item: str, values: Iterable[ir.Value]
     ) -> tuple[Record, Mapping[str, np.ndarray]]:
-        """Take a section's blobs from the file, or those of the layer whose blobs it shares."""
+        """Return a section's record and blobs: from the file, or from the layer it shares with."""
         inputs = [_size(value) for value in values]
         sizes = section.sizes(*inputs)
         owner = section.shares()
@@ -267,6 +281,7 @@ class _Reading:
     def _share(
         self, section: Section, item: str, owner: int, inputs: Iterable[Size]
     ) -> tuple[Record, Mapping[str, np.ndarray]]:
+        """Return the record and the blobs of a section that uses those of the layer `owner`."""
         record = self.layers[owner].record
         blobs = {name: self.blobs[ref] for name, (ref,) in record.refs.items()}
         section.check_shared(
@@ -275,11 +290,34 @@ class _Reading:
         return Record(section=section, item=item, refs=record.refs), blobs
 
     def _watch(self, cls: type[Section], block: Block) -> None:
-        """Remember the keys that nothing reads."""
+        """Note the keys of a section that are not read."""
         self.unread[block.name].update(dict.fromkeys(unread_keys(cls, block, self.flavour)))
 
     def _close(self, net: Net, blocks: Sequence[Block]) -> Network:
-        """Name the outputs and put everything together."""
+        """Name the outputs and return the network.
+
+        Raises:
+            FormatError: there is no output.
+        """
+        outputs, heads = self._outputs()
+        self.builder.layer, self.builder.scope = None, "outputs"
+        model = self.builder.finish(outputs)
+        return Network(
+            name=self.cfg.stem,
+            model=model,
+            layers=self._infos(blocks),
+            source=self._source(model),
+            preprocess=as_evaluated(net.preprocess, net.shape, heads=heads, flavour=self.flavour),
+            heads=tuple(heads),
+            notes=tuple(self._all_notes()),
+        )
+
+    def _outputs(self) -> tuple[dict[str, ir.Value], list[Head]]:
+        """Return the outputs by name, and the detection heads among them.
+
+        Raises:
+            FormatError: all layers are [cost].
+        """
         read = {k for layer in self.layers if not layer.record.section.loss for k in layer.inputs}
         kept = [k for k, layer in enumerate(self.layers) if not layer.record.section.loss]
         if not kept:
@@ -296,9 +334,11 @@ class _Reading:
                 heads.append(head)
             if head is not None or index not in read or index == kept[-1]:
                 outputs[name] = layer.value
-        self.builder.layer, self.builder.scope = None, "outputs"
-        model = self.builder.finish(outputs)
-        infos = tuple(
+        return outputs, heads
+
+    def _infos(self, blocks: Sequence[Block]) -> tuple[LayerInfo, ...]:
+        """Return the layers as users know them."""
+        return tuple(
             LayerInfo(
                 name=str(index),
                 type=block.name,
@@ -311,7 +351,10 @@ class _Reading:
             )
             for index, (block, layer) in enumerate(zip(blocks, self.layers, strict=True))
         )
-        source = DarknetSource(
+
+    def _source(self, model: ir.Model) -> DarknetSource:
+        """Return the source that writes the network back."""
+        return DarknetSource(
             paths={".cfg": self.cfg, ".weights": self.weights},
             document=self.document,
             header=self.stream.header.data,
@@ -325,17 +368,9 @@ class _Reading:
                 common=self.common,
             ),
         )
-        return Network(
-            name=self.cfg.stem,
-            model=model,
-            layers=infos,
-            source=source,
-            preprocess=as_evaluated(net.preprocess, net.shape, heads=heads, flavour=self.flavour),
-            heads=tuple(heads),
-            notes=tuple(self._all_notes()),
-        )
 
     def _all_notes(self) -> Iterator[str]:
+        """Yield the notes of the whole network."""
         if self.flavour is Flavour.PJREDDIE:
             yield READ_AS
         for text, layers in self.notes.items():
@@ -359,7 +394,7 @@ def _reread(
     cfg: Path, weights: Path, *, flavour: Flavour, partial: bool, folders: tuple[Path, ...],
     common: bool,
 ) -> Network:  # fmt: skip
-    """Read written files; what the cfg names lies where it lay for the original."""
+    """Read written files; files that the cfg names are looked for beside the original as well."""
     with located(file=str(cfg)):
         document = parse(_read(cfg), str(cfg))
     return _Reading(
@@ -385,6 +420,6 @@ def _size(value: ir.Value) -> Size:
 
 
 def _some(things: Collection[object], most: int = 8) -> str:
-    """Return the first few things as text."""
+    """Return the first `most` things as text, and the number of the others."""
     shown = ", ".join(str(thing)[:40] for thing in itertools.islice(things, most))
     return shown if len(things) <= most else f"{shown} and {len(things) - most} more"

@@ -1,8 +1,8 @@
-"""What a section class declares, how its keys are read, and the registry of all of them.
+"""Section classes: their declarations, their registry, and the reading of their keys.
 
-A section file holds a frozen dataclass: fields with :func:`key`, `blobs` in file order, `sizes`
-behind the axis names, `to_ir` that emits the ONNX nodes, and, where pruning changes a key,
-`from_ir`. Sections never look at their neighbours: the reader hands them their inputs.
+A section file holds a frozen dataclass. It declares its keys as fields with :func:`key`, `blobs` in
+file order, `sizes` of the blobs' axes, `to_ir`, which emits the ONNX nodes, and `from_ir` if
+pruning changes a key. Sections do not access other sections: the reader passes their inputs.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ SECTIONS: LayerRegistry[Section] = LayerRegistry(
 section = SECTIONS.register
 
 LIMIT = 1 << 20
-"""No list of entries in the graph (groups, masks, matrices) grows beyond this many numbers."""
+"""Largest number of entries of a list in the graph (groups, masks, matrices)."""
 
 
 class Size(NamedTuple):
-    """What a layer puts out, as Darknet counts it; a flat vector has one row and one column."""
+    """Size of a layer's output as Darknet counts it. A vector has one row and one column."""
 
     channels: int
     height: int
@@ -52,20 +52,20 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Context:
-    """Where a section stands: what `to_ir` may know beyond its own keys and inputs."""
+    """Facts about the network that `to_ir` of a section may use beside its keys and inputs."""
 
     index: int = 0
     """Darknet's index of the layer; the first section behind [net] is 0."""
     flavour: Flavour = Flavour.ALEXEYAB
     transposed: bool = False
-    """Whether the weights file is so old that matrices are stored in × out."""
+    """Whether the weights file is an old one, which stores matrices as inputs × outputs."""
     folders: tuple[Path, ...] = ()
-    """Where files that the cfg names are looked for."""
+    """Folders in which files that the cfg names are looked for."""
     width: int = 0
     height: int = 0
 
     common: bool = False
-    """Whether nobody chose a flavour and nothing in the cfg tells them apart."""
+    """Whether the user did not choose a flavour, and both Darknets can run the cfg."""
 
     @property
     def pjreddie(self) -> bool:
@@ -74,18 +74,18 @@ class Context:
 
     @property
     def rooted(self) -> bool:
-        """Whether the epsilon of batch normalisation is added to the root of the variance.
+        """Whether batch normalisation adds its epsilon to the root of the variance.
 
-        pjreddie's Darknet does so, AlexeyAB's did until 2020, and OpenCV is nearest to it: what
-        both can run is read that way.
+        pjreddie's Darknet does so, AlexeyAB's did until 2020, and OpenCV's results are closest to
+        it. So a network that both Darknets can run is read that way.
         """
         return self.pjreddie or self.common
 
     def absolute(self, index: int) -> int:
-        """Return the index of a layer given absolutely or, if negative, relative to this one.
+        """Return the absolute index of a layer; negative indices are relative to this section.
 
         Raises:
-            FormatError: there is no such layer before this one.
+            FormatError: there is no such layer before this section.
         """
         found = self.index + index if index < 0 else index
         if not 0 <= found < self.index:
@@ -97,7 +97,7 @@ class Context:
 
 
 class SectionBuilder(LayerBuilder):
-    """A :class:`LayerBuilder` that also knows the network's input and takes notes."""
+    """A :class:`LayerBuilder` with the input of the network, its flavour, and a list of notes."""
 
     def __init__(
         self,
@@ -117,13 +117,13 @@ class SectionBuilder(LayerBuilder):
         self.rooted = context.rooted
 
     def scalar(self, number: float) -> ir.Value:
-        """Add a float32 constant without axes."""
+        """Add a float32 scalar."""
         return self.constant(number, np.float32)
 
     def image(self, x: ir.Value) -> ir.Value:
         """Return a value as N × channels × height × width; a vector has one row and column."""
         if x.const_value is not None:
-            # A stored constant is the same for every image: give it their number.
+            # A stored constant is the same for every image: add the batch axis.
             zero = self.op("Mul", self._per_image(), self.scalar(0.0))
             return self.op("Add", x, zero)
         if len(self.shape(x)) == 2:
@@ -131,7 +131,7 @@ class SectionBuilder(LayerBuilder):
         return x
 
     def flat(self, x: ir.Value) -> ir.Value:
-        """Return a value as N × numbers, in Darknet's memory order."""
+        """Return a value as N × elements, in Darknet's memory order."""
         return x if len(self.shape(x)) == 2 else self.op("Flatten", self.image(x), axis=1)
 
     def size(self, x: ir.Value) -> Size:
@@ -158,6 +158,7 @@ class SectionBuilder(LayerBuilder):
         return self.op("Pad", x, pads, self.scalar(value) if value else None)
 
     def _per_image(self) -> ir.Value:
+        """Return a value of N × 1 × 1 × 1."""
         axes = self.constant(list(range(1, len(self.shape(self.data)))))
         one = self.op("ReduceMean", self.data, axes, keepdims=1)
         return (
@@ -174,19 +175,19 @@ class Section:
     context: Context = Context()
 
     blobs: ClassVar[tuple[Blob, ...]] = ()
-    """What the weights file holds for it, in file order."""
+    """The blobs in the weights file, in file order."""
     only: ClassVar[Mapping[str, Flavour]] = {}
-    """Keys, or "" for the section itself, that only one flavour knows."""
+    """Keys that only one flavour knows; "" stands for the section itself."""
     example: ClassVar[Example]
-    """The section in a small network, for tests and for the support tables: its text is its keys,
-    and what it reads are two convolutions of 16 filters on 8×8, at −2 and −1."""
+    """The section in a small network, for tests and for the support tables. Its text holds its
+    keys. Its inputs are two convolutions of 16 filters on 8×8 maps, at −2 and −1."""
     loss: ClassVar[bool] = False
-    """True for what only training reads: it neither counts as a reader nor as an output."""
+    """Whether only training uses it: it then counts neither as a reader nor as an output."""
 
     def agreed(self) -> bool:
-        """Return whether both Darknets compute the same here, but for the epsilon.
+        """Return whether both Darknets compute the same in this section, apart from the epsilon.
 
-        Keys that only one of them knows do no harm at their defaults.
+        Keys that only one of them knows must have their default values.
         """
         named = {name: declared.names or (name,) for name, (_, declared) in keys_of(self).items()}
         defaults = {name: field.default for name, (field, _) in keys_of(self).items()}
@@ -197,7 +198,7 @@ class Section:
         )
 
     def inputs(self) -> tuple[int, ...]:
-        """Return the absolute indices of the layers it reads; −1 is the input of the network.
+        """Return the absolute indices of the section's inputs; −1 is the input of the network.
 
         Raises:
             FormatError: there is no such layer.
@@ -205,7 +206,7 @@ class Section:
         return (self.context.index - 1,)
 
     def sizes(self, *args: Any, **kwargs: Any) -> dict[str, int | tuple[int, ...]]:  # noqa: ARG002
-        """Return the lengths of the axes in `blobs`, given one :class:`Size` per input.
+        """Return the lengths of the axes in `blobs`, given one :class:`Size` for each input.
 
         Raises:
             FormatError: keys and inputs do not fit together.
@@ -213,7 +214,7 @@ class Section:
         return {}
 
     def to_ir(self, *args: Any, **kwargs: Any) -> ir.Value:
-        """Emit the nodes, given a :class:`SectionBuilder` and one value per input."""
+        """Emit the nodes, given a :class:`SectionBuilder` and one value for each input."""
         raise NotImplementedError
 
     def from_ir(
@@ -221,15 +222,15 @@ class Section:
         nodes: Sequence[ir.Node],  # noqa: ARG002
         arrays: Mapping[str, np.ndarray],  # noqa: ARG002
     ) -> Self:
-        """Return this section with the values that its changed nodes and blobs ask for."""
+        """Return this section with keys that fit its changed nodes and blobs."""
         return self
 
     def store(self, arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """Return graph tensors in the form the file stores; the inverse of what `to_ir` did."""
+        """Return tensors of the graph as the file stores them: the inverse of `to_ir`."""
         return arrays
 
     def shares(self) -> int | None:
-        """Return the absolute index of the layer whose blobs it uses instead of its own."""
+        """Return the absolute index of the layer whose blobs it uses; None if it has its own."""
         return None
 
     def check_shared(
@@ -238,15 +239,15 @@ class Section:
         shapes: Mapping[str, tuple[int, ...]],
         *inputs: Size,
     ) -> None:
-        """Check that the blobs of `owner`, of the given shapes, serve this section too.
+        """Check that the blobs of `owner`, of the given shapes, fit this section.
 
         Raises:
-            FormatError: they do not.
+            FormatError: they do not fit.
         """
         raise NotImplementedError
 
     def head(self, output: str) -> Head | None:  # noqa: ARG002
-        """Return how to decode this layer's output, where it is a detection head."""
+        """Return the head of this layer's output; None if it is no detection head."""
         return None
 
 
@@ -265,7 +266,7 @@ _FIELDS: dict[type[Section], tuple[tuple[str, str, Reader], ...]] = {}
 
 
 def _fields(cls: type[Section]) -> tuple[tuple[str, str, Reader], ...]:
-    """Return (attribute, key in the file, reader) of every field; found once a class."""
+    """Return (attribute, key in the file, reader) of every field of a class; results are cached."""
     if cls not in _FIELDS:
         hints = typing.get_type_hints(cls)
         _FIELDS[cls] = tuple(
@@ -279,7 +280,7 @@ def read_section(cls: type[Section], block: Block, context: Context) -> Section:
     """Read the keys of a section.
 
     Raises:
-        FormatError: a number does not fit.
+        FormatError: a number does not fit into 32 bits.
     """
     values = {}
     for attribute, key, reader in _fields(cls):
@@ -294,7 +295,7 @@ def read_section(cls: type[Section], block: Block, context: Context) -> Section:
 
 
 def unread_keys(cls: type[Section], block: Block, flavour: Flavour) -> list[str]:
-    """Return the keys of a section that nothing reads, training keys aside."""
+    """Return the keys of a section that are neither read nor about training."""
     read = {key for _, key, _ in _fields(cls)}
     return [
         key

@@ -1,4 +1,4 @@
-"""Writing back: a Darknet network's documents, patched for a changed graph."""
+"""Writing a Darknet network back: its documents, patched for a changed graph."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Record:
     """A layer as it was read.
 
     Args:
-        section: its keys.
-        item: what messages call it.
-        refs: blob name → the blobs of the source it stands for; another layer's where shared.
-        stored: blob name → the values in the file, in file order; empty where the file ends before.
+        section: the section with its keys.
+        item: name of the layer in messages.
+        refs: blob name → references to the blob in the file; those of another layer if it shares.
+        stored: blob name → values in the file, in file order; empty if the file ends before them.
     """
 
     section: Section
@@ -37,16 +37,16 @@ class Record:
 
     @property
     def own(self) -> dict[str, BlobRef]:
-        """Blob name → the blob of the file, for blobs that stand in the file under this layer."""
+        """Blob name → reference, for the blobs that the file stores for this layer."""
         return {name: self.refs[name][0] for name in self.stored}
 
 
 @dataclass(frozen=True, kw_only=True)
 class DarknetSource:
-    """The cfg and weights a network was read from; renders them for the network as it is now.
+    """The cfg and weights that a network was read from; renders them for the changed network.
 
-    `tensors` are the graph's at load time: a blob whose tensor is still that very object was not
-    touched, and its bytes are written as they were read.
+    `tensors` holds the tensors of the graph as it was read. If a blob still has the same tensor
+    object, it did not change, and its bytes are written as they were read.
     """
 
     paths: Mapping[str, Path]
@@ -58,9 +58,9 @@ class DarknetSource:
     format: str = "darknet"
 
     def render(self, network: Network) -> Mapping[str, bytes]:
-        """Return cfg and weights for `network`, which was made from the one read here.
+        """Return cfg and weights for a network that was made from the one that was read.
 
-        Only what changed is patched: a network that did not change gives back its files.
+        Only changed values are patched: an unchanged network gives its files byte for byte.
 
         Raises:
             FormatError: a key cannot be written.
@@ -68,7 +68,7 @@ class DarknetSource:
         return {suffix: b"".join(parts) for suffix, parts in self.pieces(network).items()}
 
     def pieces(self, network: Network) -> Mapping[str, Sequence[Piece]]:
-        """Return what `render` does, each file in parts that stand one after another."""
+        """Return the files of `render`, each as a list of consecutive parts."""
         values, chunks = self._changes(network)
         document = self.document.replace(values) if values else self.document
         return {".cfg": [bytes(document)], ".weights": chunks}
@@ -77,7 +77,7 @@ class DarknetSource:
         """Return another cfg of the same sections with the changed keys of `network`.
 
         Raises:
-            FormatError: it cannot be read, or it describes other layers.
+            FormatError: the file cannot be read, or it describes other layers.
         """
         values, _ = self._changes(network)
         with located(file=str(path)):
@@ -113,7 +113,7 @@ class DarknetSource:
         return values, chunks
 
     def reread(self, paths: Mapping[str, Path]) -> Network:
-        """Read written files again, as this source was read."""
+        """Read written files again, with the settings of this source."""
         return self.read_again(paths[".cfg"], paths[".weights"])
 
     def _changed_keys(
@@ -123,7 +123,7 @@ class DarknetSource:
         nodes: Sequence[ir.Node],
         tensors: Mapping[BlobRef, ir.TensorProtocol],
     ) -> dict[tuple[int, str], int | str]:
-        """Return (section, key) → new value; section 0 of the file is [net]."""
+        """Return (section, key) → new value for one layer; section 0 of the file is [net]."""
         if any(refs[0] not in tensors for refs in record.refs.values()):
             return {}
         arrays = {name: tensors[refs[0]].numpy() for name, refs in record.refs.items()}
@@ -135,7 +135,7 @@ class DarknetSource:
         }
 
     def _blobs(self, record: Record, tensors: Mapping[BlobRef, ir.TensorProtocol]) -> list[Piece]:
-        """Return the bytes of what the file holds for a layer, in file order."""
+        """Return the bytes of a layer's blobs, in file order."""
         changed = {
             name: tensors[ref].numpy()
             for name, ref in record.own.items()

@@ -1,4 +1,4 @@
-"""Keys that Darknet knows but that change nothing in inference. Source: parser.c."""
+"""Keys that Darknet reads, but that do not affect inference. Source: parser.c."""
 
 from __future__ import annotations
 
@@ -34,4 +34,4 @@ TRAINING_KEYS = frozenset(
         "yolo_point",
     }
 )  # fmt: skip
-"""Of all sections together: about training, augmentation, display and the decoding of boxes."""
+"""Keys of all sections: about training, augmentation, display and the decoding of boxes."""

@@ -18,19 +18,19 @@ MOST_BYTES = 1 << 24
 
 
 def read_tree(name: str, folders: Sequence[Path], count: int) -> tuple[int, ...]:
-    """Return the parent of every class, negative where it has none.
+    """Return the parent of every class; negative for a class without a parent.
 
-    Each line of the file holds a label and the index of its parent; neighbours with one parent are
-    siblings.
+    Each line of the file holds a label and the index of its parent. Consecutive classes with the
+    same parent are siblings.
 
     Args:
         name: the file as the cfg names it.
-        folders: where to look for it.
-        count: the number of classes it must have.
+        folders: folders in which it is looked for.
+        count: the number of classes that it must have.
 
     Raises:
-        FormatError: the file is not there, is for another number of classes, or names a parent
-            that does not come before its child.
+        FormatError: the file does not exist or has another number of classes, or a parent does not
+            come before its child.
     """
     path = next((path for folder in folders if (path := folder / name).is_file()), None)
     if path is None:
@@ -55,7 +55,7 @@ def read_tree(name: str, folders: Sequence[Path], count: int) -> tuple[int, ...]
 
 
 def softmax_tree(b: SectionBuilder, x: ir.Value, parents: Sequence[int], axis: int) -> ir.Value:
-    """Emit one softmax per group of siblings along `axis`."""
+    """Emit one softmax for each group of siblings along `axis`."""
     groups = sibling_counts(parents)
     if len(groups) == 1:
         return b.op("Softmax", x, axis=axis)

@@ -1,7 +1,7 @@
 """The weights file: a header, then bare float32 values. Source: parser.c load_weights_upto.
 
-Nothing in the file says what a value is for, and Darknet reads short and long files without a
-word. Here every value is counted.
+The file does not say which layer a value belongs to, and Darknet accepts files that are too short
+or too long. Here every value is counted.
 """
 
 from __future__ import annotations
@@ -31,18 +31,19 @@ _MAGICS = {
     b"\x80\x02": "a Python pickle",
 }
 _CHUNK = 1 << 20
-"""Bytes that are looked at at once."""
+"""Bytes of values that are checked at once."""
 MOST_MISSING = 1 << 27
-"""No published layer has more values; what is missing may have to be held in memory."""
+"""Largest number of missing values of a layer, which may need memory. No published layer has more
+values."""
 
 
 class WrongCount(FormatError):
-    """The file holds more or fewer values than the cfg asks for."""
+    """The file holds more or fewer values than the layers of the cfg."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The first bytes of a weights file, kept as they are."""
+    """The header of a weights file; `data` holds its bytes."""
 
     major: int
     minor: int
@@ -51,21 +52,20 @@ class Header:
 
     @property
     def transposed(self) -> bool:
-        """Whether matrices of connected layers are stored in × out (files of 2014 and before)."""
+        """Whether connected layers are stored as inputs × outputs (files of 2014 and before)."""
         return self.major > 1000 or self.minor > 1000
 
 
 class Stream:
-    """Takes arrays out of a memory-mapped weights file, in order and without copying.
+    """Reads arrays from a memory-mapped weights file, in order and without copying.
 
     Args:
         path: the weights file.
         flavour: pjreddie's Darknet reads 4 bytes of `seen` from transposed files, AlexeyAB's 8.
-        partial: let a file that ends between two sections stand for a longer one; what is missing
-            reads as zero.
+        partial: whether the file may end between two sections. Missing values are then zero.
 
     Raises:
-        FormatError: not a Darknet weights file.
+        FormatError: the file is no Darknet weights file.
     """
 
     def __init__(self, path: Path, flavour: Flavour, *, partial: bool = False):
@@ -86,14 +86,14 @@ class Stream:
         return self.size - len(self.header.data) - 4 * self.taken
 
     def take(self, item: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-        """Return the next arrays, read-only views of the file, by their names.
+        """Return the next arrays by name, as read-only views of the file.
 
         Args:
-            item: who wants them, for messages.
-            shapes: their shapes in file order.
+            item: name of the layer, for messages.
+            shapes: shapes of the arrays by name, in file order.
 
         Raises:
-            WrongCount: the file ends first.
+            WrongCount: the file ends before.
         """
         wanted = sum(prod(shape) for shape in shapes.values())
         if not wanted:
@@ -120,7 +120,7 @@ class Stream:
         return arrays
 
     def finish(self) -> None:
-        """Check that everything was taken.
+        """Check that all values were taken.
 
         Raises:
             WrongCount: bytes are left over.
@@ -134,10 +134,11 @@ class Stream:
     def has_bad_values(self) -> bool:
         """Return whether one of the values taken is NaN or infinite.
 
-        They are read in small pieces and not through the map, of which nothing becomes resident.
+        The file is read in small pieces and not through the map, so that its pages do not stay in
+        memory.
 
         Raises:
-            FormatError: the file cannot be read any more.
+            FormatError: the file can no longer be read.
         """
         left = 4 * self.taken
         try:
@@ -153,7 +154,7 @@ class Stream:
 
 
 def unseen(header: bytes) -> bytes:
-    """Return a header that says that no image was seen yet; it keeps its version and length."""
+    """Return a header with 0 images seen in training, of the same version and length."""
     return header[:12] + bytes(len(header) - 12)
 
 

@@ -1,1 +1,1 @@
-"""Data as Caffe wants it: lists of images, databases of `Datum`, HDF5 files, mean files."""
+"""Data in Caffe's forms: lists of images, databases of `Datum`, HDF5 files, mean images."""

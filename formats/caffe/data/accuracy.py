@@ -1,4 +1,4 @@
-"""The `Accuracy` layers of a net: which scores each looks at, and how many of the best count."""
+"""The `Accuracy` layers of a net: their scores, and their k of the top-k accuracy."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = ["named_accuracy"]
 
 
 def named_accuracy(network: Network, top: str) -> tuple[Network, Classification]:
-    """Return what to measure for the value of an `Accuracy` layer.
+    """Return the measurement that an `Accuracy` layer describes.
 
     Args:
-        network: as read.
+        network: the network as it was read from its files.
         top: the layer's first top, or its name.
 
     Returns:
-        the network, with the scores as an output where they were none; and what is measured:
-        whether the label is the best, or among as many of the best as the layer says.
+        the network with the scores among its outputs; and the task: whether the label is the best
+        score, or among as many of the best as the layer says.
 
     Raises:
         DataError: there is no such layer.

@@ -1,7 +1,7 @@
 """HDF5 files and lists of them. Source: hdf5_data_layer.cpp (BVLC 9b89154): no transformation.
 
-Each file holds one dataset a top, with the samples along the first axis: `data` (or the name of
-the network's input) and perhaps `label`.
+A file holds one dataset for each top, with the samples along the first axis: `data` (or the name of
+the network's input), and `label` if there are labels.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ SUFFIXES = (".h5", ".hdf5")
 
 
 class Hdf5Data:
-    """Inputs as they stand in HDF5 files, with labels where there are any.
+    """Inputs from HDF5 files, with labels if the files have them.
 
     Args:
-        path: a file, or a list of files, one a line.
-        opening: the network, and how many samples.
+        path: a file, or a list of files, one on each line.
+        opening: the network, and the number of samples.
 
     Raises:
-        DataError: h5py is not installed, or a file is broken or does not fit; says which.
+        DataError: h5py is not installed, or a file is broken or does not fit; names the file.
     """
 
     problems: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ class Hdf5Data:
             self.samples = limited(sum(counts), opening.limit, opening.network)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Stream the samples of one file after the other; batches end with a file."""
+        """Yield the samples of one file after the other. A batch does not span two files."""
         left = self.samples
         for file, count in zip(self._files, self._counts, strict=True):
             with located(file=str(file)), self._opened(file) as content:
@@ -66,6 +66,7 @@ class Hdf5Data:
             left -= min(count, left)
 
     def _made(self, content: Any, names: dict[str, str], start: int, stop: int) -> Batch:
+        """Return the samples from `start` to `stop` of a file."""
         try:
             inputs = {
                 name: np.ascontiguousarray(content[key][start:stop], np.float32)
@@ -100,7 +101,11 @@ class Hdf5Data:
             raise DataError(f"cannot be read as HDF5: {error}") from error
 
     def _names(self, content: Any) -> dict[str, str]:
-        """Return input → dataset, checked."""
+        """Return input → name of its dataset.
+
+        Raises:
+            DataError: a dataset is missing, or does not fit its input.
+        """
         names = {}
         for name, shape in self._network.inputs.items():
             key = name if name in content else "data"
@@ -118,7 +123,11 @@ class Hdf5Data:
         return names
 
     def _label(self, content: Any, count: int) -> tuple[int, ...] | None:
-        """Return the shape of the labels, checked; None where there are none."""
+        """Return the shape of the labels of a file; None if it has none.
+
+        Raises:
+            DataError: there are not `count` labels.
+        """
         if "label" not in content:
             return None
         stored: tuple[int, ...] = content["label"].shape
@@ -137,6 +146,11 @@ def _kind(shapes: Sequence[tuple[int, ...] | None]) -> TargetKind:
 
 
 def _listed(path: Path, root: Path | None) -> list[Path]:
+    """Return the files of a list.
+
+    Raises:
+        DataError: the list is empty, or a file does not exist.
+    """
     files = []
     for line, text in numbered_lines(path):
         folders = [path.parent, path.parent.parent]

@@ -23,7 +23,7 @@ def _is_lmdb(path: Path, _: Opening) -> bool:
 
 
 def _is_image_list(path: Path, _: Opening) -> bool:
-    """Whether the first line that names an image has a number behind it."""
+    """Whether one of the first lines is the path of an image and a number."""
     lines = first_lines(path) if path.is_file() else []
     return bool(lines) and any(
         _LABELLED.fullmatch(line) and line.rpartition(" ")[0].strip().lower().endswith(IMAGES)
@@ -45,7 +45,7 @@ def _is_hdf5(path: Path, _: Opening) -> bool:
 
 def _pairs(path: Path, opening: Opening) -> Dataset:
     shapes = [shape for shape in opening.network.outputs.values() if len(shape) == 4]
-    # One channel or three in the last map is an image; scores of classes are as many as these.
+    # An output with 1 or 3 channels is an image. Otherwise the channels are scores of classes.
     maps = not shapes or shapes[-1][1] not in (1, 3)
     return stream(PairList(path, opening.root, maps=maps), opening)
 

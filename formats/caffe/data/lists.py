@@ -1,7 +1,7 @@
-"""Lists of images: `path label` a line, or `path path` where the label is an image.
+"""Lists of images: each line is `path label`, or `path path` if the label is an image.
 
-Source: image_data_layer.cpp `DataLayerSetUp` (BVLC 9b89154): the label follows the last blank of a
-line, so that paths may have blanks; `root_folder` stands before each path as it is.
+Source: image_data_layer.cpp `DataLayerSetUp` (BVLC 9b89154). The label follows the last blank of a
+line, so that paths may contain blanks. `root_folder` is put before each path unchanged.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class ImageList:
 
     Args:
         path: the list.
-        root: what relative paths start from; where None, the working directory or the folder of
-            the list, whichever has the first image.
+        root: folder that relative paths start from. With None, it is the first of the working
+            directory, the folder of the list and the folder above it that has the first image.
 
     Raises:
-        DataError: a line is broken, or the first image is not found; says which line.
+        DataError: a line is broken, or the first image is not found; names the line.
     """
 
     target_kind: TargetKind = "label"
@@ -71,14 +71,17 @@ class ImageList:
 
 
 class PairList:
-    """The images of a list, each with a map of its classes or the image it should become.
+    """The images of a list, each with a map of its classes or with a target image.
 
-    Lists of segmentation layers: "ImageSegData", "DenseImageData", both `path path`.
+    Such lists belong to the layers "ImageSegData" and "DenseImageData".
 
     Args:
         path: the list.
-        root: as for :class:`ImageList`.
-        maps: whether the second is a map of classes.
+        root: folder that relative paths start from, as in :class:`ImageList`.
+        maps: whether the second path is a map of classes; else it is an image.
+
+    Raises:
+        DataError: a line is broken, or the first image is not found; names the line.
     """
 
     def __init__(self, path: Path, root: Path | None = None, *, maps: bool):
@@ -119,7 +122,10 @@ class PairList:
 
 
 def divided(text: str) -> tuple[str, str] | None:
-    """Return both paths of a line, divided at the blank behind the suffix of an image."""
+    """Return the two paths of a line; None if it is not two paths of images.
+
+    The line is divided at a blank behind the suffix of an image.
+    """
     for match in re.finditer(r"\s+", text):
         left, right = text[: match.start()], text[match.end() :]
         if left.lower().endswith(SUFFIXES) and right.lower().endswith(SUFFIXES):
@@ -128,7 +134,16 @@ def divided(text: str) -> tuple[str, str] | None:
 
 
 def _base(path: Path, root: Path | None, first: str) -> Path:
-    """Return the folder that the paths of a list start from."""
+    """Return the folder that the paths of a list start from.
+
+    Args:
+        path: the list.
+        root: the folder that the user gave.
+        first: the first path of the list; "" if the list is empty.
+
+    Raises:
+        DataError: the list is empty, or its first image is not found.
+    """
     with located(file=str(path), line=1):
         if not first:
             raise DataError("the list is empty")

@@ -1,1 +1,1 @@
-"""Data as Darknet wants it: `.data` files, lists of images, label files, labels in paths."""
+"""Data in Darknet's forms: `.data` files, lists of images, label files, labels in paths."""

@@ -1,4 +1,4 @@
-"""`.data` files: where the images, the names and the labels are.
+"""`.data` files: they name the images, the names of the classes and the labels.
 
 Source: option_list.c `read_data_cfg`; detector.c, classifier.c (AlexeyAB, pjreddie).
 """
@@ -18,19 +18,19 @@ __all__ = ["DataFile", "open_data_file", "read_data_file"]
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """Keys and values of a `.data` file, with the line of each; the first of equal keys counts."""
+    """A `.data` file: key → value and line. Of several equal keys, the first counts."""
 
     path: Path
     values: dict[str, tuple[str, int]]
 
     def file(self, *keys: str) -> Path | None:
-        """Return the file that the first of some keys names, None where none is given.
+        """Return the file that the first present key of `keys` names; None if no key is present.
 
-        Relative names start from the working directory, as Darknet takes them, from the folder of
-        the `.data` file, or from one above.
+        A relative name is looked for in the working directory, as Darknet does, then in the folder
+        of the `.data` file, and then in the folders above it.
 
         Raises:
-            DataError: it is not there.
+            DataError: the file does not exist.
         """
         for key in keys:
             if key not in self.values:
@@ -45,10 +45,10 @@ class DataFile:
         return None
 
     def number(self, key: str) -> int:
-        """Return a number, 0 where it is not given.
+        """Return the number of a key; 0 if the key is not present.
 
         Raises:
-            DataError: it is none.
+            DataError: the value is no number.
         """
         if key not in self.values:
             return 0
@@ -63,7 +63,7 @@ def read_data_file(path: Path) -> DataFile:
     """Read a `.data` file.
 
     Raises:
-        DataError: it cannot be read, or a line is no `key = value`.
+        DataError: the file cannot be read, or a line is no `key = value`.
     """
     values: dict[str, tuple[str, int]] = {}
     for line, text in numbered_lines(path):
@@ -78,10 +78,15 @@ def read_data_file(path: Path) -> DataFile:
 
 
 def open_data_file(path: Path, root: Path | None = None, *, detector: bool) -> DarknetImages:
-    """Return the images of `valid=` (or else `train=`) with their labels.
+    """Return the images of `valid=`, `test=` or `train=` with their labels.
+
+    Args:
+        path: the `.data` file.
+        root: folder that relative paths in lists start from; see :func:`.lists.listed`.
+        detector: whether the images are for a detector: their labels are then objects.
 
     Raises:
-        DataError: something is missing, or the names are not as many as `classes=`.
+        DataError: a file or key is missing, or there are fewer names than `classes=` says.
     """
     data = read_data_file(path)
     images = data.file("valid", "test", "train")
@@ -90,7 +95,7 @@ def open_data_file(path: Path, root: Path | None = None, *, detector: bool) -> D
             raise DataError("there is neither valid= nor train=")
     classes = data.number("classes")
     found = listed(images, root)
-    # Files for classifiers have labels=; then images of a detector must have label files, too.
+    # The file of a classifier has labels=. A detector then needs label files beside the images.
     if detector and ("labels" not in data.values or label_path(found[0][0]).is_file()):
         file = data.file("names", "labels")
         names = read_names(file) if file is not None else ()

@@ -1,7 +1,7 @@
-"""How Darknet makes an input of an image when it measures a network, which depends on its kind.
+"""The preprocessing with which Darknet validates a network: it depends on the kind of network.
 
-Source: detector.c `validate_detector*` (LETTERBOX_DATA always in pjreddie's, where letter_box=1 in
-AlexeyAB's); classifier.c `validate_classifier_single` (`resize_min`, then the middle).
+Source: detector.c `validate_detector*` (LETTERBOX_DATA always in pjreddie's, with letter_box=1 in
+AlexeyAB's); classifier.c `validate_classifier_single` (`resize_min`, then the centre).
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def as_evaluated(
     """Return the preprocessing of a network.
 
     Args:
-        preprocess: what [net] says.
-        shape: of the input, N × channels × height × width or N × numbers.
-        heads: of the network; all but classifiers are detectors.
-        flavour: whose Darknet it is for.
+        preprocess: the preprocessing that [net] states.
+        shape: shape of the input, N × channels × height × width or N × elements.
+        heads: heads of the network. Every kind but "classifier" is a detector.
+        flavour: the Darknet that the network is for.
     """
     if not all(isinstance(head, ClassifierHead) for head in heads):
         return replace(preprocess, letterbox=preprocess.letterbox or flavour is Flavour.PJREDDIE)

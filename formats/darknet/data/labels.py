@@ -1,7 +1,8 @@
-"""Label files beside images: where they stand, and what is in them.
+"""Label files beside images: their paths and their content.
 
+Each line holds a class, x and y of the centre, width and height, as fractions of the image.
 Source: data.c `load_data_detection`, `read_boxes` (pjreddie); utils.c `replace_image_to_label`
-(AlexeyAB). Each line holds a class and x, y of the middle, width and height in parts of the image.
+(AlexeyAB).
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ _SUFFIX = re.compile(r"\.(jpe?g|png|bmp|ppm|tiff?|webp|pgm)$", re.IGNORECASE)
 
 
 def label_path(image: Path) -> Path:
-    """Return where the labels of an image stand: folder images → labels, suffix → .txt.
+    """Return the path of an image's label file: folder `images` → `labels`, suffix → .txt.
 
-    pjreddie's replaces the first `images` (or `JPEGImages`) of the path. Where that file is not
-    there, the last one is tried, and then the image's own folder, where AlexeyAB's looks first
-    unless the folder is one of COCO's or VOC's.
+    pjreddie's Darknet replaces the first `images` (or `JPEGImages`) in the path. If that file does
+    not exist, the last `images` is replaced instead, and then the image's own folder is tried.
+    AlexeyAB's Darknet tries that folder first, unless it is one of COCO or VOC.
     """
     text = str(image)
     name = _SUFFIX.sub(".txt", text)
@@ -41,16 +42,16 @@ def label_path(image: Path) -> Path:
 def read_labels(path: Path, height: int, width: int, classes: int = 0) -> Objects:
     """Return the objects of an image of `height` × `width` pixels.
 
-    An empty file means that there is nothing in the image.
+    An empty file means that there is no object in the image.
 
     Args:
         path: the label file.
-        height: of the image.
-        width: of the image.
-        classes: how many there are; 0 where nobody knows.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+        classes: number of classes; 0 if unknown.
 
     Raises:
-        DataError: the file is not there, or a line is broken; says which.
+        DataError: the file does not exist, or a line is broken; names the line.
     """
     if not path.is_file():
         with located(file=str(path)):

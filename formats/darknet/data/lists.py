@@ -1,4 +1,4 @@
-"""Lists of images, and the labels Darknet finds for each: a file of objects, or its own path."""
+"""Lists of images with the labels that Darknet finds: in a label file, or in the image's path."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["DarknetImages", "listed"]
 
 
 class DarknetImages:
-    """Images with objects from label files, or with the class that their path names.
+    """Images with objects from label files, or with a class from their path.
 
     Args:
-        name: what messages call it.
-        images: path and the line of the list it stands in, None for folders.
+        name: name of the data in messages.
+        images: path of each image, and its line in the list; the line is None for folders.
         target_kind: "objects" from label files, "label" from the path, or "" for neither.
-        count: how many classes of objects there are; 0 where nobody knows.
-        classes: their names. The class of an image is that of the one name that is part of its
+        count: number of classes of objects; 0 if unknown.
+        classes: names of the classes. The class of an image is the one whose name is part of the
             path. Source: data.c `fill_truth`.
     """
 
@@ -79,10 +79,11 @@ class DarknetImages:
 
 
 def listed(path: Path, root: Path | None = None) -> list[tuple[Path, int | None]]:
-    """Return the images of a list (one a line) or of a folder.
+    """Return the images of a list (one image on each line) or of a folder.
 
-    Relative paths start from `root`; without one, from the working directory as Darknet takes
-    them, or from the folder of the list or the one above, whichever has the first image.
+    Relative paths start from `root`. Without a root, they start from the first of these folders
+    that has the first image: the working directory, as in Darknet, the folder of the list, and the
+    folder above it.
 
     Raises:
         DataError: the list cannot be read, is empty, or its first image is not found.

@@ -14,6 +14,7 @@ import secateur
 from secateur.core.coupling import find_groups
 from secateur.core.errors import FormatError, SecateurError, UnsupportedError
 from secateur.core.ir.network import Network
+from secateur.formats.onnx.writer import check, skeleton
 from support.graphs import shown
 from support.onnx_text import model
 
@@ -245,6 +246,27 @@ y = Conv (n, wo)"""
     weights = {"wa": (8, 4, 3, 3), "wo": (2, 8, 3, 3)}
     network = loaded(model(body, weights | vectors), tmp_path)
     assert shown(find_groups(network)) == {"Conv:a": whole("Conv:a", 8), "Conv:y": OUT}
+
+
+def test_normalization_with_default_axes_is_written(tmp_path: Path) -> None:
+    """onnx's own inference fails for this valid operator."""
+    body = CHAIN.replace("s = Relu (b)", "n = MeanVarianceNormalization (b)\ns = Relu (n)")
+    network = loaded(model(body, WEIGHTS), tmp_path)
+    secateur.save(secateur.prune(network, rate=0.3, criterion="l1"), tmp_path / "out.onnx")
+    again = secateur.load(tmp_path / "out.onnx")
+    assert [node.op_type for node in again.graph].count("MeanVarianceNormalization") == 1
+    assert again.array("wa").shape[0] < 8
+
+
+def test_a_contradiction_beside_such_a_normalization_is_still_found(tmp_path: Path) -> None:
+    body = CHAIN.replace("s = Relu (b)", "n = MeanVarianceNormalization (b)\ns = Relu (n)")
+    network = loaded(model(body, WEIGHTS), tmp_path)
+    proto, large = skeleton(network.model)
+    next(value for value in proto.graph.value_info if value.name == "s").type.CopyFrom(
+        helper.make_tensor_type_proto(TensorProto.FLOAT, [1, 9, 8, 8])
+    )
+    with pytest.raises(onnx.shape_inference.InferenceError, match="Relu"):
+        check(proto, large)
 
 
 def test_inputs_that_are_no_images(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from ..engine.cached_session import Part
 from ..engine.padding import for_speed
 from ..engine.session import Arrays, Session
 from ..engine.threads import cores
+from ..ir.footprint import total_bytes
 from ..ir.network import Network
 from ..ir.partial import between, suffix
 from ..ir.rebuild import rebuild

@@ -9,13 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .terminal import Terminal
-
 if TYPE_CHECKING:
-    from ..core.data import Dataset
-    from ..core.evaluation.evaluate import Result
-    from ..core.evaluation.fidelity import Fidelity
-    from ..core.ir.network import Network
+    from secateur import (
+        Accuracy,
+        Dataset,
+        DetectionResult,
+        EvaluateOptions,
+        Fidelity,
+        Network,
+        Pixels,
+        Values,
+    )
+
+    from .terminal import Terminal
+
+    Result = Accuracy | DetectionResult | Pixels | Values
 
 ENOUGH = 128
 """Samples from which on it pays to measure which batch is fastest."""
@@ -56,7 +64,7 @@ def measure(
     opened: Callable[[Network, int | None], Dataset],
     batch: int | None,
     terminal: Terminal,
-    settings: dict[str, Any],
+    options: EvaluateOptions,
 ) -> list[Measured] | Fidelity:
     """Return the result of every model; without labels, how true the second is to the first.
 
@@ -73,7 +81,7 @@ def measure(
                 dataset = opened(network, secateur.best_batch(network, dataset.samples))
             if not dataset.labelled and len(networks) == 2:
                 return secateur.fidelity(networks[0], networks[1], dataset, progress=progress)
-            result = secateur.evaluate(network, dataset, progress=progress, **settings)
+            result = secateur.evaluate(network, dataset, options, progress=progress)
             found.append(
                 Measured(
                     name=network.name,
@@ -87,10 +95,7 @@ def measure(
 
 def rows_of(results: Sequence[Result], *, per_class: bool, names: Sequence[str] = ()) -> list[Row]:
     """Return the figures of results of one kind."""
-    from ..core.evaluation.metrics.classification import Accuracy
-    from ..core.evaluation.metrics.detection import DetectionResult
-    from ..core.evaluation.metrics.segmentation import Pixels
-    from ..core.evaluation.metrics.values import Values
+    from secateur import Accuracy, DetectionResult, Pixels, Values
 
     first = results[0]
     if isinstance(first, Accuracy):

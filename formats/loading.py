@@ -10,7 +10,9 @@ from typing import Any
 
 from ..core.errors import FormatError
 from ..core.ir.network import Network
+from ..core.options import options_of
 from .files import PAIRS, models
+from .options import LoadOptions
 
 __all__ = ["load", "load_all"]
 
@@ -22,44 +24,52 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "darknet": ("flavour", "partial", "reset_seen"),
     "onnx": (),
 }
-"""Settings each reader understands; the others are for files of another format."""
+"""Options each reader understands; the others are for files of another format."""
 
 
-def load(*files: str | PathLike[str], **settings: Any) -> Network:
+def load(
+    *files: str | PathLike[str], options: LoadOptions | None = None, **settings: Any
+) -> Network:
     """Load a model.
 
     Args:
         files: the files of one model in any order: .prototxt and .caffemodel, .cfg and .weights,
             or .onnx. Their content tells what they are.
-        settings: `phase`, `stages`, `level` and `input_shapes` for Caffe nets; `flavour`,
-            `partial` and `reset_seen` for Darknet nets. What does not concern the format is
-            ignored.
+        options: how the files are read.
+        settings: fields of :class:`LoadOptions`, instead of `options`: `load(cfg, weights,
+            flavour="pjreddie")`.
 
     Raises:
         FormatError: the files are broken, incomplete or do not fit together.
         UnsupportedError: a layer cannot be carried.
     """
+    options = options_of(LoadOptions, options, settings)
     found = models([Path(file) for file in files])
     if len(found) != 1:
         raise FormatError(
             "no file was given" if not found else f"{len(found)} models were given, one is needed"
         )
-    return _read(found[0], settings)
+    return _read(found[0], options)
 
 
-def load_all(files: Sequence[str | PathLike[str]], **settings: Any) -> list[Network]:
-    """Load every model in a list of files, in the order of their first files."""
-    return [_read(found, settings) for found in models([Path(file) for file in files])]
+def load_all(
+    files: Sequence[str | PathLike[str]], options: LoadOptions | None = None, **settings: Any
+) -> list[Network]:
+    """Load every model in a list of files, in the order of their first files.
+
+    Args:
+        files: the files of the models.
+        options: how the files are read.
+        settings: fields of :class:`LoadOptions`, instead of `options`.
+    """
+    options = options_of(LoadOptions, options, settings)
+    return [_read(found, options) for found in models([Path(file) for file in files])]
 
 
-def _read(found: Mapping[str, Path], settings: Mapping[str, Any]) -> Network:
+def _read(found: Mapping[str, Path], options: LoadOptions) -> Network:
     pair = next(pair for pair in PAIRS if set(pair) == set(found))
     folder = READERS[pair[0]]
-    known = {name for names in SETTINGS.values() for name in names}
-    for name in settings:
-        if name not in known:
-            raise TypeError(f"load() has no setting {name!r}")
-    chosen = {name: value for name, value in settings.items() if name in SETTINGS[folder]}
+    chosen = {name: getattr(options, name) for name in SETTINGS[folder]}
     reader = importlib.import_module(f".{folder}.reader", __package__)
     network: Network = reader.load(*(found[suffix] for suffix in pair), **chosen)
     return network

@@ -15,13 +15,15 @@ from ..errors import DataError, located
 from ..ir.dims import shape_text
 from ..ir.heads import box_heads, classes_of, classifier_output, no_head
 from ..ir.network import Network
+from ..options import options_of
 from ..progress import Progress, silent
 from .fidelity import Fidelity, OutputFidelity, fidelity
 from .metrics.classification import Accuracy, ClassMeter
 from .metrics.decode import Detections, decode
-from .metrics.detection import MATCH, DetectionMeter, DetectionResult, ImageMatches
+from .metrics.detection import DetectionMeter, DetectionResult, ImageMatches
 from .metrics.segmentation import PixelMeter, Pixels
 from .metrics.values import ValueMeter, Values
+from .options import EvaluateOptions
 from .runner import computed
 
 __all__ = [
@@ -41,14 +43,10 @@ Result = Accuracy | DetectionResult | Pixels | Values
 def evaluate(
     network: Network,
     dataset: Dataset,
+    options: EvaluateOptions | None = None,
     *,
-    top: Sequence[int] = (1, 5),
-    score: float | None = None,
-    suppress: float | None = None,
-    overlap: float = MATCH,
-    output: str | None = None,
-    threads: int | None = None,
     progress: Progress = silent,
+    **settings: Any,
 ) -> Result:
     """Measure a network by the labels of its data, whatever kind they are.
 
@@ -56,15 +54,9 @@ def evaluate(
         network: a classifier (see :func:`classifier_output`), a detector (its heads say how its
             outputs become boxes), or a network that makes maps or values.
         dataset: labelled samples, opened for `network`; classes count from 0.
-        top: classifiers: count labels among the so many highest scores.
-        score: detectors: leave out detections with not more than this score; None for the head's
-            own limit, or 0.005.
-        suppress: detectors: overlap at which a box suppresses a worse one of its class; None for
-            the head's own limit, or 0.45.
-        overlap: detectors: intersection over union that makes a detection right.
-        output: the output to measure, where it is not the usual one.
-        threads: threads of each run; None for as many runs at once as there are cores.
+        options: what is measured, and how.
         progress: told about every batch.
+        settings: fields of :class:`EvaluateOptions`, instead of `options`.
 
     Returns:
         by the labels: :class:`Accuracy` for one class a sample, :class:`DetectionResult` for
@@ -73,6 +65,8 @@ def evaluate(
     Raises:
         DataError: there are no labels, or they do not fit the network.
     """
+    options = options_of(EvaluateOptions, options, settings)
+    output = options.output
     if not dataset.labelled:
         raise _unlabelled(network, dataset)
     if output is not None and output not in network.outputs:
@@ -86,13 +80,13 @@ def evaluate(
     def evidence(batch: Batch, outputs: Arrays) -> Any:
         with first:
             if not meters:
-                limits = score, suppress, overlap
-                meters.append(_measuring(network, batch, output, tuple(top), limits))
+                limits = options.score, options.suppress, options.overlap
+                meters.append(_measuring(network, batch, output, tuple(options.top), limits))
         with located(file=dataset.name):
             return meters[0].evidence(outputs, batch)
 
     for one in computed(
-        network, dataset, "evaluating", evidence, threads=threads, progress=progress
+        network, dataset, "evaluating", evidence, threads=options.threads, progress=progress
     ):
         meters[0].add(one)
     return meters[0].result(len(dataset.problems))
@@ -128,9 +122,9 @@ def find_objects(
     Args:
         network: a detector.
         dataset: opened for `network`; labels are not needed.
-        score: as for :func:`evaluate`.
-        suppress: as for :func:`evaluate`.
-        threads: as for :func:`evaluate`.
+        score: as for :class:`EvaluateOptions`.
+        suppress: as for :class:`EvaluateOptions`.
+        threads: as for :class:`EvaluateOptions`.
         progress: told about every batch.
 
     Raises:

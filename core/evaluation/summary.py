@@ -15,7 +15,7 @@ from ..progress import Progress, silent
 from .evaluate import evaluate
 from .fidelity import fidelity
 
-__all__ = ["PADDED", "Row", "summarize", "with_sizes"]
+__all__ = ["PADDED", "SummaryRow", "summarize", "with_sizes"]
 
 PADDED = "Latency, padded"
 """The item of a row with latencies of both networks with channels filled up (:mod:`.padding`)."""
@@ -25,7 +25,7 @@ PAYS = 0.9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class SummaryRow:
     """One line of the summary: an item before and after.
 
     Args:
@@ -43,6 +43,11 @@ class Row:
     relative: bool = True
 
     @property
+    def padded(self) -> bool:
+        """Whether it tells the latency with channels filled up."""
+        return self.item == PADDED
+
+    @property
     def delta(self) -> float:
         """The change, as a fraction of the baseline or in units."""
         change = self.compressed - self.baseline
@@ -57,7 +62,7 @@ def summarize(
     *,
     data: Dataset | None = None,
     progress: Progress = silent,
-) -> Sequence[Row]:
+) -> Sequence[SummaryRow]:
     """Measure both networks.
 
     Args:
@@ -70,42 +75,46 @@ def summarize(
     Raises:
         DataError: the data does not fit the networks.
     """
-    rows: list[Row] = []
+    rows: list[SummaryRow] = []
     rows.extend(_quality(baseline, compressed, data or SyntheticDataset(baseline), progress))
     before, after = (
         measure_cost(network, find_groups(network)) for network in (baseline, compressed)
     )
-    rows.append(Row(item="Parameters", baseline=before.parameters, compressed=after.parameters))
     rows.append(
-        Row(item="Operations", baseline=before.operations, compressed=after.operations, unit="Op")
+        SummaryRow(item="Parameters", baseline=before.parameters, compressed=after.parameters)
+    )
+    rows.append(
+        SummaryRow(
+            item="Operations", baseline=before.operations, compressed=after.operations, unit="Op"
+        )
     )
     rows.extend(_latencies(baseline, compressed, progress))
     return rows
 
 
-def with_sizes(rows: Sequence[Row], before: int, after: int) -> Sequence[Row]:
+def with_sizes(rows: Sequence[SummaryRow], before: int, after: int) -> Sequence[SummaryRow]:
     """Return rows with one more behind those on weights and operations: bytes of the files."""
     place = 1 + next(k for k, row in enumerate(rows) if row.unit == "Op")
-    size = Row(item="File size", baseline=before, compressed=after, unit="B")
+    size = SummaryRow(item="File size", baseline=before, compressed=after, unit="B")
     return [*rows[:place], size, *rows[place:]]
 
 
-def _latencies(baseline: Network, compressed: Network, progress: Progress) -> Sequence[Row]:
+def _latencies(baseline: Network, compressed: Network, progress: Progress) -> Sequence[SummaryRow]:
     """Return the latency, and that with channels filled up where this gains something."""
     networks = [baseline, compressed]
     filled = [for_speed(network) for network in networks]
     if filled[1] is compressed:
         filled = []
     times = latency([*networks, *filled], progress=progress)
-    rows = [Row(item="Latency", baseline=times[0], compressed=times[1], unit="ms")]
+    rows = [SummaryRow(item="Latency", baseline=times[0], compressed=times[1], unit="ms")]
     if filled and times[3] < PAYS * times[1]:
-        rows.append(Row(item=PADDED, baseline=times[2], compressed=times[3], unit="ms"))
+        rows.append(SummaryRow(item=PADDED, baseline=times[2], compressed=times[3], unit="ms"))
     return rows
 
 
 def _quality(
     baseline: Network, compressed: Network, data: Dataset, progress: Progress
-) -> Sequence[Row]:
+) -> Sequence[SummaryRow]:
     if data.labelled:
         before = evaluate(baseline, data, progress=progress)
         after = evaluate(compressed, data, progress=progress)
@@ -117,10 +126,12 @@ def _quality(
         agreed = 100 * found.agreement
         rows.append(_points(f"Top-1 agreement{inputs}", 100.0, agreed))
     rows.append(
-        Row(item=f"Output cosine{inputs}", baseline=1.0, compressed=found.cosine, relative=False)
+        SummaryRow(
+            item=f"Output cosine{inputs}", baseline=1.0, compressed=found.cosine, relative=False
+        )
     )
     return rows
 
 
-def _points(item: str, before: float, after: float) -> Row:
-    return Row(item=item, baseline=before, compressed=after, unit="%", relative=False)
+def _points(item: str, before: float, after: float) -> SummaryRow:
+    return SummaryRow(item=item, baseline=before, compressed=after, unit="%", relative=False)

@@ -10,6 +10,7 @@ __all__ = [
     "BOX_KINDS",
     "CLASSIFIER",
     "box_heads",
+    "check_detector",
     "classes_of",
     "classifier_output",
     "is_vector",
@@ -59,6 +60,16 @@ def is_vector(shape: tuple[int | str, ...]) -> bool:
 def box_heads(network: Network) -> tuple[Head, ...]:
     """Return the heads of a network that find boxes."""
     return tuple(head for head in network.heads if head.kind in BOX_KINDS)
+
+
+def check_detector(network: Network) -> None:
+    """Raise where a network has no head that finds boxes.
+
+    Raises:
+        DataError: it says what can be done instead.
+    """
+    if not box_heads(network):
+        raise no_head(network)
 
 
 def no_head(network: Network) -> DataError:

@@ -26,7 +26,7 @@ from .prune import prune
 from .result import PruneResult
 
 __all__ = [
-    "SUMMARY",
+    "ROUNDS_FILE",
     "Gate",
     "Iteration",
     "Round",
@@ -38,7 +38,7 @@ __all__ = [
 
 VERSION = 1
 
-SUMMARY = "rounds.json"
+ROUNDS_FILE = "rounds.json"
 """Name of the table of all rounds, where they are kept in a folder."""
 
 
@@ -105,6 +105,11 @@ class Round:
     value: float
     loss: float
     passed: bool = True
+
+    @property
+    def folder(self) -> str:
+        """Name of its folder, where rounds are kept in folders."""
+        return folder_of(self.number)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -50,7 +50,7 @@ class Hdf5Data:
         self.labelled = all(labelled)
         self._counts = counts
         with located(file=self.name):
-            self.samples = limited(sum(counts), opening.limit, opening.network)
+            self.samples = limited(sum(counts), opening.options.limit, opening.network)
 
     def __iter__(self) -> Iterator[Batch]:
         """Stream the samples of one file after the other; batches end with a file."""

@@ -51,7 +51,7 @@ def ranking(groups: Groups, scores: npt.NDArray[np.float64], limits: Limits = NO
 
 @allocation(
     "global",
-    summary="one ranking of all scores over their group's mean; surgery's own",
+    summary="one ranking of all scores over their group's mean; that of obs",
     source="Fang et al., CVPR 2023",
 )
 def _registered(context: AllocationContext) -> Order:

@@ -48,7 +48,7 @@ def test_a_companion_gets_the_same_changes(shared: Path, tmp_path: Path) -> None
     )  # fmt: skip
     x = np.random.default_rng(0).normal(size=(2, 3, 32, 32)).astype(np.float32)
     got = secateur.Session(network).run({next(iter(network.inputs)): x})
-    want = secateur.Session(pruned).run({next(iter(pruned.inputs)): x})
+    want = secateur.Session(pruned.network).run({next(iter(pruned.network.inputs)): x})
     assert np.allclose(next(iter(got.values())), next(iter(want.values())), atol=1e-5)
 
 
@@ -204,7 +204,7 @@ def test_an_assumed_flavour_is_shown(shared: Path, tmp_path: Path) -> None:
 
 
 def test_unknown_settings_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="no setting 'seen'"):
+    with pytest.raises(TypeError, match="seen"):
         secateur.load(*write(tmp_path, NET + CONV), seen=0)
     with pytest.raises(SecateurError):
         secateur.load(*write(tmp_path, NET + CONV), reset_seen=True)

@@ -5,115 +5,82 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from cyclopts import Parameter
 
-from . import options
-from .bundles import unbundled
+from secateur import AnalyzeOptions, DataOptions, LoadOptions
+
 from .cluster import computing_on
-from .data import open_data
+from .common import AsJson, File
+from .flags import Fields, Panel, with_flags
+from .screen import ScreenOptions
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..core.evaluation.task import Task
-    from ..core.sensitivity import Analysis
+    from secateur import Analysis, Task
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDEST = 20
 """Bars of a curve at most, so that the table fits a terminal; more rates are thinned out."""
 
 
-@unbundled
+@with_flags
 def command(
-    files: options.Files,
+    *files: File,
     data: Annotated[
         Path,
-        typer.Option(
-            help="Images or .npz: accuracy is measured with labels, the outputs' divergence "
-            "without.",
-            rich_help_panel=options.DATA,
+        Parameter(
+            help="Images or .npz. With labels, the loss is that of accuracy; without, the "
+            "divergence of the outputs.",
+            group=Panel.DATA,
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the result and of finished points.")
+        Path,
+        Parameter(
+            name=("--output", "-o"), help="Folder for the result and for finished measurements."
+        ),
     ] = Path("ana"),
-    rates: Annotated[
-        str,
-        typer.Option(metavar="FIRST:LAST:STEP|R,R…", help="Shares of channels to remove."),
-    ] = "0.1:0.9:0.1",
-    criterion: Annotated[
-        str, typer.Option(metavar="NAME", help="What says which channels leave first.")
-    ] = "l1",
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            metavar="LOSS",
-            help="Follow each curve only to where it goes over this loss (faster; for prune "
-            "--threshold with the same value).",
-        ),
-    ] = None,
-    rising: Annotated[
-        bool,
-        typer.Option(
-            "--rising", help="With --threshold: bisect, as if curves never came down again."
-        ),
-    ] = False,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(metavar="LAYER", help="Leave out the group of a layer (may be repeated)."),
-    ] = None,
+    options: AnalyzeOptions,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Forget finished points of an earlier run.")
+        bool, Parameter(help="Forget the finished measurements of an earlier run.")
     ] = False,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Threads to use; all cores if not given.")
-    ] = None,
     cluster: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Compute on the Dask cluster of this scheduler."),
+        Parameter(
+            metavar="ADDRESS", help="Compute on a Dask cluster: the address of its scheduler."
+        ),
     ] = None,
-    reading: options.DataFlags = options.AS_USUAL,
-    model: options.ModelFlags = options.MODEL_AS_USUAL,
-    as_json: options.AsJson = False,
-    screen: options.ScreenFlags = options.SCREEN_AS_USUAL,
+    reading: DataOptions,
+    model: Annotated[LoadOptions, Fields(without=("reset_seen",))],
+    as_json: AsJson = False,
+    screen: ScreenOptions,
 ) -> None:
     """Measure what the network loses when one group loses a share of its channels."""
-    wanted = parsed_rates(rates)
-    if rising and threshold is None:
-        raise typer.BadParameter("goes with --threshold only", param_hint="--rising")
     import secateur
 
-    from ..core.sensitivity.result import FILE, save_analysis
-    from ..core.sensitivity.state import FILE as STATE
-
     terminal = screen.terminal()
-    settings = model.settings()
-    network = secateur.load(*files, **settings)
+    network = secateur.load(*files, options=model)
     terminal.notes(network.notes)
-    dataset = open_data(data, network, reading)
-    assert dataset is not None, "--data is required"
-    if restart:
-        (output / FILE).unlink(missing_ok=True)  # else a killed run would leave the old result
-    task = secateur.find_task(network, dataset)
+    dataset = secateur.open_dataset(data, network, reading)
+    if restart:  # else a killed run would leave the old result
+        (output / secateur.ANALYSIS_FILE).unlink(missing_ok=True)
+    task = secateur.find_task(network, dataset, options.task)
+    options = replace(options, task=task)
     with computing_on(cluster), terminal.bars() as progress:
         analysis = secateur.analyze(
             network,
             dataset,
-            task=task,
-            criterion=criterion,
-            rates=wanted,
-            threshold=threshold,
-            rising=rising,
-            exclude=exclude or (),
-            state=output / STATE,
+            options,
+            state=output / secateur.STATE_FILE,
             restart=restart,
             progress=progress,
-            jobs=jobs,
         )
-    save_analysis(analysis, output / FILE)
+    secateur.save_analysis(analysis, output / secateur.ANALYSIS_FILE)
     if as_json:
         print(json.dumps(analysis.to_data(), indent=1, ensure_ascii=False))  # noqa: T201
     else:
@@ -123,31 +90,7 @@ def command(
             markup=False,
         )
         terminal.out.print(table_of(analysis, task))
-    terminal.note(f"wrote {output / FILE}")
-
-
-def parsed_rates(text: str) -> list[float]:
-    """Return the rates of FIRST:LAST:STEP, or of a list with commas.
-
-    Raises:
-        typer.BadParameter: the text is neither, or a rate is not over 0 and below 1.
-    """
-    parts = text.split(":")
-    if len(parts) == 1:
-        found = list(options.numbers(text, "--rates"))
-    elif len(parts) == 3:
-        first, last, step = (options.numbers(part, "--rates")[0] for part in parts)
-        if not (step > 0 and math.isfinite(step) and 0 < first <= last < 1):
-            raise typer.BadParameter(
-                f"'{text}' must rise from over 0 to below 1", param_hint="--rates"
-            )
-        count = min(1000, math.floor((last - first) / step + 1e-9) + 1)
-        found = [round(first + k * step, 9) for k in range(count)]
-    else:
-        raise typer.BadParameter(f"'{text}' is not FIRST:LAST:STEP", param_hint="--rates")
-    if not all(0 < rate < 1 for rate in found):
-        raise typer.BadParameter("rates must be over 0 and below 1", param_hint="--rates")
-    return found
+    terminal.note(f"wrote {output / secateur.ANALYSIS_FILE}")
 
 
 def table_of(analysis: Analysis, task: Task) -> Table:

@@ -24,18 +24,18 @@ def computing_on(address: str | None) -> Iterator[None]:
         return
     import joblib
 
-    from ..core.errors import DataError, UnsupportedError
+    import secateur
 
     try:
         from distributed import Client
     except ImportError as error:
-        raise UnsupportedError(
+        raise secateur.UnsupportedError(
             "--cluster needs Dask", hint="pip install 'secateur[dask]'"
         ) from error
     try:
         client = Client(address, timeout=PATIENCE)
     except (OSError, ValueError) as error:
-        raise DataError(
+        raise secateur.DataError(
             f"no Dask scheduler answers at '{address}'", hint="an address is like tcp://host:8786"
         ) from error
     with client, joblib.parallel_config(backend="dask"):

@@ -5,66 +5,64 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from cyclopts import Parameter
 
-from . import options, words
-from .bundles import unbundled
-from .data import open_data
-from .terminal import Terminal
+from secateur import DataOptions, LoadOptions
+
+from . import words
+from .flags import Fields, Panel, with_flags
+from .screen import ScreenOptions
+from .usage import UsageError
 
 if TYPE_CHECKING:
-    from ..core.verify.compare import Comparison
+    from secateur import Comparison
+
+    from .terminal import Terminal
 
 
-@unbundled
+@with_flags
 def command(
-    files: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="FILE...", help="The files of two models of any format.", show_default=False
-        ),
+    *files: Annotated[
+        Path, Parameter(name="FILE", required=True, help="The files of two models of any format.")
     ],
     data: Annotated[
         Path | None,
-        typer.Option(
-            "--input",
-            "--data",
-            help="Images or .npz; noise where left out.",
-            rich_help_panel=options.DATA,
+        Parameter(
+            name=("--input", "--data"), help="Images or .npz; noise if not given.", group=Panel.DATA
         ),
     ] = None,
     tolerance: Annotated[
-        float, typer.Option(min=0.0, help="Largest relative difference allowed.")
+        float, Parameter(metavar="R", help="Largest relative difference to allow.")
     ] = 1e-4,
-    reading: options.DataFlags = options.AS_USUAL,
-    model: options.ModelFlags = options.MODEL_AS_USUAL,
-    screen: options.ScreenFlags = options.SCREEN_AS_USUAL,
-) -> None:
+    reading: DataOptions,
+    model: Annotated[LoadOptions, Fields(without=("reset_seen",))],
+    screen: ScreenOptions,
+) -> int:
     """Run two models on the same inputs and print how far their outputs are apart."""
     import secateur
 
+    if tolerance < 0:
+        raise UsageError(f"must not be negative, got {tolerance:g}", flag="--tolerance")
     terminal = screen.terminal()
-    settings = model.settings()
-    networks = secateur.load_all(files, **settings)
+    networks = secateur.load_all(files, model)
     if len(networks) != 2:
-        raise typer.BadParameter(
-            f"two models are needed, got {len(networks)}", param_hint="FILE..."
-        )
+        raise UsageError(f"two models are needed, got {len(networks)}")
     first, second = networks
-    dataset = open_data(data, first, reading)
+    dataset = secateur.open_dataset(data, first, reading) if data is not None else None
     with terminal.bars() as progress:
         comparison = secateur.compare(first, second, dataset, progress=progress)
     for note in comparison.notes:
         terminal.note(f"note: {note}")
     _print(terminal, comparison)
-    if not comparison.within(tolerance):
-        terminal.err.print(
-            f"error: output '{comparison.worst.a}' differs by {comparison.worst.relative:.2e}, "
-            f"allowed is {tolerance:.0e}",
-            markup=False,
-            soft_wrap=True,
-        )
-        raise typer.Exit(3)
+    if comparison.within(tolerance):
+        return 0
+    terminal.err.print(
+        f"error: output '{comparison.worst.a}' differs by {comparison.worst.relative:.2e}, "
+        f"allowed is {tolerance:.0e}",
+        markup=False,
+        soft_wrap=True,
+    )
+    return 3
 
 
 def _print(terminal: Terminal, comparison: Comparison) -> None:

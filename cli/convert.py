@@ -5,41 +5,48 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from cyclopts import Parameter
 
-from . import options, words
-from .bundles import unbundled
+from secateur import LoadOptions
+
+from . import words
+from .common import File
+from .flags import with_flags
+from .screen import ScreenOptions
+from .usage import UsageError
 
 if TYPE_CHECKING:
-    from ..core.ir.network import Network
+    from secateur import Network
+
     from .terminal import Terminal
 
 
-@unbundled
+@with_flags
 def command(
-    files: options.Files,
+    *files: File,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="File (.onnx, .prototxt, .cfg) or directory to write."),
+        Parameter(
+            name=("--output", "-o"), help="File (.onnx, .prototxt, .cfg) or folder to write."
+        ),
     ],
     expose: Annotated[
         str | None,
-        typer.Option(
-            metavar="all|LAYER,LAYER...",
+        Parameter(
+            metavar="all|LAYER,LAYER…",
             help="Add inner layers as outputs called layer:<name> (.onnx only).",
         ),
     ] = None,
     pad_channels: Annotated[
         int | None,
-        typer.Option(
+        Parameter(
             metavar="K",
-            help="Fill channels up to multiples of K with zeros, for runtimes that compute "
-            "so many at once (.onnx only).",
+            help="Fill up channels with zeros to multiples of K, for runtimes that compute K "
+            "channels at once (.onnx only).",
         ),
     ] = None,
-    reset_seen: options.ResetSeen = False,
-    model: options.ModelFlags = options.MODEL_AS_USUAL,
-    screen: options.ScreenFlags = options.SCREEN_AS_USUAL,
+    model: LoadOptions,
+    screen: ScreenOptions,
 ) -> None:
     """Write a model as ONNX, or in its own format again."""
     import secateur
@@ -47,9 +54,8 @@ def command(
     terminal = screen.terminal()
     for flag, given in (("--expose", expose), ("--pad-channels", pad_channels)):
         if given is not None and output.suffix.lower() != ".onnx":
-            raise typer.BadParameter("needs an .onnx file as --output", param_hint=flag)
-    settings = model.settings()
-    network = secateur.load(*files, **settings, reset_seen=reset_seen)
+            raise UsageError("needs an .onnx file as --output", flag=flag)
+    network = secateur.load(*files, options=model)
     terminal.notes(network.notes)
     if expose is not None:
         network = secateur.expose(network, None if expose == "all" else expose.split(","))

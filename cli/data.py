@@ -1,128 +1,59 @@
-"""Opening the data of a command with the preprocessing its flags ask for; `secateur data check`."""
+"""`secateur data check`: read all of the data and say what it holds."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from cyclopts import App, Parameter
 
-from . import options
-from .bundles import unbundled
-from .options import DataFlags, numbers
-from .terminal import Terminal
+from secateur import DataOptions
+
+from .common import AsJson
+from .flags import Fields, Panel, with_flags
+from .screen import ScreenOptions
 
 if TYPE_CHECKING:
-    from ..core.data import Dataset
-    from ..core.data.check import DataReport
-    from ..core.ir.network import Network
+    from secateur import DataReport, Dataset, Network
 
-app = typer.Typer(no_args_is_help=True, help="Look at data.")
+    from .terminal import Terminal
 
-
-def open_data(
-    path: Path | None, network: Network, flags: DataFlags, *, batch: int | None = None
-) -> Dataset | None:
-    """Return the dataset at `path`, or None where none is given.
-
-    Raises:
-        DataError: it cannot be read or does not fit the network.
-        typer.BadParameter: a flag has an impossible value.
-    """
-    if path is None:
-        return None
-    import secateur
-
-    more = {"batch": batch} if batch is not None else {}
-    return secateur.open_dataset(
-        path,
-        network,
-        preprocess=replace(network.preprocess, **_changes(flags)),
-        limit=flags.limit,
-        root=flags.root,
-        names=flags.names,
-        ignore_label=flags.ignore_label,
-        **more,
-    )
+app = App(name="data", help="Look at data.", group_parameters=Panel.OPTIONS)
 
 
-def _changes(flags: DataFlags) -> dict[str, Any]:
-    """Return the fields of :class:`Preprocess` that flags ask for.
-
-    Raises:
-        typer.BadParameter: a flag has an impossible value.
-    """
-    changes: dict[str, Any] = {}
-    if flags.mean is not None:
-        changes.update(mean=numbers(flags.mean, "--mean"), mean_file="", mean_image=None)
-    if flags.mean_file is not None:
-        changes.update(mean_file=str(flags.mean_file), mean_image=None)
-    if flags.scale is not None:
-        changes["scale"] = flags.scale
-    if flags.channels is not None:
-        if flags.channels not in ("bgr", "rgb", "gray"):
-            raise typer.BadParameter("must be bgr, rgb or gray", param_hint="--channels")
-        changes["channels"] = flags.channels
-    if flags.letterbox is not None:
-        changes.update(letterbox=flags.letterbox, crop=False, resize=())
-    if flags.crop:
-        changes.update(crop=True, letterbox=False, resize=())
-    if flags.resize is not None:
-        changes.update(crop=True, letterbox=False, resize=_sizes(flags.resize))
-    return changes
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    """Return a short side, or height and width.
-
-    Raises:
-        typer.BadParameter: the text is neither.
-    """
-    parts = text.replace("x", ",").split(",")
-    if len(parts) > 2 or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
-        raise typer.BadParameter(f"'{text}' is no SHORT_SIDE or H,W", param_hint="--resize")
-    return tuple(int(part) for part in parts)
-
-
-@app.callback()
-def _group() -> None:
-    """Look at data."""
-
-
-@app.command()
-@unbundled
+@app.command
+@with_flags
 def check(
-    source: Annotated[Path, typer.Argument(help="Folder, list, annotations, database or archive.")],
-    files: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="[MODEL...]", help="The model it is for, where it holds arrays."),
-    ] = None,
-    root: options.Root = None,
-    names: options.Names = None,
-    as_json: options.AsJson = False,
-    screen: options.ScreenFlags = options.SCREEN_AS_USUAL,
-) -> None:
+    source: Annotated[
+        Path,
+        Parameter(name="SOURCE", help="Folder, list, annotations, database or archive."),
+    ],
+    /,
+    *files: Annotated[
+        Path,
+        Parameter(name="MODEL", help="Files of the model it is for, if it holds arrays."),
+    ],
+    reading: Annotated[DataOptions, Fields(only=("root", "names"))],
+    as_json: AsJson = False,
+    screen: ScreenOptions,
+) -> int:
     """Read all of the data and say what it holds and what is broken."""
     import secateur
-
-    from ..core.data.check import check_data
 
     terminal = screen.terminal()
     network = secateur.load(*files) if files else None
 
     def opened(path: Path, network: Network) -> Dataset:
-        return secateur.open_dataset(path, network, root=root, names=names)
+        return secateur.open_dataset(path, network, reading)
 
     with terminal.bars() as progress:
-        report = check_data(source, opened, network, progress=progress)
+        report = secateur.check_data(source, opened, network, progress=progress)
     if as_json:
         print(json.dumps(_as_data(report), indent=1, ensure_ascii=False))  # noqa: T201
     else:
         _print(terminal, report, all_problems=screen.verbose)
-    if report.broken:
-        raise typer.Exit(1)
+    return 1 if report.broken else 0
 
 
 def _as_data(report: DataReport) -> dict[str, Any]:

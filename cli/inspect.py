@@ -5,29 +5,31 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from secateur import LoadOptions
 
-from . import options, words
-from .bundles import unbundled
-from .terminal import Terminal
+from . import words
+from .common import AsJson, File
+from .flags import Fields, with_flags
+from .screen import ScreenOptions
 
 if TYPE_CHECKING:
-    from ..core.cost.describe import Description, LayerRow
+    from secateur import Description, LayerRow
+
+    from .terminal import Terminal
 
 
-@unbundled
+@with_flags
 def command(
-    files: options.Files,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
-    model: options.ModelFlags = options.MODEL_AS_USUAL,
-    screen: options.ScreenFlags = options.SCREEN_AS_USUAL,
+    *files: File,
+    as_json: AsJson = False,
+    model: Annotated[LoadOptions, Fields(without=("reset_seen",))],
+    screen: ScreenOptions,
 ) -> None:
     """Show the layers of a model: shapes, parameters, operations, channel groups."""
     import secateur
 
     terminal = screen.terminal()
-    settings = model.settings()
-    description = secateur.describe(secateur.load(*files, **settings))
+    description = secateur.describe(secateur.load(*files, options=model))
     terminal.notes(description.notes)
     if as_json:
         print(json.dumps(as_data(description), indent=1, ensure_ascii=False))  # noqa: T201

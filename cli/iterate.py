@@ -6,133 +6,58 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from cyclopts import Parameter
 
-from . import options, words
-from .bundles import unbundled
-from .data import open_data
-from .plans import read_latencies
-from .terminal import Terminal
+from secateur import DataOptions, IterateOptions, LoadOptions
+
+from . import words
+from .common import AsJson, Companion, File
+from .flags import Panel, with_flags
+from .screen import ScreenOptions
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..core.evaluation.task import Task
-    from ..core.pruning.iterate import Iteration, Round
+    from secateur import Iteration, Round, Task
 
-STARTS = ("original", "previous")
+    from .terminal import Terminal
 
 
-@unbundled
+@with_flags
 def command(
-    context: typer.Context,
-    files: options.Files,
+    *files: File,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the rounds (round-01, …).")
+        Path, Parameter(name=("--output", "-o"), help="Folder of the rounds (round-01, …).")
     ],
+    options: IterateOptions,
+    restart: Annotated[bool, Parameter(help="Forget the rounds of an earlier run.")] = False,
+    companion: Companion = None,
+    as_json: AsJson = False,
     data: Annotated[
         Path,
-        typer.Option(
-            help="Images or .npz: rounds are measured by labels, else against the original.",
-            rich_help_panel=options.DATA,
+        Parameter(
+            help="Images or .npz. Rounds are measured by labels, or else against the original.",
+            group=Panel.DATA,
         ),
     ],
-    rates: Annotated[
-        str | None,
-        typer.Option(metavar="R,R…", help="Rising fractions of the original's operations."),
-    ] = None,
-    to: Annotated[
-        float | None, typer.Option(metavar="R", help="Last rate; with --rounds, in equal steps.")
-    ] = None,
-    rounds: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="How many rounds lead --to there.")
-    ] = None,
-    start: Annotated[
-        str,
-        typer.Option(
-            "--from", metavar="original|previous", help="What a round prunes; rates stay the same."
-        ),
-    ] = "original",
-    max_drop: Annotated[
-        float | None,
-        typer.Option(metavar="POINTS", help="Stop after a round that loses more (labels)."),
-    ] = None,
-    max_divergence: Annotated[
-        float | None,
-        typer.Option(metavar="D", help="Stop after a round that diverges more (no labels)."),
-    ] = None,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Forget the rounds of an earlier run.")
-    ] = False,
-    config: options.Config = None,
-    analysis: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH",
-            help="What `secateur ana` measured; shares out the rates.",
-            rich_help_panel=options.CHOICE,
-        ),
-    ] = None,
-    criterion: options.Criterion = "auto",
-    allocation: options.Allocation = "auto",
-    budget: options.Budget = "operations",
-    latencies: options.Latencies = None,
-    layer_rate: options.LayerRate = None,
-    layer_threshold: options.LayerThreshold = None,
-    repair: options.Repair = "auto",
-    no_repair: options.NoRepair = False,
-    round_to: options.RoundTo = 1,
-    max_rate: options.MaxRate = 1.0,
-    exclude: options.Exclude = None,
-    companion: options.Companion = None,
-    reset_seen: options.ResetSeen = False,
-    reading: options.DataFlags = options.AS_USUAL,
-    model: options.ModelFlags = options.MODEL_AS_USUAL,
-    as_json: options.AsJson = False,
-    screen: options.ScreenFlags = options.SCREEN_AS_USUAL,
-) -> None:
+    reading: DataOptions,
+    model: LoadOptions,
+    screen: ScreenOptions,
+) -> int:
     """Prune in rounds with a rising rate, measure each, stop when too much is lost."""
     import secateur
 
-    from ..core.pruning.iterate import SUMMARY
-    from ..core.pruning.options import rising_rates
-
     terminal = screen.terminal()
-    if start not in STARTS:
-        raise typer.BadParameter("must be original or previous", param_hint="--from")
-    if (rates is None) == (to is None) or (to is None) != (rounds is None):
-        raise typer.BadParameter("give --rates, or --to with --rounds", param_hint="--rates")
-    if rates is not None:
-        wanted = options.numbers(rates, "--rates")
-    else:
-        assert to is not None
-        assert rounds is not None
-        wanted = rising_rates(to, rounds)
-    settings = model.settings()
-    network = secateur.load(*files, **settings, reset_seen=reset_seen)
+    network = secateur.load(*files, options=model)
     terminal.notes(network.notes)
-    dataset = open_data(data, network, reading)
-    assert dataset is not None, "--data is required"
-    task = secateur.find_task(network, dataset)
+    dataset = secateur.open_dataset(data, network, reading)
+    task = secateur.find_task(network, dataset, options.task)
     with terminal.bars() as progress:
         found = secateur.iterate(
             network,
             dataset,
             output,
-            task=task,
-            rates=wanted,
-            previous=start == "previous",
-            max_drop=max_drop,
-            max_divergence=max_divergence,
-            criterion=criterion,
-            allocation=allocation,
-            analysis=secateur.load_analysis(analysis) if analysis is not None else None,
-            budget=budget,
-            latencies=read_latencies(latencies) if latencies is not None else None,
-            overrides=options.overrides(context, layer_rate, layer_threshold),
-            repair="none" if no_repair else repair,
-            exclude=exclude or (),
-            limits=secateur.Limits(round_to=round_to, max_rate=max_rate),
+            options,
             companions=companion or (),
             restart=restart,
             progress=progress,
@@ -142,9 +67,8 @@ def command(
     else:
         terminal.out.print(_table(found, task))
     _tell(terminal, found, output)
-    terminal.note(f"wrote {output / SUMMARY}")
-    if found.best is None:
-        raise typer.Exit(3)
+    terminal.note(f"wrote {output / secateur.ROUNDS_FILE}")
+    return 0 if found.best is not None else 3
 
 
 def _table(found: Iteration, task: Task) -> Table:
@@ -175,10 +99,9 @@ def _table(found: Iteration, task: Task) -> Table:
 
 def _tell(terminal: Terminal, found: Iteration, output: Path) -> None:
     """Say which round is the last one that may be used, and why there is no other."""
-    from ..core.pruning.iterate import folder_of
 
     def place(entry: Round) -> str:
-        return str(output / folder_of(entry.number))
+        return str(output / entry.folder)
 
     last = found.rounds[-1]
     if not last.passed:

@@ -6,76 +6,120 @@ Exit codes: 0 done, 1 error, 2 usage, 3 a proof, a comparison or a gate failed.
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-import typer
+from cyclopts import App, CycloptsError, Group, Parameter
 
-from ..core.errors import SecateurError
 from ..version import __version__
-from . import (
-    ana,
-    compare,
-    convert,
-    data,
-    inspect,
-    iterate,
-    map,  # noqa: A004  # a command
-    prune,
-    stat,
-    transform,
-    valid,
-)
+from . import config, listings
+from .flags import Panel
+from .usage import UsageError
+
+if TYPE_CHECKING:
+    from cyclopts.help import HelpPanel
+    from rich.console import Console, ConsoleOptions
+
+    from .listings import Line
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(
+NAMES: tuple[tuple[str, ...], ...] = (
+    ("inspect",),
+    ("convert",),
+    ("ana", "analyze"),
+    ("prune",),
+    ("iterate",),
+    ("transform",),
+    ("compare",),
+    ("valid", "evaluate"),
+    ("map",),
+    ("stat", "stats"),
+)
+"""The commands: the name of the file, and what else they answer to."""
+
+HELP = ("--help", "-h")
+
+
+def _show_commands(console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
+    """Print the commands with all their names, in one line each."""
+    from cyclopts.help import ColumnSpec, DefaultFormatter, DescriptionRenderer
+
+    names = ColumnSpec(renderer=lambda entry: ", ".join(entry.all_options), style="cyclopts.name")
+    text = ColumnSpec(renderer=DescriptionRenderer(), overflow="fold")
+    DefaultFormatter(column_specs=(names, text))(console, options, panel)
+
+
+app = App(
     name="secateur",
     help="Prune Caffe and Darknet networks, prove it, and write them back in their own format.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    version=f"secateur {__version__}",
+    version_flags=["--version"],
+    help_flags=HELP,
+    help_format="plaintext",
+    config=config.read,
+    default_parameter=Parameter(negative=(), allow_repeating=True),
+    group_parameters=Panel.OPTIONS,
+    group_commands=Group("Commands", help_formatter=_show_commands),
+    result_action="return_value",
 )
-for _command in (inspect, convert, ana, prune, iterate, transform, compare, valid, map, stat):
-    app.command(_command.__name__.rpartition(".")[2])(_command.command)
-app.add_typer(data.app, name="data")
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"secateur {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
-    ] = False,
-) -> None:
-    """Prune Caffe and Darknet networks, prove it, and write them back in their own format."""
+for _place, _names in enumerate(NAMES):
+    app.command(f"{__package__}.{_names[0]}:command", name=_names, sort_key=_place)
+app.command(f"{__package__}.data:app", name="data", sort_key=len(NAMES))
 
 
 def main() -> None:
     """Run the program."""
-    debug = "--debug" in sys.argv
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
     try:
-        app()
-    except SecateurError as error:
-        if debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(error.exit_code)
+        sys.exit(_run(arguments))
     except Exception as error:
-        # The last resort: a bug of ours. Users get one line, --debug gets the traceback.
         if debug:
             raise
-        detail = " ".join(f"{type(error).__name__}: {error}".split())
+        print(f"error: {_message(error)}", file=sys.stderr)  # noqa: T201
+        sys.exit(getattr(error, "exit_code", 1))
+
+
+def _run(arguments: list[str]) -> int:
+    """Run a command and return the exit code."""
+    if flag := listings.asked(arguments):
+        _list(list(listings.LISTINGS[flag]()))
+        return 0
+    if not arguments or arguments[0] in HELP:
+        app.resolved_commands()  # their first lines
+    if not arguments:
+        app.help_print()
+        return 2
+    try:
+        return app(arguments, exit_on_error=False, print_error=False) or 0
+    except CycloptsError as error:
+        from .messages import explained
+
+        raise explained(error) from error
+
+
+def _message(error: Exception) -> str:
+    """Return what to print of an error."""
+    import secateur
+
+    if isinstance(error, secateur.SecateurError | UsageError):
+        return str(error)
+    # The last resort: a bug of ours. Users get one line, --debug gets the traceback.
+    detail = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"internal error, please report it: {detail} (hint: --debug shows more)"
+
+
+def _list(lines: list[Line]) -> None:
+    """Print names and what they do, in 80 columns."""
+    import textwrap
+
+    width = max(len(name) for name, _ in lines) + 2
+    for name, text in lines:
         print(  # noqa: T201
-            f"error: internal error, please report it: {detail} (hint: --debug shows more)",
-            file=sys.stderr,
+            textwrap.fill(
+                text, 80, initial_indent=f"{name:<{width}}", subsequent_indent=" " * width
+            )
         )
-        sys.exit(1)
 
 
 if __name__ == "__main__":

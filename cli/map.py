@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-from . import options
-from .bundles import unbundled
-from .valid import Data, Models, Nms, Overlap, Score, run
+from typing import Annotated
+
+from secateur import DataOptions, EvaluateOptions, LoadOptions
+
+from .common import AsJson
+from .flags import Fields, with_flags
+from .screen import ScreenOptions
+from .valid import Data, Models, run
 
 
-@unbundled
+@with_flags
 def command(
-    files: Models,
+    *files: Models,
     data: Data,
-    score: Score = None,
-    nms: Nms = None,
-    overlap: Overlap = 0.5,
-    as_json: options.AsJson = False,
-    reading: options.DataFlags = options.AS_USUAL,
-    batch: options.Batch = None,
-    model: options.ModelFlags = options.MODEL_AS_USUAL,
-    screen: options.ScreenFlags = options.SCREEN_AS_USUAL,
+    options: Annotated[EvaluateOptions, Fields(without=("top", "output"))],
+    as_json: AsJson = False,
+    reading: DataOptions,
+    model: Annotated[LoadOptions, Fields(without=("reset_seen",))],
+    screen: ScreenOptions,
 ) -> None:
     """Measure the mean average precision of detectors."""
-    import secateur
-
     run(
         files,
         data,
         terminal=screen.terminal(),
-        loading=model.settings(),
+        loading=model,
         reading=reading,
-        batch=batch,
-        options=secateur.TaskOptions(score=score, suppress=nms, overlap=overlap),
+        options=options,
         per_class=True,
         as_json=as_json,
         detectors=True,
-    )  # fmt: skip
+    )

@@ -5,19 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .terminal import Terminal
-
 if TYPE_CHECKING:
-    import secateur
+    from secateur import Dataset, EvaluateOptions, Fidelity, Network, Result
 
-    from ..core.data import Dataset
-    from ..core.evaluation.fidelity import Fidelity
-    from ..core.evaluation.metrics import Result
-    from ..core.ir.network import Network
+    from .terminal import Terminal
 
 ENOUGH = 128
 """Samples from which on it pays to measure which batch is fastest."""
@@ -58,8 +53,7 @@ def measure(
     opened: Callable[[Network, int | None], Dataset],
     batch: int | None,
     terminal: Terminal,
-    options: secateur.TaskOptions,
-    task: secateur.Task | None = None,
+    options: EvaluateOptions,
 ) -> list[Measured] | Fidelity:
     """Return the result of every model; without labels, how true the second is to the first.
 
@@ -82,11 +76,13 @@ def measure(
             dataset = opened(network, batch)
             if batch is None and dataset.samples >= ENOUGH:
                 dataset = opened(network, secateur.best_batch(network, dataset.samples))
-            found = secateur.find_task(network, dataset, task, options)
+            found = secateur.find_task(network, dataset, options.task, options)
             if found.needs_original and len(networks) == 2:
                 return secateur.fidelity(networks[0], networks[1], dataset, progress=progress)
             asked = None if found.needs_original else found  # without any, it says what is missing
-            result = secateur.evaluate(network, dataset, task=asked, progress=progress)
+            result = secateur.evaluate(
+                network, dataset, replace(options, task=asked), progress=progress
+            )
             measured.append(
                 Measured(
                     name=network.name,
@@ -100,10 +96,7 @@ def measure(
 
 def rows_of(results: Sequence[Result], *, per_class: bool, names: Sequence[str] = ()) -> list[Row]:
     """Return the figures of results of one kind."""
-    from ..core.evaluation.metrics.classification import Accuracy
-    from ..core.evaluation.metrics.detection import DetectionResult
-    from ..core.evaluation.metrics.segmentation import Pixels
-    from ..core.evaluation.metrics.values import Values
+    from secateur import Accuracy, DetectionResult, Pixels, Values
 
     first = results[0]
     if isinstance(first, Accuracy):

@@ -5,32 +5,37 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from cyclopts import Parameter
 
-from . import options, words
-from .bundles import unbundled
-from .terminal import Terminal
+from secateur import LoadOptions
+
+from . import words
+from .common import AsJson, File
+from .flags import Fields, with_flags
+from .screen import ScreenOptions
 
 if TYPE_CHECKING:
-    from ..core.cost.describe import Description
+    from secateur import Description
+
+    from .terminal import Terminal
 
 
-@unbundled
+@with_flags
 def command(
-    files: options.Files,
-    as_json: options.AsJson = False,
+    *files: File,
+    as_json: AsJson = False,
     every: Annotated[
-        bool, typer.Option("--all", help="Also layers that neither store nor compute.")
+        bool,
+        Parameter(name="--all", help="List also layers that neither store nor compute anything."),
     ] = False,
-    model: options.ModelFlags = options.MODEL_AS_USUAL,
-    screen: options.ScreenFlags = options.SCREEN_AS_USUAL,
+    model: Annotated[LoadOptions, Fields(without=("reset_seen",))],
+    screen: ScreenOptions,
 ) -> None:
-    """Count operations and parameters a layer."""
+    """Count operations and parameters, layer by layer."""
     import secateur
 
     terminal = screen.terminal()
-    settings = model.settings()
-    description = secateur.describe(secateur.load(*files, **settings))
+    description = secateur.describe(secateur.load(*files, options=model))
     terminal.notes(description.notes)
     rows = _rows(description)
     shown = [row for row in rows if every or row["parameters"] or row["operations"]]

@@ -7,17 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import words
-from .terminal import Terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     import secateur
+    from secateur import Dataset, Progress, RepairRecord, SummaryRow, Task
 
-    from ..core.data import Dataset
-    from ..core.evaluation.summary import Row
-    from ..core.progress import Progress
-    from ..core.repair import RepairRecord
+    from .terminal import Terminal
 
 
 def measure_and_save(
@@ -27,9 +24,10 @@ def measure_and_save(
     output: Path,
     *,
     data: Dataset | None,
+    task: Task | str | None = None,
     companions: Sequence[Path],
     progress: Progress,
-) -> tuple[Sequence[Row], secateur.Saved]:
+) -> tuple[Sequence[SummaryRow], secateur.Saved]:
     """Return the rows of the summary and what was written.
 
     All is measured before anything is written: labels that do not fit leave no files behind.
@@ -40,23 +38,35 @@ def measure_and_save(
         files: what `original` was read from.
         output: folder.
         data: for measurement and proof; None for noise.
+        task: what is measured, if not what the data calls for.
         companions: further descriptions of the network.
         progress: told how far the work is.
     """
     import secateur
 
     before = sum(path.stat().st_size for path in files)
-    rows = secateur.summarize(original, compressed.network, data=data, progress=progress)
+    rows = secateur.summarize(original, compressed.network, data=data, task=task, progress=progress)
     saved = secateur.save(compressed, output, data=data, companions=companions, progress=progress)
-    return secateur.with_sizes(rows, before, saved.size), saved
+    return _with_sizes(rows, before, saved.size), saved
+
+
+def _with_sizes(rows: Sequence[SummaryRow], before: int, after: int) -> Sequence[SummaryRow]:
+    """Return rows with one more behind those on weights and operations: bytes of the files."""
+    import secateur
+
+    place = 1 + next(k for k, row in enumerate(rows) if row.unit == "Op")
+    size = secateur.SummaryRow(item="File size", original=before, compressed=after, unit="B")
+    return [*rows[:place], size, *rows[place:]]
 
 
 def print_summary(
-    terminal: Terminal, rows: Sequence[Row], result: secateur.PruneResult, saved: secateur.Saved
+    terminal: Terminal,
+    rows: Sequence[SummaryRow],
+    result: secateur.PruneResult,
+    saved: secateur.Saved,
 ) -> None:
     """Print what was measured, proved and written."""
-    from ..core.engine.padding import channel_block
-    from ..core.evaluation.summary import PADDED
+    import secateur
 
     terminal.out.print(_table(rows))
     provenance = result.plan.provenance
@@ -67,8 +77,8 @@ def print_summary(
             f"latency: {words.percent(-gone)} by the times of the layers, "
             f"{words.percent(measured)} measured"
         )
-    if any(row.item == PADDED for row in rows):
-        block = channel_block()
+    if any(row.padded for row in rows):
+        block = secateur.channel_block()
         terminal.note(
             f"padded: with channels in blocks of {block} (secateur convert --pad-channels {block})"
         )
@@ -95,7 +105,7 @@ def _repairs(records: Sequence[RepairRecord]) -> list[str]:
     return [f"repair: {', '.join(tried)}; output error on {records[0].measured_on}"]
 
 
-def _table(rows: Sequence[Row]) -> Table:
+def _table(rows: Sequence[SummaryRow]) -> Table:
     from rich.table import Table
 
     table = Table(header_style="bold")
@@ -108,7 +118,7 @@ def _table(rows: Sequence[Row]) -> Table:
     return table
 
 
-def _value(row: Row, value: float) -> str:
+def _value(row: SummaryRow, value: float) -> str:
     if row.unit == "B":
         return words.size(value)
     if row.unit == "ms":
@@ -118,5 +128,5 @@ def _value(row: Row, value: float) -> str:
     return words.count(value) + row.unit if row.relative else f"{value:.4f}"
 
 
-def _difference(row: Row) -> str:
+def _difference(row: SummaryRow) -> str:
     return f"{row.delta:+.2f}" if row.unit == "%" else f"{row.delta:+.4f}"

@@ -36,10 +36,10 @@ class Terminal:
 
     def notes(self, texts: tuple[str, ...]) -> None:
         """Print what the reader had to say: what may be wrong always, the rest with --verbose."""
-        from ..core.ir.network import Caution
+        import secateur
 
         for text in texts:
-            if isinstance(text, Caution):
+            if isinstance(text, secateur.Caution):
                 self.warn(text)
             elif self.verbose:
                 self.note(f"note: {text}")

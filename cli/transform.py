@@ -5,47 +5,40 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from cyclopts import Parameter
 
-from . import options
-from .bundles import unbundled
-from .data import open_data
-from .plans import read_plan
+from secateur import DataOptions, DensifyOptions, LoadOptions
+
+from .common import Companion, Data, File, Output
+from .flags import with_flags
+from .screen import ScreenOptions
 from .summary import measure_and_save, print_summary
 
 
-@unbundled
+@with_flags
 def command(
-    files: options.Files,
-    plan: Annotated[Path, typer.Option(help="The plan.yaml that says what to remove.")],
-    output: options.Output,
-    force: Annotated[
-        bool, typer.Option("--force", help="Remove channels even where they carry weight again.")
-    ] = False,
-    repair: options.Repair = "absorb",
-    no_repair: options.NoRepair = False,
-    companion: options.Companion = None,
-    data: options.Data = None,
-    reading: options.DataFlags = options.AS_USUAL,
-    model: options.ModelFlags = options.MODEL_AS_USUAL,
-    screen: options.ScreenFlags = options.SCREEN_AS_USUAL,
+    *files: File,
+    plan: Annotated[
+        Path, Parameter(metavar="PLAN", help="The plan.yaml that says which channels to remove.")
+    ],
+    output: Output,
+    options: DensifyOptions,
+    companion: Companion = None,
+    data: Data = None,
+    reading: DataOptions,
+    model: LoadOptions,
+    screen: ScreenOptions,
 ) -> None:
     """Make a model dense by a plan: the original, or a sparse one fine-tuned elsewhere."""
     import secateur
 
     terminal = screen.terminal()
-    settings = model.settings()
-    network = secateur.load(*files, **settings)
+    network = secateur.load(*files, options=model)
     terminal.notes(network.notes)
-    dataset = open_data(data, network, reading)
+    dataset = secateur.open_dataset(data, network, reading) if data is not None else None
     with terminal.bars() as progress:
         dense = secateur.densify(
-            network,
-            read_plan(plan),
-            force=force,
-            repair="none" if no_repair else repair,
-            data=dataset,
-            progress=progress,
+            network, secateur.load_plan(plan), options, data=dataset, progress=progress
         )
         rows, saved = measure_and_save(
             network, dense, files, output,

@@ -2,100 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import typer
+from cyclopts import Parameter
 
-from . import options as flags
+from secateur import DataOptions, EvaluateOptions, LoadOptions
+
 from . import quality
-from .bundles import unbundled
-from .data import open_data
-from .terminal import Terminal
+from .common import AsJson
+from .flags import Fields, Panel, with_flags
+from .screen import ScreenOptions
 
 if TYPE_CHECKING:
-    import secateur
+    from secateur import Dataset, Network
 
-    from ..core.data import Dataset
-    from ..core.ir.network import Network
+    from .terminal import Terminal
 
 Models = Annotated[
-    list[Path],
-    typer.Argument(
-        metavar="FILE...", help="The files of one model or several.", show_default=False
-    ),
+    Path, Parameter(name="FILE", required=True, help="The files of one model or several.")
 ]
 Data = Annotated[
-    Path,
-    typer.Option("--data", help="Labelled data (docs/data.md).", rich_help_panel=flags.DATA),
-]
-Score = Annotated[
-    float | None, typer.Option(min=0.0, max=1.0, help="Detectors: leave out lower scores.")
-]
-Nms = Annotated[
-    float | None,
-    typer.Option(min=0.0, max=1.0, help="Detectors: overlap that suppresses a worse box."),
-]
-Overlap = Annotated[
-    float, typer.Option("--iou", min=0.0, max=1.0, help="Detectors: overlap that is right.")
+    Path, Parameter(name="--data", help="Labelled data (docs/data.md).", group=Panel.DATA)
 ]
 
 
-@unbundled
+@with_flags
 def command(
-    files: Models,
+    *files: Models,
     data: Data,
-    top: Annotated[
-        str, typer.Option("--top-k", metavar="K,K...", help="Classifiers: among the K best.")
-    ] = "1,5",
-    per_class: Annotated[bool, typer.Option("--per-class", help="A line a class, too.")] = False,
+    options: EvaluateOptions,
+    per_class: Annotated[bool, Parameter(help="Print one line per class, too.")] = False,
     accuracy: Annotated[
         str | None,
-        typer.Option("--accuracy", metavar="TOP", help="Caffe: what this Accuracy layer counts."),
+        Parameter(metavar="TOP", help="Caffe: measure what this Accuracy layer counts."),
     ] = None,
-    output: Annotated[
-        str | None, typer.Option("--output", metavar="NAME", help="Measure this output.")
-    ] = None,
-    score: Score = None,
-    nms: Nms = None,
-    overlap: Overlap = 0.5,
-    as_json: flags.AsJson = False,
-    reading: flags.DataFlags = flags.AS_USUAL,
-    batch: flags.Batch = None,
-    model: flags.ModelFlags = flags.MODEL_AS_USUAL,
-    screen: flags.ScreenFlags = flags.SCREEN_AS_USUAL,
+    as_json: AsJson = False,
+    reading: DataOptions,
+    model: Annotated[LoadOptions, Fields(without=("reset_seen",))],
+    screen: ScreenOptions,
 ) -> None:
     """Measure models on labelled data; without labels, the second against the first."""
-    import secateur
-
-    ranks = tuple(int(k) for k in flags.numbers(top, "--top-k"))
-    if min(ranks) < 1:
-        raise typer.BadParameter("must be at least 1", param_hint="--top-k")
     run(
         files,
         data,
         terminal=screen.terminal(),
-        loading=model.settings(),
+        loading=model,
         reading=reading,
-        batch=batch,
-        options=secateur.TaskOptions(
-            top=ranks, score=score, suppress=nms, overlap=overlap, output=output
-        ),
+        options=options,
         per_class=per_class,
         as_json=as_json,
         accuracy=accuracy,
-    )  # fmt: skip
+    )
 
 
 def run(
-    files: list[Path],
+    files: Sequence[Path],
     data: Path,
     *,
     terminal: Terminal,
-    loading: dict[str, Any],
-    reading: flags.DataFlags,
-    batch: int | None,
-    options: secateur.TaskOptions,
+    loading: LoadOptions,
+    reading: DataOptions,
+    options: EvaluateOptions,
     per_class: bool,
     as_json: bool,
     detectors: bool = False,
@@ -108,25 +78,20 @@ def run(
     """
     import secateur
 
-    from ..core.ir.heads import box_heads, no_head
-
-    networks = secateur.load_all(files, **loading)
+    networks = secateur.load_all(files, loading)
     for network in networks:
         terminal.notes(network.notes)
-        if detectors and not box_heads(network):
-            raise no_head(network)
+        if detectors:
+            secateur.check_detector(network)
 
     def opened(network: Network, batch: int | None) -> Dataset:
-        dataset = open_data(data, network, reading, batch=batch)
-        assert dataset is not None
-        return dataset
+        return secateur.open_dataset(data, network, replace(reading, batch=batch))
 
-    task = None
     if accuracy is not None:
         chosen = [secateur.named_accuracy(network, accuracy) for network in networks]
         networks = [network for network, _ in chosen]
-        task = chosen[0][1]
-    found = quality.measure(networks, opened, batch, terminal, options, task)
+        options = replace(options, task=chosen[0][1])
+    found = quality.measure(networks, opened, reading.batch, terminal, options)
     models = [network.name for network in networks]
     if isinstance(found, list):
         for measured in found:

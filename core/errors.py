@@ -75,15 +75,30 @@ class Where:
 
 
 class SecateurError(Exception):
-    """An error that the user can understand and mend; `str()` is one line."""
+    """An error that the user can understand and mend; `str()` is one line.
+
+    Args:
+        message: what is wrong.
+        hint: what would mend it.
+        where: the place in the user's files.
+        option: name of the option whose value is wrong; a command names its flag.
+    """
 
     exit_code = 1
 
-    def __init__(self, message: str, *, hint: str | None = None, where: Where | None = None):
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        where: Where | None = None,
+        option: str | None = None,
+    ):
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.where = where or Where()
+        self.option = option
 
     def __str__(self) -> str:
         place = str(self.where)

@@ -1,6 +1,1 @@
-"""File formats: each folder reads its own files into a Network and renders them back."""
-
-from .loading import load, load_all
-from .saving import Saved, render, save
-
-__all__ = ["Saved", "load", "load_all", "render", "save"]
+"""Formats: each reads networks from its files and writes them back."""

@@ -6,13 +6,17 @@ Opening data registers the kinds of all formats; what reads them loads when it i
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from ..core.data import BATCH_SIZE, Dataset
+from ..core.data import DataOptions, Dataset
 from ..core.data import open_dataset as open_neutral
+from ..core.data.opening import with_mean_image
 from ..core.data.text import found_beside
 from ..core.errors import DataError
 from ..core.ir.network import Network, Preprocess
+from ..core.options import options_of
 from ..formats.registry import FORMATS
 
 __all__ = ["open_dataset"]
@@ -21,13 +25,10 @@ __all__ = ["open_dataset"]
 def open_dataset(
     path: str | Path,
     network: Network,
+    options: DataOptions | None = None,
     *,
     preprocess: Preprocess | None = None,
-    batch: int = BATCH_SIZE,
-    limit: int | None = None,
-    root: str | Path | None = None,
-    names: str | Path | None = None,
-    ignore_label: int | None = None,
+    **settings: Any,
 ) -> Dataset:
     """Open data of any kind for a network; what the path leads to decides how it is read.
 
@@ -35,12 +36,9 @@ def open_dataset(
         path: where the data is: an archive, a folder, a list, annotations, a database; docs/data.md
             lists all kinds.
         network: whose inputs the data must fit.
-        preprocess: how images become inputs, instead of the network's own.
-        batch: samples a batch; lowered to a multiple of a batch that the network insists on.
-        limit: use only so many samples from the start.
-        root: folder that relative paths in lists and annotations start from.
-        names: file with the names of the classes in their order, one a line.
-        ignore_label: in maps of classes, pixels of this class do not count; those of 255 never do.
+        options: how the data is read and made into inputs.
+        preprocess: how images become inputs, instead of the network's own; options change it.
+        settings: fields of :class:`DataOptions`, instead of `options`.
 
     Raises:
         DataError: the path leads to nothing usable, or what it leads to does not fit the network.
@@ -50,16 +48,13 @@ def open_dataset(
     return open_neutral(
         path,
         network,
-        preprocess=_with_mean(preprocess or network.preprocess, network),
-        batch=batch,
-        limit=limit,
-        root=root,
-        names=names,
-        ignore_label=ignore_label,
+        options_of(DataOptions, options, settings),
+        preprocess=preprocess,
+        with_mean=partial(_with_mean, network),
     )
 
 
-def _with_mean(preprocess: Preprocess, network: Network) -> Preprocess:
+def _with_mean(network: Network, preprocess: Preprocess) -> Preprocess:
     """Return preprocessing with the mean image its file holds.
 
     The file is looked for as it is named, and beside the network's own files.
@@ -79,6 +74,6 @@ def _with_mean(preprocess: Preprocess, network: Network) -> Preprocess:
             hint="--mean-file says where it is, --mean gives a value a channel instead",
         )
     if found.suffix.lower() == ".npy":
-        return replace(preprocess, mean_file=str(found))
+        return with_mean_image(replace(preprocess, mean_file=str(found)))
     read_mean = next(known.read_mean for known in FORMATS.values() if known.read_mean is not None)
     return replace(preprocess, mean_file=str(found), mean_image=read_mean(found))

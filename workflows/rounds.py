@@ -18,10 +18,11 @@ from ..core.errors import DataError, FormatError, located
 from ..core.evaluation.task import find_task
 from ..core.files import alone_in, write_whole
 from ..core.ir.network import Network
+from ..core.options import options_of
 from ..core.progress import Progress, silent
-from ..core.pruning.iterate import SUMMARY, Iteration, Round, folder_of, gate_of
+from ..core.pruning.iterate import ROUNDS_FILE, Iteration, Round, folder_of, gate_of
 from ..core.pruning.iterate import iterate as run
-from ..core.pruning.options import IterateOptions, options_of
+from ..core.pruning.options import IterateOptions
 from ..core.pruning.result import PruneResult
 from ..formats.saving import reread, save
 
@@ -90,7 +91,7 @@ def iterate(
             options = replace(options, latencies=latencies)
         store = _Folder(folder, network, data, companions, progress)
         found = run(network, data, options, store=store, progress=progress)
-        _write(folder / SUMMARY, found.to_data())
+        _write(folder / ROUNDS_FILE, found.to_data())
         return found
 
 
@@ -187,7 +188,7 @@ def _clear(folder: Path, *, everything: bool) -> None:
     for path in sorted(folder.glob("round-[0-9]*")):
         if (path / ROUND_FILE).is_file():
             shutil.rmtree(path)
-    for name in (SUMMARY, LATENCIES):
+    for name in (ROUNDS_FILE, LATENCIES):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -19,6 +19,7 @@ from ..coupling.indices import LabelVector
 from ..errors import PlanError
 from ..ir.network import Network, blob_refs, layer_of
 from ..ir.rebuild import node_key
+from .budgets import BUDGETS, LATENCY, OPERATIONS, PARAMETERS, check_budget
 from .network_cost import BudgetTerm, Costs, operations_term
 
 __all__ = [
@@ -30,25 +31,6 @@ __all__ = [
     "make_costs",
     "owner_of",
 ]
-
-OPERATIONS, PARAMETERS, LATENCY = "operations", "parameters", "latency"
-
-BUDGETS = {
-    OPERATIONS: "2 · multiply-accumulates + bias additions, fully connected layers included",
-    PARAMETERS: "values stored in the files",
-    LATENCY: "milliseconds, measured a layer on this machine and shared out over its operations",
-}
-"""What a rate may be a fraction of."""
-
-
-def check_budget(name: str) -> None:
-    """Raise where there is no budget of that name.
-
-    Raises:
-        PlanError: it names the known ones.
-    """
-    if name not in BUDGETS:
-        raise PlanError(f"unknown budget '{name}'", hint=f"known are {', '.join(BUDGETS)}")
 
 
 def make_costs(

@@ -22,8 +22,8 @@ def _numpy(path: Path, opening: Opening) -> Dataset:
         opening.network,
         preprocess=opening.preprocess,
         batch=opening.batch,
-        limit=opening.limit,
-        ignore_label=opening.ignore_label,
+        limit=opening.options.limit,
+        ignore_label=opening.options.ignore_label,
     )
 
 

@@ -11,6 +11,7 @@ from ..ir.heads import box_heads
 from ..ir.network import Network, Preprocess
 from ..registry import Registry
 from .base import BATCH_SIZE, Dataset
+from .options import DataOptions
 from .stream import ImageSource, ImageStream
 
 __all__ = ["KINDS", "Kind", "Opening", "stream"]
@@ -22,21 +23,28 @@ class Opening:
 
     Args:
         network: whose inputs the data must fit.
-        preprocess: how images become inputs, instead of the network's own.
-        batch: samples a batch.
-        limit: use only so many samples from the start.
-        root: folder that relative paths in lists and annotations start from.
-        names: file with the names of the classes in their order, one a line.
-        ignore_label: in maps of classes, pixels of this class do not count.
+        preprocess: how images become inputs.
+        options: all else.
     """
 
     network: Network
     preprocess: Preprocess | None = None
-    batch: int = BATCH_SIZE
-    limit: int | None = None
-    root: Path | None = None
-    names: Path | None = None
-    ignore_label: int | None = None
+    options: DataOptions
+
+    @property
+    def batch(self) -> int:
+        """Samples a batch."""
+        return self.options.batch if self.options.batch is not None else BATCH_SIZE
+
+    @property
+    def root(self) -> Path | None:
+        """Folder that relative paths start from."""
+        return Path(self.options.root) if self.options.root is not None else None
+
+    @property
+    def names(self) -> Path | None:
+        """File with the names of the classes."""
+        return Path(self.options.names) if self.options.names is not None else None
 
     @property
     def detector(self) -> bool:
@@ -74,7 +82,7 @@ def stream(source: ImageSource, opening: Opening, *, tolerant: bool = True) -> I
         opening.network,
         preprocess=opening.preprocess,
         batch=opening.batch,
-        limit=opening.limit,
-        ignore_label=opening.ignore_label,
+        limit=opening.options.limit,
+        ignore_label=opening.options.ignore_label,
         tolerant=tolerant,
     )

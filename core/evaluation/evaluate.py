@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -11,13 +11,15 @@ from ..engine.session import Arrays
 from ..errors import DataError
 from ..ir.heads import box_heads, classes_of, no_head
 from ..ir.network import Network
+from ..options import options_of
 from ..progress import Progress, silent
 from .measure import measured
 from .metrics.decode import Detections
-from .metrics.detection import MATCH, Finder
+from .metrics.detection import Finder
 from .metrics.metric import Result
+from .options import EvaluateOptions
 from .runner import computed
-from .task import Task, TaskOptions, find_task
+from .task import find_task
 
 __all__ = ["evaluate", "find_objects"]
 
@@ -25,15 +27,10 @@ __all__ = ["evaluate", "find_objects"]
 def evaluate(
     network: Network,
     dataset: Dataset,
+    options: EvaluateOptions | None = None,
     *,
-    task: Task | str | None = None,
-    top: Sequence[int] = (1, 5),
-    score: float | None = None,
-    suppress: float | None = None,
-    overlap: float = MATCH,
-    output: str | None = None,
-    threads: int | None = None,
     progress: Progress = silent,
+    **settings: Any,
 ) -> Result:
     """Measure a network by the labels of its data, whatever kind they are.
 
@@ -41,17 +38,9 @@ def evaluate(
         network: a classifier (see :func:`~..ir.heads.classifier_output`), a detector (its heads say
             how its outputs become boxes), or a network that makes maps or values.
         dataset: labelled samples, opened for `network`; classes count from 0.
-        task: what is measured instead, as for :func:`~.task.find_task`; what follows is for tasks
-            that are given by name or found.
-        top: classifiers: for each k, count the labels among the k highest scores.
-        score: detectors: leave out detections with not more than this score; None for the head's
-            own limit, or 0.005.
-        suppress: detectors: overlap at which a box suppresses a worse one of its class; None for
-            the head's own limit, or 0.45.
-        overlap: detectors: intersection over union that makes a detection right.
-        output: the output to measure, where it is not the usual one.
-        threads: threads of each run; None for as many runs at once as there are cores.
+        options: what is measured, and how.
         progress: told about every batch.
+        settings: fields of :class:`EvaluateOptions`, instead of `options`.
 
     Returns:
         by the labels: :class:`~.metrics.Accuracy` for one class a sample,
@@ -61,16 +50,18 @@ def evaluate(
     Raises:
         DataError: there are no labels, they do not fit the network, or the task compares networks.
     """
-    if task is None and not dataset.labelled:
+    options = options_of(EvaluateOptions, options, settings)
+    if options.task is None and not dataset.labelled:
         raise _unlabelled(network, dataset)
-    options = TaskOptions(top=top, score=score, suppress=suppress, overlap=overlap, output=output)
-    found = find_task(network, dataset, task, options)
+    found = find_task(network, dataset, options.task, options)
     if found.needs_original:
         raise DataError(
             f"{found.metric} compares a network with the one it was made from, and there is one",
             hint="fidelity and check_drop take both",
         )
-    metric = measured(network, dataset, found, full=True, threads=threads, progress=progress)
+    metric = measured(
+        network, dataset, found, full=True, threads=options.threads, progress=progress
+    )
     return _with_skipped(metric.compute(), len(dataset.problems))
 
 
@@ -112,9 +103,9 @@ def find_objects(
     Args:
         network: a detector.
         dataset: opened for `network`; labels are not needed.
-        score: as for :func:`evaluate`.
-        suppress: as for :func:`evaluate`.
-        threads: as for :func:`evaluate`.
+        score: as for :class:`EvaluateOptions`.
+        suppress: as for :class:`EvaluateOptions`.
+        threads: as for :class:`EvaluateOptions`.
         progress: told about every batch.
 
     Raises:

@@ -16,7 +16,7 @@ from .fidelity import fidelity
 from .loss import LossMeter
 from .task import Task, find_task
 
-__all__ = ["PADDED", "Row", "summarize", "with_sizes"]
+__all__ = ["PADDED", "SummaryRow", "summarize"]
 
 PADDED = "Latency, padded"
 """The item of a row with latencies of both networks with channels filled up (:mod:`.padding`)."""
@@ -26,7 +26,7 @@ PAYS = 0.9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class SummaryRow:
     """One line of the summary: an item before and after.
 
     Args:
@@ -44,6 +44,11 @@ class Row:
     relative: bool = True
 
     @property
+    def padded(self) -> bool:
+        """Whether it tells the latency with channels filled up."""
+        return self.item == PADDED
+
+    @property
     def delta(self) -> float:
         """The change, as a fraction of the original's value or in units."""
         change = self.compressed - self.original
@@ -59,7 +64,7 @@ def summarize(
     data: Dataset | None = None,
     task: Task | str | None = None,
     progress: Progress = silent,
-) -> Sequence[Row]:
+) -> Sequence[SummaryRow]:
     """Measure both networks.
 
     Args:
@@ -73,37 +78,34 @@ def summarize(
     Raises:
         DataError: the data does not fit the networks or the task.
     """
-    rows: list[Row] = []
+    rows: list[SummaryRow] = []
     data = data or SyntheticDataset(original)
     rows.extend(_quality(original, compressed, data, task, progress))
     before, after = (
         measure_cost(network, find_groups(network)) for network in (original, compressed)
     )
-    rows.append(Row(item="Parameters", original=before.parameters, compressed=after.parameters))
     rows.append(
-        Row(item="Operations", original=before.operations, compressed=after.operations, unit="Op")
+        SummaryRow(item="Parameters", original=before.parameters, compressed=after.parameters)
+    )
+    rows.append(
+        SummaryRow(
+            item="Operations", original=before.operations, compressed=after.operations, unit="Op"
+        )
     )
     rows.extend(_latencies(original, compressed, progress))
     return rows
 
 
-def with_sizes(rows: Sequence[Row], before: int, after: int) -> Sequence[Row]:
-    """Return rows with one more behind those on weights and operations: bytes of the files."""
-    place = 1 + next(k for k, row in enumerate(rows) if row.unit == "Op")
-    size = Row(item="File size", original=before, compressed=after, unit="B")
-    return [*rows[:place], size, *rows[place:]]
-
-
-def _latencies(original: Network, compressed: Network, progress: Progress) -> Sequence[Row]:
+def _latencies(original: Network, compressed: Network, progress: Progress) -> Sequence[SummaryRow]:
     """Return the latency, and that with channels filled up where this gains something."""
     networks = [original, compressed]
     filled = [for_speed(network) for network in networks]
     if filled[1] is compressed:
         filled = []
     times = latency([*networks, *filled], progress=progress)
-    rows = [Row(item="Latency", original=times[0], compressed=times[1], unit="ms")]
+    rows = [SummaryRow(item="Latency", original=times[0], compressed=times[1], unit="ms")]
     if filled and times[3] < PAYS * times[1]:
-        rows.append(Row(item=PADDED, original=times[2], compressed=times[3], unit="ms"))
+        rows.append(SummaryRow(item=PADDED, original=times[2], compressed=times[3], unit="ms"))
     return rows
 
 
@@ -113,20 +115,20 @@ def _quality(
     data: Dataset,
     task: Task | str | None,
     progress: Progress,
-) -> Sequence[Row]:
+) -> Sequence[SummaryRow]:
     found = find_task(original, data, task)
     if task is None and found.needs_original:
         return _agreement(original, compressed, data, progress)
     meter = LossMeter.of(original, data, found, progress=progress)
     before, after = meter.original_value or 0.0, meter.value(compressed, progress=progress)
     if found.points == 1.0:
-        return [Row(item=found.metric, original=before, compressed=after, relative=False)]
+        return [SummaryRow(item=found.metric, original=before, compressed=after, relative=False)]
     return [_points(found.metric, found.points * before, found.points * after)]
 
 
 def _agreement(
     original: Network, compressed: Network, data: Dataset, progress: Progress
-) -> Sequence[Row]:
+) -> Sequence[SummaryRow]:
     """Return how far outputs agree where there are no labels."""
     found = fidelity(original, compressed, data, boxes=False, progress=progress)
     inputs = " (noise)" if isinstance(data, SyntheticDataset) else ""
@@ -135,10 +137,12 @@ def _agreement(
         agreed = 100 * found.agreement
         rows.append(_points(f"Top-1 agreement{inputs}", 100.0, agreed))
     rows.append(
-        Row(item=f"Output cosine{inputs}", original=1.0, compressed=found.cosine, relative=False)
+        SummaryRow(
+            item=f"Output cosine{inputs}", original=1.0, compressed=found.cosine, relative=False
+        )
     )
     return rows
 
 
-def _points(item: str, before: float, after: float) -> Row:
-    return Row(item=item, original=before, compressed=after, unit="%", relative=False)
+def _points(item: str, before: float, after: float) -> SummaryRow:
+    return SummaryRow(item=item, original=before, compressed=after, unit="%", relative=False)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 from ..data.base import Dataset, TargetKind, target_kind
@@ -13,8 +12,8 @@ from ..errors import DataError
 from ..ir.heads import is_classifier
 from ..ir.network import Network
 from ..registry import Registry
-from .metrics.detection import MATCH
 from .metrics.metric import Metric
+from .options import TaskOptions
 
 __all__ = ["TASKS", "USUAL", "Task", "TaskMaker", "TaskOptions", "find_task", "merged"]
 
@@ -91,27 +90,6 @@ class Task(ABC):
             digits: significant digits of what is not printed in percent.
         """
         return f"{100 * value:.2f} %" if self.unit == "%" else f"{value:.{digits}g}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TaskOptions:
-    """What a user may say about a task that is found by the data.
-
-    Args:
-        top: classifiers: for each k, count the labels among the k highest scores.
-        score: detectors: leave out detections with not more than this score; None for the head's
-            own limit, or 0.005.
-        suppress: detectors: overlap at which a box suppresses a worse one of its class; None for
-            the head's own limit, or 0.45.
-        overlap: detectors: intersection over union that makes a detection right.
-        output: the output to measure, where it is not the usual one.
-    """
-
-    top: Sequence[int] = (1, 5)
-    score: float | None = None
-    suppress: float | None = None
-    overlap: float = MATCH
-    output: str | None = None
 
 
 USUAL = TaskOptions()

@@ -28,6 +28,7 @@ __all__ = [
     "RawAnchorHead",
     "RegionHead",
     "box_heads",
+    "check_detector",
     "classes_of",
     "classifier_output",
     "image_output",
@@ -334,6 +335,16 @@ def is_vector(shape: tuple[int | str, ...]) -> bool:
     """Whether an output holds one vector of several values a sample: N×C, N×C×1×1."""
     sizes = [size for size in shape[1:] if size != 1]
     return len(sizes) == 1 and isinstance(sizes[0], int)
+
+
+def check_detector(network: Network) -> None:
+    """Raise where a network has no head that finds boxes.
+
+    Raises:
+        DataError: it says what can be done instead.
+    """
+    if not box_heads(network):
+        raise no_head(network)
 
 
 def _known_classes(network: Network) -> list[str]:

@@ -18,16 +18,21 @@ class Limits:
     """
 
     round_to: int = 1
-    """Keep a multiple of K channels, wherever any are removed."""
+    """Keep a multiple of this many channels in every group that loses some."""
 
     max_rate: float = 1.0
-    """Largest fraction of a group's channels that may be removed."""
+    """Largest fraction of its channels that a group may lose."""
 
     def __post_init__(self) -> None:
         if self.round_to < 1:
-            raise PlanError(f"channels must be a multiple of 1 or more, not {self.round_to}")
+            raise PlanError(
+                f"channels must be a multiple of 1 or more, not {self.round_to}", option="round_to"
+            )
         if not 0.0 < self.max_rate <= 1.0:
-            raise PlanError(f"the largest rate must be over 0 and up to 1, got {self.max_rate:g}")
+            raise PlanError(
+                f"the largest rate must be over 0 and up to 1, got {self.max_rate:g}",
+                option="max_rate",
+            )
 
     def counts(self, channels: int) -> list[int]:
         """Return the legal numbers of removed channels of a share, rising, without 0.

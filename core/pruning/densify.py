@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from ..coupling import find_groups
 from ..coupling.edit import carried
@@ -11,10 +12,11 @@ from ..data import Dataset
 from ..errors import PlanError
 from ..ir.digest import digest
 from ..ir.network import Network
+from ..options import options_of
 from ..plan.plan import Plan, removed_units
 from ..progress import Progress, silent
-from ..repair import Repairs
 from .apply import apply_plan
+from .options import DensifyOptions
 from .result import PruneResult
 
 __all__ = ["CARRIED_WEIGHT", "densify"]
@@ -26,11 +28,11 @@ CARRIED_WEIGHT = 1e-3
 def densify(
     network: Network,
     plan: Plan,
+    options: DensifyOptions | None = None,
     *,
-    force: bool = False,
-    repair: Repairs = "absorb",
     data: Dataset | None = None,
     progress: Progress = silent,
+    **settings: Any,
 ) -> PruneResult:
     """Remove the channels of a plan from the original network, or from a fine-tuned sparse one.
 
@@ -38,21 +40,23 @@ def densify(
         network: the network that the plan was made for, or one of the same sizes with other
             weights, in which the channels that the plan removes are zero.
         plan: what to remove.
-        force: remove channels that carry weight again, and note the loss.
-        repair: as for :func:`.prune.prune`. By default, what removed channels still contribute (a
-            bias that training moved, for example) goes into the shifts of their readers.
+        options: whether to remove channels that carry weight again, and what makes up for them.
         data: inputs for verification and repair; verification runs on noise where there are none.
         progress: told how far the work is.
+        settings: fields of :class:`DensifyOptions`, instead of `options`.
 
     Raises:
         PlanError: the plan does not fit, or removed channels carry weight again.
         VerificationError: the dense network does not equal the masked one.
     """
+    options = options_of(DensifyOptions, options, settings)
     groups = find_groups(network)
     lost = _carried_weight(network, groups, plan)
-    if lost and not force:
+    if lost and not options.force:
         raise PlanError(lost, hint="train with these channels held at zero, or force it")
-    result = apply_plan(network, plan, groups=groups, data=data, repair=repair, progress=progress)
+    result = apply_plan(
+        network, plan, groups=groups, data=data, repair=options.repair, progress=progress
+    )
     return replace(result, notes=(lost,)) if lost else result
 
 

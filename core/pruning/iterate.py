@@ -27,7 +27,7 @@ from .prune import prune
 from .result import PruneResult
 
 __all__ = [
-    "SUMMARY",
+    "ROUNDS_FILE",
     "Iteration",
     "Round",
     "Store",
@@ -38,7 +38,7 @@ __all__ = [
 
 VERSION = 1
 
-SUMMARY = "rounds.json"
+ROUNDS_FILE = "rounds.json"
 """Name of the table of all rounds, where they are kept in a folder."""
 
 
@@ -72,6 +72,11 @@ class Round:
     value: float
     loss: float
     passed: bool = True
+
+    @property
+    def folder(self) -> str:
+        """Name of its folder, where rounds are kept in folders."""
+        return folder_of(self.number)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,29 +11,30 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from ..allocation.overrides import Override
-from ..cost.budget import LATENCY, OPERATIONS, check_budget
+from ..cost.budgets import LATENCY, OPERATIONS, check_budget
 from ..errors import PlanError
 from ..evaluation.task import Task
 from ..plan.limits import NO_LIMITS, Limits
-from ..repair.registry import Repairs
-from ..sensitivity.result import Analysis
+
+if TYPE_CHECKING:  # options load without what computes
+    from ..allocation.overrides import Override
+    from ..plan.plan import Plan
+    from ..repair.registry import Repairs
+    from ..sensitivity.result import Analysis
 
 __all__ = [
     "AUTOMATIC",
     "ChoiceOptions",
+    "DensifyOptions",
     "IterateOptions",
     "PruneOptions",
-    "options_of",
     "rising_rates",
 ]
 
 AUTOMATIC = "auto"
 """Lets the rest of the options decide: OBS where there is data, else the L1 norm."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +46,14 @@ class ChoiceOptions:
     """
 
     criterion: str = AUTOMATIC
-    """Which channels are removed first: obs, or the name of a criterion."""
+    """Which channels are removed first. auto: obs with data, else l1."""
 
     allocation: str = AUTOMATIC
-    """How many channels each group loses: the name of an allocation."""
+    """How many channels each group loses."""
 
     analysis: Analysis | None = None
-    """Loss curves that `secateur ana` measured; they share out a rate or a threshold."""
+    """Loss curves measured by `secateur ana`; they distribute a rate or a threshold over the
+    groups."""
 
     budget: str = OPERATIONS
     """What a rate is a fraction of: operations, parameters or latency."""
@@ -60,16 +62,17 @@ class ChoiceOptions:
     """What the network is measured by, instead of what the data calls for: a task or its name."""
 
     latencies: Mapping[str, float] | None = None
-    """For a budget of latency: milliseconds of each layer; measured here if not given."""
+    """For the latency budget: milliseconds per layer. Measured on this machine if not given."""
 
     overrides: Mapping[str, Override] = field(default_factory=dict)
     """Rate or threshold of single layers, whatever the others lose."""
 
-    repair: Repairs = "auto"
-    """What makes up for the loss: auto, none, or names with commas; kept where it helps."""
+    repair: Repairs = AUTOMATIC
+    """How the remaining weights make up for removed channels, without training. A repair is kept
+    only where it helps."""
 
     exclude: Sequence[str] = ()
-    """Names of layers that keep all their channels."""
+    """Keep all channels of this layer."""
 
     limits: Limits = NO_LIMITS
     """Multiples and the largest fraction, for every group."""
@@ -78,7 +81,9 @@ class ChoiceOptions:
         check_budget(self.budget)
         if self.latencies is not None and self.budget != LATENCY:
             raise PlanError(
-                f"latencies say nothing of a budget of {self.budget}", hint="budget latency"
+                f"latencies say nothing of a budget of {self.budget}",
+                hint="budget latency",
+                option="latencies",
             )
 
     def plain(self) -> dict[str, Any]:
@@ -107,27 +112,36 @@ class ChoiceOptions:
 class PruneOptions(ChoiceOptions):
     """How to prune: how much, which channels, and what makes up for them.
 
-    Exactly one of `rate` and `threshold` is given.
+    Exactly one of `rate`, `threshold` and `plan` is given.
 
     Raises:
         PlanError: an option is out of range, or contradicts another.
     """
 
     rate: float | None = None
-    """Fraction of the operations (or of another budget) to remove, 0 to below 1."""
+    """Fraction of the budget to remove, from 0 to below 1."""
 
     threshold: float | None = None
-    """Loss to allow instead of a rate: for each group with an analysis, else for the network."""
+    """Loss to allow, instead of a rate: of each group alone with an analysis, else of the whole
+    network."""
+
+    plan: Plan | None = None
+    """Carry out this plan, instead of choosing channels by a rate or a threshold."""
 
     sparse: bool = False
-    """Keep the full size with zeros in place of removed channels, for fine-tuning elsewhere."""
+    """Sparse: keep the full size, with zeros for removed channels, to fine-tune elsewhere."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.rate is None) == (self.threshold is None):
-            raise PlanError("a rate or a threshold is needed, and not both")
+        if [self.rate, self.threshold, self.plan].count(None) != 2:
+            raise PlanError("give one of a rate, a threshold and a plan", option="rate")
         if self.rate is not None and not 0.0 <= self.rate < 1.0:
-            raise PlanError(f"the rate must be from 0 to below 1, got {self.rate:g}")
+            raise PlanError(f"the rate must be from 0 to below 1, got {self.rate:g}", option="rate")
+        if self.plan is None:
+            return
+        for option in ("allocation", "budget", "overrides"):
+            if option in self.changed():
+                raise PlanError("a plan says itself what is removed", option=option)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,24 +153,25 @@ class IterateOptions(ChoiceOptions):
     """
 
     rates: Sequence[float]
-    """Rising fractions of the original's budget, one a round."""
+    """Fraction of the original's budget that is gone after each round; they rise."""
 
     previous: bool = False
-    """Prune what the round before left, not the original; rates stay fractions of the original."""
+    """Where a round starts: from the original, or from the network of the previous round. Rates are
+    fractions of the original either way."""
 
     max_drop: float | None = None
-    """Points of a hundred of the metric that a round may lose (labelled data)."""
+    """With labels: stop after a round that loses more points of a hundred than this."""
 
     max_divergence: float | None = None
-    """Divergence from the original's outputs that a round may have (data without labels)."""
+    """Without labels: stop after a round whose outputs diverge more than this."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for rate in self.rates:
             if not 0.0 < rate < 1.0:
-                raise PlanError(f"rates must be over 0 and below 1, got {rate:g}")
+                raise PlanError(f"rates must be over 0 and below 1, got {rate:g}", option="rates")
         if not self.rates or any(one >= other for one, other in pairwise(self.rates)):
-            raise PlanError("rates must rise from round to round")
+            raise PlanError("rates must rise from round to round", option="rates")
         if not self.previous:
             return
         for given, what in (
@@ -167,7 +182,9 @@ class IterateOptions(ChoiceOptions):
         ):
             if given:
                 raise PlanError(
-                    f"{what} is of the original network", hint="start from the original"
+                    f"{what} is of the original network",
+                    hint="start from the original",
+                    option="previous",
                 )
 
     def key(self) -> str:
@@ -184,6 +201,19 @@ class IterateOptions(ChoiceOptions):
         return PruneOptions(rate=rate, **choice)
 
 
+@dataclass(frozen=True, kw_only=True)
+class DensifyOptions:
+    """How a plan takes its channels out of a network."""
+
+    repair: Repairs = "absorb"
+    """How the remaining weights make up for removed channels, without training. By default, what
+    these still contribute (a bias that training moved, for example) goes into the shifts of their
+    readers."""
+
+    force: bool = False
+    """Remove channels even where they carry weight again."""
+
+
 def rising_rates(to: float, rounds: int) -> tuple[float, ...]:
     """Return rates that rise to `to` in equal steps.
 
@@ -191,20 +221,7 @@ def rising_rates(to: float, rounds: int) -> tuple[float, ...]:
         PlanError: there is no round, or the rate is out of range.
     """
     if rounds < 1:
-        raise PlanError("there must be at least one round")
+        raise PlanError("there must be at least one round", option="rounds")
     if not 0.0 < to < 1.0:
-        raise PlanError(f"the last rate must be over 0 and below 1, got {to:g}")
+        raise PlanError(f"the last rate must be over 0 and below 1, got {to:g}", option="to")
     return tuple(round(to * number / rounds, 9) for number in range(1, rounds + 1))
-
-
-def options_of(kind: type[T], options: T | None, settings: Mapping[str, Any]) -> T:
-    """Return options that a caller gave as an object, or as keyword arguments.
-
-    Raises:
-        TypeError: both are given, or a keyword is no option.
-    """
-    if options is None:
-        return kind(**settings)
-    if settings:
-        raise TypeError(f"give {kind.__name__} or keywords, not both: {', '.join(settings)}")
-    return options

@@ -9,10 +9,11 @@ from ..coupling import find_groups
 from ..data import Dataset
 from ..engine.threads import within_cores
 from ..ir.network import Network
+from ..options import options_of
 from ..progress import Progress, silent
 from .apply import apply_plan
 from .choose import choose
-from .options import PruneOptions, options_of
+from .options import PruneOptions
 from .result import PruneResult
 
 __all__ = ["prune"]
@@ -27,7 +28,7 @@ def prune(
     progress: Progress = silent,
     **settings: Any,
 ) -> PruneResult:
-    """Remove a fraction of a network's operations by whole channels.
+    """Remove whole channels: a fraction of a network's operations, or those of a plan.
 
     Args:
         network: the network, unchanged by this.
@@ -44,6 +45,16 @@ def prune(
         VerificationError: the dense network does not equal the masked one.
     """
     options = options_of(PruneOptions, options, settings)
+    if options.plan is not None:
+        return apply_plan(
+            network,
+            options.plan,
+            data=data,
+            criterion=options.criterion,
+            repair=options.repair,
+            sparse=options.sparse,
+            progress=progress,
+        )
     groups = find_groups(network)
     choice = choose(network, groups, options, data=data, progress=progress)
     result = apply_plan(

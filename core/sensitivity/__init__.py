@@ -1,15 +1,11 @@
-"""Analysis: what each group of channels is worth, measured point by point."""
+"""Analysis: what each group of channels is worth, measured point by point.
 
-from .analyze import MEMORY, RATES, analyze
-from .result import Analysis, GroupAnalysis, Point, load_analysis, save_analysis
+Its names load when they are first used, so that options load without what measures;
+`__init__.pyi` lists them.
+"""
 
-__all__ = [
-    "MEMORY",
-    "RATES",
-    "Analysis",
-    "GroupAnalysis",
-    "Point",
-    "analyze",
-    "load_analysis",
-    "save_analysis",
-]
+from __future__ import annotations
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ..coupling.groups import Groups, find_groups
 from ..criteria import CRITERIA, ScoreContext
@@ -17,26 +17,22 @@ from ..data.shards import shard_size
 from ..engine.padding import channel_block, padded
 from ..errors import PlanError
 from ..evaluation.metrics.metric import Metric
-from ..evaluation.task import Task, find_task
+from ..evaluation.task import find_task
 from ..files import alone_in
 from ..ir.digest import digest
 from ..ir.network import Network
+from ..options import options_of
 from ..progress import Progress, silent
 from .contexts import Contexts, Kept, Recomputed, kept_bytes
 from .curves import Curve, find_curves
+from .options import AnalyzeOptions
 from .original import Original, measure_original
 from .points import Meter, Removals, first_exceeding
 from .result import Analysis, GroupAnalysis, Point
 from .state import Known, State, place_of
 from .suffix import Suffix, make_suffix
 
-__all__ = ["MEMORY", "RATES", "analyze"]
-
-RATES = tuple(k / 10 for k in range(1, 10))
-"""Shares of channels that curves are measured at; the vendor's tools use the same."""
-
-MEMORY = 2 << 30
-"""Bytes that inner values of all samples may take; beyond that they are computed again."""
+__all__ = ["analyze"]
 
 ARITHMETIC = 1
 """Counts up when the same settings no longer give the same points."""
@@ -47,19 +43,13 @@ Work = Sequence[tuple[Curve, Suffix | None]]
 def analyze(
     network: Network,
     data: Dataset,
+    options: AnalyzeOptions | None = None,
     *,
-    task: Task | str | None = None,
-    criterion: str = "l1",
-    rates: Sequence[float] = RATES,
-    threshold: float | None = None,
-    rising: bool = False,
-    exclude: Sequence[str] = (),
     groups: Groups | None = None,
     state: str | Path | None = None,
     restart: bool = False,
     progress: Progress = silent,
-    jobs: int | None = None,
-    memory: int = MEMORY,
+    **settings: Any,
 ) -> Analysis:
     """Measure what each group's channels are worth.
 
@@ -72,22 +62,14 @@ def analyze(
     Args:
         network: the network, unchanged by this.
         data: samples, opened for the network.
-        task: what is measured instead, as for :func:`~..evaluation.task.find_task`.
-        criterion: what orders the channels of a group.
-        rates: shares of channels, over 0 and below 1.
-        threshold: follow each curve only to where it first goes over this loss, and end points
-            early that are over it beyond doubt; what :func:`~..allocation.threshold.threshold`
-            decides at this loss or a smaller one is the same as without.
-        rising: with a threshold, take it for granted that curves do not come down again, and
-            bisect: faster where much may be lost, but noisy curves may be decided otherwise.
-        exclude: names of layers whose groups are left out.
+        options: what is measured. With a threshold, what
+            :func:`~..allocation.threshold.threshold` decides at this loss or a smaller one is the
+            same as without.
         groups: groups of the network; those without partitions are left out. None to find them.
         state: file that keeps finished points, so that a killed run goes on where it was.
         restart: forget what the state holds.
         progress: told how far the work is.
-        jobs: threads to use; None for all cores, or all of the cluster that
-            `joblib.parallel_config` names.
-        memory: bytes that inner values of all samples may take.
+        settings: fields of :class:`AnalyzeOptions`, instead of `options`.
 
     Raises:
         PlanError: a rate or the threshold is out of range, a name is unknown, or nothing can be
@@ -95,9 +77,9 @@ def analyze(
         DataError: the data does not fit, or the state is broken, belongs to another analysis, is
             being written by another run, or cannot be written.
     """
-    rates = _checked(rates)
-    if threshold is not None and not math.isfinite(threshold):
-        raise PlanError(f"the threshold must be a number, got {threshold:g}")
+    options = options_of(AnalyzeOptions, options, settings)
+    criterion, threshold, memory = options.criterion, options.threshold, options.memory
+    rates = sorted({round(float(rate), 9) for rate in options.rates})
     with ExitStack() as held:
         place = None if state is None else Path(state)
         if place is not None:
@@ -106,17 +88,17 @@ def analyze(
         groups = groups or find_groups(network)
         if not any(group.prunable for group in groups.groups):
             raise PlanError("no channel of this network can be removed")
-        found = find_task(network, data, task)
+        found = find_task(network, data, options.task)
         context = ScoreContext(network=network, groups=groups, data=data, measured_by=found)
         scores = CRITERIA.find(criterion).score(context)
         curves = find_curves(groups, scores, rates)
-        workers = -1 if jobs is None else jobs
+        workers = -1 if options.jobs is None else options.jobs
         original = measure_original(
             network, data, found, memory=memory, jobs=workers, progress=progress
         )
         model = digest(network)
         key = _digest(model, original, criterion, curves)
-        curves = _without(curves, exclude, network)
+        curves = _without(curves, options.exclude, network)
         known = held.enter_context(State.open(place, key, restart=restart))
         # What is computed has more channels than what is decided about, where that is faster.
         fast, labelled = padded(network, groups, channel_block())
@@ -126,7 +108,7 @@ def analyze(
             groups=groups,
             state=known,
             threshold=threshold,
-            rising=rising,
+            rising=options.rising,
             contexts=contexts,
             meter=Meter(original, contexts, jobs=workers),
         )
@@ -152,15 +134,6 @@ def analyze(
             for curve in curves
         ),
     )
-
-
-def _checked(rates: Sequence[float]) -> list[float]:
-    if not rates:
-        raise PlanError("there are no rates to measure at")
-    for rate in rates:
-        if not 0.0 < rate < 1.0:
-            raise PlanError(f"rates must be over 0 and below 1, got {rate:g}")
-    return sorted({round(float(rate), 9) for rate in rates})
 
 
 def _without(curves: Sequence[Curve], exclude: Sequence[str], network: Network) -> list[Curve]:

@@ -13,9 +13,9 @@ from typing import Any
 from ..errors import DataError, located
 from ..files import write_whole
 
-__all__ = ["FILE", "Analysis", "GroupAnalysis", "Point", "load_analysis", "save_analysis"]
+__all__ = ["ANALYSIS_FILE", "Analysis", "GroupAnalysis", "Point", "load_analysis", "save_analysis"]
 
-FILE = "analysis.json"
+ANALYSIS_FILE = "analysis.json"
 """Name of the result in the folder of an analysis."""
 
 VERSION = 1
@@ -159,7 +159,7 @@ def load_analysis(path: str | Path) -> Analysis:
     """
     path = Path(path)
     if path.is_dir():
-        path = path / FILE
+        path = path / ANALYSIS_FILE
     with located(file=str(path)):
         try:
             text = path.read_text(encoding="utf-8")

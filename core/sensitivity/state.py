@@ -17,9 +17,9 @@ from typing import IO, Any
 
 from ..errors import DataError, located
 
-__all__ = ["FILE", "Known", "State", "place_of"]
+__all__ = ["STATE_FILE", "Known", "State", "place_of"]
 
-FILE = "state.jsonl"
+STATE_FILE = "state.jsonl"
 """Name of the state in the folder of an analysis."""
 
 VERSION = 1

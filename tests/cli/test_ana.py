@@ -15,15 +15,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 from rich.console import Console
 
 import secateur
 from secateur import Classification, Divergence
-from secateur.cli.ana import parsed_rates, table_of
+from secateur.cli.ana import table_of
+from secateur.cli.spelling import BY_TYPE
+from secateur.cli.usage import Written
 from secateur.core.files import LOCK, alone_in
 from secateur.core.sensitivity import Analysis, GroupAnalysis, Point
-from support.program import ENVIRONMENT, command, run
+from support.program import ENVIRONMENT, command, one_line, run
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 CAFFE = [str(FIXTURES / "shapes_caffe" / f"shapes.{end}") for end in ("prototxt", "caffemodel")]
@@ -189,10 +190,11 @@ def finished(state: Path) -> int:
     ],
 )
 def test_rates(text, rates):
-    assert parsed_rates(text) == rates
+    found = BY_TYPE["Sequence[float]"].read((Written(text, "--rates"),))
+    assert list(secateur.AnalyzeOptions(rates=found).rates) == rates
 
 
 @pytest.mark.parametrize("text", ["", "a", "0.1:0.5", "0:0.5:0.1", "0.5:0.1:0.1", "0.1:1:0.1", "2"])
 def test_impossible_rates(text):
-    with pytest.raises(typer.BadParameter):
-        parsed_rates(text)
+    arguments = (*CAFFE, "--data", LABELLED, "-o", "nowhere", f"--rates={text}")
+    assert one_line(ana(*arguments, code=2)).startswith("error: --rates: ")

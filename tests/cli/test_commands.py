@@ -149,7 +149,7 @@ def test_errors_are_one_line(arguments, code, message, tmp_path):
     ],
 )
 def test_wrong_usage_returns_two(arguments):
-    assert "Error" in run(*arguments, code=2).stderr
+    assert one_line(run(*arguments, code=2)).startswith("error: ")
 
 
 def test_quiet_prints_results_only(tmp_path):
@@ -184,7 +184,7 @@ def test_a_plan_that_cannot_be_read_is_one_line(tmp_path):
 
 def test_criteria_are_listed():
     text = run("prune", "--criterion", "help").stdout
-    assert "surgery" in text
+    assert re.search(r"^obs\s", text, re.MULTILINE)
     assert "Li et al." in text
 
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import dataclasses
 import tarfile
 from pathlib import Path
-from typing import Annotated
 
 import pytest
-import typer
-import typer.main
 from conftest import lacking
 
-from secateur.cli import options
-from secateur.cli.bundles import unbundled
+import secateur
+from secateur.cli.flags import Panel
 from secateur.cli.main import app
 from support.program import run
 
@@ -22,35 +19,17 @@ COMMANDS = {"ana", "compare", "iterate", "map", "prune", "transform", "valid"}
 
 
 def test_every_command_with_data_takes_the_same_flags() -> None:
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    given = {name: {p.name: p for p in command.params} for name, command in commands.items()}
-    with_data = {name for name, flags in given.items() if "data" in flags}
-    assert with_data == COMMANDS
-    for name in with_data:
-        for field in dataclasses.fields(options.DataFlags):
-            flag = given[name][field.name]
-            assert flag.default == field.default, (name, field.name)
-            assert flag.rich_help_panel == options.DATA
-
-
-def test_a_dataclass_stands_for_its_fields() -> None:
-    @dataclasses.dataclass(frozen=True)
-    class Pair:
-        left: Annotated[int, typer.Option(help="Left.")] = 1
-        right: Annotated[str, typer.Option(help="Right.")] = "r"
-
-    usual, seen = Pair(), []
-
-    def command(first: str, pair: Pair = usual, last: int = 3) -> None:
-        seen.append((first, pair, last))
-
-    command.__annotations__.update(first=str, pair=Pair, last=int)
-    flat = unbundled(command)
-    program = typer.Typer()
-    program.command()(flat)
-    typer.main.get_command(program)(["a", "--right", "x", "--last", "9"], standalone_mode=False)
-    typer.main.get_command(program)(["b"], standalone_mode=False)
-    assert seen == [("a", Pair(1, "x"), 9), ("b", Pair(), 3)]
+    commands = {name: app[name].assemble_argument_collection() for name in app if name[0] != "-"}
+    panels = {
+        name: [a.name for a in arguments if a.parameter.group == (Panel.DATA,)]
+        for name, arguments in commands.items()
+    }
+    fields = dataclasses.fields(secateur.DataOptions)
+    flags = {f"--{field.name.replace('_', '-')}" for field in fields}
+    for name in COMMANDS:
+        source = {"--input"} if name == "compare" else {"--data"}
+        assert set(panels.pop(name)) == flags | source, name
+    assert {name for name, found in panels.items() if found} == {"analyze", "evaluate"}
 
 
 @pytest.fixture(scope="module")

@@ -204,7 +204,7 @@ def test_an_assumed_flavour_is_shown(shared: Path, tmp_path: Path) -> None:
 
 
 def test_unknown_settings_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="no setting 'seen'"):
+    with pytest.raises(TypeError, match="seen"):
         secateur.load(*write(tmp_path, NET + CONV), seen=0)
     with pytest.raises(SecateurError):
         secateur.load(*write(tmp_path, NET + CONV), reset_seen=True)

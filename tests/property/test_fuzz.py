@@ -22,7 +22,6 @@ import pytest
 from conftest import ROOT, SHARED
 
 import secateur
-from secateur.cli.plans import read_plan
 from secateur.core.errors import SecateurError, located
 from secateur.core.ir.network import Network
 from secateur.workflows.datasets import open_dataset
@@ -167,7 +166,7 @@ def test_plan(network: Network, tmp_path: Path) -> None:
 
     def read() -> object:
         with located(file=str(path)):
-            return secateur.apply_plan(network, read_plan(path))
+            return secateur.apply_plan(network, secateur.load_plan(path))
 
     assert assert_robust(lambda chosen: {path: mutation.text(sound, [sound], chosen)}, read)
 

@@ -52,7 +52,7 @@ class Hdf5Data:
         self.labelled = bool(self.target_kind)
         self._counts = counts
         with located(file=self.name):
-            self.samples = limited(sum(counts), opening.limit, opening.network)
+            self.samples = limited(sum(counts), opening.options.limit, opening.network)
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the samples of one file after the other. A batch does not span two files."""

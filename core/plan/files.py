@@ -1,45 +1,37 @@
-"""Reading a plan that a command was given."""
+"""Reading plans, and what they hold, from files."""
 
 from __future__ import annotations
 
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ..core.errors import PlanError, located
+import yaml
 
-if TYPE_CHECKING:
-    from ..core.plan.plan import Plan
+from ..errors import PlanError, located
+from .plan import Plan
+
+__all__ = ["load_latencies", "load_plan"]
 
 
-def read_plan(path: Path) -> Plan:
+def load_plan(path: str | PathLike[str]) -> Plan:
     """Return the plan in a file.
 
     Raises:
         PlanError: it cannot be read or is no plan.
     """
-    from ..core.plan.plan import Plan
-
     with located(file=str(path)):
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise PlanError(f"cannot be read: {error}") from error
-        return Plan.from_yaml(text, str(path))
+        return Plan.from_yaml(_text(Path(path)), str(path))
 
 
-def read_latencies(path: Path) -> dict[str, float]:
+def load_latencies(path: str | PathLike[str]) -> dict[str, float]:
     """Return layer → milliseconds from a plan that holds them, or from a YAML file of just that.
 
     Raises:
         PlanError: it cannot be read or holds no times.
     """
-    import yaml
-
     with located(file=str(path)):
         try:
-            found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise PlanError(f"cannot be read: {error}") from error
+            found = yaml.safe_load(_text(Path(path)))
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             with located(line=mark.line + 1 if mark else None):
@@ -54,3 +46,10 @@ def read_latencies(path: Path) -> dict[str, float]:
             if not isinstance(value, int | float) or isinstance(value, bool) or not value >= 0:
                 raise PlanError(f"the latency of '{name}' must be milliseconds, got {value!r}")
         return {str(name): float(value) for name, value in found.items()}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanError(f"cannot be read: {error}") from error

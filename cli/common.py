@@ -1,0 +1,43 @@
+"""Parameters that several commands take besides options, with the words of their help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from .flags import Panel
+
+__all__ = ["AsJson", "Companion", "Data", "File", "Output"]
+
+File = Annotated[
+    Path,
+    Parameter(
+        name="FILE",
+        required=True,
+        help="The model, in any order of files: .prototxt and .caffemodel, .cfg and .weights, or "
+        ".onnx.",
+    ),
+]
+Output = Annotated[
+    Path,
+    Parameter(
+        name=("--output", "-o"),
+        help="Folder to write to, or a file that names the output itself.",
+    ),
+]
+Data = Annotated[
+    Path | None,
+    Parameter(
+        help="Images or .npz, for calibration, verification and measurements.", group=Panel.DATA
+    ),
+]
+Companion = Annotated[
+    list[Path] | None,
+    Parameter(
+        metavar="FILE",
+        help="Another prototxt or cfg of the same layers, to be changed alike. May be repeated.",
+    ),
+]
+AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON instead of tables.")]

@@ -1,0 +1,298 @@
+"""Flags from option dataclasses: what a command takes is spelled in the library alone.
+
+A command is a function; some of its parameters are option dataclasses. :func:`with_flags` gives
+cyclopts a function with one parameter for every flag of every field, and calls the command with the
+objects that the flags make. The help of a flag is the text below the field; how values of a type
+are written stands in :mod:`.spelling`.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter, Token
+
+from .screen import ScreenOptions
+from .spelling import NESTED, PANELS, Flag, Spelling, spelling_of
+from .usage import UsageError, Written
+
+__all__ = ["CONFIG", "Fields", "Panel", "field_texts", "with_flags"]
+
+NOT_GIVEN = ()
+"""The value of a flag that nobody gave."""
+
+CONFIG = "--config"
+
+REPEATED = " May be repeated."
+
+
+class Panel:
+    """The panels that group flags in a help page, in their order."""
+
+    OPTIONS = Group("Options", sort_key=0)
+    CHOICE = Group("Choice", sort_key=1)
+    DATA = Group("Data", sort_key=2)
+    MODEL = Group("Model", sort_key=3)
+    SCREEN = Group("Screen", sort_key=4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fields:
+    """Which fields of an option dataclass a command takes: these only, or all without those."""
+
+    only: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+    def __contains__(self, name: str) -> bool:
+        """Whether the command takes a field."""
+        return (not self.only or name in self.only) and name not in self.without
+
+
+ALL = Fields()
+
+
+def with_flags(function: Callable[..., int | None]) -> Callable[..., int | None]:
+    """Return a command that takes flags where the function takes option dataclasses."""
+    signature = inspect.signature(function, eval_str=True)
+    groups = {
+        name: found
+        for name, parameter in signature.parameters.items()
+        if (found := _options(name, parameter.annotation)) is not None
+    }
+
+    @functools.wraps(function)
+    def flat(*positional: Any, **values: Any) -> int | None:
+        values.pop("config", None)  # read before: its values are here
+        notes: list[str] = []
+        made = {name: group.made(values, notes) for name, group in groups.items()}
+        for screen in made.values():
+            if isinstance(screen, ScreenOptions) and notes:
+                terminal = screen.terminal()
+                for note in notes:
+                    terminal.note(f"note: {note}")
+        return function(*positional, **values, **made)
+
+    flags = [
+        parameter
+        for name, own in signature.parameters.items()
+        for parameter in (groups[name].parameters() if name in groups else (own,))
+    ]
+    config = inspect.Parameter(
+        "config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Config
+    )
+    # Cyclopts looks at both, and would look through to the function itself if it was wrapped.
+    flat.__signature__ = signature.replace(parameters=[*flags, config])  # type: ignore[attr-defined]
+    flat.__annotations__ = {flag.name: flag.annotation for flag in (*flags, config)}
+    del flat.__wrapped__
+    return flat
+
+
+Config = Annotated[
+    Path | None,
+    Parameter(
+        name=CONFIG,
+        metavar="FILE",
+        help="YAML file with options: keys are their long names. The command line wins.",
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    """One field, and the parameters of its flags."""
+
+    field: str
+    spelling: Spelling
+    help: str
+    default: Any
+    panel: Group
+    names: tuple[str, ...]
+
+    def flags(self) -> Iterator[tuple[str, Flag]]:
+        """Yield the name of the parameter and the flag."""
+        return zip(self.names, self.spelling.flags, strict=True)
+
+    def parameters(self) -> Iterator[inspect.Parameter]:
+        """Yield a parameter for every flag."""
+        for name, flag in self.flags():
+            shown = self.spelling.shown(self.default) if flag is self.spelling.flags[0] else ""
+            about = Parameter(
+                name=flag.names or _flag_name(self.field),
+                converter=_written,
+                help=f"{flag.help or self.help}{REPEATED if flag.kind == list[str] else ''}",
+                metavar=flag.metavar or None,
+                group=self.panel,
+                negative=flag.negative,
+                show_default=shown or False,
+                allow_leading_hyphen=flag.hyphen,
+            )
+            yield inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=NOT_GIVEN,
+                annotation=Annotated[flag.kind, about],
+            )
+
+    def first_name(self) -> str:
+        """Return the flag as users write it."""
+        return (self.spelling.flags[0].names or (_flag_name(self.field),))[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    """An option dataclass that a command takes."""
+
+    kind: type[Any]
+    entries: tuple[_Entry, ...]
+    nested: Mapping[str, _Options]
+
+    def parameters(self) -> Iterator[inspect.Parameter]:
+        """Yield a parameter for every flag."""
+        for entry in self.entries:
+            yield from entry.parameters()
+        for options in self.nested.values():
+            yield from options.parameters()
+
+    def made(self, values: dict[str, Any], notes: list[str]) -> Any:
+        """Return the object that the flags make, and take their values out of `values`.
+
+        Args:
+            values: name of a parameter → what was given.
+            notes: what users should know is added here.
+
+        Raises:
+            UsageError: a value of the command line is impossible.
+            FormatError: a value of a configuration file is impossible.
+        """
+        given: dict[str, Any] = {}
+        places: dict[str, tuple[str, Any]] = {}
+        for entry in self.entries:
+            raw = [values.pop(name, NOT_GIVEN) for name in entry.names]
+            places[entry.field] = (entry.first_name(), raw)
+            if entry.spelling.always or any(value != NOT_GIVEN for value in raw):
+                given[entry.field] = _read(entry, raw, notes)
+        for name, options in self.nested.items():
+            given[name] = options.made(values, notes)
+        with refusals(places):
+            return self.kind(**given)
+
+
+class refusals:  # noqa: N801  # used as a statement
+    """Turns what a check of options raises into an error that names the flag, or file and line."""
+
+    def __init__(self, places: Mapping[str, tuple[str, Any]]):
+        self._places = places
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
+        import secateur
+
+        if not isinstance(error, secateur.SecateurError):
+            return
+        flag, raw = self._places.get(
+            error.option or "", (_flag_name(error.option) if error.option else "", ())
+        )
+        for value in raw:
+            if isinstance(value, tuple) and value:
+                raise value[-1].wrong(error.message, hint=error.hint) from error
+        raise UsageError(error.message, flag=flag, hint=error.hint) from error
+
+
+def _read(entry: _Entry, raw: Sequence[Any], notes: list[str]) -> Any:
+    """Return the value of a field."""
+    try:
+        value = entry.spelling.read(*raw)
+    except ValueError as error:
+        written = next((value[-1] for value in raw if isinstance(value, tuple) and value), None)
+        if written is None:
+            raise UsageError(str(error), flag=entry.first_name()) from error
+        raise written.wrong(str(error)) from error
+    former = entry.spelling.former or {}
+    if isinstance(value, str) and value in former:
+        notes.append(f"{value} is called {former[value]} now")
+        return former[value]
+    return value
+
+
+def _options(name: str, annotation: Any) -> _Options | None:
+    """Return the options that a parameter of a command stands for; None where it is none."""
+    chosen = ALL
+    if typing.get_origin(annotation) is Annotated:
+        annotation, *about = typing.get_args(annotation)
+        chosen = next((one for one in about if isinstance(one, Fields)), ALL)
+    if not (isinstance(annotation, type) and dataclasses.is_dataclass(annotation)):
+        return None
+    return _described(annotation, name, chosen, None)
+
+
+def _described(kind: type[Any], prefix: str, chosen: Fields, panel: Group | None) -> _Options:
+    texts = field_texts(kind)
+    entries, nested = [], {}
+    for field in dataclasses.fields(kind):
+        if field.name not in chosen:
+            continue
+        owner = next(base for base in kind.__mro__ if field.name in inspect.get_annotations(base))
+        group = panel or getattr(Panel, PANELS.get(owner.__name__, "OPTIONS"))
+        name = f"{prefix}__{field.name}"
+        if str(field.type) in NESTED:
+            nested[field.name] = _described(type(field.default), name, ALL, group)
+            continue
+        spelling = spelling_of(owner.__name__, field.name, str(field.type))
+        entries.append(
+            _Entry(
+                field=field.name,
+                spelling=spelling,
+                help=texts[field.name],
+                default=field.default,
+                panel=group,
+                names=tuple(f"{name}__{number}" for number in range(len(spelling.flags))),
+            )
+        )
+    return _Options(kind=kind, entries=tuple(entries), nested=nested)
+
+
+def _flag_name(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _written(_: Any, tokens: Sequence[Token]) -> tuple[Written, ...]:
+    """Return what was given, unread: errors are told in one place."""
+    return tuple(Written.of(token) for token in tokens)
+
+
+def field_texts(kind: type[Any]) -> dict[str, str]:
+    """Return field → the text below it, those of base classes included."""
+    found: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        if dataclasses.is_dataclass(base):
+            found |= _texts_of(base.__module__).get(base.__name__, {})
+    return found
+
+
+@functools.cache
+def _texts_of(module: str) -> dict[str, dict[str, str]]:
+    """Return class → field → text of a module."""
+    found: dict[str, dict[str, str]] = {}
+    for node in ast.parse(inspect.getsource(sys.modules[module])).body:
+        if isinstance(node, ast.ClassDef):
+            found[node.name] = {
+                field.target.id: " ".join(text.value.value.split())
+                for field, text in zip(node.body, node.body[1:], strict=False)
+                if isinstance(field, ast.AnnAssign)
+                and isinstance(field.target, ast.Name)
+                and isinstance(text, ast.Expr)
+                and isinstance(text.value, ast.Constant)
+                and isinstance(text.value.value, str)
+            }
+    return found

@@ -1,0 +1,28 @@
+"""The names of the budgets: what a rate may be a fraction of."""
+
+from __future__ import annotations
+
+from ..errors import PlanError
+
+__all__ = ["BUDGETS", "LATENCY", "OPERATIONS", "PARAMETERS", "check_budget"]
+
+OPERATIONS, PARAMETERS, LATENCY = "operations", "parameters", "latency"
+
+BUDGETS = {
+    OPERATIONS: "2 · multiply-accumulates + bias additions, fully connected layers included",
+    PARAMETERS: "values stored in the files",
+    LATENCY: "milliseconds, measured a layer on this machine and shared out over its operations",
+}
+"""What a rate may be a fraction of."""
+
+
+def check_budget(name: str) -> None:
+    """Raise where there is no budget of that name.
+
+    Raises:
+        PlanError: it names the known ones.
+    """
+    if name not in BUDGETS:
+        raise PlanError(
+            f"unknown budget '{name}'", hint=f"known are {', '.join(BUDGETS)}", option="budget"
+        )

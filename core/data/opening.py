@@ -1,0 +1,92 @@
+"""Opening data: what a path leads to decides which kind of data it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError, located
+from ..ir.network import Network, Preprocess
+from ..options import options_of
+from . import kinds as _kinds  # noqa: F401  # registers the neutral kinds
+from .base import Dataset
+from .options import DataOptions
+from .registry import KINDS, Kind, Opening
+
+__all__ = ["kind_of", "open_dataset", "with_mean_image"]
+
+
+def with_mean_image(preprocess: Preprocess) -> Preprocess:
+    """Return preprocessing with the mean image that a `.npy` file holds.
+
+    Raises:
+        DataError: there is no such file, or it is of a kind that only a format knows.
+    """
+    if not preprocess.mean_file or preprocess.mean_image is not None:
+        return preprocess
+    import numpy as np
+
+    with located(file=preprocess.mean_file):
+        try:
+            image = np.load(preprocess.mean_file, allow_pickle=False)
+        except OSError as error:
+            raise DataError(f"the mean cannot be read: {error.strerror or error}") from error
+        except ValueError as error:
+            raise DataError("the mean is no array of numpy", hint="give a .npy file") from error
+        if image.ndim == 4 and image.shape[0] == 1:
+            image = image[0]
+        if image.ndim == 1:
+            return replace(preprocess, mean=tuple(float(v) for v in image), mean_file="")
+        if image.ndim != 3:
+            raise DataError(f"the mean has {image.ndim} axes, not C×H×W")
+    return replace(preprocess, mean_image=image.astype(np.float32))
+
+
+def open_dataset(
+    path: str | Path,
+    network: Network,
+    options: DataOptions | None = None,
+    *,
+    preprocess: Preprocess | None = None,
+    with_mean: Callable[[Preprocess], Preprocess] = with_mean_image,
+    **settings: Any,
+) -> Dataset:
+    """Open data for a network; what the path leads to decides how it is read.
+
+    Args:
+        path: where the data is: an archive, a folder, a list, annotations, a database (docs/data.md
+            lists all kinds).
+        network: whose inputs the data must fit.
+        options: how the data is read and made into inputs.
+        preprocess: how images become inputs, instead of the network's own; options change it.
+        with_mean: reads the mean image that preprocessing names a file of; formats know more kinds
+            of files.
+        settings: fields of :class:`DataOptions`, instead of `options`.
+
+    Raises:
+        DataError: the path leads to nothing usable, or what it leads to does not fit the network.
+    """
+    options = options_of(DataOptions, options, settings)
+    path = Path(path)
+    changed = options.changed(preprocess or network.preprocess)
+    opening = Opening(network=network, preprocess=with_mean(changed), options=options)
+    return kind_of(path, opening).open(path, opening)
+
+
+def kind_of(path: Path, opening: Opening) -> Kind:
+    """Return the kind of data at a path.
+
+    Raises:
+        DataError: nothing is there, or nobody knows what it is.
+    """
+    if not path.exists():
+        raise DataError(f"there is no data at '{path}'")
+    for kind in sorted(KINDS.values(), key=lambda kind: (kind.rank, kind.name)):
+        if kind.claims(path, opening):
+            return kind
+    raise DataError(
+        f"'{path}' is no kind of data that can be read",
+        hint="give a .npz file, an image or a folder of images, a list, annotations or a database",
+    )

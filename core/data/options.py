@@ -1,0 +1,102 @@
+"""Options of opening data: how it is read, and how images become inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DataError
+
+if TYPE_CHECKING:  # options load without what reads data
+    from ..ir.network import Preprocess
+
+__all__ = ["CHANNELS", "DataOptions"]
+
+CHANNELS = ("bgr", "rgb", "gray")
+"""Orders of the channels of an image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """How data is read and made into inputs. What is not given is as the network's files say.
+
+    Raises:
+        DataError: an option is out of range.
+    """
+
+    mean: Sequence[float] | None = None
+    """Images: subtract this value from every pixel; one for all channels, or one per channel."""
+
+    mean_file: str | PathLike[str] | None = None
+    """Images: subtract this mean image (.binaryproto or .npy)."""
+
+    scale: float | None = None
+    """Images: multiply by this, after the mean is subtracted."""
+
+    channels: str | None = None
+    """Images: order of the channels."""
+
+    letterbox: bool | None = None
+    """Images: keep the aspect ratio and pad with grey, or stretch to the size of the input."""
+
+    resize: Sequence[int] | None = None
+    """Images: resize the short side to this, or to height and width, then cut out the centre."""
+
+    crop: bool = False
+    """Images: cut out the centre without resizing."""
+
+    root: str | PathLike[str] | None = None
+    """Folder that relative paths in lists and annotations start from."""
+
+    names: str | PathLike[str] | None = None
+    """File with the names of the classes in their order, one per line."""
+
+    ignore_label: int | None = None
+    """Maps of classes: pixels of this class do not count. Those of class 255 never do."""
+
+    batch: int | None = None
+    """Samples per batch. Chosen automatically if not given."""
+
+    limit: int | None = None
+    """Use only the first samples, up to this number."""
+
+    def __post_init__(self) -> None:
+        if self.channels is not None and self.channels not in CHANNELS:
+            raise DataError(
+                f"channels must be {', '.join(CHANNELS[:-1])} or {CHANNELS[-1]}", option="channels"
+            )
+        if self.resize is not None and not (
+            len(self.resize) in (1, 2) and all(size > 0 for size in self.resize)
+        ):
+            raise DataError("sizes are one or two positive numbers", option="resize")
+        if self.ignore_label is not None and self.ignore_label < 0:
+            raise DataError(f"classes count from 0, got {self.ignore_label}", option="ignore_label")
+        if self.batch is not None and self.batch < 1:
+            raise DataError(
+                f"a batch must hold at least one sample, not {self.batch}", option="batch"
+            )
+        if self.limit is not None and self.limit < 1:
+            raise DataError(
+                f"the limit must be at least one sample, not {self.limit}", option="limit"
+            )
+
+    def changed(self, preprocess: Preprocess) -> Preprocess:
+        """Return preprocessing with the changes that these options ask for."""
+        changes: dict[str, Any] = {}
+        if self.mean is not None:
+            changes.update(mean=tuple(self.mean), mean_file="", mean_image=None)
+        if self.mean_file is not None:
+            changes.update(mean_file=str(self.mean_file), mean_image=None)
+        if self.scale is not None:
+            changes["scale"] = self.scale
+        if self.channels is not None:
+            changes["channels"] = self.channels
+        if self.letterbox is not None:
+            changes.update(letterbox=self.letterbox, crop=False, resize=())
+        if self.crop:
+            changes.update(crop=True, letterbox=False, resize=())
+        if self.resize is not None:
+            changes.update(crop=True, letterbox=False, resize=tuple(self.resize))
+        return replace(preprocess, **changes) if changes else preprocess

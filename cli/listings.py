@@ -55,9 +55,17 @@ def _repairs() -> Iterator[Line]:
         yield name, f"{entry.summary} ({entry.source}).{needs}"
 
 
+def _tasks() -> Iterator[Line]:
+    import secateur
+
+    for name, entry in sorted(secateur.TASKS.items()):
+        yield name, entry.summary
+
+
 LISTINGS: Mapping[str, Callable[[], Iterator[Line]]] = {
     "--criterion": _criteria,
     "--allocation": _allocations,
     "--repair": _repairs,
+    "--task": _tasks,
 }
 """Flags and what their values may be."""

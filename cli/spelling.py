@@ -260,7 +260,7 @@ BY_TYPE: Mapping[str, Spelling] = {
     "Sequence[int]": _flag(_integers, metavar="N,N…"),
     "Sequence[float]": replace(_flag(_rates, metavar="FIRST:LAST:STEP|R,R…"), shown=_shown_rates),
     "Sequence[float] | None": _flag(_numbers, metavar="V[,V,V]", hyphen=True),
-    "Task | str | None": _flag(_text, metavar="NAME"),
+    "Task | str | None": _flag(_text, metavar="NAME|help"),
     "Analysis | None": _flag(_analysis, metavar="PATH"),
     "Plan | None": _flag(_plan, metavar="PLAN"),
     "Mapping[str, float] | None": _flag(_latencies, metavar="FILE"),

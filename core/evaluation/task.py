@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import ClassVar
 
 from ..data.base import Dataset, TargetKind, target_kind
@@ -15,7 +15,7 @@ from ..registry import Registry
 from .metrics.metric import Metric
 from .options import TaskOptions
 
-__all__ = ["TASKS", "USUAL", "Task", "TaskMaker", "TaskOptions", "find_task", "merged"]
+__all__ = ["TASKS", "USUAL", "Task", "TaskOptions", "find_task", "merged"]
 
 
 class Task(ABC):
@@ -25,13 +25,15 @@ class Task(ABC):
     loss, where a task has one, will be one more method beside :meth:`make_metric`.
 
     To measure something else, derive a class. Give it `name` and `metric`, the outputs it reads,
-    and a metric; register a function that makes it in :data:`TASKS` to find it by name.
+    and a metric. To find it by name, register it in :data:`TASKS` and give it :meth:`of`.
     """
 
     __slots__ = ()
 
     name: ClassVar[str]
     """What it is called in :data:`TASKS`."""
+    summary: ClassVar[str] = ""
+    """One line for `--task help`."""
     metric: ClassVar[str]
     """Name of the main figure. It names what was measured in files, so that two tasks that
     measure differently need different names."""
@@ -45,6 +47,15 @@ class Task(ABC):
     distance, 0 for the original itself."""
     target_kind: ClassVar[TargetKind | None] = None
     """What samples need to have; None for a task that looks for itself."""
+
+    @classmethod
+    def of(cls, network: Network, dataset: Dataset, options: TaskOptions) -> Task:  # noqa: ARG003
+        """Return the task of a network that is measured on some data.
+
+        Raises:
+            DataError: it does not fit the network or the data.
+        """
+        raise DataError(f"the task '{cls.name}' cannot be made by its name, give the task itself")
 
     @property
     @abstractmethod
@@ -95,13 +106,10 @@ class Task(ABC):
 USUAL = TaskOptions()
 """What is measured where a user says nothing."""
 
-TaskMaker = Callable[[Network, Dataset, TaskOptions], Task]
-"""Makes the task of a network that is measured on some data; raises DataError where none fits."""
-
-TASKS: Registry[TaskMaker] = Registry(
+TASKS: Registry[type[Task]] = Registry(
     "task", package=f"{__package__}.tasks", group="secateur.tasks", error=DataError
 )
-"""What makes a task, by its name."""
+"""Tasks by their names."""
 
 BY_TARGETS: dict[TargetKind, str] = {
     "label": "classification",
@@ -135,7 +143,7 @@ def find_task(
     if task is None:
         otherwise = "divergence" if is_classifier(network) else "output-error"
         task = BY_TARGETS.get(kind, otherwise)
-    found = TASKS.find(task)(network, dataset, options) if isinstance(task, str) else task
+    found = TASKS.find(task).of(network, dataset, options) if isinstance(task, str) else task
     if found.target_kind is not None and found.target_kind != kind:
         has = f"targets of the kind '{kind}'" if kind else "none"
         raise DataError(

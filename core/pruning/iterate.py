@@ -48,7 +48,6 @@ def folder_of(number: int) -> str:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Round:
     """What one round came to.
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..cost.budgets import LATENCY, OPERATIONS, check_budget
 from ..errors import PlanError
-from ..evaluation.task import Task
 from ..plan.limits import NO_LIMITS, Limits
 
 if TYPE_CHECKING:  # options load without what computes
     from ..allocation.overrides import Override
+    from ..evaluation.task import Task
     from ..plan.plan import Plan
     from ..repair.registry import Repairs
     from ..sensitivity.result import Analysis
@@ -59,7 +59,7 @@ class ChoiceOptions:
     """What a rate is a fraction of: operations, parameters or latency."""
 
     task: Task | str | None = None
-    """What the network is measured by, instead of what the data calls for: a task or its name."""
+    """What the network is measured by, instead of what the data calls for: the name of a task."""
 
     latencies: Mapping[str, float] | None = None
     """For the latency budget: milliseconds per layer. Measured on this machine if not given."""

@@ -84,7 +84,7 @@ def registered(monkeypatch):
     """The task under its name, for one test."""
     _ = dict(TASKS)  # so that the tasks of the package are there, too
     monkeypatch.setattr(TASKS, "_entries", dict(TASKS))
-    return TASKS.add(BalancedAccuracy.name, entry=BalancedAccuracy.of)
+    return TASKS.add(BalancedAccuracy.name, entry=BalancedAccuracy)
 
 
 @pytest.mark.parametrize("named", [False, True])
@@ -268,7 +268,7 @@ def test_every_task_keeps_to_the_rules(name):
     data = Given(np.random.default_rng(1).random((6, 3, 4, 4), np.float32), **TARGETS[name])
     task = find_task(net, data, name)
     assert task.name == name
-    assert TASKS[name](net, data, TaskOptions()) == pickle.loads(pickle.dumps(task)) == task
+    assert TASKS[name].of(net, data, TaskOptions()) == pickle.loads(pickle.dumps(task)) == task
     assert set(task.outputs) <= set(net.outputs)
     assert (task.unit == "%") <= (task.points == 100)
     (batch,) = data

@@ -25,7 +25,13 @@ CAFFE = [pair for pair in caffe_models() if "train" not in pair[0].name]
 DARKNET = [
     (cfg, cfg.with_suffix(".weights")) for cfg in sorted((SHARED / "models").glob("*/*.cfg"))
 ]
-NOT_IN_OPENCV = {"yoloface-500k-v2.prototxt"}  # its Upsample layer
+NOT_IN_OPENCV = {
+    "yoloface-500k-v2.prototxt",  # its Upsample layer
+    "enet_deploy_final.prototxt",  # a message of a fork that OpenCV's parser refuses
+}
+ROUNDED_POSITIONS = {"enet_deploy_cv2_360x480.prototxt": 0.01}
+"""Networks that unpool at positions of maxima, which rounding can move: the share of outputs that
+may differ."""
 
 
 def identity(pair: tuple[Path, Path]) -> str:
@@ -48,9 +54,12 @@ def opencv(files: list[Path], feeds: dict[str, np.ndarray], names: list[str]) ->
     return list(net.forward(names))
 
 
-def assert_agree(got: np.ndarray, want: np.ndarray, tolerance: float) -> None:
+def assert_agree(
+    got: np.ndarray, want: np.ndarray, tolerance: float, differing: float = 0.0
+) -> None:
     assert got.size == want.size
-    assert np.abs(got.ravel() - want.ravel()).max() <= tolerance * np.abs(want).max()
+    wrong = np.abs(got.ravel() - want.ravel()) > tolerance * np.abs(want).max()
+    assert wrong.mean() <= differing
 
 
 def as_opencv_normalizes(network: secateur.Network) -> secateur.Network:
@@ -75,8 +84,9 @@ def assert_opencv_agrees(network: secateur.Network, files: list[Path], tolerance
         ours = secateur.Session(network).run(feeds)
         known = cv2.dnn.readNetFromCaffe(*map(str, files)).getLayerNames()
         names = [name for name in ours if name in known]
+        differing = ROUNDED_POSITIONS.get(files[0].name, 0.0)
         for name, value in zip(names, opencv(files, feeds, names), strict=True):
-            assert_agree(value, ours[name], tolerance)
+            assert_agree(value, ours[name], tolerance, differing)
         return
     heads = [i for i, info in enumerate(network.layers) if info.type in ("yolo", "region")]
     last = [i - 1 for i in heads] or [

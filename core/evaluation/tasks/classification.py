@@ -28,6 +28,7 @@ class Classification(Task):
     top: tuple[int, ...] = (1, 5)
 
     name = "classification"
+    summary = "share of samples whose label has the highest score"
     metric = Accuracy.metric
     unit = "%"
     points = 100.0
@@ -66,4 +67,4 @@ class Classification(Task):
         return original.all_right()
 
 
-TASKS.add(Classification.name, entry=Classification.of)
+TASKS.add(Classification.name, entry=Classification)

@@ -34,6 +34,7 @@ class Detection(Task):
     overlap: float = MATCH
 
     name = "detection"
+    summary = "mean average precision of boxes (Pascal VOC)"
     metric = DetectionResult.metric
     unit = "%"
     points = 100.0
@@ -76,4 +77,4 @@ class Detection(Task):
         return original.best_case(targets.objects or ())
 
 
-TASKS.add(Detection.name, entry=Detection.of)
+TASKS.add(Detection.name, entry=Detection)

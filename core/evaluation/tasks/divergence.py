@@ -26,6 +26,7 @@ class Divergence(Task):
     output: str
 
     name = "divergence"
+    summary = "KL divergence of the classes from the original's, in nats"
     metric = DivergenceMetric.name
     unit = "nats"
     higher_is_better = False
@@ -60,4 +61,4 @@ class Divergence(Task):
         return original.all_right()
 
 
-TASKS.add(Divergence.name, entry=Divergence.of)
+TASKS.add(Divergence.name, entry=Divergence)

@@ -25,6 +25,7 @@ class OutputError(Task):
     compared: tuple[str, ...]
 
     name = "output-error"
+    summary = "relative difference from the original's outputs"
     metric = ErrorMetric.name
     higher_is_better = False
     needs_original = True
@@ -54,4 +55,4 @@ class OutputError(Task):
         return original.all_right()
 
 
-TASKS.add(OutputError.name, entry=OutputError.of)
+TASKS.add(OutputError.name, entry=OutputError)

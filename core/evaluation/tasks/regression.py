@@ -27,6 +27,7 @@ class Regression(Task):
     output: str
 
     name = "regression"
+    summary = "share of the variance of the target values that is explained"
     metric = Values.metric
     points = 100.0
     target_kind = "values"
@@ -60,4 +61,4 @@ class Regression(Task):
         return original.all_right()
 
 
-TASKS.add(Regression.name, entry=Regression.of)
+TASKS.add(Regression.name, entry=Regression)

@@ -30,6 +30,7 @@ class Segmentation(Task):
     classes: int
 
     name = "segmentation"
+    summary = "mean intersection over union of the classes of pixels"
     metric = Pixels.metric
     unit = "%"
     points = 100.0
@@ -68,4 +69,4 @@ class Segmentation(Task):
         return original.all_right()
 
 
-TASKS.add(Segmentation.name, entry=Segmentation.of)
+TASKS.add(Segmentation.name, entry=Segmentation)

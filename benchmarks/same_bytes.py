@@ -6,7 +6,7 @@
 Every command that writes files runs with both programs, on the fixtures and on four networks of
 the shared folder. Then all files are compared byte by byte. Names that changed between the versions
 (the name of a criterion in a plan, for example) are listed in RENAMED and are replaced by the old
-ones before the comparison. Measured times and the folder of the fixtures are left out.
+ones before the comparison. Measured times and the folders of the data are left out.
 
 Outputs that exist already under --work are not computed again, so that one run of the older version
 serves many of the newer one. The exit code is 1 if anything differs.
@@ -39,8 +39,8 @@ RENAMED: tuple[tuple[str, str], ...] = ((r"(?m)^criterion: obs$", "criterion: su
 
 TIMES = re.compile(r'"?(latency|latencies|milliseconds|seconds)[^\n]*')
 
-FIXTURES = re.compile(r"[^\s\"']*(?=/fixtures/)")
-"""Where the fixtures are: both versions may have run from different checkouts."""
+FOLDERS = re.compile(r"[^\s\"']*(?=/(?:fixtures|data)/)")
+"""The folders of the data: the versions may have run in different checkouts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,11 +226,11 @@ def ran(program: Path, command: Command, folder: Path) -> float:
 
 
 def content(path: Path, renamed: Sequence[tuple[str, str]]) -> bytes:
-    """Return the content of a file, without times and the folder of the fixtures."""
+    """Return the content of a file, without times and the folders of the data."""
     data = path.read_bytes()
     if path.suffix not in TEXT:
         return data
-    text = FIXTURES.sub("", TIMES.sub("", data.decode()))
+    text = FOLDERS.sub("", TIMES.sub("", data.decode()))
     for new, old in renamed:
         text = re.sub(new, old, text)
     return text.encode()

@@ -1,4 +1,4 @@
-"""The plain loop and ours, side by side: how long the sensitivity of every group takes.
+"""The time of a sensitivity analysis of all groups, compared with a plain loop.
 
     python benchmarks/analysis.py [--every K] [--loss T] [--limit N]
         [--models lenet,squeezenet,yolo-fastest]
@@ -79,7 +79,7 @@ MODELS: dict[str, Callable[[Path, int | None], tuple[Network, Dataset]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Seconds:
-    """Of the clock, and of the processor over all threads."""
+    """Seconds of the clock, and seconds of the processor over all threads."""
 
     wall: float
     cpu: float
@@ -90,7 +90,7 @@ class Seconds:
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """What the plain loop gave: seconds for all points, and the losses of those it measured."""
+    """Results of the plain loop: seconds for all points, and the losses it measured."""
 
     seconds: Seconds
     losses: dict[tuple[str, float], float]
@@ -131,7 +131,7 @@ def largest_difference(plain: Plain, analysis: Analysis) -> float:
 
 
 def reach(network: Network, groups: Groups, analysis: Analysis) -> str:
-    """Say up to which rate curves that end at a threshold still decide as complete ones do."""
+    """Print the rate up to which curves that end at a threshold decide like complete ones."""
     if analysis.threshold is None:
         return ""
     costs = Costs(network, groups)

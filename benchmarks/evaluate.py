@@ -48,7 +48,7 @@ def main() -> None:
           f"{cores()} cores")  # fmt: skip
 
     jobs: dict[str, Callable[[], object]] = {
-        # OpenCV's detectors leave out objects below 0.2; what is decoded should be as much.
+        # OpenCV's detectors leave out objects below 0.2: both sides should decode as many.
         "set, secateur": lambda: secateur.evaluate(network, dataset, score=0.2),
         "set, OpenCV loop": lambda: opencv_set(net, network, dataset),
         "single, secateur": single(network, dataset),
@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def opencv_input(image: np.ndarray, network: secateur.Network) -> np.ndarray:
-    """Return a blob as people write it."""
+    """Return a blob by the usual code of users."""
     _, _, height, width = next(iter(network.inputs.values()))
     preprocess = network.preprocess
     if preprocess.crop:
@@ -114,7 +114,7 @@ def opencv_set(net: cv2.dnn.Net, network: secateur.Network, dataset: ImageStream
 
 
 def detections(rows: np.ndarray, image: np.ndarray) -> int:
-    """Return how many boxes are left of OpenCV's rows (x, y, w, h, objectness, classes)."""
+    """Return the number of boxes after suppression, of rows (x, y, w, h, objectness, classes)."""
     places, classes = np.nonzero(rows[:, 5:] > 0.01)
     if not len(places):
         return 0
@@ -126,7 +126,7 @@ def detections(rows: np.ndarray, image: np.ndarray) -> int:
 
 
 def single(network: secateur.Network, dataset: ImageStream) -> Callable[[], object]:
-    """Return a job: one decoded image to outputs, with the network as evaluation runs it."""
+    """Return a job that computes the outputs of one decoded image, as evaluation does."""
     session = secateur.Session(for_speed(network))
     name, (_, *size) = next(iter(network.inputs.items()))
     image = dataset.source.read(0, gray=False).image

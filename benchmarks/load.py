@@ -47,7 +47,7 @@ print(json.dumps({{"seconds": seconds, "peak": resident(), "before": before}}))
 
 @dataclass(frozen=True)
 class Candidate:
-    """Something to measure: Python code, what it needs imported, and who runs it."""
+    """A measurement: Python code, its imports, and the interpreter that runs it."""
 
     name: str
     imports: str
@@ -57,7 +57,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Measured:
-    """Median seconds, and bytes of resident memory: at the most, and before the work began."""
+    """Median seconds, and bytes of resident memory: the maximum, and before the work began."""
 
     seconds: float
     peak: int
@@ -88,7 +88,7 @@ def measure(candidates: Sequence[Candidate], runs: int, folder: Path) -> list[Me
 
 
 def write_vgg(folder: Path, megabytes: int) -> None:
-    """Write vgg.prototxt and vgg.caffemodel of about so many megabytes."""
+    """Write vgg.prototxt and vgg.caffemodel of about the given number of megabytes."""
     random = np.random.default_rng(0)
     text = [
         'layer { name: "data" type: "Input" top: "data"',
@@ -130,7 +130,7 @@ def write_vgg(folder: Path, megabytes: int) -> None:
 
 
 def write_darknet(folder: Path, megabytes: int) -> None:
-    """Write net.cfg and net.weights: residual blocks of 1×1 and 3×3, as YOLOv3 has them."""
+    """Write net.cfg and net.weights: residual blocks of 1×1 and 3×3 convolutions, as in YOLOv3."""
     text = ["[net]", "width=416", "height=416", "channels=3"]
     numbers, channels = 0, 3
     while numbers * 4 < megabytes * 1_000_000:

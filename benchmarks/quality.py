@@ -1,4 +1,4 @@
-"""How good are pruned networks without training, for each criterion with and without repair?
+"""Quality of pruned networks without training, for each criterion, with and without repair.
 
     python benchmarks/quality.py lenet squeezenet [--rates 0.3 0.5] [--criteria l1 obs]
                                  [--allocation uniform] [--shared ../shared] [--torch-pruning]
@@ -39,8 +39,8 @@ from secateur.core.pruning.resolve import OBS
 ROOT = Path(__file__).resolve().parent.parent
 BATCH = 16
 SCORES = (0.2, 0.01)
-"""Detections must have more. 0.2 is what OpenCV takes for nothing by default, and with it the
-baselines of ../shared/models/INVENTORY.md; 0.01 is that of ../shared/data/README.md."""
+"""Lower limits of the scores of detections. 0.2 is the default of OpenCV and of the figures in
+../shared/models/INVENTORY.md; 0.01 is that of ../shared/data/README.md."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,7 @@ def mirrored(data: Held) -> Held:
 
 
 Fold = tuple[Dataset, Dataset]
-"""Images to calibrate on and images to measure with."""
+"""Images for calibration, and images for the measurement."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +149,7 @@ def cifar(shared: Path, scratch: Path, network: Network) -> list[Fold]:
 def photographs(
     order: Callable[[Path], list[str]], crop: Callable[[Preprocess], Preprocess]
 ) -> Callable[[Path, Path, Network], list[Fold]]:
-    """Return folds of the 200 ImageNet images: each half measures what the other calibrated.
+    """Return folds of the 200 ImageNet images: one half calibrates, the other measures.
 
     Args:
         order: from the shared folder to the identities of the network's classes.
@@ -196,7 +196,7 @@ def scenes(shared: Path, scratch: Path, network: Network) -> list[Fold]:
 
 
 def _scenes(shared: Path, scratch: Path, split: str, network: Network) -> Path:
-    """Return images with labels; those of COCO become those of VOC for a network of 20 classes."""
+    """Return images with labels. For a network of 20 classes, COCO's classes become VOC's."""
     folder = shared / "data/coco"
     if network.heads[0].classes != 20:
         return folder / split
@@ -282,12 +282,12 @@ CASES = {
 
 @dataclass(kw_only=True)
 class Row:
-    """Figures of one criterion with or without repair: one list a metric, one figure a rate."""
+    """Figures of one criterion, with or without repair: a list for each metric, by rate."""
 
     label: str
     values: list[list[float]]
     seconds: float = 0.0
-    """A prune, the mean over rates and folds: choice, proof and repair."""
+    """Seconds of a prune, the mean over rates and folds: choice, verification and repair."""
 
     def text(self, metric: int = 0, best: Sequence[float] | None = None) -> str:
         values = self.values[metric]
@@ -299,13 +299,13 @@ class Row:
         return f"| {self.label} | {' | '.join(cells)} | {self.seconds:.1f} |"
 
 
-def told(row: Row) -> None:
-    """Report a row while the others are still measured."""
+def report(row: Row) -> None:
+    """Print a row while others are still being measured."""
     print(f"  {row.text()}", file=sys.stderr, flush=True)
 
 
 def metrics(network: Network) -> list[str]:
-    """Return what :func:`quality` measures."""
+    """Return the results of :func:`quality`."""
     if box_heads(network):
         return [f"mAP@0.5 of detections with scores above {score}" for score in SCORES]
     return ["top-1"]
@@ -321,7 +321,7 @@ def quality(network: Network, test: Dataset) -> list[float]:
 def measured(
     network: Network, folds: Sequence[Fold], criterion: str, rates: Sequence[float], shares: str
 ) -> tuple[list[Row], list[float]]:
-    """Return the rows without and with repair, and by how much the rates were missed."""
+    """Return the rows without and with repair, and the deviations from the rates."""
     groups = find_groups(network)
     rows = [
         Row(label=f"{criterion}{suffix}", values=[[] for _ in metrics(network)])
@@ -355,7 +355,7 @@ def measured(
 
 
 def tables(name: str, shared: Path, scratch: Path, arguments: argparse.Namespace) -> None:
-    """Print the tables of one network, one a metric."""
+    """Print the tables of one network, one for each metric."""
     case = CASES[name]
     folder = shared / "models" / case.folder
     network = secateur.load(*(folder / file for file in case.files))
@@ -370,7 +370,7 @@ def tables(name: str, shared: Path, scratch: Path, arguments: argparse.Namespace
         rows += more
         missed += misses
         for row in more:
-            told(row)
+            report(row)
     if name == "lenet" and arguments.torch_pruning:
         rows += torch_rows(network, folds, rates)
     heads = " | ".join(f"−{100 * rate:.0f} %" for rate in rates)
@@ -387,7 +387,7 @@ def tables(name: str, shared: Path, scratch: Path, arguments: argparse.Namespace
 
 
 def torch_rows(network: Network, folds: Sequence[Fold], rates: Sequence[float]) -> list[Row]:
-    """Return what Torch-Pruning makes of LeNet, one row an importance and scope."""
+    """Return the results of Torch-Pruning on LeNet, a row for each importance and scope."""
     try:
         import torch
         import torch_pruning
@@ -453,15 +453,15 @@ def torch_rows(network: Network, folds: Sequence[Fold], rates: Sequence[float]) 
                 low, high = 0.0, 0.98
                 for _ in range(10):
                     middle = (low + high) / 2
-                    gone = 1 - operations(pruned(middle, norm, everywhere)) / whole
-                    low, high = (middle, high) if gone <= rate else (low, middle)
+                    saved = 1 - operations(pruned(middle, norm, everywhere)) / whole
+                    low, high = (middle, high) if saved <= rate else (low, middle)
                 model = pruned(low, norm, everywhere)
                 achieved.append(1 - operations(model) / whole)
                 row.values[0].append(accuracy(model, test))
             row.seconds = (time.perf_counter() - start) / len(rates)
-            row.label += f" (−{', '.join(f'{100 * gone:.0f}' for gone in achieved)} %)"
+            row.label += f" (−{', '.join(f'{100 * saved:.0f}' for saved in achieved)} %)"
             rows.append(row)
-            told(row)
+            report(row)
     return rows
 
 

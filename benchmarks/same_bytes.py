@@ -4,12 +4,12 @@
                                     [--work DIR] [--networks lenet resnet20] [--shared DIR]
 
 Every command that writes files runs with both programs, on the fixtures and on four networks of
-the shared folder. Then all files are compared byte by byte. What names the version of the words
-rather than the result (the name of a criterion in a plan, for example) is listed in RENAMED and
-put into the older form before it is compared; measured times are left out.
+the shared folder. Then all files are compared byte by byte. Names that changed between the versions
+(the name of a criterion in a plan, for example) are listed in RENAMED and are replaced by the old
+ones before the comparison. Measured times and the folders of the data are left out.
 
-Outputs that are there already under --work are not computed again, so that one run of the older
-version serves many of the newer one. Exit code 1 where anything differs.
+Outputs that exist already under --work are not computed again, so that one run of the older version
+serves many of the newer one. The exit code is 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -35,9 +35,12 @@ ROOT = Path(__file__).resolve().parent.parent
 TEXT = (".yaml", ".json", ".jsonl", ".txt", ".cfg", ".prototxt")
 
 RENAMED: tuple[tuple[str, str], ...] = ((r"(?m)^criterion: obs$", "criterion: surgery"),)
-"""Patterns in plans, analyses and summaries of the newer version, and what stood there before."""
+"""Patterns in text files of the newer version, each with the text of the older version."""
 
 TIMES = re.compile(r'"?(latency|latencies|milliseconds|seconds)[^\n]*')
+
+FOLDERS = re.compile(r"[^\s\"']*(?=/(?:fixtures|data)/)")
+"""The folders of the data: the versions may have run in different checkouts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +48,12 @@ class Model:
     """A network with data for it.
 
     Args:
-        files: what every command is given.
-        data: from the shared folder and a scratch folder to what --data is given.
-        flags: how the data is read.
-        rate: what a prune removes.
-        limit: samples; None for all.
-        rates: where an analysis measures.
+        files: the files of the network.
+        data: returns the value of --data for the shared folder and a scratch folder.
+        flags: flags about the data.
+        rate: rate of a prune.
+        limit: number of samples; None for all.
+        rates: rates of an analysis.
     """
 
     files: tuple[str, ...]
@@ -223,17 +226,18 @@ def ran(program: Path, command: Command, folder: Path) -> float:
 
 
 def content(path: Path, renamed: Sequence[tuple[str, str]]) -> bytes:
+    """Return the content of a file, without times and the folders of the data."""
     data = path.read_bytes()
     if path.suffix not in TEXT:
         return data
-    text = TIMES.sub("", data.decode())
+    text = FOLDERS.sub("", TIMES.sub("", data.decode()))
     for new, old in renamed:
         text = re.sub(new, old, text)
     return text.encode()
 
 
 def compared(before: Path, after: Path) -> tuple[int, int, list[str]]:
-    """Return the number of files and of bytes, and what differs."""
+    """Return the number of files, the number of bytes, and a text for each difference."""
     skipped = {"done", "stdout.log", "stderr.log"}
     names = {
         path.relative_to(root)

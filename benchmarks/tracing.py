@@ -1,14 +1,14 @@
-"""Finding channel groups, side by side with Torch-Pruning, on the same networks in one run.
+"""Time to find channel groups, compared with Torch-Pruning on the same networks in one run.
 
     pip install torch torchvision onnx onnxscript
     pip install --no-deps torch-pruning==1.6.1
     python benchmarks/tracing.py [NETWORK …] [--runs N] [--exporter torchscript|dynamo] [--members]
 
-Takes networks of torchvision with random weights, gives each to both tools in turn, and prints the
-smallest of the processor's seconds (one thread each) as a Markdown table. Torch-Pruning's time is
-that of building its graph and getting all groups but that of the last layer; ours is `find_groups`
-on the loaded ONNX file. The time to load that file is printed beside it. `--members` prints the
-layers of every group that only one of the tools finds.
+Both tools run in turn on networks of torchvision with random weights. The result is a Markdown
+table with the smallest processor time of each (one thread). Torch-Pruning's time includes building
+its graph and getting all groups except that of the last layer. Ours is the time of `find_groups` on
+the loaded ONNX file; the time to load the file is printed beside it. `--members` prints the layers
+of every group that only one of the tools finds.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Member = tuple[frozenset[str], int]
 
 @dataclass(frozen=True)
 class Measured:
-    """One tool on one network: seconds, and the prunable groups, or why there are none."""
+    """Result of one tool on one network: seconds and the prunable groups, or the failure."""
 
     seconds: float = float("inf")
     found: Any = None
@@ -144,13 +144,13 @@ def better(before: Measured, run: Callable[[], Any]) -> Measured:
     start = time.process_time()
     try:
         found = run()
-    except Exception as error:  # noqa: BLE001 - whatever the other tool fails with is its result
+    except Exception as error:  # noqa: BLE001 - any failure of the other tool is its result
         return Measured(failure=f"fails: {type(error).__name__}")
     return Measured(min(time.process_time() - start, before.seconds), found)
 
 
 def torch_pruning_groups(model: torch.nn.Module, sample: torch.Tensor) -> tuple[Any, list[Any]]:
-    """Build Torch-Pruning's graph and return it with its groups but that of the last layer."""
+    """Return Torch-Pruning's graph, and all its groups except that of the last layer."""
     last = [m for m in model.modules() if isinstance(m, (torch.nn.Linear, torch.nn.Conv2d))][-1]
     graph = torch_pruning.DependencyGraph().build_dependency(model, sample, verbose=False)
     return graph, list(graph.get_all_groups(ignored_layers=[last]))

@@ -1,14 +1,14 @@
-"""The one tree of errors that users see.
+"""The tree of errors that users see.
 
 SecateurError
-├── FormatError        a file does not say what its format demands
-├── UnsupportedError   legal, but secateur cannot carry it
+├── FormatError        a file is broken or contradicts its format
+├── UnsupportedError   legal, but not supported
 ├── PlanError          a plan does not fit the network
 ├── DataError          calibration or test data cannot be used
-└── VerificationError  a proof or a gate failed (exit code 3)
+└── VerificationError  a verification, comparison or gate failed (exit code 3)
 
-The raiser says only what is wrong. Where it happened (file, line, layer, field) is added by the
-walk, with :func:`located`.
+The code that raises an error states only what is wrong. Its callers add the place (file, line,
+layer, field) with :func:`located`.
 """
 
 from __future__ import annotations
@@ -32,12 +32,20 @@ __all__ = [
 
 
 LONGEST = 1000
-"""Characters of a message: names in broken files can be of any length."""
+"""Largest number of characters of a message: names in broken files can have any length."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Where:
-    """A place in the user's files. `line` counts from 1, `offset` is in bytes from 0."""
+    """A place in the user's files.
+
+    Args:
+        file: name of the file.
+        line: number of the line, from 1.
+        offset: offset in bytes, from 0.
+        item: the layer, section or entry, in words.
+        field: the field or key.
+    """
 
     file: str | None = None
     line: int | None = None
@@ -46,9 +54,9 @@ class Where:
     field: str | None = None
 
     def within(self, outer: Where) -> Where:
-        """Return this place with what it leaves open taken from `outer`.
+        """Return this place, with missing parts taken from `outer`.
 
-        An inner place in another file keeps nothing of the outer file's lines.
+        A place in another file takes nothing from `outer`.
         """
         if self.file and outer.file and self.file != outer.file:
             return self
@@ -75,12 +83,12 @@ class Where:
 
 
 class SecateurError(Exception):
-    """An error that the user can understand and mend; `str()` is one line.
+    """An error that the user can understand and fix. `str()` returns one line.
 
     Args:
         message: what is wrong.
-        hint: what would mend it.
-        where: the place in the user's files.
+        hint: what the user can do.
+        where: the place; :func:`located` adds missing parts.
         option: name of the option whose value is wrong; a command names its flag.
     """
 
@@ -114,7 +122,7 @@ class FormatError(SecateurError):
 
 
 class UnsupportedError(SecateurError):
-    """A legal construct that secateur cannot carry."""
+    """A legal construct that is not supported."""
 
 
 class PlanError(SecateurError):
@@ -122,11 +130,11 @@ class PlanError(SecateurError):
 
 
 class DataError(SecateurError):
-    """Calibration or test data cannot be read or does not fit the network."""
+    """Calibration or test data cannot be read, or does not fit the network."""
 
 
 class VerificationError(SecateurError):
-    """A proof or a gate failed; nothing was written."""
+    """A verification, a comparison or a gate failed; nothing was written."""
 
     exit_code = 3
 
@@ -140,7 +148,7 @@ def located(
     item: str | None = None,
     field: str | None = None,
 ) -> Iterator[None]:
-    """Add a place to every :class:`SecateurError` raised inside, where it does not know better."""
+    """Add a place to every :class:`SecateurError` raised inside; parts that it has are kept."""
     try:
         yield
     except SecateurError as error:
@@ -150,12 +158,12 @@ def located(
 
 
 def nearest_hint(name: str, known: Iterable[str], otherwise: str) -> str:
-    """Return a hint for an unknown name: the known one that looks most like it.
+    """Return a hint for an unknown name: the most similar known name.
 
     Args:
-        name: what the user wrote.
-        known: names that would do.
-        otherwise: the hint where none is near.
+        name: the name that the user wrote.
+        known: the valid names.
+        otherwise: the hint if no valid name is similar.
     """
     near = difflib.get_close_matches(name, sorted(known), n=1)
     return f"did you mean {near[0]}?" if near else otherwise

@@ -1,4 +1,4 @@
-"""How library functions tell what they are doing, without knowing who shows it."""
+"""Reports of progress: library functions call a :class:`Progress` that their caller passes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ T = TypeVar("T")
 
 
 class Progress(Protocol):
-    """Called as work goes on: `done` of `total` steps of the job `label` are behind us.
+    """A function that is called while a job runs.
 
-    It is called first with `done` 0 and last with `done` equal to `total`; a `total` of 0 means
-    that nobody knows it. It must return quickly, and what it raises ends the work.
+    The first call has `done` 0, the last has `done` equal to `total`. A `total` of 0 means that the
+    total is unknown. The function must return quickly. An exception that it raises ends the job.
     """
 
     def __call__(self, label: str, done: int, total: int) -> None:
-        """Take note of `done` of `total` steps of the job `label`."""
+        """Report that `done` of `total` steps of the job `label` are done."""
         ...
 
 
@@ -27,7 +27,7 @@ def silent(label: str, done: int, total: int) -> None:
 
 
 def tracked(items: Iterable[T], label: str, total: int, progress: Progress) -> Iterator[T]:
-    """Yield `items`, and report each once it has been worked on."""
+    """Yield `items`, and report each item after its use."""
     progress(label, 0, total)
     done = 0
     for item in items:

@@ -1,4 +1,4 @@
-"""Allocation: how many channels leave each group? One file each, in one registry."""
+"""Allocations: how many channels does each group lose? Each has a file and a registry entry."""
 
 from .overrides import Override
 from .registry import ALLOCATIONS, Allocation, AllocationContext, allocation

@@ -1,4 +1,4 @@
-"""Open plans: where a plan says only how many channels stay, quotas follow from the number."""
+"""Open plans: a plan may give only the number of channels to keep; it becomes a quota."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["named_units", "open_quotas"]
 
 
 def named_units(plan: Plan, groups: Groups) -> UnitMask:
-    """Return a mask over the units that a plan removes by position.
+    """Return a mask over the units whose positions a plan names.
 
     Raises:
         PlanError: the plan does not fit the network.
@@ -29,10 +29,10 @@ def named_units(plan: Plan, groups: Groups) -> UnitMask:
 
 
 def open_quotas(plan: Plan, groups: Groups) -> dict[int, int]:
-    """Return the quotas of all groups for which a plan gives only a number.
+    """Return the quotas of all groups for which a plan gives only a number or a rate.
 
     Raises:
-        PlanError: balance rules or fixed channels do not allow that number.
+        PlanError: balance rules or fixed channels do not allow the number.
     """
     found: dict[int, int] = {}
     for entry in plan.groups:
@@ -50,7 +50,11 @@ def open_quotas(plan: Plan, groups: Groups) -> dict[int, int]:
 
 
 def _evenly(entry: PlanGroup, groups: Groups) -> UnitMask:
-    """Return a mask that removes the entry's number of units, from all partitions evenly."""
+    """Return a mask over units that removes the number of an entry, evenly from all partitions.
+
+    Raises:
+        PlanError: balance rules or fixed channels do not allow the number.
+    """
     units: list[Unit] = []
     left = entry.channels - entry.kept
     for step in uniform(groups, np.zeros(groups.unit_count)):

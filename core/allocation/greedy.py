@@ -1,10 +1,10 @@
-"""Greedy by measured curves: the least loss per operation saved goes first, over all groups.
+"""Greedy by measured curves: the least loss per operation saved is removed first, over all groups.
 
-Each group has a curve of measured loss over what it saves. With the sum of the groups' losses as
-the estimate of the whole, the best choice for every budget takes the segments of the curves' lower
-convex hulls by rising slope (Shoham and Gersho, Efficient Bit Allocation for an Arbitrary Set of
-Quantizers, 1988, who allot bits by it). A segment between two points of the hull is taken step by
-step.
+The curve of a group is its measured loss over the cost saved. The sum of the groups' losses is the
+estimate for the network. Then the best choice for every budget takes the segments of the curves'
+lower convex hulls by rising slope (Shoham and Gersho, Efficient Bit Allocation for an Arbitrary Set
+of Quantizers, 1988, for the allocation of bits). A segment between two points of the hull is taken
+step by step.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ __all__ = ["greedy", "hull_slopes"]
     needs_analysis=True,
 )
 def greedy(context: AllocationContext) -> Order:
-    """Return the steps by the slope of their group's hull: loss for each unit of the budget.
+    """Return the steps by the slope of their group's hull: the loss per cost saved.
 
-    What lies beyond the last measured point of a curve comes last, all groups evenly. What one step
-    saves is counted with all other channels still there.
+    Steps beyond the last measured point of a curve come last, evenly over all groups. The saving of
+    a step is that with all other channels kept.
 
     Raises:
         PlanError: the analysis is of another network, or its curves are not complete.
@@ -60,14 +60,15 @@ def greedy(context: AllocationContext) -> Order:
 
 
 def hull_slopes(saved: npt.NDArray[np.float64], losses: Sequence[float]) -> list[float]:
-    """Return for each step the slope of the lower convex hull above it.
+    """Return for each step the slope of the lower convex hull of the curve.
 
     Args:
-        saved: what each step saves, not negative.
-        losses: the loss after each step; before the first it is 0. Infinite ones are on no hull.
+        saved: cost that each step saves, not negative.
+        losses: loss after each step. The loss before the first step is 0. Points with an infinite
+            loss are not on the hull.
 
     Returns:
-        a rising list: loss for each unit saved; infinite where the loss is.
+        the slopes, which do not fall; infinite for steps with an infinite loss.
     """
     x = np.concatenate([[0.0], np.cumsum(saved)])
     y = np.concatenate([[0.0], losses])

@@ -1,8 +1,8 @@
-"""Overrides: what users set for single layers, in place of what the allocation decides.
+"""Overrides: rates or thresholds that users set for single layers, instead of the allocation.
 
-The group of such a layer loses a given fraction of its channels (the nearest number that balance
-rules and multiples allow), or as much as its measured curve allows at a loss of its own. These
-channels are removed first and count toward the rate. The group loses nothing else.
+With a rate, the group of the layer loses that fraction of its channels: the nearest number that
+balance rules and multiples allow. With a threshold, it loses as much as its measured curve allows
+at that loss. These channels are removed first and count toward the rate. The group loses no others.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ __all__ = ["Override", "override_quotas"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Override:
-    """What the group of one layer loses: exactly one of the two.
+    """An override for the group of one layer: either a rate or a threshold.
 
     Args:
         rate: fraction of the group's channels to remove, 0 to below 1.
         threshold: loss allowed for this group alone, in the unit of the analysis.
 
     Raises:
-        PlanError: none or both are given, or the rate is out of range.
+        PlanError: neither or both are given, or the rate is out of range.
     """
 
     rate: float | None = None
@@ -60,13 +60,13 @@ def override_quotas(
 
     Args:
         groups: the groups.
-        overrides: name of a group or of one of its layers → what it loses.
-        limits: multiples and the largest fraction; they hold here, too.
-        analysis: needed where an override has a threshold.
+        overrides: name of a group or of one of its layers → override.
+        limits: limits of every choice; they also apply to overrides.
+        analysis: loss curves; needed if an override has a threshold.
 
     Raises:
-        PlanError: a name is unknown, a group is named twice with different values or keeps its
-            channels for a reason, a rate is over the limit, or the analysis is missing.
+        PlanError: a name is unknown, a group has two different overrides, no channel of a group
+            can be removed, a rate is over the limit, or the analysis is missing.
     """
     wanted = _by_group(groups, overrides)
     allowed: dict[int, dict[int, int]] = {}
@@ -98,7 +98,11 @@ def override_quotas(
 
 
 def _by_group(groups: Groups, overrides: Mapping[str, Override]) -> dict[int, tuple[str, Override]]:
-    """Return position of a group → the name users gave, and what they want of it."""
+    """Return position of a group → the name that the user gave, and the override.
+
+    Raises:
+        PlanError: as in :func:`override_quotas`.
+    """
     known = {name for group in groups.groups for name in (group.name, *group.layers)}
     found: dict[int, tuple[str, Override]] = {}
     for name, override in overrides.items():
@@ -125,7 +129,11 @@ def _by_group(groups: Groups, overrides: Mapping[str, Override]) -> dict[int, tu
 def _allowed(
     groups: Groups, analysis: Analysis, index: int, loss: float, limits: Limits
 ) -> dict[int, int]:
-    """Return the quotas of a group's partitions whose curve allows a loss."""
+    """Return the quotas of a group's partitions at which its curve does not exceed a loss.
+
+    Raises:
+        PlanError: the curves end at another loss.
+    """
     if analysis.threshold is not None and loss != analysis.threshold:
         raise PlanError(
             f"the analysis follows its curves to a loss of {analysis.threshold:g} only, not "

@@ -1,9 +1,9 @@
-"""Global ranking: the scores of all groups in one list, made comparable first.
+"""Global ranking: the normalised scores of all groups in one order.
 
 score' = score / mean score of the group
 
-as Torch-Pruning's normalizer "mean" does for global pruning (Fang et al., DepGraph, CVPR 2023).
-docs/allocation.md says what was measured beside it.
+Source: the normalizer "mean" of Torch-Pruning for global pruning (Fang et al., DepGraph, CVPR
+2023). docs/allocation.md has measurements of other normalisations.
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ __all__ = ["ranking"]
 def ranking(groups: Groups, scores: npt.NDArray[np.float64], limits: Limits = NO_LIMITS) -> Order:
     """Return the steps of all groups, the lowest normalised score first.
 
-    The score of a step is the mean over its channels. A step never stands before an earlier one of
-    its own partition.
+    The score of a step is the mean over its units. The steps of a partition stay in their order.
 
     Args:
         groups: the groups.
-        scores: of each unit, not negative.
+        scores: score of each unit [units], not negative.
         limits: multiples and the largest fraction.
     """
     normal = np.zeros(groups.unit_count)
@@ -46,7 +45,7 @@ def ranking(groups: Groups, scores: npt.NDArray[np.float64], limits: Limits = NO
         for step in partition:
             reached = max(reached, float(normal[list(step.units)].mean()))
             found.append((reached, step.fraction, step.group, step))
-    return [entry[-1] for entry in sorted(found, key=lambda e: (*e[:3], e[3].units))]
+    return [entry[-1] for entry in sorted(found, key=lambda entry: (*entry[:3], entry[3].units))]
 
 
 @allocation(

@@ -1,4 +1,4 @@
-"""The registry of allocations, and what an allocation may look at."""
+"""The registry of allocations, and the context of an allocation."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ __all__ = ["ALLOCATIONS", "Allocation", "AllocationContext", "allocation"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AllocationContext:
-    """What an allocation may look at.
+    """The context of an allocation.
 
     Args:
         groups: the groups; those without partitions keep all their channels.
         limits: multiples and the largest fraction.
-        savings: what the removal of each unit alone saves of the budget [units].
-        scores: one number for each unit [units], the lowest leave first.
-        analysis: measured loss curves; None where there are none.
-        threshold: the loss that each group may cost; None for a rate.
+        savings: cost that the removal of each unit alone saves [units].
+        scores: score of each unit [units]; the lowest are removed first.
+        analysis: measured loss curves; None if the user gave none.
+        threshold: loss that each group alone may cost; None for a rate.
     """
 
     groups: Groups
@@ -46,14 +46,14 @@ MakeOrder = Callable[[AllocationContext], Order]
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """A named way to decide how many channels leave each group.
+    """A named way to decide how many channels each group loses.
 
     Args:
-        name: what users call it.
+        name: name for users.
         summary: one line for `--allocation help`.
-        source: the paper or code it comes from.
-        order: from a context to the order in which channels leave. A rate cuts it; with a
-            threshold all of it leaves.
+        source: its paper or code.
+        order: returns the order in which units are removed. A rate cuts the order; with a
+            threshold, all steps are removed.
         needs_analysis: whether it reads loss curves.
         needs_threshold: whether it takes a threshold instead of a rate.
     """
@@ -80,7 +80,7 @@ def allocation(
     needs_analysis: bool = False,
     needs_threshold: bool = False,
 ) -> Callable[[MakeOrder], MakeOrder]:
-    """Register a function that orders steps as the allocation of a name."""
+    """Register a function that orders steps; see :class:`Allocation` for the arguments."""
 
     def register(function: MakeOrder) -> MakeOrder:
         entry = Allocation(name, summary, source, function, needs_analysis, needs_threshold)

@@ -1,7 +1,7 @@
-"""Rate by sensitivity: one threshold for all groups, found by bisection so that the rate is met.
+"""Allocation by sensitivity: one threshold of the loss for all groups, chosen to reach the rate.
 
-Channels leave in the order in which a rising threshold would take them. Cutting that order at a
-rate (:func:`.order.cut`) bisects the threshold, and then takes single steps that still fit.
+Units are removed in the order in which a rising threshold allows them. The cut of that order at a
+rate (:func:`~..plan.steps.cut`) is a bisection of the threshold, plus single steps that still fit.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ __all__ = ["check_reach", "sensitivity"]
 
 
 def sensitivity(groups: Groups, analysis: Analysis, limits: Limits = NO_LIMITS) -> Order:
-    """Return the order in which a rising threshold removes channels.
+    """Return the steps in the order in which a rising threshold allows them.
 
-    What lies beyond the last measured point of a curve comes last, all groups evenly. Where curves
-    were followed to a threshold only, the order ends there; up to that place it is the same.
+    Steps beyond the last measured point of a curve come last, evenly over all groups. If the curves
+    end at a threshold, the order ends there.
 
     Args:
-        groups: of the network that was analysed; groups that the analysis lacks keep all.
-        analysis: curves of it.
+        groups: groups of the analysed network. Groups without a curve keep all their channels.
+        analysis: the curves.
         limits: multiples and the largest fraction.
 
     Raises:
@@ -43,15 +43,15 @@ def sensitivity(groups: Groups, analysis: Analysis, limits: Limits = NO_LIMITS) 
 
 
 def check_reach(analysis: Analysis, rate: float, achieved: float) -> None:
-    """Raise where a rate lies beyond what the curves were followed to.
+    """Raise if a rate is not reached because the curves end at a threshold.
 
     Args:
         analysis: the curves.
-        rate: what was asked for.
-        achieved: what the order gave.
+        rate: the wanted rate.
+        achieved: the rate of the whole order.
 
     Raises:
-        PlanError: the rate is missed, and curves end before they were complete.
+        PlanError: the rate is not reached, and the curves end at a threshold.
     """
     if analysis.threshold is not None and achieved < rate - SLACK:
         raise PlanError(

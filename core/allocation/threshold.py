@@ -1,9 +1,9 @@
-"""Threshold: each group loses as much as its own measured curve allows.
+"""Threshold: each group loses as many channels as its own measured curve allows.
 
-The curve of a group is the loss over the fraction of its channels that is removed: straight between
-the measured points, and 0 where nothing is removed. A step is allowed if the curve up to it never
-exceeds the loss. So an improvement is no loss, and steps beyond the first place where the curve
-exceeds the loss are not allowed even if the curve comes down again.
+The curve of a group is the loss over the fraction of its channels that is removed. It begins at 0
+and is straight between the measured points. A step is allowed if the curve up to it never exceeds
+the threshold. So a negative loss is allowed, and steps behind the first point above the threshold
+are not allowed, even if the curve falls again.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ def threshold(
     overrides: Mapping[str, float] | None = None,
     limits: Limits = NO_LIMITS,
 ) -> UnitMask:
-    """Return which units leave when every group alone may cost a loss.
+    """Return the units that are removed if every group alone may cost a given loss.
 
-    Nothing beyond the last measured point is removed.
+    Units beyond the last measured point are not removed.
 
     Args:
-        groups: of the network that was analysed; groups that the analysis lacks keep all.
-        analysis: its curves.
-        loss: the largest loss for each group, in the unit of the analysis.
-        overrides: name of a group or of one of its layers → another loss for it.
+        groups: groups of the analysed network. Groups without a curve keep all their channels.
+        analysis: the curves.
+        loss: largest loss of each group, in the unit of the analysis.
+        overrides: name of a group or of one of its layers → largest loss of that group.
         limits: multiples and the largest fraction.
 
     Returns:
@@ -77,7 +77,11 @@ def _allowed(
     overrides: Mapping[str, float],
     limits: Limits,
 ) -> list[Step]:
-    """Return the steps that the losses allow, all groups evenly."""
+    """Return the allowed steps, evenly over all groups.
+
+    Raises:
+        PlanError: as in :func:`threshold`.
+    """
     losses = _losses_by_group(groups, overrides)
     for value in (loss, *losses.values()):
         if analysis.threshold is not None and value > analysis.threshold:
@@ -99,13 +103,13 @@ def step_losses(
 ) -> list[tuple[Step, float]]:
     """Return the steps of all groups, each with the largest loss of the curve up to it.
 
-    Steps beyond the last measured point have an infinite loss. The steps of a group come in the
-    order in which they leave.
+    Steps beyond the last measured point have an infinite loss. The steps of a group are in the
+    order of their removal.
 
     Args:
-        groups: of the network that was analysed.
-        analysis: its curves.
-        limits: how large steps are.
+        groups: groups of the analysed network.
+        analysis: the curves.
+        limits: the legal numbers of channels, which determine the size of steps.
 
     Raises:
         PlanError: the analysis is of another network.
@@ -125,7 +129,7 @@ def step_losses(
 
 
 def ranks(groups: Groups, analysis: Analysis) -> npt.NDArray[np.float64]:
-    """Return for each unit its place in the order of its group's curve, from 0; else infinity.
+    """Return the place of each unit in the order of its curve, from 0; infinity for others.
 
     Raises:
         PlanError: the analysis is of another network.
@@ -143,7 +147,7 @@ def ranks(groups: Groups, analysis: Analysis) -> npt.NDArray[np.float64]:
 
 
 def _rising(curve: GroupAnalysis, steps: Iterable[Step]) -> list[float]:
-    """Return the largest loss up to each step, from the points that are known exactly."""
+    """Return the largest loss of a curve up to each step, from the points with an exact loss."""
     known = {0: 0.0}
     known.update((p.removed, p.loss) for p in curve.points if p.removed and not p.at_least)
     counts = sorted(known)
@@ -158,6 +162,11 @@ def _rising(curve: GroupAnalysis, steps: Iterable[Step]) -> list[float]:
 
 
 def _losses_by_group(groups: Groups, overrides: Mapping[str, float]) -> dict[str, float]:
+    """Return name of a group → its loss, for names of groups or layers.
+
+    Raises:
+        PlanError: a name is unknown.
+    """
     found = {}
     for name, loss in overrides.items():
         owners = [group for group in groups.groups if name in (group.name, *group.layers)]

@@ -1,4 +1,4 @@
-"""Uniform allocation: every group loses the same share of its channels."""
+"""Uniform allocation: every group loses the same fraction of its channels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["uniform"]
 
 
 def uniform(groups: Groups, scores: npt.NDArray[np.float64], limits: Limits = NO_LIMITS) -> Order:
-    """Return the order in which all groups shrink evenly, the lowest scores of each first."""
+    """Return the steps evenly over all groups, the lowest scores of each group first."""
     steps = [step for partition in partition_steps(groups, scores, limits) for step in partition]
     return sorted(steps, key=lambda step: (step.fraction, step.group, step.units))
 

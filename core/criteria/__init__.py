@@ -1,4 +1,4 @@
-"""Criteria: which channels matter? One file each, in one registry."""
+"""Criteria: which channels matter? Each has a file of its own and an entry in the registry."""
 
 from .registry import CRITERIA, Criterion, ScoreContext, Scores, criterion
 

@@ -1,8 +1,9 @@
-"""Mean activation: Molchanov et al., Pruning Convolutional Neural Networks, ICLR 2017 (as one of
-the criteria compared there; here of the absolute value, as Torch-Pruning has it).
+"""Mean activation: Molchanov et al., Pruning Convolutional Neural Networks, ICLR 2017 (one of the
+criteria compared there). As in Torch-Pruning, the mean is that of the absolute value.
 
-score(channel) = mean |x| over samples and positions of what the channel's consumers read, the mean
-over the values read. Depthwise convolutions are passed through, not counted as consumers.
+score(channel) = mean |x| over samples and positions, x the values that the channel's consumers
+read; the mean over these values. Depthwise convolutions are passed through, not counted as
+consumers.
 """
 
 from __future__ import annotations

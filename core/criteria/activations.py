@@ -1,4 +1,4 @@
-"""What criteria on data have in common: even batches, and the values that weights read."""
+"""Common parts of the criteria on data: equal batches, and the values that weights read."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ MOVING = frozenset({
     "GlobalMaxPool", "Identity", "MaxPool", "Pad", "Reshape", "Resize", "Slice", "SpaceToDepth",
     "Split", "Squeeze", "Transpose", "Unsqueeze", "Upsample",
 })  # fmt: skip
-"""Operators between an activation and what reads it that only move or pool."""
+"""Operators between an activation and its consumer that only move or pool values."""
 
 
 def values_read(network: Network, groups: Groups) -> tuple[str, ...]:
     """Return the values with removable channels that weights multiply, in order.
 
-    What depthwise convolutions read is left out: they pass their channels on.
+    Inputs of depthwise convolutions are left out: they pass their channels on.
     """
     removable = groups.mask(unit for group in groups.groups for unit in group.removable())
     mixing = {u.parameter for u in groups.uses if u.role == "weight" and len(u.labels) > 1}
@@ -45,20 +45,20 @@ def values_read(network: Network, groups: Groups) -> tuple[str, ...]:
 
 
 def activations_of(network: Network, groups: Groups, names: Sequence[str]) -> tuple[str, ...]:
-    """Return what stood before pooling and moving in the making of values, in order."""
+    """Return the activations that values are pooled or moved from, in order."""
     makers = {str(value.name): node for node in network.graph for value in node.outputs}
     found: dict[str, None] = {}
     seen: set[str] = set()
-    open_ = list(names)[::-1]
-    while open_:
-        name = open_.pop()
+    waiting = list(names)[::-1]
+    while waiting:
+        name = waiting.pop()
         if name in seen or name not in makers:
             continue
         seen.add(name)
         node = makers[name]
         if node.op_type in MOVING:
             count = None if node.op_type == "Concat" else 1
-            open_.extend(str(v.name) for v in node.inputs[:count][::-1] if v is not None)
+            waiting.extend(str(v.name) for v in node.inputs[:count][::-1] if v is not None)
         elif groups.values[name].axis:
             found[name] = None
     return tuple(found)
@@ -67,13 +67,13 @@ def activations_of(network: Network, groups: Groups, names: Sequence[str]) -> tu
 def streamed_values(
     network: Network, names: Sequence[str], data: Dataset, label: str
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yield inner values of a network for even batches of data.
+    """Yield inner values of a network for equal batches of data.
 
     Args:
         network: the network.
-        names: values that nodes make.
+        names: outputs of nodes.
         data: inputs; memory does not grow with their number.
-        label: what progress calls this.
+        label: name of the job for progress.
 
     Raises:
         DataError: the data is broken or does not fit the network.
@@ -92,15 +92,15 @@ def mean_over_values(
 ) -> Scores:
     """Return for each unit the mean of a measure of its elements.
 
-    The mean is taken over samples and positions in each value, then over the values in which the
-    class occurs; 0 where it occurs in none.
+    The mean is taken over samples and positions of each value, then over the values in which the
+    unit occurs. It is 0 for a unit that occurs in none.
 
     Args:
         network: the network.
         groups: its groups.
-        names: values to look at.
+        names: the values.
         data: inputs.
-        measure: from a value to an array of the same shape.
+        measure: a function from a value to an array of the same shape.
 
     Raises:
         DataError: the data is broken or does not fit the network.

@@ -1,10 +1,10 @@
 """Average percentage of zeros: Hu et al., Network Trimming, 2016 (arXiv 1607.03250).
 
-score(channel) = 1 − APoZ = the share of samples and positions where the channel is above zero after
-its activation, before any pooling; the mean over the values its consumers read.
+score(channel) = 1 − APoZ = the fraction of samples and positions at which the channel is above zero
+behind its activation, before any pooling; the mean over the values its consumers read.
 
-After a ReLU, what is not above zero is zero. Activations with a slope below zero have no zeros; a
-channel counts as off there where it is negative.
+Behind a ReLU, all other values are zero. Activations with a slope below zero have no zeros: there,
+negative values count as zeros.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .registry import ScoreContext, Scores, criterion
     needs_data=True,
 )
 def apoz(context: ScoreContext) -> Scores:
-    """Return the share of activations above zero of each unit, 0 to 1.
+    """Return the fraction of activations above zero of each unit, 0 to 1.
 
     Raises:
         DataError: the data is broken or does not fit the network.

@@ -1,13 +1,13 @@
 """Scales of normalisations: Liu et al., Learning Efficient Convolutional Networks through Network
 Slimming, ICCV 2017.
 
-score(channel) = Σ |γ| over the factors that the channel is multiplied by after it was normalised or
-in a scale layer, in every member of its group.
+score(channel) = Σ |γ| over the factors of normalisations and scale layers that multiply the
+channel, in every member of its group.
 
-A normalised channel has deviation |γ|. Channels that meet no factor get what would be their
-deviation with white inputs instead: the L2 norm of their weights. Factors that are one and the same
-number for all channels choose nothing and are left out (a normalisation whose factors stand in a
-layer of their own).
+A normalised channel has the deviation |γ|. A channel without factors gets the deviation that it has
+for white inputs: the L2 norm of its weights. Factors that are the same number for all channels are
+left out, since they say nothing about channels. They occur if a normalisation has its factors in a
+separate layer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .weights import producing, squared_norms
 
 @criterion("bn_scale", summary="size of normalisation factors", source="Liu et al., ICCV 2017")
 def bn_scale(context: ScoreContext) -> Scores:
-    """Return the summed |γ| of each unit, or the L2 norm of its weights where it has none."""
+    """Return the summed |γ| of each unit; the L2 norm of its weights for a unit without factors."""
     network, groups = context.network, context.groups
     scores = np.zeros(groups.unit_count)
     scaled = groups.mask(())

@@ -4,9 +4,9 @@ score(channel) = Σ_j ‖F − F_j‖₂ over the filters j that read the same i
 members of the group. A filter near the geometric median of its layer can be replaced by the others,
 however large it is.
 
-Filters of a grouped convolution are compared inside their group. Those of a depthwise convolution
-read one channel each; they are compared with all others of the layer, since channels whose
-producers are alike and whose depthwise filters are alike are alike.
+Filters of a grouped convolution are compared within their group. The filters of a depthwise
+convolution read one channel each. They are compared with all others of the layer: channels with
+similar producers and similar depthwise filters are similar.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Places = npt.NDArray[np.intp]
     source="FPGM, He et al., CVPR 2019",
 )
 def geometric_median(context: ScoreContext) -> Scores:
-    """Return the summed distance of each unit's filters to those beside them."""
+    """Return the summed distances of each unit's filters to the others of their layers."""
     network, groups = context.network, context.groups
     scores = np.zeros(groups.unit_count)
     for use, weights in producing(network, groups):
@@ -48,9 +48,9 @@ def _filters(
         # A grouped transposed convolution, [inputs, outputs of a group, …]: rows with the same
         # labels are the inputs of one group.
         rows = produced.reshape(produced.shape[0], -1)
-        for place in _alike(rows):
-            chosen = weights[place]
-            yield rows[place[0]], np.moveaxis(chosen, 1, 0).reshape(chosen.shape[1], -1)
+        for places in _equal_rows(rows):
+            chosen = weights[places]
+            yield rows[places[0]], np.moveaxis(chosen, 1, 0).reshape(chosen.shape[1], -1)
         return
     (axis,) = axes
     labels = np.moveaxis(produced, axis, 0).reshape(-1)
@@ -58,19 +58,19 @@ def _filters(
     if not consumed or consumed[0].shape[axis] == 1:
         yield labels, filters
         return
-    for place in _alike(np.moveaxis(consumed[0], axis, 0).reshape(len(labels), -1)):
-        yield labels[place], filters[place]
+    for places in _equal_rows(np.moveaxis(consumed[0], axis, 0).reshape(len(labels), -1)):
+        yield labels[places], filters[places]
 
 
-def _alike(rows: npt.NDArray[np.int64]) -> list[Places]:
-    """Return the positions of equal rows, one array a kind."""
+def _equal_rows(rows: npt.NDArray[np.int64]) -> list[Places]:
+    """Return the positions of equal rows, an array for each distinct row."""
     _, kinds = np.unique(rows, axis=0, return_inverse=True)
     kinds = kinds.reshape(-1)
     return [np.flatnonzero(kinds == kind) for kind in range(int(kinds.max()) + 1)]
 
 
 def _distances(filters: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return for each row the sum of its Euclidean distances to all rows."""
+    """Return for each row the sum of its Euclidean distances to the other rows."""
     squares = np.square(filters).sum(axis=1)
     between = squares[:, None] + squares[None, :] - 2.0 * (filters @ filters.T)
     np.fill_diagonal(between, 0.0)

@@ -1,16 +1,16 @@
 """Interpolative decomposition: Chee et al., Model Preserving Compression for Neural Networks,
 NeurIPS 2022 (arXiv 2108.00065).
 
-Z [samples · positions, channels] is what the consumers read. QR with column pivoting, Z P = Q R,
-names in every step the channel that the ones named before explain least; the score of a channel is
-its place in that order counted from the end, so that channels which others can stand for leave
-first.
+Z [samples · positions, channels] holds the values that the consumers read. In every step, QR with
+column pivoting, Z P = Q R, chooses the channel that the channels chosen before explain least. The
+score of a channel is its place in that order from the end. So channels that others can replace are
+removed first.
 
-Z is never held: a triangle R with RᵀR = ZᵀZ is carried from batch to batch by QR of R stacked on
-the new rows (Golub and Van Loan, Matrix Computations, §12.5), and pivoted at the end. Where several
-values are read, their triangles are stacked, each relative to its own norm. Channels are compared
-inside their share: those that leave from different shares of a grouped convolution cannot stand for
-one another.
+Z is not kept in memory. A triangle R with RᵀR = ZᵀZ is updated with every batch, by QR of R stacked
+on the new rows (Golub and Van Loan, Matrix Computations, §12.5), and pivoted at the end. If the
+consumers read several values, their triangles are stacked, each relative to its own norm. Channels
+are compared within their share: channels of different shares of a grouped convolution cannot
+replace each other.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .registry import ScoreContext, Scores, criterion
 __all__ = ["pivots"]
 
 POSITIONS = 64
-"""Positions of a value that are looked at in one sample, drawn anew for each batch."""
+"""Number of positions of a value that are used in each sample, drawn again for each batch."""
 
 SEED = 0
 
@@ -42,7 +42,7 @@ Matrix = npt.NDArray[np.float64]
     needs_data=True,
 )
 def interpolative(context: ScoreContext) -> Scores:
-    """Return the place of each unit in the order of pivots, as a share of its share: 1 is first.
+    """Return the place of each unit in the order of pivots of its share: 1 for the first, above 0.
 
     Raises:
         DataError: the data is broken or does not fit the network.
@@ -84,23 +84,23 @@ Columns = tuple[npt.NDArray[np.intp], npt.NDArray[np.int64], npt.NDArray[np.int6
 
 
 def _columns(groups: Groups, labels: Labels, share: npt.NDArray[np.int64]) -> Columns | None:
-    """Return where the channels of a share stand in a value; None where they do not.
+    """Return the places of a share's units in a value; None if they do not occur in it.
 
     Returns:
-        entries of the channel axis, for each its channel (place in the share) and the how-manieth
-        of that channel it is, and the number of channels.
+        the entries of the channel axis; the position in the share of each entry's unit; the number
+        of earlier entries of that unit; the number of units.
     """
-    place = np.full(groups.unit_count, -1)
-    place[share] = np.arange(len(share))
-    channels = place[groups.units[labels.vector]]
-    entries = np.flatnonzero(channels >= 0)
+    place_of = np.full(groups.unit_count, -1)
+    place_of[share] = np.arange(len(share))
+    places = place_of[groups.units[labels.vector]]
+    entries = np.flatnonzero(places >= 0)
     if not len(entries):
         return None
-    channels = channels[entries]
-    order = np.argsort(channels, kind="stable")
-    entries, channels = entries[order], channels[order]
-    starts = np.searchsorted(channels, channels)
-    return entries, channels, np.arange(len(channels)) - starts, len(share)
+    places = places[entries]
+    order = np.argsort(places, kind="stable")
+    entries, places = entries[order], places[order]
+    starts = np.searchsorted(places, places)
+    return entries, places, np.arange(len(places)) - starts, len(share)
 
 
 def _triangle(rows: Matrix) -> Matrix:
@@ -109,7 +109,7 @@ def _triangle(rows: Matrix) -> Matrix:
 
 
 def _rows(x: np.ndarray, labels: Labels, random: np.random.Generator) -> Matrix:
-    """Return a value as [samples · positions, entries of the channel axis] at some positions."""
+    """Return a value as [samples · positions, entries of the channel axis] at drawn positions."""
     assert labels.axis is not None
     moved = np.moveaxis(x, labels.axis, -1)
     flat = moved.reshape(len(moved), -1, moved.shape[-1])
@@ -121,22 +121,30 @@ def _rows(x: np.ndarray, labels: Labels, random: np.random.Generator) -> Matrix:
 def _spread(
     rows: Matrix,
     entries: npt.NDArray[np.intp],
-    channels: npt.NDArray[np.int64],
+    places: npt.NDArray[np.int64],
     repeats: npt.NDArray[np.int64],
     count: int,
 ) -> Matrix:
-    """Return rows with one column a channel; a channel with several entries gives several rows."""
+    """Return rows with one column for each unit; a unit with several entries gives several rows.
+
+    Args:
+        rows: the value, [rows, entries of the channel axis].
+        entries: the first result of :func:`_columns`.
+        places: the second.
+        repeats: the third.
+        count: the fourth.
+    """
     spread = np.zeros((int(repeats.max()) + 1, len(rows), count))
-    spread[repeats, :, channels] = rows[:, entries].T
+    spread[repeats, :, places] = rows[:, entries].T
     return spread.reshape(-1, count)
 
 
 def pivots(matrix: Matrix) -> Sequence[int]:
     """Return the columns in the order in which QR with column pivoting chooses them.
 
-    Modified Gram-Schmidt: the column with the largest rest is next, and its direction is taken out
-    of the others. Of equal rests the first counts; once no rest is above rounding, the columns that
-    are left follow by their lengths.
+    Modified Gram-Schmidt: the next column is the one with the largest rest; its direction is then
+    subtracted from the others. Of equal rests, the first column is chosen. Once all rests are within
+    rounding, the remaining columns follow by their lengths.
 
     Args:
         matrix: [rows, columns].

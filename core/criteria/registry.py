@@ -1,4 +1,4 @@
-"""The registry of criteria, and what a criterion may look at."""
+"""The registry of criteria, and the context of a criterion."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Scores = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScoreContext:
-    """What a criterion may look at.
+    """The context of a criterion.
 
     Args:
-        network: the network, unchanged.
+        network: the network before pruning.
         groups: its groups.
-        data: samples with their labels; None where the user gave none. Only criteria that need
-            data read it.
+        data: samples with their labels; None if the user gave none. Only criteria that need data
+            read it.
         measured_by: the task that the user gave, or its name; None for what the data calls for.
     """
 
@@ -63,10 +63,10 @@ class Criterion:
     """A named way to score channels.
 
     Args:
-        name: what users call it.
+        name: name for users.
         summary: one line for `--criterion help`.
-        source: the paper or code it comes from.
-        score: from a context to one number for each unit.
+        source: its paper or code.
+        score: returns one number for each unit.
         needs_data: whether it reads data.
     """
 
@@ -86,7 +86,7 @@ CRITERIA: Registry[Criterion] = Registry(
 def criterion(
     name: str, *, summary: str, source: str, needs_data: bool = False
 ) -> Callable[[Score], Score]:
-    """Register a scoring function as the criterion of a name."""
+    """Register a scoring function as a criterion; see :class:`Criterion` for the arguments."""
 
     def register(function: Score) -> Score:
         CRITERIA.add(name, entry=Criterion(name, summary, source, function, needs_data))

@@ -1,4 +1,4 @@
-"""What criteria on weights have in common: sums over the weights that produce each channel."""
+"""Common parts of the criteria on weights: sums over the weights that produce each channel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["producing", "squared_norms"]
 def producing(
     network: Network, groups: Groups, role: str = "weight"
 ) -> Iterator[tuple[Use, npt.NDArray[np.float64]]]:
-    """Yield every parameter of a role with its values, in the order of the graph."""
+    """Yield every use of a parameter in a role, with its values, in the order of the graph."""
     for use in groups.uses:
         tensor = network.graph.initializers[use.parameter].const_value
         if use.role == role and tensor is not None:

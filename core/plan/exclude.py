@@ -13,10 +13,10 @@ __all__ = ["check_excluded", "closed"]
 
 
 def check_excluded(network: Network, exclude: Sequence[str]) -> None:
-    """Raise where an excluded name is no layer.
+    """Raise if an excluded name is no layer of the network.
 
     Raises:
-        PlanError: it names the layer.
+        PlanError: names it.
     """
     known = {info.name for info in network.layers}
     for name in exclude:
@@ -25,7 +25,7 @@ def check_excluded(network: Network, exclude: Sequence[str]) -> None:
 
 
 def closed(network: Network, groups: Groups, exclude: Sequence[str]) -> Groups:
-    """Return the groups with those of excluded layers closed: no channel of them may leave.
+    """Return the groups, without partitions for those of excluded layers: they keep all channels.
 
     Args:
         network: the network.

@@ -1,4 +1,4 @@
-"""Limits that hold for every choice of channels: multiples, and the largest fraction removed."""
+"""Limits of every choice of channels: multiples, and the largest fraction to remove."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Limits:
             )
 
     def counts(self, channels: int) -> list[int]:
-        """Return the legal numbers of removed channels of a share, rising, without 0.
+        """Return the legal numbers of channels to remove from a share, rising, without 0.
 
         Args:
-            channels: how many the share has; at least one always stays.
+            channels: number of channels of the share; at least one always stays.
         """
         most = int(channels * self.max_rate + 1e-9)
         return [
@@ -49,4 +49,4 @@ class Limits:
 
 
 NO_LIMITS = Limits()
-"""Any channel may be removed but the last."""
+"""All channels but one may be removed."""

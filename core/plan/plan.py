@@ -1,4 +1,4 @@
-"""The plan: which channels of which group leave. People read it, edit it and keep it in git."""
+"""The plan: the channels to remove from each group. Users read, edit and keep it as a file."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ VERSION = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanGroup:
-    """What leaves one group.
+    """The channels to remove from one group.
 
     Args:
-        name: of the group.
+        name: name of the group.
         layers: names of the layers that make its channels.
-        channels: how many it has.
-        removed: positions of the channels that leave, counted from 0.
-        keep: how many channels stay, where people wrote that and left the choice open.
-        rate: share of the channels that leaves, likewise.
+        channels: number of its channels.
+        removed: positions of the channels to remove, from 0.
+        keep: number of channels to keep, if the plan leaves open which ones; else None.
+        rate: fraction of the channels to remove, if the plan leaves open which ones; else None.
     """
 
     name: str
@@ -39,12 +39,12 @@ class PlanGroup:
 
     @property
     def open(self) -> bool:
-        """Whether it is left open which channels leave."""
+        """Whether the plan leaves open which channels are removed."""
         return self.keep is not None or self.rate is not None
 
     @property
     def kept(self) -> int:
-        """How many channels stay, as far as they are chosen."""
+        """Number of channels to keep, if no rate is given."""
         return self.channels - len(self.removed) if self.keep is None else self.keep
 
     def to_data(self) -> dict[str, Any]:
@@ -57,12 +57,12 @@ class PlanGroup:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """Groups with what leaves them, and where the plan comes from.
+    """The channels to remove from all groups, and the provenance of the choice.
 
     Args:
         groups: every group that can be pruned.
         provenance: digest of the model, criterion, allocation, data, rates; plain values only.
-        file: where it was read from, for messages.
+        file: name of the file that it was read from, for messages.
     """
 
     groups: tuple[PlanGroup, ...]
@@ -71,7 +71,7 @@ class Plan:
 
     @property
     def open(self) -> tuple[str, ...]:
-        """Names of the groups of which it says only how many channels leave."""
+        """Names of the groups for which the plan leaves open which channels are removed."""
         return tuple(group.name for group in self.groups if group.open)
 
     def to_yaml(self) -> str:
@@ -88,10 +88,14 @@ class Plan:
 
     @classmethod
     def from_yaml(cls, text: str, file: str | None = None) -> Plan:
-        """Read a plan; `file` is where it stands, for messages.
+        """Parse a plan.
+
+        Args:
+            text: the plan as YAML.
+            file: name of the file, for messages.
 
         Raises:
-            PlanError: not YAML, or a field is missing or contradicts another.
+            PlanError: the text is not YAML, or a field is missing or contradicts another.
         """
         try:
             document = yaml.safe_load(text)
@@ -113,7 +117,7 @@ class Plan:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes lists of numbers and names on one line, everything else as a block."""
+    """Writes lists of numbers and names on one line, and all other values as blocks."""
 
     def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> Any:
         flat = all(not isinstance(entry, dict | list) for entry in sequence)
@@ -121,6 +125,11 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _group(entry: Any, place: int) -> PlanGroup:
+    """Return the group of an entry, which has the position `place` in the plan.
+
+    Raises:
+        PlanError: a field is missing or contradicts another.
+    """
     name = entry.get("name") if isinstance(entry, dict) else None
     with located(item=f"group {name!r}" if name else f"group number {place + 1}"):
         if not isinstance(entry, dict) or not isinstance(name, str):
@@ -160,7 +169,11 @@ def _group(entry: Any, place: int) -> PlanGroup:
 
 
 def _number(entry: Mapping[str, Any], channels: int) -> tuple[int | None, float | None]:
-    """Return how many channels stay or which share leaves, where that is all an entry says."""
+    """Return `keep` and `rate` of an entry, if it leaves open which channels are removed.
+
+    Raises:
+        PlanError: fields contradict each other, or a number is out of range.
+    """
     kept, rate = entry.get("kept"), entry.get("rate")
     if rate is not None:
         if "removed" in entry or kept is not None:
@@ -183,9 +196,7 @@ def make_plan(groups: Groups, removed: UnitMask, provenance: Mapping[str, Any]) 
                 name=group.name,
                 layers=group.layers,
                 channels=len(group.units),
-                removed=tuple(
-                    place for place, channel in enumerate(group.units) if removed[channel]
-                ),
+                removed=tuple(place for place, unit in enumerate(group.units) if removed[unit]),
             )
             for group in groups.groups
             if group.prunable
@@ -198,8 +209,8 @@ def removed_units(plan: Plan, groups: Groups) -> UnitMask:
     """Return the mask over units that a plan removes.
 
     Raises:
-        PlanError: a group is unknown or of another size, a channel is fixed, shares that must stay
-            equal would not, or a layer would be left without a channel.
+        PlanError: a group is unknown or has another size, a channel is fixed, the shares of a
+            partition lose different numbers of channels, or a layer would keep no channel.
     """
     removed = groups.mask(())
     for entry in plan.groups:
@@ -227,6 +238,11 @@ def removed_units(plan: Plan, groups: Groups) -> UnitMask:
 
 
 def _check_partitions(group: Group, removed: set[int], groups: Groups) -> None:
+    """Raise if the partitions of a group do not allow a removal (positions of channels).
+
+    Raises:
+        PlanError: a channel is fixed, or shares lose different numbers of channels.
+    """
     free = {place for partition in group.partitions for share in partition for place in share}
     for place in sorted(removed - free):
         reason = groups.reasons.get(group.units[place], group.reason)

@@ -1,4 +1,4 @@
-"""Quotas: how many channels each share of a partition loses, whatever an order would remove."""
+"""Quotas: a fixed number of channels for each share of a partition to lose."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ Quotas = Mapping[int, int]
 
 
 def partitions(groups: Groups) -> Iterator[tuple[int, Partition]]:
-    """Yield every partition with the position of its group; partitions are numbered from 0."""
+    """Yield every partition with the position of its group, in the order of their numbers."""
     for index, group in enumerate(groups.groups):
         for partition in group.partitions:
             yield index, partition
 
 
 def nearest(rate: float, channels: int, limits: Limits = NO_LIMITS) -> int:
-    """Return the legal number of removed channels nearest to a rate; the lower of two.
+    """Return the legal number of channels to remove that is nearest to a rate; of two, the lower.
 
     Args:
         rate: fraction of the channels to remove.
-        channels: how many a share has.
-        limits: which numbers are legal.
+        channels: number of channels of a share.
+        limits: the legal numbers.
     """
     legal = (0, *limits.counts(channels))
     return min(legal, key=lambda count: (abs(count - rate * channels), count))
 
 
 def quotas_of(groups: Groups, removed: UnitMask) -> dict[int, int]:
-    """Return how many channels a mask over units removes from each share of every partition."""
+    """Return number of a partition → channels that a mask over units removes from each share."""
     return {
         number: int(removed[groups.groups[index].members(partition[0])].sum())
         for number, (index, partition) in enumerate(partitions(groups))
@@ -45,11 +45,11 @@ def quotas_of(groups: Groups, removed: UnitMask) -> dict[int, int]:
 
 
 def split(order: Order, groups: Groups, quotas: Quotas) -> tuple[list[Step], list[Step]]:
-    """Split an order into the steps that quotas demand, and those of partitions without a quota.
+    """Return the steps that quotas demand, and the steps of partitions without a quota.
 
     Args:
-        order: the steps; those of a partition in the order in which they leave.
-        groups: the groups they belong to.
+        order: the steps; those of a partition in the order of their removal.
+        groups: the groups of the steps.
         quotas: the quotas.
     """
     partition_of = {
@@ -72,7 +72,7 @@ def split(order: Order, groups: Groups, quotas: Quotas) -> tuple[list[Step], lis
 
 
 def check_quotas(groups: Groups, removed: UnitMask, quotas: Quotas) -> None:
-    """Raise where a partition did not lose its quota.
+    """Raise if a partition did not lose its quota.
 
     Args:
         groups: the groups.
@@ -80,7 +80,7 @@ def check_quotas(groups: Groups, removed: UnitMask, quotas: Quotas) -> None:
         quotas: the quotas.
 
     Raises:
-        PlanError: it names the group.
+        PlanError: names the group.
     """
     found = quotas_of(groups, removed)
     for number, (index, _) in enumerate(partitions(groups)):

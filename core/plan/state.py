@@ -1,4 +1,4 @@
-"""Where a removal is: what was removed from which network, and the weights that make up for it."""
+"""The state of a removal: the removed units of a network, and the weights that compensate."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["PruningState", "RemovedStep"]
 
 @dataclass(frozen=True, slots=True)
 class RemovedStep:
-    """Units that were removed at once.
+    """Units that were removed together.
 
     Args:
         units: the units.
-        loss: estimated loss of removing them, in the measure of the criterion; None where the
-            criterion estimates none.
+        loss: estimated loss of their removal, in the measure of the criterion; None if the
+            criterion does not estimate it.
     """
 
     units: tuple[Unit, ...]
@@ -34,15 +34,15 @@ class RemovedStep:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PruningState:
-    """A removal at full size: channels keep their labels throughout.
+    """A removal at full size: all channels keep their labels.
 
     Args:
-        original: the network before pruning, whose outputs are the aim.
+        original: the network before pruning, whose outputs are to be kept.
         groups: groups of the original.
         removed: mask over their units.
-        full: the network at the original's size, with weights that already compensate: the
-            original itself where nothing compensates yet.
-        data: inputs for calibration, without labels; None where the user gave none.
+        full: the network at the size of the original, with compensated weights; the original
+            itself if nothing is compensated.
+        data: inputs for calibration, without labels; None if the user gave none.
         history: the steps so far, in their order.
     """
 
@@ -62,7 +62,7 @@ class PruningState:
 
     @property
     def compensated(self) -> bool:
-        """Whether weights were changed to make up for what was removed."""
+        """Whether weights were changed to compensate for the removal."""
         return self.full is not self.original
 
     def dense(self) -> Network:
@@ -70,11 +70,11 @@ class PruningState:
         return shrink(self.full, self.groups, self.removed)
 
     def masked(self) -> Network:
-        """Return the network at full size with zeros in place of the removed channels."""
+        """Return the network at full size, with zeros for the removed channels."""
         return mask(self.full, self.groups, self.removed)
 
     def expanded(self, dense: Network) -> Network:
-        """Return a dense network of this state at full size, with zeros."""
+        """Return a dense network of this state at full size, with zeros for removed channels."""
         return expand(self.original, dense, self.groups, self.removed)
 
     def after(
@@ -89,11 +89,11 @@ class PruningState:
         Args:
             removed: mask over units, earlier ones included.
             tensors: initializer → compensated values at full size.
-            steps: what was removed since, in its order.
+            steps: the steps of the further removal, in their order.
         """
         full = rebuild(self.full, tensors=tensors) if tensors else self.full
         return replace(self, removed=removed, full=full, history=(*self.history, *steps))
 
     def with_weights(self, dense: Network) -> PruningState:
-        """Return the state with the weights of a dense network of it, at full size."""
+        """Return the state with the weights of a dense network of this state."""
         return replace(self, full=self.expanded(dense))

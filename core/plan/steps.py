@@ -1,4 +1,4 @@
-"""The removal order: steps that leave one after another, and the place where a rate cuts it."""
+"""The removal order: steps in the order of their removal, and the cut at a rate."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from .limits import NO_LIMITS, Limits
 __all__ = ["Order", "Step", "check_first", "cut", "legal_steps", "partition_steps"]
 
 SLACK = 0.005
-"""A rate counts as met within this: filling the rest would take cheap steps at any loss."""
+"""Tolerance of a rate. To fill a smaller rest would take any cheap step, whatever its loss."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Units that leave at once: equally many of every share, so that balance rules hold.
+    """Units that are removed together: as many of every share, so that balance rules hold.
 
     Args:
         group: position of the group.
-        fraction: part of the partition's removable units that is removed after this step, 0…1.
-        units: what leaves.
+        fraction: fraction of the partition's removable units removed after this step, 0 to 1.
+        units: the units.
     """
 
     group: int
@@ -46,8 +46,8 @@ def partition_steps(
 
     Args:
         groups: the groups.
-        scores: of every unit [units].
-        limits: which numbers of channels may stay; a step leads from one to the next.
+        scores: score of every unit [units].
+        limits: the legal numbers of channels; a step leads from one to the next.
     """
     for index, group in enumerate(groups.groups):
         for partition in group.partitions:
@@ -70,18 +70,18 @@ def partition_steps(
 def cut(
     order: Order, groups: Groups, costs: Costs, rate: float, first: Order = ()
 ) -> tuple[UnitMask, float]:
-    """Follow an order until a fraction of the cost is gone.
+    """Follow an order until a fraction of the cost is removed.
 
-    Steps that would empty a value are left out. The longest run that does not exceed `rate` is
-    found by bisection (removing more never costs more); then single steps that still fit are added
-    in order, so that what is missing is less than the cheapest step left.
+    Steps that would remove all channels of a value are left out. Bisection finds the longest start
+    of the order that does not exceed `rate`: more steps never save less. Then single steps that
+    still fit are added in order, until less than the cheapest remaining step is missing.
 
     Args:
         order: the steps.
-        groups: the groups the steps belong to.
-        costs: of the network.
+        groups: the groups of the steps.
+        costs: costs of the network.
         rate: fraction of the cost to remove, 0 to 1.
-        first: steps that leave in any case; they count toward the rate.
+        first: steps that are removed in any case; they count toward the rate.
 
     Returns:
         a mask over units, and the fraction of the cost it removes.
@@ -120,10 +120,10 @@ def cut(
 
 
 def check_first(saved: float, rate: float) -> None:
-    """Raise where the layers with numbers of their own save more than the rate.
+    """Raise if layers with an override alone save more than the rate.
 
     Raises:
-        PlanError: it says how much that is.
+        PlanError: names the fraction that they save.
     """
     if saved > rate + SLACK:
         raise PlanError(
@@ -137,7 +137,7 @@ def _mask(steps: Sequence[Step], groups: Groups) -> UnitMask:
 
 
 def legal_steps(order: Order, groups: Groups) -> list[Step]:
-    """Return the steps without those that would leave a value with no channel."""
+    """Return the steps without those that would remove all channels of a value."""
     kept_of: dict[int, list[int]] = {}
     left = []
     for number, kept in enumerate(groups.kept_units):

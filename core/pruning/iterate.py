@@ -171,6 +171,8 @@ def iterate(
     gate.check(found)
     cost = measure_cost(network, find_groups(network))
     known = f"{VERSION} {digest(network)} {_fingerprint(network, data, progress)} {options.key()}"
+    if found.metric != find_task(network, data).metric:
+        known += f" {found.metric}"
     meter = LossMeter.of(network, data, found, progress=progress)
     rounds: list[Round] = []
     for number, rate in enumerate(options.rates, 1):

@@ -188,8 +188,12 @@ class IterateOptions(ChoiceOptions):
                 )
 
     def key(self) -> str:
-        """Return a text that is equal for equal choices in every round only."""
-        return json.dumps({**self.plain(), "previous": self.previous}, sort_keys=True)
+        """Return a text that is equal for equal choices in every round only.
+
+        The task is left out: its name may stand for what the data calls for anyway.
+        """
+        plain = {name: value for name, value in self.plain().items() if name != "task"}
+        return json.dumps({**plain, "previous": self.previous}, sort_keys=True)
 
     def of_round(self, rate: float) -> PruneOptions:
         """Return the options of one round.

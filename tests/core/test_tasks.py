@@ -98,7 +98,7 @@ def test_a_task_of_the_user_is_measured_everywhere(registered, named):
     assert (result.metric, result.samples) == ("Balanced accuracy", 90)
     assert result.value == pytest.approx(expected)
     assert result.value != secateur.evaluate(network, data).value
-    pruned = secateur.prune(network, rate=0.3, criterion="l1")
+    pruned = secateur.prune(network, rate=0.3, criterion="l1").network
     lost = expected - recalls(pruned, data)
     assert lost > 0
     row = secateur.summarize(network, pruned, data=data, task=task)[0]
@@ -323,7 +323,7 @@ def test_the_gate_fits_what_is_measured():
 @pytest.mark.parametrize("task", ["classification", "divergence", "output-error"])
 def test_outputs_may_have_other_names(task):
     one, data = opened("caffe", "shapes.npz", limit=32)
-    same, other = (secateur.prune(one, rate=0.3, criterion="l1") for _ in range(2))
+    same, other = (secateur.prune(one, rate=0.3, criterion="l1").network for _ in range(2))
     meter = LossMeter.of(one, data, task)
     for value in other.graph.outputs:
         value.name = f"renamed/{value.name}"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 app = App(name="data", help="Look at data.", group_parameters=Panel.OPTIONS)
 
 
-@app.command
+@app.command(usage="Usage: secateur data check [OPTIONS] SOURCE [MODEL...]")
 @with_flags
 def check(
     source: Annotated[

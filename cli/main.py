@@ -13,6 +13,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from ..version import __version__
 from . import config, listings
 from .flags import Panel
+from .spelling import shown
 from .usage import UsageError
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ app = App(
     help_flags=HELP,
     help_format="plaintext",
     config=config.read,
-    default_parameter=Parameter(negative=(), allow_repeating=True),
+    default_parameter=Parameter(
+        negative=(), allow_repeating=True, show_default=lambda value: shown(value) or None
+    ),
     group_parameters=Panel.OPTIONS,
     group_commands=Group("Commands", help_formatter=_show_commands),
     result_action="return_value",
@@ -86,11 +89,12 @@ def _run(arguments: list[str]) -> int:
         _list(list(listings.LISTINGS[flag]()))
         return 0
     if not arguments or arguments[0] in HELP:
-        app.resolved_commands()  # their first lines
-    if not arguments:
-        app.help_print()
-        return 2
+        app.resolved_commands()  # for their first lines
     try:
+        _, apps, rest = app.parse_commands(arguments)
+        if apps[-1].default_command is None and not rest:
+            app.help_print(arguments)
+            return 2
         return app(arguments, exit_on_error=False, print_error=False) or 0
     except CycloptsError as error:
         from .messages import explained

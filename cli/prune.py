@@ -23,7 +23,7 @@ def command(
         float | None,
         Parameter(
             metavar="POINTS",
-            help="With labels: write nothing if more points of a hundred are lost than this.",
+            help="With labels: write nothing if accuracy drops by more percentage points.",
         ),
     ] = None,
     companion: Companion = None,

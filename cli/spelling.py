@@ -13,7 +13,10 @@ from typing import Any
 
 from .usage import UsageError, Written
 
-__all__ = ["BY_FIELD", "BY_TYPE", "NESTED", "PANELS", "Flag", "Spelling", "spelling_of"]
+__all__ = ["BY_FIELD", "BY_TYPE", "NESTED", "PANELS", "Flag", "Spelling", "shown", "spelling_of"]
+
+UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+"""Units of memory."""
 
 Values = tuple[Written, ...]
 """What was given for a flag, one text for each time; empty where it was not given."""
@@ -195,6 +198,19 @@ def _overrides(rates: Values, thresholds: Values) -> dict[str, Any]:
     return {**found[False], **found[True]}
 
 
+def _bytes(values: Values) -> int:
+    """Return a number of bytes, which may end in K, M or G."""
+    text = _text(values).upper().removesuffix("B").removesuffix("I")
+    unit = UNITS.get(text[-1:], 1)
+    return _integer_of(text if unit == 1 else text[:-1]) * unit
+
+
+def _shown_bytes(value: int) -> str:
+    """Return a number of bytes with the largest unit that leaves a whole number."""
+    unit = next((name for name, size in reversed(UNITS.items()) if value % size == 0), "")
+    return f"{value // UNITS.get(unit, 1)}{unit}"
+
+
 def _analysis(values: Values) -> Any:
     import secateur
 
@@ -310,9 +326,11 @@ BY_FIELD: Mapping[str, Spelling] = {
         flags=(
             Flag(names=("--rates",), metavar="R,R…"),
             Flag(
-                names=("--to",), metavar="R", help="The last rate; with --rounds, in equal steps."
+                names=("--to",),
+                metavar="R",
+                help="Rate of the last round. --rounds says in how many equal steps.",
             ),
-            Flag(names=("--rounds",), metavar="N", help="How many rounds lead to --to."),
+            Flag(names=("--rounds",), metavar="N", help="Number of rounds that lead to --to."),
         ),
         always=True,
     ),
@@ -322,7 +340,7 @@ BY_FIELD: Mapping[str, Spelling] = {
     "AnalyzeOptions.criterion": _flag(_text, metavar="NAME|help"),
     "AnalyzeOptions.threshold": _flag(_number, metavar="LOSS"),
     "AnalyzeOptions.exclude": _flag(_texts, metavar="LAYER", kind=list[str]),
-    "AnalyzeOptions.memory": _flag(_integer, metavar="BYTES"),
+    "AnalyzeOptions.memory": replace(_flag(_bytes, metavar="BYTES"), shown=_shown_bytes),
     "TaskOptions.top": _flag(_integers, "--top-k", metavar="K,K…"),
     "TaskOptions.suppress": _flag(_number, "--nms", metavar="R"),
     "TaskOptions.overlap": _flag(_number, "--iou", metavar="R"),

@@ -29,7 +29,7 @@ def command(
     model: LoadOptions,
     screen: ScreenOptions,
 ) -> None:
-    """Make a model dense by a plan: the original, or a sparse one fine-tuned elsewhere."""
+    """Remove the channels of a plan from the original model, or from a fine-tuned sparse one."""
     import secateur
 
     terminal = screen.terminal()

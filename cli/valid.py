@@ -44,7 +44,7 @@ def command(
     model: Annotated[LoadOptions, Fields(without=("reset_seen",))],
     screen: ScreenOptions,
 ) -> None:
-    """Measure models on labelled data; without labels, the second against the first."""
+    """Measure models on labelled data; without labels, compare the second with the first."""
     run(
         files,
         data,

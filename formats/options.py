@@ -26,7 +26,7 @@ class LoadOptions:
     """
 
     flavour: str = "auto"
-    """Darknet: whose version the network is for, where the two compute differently."""
+    """Darknet: the version that the network is for; versions compute a few things differently."""
 
     partial: bool = False
     """Darknet: accept a weights file that ends early; the rest is zero."""
@@ -35,7 +35,7 @@ class LoadOptions:
     """Darknet: write a weights file that has seen no images yet, for fine-tuning."""
 
     phase: str = "TEST"
-    """Caffe: the phase, which decides which layers are there."""
+    """Caffe: the phase. It decides which layers the net has."""
 
     stages: Sequence[str] = ()
     """Caffe: a stage of the net."""

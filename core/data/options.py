@@ -57,10 +57,10 @@ class DataOptions:
     """Maps of classes: pixels of this class do not count. Those of class 255 never do."""
 
     batch: int | None = None
-    """Samples per batch. Chosen automatically if not given."""
+    """Samples per batch. If not given, it is chosen automatically."""
 
     limit: int | None = None
-    """Use only the first samples, up to this number."""
+    """Use only this many samples, from the start."""
 
     def __post_init__(self) -> None:
         if self.channels is not None and self.channels not in CHANNELS:

@@ -23,18 +23,19 @@ class TaskOptions:
     """
 
     top: Sequence[int] = (1, 5)
-    """Classifiers: a sample counts as right where its label is among this many best scores."""
+    """Classifiers: a sample is right if its label is among the K best scores, for each K."""
 
     score: float | None = None
-    """Detectors: leave out boxes with a lower score. As the network's files say, or 0.005, if not
-    given."""
+    """Detectors: leave out boxes with a lower score. If not given: as the network's files say, or
+    0.005."""
 
     suppress: float | None = None
-    """Detectors: a box whose overlap with a better one of its class is larger is left out. As the
-    network's files say, or 0.45, if not given."""
+    """Detectors: leave out a box that overlaps a better one of its class by more than this. If not
+    given: as the network's files say, or 0.45."""
 
     overlap: float = 0.5
-    """Detectors: overlap (intersection over union) from which on a box is right."""
+    """Detectors: a box is right if it overlaps the labelled one by at least this (intersection over
+    union)."""
 
     output: str | None = None
     """Measure this output instead of the usual one."""

@@ -153,14 +153,15 @@ class IterateOptions(ChoiceOptions):
     """
 
     rates: Sequence[float]
-    """Fraction of the original's budget that is gone after each round; they rise."""
+    """Rate of each round: fraction of the original's budget to remove. It rises from round to
+    round."""
 
     previous: bool = False
     """Where a round starts: from the original, or from the network of the previous round. Rates are
     fractions of the original either way."""
 
     max_drop: float | None = None
-    """With labels: stop after a round that loses more points of a hundred than this."""
+    """With labels: stop after a round that loses more percentage points than this."""
 
     max_divergence: float | None = None
     """Without labels: stop after a round whose outputs diverge more than this."""
@@ -210,9 +211,9 @@ class DensifyOptions:
     """How a plan takes its channels out of a network."""
 
     repair: Repairs = "absorb"
-    """How the remaining weights make up for removed channels, without training. By default, what
-    these still contribute (a bias that training moved, for example) goes into the shifts of their
-    readers."""
+    """How the remaining weights make up for removed channels, without training. absorb: what these
+    still contribute (a bias that training moved, for example) goes into the biases of the layers
+    that read them."""
 
     force: bool = False
     """Remove channels even where they carry weight again."""

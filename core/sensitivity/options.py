@@ -50,10 +50,10 @@ class AnalyzeOptions:
     """Leave out the group of this layer."""
 
     jobs: int | None = None
-    """Threads to use. All cores if not given, or all of the cluster."""
+    """Threads to use. If not given: all cores, or the whole cluster."""
 
     memory: int = MEMORY
-    """Bytes of memory for values inside the network. What does not fit is computed again."""
+    """Memory for values inside the network, in bytes. What does not fit is computed again."""
 
     def __post_init__(self) -> None:
         if not self.rates:

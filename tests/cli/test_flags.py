@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,12 +126,12 @@ def cases(folder: Path) -> Iterator[Case]:
     yield Case(
         secateur.AnalyzeOptions(
             criterion="l2", rates=(0.2, 0.4, 0.6), threshold=0.1, rising=True, exclude=("a",),
-            jobs=2, memory=1000,
+            jobs=2, memory=2048,
         ),
         ["--criterion", "l2", "--rates", "0.2:0.6:0.2", "--threshold", 0.1, "--rising",
-         "--exclude", "a", "--jobs", 2, "--memory", 1000],
+         "--exclude", "a", "--jobs", 2, "--memory", "2K"],
         "criterion: l2\nrates: [0.2, 0.4, 0.6]\nthreshold: 0.1\nrising: true\nexclude: a\n"
-        "jobs: 2\nmemory: 1000\n",
+        "jobs: 2\nmemory: 2048\n",
     )  # fmt: skip
     yield Case(
         secateur.EvaluateOptions(
@@ -236,6 +238,21 @@ def test_help_pages_fit_a_terminal_and_are_plain(said: Said) -> None:
                 assert f"─ {panel} ─" in page, names
 
 
+def test_no_help_page_loads_what_computes() -> None:
+    code = (
+        "import sys\nfrom secateur.cli.main import app\n"
+        "for name in app.resolved_commands(): name[0] == '-' or app.help_print([name])\n"
+        "app.help_print(['data', 'check'])\n"
+        "print([m for m in ('cv2', 'numpy', 'onnx', 'onnx_ir', 'onnxruntime', 'scipy', 'yaml')"
+        " if m in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.splitlines()[-1] == "[]"
+    assert "--layer-rate" in result.stdout
+
+
 def test_commands_answer_to_long_names_and_are_listed_once(said: Said) -> None:
     page = said("--help")
     for names in NAMES:
@@ -275,6 +292,7 @@ def test_unknown_commands_and_left_over_words(said: Said) -> None:
     assert line == "error: there is no command 'prnue' (hint: did you mean prune?)"
     assert said("prune", code=2) == "error: FILE is missing"
     assert said(code=2) == said("--help")
+    assert said("data", code=2) == said("data", "--help")
 
 
 def test_the_same_check_from_python_and_from_a_file(tmp_path: Path, said: Said) -> None:

@@ -143,8 +143,8 @@ def pivots(matrix: Matrix) -> Sequence[int]:
     """Return the columns in the order in which QR with column pivoting chooses them.
 
     Modified Gram-Schmidt: the next column is the one with the largest rest; its direction is then
-    subtracted from the others. Of equal rests, the first column is chosen. Once all rests are within
-    rounding, the remaining columns follow by their lengths.
+    subtracted from the others. Of equal rests, the first column is chosen. Once all rests are
+    within rounding, the remaining columns follow by their lengths.
 
     Args:
         matrix: [rows, columns].

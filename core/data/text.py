@@ -8,7 +8,15 @@ from pathlib import Path
 
 from ..errors import DataError, located
 
-__all__ = ["MOST_BYTES", "first_lines", "found_beside", "numbered_lines", "read_names", "reading"]
+__all__ = [
+    "MOST_BYTES",
+    "base_of_list",
+    "first_lines",
+    "found_beside",
+    "numbered_lines",
+    "read_names",
+    "reading",
+]
 
 MOST_BYTES = 1 << 30
 """Largest size of a list of samples."""
@@ -76,3 +84,26 @@ def found_beside(name: str, folders: Sequence[Path]) -> Path | None:
     path = Path(name)
     candidates = [path] if path.is_absolute() else [path, *(folder / path for folder in folders)]
     return next((candidate for candidate in candidates if candidate.exists()), None)
+
+
+def base_of_list(path: Path, names: Sequence[str]) -> Path:
+    """Return the folder that relative paths in a list of images start from.
+
+    It is the first of the working directory, the folder of the list and the folder above it that
+    has the list's first image.
+
+    Args:
+        path: the list.
+        names: the first path in the list, and other forms of it that are tried.
+
+    Raises:
+        DataError: the image is not found.
+    """
+    for name in names:
+        found = found_beside(name, [path.parent, path.parent.parent])
+        if found is not None:
+            return Path(str(found).removesuffix(str(Path(name))) or ".")
+    raise DataError(
+        f"there is no image '{names[0]}'",
+        hint="--root names the folder that relative paths start from",
+    )

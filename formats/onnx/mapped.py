@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError, Message
 
 from ...core.errors import FormatError
 from ...core.ir.network import Piece
+from ..files import map_file
 from ..wire import LENGTH, WireField, length_field, walk
 from .external import map_external
 
@@ -60,13 +61,7 @@ def open_onnx(path: Path) -> Mapped:
     Raises:
         FormatError: the file cannot be read, or is no ONNX file.
     """
-    try:
-        with path.open("rb") as file:
-            if file.seek(0, 2) == 0:
-                raise FormatError("the file is empty")
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except OSError as error:
-        raise FormatError(f"cannot be read: {error.strerror or error}") from error
+    mapped = map_file(path)
     buffer = memoryview(mapped)
     large: dict[str, ir.Tensor[np.ndarray]] = {}
     pieces: list[Piece] = []

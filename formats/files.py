@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..core.errors import FormatError, Where, located
 from .registry import FORMATS, HEAD_BYTES
 
-__all__ = ["identify", "models", "suffixes"]
+__all__ = ["identify", "map_file", "models", "suffixes"]
+
+
+def map_file(path: Path) -> mmap.mmap:
+    """Return a file mapped into memory, for reading.
+
+    Raises:
+        FormatError: the file is empty or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.seek(0, 2) == 0:
+                raise FormatError("the file is empty")
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise FormatError(f"cannot be read: {error.strerror or error}") from error
 
 
 def suffix_sets() -> list[tuple[str, ...]]:

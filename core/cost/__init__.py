@@ -1,1 +1,1 @@
-"""Cost: operations, parameters and time of a network, also before channels leave."""
+"""Cost: operations, parameters and time of a network, also for a removal that is only planned."""

@@ -1,10 +1,10 @@
-"""The budget: what a rate is a fraction of.
+"""The budget: the cost that a rate is a fraction of.
 
 Operations and parameters are counted. Latency is measured once, layer by layer, on the original
-network (:mod:`.layer_latency`), and taken to shrink with what the layer computes: the time of a
-layer with weights in proportion to its operations, that of any other to the channels it puts out.
-That is a model: odd sizes, caches and threads make real networks differ from it, so what was saved
-is measured afterwards.
+network (:mod:`.layer_latency`). For the pruned network it is estimated: the time of a layer with
+weights is proportional to its operations, and that of any other layer to its output channels. Real
+networks differ from this model, because of odd sizes, caches and threads. So the latency is
+measured again after pruning.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def make_costs(
     budget: str = OPERATIONS,
     milliseconds: Mapping[str, float] | None = None,
 ) -> Costs:
-    """Return what a budget counts in a network.
+    """Return the costs of a network in a budget.
 
     Args:
         network: the network.
@@ -48,8 +48,8 @@ def make_costs(
         milliseconds: name of a layer → time of one sample; needed for latency.
 
     Raises:
-        PlanError: the budget is unknown, a layer of the table is not in the network, a time is no
-            time, or the table names nothing that has channels.
+        PlanError: the budget is unknown, a layer of the table is not in the network, a time is
+            negative or not finite, or no layer of the table has channels.
     """
     check_budget(budget)
     if budget == PARAMETERS:
@@ -61,11 +61,12 @@ def make_costs(
 
 
 def owner_of(network: Network, layer: int | None, key: str) -> str:
-    """Return the name under which the time of a node is counted: its layer's, or its own."""
+    """Return the name under which the time of a node is counted: that of its layer, or its own."""
     return network.layers[layer].name if layer is not None else key
 
 
 def _parameters(network: Network, groups: Groups) -> Costs:
+    """Return the number of stored values as costs."""
     uses = {use.parameter: use for use in groups.uses}
     terms, constant = [], 0
     for name, value in network.graph.initializers.items():
@@ -80,6 +81,11 @@ def _parameters(network: Network, groups: Groups) -> Costs:
 
 
 def _latency(network: Network, groups: Groups, milliseconds: Mapping[str, float]) -> Costs:
+    """Return the estimated milliseconds as costs.
+
+    Raises:
+        PlanError: as in :func:`make_costs`.
+    """
     cost_terms = {cost_term.node: cost_term for cost_term in groups.cost_terms}
     own: dict[str, list[BudgetTerm]] = defaultdict(list)
     made: dict[str, LabelVector] = {}

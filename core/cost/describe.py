@@ -1,4 +1,4 @@
-"""A network as a table: what each layer makes, costs, and which channels of it may go."""
+"""A network as a table: shape, cost and prunable channels of each layer."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class LayerRow:
     """One layer.
 
     Args:
-        name: the layer's name in its file.
-        type: its type there.
-        line: the line where it stands, None where unknown.
-        shape: shape of its first top, the symbolic batch as a string; None where it makes none.
-        parameters: values it stores.
+        name: name of the layer in its file.
+        type: type of the layer in its file.
+        line: its line in the file; None if unknown.
+        shape: shape of its first top, with the symbolic batch as a string; None without a top.
+        parameters: number of stored values.
         operations: 2 · multiply-accumulates + bias additions for one sample.
-        groups: names of the groups its output channels belong to.
-        reason: why none of its output channels can be removed, None where some can.
+        groups: names of the groups of its output channels.
+        reason: why none of its output channels can be removed; None if some can.
     """
 
     name: str
@@ -39,7 +39,7 @@ class LayerRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Description:
-    """All layers of a network with the totals and the groups."""
+    """All layers of a network, with the total cost and the groups."""
 
     name: str
     format: str
@@ -85,15 +85,15 @@ def describe(network: Network) -> Description:
 
 
 def _channels(info: LayerInfo, groups: Groups) -> tuple[tuple[str, ...], str | None]:
-    """Return the groups a layer's first top takes part in, or why its channels are fixed."""
+    """Return the groups of a layer's first top, and the reason if all its channels are fixed."""
     labels = groups.values.get(info.tops[0]) if info.tops else None
     if labels is None:
         return (), "computed without channels"
-    channels = groups.distinct_units(labels.vector)
-    members = [groups.group_of[channel] for channel in channels if channel in groups.group_of]
+    units = groups.distinct_units(labels.vector)
+    members = [groups.group_of[unit] for unit in units if unit in groups.group_of]
     prunable = tuple(dict.fromkeys(group.name for group in members if group.prunable))
-    if prunable and not all(channel in groups.reasons for channel in channels):
+    if prunable and not all(unit in groups.reasons for unit in units):
         return prunable, None
-    reasons = [groups.reasons[channel] for channel in channels if channel in groups.reasons]
+    reasons = [groups.reasons[unit] for unit in units if unit in groups.reasons]
     reasons += [group.reason for group in members if group.reason is not None]
     return (), str(min(reasons)) if reasons else None

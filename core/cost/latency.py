@@ -1,4 +1,4 @@
-"""How long networks take, measured so that they can be compared with each other."""
+"""The latency of networks, measured in turn so that the figures are comparable."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..progress import Progress, silent
 __all__ = ["latency"]
 
 MIN_ROUNDS = 3
-"""Rounds that are measured however long they take."""
+"""Least number of rounds, however long they take."""
 
 
 def latency(
@@ -27,22 +27,22 @@ def latency(
     threads: int | None = None,
     progress: Progress = silent,
 ) -> list[float]:
-    """Measure the time of one sample, side by side.
+    """Return the time of one sample for several networks.
 
-    All networks run in turn in every round, every other round backwards, so that whatever slows
-    the machine down for a while slows all of them. The input is noise.
+    Each round runs all networks in turn, every second round in reverse order. So a temporary
+    slowdown of the machine affects all of them. The input is noise.
 
     Args:
-        networks: what to measure.
-        repeats: rounds at most.
-        warmup: rounds before that, not counted.
-        seconds: no further round is begun after so many, except for the first three.
-        threads: threads of a run; None for all cores this process may use.
-        progress: told about every round.
+        networks: the networks.
+        repeats: largest number of rounds.
+        warmup: number of earlier rounds, which are not counted.
+        seconds: time after which no round begins, except for the first :data:`MIN_ROUNDS`.
+        threads: threads of a run; None for all cores of this process.
+        progress: reports every round.
 
     Returns:
-        for each network the median in milliseconds at batch 1 (a network that insists on a larger
-        batch: its time divided by that batch).
+        for each network the median in milliseconds at batch 1. For a network with a fixed batch, it
+        is the time of a batch divided by its size.
 
     Raises:
         UnsupportedError: onnxruntime cannot run a network.

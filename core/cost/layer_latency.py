@@ -1,4 +1,4 @@
-"""How long each layer of a network takes: onnxruntime's own profile of some runs."""
+"""The latency of each layer of a network, from onnxruntime's profile of several runs."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from .budget import owner_of
 __all__ = ["layer_latencies"]
 
 SUFFIX = "_kernel_time"
-"""How the profile names the time that the operator of a node took."""
+"""Suffix of the profile's entries for the time of a node's operator."""
 
 FUSED = 32
-"""Nodes that one operator can stand for, at most."""
+"""Largest number of nodes that onnxruntime fuses into one operator."""
 
 DIGITS = 4
-"""Significant digits that are kept; the noise is larger."""
+"""Significant digits of a result; the noise is larger."""
 
 
 def layer_latencies(
@@ -42,23 +42,23 @@ def layer_latencies(
     threads: int | None = None,
     progress: Progress = silent,
 ) -> dict[str, float]:
-    """Measure the time of every layer on one sample of noise.
+    """Return the time of every layer on one sample of noise.
 
-    Operators that onnxruntime fused with others count for the one that computes (a convolution
-    with its activation for the convolution); what it added itself (changes of the
-    layout) is shared out over all layers.
+    The time of fused operators counts for the main one: a convolution with its activation counts
+    for the convolution. Operators that onnxruntime added (changes of the layout) are distributed
+    over all layers, in proportion to their times.
 
     Args:
-        network: what to measure.
-        runs: how many runs at most; the median of each operator counts.
-        warmup: runs before that, not counted.
-        seconds: no further run is begun after so many.
-        threads: threads of a run; None for all cores this process may use.
-        progress: told about every run.
+        network: the network.
+        runs: largest number of runs; the result is the median of each operator.
+        warmup: number of earlier runs, which are not counted.
+        seconds: time after which no run begins.
+        threads: threads of a run; None for all cores of this process.
+        progress: reports every run.
 
     Returns:
-        name of a layer → milliseconds of one sample, in the order of the network; nodes without a
-        layer go by their own name. Layers that take no time of their own are left out.
+        name of a layer → milliseconds of one sample, in the order of the network. Nodes without a
+        layer have their own names. Layers without a time of their own are left out.
 
     Raises:
         UnsupportedError: onnxruntime cannot run the network, or its profile is empty.
@@ -86,7 +86,15 @@ def layer_latencies(
 
 
 def _by_layer(network: Network, taken: Mapping[tuple[str, str], float]) -> dict[str, float]:
-    """Return the time of each layer, given milliseconds by name and type of what ran."""
+    """Return the time of each layer.
+
+    Args:
+        network: the network.
+        taken: (name, type) of an operator that ran → milliseconds.
+
+    Raises:
+        UnsupportedError: the times are 0.
+    """
     nodes: dict[str, ir.Node] = {}
     found: dict[str, float] = {}
     for node in network.graph:
@@ -115,10 +123,15 @@ def _owner(network: Network, node: ir.Node) -> str:
 
 
 def _computing(last: ir.Node, kind: str, claimed: Set[str]) -> ir.Node:
-    """Return the node that an operator is about, where it may be named by the last one it fused.
+    """Return the main node of an operator, which may have the name of its last fused node.
 
-    It is the nearest node before `last` of the type that ran ("FusedConv" is a Conv) which no
-    earlier operator is about.
+    It is the nearest node, from `last` backwards, that has the type of the operator ("FusedConv" is
+    a Conv) and is not the main node of an earlier operator.
+
+    Args:
+        last: the node with the name of the operator.
+        kind: type of the operator.
+        claimed: keys of the main nodes of earlier operators.
     """
     seen, waiting = {node_key(last)}, deque([last])
     while waiting and len(seen) <= FUSED:

@@ -1,7 +1,7 @@
-"""What a network costs: operations and parameters, also for channels that are not yet removed.
+"""The cost of a network in operations and parameters, also for a removal that is only planned.
 
-Operations are 2 · multiply-accumulates + bias additions of every convolution and fully connected
-layer, for one sample. The vendor's count leaves fully connected layers out.
+Operations are 2 · multiply-accumulates + bias additions of all convolutions and fully connected
+layers, for one sample. The vendor's count leaves out fully connected layers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerCost:
-    """Operations (one sample) and stored parameters of one layer; `macs` multiply-accumulates."""
+    """Operations of one sample, stored values, and multiply-accumulates (`macs`) of one layer."""
 
     operations: int = 0
     convolution_operations: int = 0
@@ -41,21 +41,21 @@ class LayerCost:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NetworkCost:
-    """Costs of a network, in all and by layer (position in :attr:`Network.layers`)."""
+    """Costs of a network, in total and by layer (position in :attr:`Network.layers`)."""
 
     layers: dict[int, LayerCost]
     operations: int
     convolution_operations: int
-    """Operations as the vendor's tools count them: fully connected layers left out."""
+    """Operations by the vendor's count: without fully connected layers."""
     parameters: int
 
 
 def measure_cost(network: Network, groups: Groups) -> NetworkCost:
-    """Count operations and parameters of a network as it stands.
+    """Return operations and parameters of a network.
 
     Args:
         network: the network.
-        groups: what :func:`find_groups` found in it.
+        groups: its groups.
     """
     operations: dict[int | None, int] = defaultdict(int)
     convolutions: dict[int | None, int] = defaultdict(int)
@@ -91,12 +91,12 @@ def measure_cost(network: Network, groups: Groups) -> NetworkCost:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BudgetTerm:
-    """A part of what a network costs, for any choice of surviving channels.
+    """One term of a network's cost, for any set of surviving channels.
 
     cost = `element` · (surviving elements of `parameter`) + `channel` · (surviving labels of `out`)
 
     Args:
-        parameter: name of an initializer; None where only channels count.
+        parameter: name of an initializer; None if the term only counts channels.
         out: labels of the channels.
         element: cost of one element.
         channel: cost of one channel.
@@ -109,7 +109,7 @@ class BudgetTerm:
 
 
 def operations_term(cost_term: CostTerm) -> BudgetTerm:
-    """Return what a multiplying node costs in operations."""
+    """Return the operations of a multiplying node as a term."""
     return BudgetTerm(
         parameter=cost_term.weight,
         out=cost_term.out,
@@ -119,13 +119,13 @@ def operations_term(cost_term: CostTerm) -> BudgetTerm:
 
 
 class Costs:
-    """What a network costs for any set of removed channels, without building it.
+    """The cost of a network for any set of removed units, without building the pruned network.
 
     Args:
         network: the network.
         groups: its groups.
-        terms: what is counted; None for operations.
-        constant: what costs the same whatever leaves, in the same unit.
+        terms: the terms of the cost; None for operations.
+        constant: the part of the cost that does not depend on the removal, in the same unit.
     """
 
     def __init__(
@@ -147,11 +147,11 @@ class Costs:
         self.constant = constant
 
     def total(self, removed: UnitMask | None = None) -> float:
-        """Return the whole cost once units are removed (a mask over units)."""
+        """Return the cost after a removal (a mask over units)."""
         return self._sum(self.terms, removed) + self.constant
 
     def operations(self, removed: UnitMask | None = None) -> int:
-        """Return the operations of one sample once units are removed, whatever is counted."""
+        """Return the operations of one sample after a removal, whatever the terms count."""
         return int(self._sum(self._operations, removed))
 
     def of(self, term: BudgetTerm, surviving: LabelMask | None) -> float:
@@ -160,7 +160,12 @@ class Costs:
         return term.element * self._elements(term.parameter, surviving) + out * term.channel
 
     def shape(self, term: BudgetTerm) -> tuple[LabelVector, LabelVector, int, bool]:
-        """Return outputs, distinct inputs, elements, and whether elements are outputs · inputs."""
+        """Return labels and size of a term's parameter.
+
+        Returns:
+            labels of the outputs, distinct labels of the inputs, number of elements, and whether
+            there are elements for each pair of output and input.
+        """
         into = self._labels.get(term.parameter or "", ())[1:]
         inputs = np.unique(into[0]) if into else np.empty(0, np.int64)
         return term.out, inputs, self._sizes.get(term.parameter or "", 0), bool(into)
@@ -180,11 +185,11 @@ class Costs:
 
 
 class MarginalSavings:
-    """What each unit would save now, and what is left, while channels leave.
+    """The cost that the removal of each unit would save now, updated when units are removed.
 
-    A parameter with R outputs and I inputs of e elements each costs `element` · e · R · I +
-    `channel` · R (:class:`BudgetTerm`); a unit with a outputs and b inputs among them saves the
-    difference. `saved` holds that for every unit.
+    A parameter with R outputs, I inputs and e elements for each pair costs `element` · e · R · I +
+    `channel` · R (:class:`BudgetTerm`). A unit with a of the outputs and b of the inputs saves the
+    difference. `saved` holds the savings of all units.
     """
 
     def __init__(self, groups: Groups, costs: Costs):
@@ -192,42 +197,43 @@ class MarginalSavings:
         self._costs = costs
         self._removed = groups.mask(())
         self.saved = np.zeros(groups.unit_count)
-        self._touching: dict[int, list[int]] = {}
+        self._terms_of: dict[int, list[int]] = {}
         self._shapes = []
-        self._shares: list[npt.NDArray[np.float64]] = []
+        self._savings: list[npt.NDArray[np.float64]] = []
         self._left = [costs.of(term, None) for term in costs.terms]
         for number, term in enumerate(costs.terms):
             out, inputs, size, multiplied = costs.shape(term)
             made = np.bincount(groups.units[out], minlength=groups.unit_count)
             read = np.bincount(groups.units[inputs], minlength=groups.unit_count)
-            touched = np.flatnonzero(made + read)
+            units = np.flatnonzero(made + read)
             factor = term.element * size / (max(len(out), 1) * max(len(inputs), 1))
-            self._shapes.append((touched, made[touched], read[touched], factor, multiplied))
-            self._shares.append(np.zeros(len(touched)))
-            for channel in touched.tolist():
-                self._touching.setdefault(channel, []).append(number)
-            self._renew(number)
+            self._shapes.append((units, made[units], read[units], factor, multiplied))
+            self._savings.append(np.zeros(len(units)))
+            for unit in units.tolist():
+                self._terms_of.setdefault(unit, []).append(number)
+            self._update(number)
 
     def left(self) -> float:
-        """Return the cost that is left."""
+        """Return the cost of the remaining network."""
         return sum(self._left) + self._costs.constant
 
-    def remove(self, channel: int) -> None:
-        """Note that a unit left."""
-        self._removed[channel] = True
+    def remove(self, unit: int) -> None:
+        """Note the removal of a unit."""
+        self._removed[unit] = True
         surviving = self._groups.surviving(self._removed)
-        for number in self._touching.get(channel, ()):
+        for number in self._terms_of.get(unit, ()):
             self._left[number] = self._costs.of(self._costs.terms[number], surviving)
-            self._renew(number)
+            self._update(number)
 
-    def _renew(self, number: int) -> None:
-        touched, made, read, factor, multiplied = self._shapes[number]
-        here = ~self._removed[touched]
+    def _update(self, number: int) -> None:
+        """Update the savings of the units that a term depends on."""
+        units, made, read, factor, multiplied = self._shapes[number]
+        here = ~self._removed[units]
         outputs, inputs = int((made * here).sum()), int((read * here).sum())
         elements = made * inputs + read * outputs - made * read if multiplied else made
-        share = factor * elements + made * self._costs.terms[number].channel
-        self.saved[touched] += share - self._shares[number]
-        self._shares[number] = share
+        savings = factor * elements + made * self._costs.terms[number].channel
+        self.saved[units] += savings - self._savings[number]
+        self._savings[number] = savings
 
 
 def _positions(labels: tuple[LabelVector, ...]) -> int:
@@ -235,7 +241,7 @@ def _positions(labels: tuple[LabelVector, ...]) -> int:
 
 
 def _surviving(labels: tuple[LabelVector, ...], surviving: LabelMask) -> int:
-    """Return how many positions of the broadcast labels survive."""
+    """Return the number of positions of the broadcast labels that survive."""
     kept = [surviving[array] for array in labels]
     if sum(array.ndim and max(array.shape) > 1 for array in kept) and all(
         sum(size > 1 for size in sizes) <= 1

@@ -1,4 +1,4 @@
-"""How many samples at once a network computes fastest, found by measurement."""
+"""The batch size with the least time for a sample, found by measurement."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ __all__ = ["best_batch"]
 CANDIDATES = (1, 4, 16, 64)
 
 MEMORY = 1 << 30
-"""Bytes that the values of one batch may take, all of them counted."""
+"""Largest size of all values of one batch, in bytes."""
 
 SECONDS = 0.05
-"""Runs are repeated until they took so long together; the shortest counts."""
+"""Time for which runs are repeated; the shortest run counts."""
 
 GAIN = 0.97
-"""A larger batch is taken only where a sample takes at most this share of the time."""
+"""A larger batch must lower the time of a sample to this fraction or less."""
 
 
 def best_batch(network: Network, samples: int, *, threads: int | None = None) -> int:
-    """Return the number of samples a run that takes the least time a sample.
+    """Return the batch size with the least time for a sample.
 
-    It runs the network on zeros with a few sizes, growing while that pays.
+    The network runs on zeros with a few batch sizes, which grow as long as the time falls.
 
     Args:
-        network: what to run.
-        samples: how many there are; a batch is at most a quarter of them.
-        threads: threads of each run; None for one, as :func:`evaluate` runs.
+        network: the network.
+        samples: number of samples; a batch is at most a quarter of them.
+        threads: threads of each run; None for one, as in :func:`evaluate`.
     """
     own = fixed_batch(network)
     if own is not None:
         return own
     network = for_speed(network)
     most = min(samples // 4, MEMORY // max(1, total_bytes(network)))
-    # One thread: :mod:`.parallel` gives every core a run of its own.
+    # One thread: evaluation gives every core a run of its own.
     session = Session(network, threads or 1)
     best, least = 1, math.inf
     for batch in CANDIDATES:
@@ -56,8 +56,8 @@ def best_batch(network: Network, samples: int, *, threads: int | None = None) ->
 
 
 def _seconds(session: Session, network: Network, batch: int, threads: int) -> float:
-    """Return the shortest time of a few runs after a first one."""
-    # One thread computes where it is called: its own time leaves out what others on the machine do.
+    """Return the shortest time of several runs, without the first one."""
+    # A single thread computes in the calling thread: its own clock leaves out other processes.
     clock = time.thread_time if threads == 1 else time.perf_counter
     feeds = {
         name: np.zeros([d if isinstance(d, int) else batch for d in shape], np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from ..coupling.trace import Use
 from ..ir.network import Network
 from .registry import Scores
 
-__all__ = ["producing", "squared_norms"]
+__all__ = ["producing", "squared_norms", "summed"]
 
 
 def producing(
@@ -27,10 +27,25 @@ def producing(
 
 def squared_norms(network: Network, groups: Groups) -> Scores:
     """Return Σ w² of each unit over all weights that produce it, in every member of its group."""
+    return summed(network, groups, np.square)
+
+
+def summed(
+    network: Network,
+    groups: Groups,
+    measure: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]],
+) -> Scores:
+    """Return the sum of a measure over all weights that produce each unit [units].
+
+    Args:
+        network: the network.
+        groups: its groups.
+        measure: a function of each weight.
+    """
     found = np.zeros(groups.unit_count)
     for use, weights in producing(network, groups):
         produced = use.labels[0]
-        summed = tuple(axis for axis in range(weights.ndim) if produced.shape[axis] == 1)
-        norms = np.square(weights).sum(axis=summed, keepdims=True)
-        np.add.at(found, groups.units[produced].ravel(), norms.ravel())
+        axes = tuple(axis for axis in range(weights.ndim) if produced.shape[axis] == 1)
+        sums = measure(weights).sum(axis=axes, keepdims=True)
+        np.add.at(found, groups.units[produced].ravel(), sums.ravel())
     return found

@@ -27,10 +27,10 @@ class CocoSource:
 
     Args:
         path: the JSON file.
-        root: the folder with the images; where None, it is looked for beside the file.
+        root: folder with the images; with None, it is looked for near the file.
 
     Raises:
-        DataError: the file is broken, or the images are not found; says which entry.
+        DataError: the file is broken, or the images are not found; names the entry.
     """
 
     target_kind: TargetKind = "objects"
@@ -97,10 +97,14 @@ class CocoSource:
             crowd = bool(entry.get("iscrowd", 0))
             boxes.append((order[category], x, y, x + width, y + height))
             crowds.append(crowd)
-            ignored.append(crowd)  # as in cocoeval.py, where `ignore` of the file is lost
+            ignored.append(crowd)  # as in cocoeval.py, which overwrites `ignore` of the file
 
     def _find_folder(self) -> Path:
-        """Return the folder with the first image: beside the file, or where COCO keeps it."""
+        """Return the folder with the first image: beside the file, or as in COCO's layout.
+
+        Raises:
+            DataError: the image is not found.
+        """
         split = self.path.stem.rpartition("_")[2]
         beside, above = self.path.parent, self.path.parent.parent
         candidates = [
@@ -118,6 +122,11 @@ class CocoSource:
 
 
 def _entry(entry: Any, place: int, section: str, key: str) -> Any:
+    """Return a field of entry number `place` of a list.
+
+    Raises:
+        DataError: it is missing.
+    """
     with located(item=f"{section}[{place}]", field=key):
         if not isinstance(entry, dict) or key not in entry:
             raise DataError("required, but missing")

@@ -1,4 +1,4 @@
-"""Images in files: reading them with OpenCV, and folders of them, with a folder a class or not."""
+"""Images in files, read with OpenCV, and folders of images, with or without classes."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ __all__ = [
 SUFFIXES = (
     ".bmp", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
-"""File names that count as images, in lower case."""
+"""Suffixes of images, in lower case."""
 
 MOST_PIXELS = 1 << 26
-"""Most pixels of a map with a palette; Pillow warns of images from 1.3 times as many on."""
+"""Largest number of pixels of a map with a palette. Pillow warns above 1.3 times that number."""
 
 
 class ImageFolder:
-    """The images of a folder and of its folders in the order of their names, or one image.
+    """The images of a folder and its subfolders in the order of their names, or one image.
 
     Args:
         path: a folder or an image.
-        classes: names of folders in the order of the classes; images in them have labels, and
-            images elsewhere are an error. Empty where folders mean nothing.
+        classes: names of subfolders in the order of the classes. They give the images' labels;
+            images outside them are an error. Empty if subfolders are no classes.
 
     Raises:
         DataError: there is no image.
@@ -57,7 +57,7 @@ class ImageFolder:
         return len(self._files)
 
     def read(self, index: int, *, gray: bool) -> Sample:
-        """Return an image and the class its folder stands for."""
+        """Return an image and the class of its folder."""
         path = self._files[index]
         return Sample(
             image=read_image(path, gray=gray),
@@ -82,10 +82,10 @@ class ImageFolder:
 
 
 def class_folders(path: Path) -> tuple[str, ...]:
-    """Return the folders of a folder in the order of their names, where each holds images.
+    """Return the subfolders of a folder, sorted by name, if they are classes; else ().
 
-    Names that begin with numbers are sorted by these. Empty where images stand in the folder
-    itself, where there are fewer than two folders, or one without images.
+    They are classes if there are at least two, each has images, and the folder itself has none.
+    Names that begin with a number are sorted by the number.
     """
     folders = []
     with os.scandir(path) as entries:
@@ -106,10 +106,10 @@ def _holds_images(path: Path) -> bool:
 
 
 def image_files(path: Path) -> list[Path]:
-    """Return the images at `path` sorted by name; hidden files and folders do not count.
+    """Return the images at `path`, sorted by name, without hidden files and folders.
 
     Raises:
-        DataError: there is none.
+        DataError: there is no image.
     """
     if path.is_file():
         return [path]
@@ -145,7 +145,7 @@ def decode_image(data: np.ndarray, *, gray: bool = False) -> np.ndarray:
     """Return the 8-bit pixels of a compressed image in memory (uint8).
 
     Raises:
-        DataError: it is no image.
+        DataError: the data is no image.
     """
     import cv2
 
@@ -160,7 +160,7 @@ def decode_image(data: np.ndarray, *, gray: bool = False) -> np.ndarray:
 
 
 def read_map(path: Path) -> np.ndarray:
-    """Return an image of classes as H×W uint8: the numbers of its palette, or its grey values.
+    """Return a map of classes as H×W uint8: the indices of its palette, or its grey values.
 
     Raises:
         DataError: the file cannot be read, or is a colour image without a palette.
@@ -185,15 +185,15 @@ def read_map(path: Path) -> np.ndarray:
 
 
 def _has_palette(data: np.ndarray) -> bool:
-    """Whether this is a PNG of colour type 3 (its header says so in byte 25)."""
+    """Whether data is a PNG of colour type 3 (byte 25 of the header)."""
     return bytes(data[:8]) == b"\x89PNG\r\n\x1a\n" and data.size > 25 and int(data[25]) == 3
 
 
 def _palette_indices(data: np.ndarray) -> np.ndarray:
-    """Return what a PNG with a palette stores as H×W uint8; OpenCV would only give the colours."""
+    """Return the palette indices of a PNG as H×W uint8; OpenCV only gives the colours."""
     from PIL import Image
 
-    # The header holds width and height in bytes 16 to 23; asking it costs no memory.
+    # Width and height from bytes 16 to 23 of the header, before memory is used for the pixels.
     width, height = (int.from_bytes(data[place : place + 4].tobytes()) for place in (16, 20))
     if not 0 < width * height <= MOST_PIXELS:
         raise DataError(f"a map of {width}×{height} pixels cannot be")
@@ -208,6 +208,6 @@ def _palette_indices(data: np.ndarray) -> np.ndarray:
 
 
 def _number_first(name: str) -> tuple[int, int, str]:
-    """Return the order of a folder's name: numbers by value before words by letters."""
+    """Return the sort key of a folder's name: numbers by value, before other names."""
     digits = len(name) - len(name.lstrip("0123456789"))
     return (0, int(name[:digits]), name) if digits else (1, 0, name)

@@ -1,4 +1,4 @@
-"""From 8-bit pixels to what a network takes: resize, crop, order channels, subtract mean, scale."""
+"""From 8-bit pixels to inputs of a network: resize, crop, order channels, subtract mean, scale."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from .resample import resized_by_corners
 __all__ = ["channel_order", "frame_of", "labels_to_input", "normalized", "to_input"]
 
 GREY = 127.5
-"""What letterboxing fills the remaining area with: half of full scale."""
+"""Value of the area that letterboxing leaves free: half of full scale."""
 
 _PLACES = {"bgr": (0, 1, 2), "rgb": (2, 1, 0), "gray": (0,)}
-"""Order of channels → where each stands among those of an image as stored."""
+"""Order of channels → position of each channel in an image as stored."""
 
 _SAMPLING = ("centres", "corners")
 
 
 def channel_order(preprocess: Preprocess, channels: int) -> str:
-    """Return the order of channels to feed: that of `preprocess`, grey where there is only one.
+    """Return the order of channels of an input: that of `preprocess`; "gray" for one channel.
 
     Raises:
-        DataError: images have no such number of channels, or `mean` has another one.
+        DataError: images of that order have another number of channels, the order or the sampling
+            is unknown, or `mean` has another number of values.
     """
     order = "gray" if channels == 1 else preprocess.channels
     if order not in _PLACES:
@@ -56,7 +57,7 @@ def normalized(pixels: np.ndarray, preprocess: Preprocess) -> np.ndarray:
 
     Args:
         pixels: …×C×H×W.
-        preprocess: its `mean` has one or C numbers, its `mean_image` the size of the pixels.
+        preprocess: `mean` with one or C numbers, or `mean_image` with the size of the pixels.
 
     Raises:
         DataError: the mean image has another size.
@@ -65,11 +66,11 @@ def normalized(pixels: np.ndarray, preprocess: Preprocess) -> np.ndarray:
 
 
 def _as_planes(pixels: np.ndarray, channels: int, preprocess: Preprocess) -> np.ndarray:
-    """Return float32 pixels of an image as stored, H×W×3 or H×W grey, as C×H×W, normalized."""
+    """Return float32 pixels of an image as stored (H×W×3, or H×W grey) as normalized C×H×W."""
     import cv2
 
     planes = np.empty((channels, *pixels.shape[:2]), np.float32)
-    # NumPy takes ten times as long to read every third number.
+    # OpenCV separates the channels: NumPy takes ten times as long to read every third number.
     order = channel_order(preprocess, channels)
     places = _PLACES[order] if pixels.ndim == 3 else (0,) * channels
     pairs = [place for pair in zip(places, range(channels), strict=True) for place in pair]
@@ -78,7 +79,7 @@ def _as_planes(pixels: np.ndarray, channels: int, preprocess: Preprocess) -> np.
 
 
 def _normalize(planes: np.ndarray, preprocess: Preprocess) -> np.ndarray:
-    """Normalize float32 planes where they lie, and return them."""
+    """Normalize float32 planes in place, and return them."""
     image = preprocess.mean_image
     if image is not None and image.shape != planes.shape[-3:]:
         raise DataError(
@@ -99,13 +100,13 @@ def to_input(image: np.ndarray, size: tuple[int, int, int], preprocess: Preproce
     Args:
         image: 8-bit pixels, H×W×3 in the order blue, green, red, or H×W grey.
         size: channels, height and width of the input.
-        preprocess: what to do.
+        preprocess: the preprocessing.
 
     Returns:
-        C×H×W float32.
+        the sample, C×H×W float32.
 
     Raises:
-        DataError: the channels do not fit, or the image is too small to be cropped.
+        DataError: the channels do not fit, or the image is too small for the crop.
     """
     channels, height, width = size
     if channel_order(preprocess, channels) == "gray":
@@ -121,7 +122,7 @@ def to_input(image: np.ndarray, size: tuple[int, int, int], preprocess: Preproce
 
 
 def frame_of(image: np.ndarray, height: int, width: int, preprocess: Preprocess) -> Frame:
-    """Return where an image lies in an input of `height` × `width` pixels."""
+    """Return the place of an image in an input of `height` × `width` pixels."""
     own_height, own_width = image.shape[:2]
     if preprocess.crop:
         full_height, full_width = _before_crop(image, height, width, preprocess)
@@ -129,8 +130,8 @@ def frame_of(image: np.ndarray, height: int, width: int, preprocess: Preprocess)
         full_height, full_width = _inside(image, height, width)
     else:
         return Frame(width=own_width, height=own_height)
-    # The middle is that of real numbers even where the pixels were placed by whole ones:
-    # frameworks that letterbox turn boxes back that way.
+    # The offsets are fractions, although the pixels were placed at whole numbers: frameworks that
+    # letterbox convert boxes back in this way.
     left, top = (1 - full_width / width) / 2, (1 - full_height / height) / 2
     return Frame(
         width=own_width, height=own_height, left=left, top=top, right=1 - left, bottom=1 - top
@@ -140,9 +141,9 @@ def frame_of(image: np.ndarray, height: int, width: int, preprocess: Preprocess)
 def labels_to_input(
     labels: np.ndarray, height: int, width: int, preprocess: Preprocess
 ) -> np.ndarray:
-    """Return a map of classes (H×W) as the image beside it becomes an input, without mixing.
+    """Return a map of classes (H×W) for an input, with the nearest pixels instead of interpolation.
 
-    Where letterboxing leaves an area free, classes are :data:`~.labels.IGNORED`.
+    In the area that letterboxing leaves free, classes are :data:`~.labels.IGNORED`.
     """
     if preprocess.crop:
         full = _before_crop(labels, height, width, preprocess)
@@ -167,7 +168,11 @@ def _gray(image: np.ndarray) -> np.ndarray:
 def _before_crop(
     image: np.ndarray, height: int, width: int, preprocess: Preprocess
 ) -> tuple[int, int]:
-    """Return height and width an image has before its centre is cut out."""
+    """Return height and width of an image before its centre is cropped.
+
+    Raises:
+        DataError: they are smaller than the crop.
+    """
     own_height, own_width = image.shape[:2]
     if len(preprocess.resize) == 2:
         full = preprocess.resize[0], preprocess.resize[1]
@@ -188,7 +193,7 @@ def _before_crop(
 
 
 def _cropped(pixels: np.ndarray, size: tuple[int, int, int], preprocess: Preprocess) -> np.ndarray:
-    """Return the normalised centre of pixels; a mean image of their size is cut alike."""
+    """Return the normalised centre of pixels; a mean image of their size is cropped as well."""
     channels, height, width = size
     top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
     window = np.s_[top : top + height, left : left + width]
@@ -199,7 +204,7 @@ def _cropped(pixels: np.ndarray, size: tuple[int, int, int], preprocess: Preproc
 
 
 def _inside(image: np.ndarray, height: int, width: int) -> tuple[int, int]:
-    """Return height and width of a letterboxed image inside its frame."""
+    """Return height and width of an image inside the frame of a letterbox."""
     own_height, own_width = image.shape[:2]
     if width * own_height < height * own_width:
         return max(1, own_height * width // own_width), width

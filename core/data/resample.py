@@ -1,11 +1,11 @@
 """Bilinear resizing that keeps the corner pixels in place, computed in single precision.
 
-A pixel of the result at column c is read at c · (width − 1) / (new width − 1); rows alike.
+Column c of the result is column c · (width − 1) / (new width − 1) of the image, and so for rows.
 Source: image.c `resize_image` (pjreddie 61c9d02), the same in AlexeyAB's.
 
-Each direction is the product with a sparse matrix of two numbers a row. Of what the libraries at
-hand offer for this it takes the least time, and it needs Python's lock only between products, so
-that images are resized on all cores at once.
+Each direction is a product with a sparse matrix that has two numbers in each row. Among the
+functions of the installed libraries, this takes the least time. It holds Python's lock only between
+products, so that all cores can resize images at the same time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 __all__ = ["resized_by_corners"]
 
 STRIP = 1 << 19
-"""Bytes of the pixels, as float32, that are mixed at once: they should stay in the second cache."""
+"""Bytes of float32 pixels that are resized at once: they should fit into the second-level cache."""
 
 
 def resized_by_corners(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -33,7 +33,8 @@ def resized_by_corners(image: np.ndarray, height: int, width: int) -> np.ndarray
     columns = np.empty((own_height, width, *channels), np.float32)
     rows = max(1, STRIP // image[:1].size // columns.itemsize)
     for start in range(0, own_height, rows):
-        # Columns first, as the reference rounds. As rows they lie in one piece each.
+        # Columns first, as in the reference: the order determines the rounding. The transposition
+        # makes each column contiguous.
         strip = cv2.transpose(image[start : start + rows])
         mixed = across @ strip.astype(np.float32).reshape(own_width, -1)
         part = columns[start : start + rows]
@@ -43,11 +44,11 @@ def resized_by_corners(image: np.ndarray, height: int, width: int) -> np.ndarray
 
 @functools.lru_cache(maxsize=256)
 def _mixing(old: int, new: int, *, exact_end: bool) -> csr_array:
-    """Return the matrix (new × old) that mixes each new line of pixels from two old ones.
+    """Return the matrix (new × old) that interpolates each new line of pixels from two old ones.
 
-    NOTE for developers: the reference takes the last column from the last old one, but the last
-    row only by its factor of the row before, which rounding can make a factor near 0. Both are
-    kept, since a network was trained with them.
+    NOTE for developers: the reference copies the last old column, but computes the last row from
+    the row before alone, with a factor that rounding may make nearly 0. Both are kept, since
+    networks were trained with them.
     """
     step = np.float32(old - 1) / np.float32(new - 1) if new > 1 else np.float32(0)
     places = np.arange(new, dtype=np.float32) * step

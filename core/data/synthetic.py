@@ -1,4 +1,4 @@
-"""Noise instead of data: enough to prove that two networks are the same, not that they are good."""
+"""Noise instead of data: it can show that two networks are equal, but not that they are good."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ FULL_SCALE = 255.0
 
 
 class SyntheticDataset:
-    """What images of uniform noise would give, the same for the same seed on every machine.
+    """Inputs of uniform noise, the same for the same seed on every machine.
 
-    Pixels are uniform in 0…255, then `(pixel − mean) × scale`. Inputs that are no images (not
-    N×C×H×W, or another number of channels than `mean`) are uniform in 0…1. A sample depends on
-    the seed and its number only, not on the batch.
+    Pixels of images are uniform in 0 to 255, then `(pixel − mean) × scale`. Other inputs (not
+    N×C×H×W, or with another number of channels than `mean`) are uniform in 0 to 1. A sample depends
+    only on the seed and its number, not on the batch.
 
     Args:
-        network: whose inputs to fill.
-        samples: how many samples; rounded up to a multiple of a batch that the network insists on.
-        batch: samples a batch.
-        seed: of the noise.
-        preprocess: instead of the network's own.
+        network: the network.
+        samples: number of samples, rounded up to a multiple of the network's fixed batch.
+        batch: number of samples of a batch.
+        seed: seed of the noise.
+        preprocess: preprocessing instead of the network's own.
 
     Raises:
-        DataError: an input has a size that is not known, or `samples` or `batch` is not positive.
+        DataError: the size of an input is unknown, or `samples` or `batch` is not positive.
     """
 
     name = "noise"
@@ -58,7 +58,7 @@ class SyntheticDataset:
         self.samples = -(-samples // own) * own
         self._batch = batch_size(network, batch)
         self._shapes: dict[str, tuple[int, ...]] = {}
-        # Inputs whose fixed batches differ (images and regions) have so many rows a sample.
+        # Number of rows of a sample: it differs between inputs with fixed batches (regions).
         self._rows = {
             name: Fraction(shape[0], own) if shape and isinstance(shape[0], int) else Fraction(1)
             for name, shape in network.inputs.items()
@@ -70,7 +70,7 @@ class SyntheticDataset:
             self._shapes[name] = sizes
 
     def __iter__(self) -> Iterator[Batch]:
-        """Stream the samples."""
+        """Yield the samples in batches."""
         for start in range(0, self.samples, self._batch):
             stop = min(start + self._batch, self.samples)
             numbers = {

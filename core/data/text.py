@@ -1,4 +1,4 @@
-"""Lists in text files: read line by line, with the line numbers that errors need."""
+"""Reading lists from text files, with line numbers for errors."""
 
 from __future__ import annotations
 
@@ -8,15 +8,23 @@ from pathlib import Path
 
 from ..errors import DataError, located
 
-__all__ = ["MOST_BYTES", "first_lines", "found_beside", "numbered_lines", "read_names", "reading"]
+__all__ = [
+    "MOST_BYTES",
+    "base_of_list",
+    "first_lines",
+    "found_beside",
+    "numbered_lines",
+    "read_names",
+    "reading",
+]
 
 MOST_BYTES = 1 << 30
-"""No list of samples is larger than this."""
+"""Largest size of a list of samples."""
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn what reading a text file raises into a DataError that names the file."""
+    """Turn errors of reading a text file into a DataError that names the file."""
     with located(file=str(path)):
         try:
             yield
@@ -27,7 +35,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a text that are not blank, stripped, with their numbers from 1.
+    """Yield number (from 1) and stripped text of each line that is not blank.
 
     Raises:
         DataError: the file cannot be read, is too large, or is no text.
@@ -42,7 +50,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def first_lines(path: Path, count: int = 8) -> list[str]:
-    """Return the first lines of a file that are not blank; none where it is no text."""
+    """Return the first lines of a file that are not blank; [] if it is no text."""
     try:
         with path.open("rb") as file:
             head = file.read(1 << 16)
@@ -55,10 +63,10 @@ def first_lines(path: Path, count: int = 8) -> list[str]:
 
 
 def read_names(path: Path) -> tuple[str, ...]:
-    """Return the names of classes, one a line, in their order.
+    """Return the names of classes from a file with one name on each line.
 
     Raises:
-        DataError: the file cannot be read, or holds none.
+        DataError: the file cannot be read, or has no names.
     """
     names = tuple(text for _, text in numbered_lines(path))
     if not names:
@@ -68,11 +76,34 @@ def read_names(path: Path) -> tuple[str, ...]:
 
 
 def found_beside(name: str, folders: Sequence[Path]) -> Path | None:
-    """Return the file a text names: as it stands, or else relative to the first folder that fits.
+    """Return the file with a name; None if there is none.
 
-    Only in that order is the meaning of a relative name the same as for the program the text was
-    written for.
+    A relative name is looked for in the working directory first, and then in the folders. So it has
+    the same meaning as for the program that the text was written for.
     """
     path = Path(name)
     candidates = [path] if path.is_absolute() else [path, *(folder / path for folder in folders)]
     return next((candidate for candidate in candidates if candidate.exists()), None)
+
+
+def base_of_list(path: Path, names: Sequence[str]) -> Path:
+    """Return the folder that relative paths in a list of images start from.
+
+    It is the first of the working directory, the folder of the list and the folder above it that
+    has the list's first image.
+
+    Args:
+        path: the list.
+        names: the first path in the list, and other forms of it that are tried.
+
+    Raises:
+        DataError: the image is not found.
+    """
+    for name in names:
+        found = found_beside(name, [path.parent, path.parent.parent])
+        if found is not None:
+            return Path(str(found).removesuffix(str(Path(name))) or ".")
+    raise DataError(
+        f"there is no image '{names[0]}'",
+        hint="--root names the folder that relative paths start from",
+    )

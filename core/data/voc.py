@@ -1,7 +1,7 @@
-"""Pascal VOC annotations: one XML file an image.
+"""Pascal VOC annotations: an XML file for each image.
 
-Source: VOC2012 development kit, section 2.3.4. Corners count pixels from 1 and include the last
-one: x0 = xmin − 1, x1 = xmax.
+Source: VOC2012 development kit, section 2.3.4. Corners count pixels from 1, and the last pixel
+belongs to the box: x0 = xmin − 1, x1 = xmax.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class VocSource:
 
     Args:
         path: a folder with XML files, one above `Annotations`, or a list of an `ImageSets` folder.
-        root: the folder with the images; where None, `JPEGImages` beside the annotations, or
-            the folder of the annotations.
-        classes: names in their order; where empty, the classes of VOC if they are enough, else
-            all names found, sorted.
+        root: folder with the images; with None, `JPEGImages` beside the annotations, or the folder
+            of the annotations.
+        classes: names of the classes in their order. If empty, the classes of VOC if they include
+            all names that occur, else all names that occur, sorted.
 
     Raises:
-        DataError: there are no annotations, or one is broken; says which.
+        DataError: there are no annotations, or one is broken; names the file.
     """
 
     target_kind: TargetKind = "objects"
@@ -107,7 +107,7 @@ class VocSource:
 
 
 def annotation_folder(path: Path) -> Path | None:
-    """Return the folder with the XML files of a folder; None where there are none."""
+    """Return the folder itself or its `Annotations`, whichever has XML files; None for neither."""
     for folder in (path, path / "Annotations"):
         if folder.is_dir():
             with os.scandir(folder) as entries:
@@ -117,6 +117,11 @@ def annotation_folder(path: Path) -> Path | None:
 
 
 def _annotations(path: Path) -> list[Path]:
+    """Return the annotations of a folder or a list.
+
+    Raises:
+        DataError: there are none, or a file of the list does not exist.
+    """
     if path.is_dir():
         folder = annotation_folder(path)
         found = sorted(folder.glob("*.xml")) if folder is not None else []
@@ -129,7 +134,7 @@ def _annotations(path: Path) -> list[Path]:
     files = []
     for line, text in numbered_lines(path):
         words = text.split()
-        # Lists of one class have a second column: −1 says that the class is not there.
+        # Lists of one class have a second column: −1 for images without that class.
         file = folder / f"{words[0]}.xml"
         if not file.is_file():
             with located(line=line):

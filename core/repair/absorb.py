@@ -1,18 +1,17 @@
-"""Absorption: what removed channels gave their readers on average moves into the readers' shift.
+"""Absorption: the mean contribution of removed channels is added to the shifts of their consumers.
 
-A layer y = W x + b that loses the inputs R loses W_R x_R. Its mean can be kept:
+A layer y = W x + b that loses the inputs R loses the contribution W_R x_R. Its mean can be kept:
 
     b += mean(W_R x_R)
 
-over the samples and the output positions. For a channel that is constant (a filter of zeros leaves
-its bias, a batch normalisation with γ = 0 its β) this is no approximation, since the mean is the
-value. The exception is a border: where a kernel reads padding beside the constant, the lost
-contribution differs from that in the interior, and no bias can give both; the mean over all
-positions is nearest to it in the least squares sense. Fully connected, 1×1 and unpadded layers have
-no such border.
+over the samples and the output positions. For a constant channel this is exact: a filter of zeros
+has its bias as output, a batch normalisation with γ = 0 its β. The exception are borders with
+padding: there the lost contribution differs from that in the interior, and no shift gives both. The
+mean over all positions is the best shift in the least squares sense. Fully connected, 1×1 and
+unpadded layers have no such borders.
 
-Without data only channels that the parameters alone show to be constant are absorbed; with data the
-mean of every removed channel is.
+Without data, only channels that are constant by the parameters alone are absorbed. With data, all
+removed channels are.
 
 Source: Ye, Lu, Lin, Wang, Rethinking the Smaller-Norm-Less-Informative Assumption in Channel
 Pruning of Convolution Layers, 2018 (constant channels through batch normalisation).
@@ -46,7 +45,7 @@ __all__ = ["absorb"]
     needs_data=False,
 )
 def absorb(state: PruningState, network: Network, progress: Progress = silent) -> Network:
-    """Return the network with what it lost on average added to its shifts.
+    """Return the network with the mean of the lost contributions added to its shifts.
 
     Raises:
         DataError: the data does not fit the network.
@@ -74,7 +73,7 @@ def absorb(state: PruningState, network: Network, progress: Progress = silent) -
 def _lost_inputs(
     state: PruningState, network: Network
 ) -> list[tuple[Layer, npt.NDArray[np.bool_]]]:
-    """Return the layers at full size that lose inputs with weight, and masks over these inputs."""
+    """Return the layers at full size that lose contributions, with masks over the lost inputs."""
     surviving = state.groups.surviving(state.removed)
     constant = constant_channels(state.full, state.groups) if state.data is None else {}
     whole = {operator.key: operator for operator in find_operators(state.full)}
@@ -83,22 +82,22 @@ def _lost_inputs(
         operator = whole[layer.operator.key]
         if not shifts_alone(network, operator) or operator.depthwise(state.full):
             continue
-        gone = ~surviving[state.groups.values[operator.x].vector]
+        lost = ~surviving[state.groups.values[operator.x].vector]
         if state.data is None:
-            gone &= constant[operator.x]
-        if gone.any() and _weighed(state.full, operator, gone):
-            found.append((Layer(operator, layer.kept), gone))
+            lost &= constant[operator.x]
+        if lost.any() and _has_weights(state.full, operator, lost):
+            found.append((Layer(operator, layer.kept), lost))
     return found
 
 
-def _weighed(network: Network, operator: Operator, channels: npt.NDArray[np.bool_]) -> bool:
-    """Whether any weight reads the channels: OBS, for one, has taken those weights away."""
+def _has_weights(network: Network, operator: Operator, channels: npt.NDArray[np.bool_]) -> bool:
+    """Whether a weight of the channels is not 0: OBS sets weights of removed channels to 0."""
     matrix = operator.matrix(network.array(operator.weight))
     return bool((matrix * _columns(matrix, channels)).any())
 
 
 def _columns(matrix: Array, channels: npt.NDArray[np.bool_]) -> Array:
-    """Return a mask over input channels as one over columns: [groups, 1, inputs · taps]."""
+    """Return a mask over input channels as a mask over columns, [groups, 1, inputs · taps]."""
     parts = channels.reshape(len(matrix), 1, -1)
     return np.repeat(parts, matrix.shape[2] // parts.shape[2], axis=2)
 
@@ -106,7 +105,7 @@ def _columns(matrix: Array, channels: npt.NDArray[np.bool_]) -> Array:
 def _means(
     network: Network, names: Sequence[str], data: Dataset, progress: Progress
 ) -> dict[str, Array]:
-    """Return the mean of values over the samples, axis 0 of length 1, float64."""
+    """Return the mean of values over the samples, float64, with axis 0 of length 1."""
     session = Session(network, fetch=names)
     sums: dict[str, Array] = {}
     counts = dict.fromkeys(names, 0)

@@ -1,8 +1,8 @@
-"""Walking through a network layer by layer with all samples at once.
+"""Activations of a network, computed layer by layer for all samples at once.
 
-A walk keeps, for every batch, the values that later nodes still read. Advancing computes one more
-value for all batches and forgets what nobody needs any more, so that a pass over all layers costs
-one forward pass, whatever happens to the weights of layers that were not yet walked over.
+The cache keeps, for every batch, the values that later nodes still read. An advance computes a
+further value for all batches and drops values that no node reads any more. So a pass over all
+layers costs one forward pass, even if the weights of later layers change meanwhile.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from ..ir.partial import between, nodes_between
 __all__ = ["ACTIVATION_BYTES", "ActivationCache", "first_batches"]
 
 ACTIVATION_BYTES = 1 << 31
-"""Bytes of activations that are held at once; so many samples are used as fit into it."""
+"""Bytes of activations in memory. They bound the number of samples."""
 
 
 class ActivationCache:
-    """The state of a walk.
+    """The activations up to some place in a network.
 
     Args:
-        network: the network whose structure is walked over.
+        network: the network. Its weights may change later, its structure may not.
         batches: inputs of every batch.
     """
 
@@ -38,19 +38,19 @@ class ActivationCache:
         self._left: dict[str, ir.Node] = {str(n.outputs[0].name): n for n in network.graph}
 
     def advance(self, network: Network, value: str, tensors: Tensors = NONE) -> list[np.ndarray]:
-        """Compute a value for all batches and return it, one array a batch.
+        """Compute a value for all batches and return it, an array for each batch.
 
         Args:
-            network: the network as it is now: the structure of the walk, other weights maybe.
+            network: the network with its present weights.
             value: name of the value.
-            tensors: initializer → values that changed since, of the same shape.
+            tensors: initializer → changed values of the same shape, instead of the network's.
         """
         known = set(self._fronts[0])
-        walked = nodes_between(network, known, [value])
-        for node in walked:
+        nodes = nodes_between(network, known, [value])
+        for node in nodes:
             self._left.pop(str(node.outputs[0].name), None)
         needed = {v.name for n in self._left.values() for v in n.inputs if v is not None}
-        made = [str(v.name) for node in walked for v in node.outputs]
+        made = [str(v.name) for node in nodes for v in node.outputs]
         wanted = [name for name in made if name in needed or name == value]
         if wanted:
             part = Session(between(network, known, wanted, tensors))
@@ -64,14 +64,18 @@ class ActivationCache:
         return found
 
     def ahead(self, network: Network, value: str) -> set[str]:
-        """Return the names of the values that advancing to a value would compute on the way."""
+        """Return the names of the values that an advance to a value would compute."""
         nodes = nodes_between(network, set(self._fronts[0]), [value])
         return {str(output.name) for node in nodes for output in node.outputs}
 
     def replace(self, value: str, arrays: Sequence[np.ndarray]) -> None:
-        """Put other arrays, one a batch, in the place of a value that was just computed.
+        """Replace a value that was just computed, if later nodes read it.
 
-        For weights that changed after the value was made of them. What is read no more is left out.
+        This is for weights that change after the value was computed.
+
+        Args:
+            value: name of the value.
+            arrays: an array for each batch.
         """
         for front, array in zip(self._fronts, arrays, strict=True):
             if value in front:
@@ -82,14 +86,14 @@ def first_batches(dataset: Dataset, *networks: Network) -> list[Arrays]:
     """Return the inputs of the first samples of a dataset, at least one batch.
 
     Args:
-        dataset: where they come from.
-        networks: the networks that run on them at the same time; :data:`ACTIVATION_BYTES` bounds
-            the memory of all of them together.
+        dataset: the dataset.
+        networks: the networks that run on them; :data:`ACTIVATION_BYTES` bounds their memory
+            together.
     """
     most = ACTIVATION_BYTES // sum(peak_bytes(network) for network in networks)
     batches: list[Arrays] = []
     samples = 0
-    for batch in streamed(dataset, "weight_columns"):
+    for batch in streamed(dataset, "reading"):
         if batches and samples + batch.size > most:
             break
         batches.append(batch.inputs)

@@ -1,7 +1,7 @@
-"""Which values of a pruned network can differ from the original's, and which layers can be fitted.
+"""The values of a pruned network that a removal affects, and the layers that can be fitted.
 
-A value whose channels became fewer, but are those they were, is not affected: what reads it is the
-first that loses something.
+A value is not affected if it only has fewer channels: the remaining channels are the same. The
+first affected values are the outputs of its consumers.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Layer:
     """An operator whose weights may change.
 
     Args:
-        operator: as it stands in the pruned network.
-        kept: mask over the output channels it has in the original.
+        operator: the operator in the pruned network.
+        kept: mask over its output channels in the original.
     """
 
     operator: Operator
@@ -34,7 +34,7 @@ class Layer:
 
 
 def affected(original: Network, pruned: Network) -> set[str]:
-    """Return the names of the values whose channels may hold something else than before."""
+    """Return the names of the values whose channels may differ from those of the original."""
     same = {
         name
         for name, value in pruned.graph.initializers.items()
@@ -54,7 +54,7 @@ def affected(original: Network, pruned: Network) -> set[str]:
 
 
 def _mixes(node: ir.Node, mixing: set[str]) -> bool:
-    """Whether an output of a node depends on several channels."""
+    """Whether an output channel of a node depends on several input channels."""
     per_channel = node.op_type == "Conv" and node_key(node) not in mixing
     if not per_channel:
         return node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -68,7 +68,7 @@ def _reads_whole(node: ir.Node, whole: set[str]) -> bool:
 
 
 def stored_alone(network: Network, name: str) -> bool:
-    """Whether an initializer stands for a blob of the file, and one node alone reads it."""
+    """Whether an initializer belongs to a blob of the file, and only one node reads it."""
     value = network.graph.initializers[name]
     return bool(blob_refs(value)) and len(list(value.uses())) == 1
 
@@ -89,11 +89,11 @@ def moved(
 
 
 def repairable(state: PruningState, dense: Network) -> list[Layer]:
-    """Return the layers whose outputs may differ from before and whose parameters are their own.
+    """Return the affected layers whose weights no other node reads.
 
     Args:
-        state: what was removed, and from what.
-        dense: the dense network that the removal left.
+        state: the removal.
+        dense: the dense network of the removal.
     """
     surviving = state.groups.surviving(state.removed)
     kept = {term.node: surviving[term.out] for term in state.groups.cost_terms}

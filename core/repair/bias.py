@@ -1,8 +1,9 @@
-"""Bias correction: every channel's mean output becomes what it was in the original.
+"""Bias correction: every channel gets the mean output that it has in the original.
 
-In the order of the graph, each layer's shift (its bias, or the mean of the batch normalisation that
-reads it) moves by the difference between the means that the original and the pruned network have at
-its output, over samples and positions; later layers see the corrected ones before them.
+The layers are corrected in the order of the graph. The shift of a layer is its bias, or the mean of
+the batch normalisation behind it. It changes by the difference of the layer's mean outputs in the
+original and in the pruned network, over samples and positions. Earlier layers are corrected by
+then.
 
 Source: Nagel, van Baalen, Blankevoort, Welling, Data-Free Quantization through Weight Equalization
 and Bias Correction, 2019 (the empirical form).
@@ -69,7 +70,7 @@ def _mean(operator: Operator, outputs: Sequence[np.ndarray]) -> Array:
 
 
 def _subtracted(network: Network, operator: Operator) -> Array:
-    """Return the mean that a normalisation takes off the output, 0 where the shift is a bias."""
+    """Return the mean that a normalisation subtracts from the output; 0 if the shift is a bias."""
     assert operator.shift is not None
     if operator.shift.sign > 0:
         return np.zeros(())
@@ -78,6 +79,6 @@ def _subtracted(network: Network, operator: Operator) -> Array:
 
 
 def _broadcast(operator: Operator, change: Array) -> Array:
-    """Return numbers of channels so that they broadcast over an output."""
+    """Return numbers of channels in a shape that broadcasts over an output."""
     taps = len(operator.kernel)
     return change.reshape(-1, *(1,) * taps) if operator.op_type == "Conv" else change

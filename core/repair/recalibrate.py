@@ -1,22 +1,22 @@
-"""Recalibration: batch normalisations get the statistics that fit what they read now.
+"""Recalibration: batch normalisations get statistics that fit their inputs in the pruned network.
 
-In the order of the graph, mean and variance of each batch normalisation are set anew from what it
-reads in the pruned network, over samples and positions, where the normalisations before it are
-recalibrated already. Where μ, v are the stored statistics, m, s² what these samples have in the
-original and m′, s′² in the pruned network,
+The batch normalisations are recalibrated in the order of the graph, from statistics of their inputs
+over samples and positions. Let μ, v be the stored mean and variance, m, s² those of the samples in
+the original, and m′, s′² those in the pruned network, with the earlier normalisations recalibrated.
+Then
 
     v′ + ε = (v + ε) s′² / s²,        μ′ = m′ − (m − μ) √((v′ + ε) / (v + ε))
 
 gives each channel behind the normalisation the mean and the variance that it has in the original.
-For samples that are like the training data (m = μ, s² = v) that is μ′ = m′ and v′ = s′², up to ε:
-the plain re-estimation of Li, Wu, Su, Wang, Pang, EagleEye: Fast Sub-net Evaluation for Efficient
-Neural Network Pruning, 2020. With few samples it is better (docs/quality.md), since their chance
-deviations are in both networks and cancel. Source of the form relative to a reference: Jordan,
-Sedghi, Saukh, Entezari, Neyshabur, REPAIR: REnormalizing Permuted Activations for Interpolation
-Repair, 2023.
+For samples like the training data (m = μ, s² = v) this is μ′ = m′ and v′ = s′², up to ε: the plain
+re-estimation of Li, Wu, Su, Wang, Pang, EagleEye: Fast Sub-net Evaluation for Efficient Neural
+Network Pruning, 2020. With few samples, the relative form is better (docs/quality.md): their random
+deviations are the same in both networks and cancel. Source of the relative form: Jordan, Sedghi,
+Saukh, Entezari, Neyshabur, REPAIR: REnormalizing Permuted Activations for Interpolation Repair,
+2023.
 
-How a file stores the statistics (multiplied by a factor, with an epsilon outside the root) is the
-business of the format's layer, which undoes that when it writes.
+A file may store the statistics in another form (multiplied by a factor, with an epsilon outside the
+root). The format's layer converts them when it writes.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from .targets import BATCH_NORM_EPSILON
 __all__ = ["SILENT_VARIANCE", "recalibrate"]
 
 SILENT_VARIANCE = 1e-2
-"""A channel whose variance on these samples is up to this part of what it should be keeps its
-variance: they do not excite it, and dividing by so little would blow up what others put in."""
+"""A channel keeps its variance if that of the samples is at most this fraction of the expected one:
+the samples do not excite the channel, and a division by so small a number would amplify others."""
 
 
 @repair("recalibrate", summary="batch-norm statistics, set anew layer by layer", source="Li 2020")
 def recalibrate(state: PruningState, network: Network, progress: Progress = silent) -> Network:
-    """Return the network with statistics for what its batch normalisations read now.
+    """Return the network with recalibrated batch normalisations.
 
     Raises:
         DataError: the data does not fit the networks.
@@ -82,7 +82,7 @@ Statistics = tuple[Array, Array]
 def _matched(
     stored: Statistics, wanted: Statistics, found: Statistics, epsilon: float
 ) -> Statistics:
-    """Return the statistics with which `found` comes out as `wanted` does with the stored ones."""
+    """Return statistics that normalise `found` as the stored ones normalise `wanted`."""
     believed = (wanted[1] > SILENT_VARIANCE * stored[1]) & (found[1] > SILENT_VARIANCE * wanted[1])
     ratio = found[1] / np.where(believed, wanted[1], 1.0)
     ratio = np.where(believed, ratio, 1.0)
@@ -119,6 +119,6 @@ def _statistics(batches: Sequence[np.ndarray]) -> Statistics:
     squares: Array = np.zeros_like(mean)
     for x in batches:
         around = (x - column).reshape(*x.shape[:2], -1)
-        # Each map is summed in float32, which is exact enough for one, and all maps in float64.
+        # The sum of one map is exact enough in float32. The sum over all maps is in float64.
         squares += np.einsum("nci,nci->nc", around, around).sum(axis=0, dtype=np.float64)
     return mean, squares / count

@@ -1,4 +1,4 @@
-"""The registry of repairs, and which of them a user asked for."""
+"""The registry of repairs, and the choice of repairs by the user."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from ..registry import Registry
 __all__ = ["AUTOMATIC", "REPAIRS", "Repair", "Repairs", "find_repairs", "repair"]
 
 AUTOMATIC = ("absorb", "refit", "recalibrate", "bias")
-"""What "auto" tries, in this order: cheap and exact first, then what builds on it."""
+"""The repairs of "auto" in their order: cheap and exact ones first, then ones that need them."""
 
 UNLESS = {"bias": ("refit",)}
-"""What "auto" leaves out where another repair was kept: a refit sets the same means."""
+"""Repair → repairs after which "auto" leaves it out: a refit sets the same means."""
 
 Repairs = str | bool | Sequence[str]
-"""How users name repairs: "auto" (or True), "none" (or False), or names, alone or in a sequence or
-with commas between them."""
+"""The user's choice: "auto" (or True), "none" (or False), or one or several names, in a sequence or
+separated by commas."""
 
 Apply = Callable[[PruningState, Network, Progress], Network]
 
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """A named way in which remaining weights make up for removed channels, without training.
+    """A named way in which remaining weights compensate for removed channels, without training.
 
     Args:
-        name: what users call it.
+        name: name for users.
         summary: one line for `--repair help`.
-        source: the paper or code it comes from.
-        apply: `apply(state, dense, progress)` returns the dense network with other weights, or
-            the very network it was given where there is nothing to do.
+        source: its paper or code.
+        apply: `apply(state, dense, progress)` returns the dense network with other weights, or the
+            same object if there is nothing to repair.
         needs_data: whether it needs `state.data`.
-        unless: names of repairs after which it is not tried: they leave nothing for it to do.
+        unless: names of repairs that make it superfluous: it is not tried after them.
     """
 
     name: str
@@ -57,7 +57,7 @@ REPAIRS: Registry[Repair] = Registry(
 def repair(
     name: str, *, summary: str, source: str, needs_data: bool = True
 ) -> Callable[[Apply], Apply]:
-    """Register a function as the repair of a name."""
+    """Register a function as a repair; see :class:`Repair` for the arguments."""
 
     def register(function: Apply) -> Apply:
         REPAIRS.add(name, entry=Repair(name, summary, source, function, needs_data))
@@ -67,14 +67,14 @@ def repair(
 
 
 def find_repairs(names: Repairs, *, data: bool) -> tuple[Repair, ...]:
-    """Return the repairs that a user asked for, in the order in which they are tried.
+    """Return the chosen repairs, in the order in which they are tried.
 
     Args:
-        names: see :data:`Repairs`.
-        data: whether there is data; "auto" leaves out what needs it.
+        names: the user's choice, see :data:`Repairs`.
+        data: whether there is data. Without data, "auto" leaves out repairs that need it.
 
     Raises:
-        PlanError: a name is unknown or given twice, or a repair needs data where there is none.
+        PlanError: a name is unknown or given twice, or a repair needs data and there is none.
     """
     if isinstance(names, bool):
         names = "auto" if names else "none"

@@ -1,4 +1,4 @@
-"""Trying repairs one after another: each is measured before and after, and kept where it helps."""
+"""Repairs in sequence: each is measured before and after, and kept if it lowers the error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .registry import Repair
 __all__ = ["RepairRecord", "repaired"]
 
 NOISE_SAMPLES = 8
-"""Samples of noise that repairs are measured on where the user gave no data."""
+"""Number of samples of noise for the measurement of repairs without data."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,10 +26,10 @@ class RepairRecord:
 
     Args:
         method: name of the repair.
-        error_before: relative output error against the original before it.
-        error_after: the same after it.
-        kept: whether its weights were kept.
-        measured_on: the samples that the errors were measured on, in words.
+        error_before: relative output error against the original before the repair.
+        error_after: the same after the repair.
+        kept: whether the repaired weights were kept.
+        measured_on: the samples of the measurement, in words.
     """
 
     method: str
@@ -58,17 +58,17 @@ def repaired(
 ) -> tuple[Network, tuple[RepairRecord, ...]]:
     """Return the repaired network, and a record of every repair that was tried.
 
-    A repair is kept where the relative error of the outputs against the original's falls. Where
-    there are enough samples, a hold-out measures this (see :func:`~..data.hold_out.split`), and
-    what is kept is then fitted to all samples. There is no hold-out where weights already
-    compensate: they were fitted to all samples, so that outputs are better there than elsewhere,
-    and a repair fitted to fewer samples would be measured too harshly.
+    A repair is kept if the relative error of the outputs against the original's falls. With enough
+    samples, the error is measured on a hold-out (see :func:`~..data.hold_out.split`), and a repair
+    that is kept is fitted again to all samples. There is no hold-out if the weights are compensated
+    already: they were fitted to all samples, also to those of a hold-out, and a repair fitted to
+    fewer samples would look worse than it is.
 
     Args:
-        state: what was removed, and from what.
-        dense: the dense network that the removal left.
-        repairs: what to try, in this order.
-        progress: told how far the work is.
+        state: the removal.
+        dense: the dense network of the removal.
+        repairs: the repairs to try, in their order.
+        progress: reports the steps of each repair and measurement.
 
     Raises:
         DataError: the data does not fit the networks.

@@ -1,19 +1,18 @@
-"""What a refitted layer aims at: not its own output, but what comes of it.
+"""The targets of a refitted layer: they include the operations behind its output.
 
-Between a layer y = W x + b and the next there usually are a normalisation and an activation, and in
-residual networks a sum. The refit wants the value *behind* them to be the original's:
+Between a layer y = W x + b and the next layer there are usually a normalisation and an activation,
+and in residual networks a sum. The refit fits the value *behind* these operations to the original:
 
-* through what is affine per channel (a batch normalisation, a learned scale), z = α y + β;
-* through a sum with another branch s, whose errors in the pruned network this layer can make up
-  for: the target becomes z + s − s′ (He, Zhang, Sun, Channel Pruning for Accelerating Very Deep
-  Neural Networks, 2017, for residual blocks);
-* through ReLU or LeakyReLU f: where the original is negative, any other negative number will do
-  nearly as well. Given the present prediction p, the target of z is z itself where z > 0 (also
-  where p < 0: what ReLU hides has no slope to follow), f(z) where z ≤ 0 < p, and p − f′² (p − z)
-  where both are negative. Fitting to it and predicting again never raises the sum of (p − z)² over
-  z > 0 and f(p)² over z ≤ 0 for ReLU, being a majorisation of it (the objective is that of Zhang,
-  Zou, He, Sun, Accelerating Very Deep Convolutional Networks for Classification and Detection,
-  2015, but for z > 0 > p).
+* Operations that are affine in each channel (a batch normalisation, a learned scale): z = α y + β.
+* A sum with another branch s, with s′ in the pruned network: the target becomes z + s − s′, so that
+  the layer compensates for the errors of the branch (He, Zhang, Sun, Channel Pruning for
+  Accelerating Very Deep Neural Networks, 2017, for residual blocks).
+* ReLU or LeakyReLU f: for a negative value of the original, any negative value is nearly as good.
+  With the present prediction p, the target is z if z > 0 (also if p < 0: ReLU has no slope there
+  to follow), f(z) if z ≤ 0 < p, and p − f′² (p − z) if both are negative. For ReLU, a fit to these
+  targets followed by a new prediction never raises the sum of (p − z)² over z > 0 and f(p)² over
+  z ≤ 0: the targets majorise it. The objective is that of Zhang, Zou, He, Sun, Accelerating Very
+  Deep Convolutional Networks for Classification and Detection, 2015, except for z > 0 > p.
 """
 
 from __future__ import annotations
@@ -30,18 +29,18 @@ from ..statistics.operators import Array, Operator
 __all__ = ["BATCH_NORM_EPSILON", "Path", "Target", "array_of", "follow"]
 
 SMALLEST_FACTOR = 1e-6
-"""A channel whose factor is smaller than this part of the largest is aimed at directly: what comes
-of it does not matter."""
+"""A channel whose factor is at most this part of the largest is fitted to its own output, since the
+value behind the factor does not matter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """What an output y goes through: f(scale · y + offset + other).
+    """The operations behind an output y: f(scale · y + offset + other).
 
     Args:
-        scale, offset: one number a channel.
-        other: name of a value of the same shape that is added, None where none is.
-        slope: of f below zero: 0 for ReLU, 1 where there is no activation.
+        scale, offset: one number for each channel.
+        other: name of the value of the same shape that is added; None without a sum.
+        slope: slope of f below zero: 0 for ReLU, 1 without an activation.
     """
 
     scale: Array
@@ -51,13 +50,13 @@ class Path:
 
 
 def follow(network: Network, operator: Operator, channels: int, tensors: Tensors = NONE) -> Path:
-    """Return what happens to the output of an operator until something else reads it.
+    """Return the operations behind an operator, up to a value with several or other consumers.
 
     Args:
         network: the network.
         operator: one of its operators.
-        channels: how many it has.
-        tensors: initializer → values that changed since, of the same shape.
+        channels: number of its output channels.
+        tensors: initializer → changed values of the same shape, instead of the network's.
     """
     scale, offset, other = np.ones(channels), np.zeros(channels), None
     value = network.values()[operator.y]
@@ -81,16 +80,16 @@ def follow(network: Network, operator: Operator, channels: int, tensors: Tensors
 
 
 LEAKY_SLOPE = 0.01
-"""The slope of ONNX's LeakyRelu where it is not given."""
+"""The default slope of ONNX's LeakyRelu."""
 
 BATCH_NORM_EPSILON = 1e-5
-"""The epsilon of ONNX's BatchNormalization where it is not given."""
+"""The default epsilon of ONNX's BatchNormalization."""
 
 
 def _slope(node: ir.Node) -> float | None:
-    """Return the slope below zero of an activation that passes on what is above, or None.
+    """Return the slope below zero of an activation that is the identity above; None for others.
 
-    Of one that is cut off above as well (ReLU6) only the lower end counts.
+    An upper bound of the activation (ReLU6) is ignored.
     """
     if node.op_type == "Relu":
         return 0.0
@@ -106,7 +105,7 @@ def _slope(node: ir.Node) -> float | None:
 def _affine(
     network: Network, node: ir.Node, value: ir.Value, channels: int, tensors: Tensors
 ) -> tuple[Array, Array] | None:
-    """Return factor and summand of a node that is affine in each channel, None where it is not."""
+    """Return factor and summand of a node that is affine in each channel; None for others."""
     if node.op_type == "BatchNormalization":
         if any(v is None or v.const_value is None for v in node.inputs[1:5]):
             return None
@@ -137,13 +136,13 @@ def _affine(
 
 
 def array_of(network: Network, name: str, tensors: Tensors) -> np.ndarray:
-    """Return the array of an initializer that may have changed since."""
+    """Return the array of an initializer: the changed one, or the network's."""
     found = tensors.get(name)
     return network.array(name) if found is None else found
 
 
 def _summand(node: ir.Node, value: ir.Value) -> str | None:
-    """Return the other operand of a sum of two computed values of the same shape."""
+    """Return the other operand of a sum of two computed values of the same shape; None for none."""
     if node.op_type != "Add":
         return None
     operand = node.inputs[1] if node.inputs[0] is value else node.inputs[0]
@@ -154,14 +153,14 @@ def _summand(node: ir.Node, value: ir.Value) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a layer's output should be at some positions. Arrays [groups, positions, outputs].
+    """The targets of a layer's output at some positions. Arrays are [groups, positions, outputs].
 
     Args:
-        wanted: the output of the layer that gives the original's value behind it, were there no
-            activation.
-        kink: the output at which the activation has its kink, of sizes that broadcast.
-        sign: +1 where the output is passed on above the kink, −1 where below it.
-        slope: on the other side of the kink; 1 for none.
+        wanted: the output that gives the value of the original behind the layer, without regard to
+            an activation.
+        kink: the output at the kink of the activation, in a shape that broadcasts.
+        sign: +1 if the activation is the identity above the kink, −1 if below it.
+        slope: slope of the activation on the other side of the kink; 1 without an activation.
     """
 
     wanted: Array
@@ -174,11 +173,11 @@ class Target:
         """Return the target.
 
         Args:
-            before: path in the original, for the channels that are left.
+            before: path in the original, for the kept channels.
             now: path in the pruned network.
-            y: what the original's layer gives.
-            other: what the original adds, None where nothing or where it cannot be told yet.
-            present: what the pruned network adds.
+            y: output of the layer in the original.
+            other: summand in the original; None without a sum, or if it is not computed yet.
+            present: summand in the pruned network; None as for `other`.
         """
         groups, _, outputs = y.shape
 
@@ -199,7 +198,7 @@ class Target:
         return Target(wanted / scale, floor / scale, np.sign(scale), slope)
 
     def around(self, predicted: Array) -> Array:
-        """Return what to aim at in the least squares sense, given what is predicted now."""
+        """Return the targets of a least squares fit, given the present prediction."""
         if self.slope == 1.0:
             return self.wanted
         negative = (self.wanted - self.kink) * self.sign <= 0

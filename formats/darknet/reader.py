@@ -18,7 +18,7 @@ from ...core.errors import FormatError, SecateurError, UnsupportedError, Where, 
 from ...core.ir.builder import Builder
 from ...core.ir.heads import Head
 from ...core.ir.network import BlobRef, Caution, LayerInfo, Network, tensors_by_blob
-from ..adapter import LayerBuilder, blob_shapes
+from ..adapter import blob_shapes
 from .activations import ALEXEYAB_ONLY
 from .data.evaluation import as_evaluated
 from .document import Block, Document, parse
@@ -30,6 +30,7 @@ from .section import (  # fmt: skip
     SectionBuilder,
     Size,
     read_section,
+    size_of,
     unread_keys,
 )
 from .sections.net import MOST_VALUES, Net
@@ -262,7 +263,7 @@ class _Reading:
         self, section: Section, item: str, values: Iterable[ir.Value]
     ) -> tuple[Record, Mapping[str, np.ndarray]]:
         """Return a section's record and blobs: from the file, or from the layer it shares with."""
-        inputs = [_size(value) for value in values]
+        inputs = [size_of(value) for value in values]
         sizes = section.sizes(*inputs)
         owner = section.shares()
         if owner is not None:
@@ -410,13 +411,6 @@ def _reread(
 
 def _item(index: int, block: Block) -> str:
     return f"layer {index} [{block.name[:80]}]"
-
-
-def _size(value: ir.Value) -> Size:
-    """Return the size of a value as Darknet counts it."""
-    channels, *rest = LayerBuilder.shape(value)[1:]
-    height, width = rest or (1, 1)
-    return Size(int(channels), int(height), int(width))
 
 
 def _some(things: Collection[object], most: int = 8) -> str:

@@ -28,7 +28,7 @@ from .training import TRAINING_KEYS
 
 __all__ = [
     "SECTIONS", "Context", "Example", "Handling", "Section", "SectionBuilder", "Size",
-    "read_section", "section",
+    "read_section", "section", "size_of",
 ]  # fmt: skip
 
 SECTIONS: LayerRegistry[Section] = LayerRegistry(
@@ -48,6 +48,13 @@ class Size(NamedTuple):
     channels: int
     height: int
     width: int
+
+
+def size_of(value: ir.Value) -> Size:
+    """Return the size of a value as Darknet counts it."""
+    channels, *rest = LayerBuilder.shape(value)[1:]
+    height, width = rest or (1, 1)
+    return Size(int(channels), int(height), int(width))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,9 +143,7 @@ class SectionBuilder(LayerBuilder):
 
     def size(self, x: ir.Value) -> Size:
         """Return the size of a value as Darknet counts it."""
-        channels, *rest = self.dims(x)
-        height, width = rest or (1, 1)
-        return Size(channels, height, width)
+        return size_of(x)
 
     def slice(
         self, x: ir.Value, axes: Sequence[int], starts: Sequence[int], ends: Sequence[int],

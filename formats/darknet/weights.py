@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ...core.errors import FormatError
+from ..files import map_file
 from .flavour import Flavour
 
 __all__ = ["Header", "Stream", "WrongCount", "unseen"]
@@ -71,7 +72,7 @@ class Stream:
     def __init__(self, path: Path, flavour: Flavour, *, partial: bool = False):
         self.partial = partial
         self.path = path
-        data = _map(path)
+        data = map_file(path)
         self.header = _read_header(data, flavour)
         self.size = len(data)
         offset = len(self.header.data)
@@ -156,16 +157,6 @@ class Stream:
 def unseen(header: bytes) -> bytes:
     """Return a header with 0 images seen in training, of the same version and length."""
     return header[:12] + bytes(len(header) - 12)
-
-
-def _map(path: Path) -> mmap.mmap:
-    try:
-        with path.open("rb") as file:
-            if file.seek(0, 2) == 0:
-                raise FormatError("the file is empty")
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except OSError as error:
-        raise FormatError(f"cannot be read: {error.strerror or error}") from error
 
 
 def _read_header(data: mmap.mmap, flavour: Flavour) -> Header:

@@ -1,8 +1,8 @@
-"""Constants of an ONNX graph in one form: initializers, a number that counts used only once.
+"""Constants of an ONNX graph in one form: as initializers, with a copy for each use.
 
-Exporters leave constants as nodes, list them among the inputs, copy them through Identity, and
-merge equal ones. Pruning changes constants by their use, so every use of one that may change in
-another way gets its own.
+Exporters store constants as nodes, list them among the inputs, copy them with Identity, and merge
+equal ones. Pruning changes a constant according to its use. So every use that pruning may change
+differently gets a copy of its own.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ COUNTING = frozenset({"Expand", "Reshape", "Resize", "Slice", "Split", "Tile"})
 
 
 def lift(graph: ir.Graph) -> None:
-    """Turn Constant nodes and copies of initializers into initializers, on the graph given."""
+    """Turn Constant nodes and copies of initializers into initializers; changes the graph."""
     for name in [str(value.name) for value in graph.inputs]:
-        # Old exporters list weights among the inputs, too.
+        # Old exporters list weights among the inputs as well.
         if name in graph.initializers:
             graph.inputs.remove(graph.initializers[name])
     for node in list(graph):
@@ -49,16 +49,16 @@ def lift(graph: ir.Graph) -> None:
 
 
 def drop_unused(graph: ir.Graph, value: ir.Value) -> None:
-    """Take away an initializer that nothing reads any longer."""
+    """Remove an initializer that no node reads any more."""
     if value.const_value is not None and not value.uses() and not value.is_graph_output():
         graph.initializers.pop(str(value.name), None)
 
 
 def separate(graph: ir.Graph) -> None:
-    """Give each node that shares a vector or a size with others its own, on the graph given.
+    """Give each use of a shared vector or size a copy of its own; changes the graph.
 
     Exporters merge constants that happen to be equal: vectors of normalisations, targets of
-    reshapes. Matrices and kernels stay shared: there it is what the network is.
+    reshapes. Matrices and kernels stay shared: the network shares them on purpose.
     """
     taken = set(graph.initializers)
     for name, value in list(graph.initializers.items()):
@@ -81,7 +81,7 @@ def separate(graph: ir.Graph) -> None:
 
 
 def state_sizes(graph: ir.Graph, opset: int) -> None:
-    """Write the sizes into every Split that has none, so that its parts may become uneven."""
+    """Add explicit sizes to every Split without them, so that its parts may become unequal."""
     for node in list(graph):
         if node.op_type != "Split" or node.domain != "" or "split" in node.attributes:
             continue
@@ -100,7 +100,7 @@ def state_sizes(graph: ir.Graph, opset: int) -> None:
 
 
 def _give_sizes(graph: ir.Graph, node: ir.Node, sizes: np.ndarray) -> None:
-    """Put in the place of a Split the same with sizes as its second input."""
+    """Replace a Split by one with sizes as its second input."""
     value = add_initializer(graph, f"{node.outputs[0].name}/sizes", sizes)
     explicit = ir.Node(
         "",
@@ -125,7 +125,7 @@ def _give_sizes(graph: ir.Graph, node: ir.Node, sizes: np.ndarray) -> None:
 
 
 def add_initializer(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
-    """Register an array under a name and return its value."""
+    """Add an array as an initializer and return its value."""
     tensor = ir.Tensor(array, name=name)
     value = ir.Value(
         name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor

@@ -1,4 +1,4 @@
-"""Weights of an ONNX model that stand in files beside it, mapped and not read.
+"""External weights of an ONNX model: the files beside it are mapped, not read.
 
 Source: onnx.proto (TensorProto.external_data: location, offset, length).
 """
@@ -21,27 +21,27 @@ __all__ = ["External", "map_external"]
 
 MAPPED: Mapping[int, str] = {onnx.TensorProto.FLOAT: "<f4", onnx.TensorProto.FLOAT16: "<f2",
           onnx.TensorProto.DOUBLE: "<f8"}  # fmt: skip
-"""Types that are mapped; others are small (sizes, axes) and read."""
+"""Types that are mapped. Others are small (sizes, axes) and are read."""
 
 
 @dataclass(frozen=True)
 class External:
-    """The mapped tensors by name, and the files they stand in."""
+    """The mapped tensors by name, and their mapped files."""
 
     tensors: dict[str, ir.Tensor[np.ndarray]] = field(default_factory=dict)
     maps: dict[Path, mmap.mmap] = field(default_factory=dict)
 
 
 def map_external(proto: onnx.ModelProto, folder: Path, inline: int) -> External:
-    """Map the float tensors over `inline` bytes that stand in other files.
+    """Map the external float tensors of more than `inline` bytes.
 
     Args:
-        proto: the model; the tensors stay in it as they are.
-        folder: where the model stands. Files elsewhere are refused.
-        inline: bytes up to which a tensor is left to be read.
+        proto: the model; it is not changed.
+        folder: folder of the model. Files outside it are refused.
+        inline: largest size in bytes of a tensor that is not mapped.
 
     Raises:
-        FormatError: a file is missing or lies elsewhere, or a tensor does not fit into it.
+        FormatError: a file is missing or outside the folder, or a tensor does not fit its file.
     """
     found = External()
     for tensor in proto.graph.initializer:
@@ -72,6 +72,11 @@ def map_external(proto: onnx.ModelProto, folder: Path, inline: int) -> External:
 
 
 def _path(name: str, location: str, folder: Path) -> Path:
+    """Return the file of a tensor.
+
+    Raises:
+        FormatError: the file is missing, or outside the folder.
+    """
     path = folder / location
     if not location or not path.resolve().is_relative_to(folder.resolve()):
         raise FormatError(

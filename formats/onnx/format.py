@@ -13,7 +13,7 @@ __all__ = ["ONNX"]
 
 
 def _sniff(head: bytes) -> str | None:
-    """Tell an ONNX file by its first byte: `ir_version` is field 1 of ModelProto."""
+    """Return the suffix of an ONNX file; None for others. Its first field is `ir_version` (1)."""
     return ".onnx" if head[:1] == b"\x08" and not is_text(head) else None
 
 

@@ -1,4 +1,4 @@
-"""Whether two networks are the same graph with the same weights, told without running them."""
+"""Comparison of two networks without running them: the same graph with the same weights?"""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ...core.ir.network import Network
 __all__ = ["same"]
 
 CHUNK = 1 << 24
-"""Bytes of weights that are compared at once."""
+"""Number of bytes that are compared at once."""
 
 
 def same(a: Network, b: Network, release: Callable[[], None]) -> bool:
-    """Return whether both graphs have equal nodes, inputs, outputs and, bit by bit, weights.
+    """Return whether two graphs have equal nodes, inputs and outputs, and weights of equal bits.
 
     Args:
         a: a network.
-        b: another one.
-        release: called now and then to let go of what was read of a mapped file.
+        b: another network.
+        release: called after each chunk of a large tensor; it releases the memory of mapped files.
     """
     if (a.inputs, list(a.outputs)) != (b.inputs, list(b.outputs)):
         return False

@@ -1,4 +1,4 @@
-"""An ONNX file whose large weights stay in the mapped file and are not parsed.
+"""Reading an ONNX file without its large weights, which stay in the mapped file.
 
 Source of the field numbers: onnx.proto (ModelProto, GraphProto, TensorProto).
 """
@@ -18,13 +18,14 @@ from google.protobuf.message import DecodeError, Message
 
 from ...core.errors import FormatError
 from ...core.ir.network import Piece
+from ..files import map_file
 from ..wire import LENGTH, WireField, length_field, walk
 from .external import map_external
 
 __all__ = ["INLINE", "Mapped", "open_onnx"]
 
 INLINE = 1024
-"""Bytes of the largest tensor that is parsed with the rest of the model."""
+"""Largest size in bytes of a tensor that is parsed with the model."""
 
 _GRAPH = onnx.ModelProto.DESCRIPTOR.fields_by_name["graph"].number
 _INITIALIZER = onnx.GraphProto.DESCRIPTOR.fields_by_name["initializer"].number
@@ -33,9 +34,13 @@ _RAW_DATA = onnx.TensorProto.DESCRIPTOR.fields_by_name["raw_data"].number
 
 @dataclass(frozen=True)
 class Mapped:
-    """A model without its large float tensors, and these as views of the files by their names.
+    """An ONNX file.
 
-    `external` are further files with weights.
+    Args:
+        proto: the model without its large float tensors.
+        large: the large tensors by name, as views of the files.
+        maps: the mapped files.
+        external: further files with weights.
     """
 
     proto: onnx.ModelProto
@@ -44,25 +49,19 @@ class Mapped:
     external: tuple[Path, ...] = ()
 
     def release(self) -> None:
-        """Let go of the pages that were read; what is needed again is read again."""
+        """Release the pages of the files from memory; a later access reads them again."""
         if hasattr(mmap, "MADV_DONTNEED"):
             for mapped in self.maps:
                 mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def open_onnx(path: Path) -> Mapped:
-    """Map an ONNX file and parse what is small in it.
+    """Map an ONNX file and parse all of it but large tensors.
 
     Raises:
-        FormatError: it cannot be read, or is no ONNX file.
+        FormatError: the file cannot be read, or is no ONNX file.
     """
-    try:
-        with path.open("rb") as file:
-            if file.seek(0, 2) == 0:
-                raise FormatError("the file is empty")
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except OSError as error:
-        raise FormatError(f"cannot be read: {error.strerror or error}") from error
+    mapped = map_file(path)
     buffer = memoryview(mapped)
     large: dict[str, ir.Tensor[np.ndarray]] = {}
     pieces: list[Piece] = []
@@ -89,10 +88,10 @@ def open_onnx(path: Path) -> Mapped:
 
 
 def _check_text(message: Message) -> None:
-    """Raise where a text is no UTF-8: protobuf then hands out bytes, which nothing can work with.
+    """Raise if a text of a message is not UTF-8: protobuf then returns bytes instead of a str.
 
     Raises:
-        FormatError: one is not.
+        FormatError: names the field.
     """
     for field, value in message.ListFields():
         if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
@@ -107,7 +106,7 @@ def _check_text(message: Message) -> None:
 def _graph(
     buffer: memoryview, place: WireField, large: dict[str, ir.Tensor[np.ndarray]]
 ) -> list[Piece]:
-    """Return the parts of a graph but for the large tensors, which are put into `large`."""
+    """Return the parts of a graph without large tensors, which are added to `large`."""
     pieces: list[Piece] = []
     for found in walk(buffer, place.start, place.end):
         if found.number == _INITIALIZER and found.kind == LENGTH:
@@ -120,7 +119,7 @@ def _graph(
 
 
 def _view(buffer: memoryview, place: WireField) -> ir.Tensor[np.ndarray] | None:
-    """Return a tensor as a view of the file, None where it is not stored as one run of floats."""
+    """Return a tensor as a view of the file; None if it is small or not stored as raw floats."""
     raw = [found for found in walk(buffer, place.start, place.end) if found.number == _RAW_DATA]
     if len(raw) != 1 or raw[0].kind != LENGTH or raw[0].end - raw[0].start <= INLINE:
         return None

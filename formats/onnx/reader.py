@@ -1,4 +1,4 @@
-"""Reading an ONNX file: checked, shapes inferred, constants in one form."""
+"""Reading an ONNX file: check it, infer shapes, and bring constants into one form."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from .writer import DATA, add_stand_ins
 __all__ = ["load"]
 
 EARLIEST = 7
-"""The first opset that onnxruntime runs. ONNX's own converter makes wrong networks of some
-earlier ones (Add with an axis), so that they are refused."""
+"""The first opset that onnxruntime runs. Earlier opsets are refused: ONNX's own converter makes
+wrong networks of some of them (Add with an axis)."""
 
 
 def load(path: Path) -> Network:
     """Read an ONNX file.
 
     Args:
-        path: the file; weights in external files are read from beside it.
+        path: the file. External weights are read from its folder.
 
     Raises:
-        FormatError: it is no valid ONNX model.
-        UnsupportedError: its opset is too early or too late, or its values are no tensors.
+        FormatError: the file is no valid ONNX model.
+        UnsupportedError: the opset is too early or too late, or an input or output is no tensor.
     """
     with located(file=str(path)):
         mapped = open_onnx(path)
@@ -61,13 +61,19 @@ def load(path: Path) -> Network:
 
 
 def _suffixes() -> Iterator[str]:
-    """Yield the names by which a source knows files of weights beside the model."""
+    """Yield the suffixes of files of weights beside the model."""
     yield DATA
     for number in itertools.count(2):
         yield f"{DATA}{number}"
 
 
 def _model(path: Path, mapped: Mapped) -> ir.Model:
+    """Return the checked model with inferred shapes and with its large tensors.
+
+    Raises:
+        FormatError: it is no valid ONNX model.
+        UnsupportedError: its opset is too early or too late, or shapes cannot be inferred.
+    """
     proto = mapped.proto
     opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), OPSET)
     latest = onnx.defs.onnx_opset_version()
@@ -106,7 +112,7 @@ def _model(path: Path, mapped: Mapped) -> ir.Model:
 
 
 def _check(graph: ir.Graph) -> None:
-    """Refuse graphs that the rest could not run or speak of.
+    """Raise if a graph has no output, or inputs or outputs of unknown rank.
 
     Raises:
         FormatError: there is no output.
@@ -124,7 +130,7 @@ def _check(graph: ir.Graph) -> None:
 
 
 def _fill(graph: ir.Graph, mapped: Mapped) -> None:
-    """Turn the inputs that stand for large tensors into initializers."""
+    """Replace the inputs that stand for large tensors by initializers."""
     for value in [value for value in graph.inputs if value.name in mapped.large]:
         graph.inputs.remove(value)
         value.const_value = mapped.large[str(value.name)]
@@ -132,6 +138,7 @@ def _fill(graph: ir.Graph, mapped: Mapped) -> None:
 
 
 def _name_nodes(graph: ir.Graph) -> None:
+    """Give all nodes distinct names; changes the graph."""
     seen: set[str] = set()
     for node in graph:
         name = node.name or f"{node.op_type}:{node.outputs[0].name}"
@@ -153,7 +160,7 @@ def _layer(node: ir.Node) -> LayerInfo:
 
 
 def _tag(graph: ir.Graph) -> None:
-    """Say which node each node is, and of which node each weight is a parameter."""
+    """Set the layer of each node, and the references of each weight; changes the graph."""
     for index, node in enumerate(graph):
         node.meta["layer"] = index
         for place, value in enumerate(node.inputs):

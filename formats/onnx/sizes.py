@@ -1,8 +1,8 @@
-"""Sizes that a graph computes from shapes (Shape → Gather → Concat → Reshape), done while reading.
+"""Sizes that a graph computes from shapes (Shape → Gather → Concat → Reshape), made constants.
 
-Exporters write them where a batch is symbolic. Each is worked out as far as shapes are known; a
-target with one size left open becomes a constant with −1 there, one that repeats the input's size
-becomes 0. What is pruned then is a constant like any other.
+Exporters write such nodes for a symbolic batch. The sizes are evaluated as far as shapes are known.
+In a target of a Reshape, an unknown size becomes −1, and a symbolic size that is that of the input
+becomes 0. Pruning then changes the target like any other constant.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from .constants import add_initializer, drop_unused
 __all__ = ["work_out_sizes"]
 
 Sizes = np.ndarray
-"""An array of objects: numbers, names of symbolic sizes, None for what is not known."""
+"""An array of objects: numbers, names of symbolic sizes, and None for unknown sizes."""
 
 LARGEST = 64
-"""Elements of the largest array that counts as sizes."""
+"""Largest number of elements of an array that counts as sizes."""
 
 _ARITHMETIC: Mapping[str, Callable[[Any, Any], Any]] = {
     "Add": operator.add,
@@ -44,7 +44,7 @@ _SINGLE: Mapping[str, Callable[[Any], Any]] = {
 
 
 def work_out_sizes(graph: ir.Graph, opset: int) -> None:
-    """Replace computed sizes by constants, and infer the shapes that follow; on the graph given."""
+    """Replace computed sizes by constants, and infer the shapes behind them; changes the graph."""
     known: dict[ir.Value, Sizes] = {}
     for node in list(graph):
         if node.domain != "":
@@ -60,12 +60,12 @@ def work_out_sizes(graph: ir.Graph, opset: int) -> None:
             try:
                 infer_node(node, opset)
             except FormatError:
-                continue  # the whole model passed ONNX's check: only these sizes stay unknown
+                continue  # the model passed ONNX's check: only these sizes stay unknown
     _remove_unused(graph, known)
 
 
 def _constant(node: ir.Node, index: int, sizes: Sizes) -> np.ndarray | None:
-    """Return what an input can be replaced by, None where it must stay computed."""
+    """Return the constant that replaces an input of a node; None if it must stay computed."""
     value = node.inputs[index]
     assert value is not None
     dtype = (value.dtype or ir.DataType.INT64).numpy()
@@ -89,7 +89,12 @@ def _constant(node: ir.Node, index: int, sizes: Sizes) -> np.ndarray | None:
 
 
 def _evaluated(node: ir.Node, known: Mapping[ir.Value, Sizes]) -> Sizes | None:
-    """Return the sizes that a node computes, None where it computes something else."""
+    """Return the sizes that a node computes; None if they are unknown, or if it computes no sizes.
+
+    Args:
+        node: the node.
+        known: the sizes of earlier values.
+    """
     if node.op_type == "Shape":
         x = node.inputs[0]
         if x is None or x.shape is None:
@@ -121,7 +126,7 @@ def _evaluated(node: ir.Node, known: Mapping[ir.Value, Sizes]) -> Sizes | None:
 
 
 def _moved(node: ir.Node, inputs: list[Sizes | None]) -> Sizes | None:
-    """Return sizes in other places: what pure movement makes of them."""
+    """Return the sizes that a node computes by moving sizes; None if they are unknown."""
     first, rest = inputs[0], inputs[1:]
     assert first is not None
     numbers = [None if x is None else _numbers(x) for x in rest]
@@ -149,6 +154,7 @@ def _moved(node: ir.Node, inputs: list[Sizes | None]) -> Sizes | None:
 
 
 def _input(value: ir.Value | None, known: Mapping[ir.Value, Sizes]) -> Sizes | None:
+    """Return the sizes of an input; None if they are unknown."""
     if value is None:
         return None
     if value in known:
@@ -160,18 +166,22 @@ def _input(value: ir.Value | None, known: Mapping[ir.Value, Sizes]) -> Sizes | N
 
 
 def _chosen(inputs: list[Sizes | None]) -> Sizes | None:
+    """Return the result of a Where."""
     arrays = [x for x in inputs if x is not None]
     if len(arrays) != 3:
         return None
-    c, x, y = np.broadcast_arrays(*arrays)
+    conditions, x, y = np.broadcast_arrays(*arrays)
     chosen = [
-        None if choice is None else one if choice else other
-        for choice, one, other in zip(c.ravel(), x.ravel(), y.ravel(), strict=True)
+        None if condition is None else if_true if condition else if_false
+        for condition, if_true, if_false in zip(
+            conditions.ravel(), x.ravel(), y.ravel(), strict=True
+        )
     ]
-    return _objects(chosen, c.shape)
+    return _objects(chosen, conditions.shape)
 
 
 def _filled(node: ir.Node, shape: Sizes) -> Sizes | None:
+    """Return the result of a ConstantOfShape."""
     sizes = _numbers(shape)
     if sizes is None or math.prod(sizes.tolist()) > LARGEST:
         return None
@@ -193,7 +203,7 @@ def _result(op_type: str, x: Any, y: Any) -> Any:
         return _ARITHMETIC[op_type](x, y)
     if y == 0:
         return None
-    # Sizes are not negative, so that rounding down is what ONNX does.
+    # Sizes are not negative: rounding down is the same as ONNX's rounding towards zero.
     return x // y if isinstance(x, int) and isinstance(y, int) else x / y
 
 
@@ -202,7 +212,7 @@ def _cast(node: ir.Node, x: Sizes) -> Sizes | None:
     if not dtype.is_integer() and not dtype.is_floating_point():
         return None
     kind = int if dtype.is_integer() else float
-    # A symbolic size keeps its name through a cast; only numbers change.
+    # A cast changes only numbers: a symbolic size keeps its name.
     return _objects([kind(v) if _number(v) else v for v in x.ravel()], x.shape)
 
 
@@ -245,7 +255,7 @@ def _has_graph(node: ir.Node) -> bool:
 
 
 def _remove_unused(graph: ir.Graph, known: Mapping[ir.Value, Sizes]) -> None:
-    """Take away the nodes that computed what is now known, and their constants."""
+    """Remove the nodes that computed known sizes, and their constants."""
     for node in reversed(list(graph)):
         if node.outputs[0] not in known:
             continue

@@ -14,25 +14,29 @@ __all__ = ["OnnxSource"]
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxSource:
-    """Renders a network as ONNX again."""
+    """The files of an ONNX network; renders a changed network as ONNX."""
 
     paths: Mapping[str, Path]
     release: Callable[[], None]
-    """Lets go of the pages of the mapped file."""
+    """Releases the pages of the mapped files from memory."""
     format: str = "onnx"
 
     def render(self, network: Network) -> Mapping[str, bytes]:
-        """Return the network as an ONNX file, with its weights apart where they were."""
+        """Return the network as an ONNX file, with external weights if it had them."""
         return {end: b"".join(parts) for end, parts in self.pieces(network).items()}
 
     def pieces(self, network: Network) -> Mapping[str, Sequence[Piece]]:
-        """Return what `render` does, in parts that stand one after another."""
+        """Return the files of :meth:`render`, each as a list of consecutive parts."""
         from .writer import to_pieces
 
         return to_pieces(network, self.paths[".onnx"].name)
 
     def companion(self, network: Network, path: Path) -> bytes:  # noqa: ARG002
-        """Refuse: an ONNX file has no companions."""
+        """Raise: an ONNX file has no companions.
+
+        Raises:
+            UnsupportedError: always.
+        """
         raise UnsupportedError(
             f"{path}: companions are further descriptions of a Caffe or Darknet network"
         )

@@ -15,7 +15,7 @@ import numpy as np
 from ....core.data.base import TargetKind
 from ....core.data.images import SUFFIXES, read_image, read_map
 from ....core.data.stream import Sample
-from ....core.data.text import found_beside, numbered_lines
+from ....core.data.text import base_of_list, numbered_lines
 from ....core.errors import DataError, Where, located
 
 __all__ = ["ImageList", "PairList", "divided"]
@@ -149,11 +149,4 @@ def _base(path: Path, root: Path | None, first: str) -> Path:
             raise DataError("the list is empty")
         if root is not None:
             return root
-        for name in (first, first.lstrip("/")):
-            found = found_beside(name, [path.parent, path.parent.parent])
-            if found is not None:
-                return Path(str(found).removesuffix(str(Path(name))) or ".")
-        raise DataError(
-            f"there is no image '{first}'",
-            hint="--root names the folder that relative paths start from",
-        )
+        return base_of_list(path, (first, first.lstrip("/")))

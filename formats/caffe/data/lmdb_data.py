@@ -2,8 +2,8 @@
 
 Source: io.cpp, db_lmdb.cpp (BVLC 9b89154).
 
-The pixels of a raw one are planes, channels × height × width, in the order blue, green, red where
-`convert_imageset` wrote it, and in any order where another program did: they are taken as stored.
+The pixels of a raw `Datum` are planes, channels × height × width. `convert_imageset` writes them in
+the order blue, green, red; other programs may use any order. They are read as they are stored.
 """
 
 from __future__ import annotations

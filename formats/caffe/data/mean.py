@@ -1,7 +1,8 @@
 """Mean images: a serialized BlobProto (`.binaryproto`).
 
-Source: io.cpp `ReadProtoFromBinaryFile`, data_transformer.cpp (BVLC 9b89154): num × channels ×
-height × width or `shape`, num 1; planes in the order in which the database stored the channels.
+The shape is num × channels × height × width with num 1, or `shape`. The planes are in the order of
+the channels in the database. Source: io.cpp `ReadProtoFromBinaryFile`, data_transformer.cpp (BVLC
+9b89154).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 from ....core.data.base import TargetKind
 from ....core.data.images import image_files, read_image
 from ....core.data.stream import Sample
-from ....core.data.text import found_beside, numbered_lines
+from ....core.data.text import base_of_list, numbered_lines
 from ....core.errors import DataError, Where, located
 from .labels import label_path, read_labels
 
@@ -95,15 +95,5 @@ def listed(path: Path, root: Path | None = None) -> list[tuple[Path, int | None]
     with located(file=str(path), line=lines[0][0] if lines else None):
         if not lines:
             raise DataError("the list is empty")
-        first = lines[0][1]
-        if root is not None:
-            base = root
-        else:
-            found = found_beside(first, [path.parent, path.parent.parent])
-            if found is None:
-                raise DataError(
-                    f"there is no image '{first}'",
-                    hint="--root names the folder that relative paths start from",
-                )
-            base = Path(str(found).removesuffix(str(Path(first))) or ".")
+        base = root if root is not None else base_of_list(path, (lines[0][1],))
     return [(base / text, line) for line, text in lines]

@@ -17,7 +17,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter, Token
 
@@ -25,14 +25,21 @@ from .screen import ScreenOptions
 from .spelling import NESTED, PANELS, Flag, Spelling, spelling_of
 from .usage import UsageError, Written
 
+if TYPE_CHECKING:
+    import secateur
+
 __all__ = ["CONFIG", "Fields", "Panel", "field_texts", "with_flags"]
 
-NOT_GIVEN = ()
+Raw = tuple[Written, ...] | bool | None
+"""What cyclopts gives for a flag: texts, a switch, or None for --no-repair."""
+
+NOT_GIVEN: Raw = ()
 """The value of a flag that nobody gave."""
 
 CONFIG = "--config"
 
 REPEATED = " May be repeated."
+"""Ends the help of a flag that may be given several times."""
 
 
 class Panel:
@@ -173,8 +180,10 @@ class _Options:
             UsageError: a value of the command line is impossible.
             FormatError: a value of a configuration file is impossible.
         """
+        import secateur
+
         given: dict[str, Any] = {}
-        places: dict[str, tuple[str, Any]] = {}
+        places: dict[str, tuple[str, Sequence[Raw]]] = {}
         for entry in self.entries:
             raw = [values.pop(name, NOT_GIVEN) for name in entry.names]
             places[entry.field] = (entry.first_name(), raw)
@@ -182,34 +191,30 @@ class _Options:
                 given[entry.field] = _read(entry, raw, notes)
         for name, options in self.nested.items():
             given[name] = options.made(values, notes)
-        with refusals(places):
+        try:
             return self.kind(**given)
+        except secateur.SecateurError as error:
+            raise _refused(error, places) from error
 
 
-class refusals:  # noqa: N801  # used as a statement
-    """Turns what a check of options raises into an error that names the flag, or file and line."""
+def _refused(
+    error: secateur.SecateurError, places: Mapping[str, tuple[str, Sequence[Raw]]]
+) -> Exception:
+    """Return what a check of options says to the user: it names the flag, or file and line.
 
-    def __init__(self, places: Mapping[str, tuple[str, Any]]):
-        self._places = places
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
-        import secateur
-
-        if not isinstance(error, secateur.SecateurError):
-            return
-        flag, raw = self._places.get(
-            error.option or "", (_flag_name(error.option) if error.option else "", ())
-        )
-        for value in raw:
-            if isinstance(value, tuple) and value:
-                raise value[-1].wrong(error.message, hint=error.hint) from error
-        raise UsageError(error.message, flag=flag, hint=error.hint) from error
+    Args:
+        error: what the check raised.
+        places: field → its flag, and what was given for it.
+    """
+    option = error.option or ""
+    flag, raw = places.get(option, (_flag_name(option) if option else "", ()))
+    for value in raw:
+        if isinstance(value, tuple) and value:
+            return value[-1].wrong(error.message, hint=error.hint)
+    return UsageError(error.message, flag=flag, hint=error.hint)
 
 
-def _read(entry: _Entry, raw: Sequence[Any], notes: list[str]) -> Any:
+def _read(entry: _Entry, raw: Sequence[Raw], notes: list[str]) -> Any:
     """Return the value of a field."""
     try:
         value = entry.spelling.read(*raw)
@@ -218,7 +223,7 @@ def _read(entry: _Entry, raw: Sequence[Any], notes: list[str]) -> Any:
         if written is None:
             raise UsageError(str(error), flag=entry.first_name()) from error
         raise written.wrong(str(error)) from error
-    former = entry.spelling.former or {}
+    former = entry.spelling.former
     if isinstance(value, str) and value in former:
         notes.append(f"{value} is called {former[value]} now")
         return former[value]
@@ -253,7 +258,7 @@ def _described(kind: type[Any], prefix: str, chosen: Fields, panel: Group | None
             _Entry(
                 field=field.name,
                 spelling=spelling,
-                help=texts[field.name],
+                help=texts.get(field.name, ""),
                 default=field.default,
                 panel=group,
                 names=tuple(f"{name}__{number}" for number in range(len(spelling.flags))),
@@ -284,7 +289,11 @@ def field_texts(kind: type[Any]) -> dict[str, str]:
 def _texts_of(module: str) -> dict[str, dict[str, str]]:
     """Return class → field → text of a module."""
     found: dict[str, dict[str, str]] = {}
-    for node in ast.parse(inspect.getsource(sys.modules[module])).body:
+    try:
+        source = inspect.getsource(sys.modules[module])
+    except OSError:  # installed without sources
+        return found
+    for node in ast.parse(source).body:
         if isinstance(node, ast.ClassDef):
             found[node.name] = {
                 field.target.id: " ".join(text.value.value.split())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, replace
+from dataclasses import MISSING, dataclass, field, replace
 from typing import Any
 
 from .usage import UsageError, Written
@@ -68,7 +68,7 @@ class Spelling:
     read: Callable[..., Any]
     flags: tuple[Flag, ...]
     shown: Callable[[Any], str] = shown
-    former: Mapping[str, str] | None = None
+    former: Mapping[str, str] = field(default_factory=dict)
     always: bool = False
 
 

@@ -94,6 +94,10 @@ def test_every_folder_is_in_the_wheel(tmp_path):
         packed = set(archive.namelist())
     expected = {f"secateur/{path.relative_to(ROOT)}" for path in sources(*PACKAGES)}
     assert expected <= packed
+    # Lazy packages read their stubs when they run.
+    stubs = [path for folder in PACKAGES for path in (ROOT / folder).rglob("*.pyi")]
+    assert {f"secateur/{path.relative_to(ROOT)}" for path in stubs} <= packed
+    assert "secateur/__init__.pyi" in packed
     assert "secateur/py.typed" in packed
     assert not any(
         name.startswith(("core/", "formats/", "tests/", "secateur/tests")) for name in packed
@@ -102,7 +106,7 @@ def test_every_folder_is_in_the_wheel(tmp_path):
 
 def test_help_loads_nothing_heavy():
     code = (
-        "import sys; from secateur.cli.main import app; "
+        "import sys; from secateur.cli.main import app; app.resolved_commands(); "
         "print([m for m in ('onnx', 'onnx_ir', 'onnxruntime', 'cv2', 'numpy') if m in sys.modules])"
     )
     result = subprocess.run(

@@ -22,6 +22,7 @@ from ..files import alone_in
 from ..ir.digest import digest
 from ..ir.network import Network
 from ..options import options_of
+from ..plan.exclude import check_excluded
 from ..progress import Progress, silent
 from .contexts import Contexts, Kept, Recomputed, kept_bytes
 from .curves import Curve, find_curves
@@ -98,7 +99,9 @@ def analyze(
         )
         model = digest(network)
         key = _digest(model, original, criterion, curves)
-        curves = _without(curves, options.exclude, network)
+        check_excluded(network, options.exclude)
+        excluded = set(options.exclude)
+        curves = [curve for curve in curves if not excluded.intersection(curve.group.layers)]
         known = held.enter_context(State.open(place, key, restart=restart))
         # What is computed has more channels than what is decided about, where that is faster.
         fast, labelled = padded(network, groups, channel_block())
@@ -134,14 +137,6 @@ def analyze(
             for curve in curves
         ),
     )
-
-
-def _without(curves: Sequence[Curve], exclude: Sequence[str], network: Network) -> list[Curve]:
-    known = {info.name for info in network.layers}
-    for name in exclude:
-        if name not in known:
-            raise PlanError(f"cannot exclude '{name}': the network has no such layer")
-    return [curve for curve in curves if not set(exclude).intersection(curve.group.layers)]
 
 
 def _digest(model: str, original: Original, criterion: str, curves: Sequence[Curve]) -> str:

@@ -17,7 +17,7 @@ from ..data.shards import shard_size
 from ..engine.padding import channel_block, padded
 from ..errors import PlanError
 from ..evaluation.metrics.metric import Metric
-from ..evaluation.task import find_task
+from ..evaluation.task import Task, find_task
 from ..files import alone_in
 from ..ir.digest import digest
 from ..ir.network import Network
@@ -79,69 +79,101 @@ def analyze(
             being written by another run, or cannot be written.
     """
     options = options_of(AnalyzeOptions, options, settings)
-    criterion, threshold, memory = options.criterion, options.threshold, options.memory
-    rates = sorted({round(float(rate), 9) for rate in options.rates})
+    groups = groups or find_groups(network)
+    if not any(group.prunable for group in groups.groups):
+        raise PlanError("no channel of this network can be removed")
     with ExitStack() as held:
         place = None if state is None else Path(state)
         if place is not None:
             held.enter_context(place_of(place))
             held.enter_context(alone_in(place.parent))
-        groups = groups or find_groups(network)
-        if not any(group.prunable for group in groups.groups):
-            raise PlanError("no channel of this network can be removed")
-        found = find_task(network, data, options.task)
-        context = ScoreContext(network=network, groups=groups, data=data, measured_by=found)
-        scores = CRITERIA.find(criterion).score(context)
-        curves = find_curves(groups, scores, rates)
-        workers = -1 if options.jobs is None else options.jobs
-        original = measure_original(
-            network, data, found, memory=memory, jobs=workers, progress=progress
-        )
-        model = digest(network)
-        key = _digest(model, original, criterion, curves)
         check_excluded(network, options.exclude)
-        excluded = set(options.exclude)
-        curves = [curve for curve in curves if not excluded.intersection(curve.group.layers)]
-        known = held.enter_context(State.open(place, key, restart=restart))
-        # What is computed has more channels than what is decided about, where that is faster.
-        fast, labelled = padded(network, groups, channel_block())
-        work = _ordered(fast, labelled, curves, original.task.outputs)
-        contexts = _contexts(fast, data, work, original, memory, workers)
-        run = _Run(
-            groups=groups,
-            state=known,
-            threshold=threshold,
-            rising=options.rising,
-            contexts=contexts,
-            meter=Meter(original, contexts, jobs=workers),
+        task = find_task(network, data, options.task)
+        curves = _curves(network, groups, data, task, options)
+        original = measure_original(
+            network, data, task, memory=options.memory, jobs=_workers(options), progress=progress
         )
-        run.measure(work, progress)
+        key = _digest(network, original, options.criterion, curves)
+        curves = [
+            curve for curve in curves if not set(options.exclude).intersection(curve.group.layers)
+        ]
+        known = held.enter_context(State.open(place, key, restart=restart))
+        points = _measure(network, groups, data, curves, original, known, options, progress)
     return Analysis(
         model=network.name,
-        model_digest=model,
+        model_digest=digest(network),
         digest=key,
         data=data.name,
         samples=original.samples,
-        metric=found.metric,
+        metric=task.metric,
         original_value=original.value,
-        criterion=criterion,
-        threshold=threshold,
+        criterion=options.criterion,
+        threshold=options.threshold,
         groups=tuple(
             GroupAnalysis(
                 name=curve.group.name,
                 layers=curve.group.layers,
                 channels=len(curve.group.units),
                 order=curve.places,
-                points=run.points(curve, rates),
+                points=own,
             )
-            for curve in curves
+            for curve, own in zip(curves, points, strict=True)
         ),
     )
 
 
-def _digest(model: str, original: Original, criterion: str, curves: Sequence[Curve]) -> str:
+def _workers(options: AnalyzeOptions) -> int:
+    """Return how many threads to use; -1 for all."""
+    return -1 if options.jobs is None else options.jobs
+
+
+def _rates(options: AnalyzeOptions) -> list[float]:
+    """Return the rates to measure at, rising."""
+    return sorted({round(float(rate), 9) for rate in options.rates})
+
+
+def _curves(
+    network: Network, groups: Groups, data: Dataset, task: Task, options: AnalyzeOptions
+) -> list[Curve]:
+    """Return the curve of each group, with its channels in the order of the criterion."""
+    context = ScoreContext(network=network, groups=groups, data=data, measured_by=task)
+    scores = CRITERIA.find(options.criterion).score(context)
+    return find_curves(groups, scores, _rates(options))
+
+
+def _measure(
+    network: Network,
+    groups: Groups,
+    data: Dataset,
+    curves: Sequence[Curve],
+    original: Original,
+    known: State,
+    options: AnalyzeOptions,
+    progress: Progress,
+) -> list[tuple[Point, ...]]:
+    """Measure what the state does not know yet, and return the points of each curve."""
+    # What is computed has more channels than what is decided about, where that is faster.
+    fast, labelled = padded(network, groups, channel_block())
+    work = _ordered(fast, labelled, curves, original.task.outputs)
+    workers = _workers(options)
+    contexts = _contexts(fast, data, work, original, options.memory, workers)
+    run = _Run(
+        groups=groups,
+        state=known,
+        threshold=options.threshold,
+        rising=options.rising,
+        contexts=contexts,
+        meter=Meter(original, contexts, jobs=workers),
+    )
+    run.measure(work, progress)
+    return [run.points(curve, _rates(options)) for curve in curves]
+
+
+def _digest(network: Network, original: Original, criterion: str, curves: Sequence[Curve]) -> str:
     """Return what names all that the loss of a point depends on."""
-    settings = f"{ARITHMETIC} {model} {original.fingerprint} {original.task.metric} {criterion}"
+    settings = (
+        f"{ARITHMETIC} {digest(network)} {original.fingerprint} {original.task.metric} {criterion}"
+    )
     orders = [f"{curve.group.name} {curve.order}" for curve in curves]
     return hashlib.sha256("\n".join([settings, *orders]).encode()).hexdigest()
 

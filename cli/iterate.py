@@ -77,14 +77,14 @@ def _table(found: Iteration, task: Task) -> Table:
     table = Table(header_style="bold")
     for name in ("Round", "Rate", "Operations", "Delta", "Parameters", found.metric):
         table.add_column(name, justify="right")
-    if found.baseline is not None:
+    if found.original_value is not None:
         table.add_column("Loss", justify="right")
     table.add_row(
         "-", "-", words.count(found.operations) + "Op", "-", words.count(found.parameters),
-        *([task.text(found.baseline, digits=4), "-"] if found.baseline is not None else ["-"]),
+        *([task.text(found.original_value, digits=4), "-"] if found.original_value is not None else ["-"]),
     )  # fmt: skip
     for entry in found.rounds:
-        loss = [f"{entry.loss:+.2f}"] if found.baseline is not None else []
+        loss = [f"{entry.loss:+.2f}"] if found.original_value is not None else []
         table.add_row(
             f"{entry.number}" + ("" if entry.passed else " ✗"),
             f"{entry.rate:g}",
@@ -105,7 +105,7 @@ def _tell(terminal: Terminal, found: Iteration, output: Path) -> None:
 
     last = found.rounds[-1]
     if not last.passed:
-        lost = f"{last.loss:.2f} points" if found.baseline is not None else f"{last.loss:.4g}"
+        lost = f"{last.loss:.2f} points" if found.original_value is not None else f"{last.loss:.4g}"
         terminal.warn(f"stopped: {place(last)} loses {lost}, more than allowed")
     if found.best is not None:
         terminal.note(f"the last round that passed is {place(found.best)}")

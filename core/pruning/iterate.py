@@ -88,7 +88,7 @@ class Iteration:
         samples: how many.
         metric: name of the figure: that of the labels, else "KL divergence" in nats (classifiers)
             or "Output error" (‖difference‖ / ‖output‖ of the worst output).
-        baseline: the original's figure; None for distances from it.
+        original_value: the original's figure; None for distances from it.
         operations: of the original.
         parameters: of the original.
         rounds: in order; the last one may not have passed.
@@ -98,7 +98,7 @@ class Iteration:
     data: str
     samples: int
     metric: str
-    baseline: float | None
+    original_value: float | None
     operations: int
     parameters: int
     rounds: tuple[Round, ...]
@@ -109,11 +109,12 @@ class Iteration:
         return next((entry for entry in reversed(self.rounds) if entry.passed), None)
 
     def to_data(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
+        """Return plain values for JSON; the original's figure keeps its key "baseline"."""
         best = self.best
+        plain = asdict(self)
         return {
             "version": VERSION,
-            **asdict(self),
+            **{"baseline" if key == "original_value" else key: plain[key] for key in plain},
             "rounds": [asdict(entry) for entry in self.rounds],
             "best": best.number if best is not None else None,
         }
@@ -192,7 +193,7 @@ def iterate(
         data=data.name,
         samples=data.samples,
         metric=meter.metric,
-        baseline=meter.original_value,
+        original_value=meter.original_value,
         operations=cost.operations,
         parameters=cost.parameters,
         rounds=tuple(rounds),

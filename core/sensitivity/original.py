@@ -74,7 +74,7 @@ def measure_original(
     found: list[Shard] = []
     metrics: list[Metric] = []
     held, kept = 0, True
-    source = shards(streamed(data, "baseline", progress), shard_size(network))
+    source = shards(streamed(data, "original", progress), shard_size(network))
     for wave in _waves(source, AHEAD * effective_n_jobs(jobs)):
         # Every sample is looked at once: shipping it elsewhere would cost more than it saves.
         parallel = Parallel(n_jobs=jobs, require="sharedmem")

@@ -228,7 +228,7 @@ def test_a_threshold_and_a_rate_by_analysis(tmp_path):
     assert "a threshold needs an analysis" in one_line(result)
 
 
-def test_a_threshold_by_surgery(tmp_path):
+def test_a_threshold_by_obs(tmp_path):
     common = ["--threshold", 0.5, "--data", DATA, "--limit", 60, "-o", tmp_path]
     run("prune", *CAFFE, *common, "--layer-rate", "conv1=0")
     plan = yaml.safe_load((tmp_path / "plan.yaml").read_text())

@@ -1,6 +1,6 @@
 """The same command gives the same bytes: in another process, with other hash seeds and threads.
 
-The sums of surgery depend on how many threads the linear algebra library has, so that it has one.
+The sums of OBS depend on how many threads the linear algebra library has, so that it has one.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def models(kind: str, folder: Path) -> list[Path]:
 @pytest.mark.parametrize(
     ("choice", "algebra"),
     [(["--criterion", "l1"], 4), (["--data", DATA, "--limit", 64], 1)],
-    ids=["l1", "surgery"],
+    ids=["l1", "obs"],
 )
 def test_the_same_command_gives_the_same_bytes(
     kind: str, choice: list[object], algebra: int, tmp_path: Path

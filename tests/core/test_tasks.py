@@ -123,7 +123,7 @@ def test_rounds_are_measured_by_a_task_of_the_user(tmp_path, registered):
         network, data, tmp_path / "own", rates=[0.2], criterion="l1", task=BalancedAccuracy.name
     )
     assert found.metric == "Balanced accuracy"
-    assert found.baseline == pytest.approx(recalls(network, data))
+    assert found.original_value == pytest.approx(recalls(network, data))
     with pytest.raises(DataError, match="belongs to another model, other data or other settings"):
         secateur.iterate(network, data, tmp_path / "own", rates=[0.2], criterion="l1")
     plain = secateur.iterate(network, data, tmp_path / "usual", rates=[0.2], criterion="l1")

@@ -79,9 +79,10 @@ def _table(found: Iteration, task: Task) -> Table:
         table.add_column(name, justify="right")
     if found.original_value is not None:
         table.add_column("Loss", justify="right")
+    first = found.original_value
     table.add_row(
         "-", "-", words.count(found.operations) + "Op", "-", words.count(found.parameters),
-        *([task.text(found.original_value, digits=4), "-"] if found.original_value is not None else ["-"]),
+        *([task.text(first, digits=4), "-"] if first is not None else ["-"]),
     )  # fmt: skip
     for entry in found.rounds:
         loss = [f"{entry.loss:+.2f}"] if found.original_value is not None else []

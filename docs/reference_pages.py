@@ -30,6 +30,7 @@ CHOICES = {
     "Criteria": ("prune", "--criterion", "help"),
     "Allocations": ("prune", "--allocation", "help"),
     "Repairs": ("prune", "--repair", "help"),
+    "Tasks": ("prune", "--task", "help"),
 }
 SUBJECTS: Mapping[str, str] = {
     "formats": "Load and save",
@@ -217,8 +218,9 @@ def _command_page(name: tuple[str, ...]) -> str:
 
 def _choices_page() -> str:
     parts = [
-        "# Criteria, allocations, repairs\n\nThe values of `--criterion`, `--allocation` and "
-        "`--repair`. [Allocation](../allocation.md) and [Repair](../repair.md) say what they do.\n"
+        "# Criteria, allocations, repairs, tasks\n\nThe values of `--criterion`, `--allocation`, "
+        "`--repair` and `--task`. [Allocation](../allocation.md), [Repair](../repair.md) and "
+        "[Data](../data.md) say what they do.\n"
     ]
     for title, arguments in CHOICES.items():
         shown = " ".join(("secateur", *arguments))

@@ -373,7 +373,7 @@ def test_masked_equals_dense_and_dense_equals_written(case: Case, tmp_path: Path
         assert {n: len(s) for n, s in again.outputs.items()} == {
             n: len(s) for n, s in network.outputs.items()
         }
-        assert find_groups(again).number <= groups.unit_count
+        assert find_groups(again).unit_count <= groups.unit_count
     assert shrunk or not any(group.prunable for group in groups.groups)
 
 

@@ -92,14 +92,15 @@ def cases(folder: Path) -> Iterator[Case]:
             rate=0.25, criterion="l2", allocation="uniform", budget="latency",
             latencies={"conv1": 0.5}, repair="refit,bias", exclude=("a", "b"), sparse=True,
             overrides={"c": override(rate=0.5), "d": override(threshold=2.0)},
-            limits=secateur.Limits(round_to=4, max_rate=0.75),
+            limits=secateur.Limits(round_to=4, max_rate=0.75), task="classification",
         ),
         ["--rate", 0.25, "--criterion", "l2", "--allocation", "uniform", "--budget", "latency",
          "--latencies", times, "--repair", "refit,bias", "--exclude", "a", "--exclude", "b",
          "--mode", "sparse", "--layer-rate", "c=0.5", "--layer-threshold", "d=2",
-         "--round-to", 4, "--max-rate", 0.75],
+         "--round-to", 4, "--max-rate", 0.75, "--task", "classification"],
         f"rate: 0.25\ncriterion: l2\nallocation: uniform\nbudget: latency\nlatencies: {times}\n"
-        "repair: [refit, bias]\nexclude: [a, b]\nmode: sparse\nround-to: 4\nmax_rate: 0.75\n"
+        "task: classification\nrepair: [refit, bias]\nexclude: [a, b]\nmode: sparse\n"
+        "round-to: 4\nmax_rate: 0.75\n"
         "layers:\n  c: {rate: 0.5}\n  d: {threshold: 2}\n",
     )  # fmt: skip
     yield Case(
@@ -126,20 +127,22 @@ def cases(folder: Path) -> Iterator[Case]:
     yield Case(
         secateur.AnalyzeOptions(
             criterion="l2", rates=(0.2, 0.4, 0.6), threshold=0.1, rising=True, exclude=("a",),
-            jobs=2, memory=2048,
+            jobs=2, memory=2048, task="divergence",
         ),
         ["--criterion", "l2", "--rates", "0.2:0.6:0.2", "--threshold", 0.1, "--rising",
-         "--exclude", "a", "--jobs", 2, "--memory", "2K"],
+         "--exclude", "a", "--jobs", 2, "--memory", "2K", "--task", "divergence"],
         "criterion: l2\nrates: [0.2, 0.4, 0.6]\nthreshold: 0.1\nrising: true\nexclude: a\n"
-        "jobs: 2\nmemory: 2048\n",
+        "jobs: 2\nmemory: 2048\ntask: divergence\n",
     )  # fmt: skip
     yield Case(
         secateur.EvaluateOptions(
-            top=(1, 3), score=0.25, suppress=0.5, overlap=0.75, output="prob", threads=2
+            top=(1, 3), score=0.25, suppress=0.5, overlap=0.75, output="prob", threads=2,
+            task="detection",
         ),
         ["--top-k", "1,3", "--score", 0.25, "--nms", 0.5, "--iou", 0.75, "--output", "prob",
-         "--threads", 2],
-        "top-k: [1, 3]\nscore: 0.25\nnms: 0.5\niou: 0.75\noutput: prob\nthreads: 2\n",
+         "--threads", 2, "--task", "detection"],
+        "top-k: [1, 3]\nscore: 0.25\nnms: 0.5\niou: 0.75\noutput: prob\nthreads: 2\n"
+        "task: detection\n",
     )  # fmt: skip
     yield Case(
         secateur.DataOptions(

@@ -38,7 +38,7 @@ def test_a_kind_of_dataset_gives_the_same_samples_twice(name: str, tmp_path: Pat
     sample = sample_of(name)
     net = network(detector=sample.detector)
     path = sample.write(tmp_path)
-    opening = Opening(network=net)
+    opening = Opening(network=net, options=secateur.DataOptions())
     claimed = [kind for kind in DATASETS.values() if kind.claims(path, opening)]
     assert min(claimed, key=lambda kind: (kind.rank, kind.name)).name == name
     dataset = secateur.open_dataset(path, net, batch=2)

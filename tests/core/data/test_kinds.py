@@ -19,7 +19,7 @@ import pytest
 from secateur.core.data import Batch, Dataset, Frame, Objects, open_dataset
 from secateur.core.data.images import read_map
 from secateur.core.data.labels import check_labels, check_objects
-from secateur.core.data.prefetch import SWITCH, ahead, prefetched
+from secateur.core.data.prefetch import SWITCH_SECONDS, ahead, prefetched
 from secateur.core.data.preprocess import frame_of, labels_to_input, to_input
 from secateur.core.errors import DataError
 from secateur.core.evaluation.evaluate import evaluate
@@ -474,9 +474,9 @@ def test_threads_switch_often_only_while_some_work_ahead() -> None:
     before = sys.getswitchinterval()
     first, second = (ahead(lambda k: k, range(5), 2) for _ in range(2))
     assert (next(first), next(second)) == (0, 0)
-    assert sys.getswitchinterval() == pytest.approx(SWITCH, rel=0.01)
+    assert sys.getswitchinterval() == pytest.approx(SWITCH_SECONDS, rel=0.01)
     first.close()
-    assert sys.getswitchinterval() == pytest.approx(SWITCH, rel=0.01)
+    assert sys.getswitchinterval() == pytest.approx(SWITCH_SECONDS, rel=0.01)
     assert list(second) == [1, 2, 3, 4]
     assert sys.getswitchinterval() == pytest.approx(before)
 

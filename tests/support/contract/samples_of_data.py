@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from secateur.core.ir.builder import Builder
-from secateur.core.ir.network import Head, Network
+from secateur.core.ir.heads import AnchorHead
+from secateur.core.ir.network import Network
 from secateur.proto.caffe import message_class
 
 __all__ = ["SAMPLES", "DataSample"]
@@ -31,7 +32,8 @@ def network(*, detector: bool = False) -> Network:
     b = Builder("net")
     flat = b.op("Flatten", b.input("data", ("N", 3, 4, 6)), axis=1)
     out = b.op("MatMul", flat, b.parameter(np.ones((72, 3), np.float32)))
-    heads = (Head(output="out", kind="anchors", settings={"classes": 3}),) if detector else ()
+    head = AnchorHead(output="out", classes=3, anchors=((1, 1),), width=6, height=4)
+    heads = (head,) if detector else ()
     return Network(name="net", model=b.finish({"out": out}), heads=heads)
 
 

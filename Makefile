@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= demo
 
-.PHONY: demo test lint types tables docs check clean
+.PHONY: demo test test-fast lint types tables docs check clean
 
 demo: $(VENV)/.installed
 	$(BIN)/secateur inspect fixtures/shapes_caffe/shapes.prototxt fixtures/shapes_caffe/shapes.caffemodel
@@ -18,6 +18,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto
+
+# The inner loop: what needs under a minute on two cores.
+test-fast: $(VENV)/.test
+	$(BIN)/python -m pytest -n auto -m "not slow"
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

@@ -42,3 +42,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(
                 f"golden cases of {name}: {total} run, {counts['passed']} passed"
             )
+
+
+SLOW = (
+    "cli", "contract", "core/allocation", "core/obs", "core/pruning", "core/repair",
+    "core/test_analysis", "core/test_early_stop", "core/test_tasks", "formats/test_structures",
+    "models", "property", "test_contributing", "test_docs", "test_project",
+)  # fmt: skip
+"""Beginnings of the paths of tests that `make test-fast` leaves out."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of slow folders."""
+    folder = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(folder).as_posix().startswith(SLOW):
+            item.add_marker(pytest.mark.slow)

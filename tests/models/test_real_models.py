@@ -21,6 +21,8 @@ from support.caffe import models as caffe_models
 from support.libdarknet import predict
 
 RATES = (0.1, 0.3, 0.5)
+LARGE = {"enet_deploy_final.prototxt"}
+"""Networks that take minutes for each rate: 1024×512 pixels."""
 CAFFE = [pair for pair in caffe_models() if "train" not in pair[0].name]
 DARKNET = [
     (cfg, cfg.with_suffix(".weights")) for cfg in sorted((SHARED / "models").glob("*/*.cfg"))
@@ -106,7 +108,7 @@ def test_a_real_model_and_its_pruned_ones_are_what_opencv_reads(pair, tmp_path):
     tolerance = 1e-4
     if pair[0].name not in NOT_IN_OPENCV:
         assert_opencv_agrees(network, list(pair), tolerance)
-    for rate in RATES:
+    for rate in RATES[1:2] if pair[0].name in LARGE else RATES:
         pruned = secateur.prune(network, rate=rate)
         saved = secateur.save(pruned, tmp_path / str(rate))
         assert saved.difference <= 1e-4

@@ -17,7 +17,7 @@ from support import caffe, darknet
 CAFFE = SHARED / "golden" / "caffe" / "malformed"
 DARKNET = SHARED / "golden" / "darknet" / "malformed"
 LONGEST, LARGEST = 5.0, 500_000_000
-"""Seconds for each case, and bytes of resident memory for the whole run of all of them."""
+"""Seconds of processor time for each case, and bytes of resident memory for the whole run of all of them."""
 
 DRIVER = """
 import contextlib, io, json, resource, sys, time
@@ -27,13 +27,13 @@ for line in sys.stdin:
     case = json.loads(line)
     out, err, code = io.StringIO(), io.StringIO(), 0
     sys.argv = ["secateur", *case["arguments"]]
-    start = time.perf_counter()
+    start = time.process_time()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             main()
         except SystemExit as exit:
             code = exit.code or 0
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     print(json.dumps({"name": case["name"], "code": code, "out": out.getvalue(),
                       "err": err.getvalue(), "seconds": seconds, "peak": peak}), flush=True)

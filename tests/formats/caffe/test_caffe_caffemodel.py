@@ -103,10 +103,10 @@ def test_a_run_of_single_values_is_read_at_once(tmp_path):
     layer = b"\x3a" + varint(len(blob)) + blob
     path = tmp_path / "a.caffemodel"
     path.write_bytes(b"\xa2\x06" + varint(len(layer)) + layer)
-    started = time.perf_counter()
+    started = time.process_time()
     model = open_caffemodel(path)
     assert np.array_equal(model.values(model.layers[0].blobs[0]), values)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize("cut", range(1, 60, 7))
@@ -125,7 +125,7 @@ def test_malformed_cases(case):
     expected = malformed()[case]
     folder = GOLDEN / "malformed" / case
     files = (folder / "model.prototxt", folder / "model.caffemodel")
-    started = time.perf_counter()
+    started = time.process_time()
     if expected["must_refuse"]:
         with pytest.raises(SecateurError) as caught:
             load(*files)
@@ -136,6 +136,6 @@ def test_malformed_cases(case):
         outputs = run(network.model, {k[3:]: v for k, v in io.items() if k.startswith("in:")})
         for name, got in outputs.items():
             assert not difference(got, io[f"out:{name}"], 1e-5)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert sys.platform != "linux" or peak < 3_000_000, "memory of the whole test process, in kB"

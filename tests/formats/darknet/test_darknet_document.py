@@ -111,7 +111,7 @@ def test_refuses_a_value_it_could_not_read_back() -> None:
 
 
 def test_is_fast_on_large_files() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     many = b"[net]\n" + b"[dropout]\nprobability=.5\n" * 100_000
     document = parse(many)
     changed = document.replace({(99_999, "probability"): 1})
@@ -119,4 +119,4 @@ def test_is_fast_on_large_files() -> None:
     assert bytes(parse(long)) == long
     assert len(document.sections) == 100_001
     assert changed.sections[99_999].options["probability"].value == "1"
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10

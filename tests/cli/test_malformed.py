@@ -17,7 +17,7 @@ from support import caffe, darknet
 CAFFE = SHARED / "golden" / "caffe" / "malformed"
 DARKNET = SHARED / "golden" / "darknet" / "malformed"
 LONGEST, LARGEST = 5.0, 500_000_000
-"""Seconds of processor time for each case, and bytes of resident memory for the whole run of all of them."""
+"""Seconds of processor time for each case, and bytes of resident memory for all of them."""
 
 DRIVER = """
 import contextlib, io, json, resource, sys, time

@@ -1,5 +1,5 @@
 # Two commands work on a fresh machine with Python (3.11 or newer) and make:
-#   make demo   sets up, prunes a small trained network, proves it and prints the table
+#   make demo   sets up, prunes a small trained network, verifies it and prints the table
 #   make test   sets up and runs all tests
 
 PYTHON ?= python3

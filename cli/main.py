@@ -52,7 +52,7 @@ def _show_commands(console: Console, options: ConsoleOptions, panel: HelpPanel) 
 
 app = App(
     name="secateur",
-    help="Prune Caffe and Darknet networks, prove it, and write them back in their own format.",
+    help="Prune Caffe and Darknet networks, verify them, and write them back in their own format.",
     version=f"secateur {__version__}",
     version_flags=["--version"],
     help_flags=HELP,

@@ -1,4 +1,4 @@
-"""`secateur prune`: take channels out by rate, prove it, write it back, and tell what it cost."""
+"""`secateur prune`: remove channels, verify, write back, and say what it cost."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def print_summary(
     result: secateur.PruneResult,
     saved: secateur.Saved,
 ) -> None:
-    """Print what was measured, proved and written."""
+    """Print what was measured, verified and written."""
     import secateur
 
     terminal.out.print(_table(rows))

@@ -316,6 +316,8 @@ def test_the_gate_fits_what_is_measured():
         Gate(divergence=1).check(secateur.Classification("y"))
     assert not Gate(drop=1).passes(float("nan"))
     assert Gate().passes(99)
+    assert Gate(drop=3).passes(100 * (0.98 - 0.95))
+    assert not Gate(drop=3).passes(3.01)
     with pytest.raises(DataError, match="needs labelled data"):
         secateur.check_drop(network(), network(), None, 1)
 

@@ -1,6 +1,6 @@
 """The program `secateur`: collects the commands, and turns errors into one line and an exit code.
 
-Exit codes: 0 done, 1 error, 2 usage, 3 a proof, a comparison or a gate failed.
+Exit codes: 0 done, 1 error, 2 usage, 3 a verification, a comparison or a limit failed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Measuring and writing a model, and the summary after that: the table, the proofs, the files."""
+"""Measuring and writing a model, and the summary after that: the table, the verification, the files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def measure_and_save(
         compressed: what is written.
         files: what `original` was read from.
         output: folder.
-        data: for measurement and proof; None for noise.
+        data: for measurement and verification; None for noise.
         task: what is measured, if not what the data calls for.
         companions: further descriptions of the network.
         progress: told how far the work is.

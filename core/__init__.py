@@ -1,1 +1,1 @@
-"""The pruning core: graph, channels, plans, transforms and proofs, with no file format in it."""
+"""The pruning core: graph, channels, plans, edits and verification, with no file format in it."""

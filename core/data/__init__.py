@@ -1,4 +1,4 @@
-"""Samples for calibration, proofs and measurements, from wherever the user has them.
+"""Samples for calibration, verification and measurements, from wherever the user has them.
 
 Its names load when they are first used, so that options load without what reads data;
 `__init__.pyi` lists them.

@@ -38,7 +38,7 @@ def verify_equal(
     the pieces between such nodes are compared one by one (see :mod:`.stable_cuts`).
 
     Args:
-        claim: the claim to prove, for messages ("masked = dense").
+        claim: what is verified, for messages ("masked = dense").
         first: the reference.
         second: the network that must equal it.
         dataset: inputs for both.

@@ -1,4 +1,4 @@
-"""Measuring and writing a model, and the summary after that: the table, the verification, the files."""
+"""Measuring and writing a model, and the summary after that: table, verification, files."""
 
 from __future__ import annotations
 

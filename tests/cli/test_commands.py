@@ -71,7 +71,9 @@ def test_convert_to_the_same_format(tmp_path):
 
 @pytest.mark.parametrize("files", [CAFFE, DARKNET], ids=["caffe", "darknet"])
 def test_prune_writes_files_plan_and_table(files, tmp_path):
-    result = run("prune", *files, "--rate", 0.3, "--data", DATA, "-o", tmp_path / "out")
+    result = run(
+        "prune", *files, "--rate", 0.3, "--data", DATA, "--limit", 50, "-o", tmp_path / "out"
+    )
     for item in ("Accuracy", "Parameters", "Operations", "File size", "Latency"):
         assert item in result.stdout
     assert "masked = dense" in result.stderr
@@ -85,8 +87,8 @@ def test_prune_writes_files_plan_and_table(files, tmp_path):
 
 def test_the_gate_keeps_files_from_being_written(tmp_path):
     result = run(
-        "prune", *CAFFE, "--rate", 0.9, "--data", DATA, "--max-drop", 0.1, "-o", tmp_path / "out",
-        code=3,
+        "prune", *CAFFE, "--rate", 0.9, "--data", DATA, "--limit", 60, "--criterion", "l1",
+        "--max-drop", 0.1, "-o", tmp_path / "out", code=3,
     )  # fmt: skip
     assert "Accuracy drops by" in one_line(result)
     assert not (tmp_path / "out").exists()
@@ -96,8 +98,8 @@ def test_labels_that_do_not_fit_leave_no_files(tmp_path):
     with np.load(DATA) as archive:
         np.savez(tmp_path / "d.npz", x=archive["x"][:32], y=np.arange(32))
     result = run(
-        "prune", *CAFFE, "--rate", 0.3, "--data", tmp_path / "d.npz", "-o", tmp_path / "out",
-        code=1,
+        "prune", *CAFFE, "--rate", 0.3, "--criterion", "l1", "--data", tmp_path / "d.npz",
+        "-o", tmp_path / "out", code=1,
     )  # fmt: skip
     assert "d.npz: y[" in one_line(result)
     assert not (tmp_path / "out").exists()
@@ -218,8 +220,8 @@ def test_wrong_repairs_are_one_line(tmp_path):
 
 
 def test_a_threshold_and_a_rate_by_analysis(tmp_path):
-    run("ana", *CAFFE, "--data", DATA, "--limit", 100, "-o", tmp_path / "ana", "--quiet")
-    common = ["--analysis", tmp_path / "ana", "--data", DATA, "--limit", 100]
+    run("ana", *CAFFE, "--data", DATA, "--limit", 40, "-o", tmp_path / "ana", "--quiet")
+    common = ["--analysis", tmp_path / "ana", "--data", DATA, "--limit", 40]
     run("prune", *CAFFE, "--threshold", 0.01, *common, "-o", tmp_path / "threshold")
     assert "allocation: threshold" in (tmp_path / "threshold" / "plan.yaml").read_text()
     run("prune", *CAFFE, "--rate", 0.4, *common, "-o", tmp_path / "rate")
@@ -229,7 +231,7 @@ def test_a_threshold_and_a_rate_by_analysis(tmp_path):
 
 
 def test_a_threshold_by_obs(tmp_path):
-    common = ["--threshold", 0.5, "--data", DATA, "--limit", 60, "-o", tmp_path]
+    common = ["--threshold", 0.5, "--data", DATA, "--limit", 20, "-o", tmp_path]
     run("prune", *CAFFE, *common, "--layer-rate", "conv1=0")
     plan = yaml.safe_load((tmp_path / "plan.yaml").read_text())
     assert (plan["allocation"], plan["threshold"]) == ("global", 0.5)

@@ -24,7 +24,7 @@ from support.graphs import Graph
 def shapes():
     folder = ROOT / "fixtures/shapes_darknet"
     network = secateur.load(folder / "shapes.cfg", folder / "shapes.weights")
-    return network, secateur.open_dataset(ROOT / "fixtures/calibration.npz", network)
+    return network, secateur.open_dataset(ROOT / "fixtures/calibration.npz", network, limit=32)
 
 
 def test_what_a_pass_removes_stays_away(shapes, monkeypatch):

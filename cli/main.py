@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 error, 2 usage, 3 a verification, a comparison or a limit 
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,13 @@ def main() -> None:
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     try:
-        sys.exit(_run(arguments))
+        code = _run(arguments)
+        sys.stdout.flush()
+        sys.exit(code)
+    except BrokenPipeError:
+        # Who reads has seen enough (`| head`). Python would write what is left at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except Exception as error:
         if debug:
             raise

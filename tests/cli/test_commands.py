@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 import yaml
 
 import secateur
-from support.program import one_line, run
+from support.program import ENVIRONMENT, command, one_line, run
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 CAFFE = [str(FIXTURES / "shapes_caffe" / f"shapes.{end}") for end in ("prototxt", "caffemodel")]
@@ -239,3 +241,17 @@ def test_a_threshold_by_obs(tmp_path):
     kept = {group["name"]: len(group.get("removed", [])) for group in plan["groups"]}
     assert kept.pop("conv1", 0) == 0
     assert any(kept.values())
+
+
+@pytest.mark.parametrize("arguments", [("prune", "--criterion", "help"), ("--help",)])
+def test_output_that_nobody_reads_is_no_error(arguments):
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            command(*arguments), stdout=writer, stderr=subprocess.PIPE, text=True, check=False,
+            env=ENVIRONMENT,
+        )  # fmt: skip
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")

@@ -10,7 +10,6 @@ from typing import Any
 from ..errors import DataError, located
 from ..ir.network import Network, Preprocess
 from ..options import options_of
-from . import kinds as _kinds  # noqa: F401  # registers the neutral kinds
 from .base import Dataset
 from .options import DataOptions
 from .registry import KINDS, Kind, Opening

@@ -11,7 +11,7 @@ from ..progress import Progress, silent
 from .loss import LossMeter
 from .task import Task, find_task
 
-__all__ = ["NO_GATE", "Gate", "check_drop"]
+__all__ = ["Gate", "check_drop"]
 
 
 ROUNDING = 1e-9
@@ -48,10 +48,6 @@ class Gate:
         """Whether a loss is allowed."""
         limit = self.drop if self.drop is not None else self.divergence
         return limit is None or loss <= limit + ROUNDING
-
-
-NO_GATE = Gate()
-"""Any loss is allowed."""
 
 
 def check_drop(

@@ -27,6 +27,12 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(scope="session")
+def field(shared: Path) -> Path:
+    """The folder of small inputs made after public reports; its README says what each must give."""
+    return shared / "field"
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print how many golden cases of each format were run, and how many passed."""
     for name in ("caffe", "darknet"):

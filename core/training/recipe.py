@@ -1,0 +1,101 @@
+"""What the files of a network say about training it. Formats fill these records; they need no
+PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .losses.loss import Loss
+    from .solvers.settings import Settings
+
+__all__ = ["Objective", "Recipe", "Rule", "Statistics"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Statistics:
+    """How one batch normalisation behaves in training.
+
+    Args:
+        frozen: it normalises by its stored statistics and does not change them.
+        fraction: share of the old value when a batch's statistics are taken in.
+        factor: initializer with the sum of all shares so far (Caffe): the new share is then
+            1 / (fraction · factor + 1), so that early batches count more; "" for 1 − fraction.
+        epsilon: added to the variance of a batch; None for what the graph adds to the stored one.
+        root: the graph holds (√v + root)² for a stored variance v.
+    """
+
+    frozen: bool = False
+    fraction: float = 0.9
+    factor: str = ""
+    epsilon: float | None = None
+    root: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """How a solver treats one blob of the file.
+
+    Args:
+        name: the initializer that holds it.
+        rate: factor of the learning rate; 0 leaves it as it is.
+        decay: factor of the weight decay.
+        gradient: whether a gradient is computed at all.
+        limit: largest size of each sum of gradients and momentum; None for none.
+        clip: largest size of each number after an update; None for none.
+        centred: whether the mean of each filter's gradient is taken off it.
+        first: updates up to this number leave the blob as it is.
+    """
+
+    name: str
+    rate: float = 1.0
+    decay: float = 1.0
+    gradient: bool = True
+    limit: float | None = None
+    clip: float | None = None
+    centred: bool = False
+    first: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Objective:
+    """A loss and what it reads.
+
+    Args:
+        name: of the loss, for people.
+        loss: the function.
+        reads: graph values or keys of a batch, in the order of the loss's arguments.
+        weight: factor in the sum that is minimised.
+    """
+
+    name: str
+    loss: Loss
+    reads: tuple[str, ...]
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """Everything that files say about training.
+
+    Args:
+        objectives: what is minimised: their weighted sum.
+        rules: what solvers do with each blob, in the order of the file.
+        statistics: node key of a batch normalisation → its behaviour.
+        settings: the solver; None where the files do not say.
+        notes: what a user must know.
+    """
+
+    objectives: tuple[Objective, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    statistics: Mapping[str, Statistics] = field(default_factory=dict)
+    settings: Settings | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def frozen(self) -> frozenset[str]:
+        """Initializers that get no gradient."""
+        return frozenset(rule.name for rule in self.rules if not rule.gradient)

@@ -10,6 +10,7 @@ import numpy as np
 from ...errors import DataError, Where
 from ..base import Batch, Dataset, Objects, TargetKind
 from ..stream import Sample
+from .window import in_input
 
 __all__ = ["Remembered"]
 
@@ -54,7 +55,7 @@ class Remembered:
                 file.write(rows.tobytes())
                 starts.append(count)
                 count += batch.size
-                batches.append(_targets(batch))
+                batches.append(_targets(batch, *shape[:2]))
             if not count:
                 raise DataError(f"there are no samples in {dataset.name}")
             file.flush()
@@ -95,9 +96,16 @@ class Remembered:
         return self.batches[number], index - int(self.starts[number])
 
 
-def _targets(batch: Batch) -> Batch:
-    """Return what is known of a batch, with one number a sample for its inputs."""
-    return replace(batch, inputs={"": np.zeros(batch.size)}, frames=None)
+def _targets(batch: Batch, height: int, width: int) -> Batch:
+    """Return what is known of a batch, with one number a sample for its inputs.
+
+    Objects are given in pixels of the input from here on.
+    """
+    objects = batch.objects
+    if objects is not None and batch.frames is not None:
+        pairs = zip(objects, batch.frames, strict=True)
+        objects = tuple(in_input(found, frame, height, width) for found, frame in pairs)
+    return replace(batch, inputs={"": np.zeros(batch.size)}, objects=objects, frames=None)
 
 
 def _of(objects: tuple[Objects, ...] | None, row: int) -> Objects | None:

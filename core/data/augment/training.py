@@ -16,14 +16,14 @@ from ...errors import DataError
 from ...ir.network import Network, Preprocess
 from ..base import Batch, Dataset, Frame, target_kind
 from ..labels import pixel_classes
-from ..preprocess import as_planes, channel_order, to_input
-from ..stream import ImageSource, ImageStream, Sample, image_input
+from ..preprocess import as_planes, channel_order, frame_of, labels_to_input, to_input
+from ..stream import MAX_BROKEN, ImageSource, ImageStream, Sample, image_input
 from .colour import recoloured
 from .geometry import Whole
 from .memory import Remembered
 from .mix import Picture, cutmix, mixup, mosaic
 from .recipe import NO_AUGMENTATION, Augmentation, Mix
-from .window import Window, boxes_in, cut_map, cut_out
+from .window import Window, boxes_in, cut_map, cut_out, in_input, whole
 
 __all__ = ["TrainingSamples", "training_samples"]
 
@@ -43,7 +43,7 @@ class TrainingSamples:
         augmentation: what is done to images at random.
         batch: samples a batch.
         seed: decides everything that is drawn.
-        used: so many samples from the start are used.
+        used: the samples that are used [used], by their number in the source.
         ignore_label: in maps of classes, pixels of this class do not count.
         target: channels, height and width of the image that the network should make of another.
     """
@@ -55,22 +55,56 @@ class TrainingSamples:
     augmentation: Augmentation = NO_AUGMENTATION
     batch: int
     seed: int = 0
-    used: int = 0
+    used: np.ndarray
     ignore_label: int | None = None
     target: tuple[int, int, int] | None = None
-    _order: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+    problems: dict[int, str] = field(default_factory=dict, repr=False, compare=False)
+    """Samples that could not be read, and why."""
 
     @property
     def batches(self) -> int:
         """Whole batches of an epoch; a rest is left for another epoch's order to bring."""
-        return max(1, self.used // self.batch)
+        return max(1, len(self.used) // self.batch)
 
     def order(self, epoch: int) -> np.ndarray:
         """Return the samples in the order of an epoch [used]."""
-        if epoch not in self._order:
-            self._order.clear()
-            self._order[epoch] = self._random(EPOCH, epoch).permutation(self.used)
-        return self._order[epoch]
+        return self._random(EPOCH, epoch).permutation(self.used)
+
+    def without(self, held_out: Sequence[int]) -> TrainingSamples:
+        """Return the samples without some of them."""
+        return replace(self, used=self.used[~np.isin(self.used, held_out)])
+
+    def plain(self, numbers: Sequence[int]) -> Batch:
+        """Return some samples as they are when the network is used, not augmented.
+
+        Args:
+            numbers: their numbers in the source.
+
+        Raises:
+            DataError: one cannot be read.
+        """
+        _, height, width = self.size
+        found = []
+        for number in numbers:
+            sample = self.source.read(number, gray=self.size[0] == 1)
+            if isinstance(self.source, Remembered):
+                found.append(_as_stored(sample, self.source.values(number)))
+                continue
+            frame = frame_of(sample.image, height, width, self.preprocess)
+            found.append(
+                Picture(
+                    image=to_input(sample.image, self.size, self.preprocess).transpose(1, 2, 0),
+                    classes=() if sample.label is None else ((sample.label, 1.0),),
+                    objects=None
+                    if sample.objects is None
+                    else in_input(sample.objects, frame, height, width),
+                    pixels=None
+                    if sample.pixels is None
+                    else labels_to_input(sample.pixels, height, width, self.preprocess),
+                    values=self._values(number, sample, whole(*sample.image.shape[:2])),
+                )
+            )
+        return self._stacked(found, normalized=True)
 
     def batch_of(self, epoch: int, number: int, size: tuple[int, int] | None = None) -> Batch:
         """Return a batch of an epoch.
@@ -83,15 +117,15 @@ class TrainingSamples:
         Raises:
             DataError: a sample cannot be read, with its file.
         """
-        order = self.order(epoch)
-        places = [(number * self.batch + place) % self.used for place in range(self.batch)]
+        order, count = self.order(epoch), len(self.used)
+        places = [(number * self.batch + place) % count for place in range(self.batch)]
         height, width = size or self.size[1:]
         mix = self.augmentation.mix
         chance = self._random(BATCH, epoch, number).random()
         mixed = mix.any and chance < mix.probability
         found = []
         for place in places:
-            random = self._random(PLACE, epoch, place, number * self.batch // self.used)
+            random = self._random(PLACE, epoch, place, number * self.batch // count)
             found.append(self._mixed(order, place, (height, width), random, mixed=mixed))
         return self._stacked(found)
 
@@ -115,7 +149,7 @@ class TrainingSamples:
             return picture
         kind = kinds[int(random.integers(len(kinds)))]
         others = [
-            self._picture(int(random.integers(self.used)), size, random)
+            self._picture(int(self.used[random.integers(len(self.used))]), size, random)
             for _ in range(3 if kind == "mosaic" else 1)
         ]
         if kind == "mosaic":
@@ -124,7 +158,7 @@ class TrainingSamples:
 
     def _picture(self, index: int, size: tuple[int, int], random: np.random.Generator) -> Picture:
         """Return a sample, cut out, mirrored and recoloured."""
-        sample = self.source.read(index, gray=self.size[0] == 1)
+        sample = self._read(index)
         own = sample.image.shape[0], sample.image.shape[1]
         window = self.augmentation.geometry.window(own, size, random)
         window = window.flipped(bool(self.augmentation.mirror and random.integers(2)))
@@ -142,6 +176,23 @@ class TrainingSamples:
             shift=_shift(window, own, size),
         )
 
+    def _read(self, index: int) -> Sample:
+        """Return a sample; the next one that can be read in the place of one that cannot.
+
+        Raises:
+            DataError: more than :data:`MAX_BROKEN` samples cannot be read.
+        """
+        start = int(np.searchsorted(self.used, index))
+        for place in range(start, start + MAX_BROKEN + 1):
+            number = int(self.used[place % len(self.used)])
+            try:
+                return self.source.read(number, gray=self.size[0] == 1)
+            except DataError as error:
+                self.problems[number] = str(error)
+                if len(self.problems) > MAX_BROKEN:
+                    raise
+        raise DataError(f"more than {MAX_BROKEN} samples one after another cannot be read")
+
     def _values(self, index: int, sample: Sample, window: Window) -> np.ndarray | None:
         """Return what the network should compute of a sample, where that is known."""
         if sample.target is None or self.target is None:
@@ -149,7 +200,7 @@ class TrainingSamples:
         image = sample.target[:, ::-1] if window.mirrored else sample.target
         return to_input(image, self.target, self.preprocess)
 
-    def _stacked(self, pictures: Sequence[Picture]) -> Batch:
+    def _stacked(self, pictures: Sequence[Picture], *, normalized: bool = False) -> Batch:
         """Return pictures as a batch; their objects are given in pixels of the input."""
         height, width = pictures[0].image.shape[:2]
         labels, mixture = _labels(pictures)
@@ -159,7 +210,7 @@ class TrainingSamples:
         objects = tuple(p.objects for p in pictures if p.objects is not None)
         frames = (Frame(width=width, height=height),) * len(pictures)
         return Batch(
-            inputs={self.name: np.stack([self._input(p.image) for p in pictures])},
+            inputs={self.name: np.stack([self._input(p.image, normalized) for p in pictures])},
             labels=labels,
             objects=objects or None,
             values=np.stack(values) if (values := _known(p.values for p in pictures)) else None,
@@ -167,12 +218,23 @@ class TrainingSamples:
             mixture=mixture,
         )
 
-    def _input(self, image: np.ndarray) -> np.ndarray:
+    def _input(self, image: np.ndarray, normalized: bool) -> np.ndarray:
         """Return an image as C×H×W float32; remembered inputs are normalised already."""
-        if isinstance(self.source, Remembered):
+        if normalized or isinstance(self.source, Remembered):
             planes = image if image.ndim == 3 else image[:, :, None]
             return np.ascontiguousarray(planes.transpose(2, 0, 1))
         return as_planes(image.astype(np.float32), self.size[0], self.preprocess)
+
+
+def _as_stored(sample: Sample, values: np.ndarray | None) -> Picture:
+    """Return a remembered sample: it is an input already."""
+    return Picture(
+        image=sample.image,
+        classes=() if sample.label is None else ((sample.label, 1.0),),
+        objects=sample.objects,
+        pixels=sample.pixels,
+        values=values,
+    )
 
 
 def _known(values: Iterable[np.ndarray | None]) -> list[np.ndarray]:
@@ -246,12 +308,13 @@ def training_samples(
         channel_order(preprocess, size[0])
         return TrainingSamples(
             source=dataset.source, name=name, size=size, preprocess=preprocess,
-            augmentation=augmentation, batch=batch, seed=seed, used=dataset.samples,
+            augmentation=augmentation, batch=batch, seed=seed,
+            used=np.arange(dataset.samples),
             ignore_label=dataset.ignore_label, target=dataset.target,
         )  # fmt: skip
     remembered = Remembered.of(dataset, name)
     return TrainingSamples(
         source=remembered, name=name, size=size, preprocess=network.preprocess,
         augmentation=replace(augmentation, colour=None, fill=(0.0,)), batch=batch, seed=seed,
-        used=len(remembered),
+        used=np.arange(len(remembered)),
     )  # fmt: skip

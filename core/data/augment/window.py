@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..base import Objects
+from ..base import Frame, Objects
 from ..labels import IGNORED
 
-__all__ = ["Window", "boxes_in", "cut_map", "cut_out", "whole"]
+__all__ = ["Window", "boxes_in", "cut_map", "cut_out", "in_input", "whole"]
 
 LEAST = 1.0
 """Boxes with a side below so many pixels of the input are no truth. Source: data.c
@@ -142,6 +142,15 @@ def boxes_in(
         ignored=objects.ignored[kept],
         crowd=objects.crowd[kept],
     )
+
+
+def in_input(objects: Objects, frame: Frame, height: int, width: int) -> Objects:
+    """Return objects, given in pixels of their image, in pixels of the input."""
+    scale = np.array([(frame.right - frame.left) / frame.width,
+                      (frame.bottom - frame.top) / frame.height] * 2)  # fmt: skip
+    offset = np.array([frame.left, frame.top] * 2)
+    parts = objects.boxes * scale + offset
+    return replace(objects, boxes=np.clip(parts, 0.0, 1.0) * np.array([width, height] * 2))
 
 
 def _filled(image: np.ndarray, window: Window, colour: tuple[float, ...]) -> np.ndarray:

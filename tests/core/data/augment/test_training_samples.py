@@ -79,7 +79,8 @@ class Marked:
 def samples(kind: TargetKind, augmentation: Augmentation, batch: int = 6) -> TrainingSamples:
     return TrainingSamples(
         source=Marked(kind), name="data", size=SIZE, preprocess=Preprocess(), batch=batch,
-        augmentation=replace(augmentation, fill=(0.0, 0.0, 0.0)), seed=7, used=12,
+        augmentation=replace(augmentation, fill=(0.0, 0.0, 0.0)), seed=7,
+        used=np.arange(12),
     )  # fmt: skip
 
 

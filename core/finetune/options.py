@@ -1,0 +1,136 @@
+"""Options of fine-tuning. Each is spelled, documented and checked here alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..errors import DataError
+
+__all__ = ["MATCHES", "METHODS", "PRECISIONS", "TRAINED", "FinetuneOptions"]
+
+METHODS = ("adam", "sgd")
+"""Solvers that can be asked for where no solver file is given."""
+
+MATCHES = ("auto", "features", "outputs", "both")
+"""What is compared with the teacher."""
+
+TRAINED = ("auto", "all", "vectors")
+"""What is trained: everything, or biases and factors of normalisations alone."""
+
+AUGMENTATIONS = ("auto", "usual", "none")
+"""What is done to training images: as the files say, what is usual, or nothing."""
+
+NORMS = ("auto", "batch", "stored")
+"""Which statistics batch normalisations use in training."""
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+"""Types that the network is computed in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneOptions:
+    """How a network is trained further: how long, against what, and how fast.
+
+    Without `epochs`, `steps` and `time`, training takes 10 epochs, or as many as the solver file
+    says.
+
+    Raises:
+        DataError: an option is out of range, or contradicts another.
+    """
+
+    epochs: float | None = None
+    """Passes over the training data."""
+
+    steps: int | None = None
+    """Updates of the weights, instead of epochs."""
+
+    time: float | None = None
+    """Seconds of training, instead of epochs. The steps that fit are measured at the start."""
+
+    batch_size: int | None = None
+    """Samples per update. If not given: 32, or what the solver file says."""
+
+    learning_rate: float | None = None
+    """Highest learning rate. If not given, a short test finds it."""
+
+    method: str = "adam"
+    """Solver."""
+
+    momentum: float = 0.9
+    """Momentum of the solver sgd."""
+
+    weight_decay: float = 0.0
+    """Weight decay; biases and normalisations have none."""
+
+    distill: float | None = None
+    """With labels and a teacher: share of the teacher in the loss, 0 to 1. If not given, 0.5."""
+
+    match: str = "auto"
+    """What is compared with the teacher. auto: features, then features and outputs."""
+
+    temperature: float = 2.0
+    """Temperature of the softmax that compares classes with the teacher's."""
+
+    train: str = "auto"
+    """What is trained. auto: vectors first, then everything."""
+
+    freeze: Sequence[str] = ()
+    """Layers whose weights stay as they are."""
+
+    batch_norm: str = "auto"
+    """Statistics that batch normalisations use in training: those of the batch, or the stored ones.
+    auto: those of the batch from 16 samples on."""
+
+    augment: str = "auto"
+    """What is done to training images at random. auto: what the files say, else the usual."""
+
+    patience: int | None = None
+    """Stop after this many measurements without a better one."""
+
+    measurements: int = 10
+    """How often the network is measured during training, evenly spread."""
+
+    checkpoint: float = 300.0
+    """Seconds between checkpoints."""
+
+    seed: int = 0
+    """Decides everything that is drawn at random."""
+
+    device: str = "auto"
+    """Where to train: cpu, cuda, cuda:1 and so on. auto: cuda where there is one."""
+
+    precision: str = "float32"
+    """Type that the network is computed in; weights stay float32."""
+
+    def __post_init__(self) -> None:
+        if [self.epochs, self.steps, self.time].count(None) < 2:
+            raise DataError("give one of epochs, steps and a time", option="epochs")
+        for name in ("epochs", "steps", "time", "batch_size", "learning_rate", "patience"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise DataError(f"it must be over 0, got {value:g}", option=name)
+        for name in ("temperature", "checkpoint", "measurements"):
+            if not getattr(self, name) > 0:
+                raise DataError(f"it must be over 0, got {getattr(self, name):g}", option=name)
+        for name in ("weight_decay", "momentum"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise DataError(
+                    f"it must be from 0 to below 1, got {getattr(self, name):g}", option=name
+                )
+        if self.distill is not None and not 0.0 <= self.distill <= 1.0:
+            raise DataError(f"a share is from 0 to 1, got {self.distill:g}", option="distill")
+        for name, choices in (
+            ("method", METHODS), ("match", MATCHES), ("train", TRAINED),
+            ("augment", AUGMENTATIONS), ("batch_norm", NORMS), ("precision", PRECISIONS),
+        ):  # fmt: skip
+            if getattr(self, name) not in choices:
+                raise DataError(
+                    f"it is {', '.join(choices[:-1])} or {choices[-1]}, not {getattr(self, name)}",
+                    option=name,
+                )
+
+    def plain(self) -> dict[str, Any]:
+        """Return all options as plain values, for checkpoints and provenance."""
+        return {**asdict(self), "freeze": list(self.freeze)}

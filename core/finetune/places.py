@@ -1,0 +1,130 @@
+"""The values of a network that matter for training: scores, and the features before them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from ..ir.heads import BoxHead, box_heads, is_vector
+from ..ir.network import Network, shape_of
+
+__all__ = ["Places", "features_of", "places_of", "scores_of"]
+
+WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+PASSING = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"})
+"""Operators that hand values on as they are."""
+
+POOLING = frozenset({"GlobalAveragePool", "GlobalMaxPool"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Places:
+    """Values of a network by what they are to training.
+
+    Args:
+        scores: output → the value that holds its scores before a softmax; for other outputs the
+            output itself.
+        features: the values that the last layers read: feature maps before a global pooling, or
+            what the layers that make the outputs read.
+        layers: what layers with weights make.
+        classes: outputs of `scores` that hold the classes of a sample.
+        boxes: heads with boxes.
+    """
+
+    scores: dict[str, str]
+    features: tuple[str, ...]
+    layers: tuple[str, ...]
+    classes: frozenset[str]
+    boxes: tuple[BoxHead, ...]
+
+
+def places_of(network: Network) -> Places:
+    """Return the values of a network that matter for training."""
+    outputs = network.graph.outputs
+    return Places(
+        scores={str(value.name): scores_of(value) for value in outputs},
+        features=tuple(dict.fromkeys(name for value in outputs for name in features_of(value))),
+        layers=tuple(str(node.outputs[0].name) for node in network.graph if _is_layer(node)),
+        classes=frozenset(name for name, shape in network.outputs.items() if is_vector(shape)),
+        boxes=tuple(box_heads(network)),
+    )
+
+
+def scores_of(output: ir.Value) -> str:
+    """Return the name of the value before an output's softmax; of the output without one."""
+    value = output
+    while (node := value.producer()) is not None and node.op_type in PASSING:
+        before = node.inputs[0]
+        if before is None or before.is_graph_input():
+            break
+        value = before
+    node = value.producer()
+    if node is None or node.op_type not in ("Softmax", "LogSoftmax"):
+        return str(output.name)
+    before = node.inputs[0]
+    assert before is not None
+    return str(before.name)
+
+
+def features_of(output: ir.Value) -> list[str]:
+    """Return the values that the last layers before an output read, outermost first.
+
+    The walk goes back from the output. It ends at a pooling over all positions, whose input holds
+    far more numbers than its output, or at the first layer with weights.
+    """
+    found: list[str] = []
+    seen: set[int] = set()
+    waiting: list[ir.Value | None] = [output]
+    while waiting:
+        value = waiting.pop(0)
+        node = value.producer() if value is not None else None
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        data = node.inputs[0]
+        if _pools(node) and data is not None:
+            found.append(str(data.name))
+        elif _is_layer(node) and data is not None:
+            before = _before_pooling(data)
+            if before is not None:
+                found.append(before)
+        else:
+            waiting += [each for each in node.inputs if each is not None]
+    return list(dict.fromkeys(found))
+
+
+def _before_pooling(value: ir.Value) -> str | None:
+    """Return what a layer reads, seen through reshapes and a global pooling; None for an input."""
+    while (node := value.producer()) is not None and (node.op_type in PASSING or _pools(node)):
+        before = node.inputs[0]
+        if before is None:
+            break
+        value = before
+        if _pools(node):
+            break
+    return None if value.producer() is None else str(value.name)
+
+
+def _is_layer(node: ir.Node) -> bool:
+    """Whether a node multiplies by stored weights."""
+    return node.op_type in WEIGHTED and any(
+        value is not None and value.const_value is not None for value in node.inputs[1:2]
+    )
+
+
+def _pools(node: ir.Node) -> bool:
+    """Whether a node takes all positions of a map together."""
+    if node.op_type in POOLING:
+        return True
+    if node.op_type not in ("AveragePool", "ReduceMean"):
+        return False
+    before, after = node.inputs[0], node.outputs[0]
+    if before is None or before.shape is None or after.shape is None:
+        return False
+    spatial = [size for size in shape_of(before)[2:] if isinstance(size, int)]
+    left = [size for size in shape_of(after)[2:] if isinstance(size, int)]
+    area = 1
+    for size in spatial:
+        area *= size
+    return len(shape_of(before)) == 4 and area > 1 and all(size == 1 for size in left)

@@ -1,0 +1,244 @@
+"""Learning from another network: which values are compared, and by which losses.
+
+The teacher is usually the network before pruning. A value of the student is compared with the
+teacher's value of the same name. Where pruning removed channels of it, the teacher's others are
+left out: the plan says which, or else the values themselves, since channels that were kept still
+vary as they did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from ..coupling import find_groups
+from ..data import Batch
+from ..engine.session import Session
+from ..errors import DataError
+from ..ir.heads import BoxHead, GridHead, RegionHead
+from ..ir.network import Network, shape_of
+from ..plan.plan import Plan, removed_units
+from ..training.framework import torch
+from ..training.losses.box_divergence import BoxDivergence
+from ..training.losses.divergence import SoftmaxDivergence
+from ..training.losses.feature_error import FeatureError
+from ..training.module import TrainingModule
+from ..training.recipe import Objective
+from .places import Places, places_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["TEACHER", "Teacher", "comparisons"]
+
+TEACHER = "teacher:"
+"""Begins the key under which a batch holds a value of the teacher."""
+
+SEEN = 1 << 15
+"""Positions of a channel that are looked at to tell it from others."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparisons:
+    """What a student is compared in, by kind.
+
+    Args:
+        features: feature maps before the outputs.
+        outputs: outputs, or their scores before a softmax.
+        layers: what every layer makes that the teacher has too.
+    """
+
+    features: tuple[Objective, ...]
+    outputs: tuple[Objective, ...]
+    layers: tuple[Objective, ...]
+
+
+class Teacher:
+    """A network that a student is compared with.
+
+    Args:
+        network: the teacher.
+        wanted: names of its values that are compared.
+        device: where it runs.
+    """
+
+    def __init__(self, network: Network, wanted: Iterable[str], device: str = "cpu"):
+        self.module = TrainingModule(network, frozen=frozenset(network.graph.initializers))
+        self.module.eval().to(device)
+        self.wanted = tuple(dict.fromkeys(wanted))
+
+    def __call__(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the values of a batch by :data:`TEACHER` + name."""
+        with torch.no_grad():
+            values = self.module(feeds, self.wanted)
+        return {TEACHER + name: value for name, value in values.items()}
+
+
+def comparisons(
+    student: Network,
+    teacher: Network,
+    batches: Sequence[Batch],
+    *,
+    plan: Plan | None = None,
+    temperature: float = 1.0,
+) -> Comparisons:
+    """Return what a student can be compared in.
+
+    Args:
+        student: the network that is trained.
+        teacher: the network that it learns from.
+        batches: a few samples, to tell channels apart where no plan does.
+        plan: what was removed from the teacher to make the student.
+        temperature: of the softmax that compares classes.
+
+    Raises:
+        DataError: the networks have no output in common.
+        PlanError: the plan does not fit the teacher.
+    """
+    places = places_of(student)
+    theirs = teacher.values()
+    outputs = tuple(
+        objective
+        for name, scores in places.scores.items()
+        if (objective := _output(student, teacher, places, name, scores, temperature))
+    )
+    if not outputs:
+        raise DataError(
+            f"the teacher '{teacher.name}' has none of the outputs of '{student.name}'",
+            hint=f"they are {', '.join(student.outputs)}",
+        )
+    shared = [n for n in (*places.features, *places.layers) if n in theirs]
+    kept = _kept(student, teacher, dict.fromkeys(shared), batches, plan)
+    features, layers = (
+        tuple(
+            Objective(
+                name=f"features '{name}'",
+                loss=FeatureError(kept=kept[name]),
+                reads=(name, TEACHER + name),
+                weight=1.0 / len(names),
+            )
+            for name in names
+        )
+        for names in ([n for n in places.features if n in kept],
+                      [n for n in places.layers if n in kept])
+    )  # fmt: skip
+    return Comparisons(features=features, outputs=outputs, layers=layers)
+
+
+def _output(
+    student: Network,
+    teacher: Network,
+    places: Places,
+    name: str,
+    scores: str,
+    temperature: float,
+) -> Objective | None:
+    """Return how an output is compared; None where the teacher lacks it or its shape differs."""
+    mine, theirs = student.values(), teacher.values()
+    if scores not in theirs or shape_of(mine[scores])[1:] != shape_of(theirs[scores])[1:]:
+        return None
+    reads = (scores, TEACHER + scores)
+    for head in places.boxes:
+        if name == head.output and isinstance(head, GridHead):
+            return Objective(name=f"boxes '{name}'", loss=_boxes(head), reads=reads)
+    if name in places.classes and (scores != name or not places.boxes):
+        loss = SoftmaxDivergence(temperature=temperature)
+        return Objective(name=f"classes '{name}'", loss=loss, reads=reads)
+    return Objective(name=f"output '{name}'", loss=FeatureError(), reads=reads)
+
+
+def _boxes(head: GridHead) -> BoxDivergence:
+    alternatives = isinstance(head, RegionHead) and head.softmax
+    return BoxDivergence(
+        anchors=_anchors(head),
+        objectness=head.objectness,
+        channels_last=head.channels_last,
+        softmax=alternatives,
+    )
+
+
+def _anchors(head: BoxHead) -> int:
+    """Return the boxes of a cell."""
+    mask = getattr(head, "mask", ())
+    return len(mask) if mask else len(getattr(head, "anchors", ()))
+
+
+def _kept(
+    student: Network,
+    teacher: Network,
+    names: Iterable[str],
+    batches: Sequence[Batch],
+    plan: Plan | None,
+) -> dict[str, tuple[int, ...] | None]:
+    """Return for each value the teacher's channels that the student kept; None for all.
+
+    Values whose other sizes differ, or whose channels cannot be told, are left out.
+    """
+    mine, theirs = student.values(), teacher.values()
+    found: dict[str, tuple[int, ...] | None] = {}
+    unknown = []
+    planned = _planned(teacher, plan)
+    for name in names:
+        own, other = shape_of(mine[name]), shape_of(theirs[name])
+        if own[1:] == other[1:]:
+            found[name] = None
+        elif len(own) != len(other) or own[2:] != other[2:]:
+            continue
+        elif name in planned and len(planned[name]) == own[1]:
+            found[name] = planned[name]
+        else:
+            unknown.append(name)
+    return {**found, **_matched(student, teacher, unknown, batches)}
+
+
+def _planned(teacher: Network, plan: Plan | None) -> dict[str, tuple[int, ...]]:
+    """Return value → channels that a plan keeps, for values with channels along axis 1."""
+    if plan is None:
+        return {}
+    groups = find_groups(teacher)
+    surviving = groups.surviving(removed_units(plan, groups))
+    return {
+        name: tuple(np.flatnonzero(surviving[labels.vector]).tolist())
+        for name, labels in groups.values.items()
+        if labels.axis == 1
+    }
+
+
+def _matched(
+    student: Network, teacher: Network, names: Sequence[str], batches: Sequence[Batch]
+) -> dict[str, tuple[int, ...]]:
+    """Return for each value the teacher's channels that vary most like the student's.
+
+    Each channel of the student gets one of the teacher's, so that the sum of correlations is
+    largest.
+    """
+    if not names or not batches:
+        return {}
+    runs = [
+        [session.run(batch.inputs) for batch in batches]
+        for session in (Session(network, fetch=names) for network in (student, teacher))
+    ]
+    mine, theirs = runs
+    found = {}
+    for name in names:
+        a, b = (_channels([run[name] for run in part]) for part in (mine, theirs))
+        if len(a) <= len(b):
+            rows, columns = linear_sum_assignment(-(a @ b.T))
+            found[name] = tuple(columns[np.argsort(rows)].tolist())
+    return found
+
+
+def _channels(values: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the channels of a value, C × positions, each with mean 0 and norm 1."""
+    rows = np.concatenate(
+        [np.moveaxis(v, 1, 0).reshape(v.shape[1], -1) for v in values], axis=1
+    ).astype(np.float64)
+    step = max(1, rows.shape[1] // SEEN)
+    rows = rows[:, ::step]
+    rows = rows - rows.mean(axis=1, keepdims=True)
+    norm = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(norm > 0, norm, 1.0))

@@ -6,7 +6,7 @@ the list. Parameters keep the names of their initializers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from ..errors import UnsupportedError, located
 from ..ir.network import Network, blob_refs, layer_of
-from ..ir.rebuild import rebuild
+from ..ir.rebuild import node_key, rebuild
 from ..ir.subgraphs import subgraphs
 from .framework import torch
 from .operators import OPERATORS, Call
@@ -50,7 +50,7 @@ class _Plan:
     wanted: tuple[tuple[str, int], ...]
     size: int
     refusal: UnsupportedError | None
-    """Why no gradient can be computed; None where it can."""
+    """Why a parameter can get no gradient; None where all can."""
 
 
 class TrainingModule(torch.nn.Module):
@@ -76,11 +76,14 @@ class TrainingModule(torch.nn.Module):
         self.mode = Mode(statistics=dict(statistics or {}))
         self.source = network
         """The network that the module was made of."""
-        self._plans: dict[tuple[str, ...], _Plan] = {}
+        self.names = frozenset(network.values())
+        """Names of all values that can be asked for."""
+        self._plans: dict[tuple[tuple[str, ...], tuple[str, ...]], _Plan] = {}
         self._constants: dict[str, np.ndarray] = {}
         kept = _statistics(network) | {rule.factor for rule in self.mode.statistics.values()}
         for name, value in network.graph.initializers.items():
             self._take(name, value, buffer=name in kept, frozen=name in frozen)
+        self._factor_of = _factors(network, self.mode.statistics)
         self._bind()
 
     def _take(self, name: str, value: ir.Value, *, buffer: bool, frozen: bool) -> None:
@@ -127,22 +130,26 @@ class TrainingModule(torch.nn.Module):
         return self
 
     def forward(
-        self, feeds: Tensor | Mapping[str, Tensor], wanted: Sequence[str] | None = None
+        self,
+        feeds: Tensor | Mapping[str, Tensor],
+        wanted: Sequence[str] | None = None,
+        also: Sequence[str] = (),
     ) -> dict[str, Tensor]:
         """Return values of the graph by name.
 
         Args:
             feeds: input → tensor; a tensor alone is the only input. Other keys are not read.
             wanted: names of the values; None for the outputs.
+            also: names of further values, which need not have gradients.
 
         Raises:
-            UnsupportedError: an operator that is needed is not known here, or lets no gradient
-                through where one must pass (in training mode).
+            UnsupportedError: an operator that is needed is not known here, or (in training mode)
+                lets no gradient of `wanted` through where one must pass.
         """
         names = tuple(self.source.outputs) if wanted is None else tuple(wanted)
-        plan = self._plans.get(names)
+        plan = self._plans.get((names, tuple(also)))
         if plan is None:
-            plan = self._plans[names] = self._compile(names)
+            plan = self._plans[names, tuple(also)] = self._compile(names, tuple(also))
         tracked = torch.is_grad_enabled()
         if plan.refusal is not None and self.training and tracked:
             raise plan.refusal
@@ -167,6 +174,16 @@ class TrainingModule(torch.nn.Module):
                     values[place] = None
         return {name: values[place] for name, place in plan.wanted}
 
+    def tensor(self, name: str) -> Tensor:
+        """Return the tensor of an initializer."""
+        found = self._parameters.get(name)
+        return self._buffers[name] if found is None else found
+
+    def stored(self, name: str) -> Tensor:
+        """Return the numbers of an initializer as a file holds them: statistics times their factor."""
+        factor = self._factor_of.get(name)
+        return self.tensor(name) if factor is None else self.tensor(name) * self._buffers[factor]
+
     def network(self) -> Network:
         """Return the network with the weights as they are now.
 
@@ -182,9 +199,10 @@ class TrainingModule(torch.nn.Module):
                 changed[name] = array.astype(before.dtype, copy=True)
         return rebuild(self.source, tensors=changed) if changed else self.source
 
-    def _compile(self, wanted: tuple[str, ...]) -> _Plan:
+    def _compile(self, differentiated: tuple[str, ...], also: tuple[str, ...]) -> _Plan:
         """Return the plan for some values."""
         graph = self.source.graph
+        wanted = tuple(dict.fromkeys((*differentiated, *also)))
         nodes = _needed(graph, wanted)
         places: dict[str, int] = {"": 0}  # an absent input is None
         steps: list[tuple[Function, tuple[int, ...], tuple[int, ...]]] = []
@@ -208,7 +226,7 @@ class TrainingModule(torch.nn.Module):
             stored=tuple((name, places[name]) for name in stored),
             wanted=tuple((name, places[name]) for name in wanted),
             size=len(places),
-            refusal=self._refusal(nodes, wanted),
+            refusal=self._refusal(differentiated),
         )
 
     def _item(self, node: ir.Node) -> str:
@@ -233,43 +251,42 @@ class TrainingModule(torch.nn.Module):
         ]
         return OPERATORS[node.op_type].make(Call(node=node, constants=constants, mode=self.mode))
 
-    def _refusal(
-        self, nodes: Iterable[ir.Node], wanted: Collection[str]
-    ) -> UnsupportedError | None:
-        """Return why a gradient cannot reach the parameters; None where it can.
+    def _refusal(self, wanted: Collection[str]) -> UnsupportedError | None:
+        """Return why some parameter can get no gradient of some values; None where all can.
 
-        A value *carries* where a gradient passes from it to a parameter. It is *cut* where it
-        depends on parameters through an operator without gradient only.
+        That is so where it acts on them, but only through operators that let no gradient through.
         """
-        carries = {name for name, p in self._parameters.items() if p.requires_grad}
-        cut: dict[str, ir.Node] = {}
+        trained = {name for name, p in self._parameters.items() if p.requires_grad}
+        nodes = _needed(self.source.graph, wanted)
+        acting = trained & {_name(v) for node in nodes for v in node.inputs if v is not None}
+        lost = acting - _differentiable(nodes, wanted)
+        if not lost:
+            return None
+        reached = set(lost)
         for node in nodes:
             entry = OPERATORS[node.op_type]
-            data = [
+            for place, value in enumerate(node.inputs):
+                if value is None or _name(value) not in reached:
+                    continue
+                if place in entry.side or entry.cut:
+                    return UnsupportedError(
+                        f"{self._item(node)}: operator {node.op_type} has no gradient, but one "
+                        f"must pass it to train '{min(lost)}'"
+                    )
+                reached.update(_name(output) for output in node.outputs)
+        raise AssertionError("a parameter without a gradient acts through an operator without one")
+
+
+def _differentiable(nodes: Sequence[ir.Node], wanted: Collection[str]) -> set[str]:
+    """Return the names of all values that a gradient of some values reaches."""
+    reached = set(wanted)
+    for node in reversed(nodes):
+        entry = OPERATORS[node.op_type]
+        if any(_name(v) in reached for k, v in enumerate(node.outputs) if k not in entry.cut):
+            reached.update(
                 _name(v) for k, v in enumerate(node.inputs) if v is not None and k not in entry.side
-            ]
-            carried = any(name in carries for name in data)
-            blocked = next((cut[name] for name in data if name in cut), None)
-            if blocked is not None and carried and node.op_type not in _JOINING:
-                return self._cut(blocked)
-            for k, value in enumerate(node.outputs):
-                if k in entry.cut and (carried or blocked):
-                    cut[_name(value)] = blocked or node
-                elif blocked is not None and not carried:
-                    cut[_name(value)] = blocked
-                elif carried:
-                    carries.add(_name(value))
-        return next((self._cut(cut[name]) for name in wanted if name in cut), None)
-
-    def _cut(self, node: ir.Node) -> UnsupportedError:
-        with_item = self._item(node)
-        return UnsupportedError(
-            f"{with_item}: operator {node.op_type} has no gradient, but a loss reads it"
-        )
-
-
-_JOINING = frozenset({"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or"})
-"""Operators without gradient themselves."""
+            )
+    return reached
 
 
 def _name(value: ir.Value) -> str:
@@ -293,6 +310,16 @@ def _statistics(network: Network) -> set[str]:
         for value in (node.inputs[place] for place in _STATISTICS)
         if value is not None and value.const_value is not None
     }
+
+
+def _factors(network: Network, statistics: Mapping[str, Statistics]) -> dict[str, str]:
+    """Return mean or variance → the factor that a file multiplies it by."""
+    found = {}
+    for node in network.graph:
+        rule = statistics.get(node_key(node))
+        if rule is not None and rule.factor:
+            found.update((_name(node.inputs[k]), rule.factor) for k in _STATISTICS)
+    return found
 
 
 def _needed(graph: ir.Graph, wanted: Collection[str]) -> list[ir.Node]:

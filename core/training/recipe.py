@@ -43,21 +43,21 @@ class Rule:
         name: the initializer that holds it.
         rate: factor of the learning rate; 0 leaves it as it is.
         decay: factor of the weight decay.
-        gradient: whether a gradient is computed at all.
         limit: largest size of each sum of gradients and momentum; None for none.
         clip: largest size of each number after an update; None for none.
         centred: whether the mean of each filter's gradient is taken off it.
-        first: updates up to this number leave the blob as it is.
+        first: updates before this number leave the blob as it is.
+        shape: of the blob in the file; None for that of the initializer.
     """
 
     name: str
     rate: float = 1.0
     decay: float = 1.0
-    gradient: bool = True
     limit: float | None = None
     clip: float | None = None
     centred: bool = False
     first: int = 0
+    shape: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +84,7 @@ class Recipe:
     Args:
         objectives: what is minimised: their weighted sum.
         rules: what solvers do with each blob, in the order of the file.
+        frozen: initializers that get no gradient.
         statistics: node key of a batch normalisation → its behaviour.
         settings: the solver; None where the files do not say.
         notes: what a user must know.
@@ -91,11 +92,7 @@ class Recipe:
 
     objectives: tuple[Objective, ...] = ()
     rules: tuple[Rule, ...] = ()
+    frozen: frozenset[str] = frozenset()
     statistics: Mapping[str, Statistics] = field(default_factory=dict)
     settings: Settings | None = None
     notes: tuple[str, ...] = ()
-
-    @property
-    def frozen(self) -> frozenset[str]:
-        """Initializers that get no gradient."""
-        return frozenset(rule.name for rule in self.rules if not rule.gradient)

@@ -15,6 +15,8 @@ import onnx_ir as ir
 from ...core.errors import FormatError, UnsupportedError
 from ...core.ir.heads import Head
 from ...core.ir.network import BATCH, Caution, Preprocess
+from ...core.training.losses.loss import Loss
+from ...core.training.recipe import Statistics
 from ..adapter import (
     Blob,
     Handling,
@@ -143,6 +145,8 @@ class Settings:
     """Batch size in the file, from the inputs that are read so far."""
     inputs: list[str] = field(default_factory=list)
     """Names of the graph's inputs that are read so far."""
+    training: bool = False
+    """Whether the graph is to be trained: it then holds dropouts, statistics and their factors."""
 
 
 class CaffeBuilder(LayerBuilder):
@@ -274,6 +278,21 @@ class Layer:
     def heads(self) -> tuple[Head, ...]:
         """Return the heads that the layer describes. The reader drops heads of no output."""
         return ()
+
+    def loss(self, folder: Path) -> Loss | None:  # noqa: ARG002
+        """Return the loss that training minimises; None for a layer that is no loss.
+
+        Args:
+            folder: with the files that the net names.
+
+        Raises:
+            FormatError: its fields contradict each other.
+        """
+        return None
+
+    def rolling(self) -> Statistics | None:
+        """Return how its batch normalisation behaves in training; None if it has none."""
+        return None
 
     def shares_memory(self) -> bool:
         """Whether the tops share the bottom's memory in Caffe: in-place layers then change both."""

@@ -28,6 +28,12 @@ from .upgrade import LayerText, net_of
 
 __all__ = ["load"]
 
+_Link = tuple[Sequence[ir.Value | None], Sequence[ir.Value | None], int]
+"""Bottoms and tops of a layer, and how many numbers it stores."""
+
+Wires = tuple[tuple[str, ...], tuple[str, ...]]
+"""Names of the values that a layer reads and makes; "" for what a data layer makes."""
+
 
 def load(
     prototxt: Path,
@@ -37,6 +43,7 @@ def load(
     stages: Sequence[str] = (),
     level: int = 0,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    training: bool = False,
 ) -> Network:
     """Read a Caffe network.
 
@@ -47,13 +54,19 @@ def load(
         stages: stages of the net's state, in addition to those in the file's own `state`.
         level: level of the net's state.
         input_shapes: blob name → (C, H, W) for data layers whose shape the file does not state.
+        training: keep what only training needs in the graph: dropouts, and the statistics of
+            batch normalisations that the file bids to take those of the batch.
 
     Raises:
         FormatError: a file is broken, or the two files do not fit together; names the place.
         UnsupportedError: the net has a layer or a setting that is not supported.
     """
     options = Options(
-        phase=phase, stages=tuple(stages), level=level, input_shapes=dict(input_shapes or {})
+        phase=phase,
+        stages=tuple(stages),
+        level=level,
+        training=training,
+        input_shapes=dict(input_shapes or {}),
     )
     return _load(prototxt, caffemodel, options=options, folder=prototxt.parent)
 
@@ -77,10 +90,12 @@ def _load(prototxt: Path, caffemodel: Path, *, options: Options, folder: Path) -
         ]  # fmt: skip
         check_links(chosen, others)
         matched = match(chosen, layers, weights, str(prototxt))
-        network = _Reading(
+        network, wires = _Reading(
             name=net.name or prototxt.stem, file=str(prototxt), texts=chosen, layers=layers,
             matched=matched, weights=weights,
-            settings=Settings(input_shapes=options.input_shapes, folder=folder),
+            settings=Settings(
+                input_shapes=options.input_shapes, folder=folder, training=options.training
+            ),
         ).run()  # fmt: skip
     source = CaffeSource(
         paths={".prototxt": prototxt, ".caffemodel": caffemodel},
@@ -92,13 +107,23 @@ def _load(prototxt: Path, caffemodel: Path, *, options: Options, folder: Path) -
                 text=text,
                 stored=stored or definitions(text, chosen, weights),
                 twins=twins(text, others),
+                bottoms=bottoms,
+                tops=tops,
             )
-            for text, layer, stored in zip(chosen, layers, matched, strict=True)
+            for text, layer, stored, (bottoms, tops) in zip(
+                chosen, layers, matched, wires, strict=True
+            )
         ),
         model=network.model,
         reader=partial(_load, options=options, folder=folder),
+        options=options,
+        folder=folder,
     )
     return replace(network, source=source, notes=(*notes, *network.notes))
+
+
+def _names(values: Sequence[ir.Value | None]) -> tuple[str, ...]:
+    return tuple("" if value is None else str(value.name) for value in values)
 
 
 def _read_document(path: Path) -> Document:
@@ -146,22 +171,22 @@ class _Reading:
     weights: Caffemodel
     settings: Settings
 
-    def run(self) -> Network:
-        """Return the network, with the batch size of the file if a layer computes with it."""
+    def run(self) -> tuple[Network, list[Wires]]:
+        """Return the network and what each layer reads and makes, with the batch size of the file if a layer computes with it."""
         try:
             return self._run()
         except StaticBatchNeeded:
             settings = replace(self.settings, static=True, batch=None, inputs=[])
             return replace(self, settings=settings)._run()
 
-    def _run(self) -> Network:
+    def _run(self) -> tuple[Network, list[Wires]]:
         builder = Builder(self.name)
         refs, sharers = self._references()
         shared: dict[tuple[BlobRef, ...], ir.Value] = {}
         values: dict[str, ir.Value | None] = {}
         unread: dict[str, ir.Value] = {}
         storage: dict[str, tuple[int, int]] = {}
-        links: list[tuple[list[ir.Value], list[ir.Value], int]] = []
+        links: list[_Link] = []
         notes = [note for layer in self.layers for note in layer.notes()]
         for index, (text, layer) in enumerate(zip(self.texts, self.layers, strict=True)):
             builder.layer, builder.scope = index, layer.name or f"{layer.type}{index}"
@@ -188,10 +213,10 @@ class _Reading:
                 values[name] = top
                 if top is not None and (layer.bottoms or stored):
                     unread[name] = top
-            kept = [top for top in tops if top is not None]
-            links.append((present, kept, sum(blob.size for blob in stored.values())))
+            links.append((bottoms, tops, sum(blob.size for blob in stored.values())))
         builder.layer, builder.scope = None, self.name
-        return self._network(builder, unread, links, notes)
+        network = self._network(builder, unread, links, notes)
+        return network, [(_names(bottoms), _names(tops)) for bottoms, tops, _ in links]
 
     def _tops(
         self,
@@ -327,7 +352,7 @@ class _Reading:
         self,
         builder: Builder,
         unread: Mapping[str, ir.Value],
-        links: Sequence[tuple[list[ir.Value], list[ir.Value], int]],
+        links: Sequence[_Link],
         notes: Sequence[str],
     ) -> Network:
         """Name the outputs and return the network.
@@ -377,16 +402,14 @@ class _Reading:
                         "that follows, is left to its framework: nothing to read is left"
                     )
 
-    def _infos(
-        self, links: Sequence[tuple[list[ir.Value], list[ir.Value], int]]
-    ) -> tuple[LayerInfo, ...]:
+    def _infos(self, links: Sequence[_Link]) -> tuple[LayerInfo, ...]:
         """Return the layers as users know them."""
         return tuple(
             LayerInfo(
                 name=layer.name,
                 type=layer.type,
-                bottoms=tuple(str(value.name) for value in bottoms),
-                tops=tuple(str(value.name) for value in tops),
+                bottoms=tuple(name for name in _names(bottoms) if name),
+                tops=tuple(name for name in _names(tops) if name),
                 line=text.line,
                 stored=stored,
             )

@@ -32,6 +32,7 @@ class Options:
     phase: str = "TEST"
     stages: tuple[str, ...] = ()
     level: int = 0
+    training: bool = False
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
@@ -44,12 +45,16 @@ class SourceLayer:
         text: the layer in the document.
         stored: positions of its entries in the caffemodel.
         twins: layers of other phases with the same name and type.
+        bottoms: names of the graph's values that it reads; "" for what a data layer makes.
+        tops: names of the values that it makes, likewise.
     """
 
     layer: Layer
     text: LayerText
     stored: tuple[int, ...]
     twins: tuple[LayerText, ...] = ()
+    bottoms: tuple[str, ...] = ()
+    tops: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +69,10 @@ class CaffeSource:
     """The graph as it was read. A tensor that is still the same object did not change."""
     reader: Callable[[Path, Path], Network]
     """Reads files with the settings of the original."""
+    options: Options = Options()
+    """Those settings."""
+    folder: Path = Path()
+    """With the files that the net names."""
     format: str = "caffe"
 
     def render(self, network: Network) -> dict[str, bytes]:
@@ -109,14 +118,29 @@ class CaffeSource:
                         edits += _field_edits(own.layer, text, changed)
             return bytes(document.replace(edits)) if edits else document.data
 
+    def blob_shapes(self, network: Network) -> list[dict[str, tuple[int, ...]]]:
+        """Return for each layer of a network the shapes of its blobs in a file, by name."""
+        tensors = tensors_by_blob(network.model)
+        nodes = _by_layer(network)
+        dims = {name: shape_of(value) for name, value in network.values().items() if value.shape}
+        found = []
+        for index, own in enumerate(self.layers):
+            arrays = {
+                blob.name: tensors[ref].numpy()
+                for i, blob in enumerate(own.layer.stored())
+                if (ref := BlobRef(index, i, blob.name)) in tensors
+            }
+            new = own.layer.from_ir(nodes.get(index, []), arrays) if arrays else own.layer
+            bottoms = [dims.get(name, ()) for name in network.layers[index].bottoms]
+            found.append(new.shapes(*bottoms) if arrays else {})
+        return found
+
     def _changes(
         self, network: Network
     ) -> tuple[list[Replace | Insert], dict[int, LayerChange], list[tuple[SourceLayer, Fields]]]:
         """Return edits of the prototxt, changes of the caffemodel, and changed fields by layer."""
         before, now = tensors_by_blob(self.model), tensors_by_blob(network.model)
-        by_layer: dict[int, list[ir.Node]] = {}
-        for node in network.graph:
-            by_layer.setdefault(_index(node), []).append(node)
+        by_layer = _by_layer(network)
         dims = {name: shape_of(value) for name, value in network.values().items() if value.shape}
         edits: list[Replace | Insert] = []
         changes: dict[int, LayerChange] = {}
@@ -190,9 +214,13 @@ class CaffeSource:
         return LayerChange(blobs=by_position, fields=_binary_fields(own.layer, stored, fields))
 
 
-def _index(node: ir.Node) -> int:
-    found = layer_of(node)
-    return -1 if found is None else found
+def _by_layer(network: Network) -> dict[int, list[ir.Node]]:
+    """Return the nodes of each layer; those of none are at −1."""
+    found: dict[int, list[ir.Node]] = {}
+    for node in network.graph:
+        index = layer_of(node)
+        found.setdefault(-1 if index is None else index, []).append(node)
+    return found
 
 
 def _changed_fields(old: Layer, new: Layer) -> dict[str, tuple[int, ...]]:

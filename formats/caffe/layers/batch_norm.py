@@ -14,6 +14,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_ir as ir
 
+from ....core.training.recipe import Statistics
 from ..layer import Blob, CaffeBuilder, Example, Layer, Shape, key, layer, number
 
 
@@ -22,8 +23,8 @@ from ..layer import Blob, CaffeBuilder, Example, Layer, Shape, key, layer, numbe
 class BatchNorm(Layer):
     """Normalisation by stored statistics, or by those of the batch where the file asks for it."""
 
-    use_global_stats: bool = key(
-        default=True, doc="false takes statistics of the batch, even in TEST"
+    use_global_stats: bool | None = key(
+        None, doc="false takes statistics of the batch, even in TEST"
     )
     moving_average_fraction: float = key(0.999, doc="not used when testing")
     eps: float = key(1e-5)
@@ -46,7 +47,7 @@ class BatchNorm(Layer):
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit BatchNormalization with γ = 1 and β = 0, or the statistics of the batch."""
-        if not self.use_global_stats:
+        if self.use_global_stats is False and not b.reading.training:
             return self._of_batch(b, x)
         channels = b.blobs["mean"].size
         factor = float(b.blobs["factor"].reshape(-1)[0])
@@ -58,6 +59,8 @@ class BatchNorm(Layer):
             elif factor != 1:
                 stored = stored * np.float32(1 / factor)
             statistics.append(b.parameter(name, stored))
+        if b.reading.training:
+            b.parameter("factor")
         if self.scale_bias:
             affine = [b.parameter("scale"), b.parameter("shift")]
         else:
@@ -80,7 +83,18 @@ class BatchNorm(Layer):
         return b.op("Add", y, b.parameter("shift", b.blobs["shift"].reshape(column)))
 
     def store(self, arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """Return mean and variance as they are, with a factor of 1."""
+        """Return mean and variance times the factor, or as they are with a factor of 1."""
         if "mean" not in arrays:
             return arrays
-        return {**arrays, "factor": np.ones(1, np.float32)}
+        if "factor" not in arrays:
+            return {**arrays, "factor": np.ones(1, np.float32)}
+        factor = np.float32(arrays["factor"].reshape(-1)[0])
+        return {**arrays, **{name: arrays[name] * factor for name in ("mean", "variance")}}
+
+    def rolling(self) -> Statistics:
+        """Return what training does: each batch's statistics go into a weighted mean."""
+        return Statistics(
+            frozen=bool(self.use_global_stats),
+            fraction=self.moving_average_fraction,
+            factor="factor",
+        )

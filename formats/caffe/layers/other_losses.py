@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import onnx_ir as ir
 
+from ....core.training.losses.euclidean import EuclideanLoss as Euclidean
+from ....core.training.losses.hinge import HingeLoss as Hinge
+from ....core.training.losses.multinomial import MultinomialLoss
+from ....core.training.losses.sigmoid import SigmoidLoss
 from ..layer import CaffeBuilder, Example, Handling, Layer, check_constant, key, layer
 from .loss import Loss, chosen
 
@@ -34,6 +39,11 @@ class EuclideanLoss(Loss):
         difference = b.op("Sub", x, b.reshape(y, *b.dims(x, 0)))
         total = self.total(b, b.op("Mul", difference, difference))
         return b.op("Mul", total, b.scalar(0.5 / b.dims(x, 0)[0]))
+
+    def loss(self, folder: Path) -> Euclidean:
+        """Return the loss of training."""
+        del folder
+        return Euclidean()
 
 
 @layer("SigmoidCrossEntropyLoss")
@@ -60,6 +70,11 @@ class SigmoidCrossEntropyLoss(Loss):
             counts = b.op("Not", b.op("Equal", target, b.scalar(self.ignore_label)))
             valid = b.op("Cast", counts, to=int(ir.DataType.FLOAT))
         return self.mean(b, terms, valid, dims[0], math.prod(dims))
+
+    def loss(self, folder: Path) -> SigmoidLoss:
+        """Return the loss of training."""
+        del folder
+        return SigmoidLoss(normalization=self.mode(), ignore_label=self.ignore_label)
 
 
 @layer("HingeLoss")
@@ -90,6 +105,11 @@ class HingeLoss(Loss):
             terms = b.op("Mul", terms, terms)
         return b.op("Mul", self.total(b, terms), b.scalar(1 / outer))
 
+    def loss(self, folder: Path) -> Hinge:
+        """Return the loss of training."""
+        del folder
+        return Hinge(squared=self.norm == "L2")
+
 
 @layer("MultinomialLogisticLoss")
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,6 +130,11 @@ layer { name: "probability" type: "Softmax" bottom: "after" top: "probability" }
         picked, _, _ = chosen(b, flat, label, 1, None)
         terms = b.op("Neg", b.op("Log", b.op("Max", picked, b.scalar(1e-20))))
         return b.op("Mul", self.total(b, terms), b.scalar(1 / b.dims(x, 0)[0]))
+
+    def loss(self, folder: Path) -> MultinomialLoss:
+        """Return the loss of training."""
+        del folder
+        return MultinomialLoss()
 
 
 @layer("HDF5Output", "SmoothL1Loss", "MultiBoxLoss", "DetectionEvaluate", "SegAccuracy")

@@ -52,7 +52,7 @@ def places_of(network: Network) -> Places:
 
 
 def scores_of(output: ir.Value) -> str:
-    """Return the name of the value before an output's softmax; of the output without one."""
+    """Return the name of the value before an output's softmax or argmax, or of the output."""
     value = output
     while (node := value.producer()) is not None and node.op_type in PASSING:
         before = node.inputs[0]
@@ -60,7 +60,7 @@ def scores_of(output: ir.Value) -> str:
             break
         value = before
     node = value.producer()
-    if node is None or node.op_type not in ("Softmax", "LogSoftmax"):
+    if node is None or node.op_type not in ("Softmax", "LogSoftmax", "ArgMax"):
         return str(output.name)
     before = node.inputs[0]
     assert before is not None

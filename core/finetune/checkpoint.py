@@ -1,0 +1,169 @@
+"""Checkpoints: all that a training needs to go on as if it had never stopped.
+
+A checkpoint is one `.npz` file of plain arrays. It appears whole or not at all, and the two newest
+are kept.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from ..errors import DataError, located
+from ..files import write_whole
+from .result import Entry
+
+__all__ = ["Checkpoint", "Checkpoints"]
+
+VERSION = 1
+KEPT = 2
+"""Checkpoints that are kept."""
+
+NAME = re.compile(r"checkpoint-(\d{8})\.npz")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """The state of a training between two updates.
+
+    Args:
+        key: digest of all that the training depends on.
+        steps: updates that the whole training takes.
+        stage: number of the stage.
+        step: updates of the stage so far.
+        total: updates of the training so far.
+        rate: highest learning rate of the stage.
+        losses: sum and number of the training losses since the last measurement.
+        seconds: of training so far.
+        history: measurements so far.
+        now: the network's tensors by name.
+        best: those of the best measurement.
+        solver: what the solver keeps: updates, step, and arrays.
+        random: state of PyTorch's generator.
+    """
+
+    key: str
+    steps: int
+    stage: int
+    step: int
+    total: int
+    rate: float
+    losses: tuple[float, int]
+    seconds: float
+    history: tuple[Entry, ...]
+    now: Mapping[str, np.ndarray]
+    best: Mapping[str, np.ndarray]
+    solver: tuple[int, int, tuple[np.ndarray, ...]]
+    random: np.ndarray
+
+    def to_bytes(self) -> bytes:
+        """Return the content of a file."""
+        plain = {
+            "version": VERSION, "key": self.key, "steps": self.steps, "stage": self.stage,
+            "step": self.step, "total": self.total, "rate": self.rate,
+            "losses": list(self.losses), "seconds": self.seconds,
+            "history": [asdict(entry) for entry in self.history],
+            "solver": list(self.solver[:2]), "names": [list(self.now), list(self.best)],
+        }  # fmt: skip
+        arrays: dict[str, np.ndarray] = {
+            "plain": np.frombuffer(json.dumps(plain).encode(), np.uint8),
+            "random": self.random,
+        }
+        for kind, tensors in (("now", self.now), ("best", self.best)):
+            arrays.update({f"{kind}{k}": a for k, a in enumerate(tensors.values())})
+        arrays.update({f"solver{k}": a for k, a in enumerate(self.solver[2])})
+        file = io.BytesIO()
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # names are keywords
+        return file.getvalue()
+
+    @staticmethod
+    def of(content: Mapping[str, np.ndarray]) -> Checkpoint:
+        """Return what a file holds.
+
+        Raises:
+            KeyError, ValueError, TypeError: it is no checkpoint of this version.
+        """
+        plain: dict[str, Any] = json.loads(content["plain"].tobytes())
+        if plain.pop("version") != VERSION:
+            raise ValueError("another version")
+        names = plain.pop("names")
+        tensors = [
+            {name: content[f"{kind}{k}"] for k, name in enumerate(own)}
+            for kind, own in zip(("now", "best"), names, strict=True)
+        ]
+        count = sum(name.startswith("solver") for name in content)
+        updates, step = plain.pop("solver")
+        return Checkpoint(
+            **{
+                **plain,
+                "losses": tuple(plain["losses"]),
+                "history": tuple(Entry(**entry) for entry in plain["history"]),
+            },
+            now=tensors[0],
+            best=tensors[1],
+            solver=(updates, step, tuple(content[f"solver{k}"] for k in range(count))),
+            random=content["random"],
+        )
+
+
+class Checkpoints:
+    """The checkpoints in a folder.
+
+    Args:
+        folder: it exists.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def newest(self, key: str) -> Checkpoint | None:
+        """Return the newest checkpoint; None where there is none.
+
+        Args:
+            key: digest of all that the training depends on.
+
+        Raises:
+            DataError: it cannot be read, or belongs to another training.
+        """
+        found = self._files()
+        if not found:
+            return None
+        with located(file=str(found[-1])):
+            try:
+                with np.load(found[-1], allow_pickle=False) as content:
+                    checkpoint = Checkpoint.of(dict(content))
+            except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
+                raise DataError("the checkpoint cannot be read", hint="remove it") from error
+            if checkpoint.key != key:
+                raise DataError(
+                    "the checkpoint belongs to another training",
+                    hint="give the files, data and options it began with, or leave out --resume",
+                )
+        return checkpoint
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint, and remove all but the newest.
+
+        Raises:
+            DataError: it cannot be written; those before it are still there.
+        """
+        path = self.folder / f"checkpoint-{checkpoint.total:08d}.npz"
+        write_whole(path, checkpoint.to_bytes())
+        for old in self._files()[:-KEPT]:
+            old.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Remove all checkpoints."""
+        for path in self._files():
+            path.unlink(missing_ok=True)
+
+    def _files(self) -> list[Path]:
+        return sorted(path for path in self.folder.iterdir() if NAME.fullmatch(path.name))

@@ -1,0 +1,418 @@
+"""Fine-tuning a network: by labels, by what another network computes, or by both."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..coupling import find_groups
+from ..coupling.edit import mask
+from ..data import Dataset
+from ..data.augment.default import usual_augmentation
+from ..data.augment.recipe import NO_AUGMENTATION, Augmentation
+from ..data.augment.training import TrainingSamples, training_samples
+from ..data.base import TargetKind, target_kind
+from ..engine.threads import within_cores
+from ..errors import DataError, PlanError, UnsupportedError
+from ..evaluation.loss import LossMeter
+from ..evaluation.task import Task
+from ..ir.digest import digest
+from ..ir.network import Network, blob_refs
+from ..ir.rebuild import node_key, rebuild
+from ..options import options_of
+from ..plan.plan import Plan, removed_units
+from ..progress import Progress, silent
+from ..training.criterion import Criterion
+from ..training.framework import torch
+from ..training.module import TrainingModule
+from ..training.recipe import Objective, Recipe, Rule, Statistics
+from ..training.solvers.adaptive import Adam
+from ..training.solvers.settings import Method
+from ..training.solvers.sgd import Momentum
+from .checkpoint import Checkpoints
+from .judge import Judge, held_out
+from .loop import Course, Feeding, train
+from .options import FinetuneOptions
+from .result import Entry, FinetuneResult
+from .stages import Stage, stages_of, task_objectives
+from .targets import label_names
+from .teacher import Comparisons, Teacher, comparisons
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Lessons", "finetune"]
+
+EPOCHS = 10
+"""Passes over the data where nobody says otherwise."""
+
+BATCH = 32
+"""Samples an update where nobody says otherwise."""
+
+NORMALIZED_FROM = 16
+"""Samples of a batch from which its own statistics are good enough to normalise by."""
+
+MEASURED = 4
+"""Steps whose time tells how many fit into the time that is given."""
+
+LOOKED_AT = 64
+"""Samples that channels of the teacher are told apart by."""
+
+
+NOTHING_SAID = Recipe()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lessons:
+    """What a network learns from, beside its training data.
+
+    Args:
+        teacher: the network before pruning; None to learn from labels alone.
+        plan: what was removed from the teacher, or what is held at zero in a sparse network.
+        validation: data that the network is measured on; None for the samples held out alone.
+        task: what is measured there, if not what its labels call for.
+        recipe: what the network's files say about training.
+        augmentation: what they say about training images; None where they say nothing.
+    """
+
+    teacher: Network | None = None
+    plan: Plan | None = None
+    validation: Dataset | None = None
+    task: Task | str | None = None
+    recipe: Recipe = NOTHING_SAID
+    augmentation: Augmentation | None = None
+
+
+@within_cores()
+def finetune(
+    network: Network,
+    data: Dataset,
+    options: FinetuneOptions | None = None,
+    *,
+    lessons: Lessons | None = None,
+    checkpoints: Checkpoints | None = None,
+    resume: bool = False,
+    tell: Callable[[Entry], None] = lambda _: None,
+    progress: Progress = silent,
+    **settings: Any,
+) -> FinetuneResult:
+    """Train a network further.
+
+    Args:
+        network: the network; it stays as it is.
+        data: training data for its only input (images N×C×H×W). Labels are used where there are
+            any, unless a teacher is given and `distill` is 1.
+        options: how it is trained.
+        lessons: what it learns from beside the data.
+        checkpoints: where the state of the training is kept; None for nowhere.
+        resume: go on from the newest checkpoint, if there is one.
+        tell: called with every measurement.
+        progress: told how far the work is.
+        settings: fields of :class:`FinetuneOptions`, instead of `options`.
+
+    Raises:
+        DataError: the data does not fit, or there is nothing to learn from.
+        PlanError: the plan does not fit the teacher or the network.
+        UnsupportedError: PyTorch is not installed, or a layer cannot be trained.
+    """
+    options = options_of(FinetuneOptions, options, settings)
+    lessons = lessons or Lessons()
+    torch.manual_seed(options.seed)
+    device = _device(options.device)
+    kind = target_kind(data)
+    samples, augmentation = _samples(network, data, kind, options, lessons)
+    judged, apart = held_out(samples)
+    stages, teacher = _stages(network, data, kind, samples, options, lessons, device)
+    trained = samples.without(judged) if apart else samples
+    recipe = lessons.recipe
+    module = TrainingModule(
+        network, statistics=_statistics(network, recipe, options, trained.batch),
+        frozen=recipe.frozen,
+    ).to(device)  # fmt: skip
+    feeding = Feeding(
+        samples=trained,
+        labels=label_names((o for s in stages for o in s.objectives), module.names),
+        classes=_classes(module, stages) if kind == "label" else 0,
+        teacher=teacher,
+        device=device,
+    )
+    course = _course(network, module, feeding, stages, options, lessons)
+    judge = Judge(
+        Criterion(stages[-1].objectives),
+        [feeding.made(samples.plain(part.tolist())) for part in _parts(judged, samples.batch)],
+        _meter(network, lessons, progress),
+    )
+    outcome = train(
+        module, feeding, course, judge,
+        checkpoints=checkpoints, resume=resume, tell=tell, progress=progress,
+    )  # fmt: skip
+    notes = [f"training images: {augmentation.source}"] if augmentation.source else []
+    if not apart:
+        notes.append(
+            f"only {len(samples.used)} samples: none was held out, so the losses say nothing "
+            "about other images"
+        )
+    notes += [*recipe.notes, *outcome.notes, *trained.problems.values()]
+    return FinetuneResult(
+        network=module.to("cpu").network(),
+        history=outcome.history,
+        best=outcome.best,
+        metric=judge.metric,
+        samples=len(trained.used),
+        held_out=len(judged) if apart else 0,
+        steps=outcome.steps,
+        images=outcome.images,
+        notes=tuple(notes),
+    )
+
+
+def _device(name: str) -> str:
+    """Return where to train.
+
+    Raises:
+        UnsupportedError: PyTorch does not see such a device.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UnsupportedError(
+            f"PyTorch cannot use the device '{name}'", hint="--device cpu"
+        ) from error
+    return name
+
+
+def _samples(
+    network: Network, data: Dataset, kind: TargetKind, options: FinetuneOptions, lessons: Lessons
+) -> tuple[TrainingSamples, Augmentation]:
+    """Return the training samples, and what is done to them."""
+    settings = lessons.recipe.settings
+    batch = options.batch_size or (settings.images if settings is not None else 0) or BATCH
+    samples = training_samples(data, network, batch=batch, seed=options.seed)
+    augmentation = NO_AUGMENTATION
+    if options.augment != "none":
+        stated = lessons.augmentation if options.augment == "auto" else None
+        augmentation = stated or usual_augmentation(samples.size, kind)
+        samples = training_samples(
+            data, network, batch=batch, seed=options.seed, augmentation=augmentation
+        )
+    return replace(samples, batch=min(batch, len(samples.used))), augmentation
+
+
+def _stages(
+    network: Network,
+    data: Dataset,
+    kind: TargetKind,
+    samples: TrainingSamples,
+    options: FinetuneOptions,
+    lessons: Lessons,
+    device: str,
+) -> tuple[tuple[Stage, ...], Teacher | None]:
+    """Return the stages, and the teacher with the values that they compare."""
+    compared: Comparisons | None = None
+    share = options.distill if options.distill is not None else 0.5
+    if lessons.teacher is not None and (not kind or share):
+        looked = samples.plain(samples.used[:LOOKED_AT].tolist())
+        compared = comparisons(
+            network, lessons.teacher, [looked],
+            plan=lessons.plan, temperature=options.temperature,
+        )  # fmt: skip
+    elif options.distill:
+        raise DataError("there is no teacher to learn from", option="distill")
+    labels: Sequence[Objective] = ()
+    if kind and not (compared is not None and share == 1):
+        labels = lessons.recipe.objectives or task_objectives(network, kind)
+    stages = stages_of(options, labels, compared)
+    if compared is None or lessons.teacher is None:
+        return stages, None
+    wanted = [
+        name.removeprefix("teacher:")
+        for stage in stages
+        for objective in stage.objectives
+        for name in objective.reads
+        if name.startswith("teacher:")
+    ]
+    del data
+    return stages, Teacher(lessons.teacher, wanted, device)
+
+
+def _statistics(
+    network: Network, recipe: Recipe, options: FinetuneOptions, batch: int
+) -> Mapping[str, Statistics]:
+    """Return node key → how each batch normalisation behaves in training."""
+    stored = options.batch_norm == "stored" or (
+        options.batch_norm == "auto" and batch < NORMALIZED_FROM
+    )
+    found = dict(recipe.statistics)
+    if not stored:
+        return found
+    for node in network.graph:
+        if node.op_type == "BatchNormalization":
+            key = node_key(node)
+            found[key] = replace(found.get(key, Statistics()), frozen=True)
+    return found
+
+
+def _classes(module: TrainingModule, stages: Sequence[Stage]) -> int:
+    """Return how many classes the scores have that labels are compared with; 0 for none."""
+    values = module.source.values()
+    for objective in stages[-1].objectives:
+        if "shares" in objective.reads:
+            shape = values[objective.reads[0]].shape
+            assert shape is not None
+            return int(math.prod(int(size) for size in list(shape)[1:]))
+    return 0
+
+
+def _course(
+    network: Network,
+    module: TrainingModule,
+    feeding: Feeding,
+    stages: tuple[Stage, ...],
+    options: FinetuneOptions,
+    lessons: Lessons,
+) -> Course:
+    """Return how the network is trained."""
+    recipe = lessons.recipe
+    rules = _rules(network, module, options, recipe)
+    method: Method = Adam(first=0.9)
+    if options.method == "sgd":
+        method = Momentum(momentum=options.momentum)
+    course = Course(
+        stages=stages,
+        steps=1,
+        rules=rules,
+        method=method,
+        settings=recipe.settings,
+        learning_rate=options.learning_rate,
+        decay=options.weight_decay,
+        measurements=options.measurements,
+        patience=options.patience,
+        checkpoint=options.checkpoint,
+        precision=options.precision,
+        masks=_masks(network, module, lessons),
+        key=_key(network, feeding.samples, options, lessons),
+    )
+    return replace(course, steps=_steps(module, feeding, course, options))
+
+
+def _steps(
+    module: TrainingModule, feeding: Feeding, course: Course, options: FinetuneOptions
+) -> int:
+    """Return the updates of the whole training."""
+    if options.steps is not None:
+        return max(1, int(options.steps))
+    if options.time is not None:
+        return max(1, int(options.time / _seconds(module, feeding, course)))
+    if options.epochs is None and course.settings is not None and course.settings.updates:
+        return course.settings.updates
+    passes = course.settings.passes if course.settings is not None else 1
+    return max(1, round((options.epochs or EPOCHS) * feeding.samples.batches / passes))
+
+
+def _seconds(module: TrainingModule, feeding: Feeding, course: Course) -> float:
+    """Return the seconds of a step, measured; the network stays as it is."""
+    criterion = Criterion(course.stages[-1].objectives)
+    module.train()
+    batches = feeding.batches(0, MEASURED)
+    start = time.monotonic()
+    for number, batch in enumerate(batches):
+        if number == 1:
+            start = time.monotonic()  # the first one compiles and fills caches
+        criterion(module, batch).total.backward()
+    module.zero_grad(set_to_none=True)
+    return (time.monotonic() - start) / (MEASURED - 1)
+
+
+def _rules(
+    network: Network, module: TrainingModule, options: FinetuneOptions, recipe: Recipe
+) -> tuple[Rule, ...]:
+    """Return what the solver does with each parameter.
+
+    Raises:
+        PlanError: a layer to freeze is not in the network.
+    """
+    known = {info.name for info in network.layers}
+    for name in options.freeze:
+        if name not in known:
+            raise PlanError(f"cannot freeze '{name}': the network has no such layer")
+    owner = {
+        name: network.layers[refs[0].layer].name
+        for name, value in network.graph.initializers.items()
+        if (refs := blob_refs(value))
+    }
+    rules = recipe.rules if recipe.settings is not None else tuple(
+        Rule(name=name, decay=1.0 if tensor.dim() > 1 else 0.0)
+        for name, tensor in module.named_parameters()
+        if name not in recipe.frozen
+    )  # fmt: skip
+    return tuple(rule for rule in rules if owner.get(rule.name) not in options.freeze)
+
+
+def _masks(network: Network, module: TrainingModule, lessons: Lessons) -> dict[str, Tensor]:
+    """Return for a sparse network: parameter → 1 where it may differ from 0.
+
+    A network is sparse where a plan belongs to it itself, and not to its teacher.
+
+    Raises:
+        PlanError: the plan fits neither the network nor the teacher.
+    """
+    plan = lessons.plan
+    if plan is None or not _fits(network, plan):
+        return {}
+    groups = find_groups(network)
+    ones = {name: np.ones_like(network.array(name)) for name, _ in module.named_parameters()}
+    masked = mask(rebuild(network, tensors=ones), groups, removed_units(plan, groups))
+    return {
+        name: torch.from_numpy(np.array(masked.array(name))).to(module.tensor(name).device)
+        for name in ones
+        if not masked.array(name).all()
+    }
+
+
+def _fits(network: Network, plan: Plan) -> bool:
+    """Whether a plan counts the channels of this network, and not of a smaller one."""
+    groups = find_groups(network)
+    sizes = {group.name: len(group.units) for group in groups.groups}
+    return all(sizes.get(entry.name) == entry.channels for entry in plan.groups)
+
+
+def _meter(network: Network, lessons: Lessons, progress: Progress) -> LossMeter | None:
+    """Return what measures on the validation data; None without any."""
+    if lessons.validation is None:
+        return None
+    original = lessons.teacher or network
+    return LossMeter.of(original, lessons.validation, lessons.task, progress=progress)
+
+
+def _parts(numbers: np.ndarray, size: int) -> list[np.ndarray]:
+    return [numbers[start : start + size] for start in range(0, len(numbers), size)]
+
+
+def _key(
+    network: Network, samples: TrainingSamples, options: FinetuneOptions, lessons: Lessons
+) -> str:
+    """Return a digest of all that the training depends on, the length of a time apart."""
+    plain = {
+        name: value
+        for name, value in options.plain().items()
+        if name not in ("checkpoint", "device", "patience")
+    }
+    parts = [
+        digest(network),
+        digest(lessons.teacher) if lessons.teacher is not None else "",
+        lessons.plan.to_yaml() if lessons.plan is not None else "",
+        samples.source.name,
+        str(len(samples.used)),
+        repr(samples.augmentation),
+        json.dumps(plain, sort_keys=True),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -1,0 +1,423 @@
+"""The training loop: stages of steps, measured in between, from a checkpoint on if there is one."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..data.augment.training import TrainingSamples
+from ..data.prefetch import ahead
+from ..engine.threads import cores
+from ..errors import DataError
+from ..progress import Progress, silent
+from ..training.criterion import Criterion
+from ..training.framework import torch
+from ..training.module import TrainingModule
+from ..training.recipe import Rule
+from ..training.solvers.schedule import BurnIn, Cosine, Schedule
+from ..training.solvers.settings import Method, Settings
+from ..training.solvers.solver import Progress as SolverProgress
+from ..training.solvers.solver import Solver
+from .checkpoint import Checkpoint, Checkpoints
+from .interrupt import Interruption, heard
+from .judge import Judge, Judgement
+from .rate import found_rate
+from .result import Entry
+from .stages import Stage
+from .targets import tensors_of
+from .teacher import Teacher
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Course", "Feeding", "Outcome", "train"]
+
+WARM_UP = 0.05
+"""Share of a stage's steps in which the learning rate rises."""
+
+LEAST_RATE = 0.01
+"""The learning rate ends at this part of the highest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feeding:
+    """Where batches come from, as a network and its losses read them.
+
+    Args:
+        samples: what is trained on.
+        labels: what losses call the labels.
+        classes: how many there are, for mixed samples.
+        teacher: whose values are compared; None without one.
+        device: where tensors are to be.
+    """
+
+    samples: TrainingSamples
+    labels: tuple[str, ...]
+    classes: int
+    teacher: Teacher | None
+    device: str
+
+    def made(self, batch: Any) -> dict[str, Tensor]:
+        """Return the tensors of a batch, with the teacher's values."""
+        found = tensors_of(batch, self.labels, self.classes, self.device)
+        if self.teacher is not None:
+            found.update(self.teacher(found))
+        return found
+
+    def batches(self, first: int, count: int) -> Iterator[dict[str, Tensor]]:
+        """Yield batches from one number on, read ahead in threads."""
+
+        def work(number: int) -> Any:
+            epoch, place = divmod(number, self.samples.batches)
+            return self.samples.batch_of(epoch, place)
+
+        for batch in ahead(work, range(first, first + count), cores()):
+            yield self.made(batch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """How a network is trained.
+
+    Args:
+        stages: in order.
+        steps: updates of all stages.
+        rules: what the solver does with each parameter.
+        method: of the solver.
+        settings: those of the user's solver file, which then count instead of method and rate.
+        learning_rate: highest rate; None to find it.
+        decay: weight decay.
+        measurements: how often the network is measured.
+        patience: measurements without a better one after which training ends; None for no end.
+        checkpoint: seconds between checkpoints.
+        precision: type that the network is computed in.
+        masks: parameter → 1 where it may differ from 0.
+        key: digest of all that the training depends on.
+    """
+
+    stages: tuple[Stage, ...]
+    steps: int
+    rules: tuple[Rule, ...]
+    method: Method
+    settings: Settings | None = None
+    learning_rate: float | None = None
+    decay: float = 0.0
+    measurements: int = 10
+    patience: int | None = None
+    checkpoint: float = math.inf
+    precision: str = "float32"
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    key: str = ""
+
+    def lengths(self) -> list[int]:
+        """Return the updates of each stage; each has one at least."""
+        ends = np.cumsum([stage.share for stage in self.stages])
+        marks = np.rint(self.steps * ends / ends[-1]).astype(int)
+        return [max(1, int(n)) for n in np.diff(np.concatenate([[0], marks]))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What the loop came to.
+
+    Args:
+        history: all measurements.
+        best: the best of them.
+        steps: updates that were made.
+        images: samples a second.
+        notes: what a user must know.
+    """
+
+    history: tuple[Entry, ...]
+    best: Entry
+    steps: int
+    images: float
+    notes: tuple[str, ...]
+
+
+class _Run:
+    """One training at work: the only place where its state changes."""
+
+    def __init__(
+        self,
+        module: TrainingModule,
+        feeding: Feeding,
+        course: Course,
+        judge: Judge,
+        checkpoints: Checkpoints | None,
+        tell: Callable[[Entry], None],
+        progress: Progress,
+    ):
+        self.module, self.feeding, self.course, self.judge = module, feeding, course, judge
+        self.checkpoints, self.tell, self.progress = checkpoints, tell, progress
+        self.history: list[Entry] = []
+        self.best: dict[str, np.ndarray] = {}
+        self.badness = math.inf
+        self.total = 0
+        self.losses = (0.0, 0)
+        self.before = 0.0  # seconds of earlier runs
+        self.started = self.written = time.monotonic()
+        self.trained = 0  # samples of this run
+        self.notes: list[str] = []
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training, those of earlier runs included."""
+        return self.before + time.monotonic() - self.started
+
+    def measure(self, stage: Stage, rate: float) -> bool:
+        """Measure the network; return whether it is the best so far."""
+        found: Judgement = self.judge(self.module)
+        total, count = self.losses
+        better = found.badness < self.badness
+        if better:
+            self.badness = found.badness
+            self.best = _arrays(self.module)
+        entry = Entry(
+            step=self.total, stage=stage.name, loss=total / count if count else None,
+            held_out=found.held_out, value=found.value, rate=rate,
+            seconds=round(self.seconds, 3), best=better,
+        )  # fmt: skip
+        self.losses = (0.0, 0)
+        self.history.append(entry)
+        self.tell(entry)
+        return better
+
+    def restore(self) -> None:
+        """Put the best weights back."""
+        _load(self.module, self.best)
+
+
+def train(
+    module: TrainingModule,
+    feeding: Feeding,
+    course: Course,
+    judge: Judge,
+    *,
+    checkpoints: Checkpoints | None = None,
+    resume: bool = False,
+    tell: Callable[[Entry], None] = lambda _: None,
+    progress: Progress = silent,
+) -> Outcome:
+    """Train a module in place; at the end it holds the best of the measured weights.
+
+    Each stage begins with the best weights of the stages before it, so a stage that made the
+    network worse leaves nothing behind.
+
+    Args:
+        module: the network.
+        feeding: where batches come from.
+        course: how it is trained.
+        judge: measures it.
+        checkpoints: where the state is kept; None for nowhere.
+        resume: go on from the newest checkpoint, if there is one.
+        tell: called with every measurement.
+        progress: told how far the work is.
+
+    Raises:
+        DataError: data or a checkpoint is broken.
+        KeyboardInterrupt: at Ctrl-C, after a checkpoint was written.
+        SystemExit: at SIGTERM, likewise.
+    """
+    run = _Run(module, feeding, course, judge, checkpoints, tell, progress)
+    state = checkpoints.newest(course.key) if checkpoints is not None and resume else None
+    if state is not None:
+        _resume(run, state)
+    else:
+        module.eval()
+        run.measure(replace(course.stages[0], name="start"), 0.0)
+    with heard() as interruption:
+        for number, length in enumerate(course.lengths()):
+            if state is not None and number < state.stage:
+                continue
+            own = state if state is not None and number == state.stage else None
+            if not _stage(run, number, length, own, interruption):
+                break
+    run.restore()
+    module.eval()
+    best = next(entry for entry in reversed(run.history) if entry.best)
+    passed = max(time.monotonic() - run.started, 1e-9)
+    return Outcome(
+        history=tuple(run.history), best=best, steps=run.total, images=run.trained / passed,
+        notes=tuple(run.notes),
+    )  # fmt: skip
+
+
+def _stage(
+    run: _Run, number: int, length: int, state: Checkpoint | None, interruption: Interruption
+) -> bool:
+    """Run a stage, from a checkpoint on if there is one; return whether training goes on."""
+    course, module = run.course, run.module
+    stage = course.stages[number]
+    if state is None and number:
+        run.restore()
+    rules = _trained(module, course.rules, vectors=stage.vectors)
+    names = {rule.name for rule in rules}
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(name in names)
+    criterion = Criterion(stage.objectives)
+    rate = state.rate if state is not None else _rate(run, criterion, rules)
+    solver = _solver(run, rules, rate, length, state)
+    passes = solver.settings.passes
+    first = state.step if state is not None else 0
+    marks = _marks(length, max(1, round(course.measurements * length / sum(course.lengths()))))
+    module.train()
+    batches = run.feeding.batches(run.total * passes, (length - first) * passes)
+    for step in range(first, length):
+        now = solver.rate
+        for _ in range(passes):
+            loss = _gradients(module, criterion, next(batches), course.precision, solver.seen)
+            run.losses = (run.losses[0] + loss, run.losses[1] + 1)
+            run.trained += run.feeding.samples.batch
+            if not math.isfinite(loss):
+                run.notes.append(
+                    f"the loss became {loss} at step {run.total + 1} (learning rate {now:.2g}): "
+                    "training ended with the best network before; a lower --learning-rate helps"
+                )
+                return False
+            solver.step()
+        _hold(module, course.masks)
+        run.total += 1
+        run.progress(f"training {stage.name}", run.total, sum(course.lengths()))
+        if step + 1 in marks:
+            run.measure(stage, now)
+            if _exhausted(run):
+                return False
+        _keep(run, number, step + 1, rate, solver, interruption)
+    return True
+
+
+def _rate(run: _Run, criterion: Criterion, rules: Sequence[Rule]) -> float:
+    """Return the highest learning rate of a stage."""
+    course = run.course
+    if course.settings is not None:
+        return course.settings.schedule.base
+    if course.learning_rate is not None:
+        return course.learning_rate
+    batches = run.feeding.batches(run.total, 1 << 30)
+
+    def step(trial: TrainingModule, _: int) -> float:
+        return _gradients(trial, criterion, next(batches), course.precision, 0)
+
+    try:
+        return found_rate(run.module, rules, course.method, step)
+    finally:
+        batches.close()  # type: ignore[attr-defined]  # a generator
+
+
+def _solver(
+    run: _Run, rules: Sequence[Rule], rate: float, length: int, state: Checkpoint | None
+) -> Solver:
+    course = run.course
+    settings = course.settings or Settings(
+        method=course.method, schedule=_schedule(rate, length), decay=course.decay
+    )
+    progress = None
+    if state is not None:
+        updates, step, history = state.solver
+        progress = SolverProgress(updates=updates, step=step, history=history)
+    return Solver(run.module, rules, settings, progress=progress)
+
+
+def _schedule(rate: float, length: int) -> Schedule:
+    """Return a rate that rises for a short while and falls along half a cosine."""
+    warm = max(1, round(WARM_UP * length))
+    then = Cosine(base=rate, least=LEAST_RATE * rate, cycle=max(1, length), factor=1)
+    return BurnIn(base=rate, length=warm, power=1.0, then=then)
+
+
+def _gradients(
+    module: TrainingModule, criterion: Criterion, batch: Mapping[str, Tensor], precision: str,
+    seen: int,
+) -> float:  # fmt: skip
+    """Add the gradients of a batch to the parameters; return its loss."""
+    context: Any = nullcontext()
+    if precision != "float32":
+        device = next(iter(batch.values())).device.type
+        context = torch.autocast(device, dtype=getattr(torch, precision))
+    with context:
+        losses = criterion(module, batch, seen=seen)
+    losses.total.backward()
+    return float(losses.total.detach())
+
+
+def _hold(module: TrainingModule, masks: Mapping[str, Tensor]) -> None:
+    """Put zeros back where channels were removed."""
+    with torch.no_grad():
+        for name, mask in masks.items():
+            module.tensor(name).mul_(mask)
+
+
+def _trained(module: TrainingModule, rules: Sequence[Rule], *, vectors: bool) -> tuple[Rule, ...]:
+    """Return the rules of what a stage trains."""
+    if not vectors:
+        return tuple(rules)
+    return tuple(rule for rule in rules if module.tensor(rule.name).dim() <= 1)
+
+
+def _marks(length: int, count: int) -> set[int]:
+    """Return the steps of a stage after which the network is measured; the last is one of them."""
+    return {max(1, round(length * (k + 1) / count)) for k in range(count)}
+
+
+def _exhausted(run: _Run) -> bool:
+    """Whether the last measurements brought nothing better, and that is enough."""
+    patience = run.course.patience
+    if patience is None or len(run.history) <= patience:
+        return False
+    if any(entry.best for entry in run.history[-patience:]):
+        return False
+    run.notes.append(f"training ended early: {patience} measurements brought nothing better")
+    return True
+
+
+def _keep(
+    run: _Run, stage: int, step: int, rate: float, solver: Solver, interruption: Interruption
+) -> None:
+    """Write a checkpoint where it is time or a signal came, and answer the signal."""
+    due = time.monotonic() - run.written >= run.course.checkpoint
+    if run.checkpoints is not None and (due or interruption.signal is not None):
+        kept = solver.progress
+        state = Checkpoint(
+            key=run.course.key, steps=run.course.steps, stage=stage, step=step,
+            total=run.total, rate=rate, losses=run.losses, seconds=run.seconds,
+            history=tuple(run.history), now=_arrays(run.module), best=run.best,
+            solver=(kept.updates, kept.step, kept.history),
+            random=torch.get_rng_state().numpy(),
+        )  # fmt: skip
+        try:
+            run.checkpoints.keep(state)
+        except DataError as error:  # a full disk must not cost what was trained so far
+            run.notes.append(f"no checkpoint at step {run.total}: {error}")
+        run.written = time.monotonic()
+    interruption.answer()
+
+
+def _resume(run: _Run, state: Checkpoint) -> None:
+    """Take over the state of a checkpoint."""
+    _load(run.module, state.now)
+    run.best = dict(state.best)
+    run.history = list(state.history)
+    run.total, run.losses, run.before = state.total, state.losses, state.seconds
+    best = next(entry for entry in reversed(run.history) if entry.best)
+    run.badness = run.judge.badness(best.held_out, best.value)
+    torch.set_rng_state(torch.from_numpy(state.random.copy()))
+
+
+def _arrays(module: TrainingModule) -> dict[str, np.ndarray]:
+    """Return copies of a module's tensors."""
+    return {name: t.detach().cpu().numpy().copy() for name, t in module.state_dict().items()}
+
+
+def _load(module: TrainingModule, arrays: Mapping[str, np.ndarray]) -> None:
+    """Put arrays into a module's tensors."""
+    state = module.state_dict()
+    with torch.no_grad():
+        for name, array in arrays.items():
+            state[name].copy_(torch.from_numpy(np.array(array)))

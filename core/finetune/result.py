@@ -1,0 +1,93 @@
+"""What fine-tuning came to, and the measurements on the way."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from ..ir.network import Network
+
+__all__ = ["Entry", "FinetuneResult", "history_csv"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One measurement during training.
+
+    Args:
+        step: updates so far.
+        stage: what was trained.
+        loss: mean training loss since the measurement before; None at the start of a stage.
+        held_out: loss of the samples that are not trained on.
+        value: the metric on the validation data; None without any.
+        rate: learning rate of the last update.
+        seconds: of training so far.
+        best: whether it is better than all before.
+    """
+
+    step: int
+    stage: str
+    loss: float | None
+    held_out: float
+    value: float | None
+    rate: float
+    seconds: float
+    best: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinetuneResult:
+    """What fine-tuning came to.
+
+    Args:
+        network: the best of all measured networks.
+        history: the measurements, in order.
+        best: the one of `network`.
+        metric: name of the figure on the validation data; "" without any.
+        samples: so many samples were trained on.
+        held_out: so many were not, to measure on.
+        steps: updates that were made.
+        images: samples a second, from reading to update.
+        notes: what a user must know.
+    """
+
+    network: Network
+    history: tuple[Entry, ...]
+    best: Entry
+    metric: str
+    samples: int
+    held_out: int
+    steps: int
+    images: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def start(self) -> Entry:
+        """The measurement before the first update."""
+        return self.history[0]
+
+    def to_data(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "metric": self.metric,
+            "samples": self.samples,
+            "held_out": self.held_out,
+            "steps": self.steps,
+            "images_per_second": round(self.images, 1),
+            "best": asdict(self.best),
+            "history": [asdict(entry) for entry in self.history],
+            "notes": list(self.notes),
+        }
+
+
+def history_csv(history: Sequence[Entry]) -> str:
+    """Return measurements as a table of comma-separated values with a head line."""
+    text = io.StringIO()
+    names = [field.name for field in fields(Entry)]
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(entry) for entry in history)
+    return text.getvalue()

@@ -1,0 +1,125 @@
+"""What is trained in which order: stages, each with its losses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..data.base import TargetKind
+from ..errors import DataError
+from ..ir.network import Network
+from ..training.losses.euclidean import EuclideanLoss
+from ..training.losses.map import MapLoss
+from ..training.losses.shares import ShareLoss
+from ..training.recipe import Objective
+from .options import FinetuneOptions
+from .places import places_of
+from .targets import LABEL, SHARES, VALUES
+from .teacher import Comparisons
+
+__all__ = ["Stage", "stages_of", "task_objectives"]
+
+BOTH = 0.5
+"""Share of the teacher in the loss where there are labels too."""
+
+VECTORS, FEATURES = 0.1, 0.5
+"""Shares of all steps that the first two stages take where there is a teacher alone."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """A part of training.
+
+    Args:
+        name: for people.
+        objectives: what is minimised.
+        vectors: only parameters with one axis are trained: biases, and factors of normalisations.
+        share: of all steps.
+    """
+
+    name: str
+    objectives: tuple[Objective, ...]
+    vectors: bool = False
+    share: float = 1.0
+
+
+def task_objectives(network: Network, kind: TargetKind) -> tuple[Objective, ...]:
+    """Return the losses that labels call for, where no file names any.
+
+    Args:
+        network: the network.
+        kind: what is known of the samples.
+
+    Raises:
+        DataError: the network has no output for such labels, or only its files could say more.
+    """
+    places = places_of(network)
+    if kind == "label":
+        if not places.classes:
+            raise DataError("the data has a class a sample, but no output has scores of classes")
+        name = next(reversed([n for n in network.outputs if n in places.classes]))
+        return (Objective(name="labels", loss=ShareLoss(), reads=(places.scores[name], SHARES)),)
+    if kind == "pixels":
+        name = next(reversed(network.outputs))
+        return (Objective(name="labels", loss=MapLoss(), reads=(places.scores[name], LABEL)),)
+    if kind == "values":
+        name = next(reversed(network.outputs))
+        return (Objective(name="values", loss=EuclideanLoss(), reads=(name, VALUES)),)
+    raise DataError(
+        "the loss of these boxes stands in files that were not given",
+        hint="give a teacher to learn from, or the training prototxt",
+    )
+
+
+def stages_of(
+    options: FinetuneOptions, labels: Sequence[Objective], compared: Comparisons | None
+) -> tuple[Stage, ...]:
+    """Return the stages of a training.
+
+    Args:
+        options: what the user asks for.
+        labels: losses by labels; empty without labels.
+        compared: what the network is compared with its teacher in; None without a teacher.
+
+    Raises:
+        DataError: there is nothing to learn from.
+    """
+    if compared is None:
+        if not labels:
+            raise DataError(
+                "there is nothing to learn from: the data has no labels",
+                hint="--teacher FILES: learn from the network before pruning",
+            )
+        return (Stage(name="labels", objectives=tuple(labels), vectors=options.train == "vectors"),)
+    features, outputs = compared.features, compared.outputs
+    chosen = {
+        "features": features or outputs,
+        "outputs": outputs,
+        "both": (*features, *outputs),
+        "auto": (*features, *outputs),
+    }[options.match]
+    share = options.distill if options.distill is not None else BOTH
+    if labels:
+        both = (*_weighted(labels, 1 - share), *_weighted(chosen, share))
+        name = "labels and teacher" if 0 < share < 1 else "teacher" if share else "labels"
+        return (Stage(name=name, objectives=both, vectors=options.train == "vectors"),)
+    stages = [Stage(name="teacher", objectives=chosen)]
+    if options.match == "auto" and features:
+        stages = [
+            Stage(name="features", objectives=features, share=FEATURES),
+            Stage(name="features and outputs", objectives=chosen, share=1 - FEATURES),
+        ]
+    if options.train == "vectors":
+        return tuple(replace(stage, vectors=True) for stage in stages)
+    if options.train == "auto":
+        first = Stage(name="vectors", objectives=stages[0].objectives, vectors=True, share=VECTORS)
+        rest = [replace(stage, share=stage.share * (1 - VECTORS)) for stage in stages]
+        return (first, *rest)
+    return tuple(stages)
+
+
+def _weighted(objectives: Sequence[Objective], share: float) -> tuple[Objective, ...]:
+    """Return losses times a share; none where the share is 0."""
+    if not share:
+        return ()
+    return tuple(replace(one, weight=one.weight * share) for one in objectives)

@@ -19,6 +19,7 @@ class Kind(IntEnum):
     BROADCAST = 6
     BALANCE = 7
     ALONE = 8
+    WHOLE = 9
 
 
 _SENTENCES = {
@@ -30,6 +31,7 @@ _SENTENCES = {
     Kind.BROADCAST: "spread over all channels by {subject}",
     Kind.BALANCE: "cannot lose equally many channels from each share of {subject}",
     Kind.ALONE: "has one channel",
+    Kind.WHOLE: "would lose all channels at once for equal shares of {subject}",
 }
 
 

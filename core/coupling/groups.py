@@ -84,6 +84,8 @@ class Groups:
         reasons: unit → why it cannot be removed, for units that cannot.
         values: name of a value → its labels.
         nonempty: sets of labels of which at least one must survive, since a value would be empty.
+        widths: name of a group → channels that it had before earlier rounds of pruning; empty
+            where there were none.
     """
 
     groups: tuple[Group, ...]
@@ -95,6 +97,7 @@ class Groups:
     reasons: dict[Unit, Reason]
     values: dict[str, Labels]
     nonempty: tuple[LabelVector, ...] = field(repr=False)
+    widths: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def unit_count(self) -> int:

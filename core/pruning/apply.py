@@ -10,6 +10,7 @@ from ..data import Dataset, SyntheticDataset
 from ..data.calibration import Calibration
 from ..engine.threads import within_cores
 from ..ir.network import Network
+from ..plan.limits import USUAL_LIMITS, Limits
 from ..plan.plan import Plan, removed_units
 from ..plan.state import PruningState
 from ..progress import Progress, silent
@@ -91,9 +92,29 @@ def apply_plan(
         verification=verification,
         repairs=records,
         history=state.history,
+        notes=_below_floor(plan),
     )
     if not sparse:
         return result
     full = state.expanded(dense)
     verify_equal("sparse = dense", full, dense, inputs, narrow=narrow, progress=progress)
     return replace(result, network=full)
+
+
+def _below_floor(plan: Plan) -> tuple[str, ...]:
+    """Return which groups keep fewer channels than their floor, in words.
+
+    No choice of the program goes there: somebody said so in the plan, or by the rate of a layer.
+    """
+    limits = plan.provenance.get("limits")
+    fraction = limits.get("min_keep") if isinstance(limits, dict) else None
+    least = Limits(min_keep=fraction) if isinstance(fraction, int | float) else USUAL_LIMITS
+    below = [
+        f"'{entry.name}' {entry.kept} of {entry.channels}"
+        for entry in plan.groups
+        if entry.kept < least.floor(entry.channels)
+    ]
+    if not below:
+        return ()
+    more = f" and {len(below) - 3} more" if len(below) > 3 else ""
+    return (f"as asked, fewer channels stay than usual: {', '.join(below[:3])}{more}",)

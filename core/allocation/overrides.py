@@ -1,7 +1,8 @@
 """Overrides: rates or thresholds that users set for single layers, instead of the allocation.
 
 With a rate, the group of the layer loses that fraction of its channels: the nearest number that
-balance rules and multiples allow, even below the floor of other groups. With a threshold, it loses
+balance rules and multiples allow, even below the floor of other groups. A rate over 0 for which
+nothing would leave is an error. With a threshold, it loses
 as much as its measured curve allows at that loss, down to the floor. These channels are removed
 first and count toward the rate. The group loses no others.
 """
@@ -13,9 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..coupling.groups import Groups
+from ..coupling.partitions import Loss
 from ..errors import PlanError, nearest_hint
 from ..plan.limits import USUAL_LIMITS, Limits
-from ..plan.quotas import nearest, partitions, quotas_of
+from ..plan.quotas import Quotas, partitions, quotas_of
+from .group_losses import GroupLosses
 from .threshold import step_losses
 
 if TYPE_CHECKING:
@@ -56,7 +59,7 @@ def override_quotas(
     overrides: Mapping[str, Override],
     limits: Limits = USUAL_LIMITS,
     analysis: Analysis | None = None,
-) -> dict[int, int]:
+) -> Quotas:
     """Return the quotas of the partitions of all groups that have an override.
 
     Args:
@@ -67,10 +70,10 @@ def override_quotas(
 
     Raises:
         PlanError: a name is unknown, a group has two different overrides, no channel of a group
-            can be removed, a rate is over the limit, or the analysis is missing.
+            can be removed, a rate is over the limit or cannot be met, or the analysis is missing.
     """
     wanted = _by_group(groups, overrides)
-    allowed: dict[int, dict[int, int]] = {}
+    found: dict[int, Loss] = {}
     for index, (name, override) in wanted.items():
         group = groups.groups[index]
         if analysis is not None and group.prunable and analysis.by_name(group.name) is None:
@@ -80,22 +83,16 @@ def override_quotas(
                 raise PlanError(
                     f"the threshold of '{name}' needs an analysis", hint="secateur ana makes one"
                 )
-            allowed[index] = _allowed(groups, analysis, index, override.threshold, limits)
-    found: dict[int, int] = {}
-    for number, (index, partition) in enumerate(partitions(groups)):
-        if index not in wanted:
+            found |= _allowed(groups, analysis, index, override.threshold, limits)
             continue
-        name, override = wanted[index]
-        if override.rate is None:
-            found[number] = allowed[index].get(number, 0)
-            continue
-        if override.rate > limits.max_rate:
+        assert override.rate is not None, "an override has a rate or a threshold"
+        if group.prunable and override.rate > limits.max_rate:
             raise PlanError(
                 f"'{name}' is to lose {override.rate:g} of its channels, but no group may lose "
                 f"more than {limits.max_rate:g}"
             )
-        found[number] = nearest(override.rate, min(map(len, partition)), limits.without_floor)
-    return found
+        found |= GroupLosses.of(groups, index, limits.without_floor).at_rate(override.rate, name)
+    return dict(sorted(found.items()))
 
 
 def _by_group(groups: Groups, overrides: Mapping[str, Override]) -> dict[int, tuple[str, Override]]:
@@ -127,9 +124,7 @@ def _by_group(groups: Groups, overrides: Mapping[str, Override]) -> dict[int, tu
     return found
 
 
-def _allowed(
-    groups: Groups, analysis: Analysis, index: int, loss: float, limits: Limits
-) -> dict[int, int]:
+def _allowed(groups: Groups, analysis: Analysis, index: int, loss: float, limits: Limits) -> Quotas:
     """Return the quotas of a group's partitions at which its curve does not exceed a loss.
 
     Raises:
@@ -145,4 +140,6 @@ def _allowed(
     units = [
         unit for step, cost in steps if step.group == index and cost <= loss for unit in step.units
     ]
-    return quotas_of(groups, groups.mask(units))
+    lost = quotas_of(groups, groups.mask(units))
+    own = [number for number, (owner, _) in enumerate(partitions(groups)) if owner == index]
+    return {number: lost[number] for number in own}

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from ..ir.network import BLOCK, Network
@@ -279,7 +278,8 @@ def _group(
     reason = None
     if not shares.partitions:
         # Most units share one reason object, and comparing reasons takes long.
-        reason = min({id(each): each for each in map(reasons.__getitem__, map(Unit, units))}.values())
+        own = [reasons[Unit(unit)] for unit in units]
+        reason = min({id(each): each for each in own}.values())
     names = tuple(dict.fromkeys(producer.name for producer in producers))
     return Group(
         name=names[0],

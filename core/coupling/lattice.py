@@ -1,9 +1,10 @@
 """Losses that obey balance rules: small integer solutions of linear equations.
 
 Cell k of a rule system loses x_k channels, 0 ≤ x_k ≤ size_k. Each rule is a few equations
-Σ row_k · x_k = 0. A solution is *minimal* if no other one but 0 lies below it. The minimal solutions
-generate all: every solution is a sum of them, and every partial sum is a solution again (they are
-the Hilbert basis of the cone, cut by the box). So they are the steps in which channels leave.
+Σ row_k · x_k = 0. A solution is *minimal* if no other one but 0 lies below it. The minimal
+solutions generate all: every solution is a sum of them, and every partial sum is a solution again
+(they are the Hilbert basis of the cone, cut by the box). So they are the steps in which channels
+leave.
 
 Equations of two cells are solved by substitution; most systems are then solved. What remains goes
 to the algorithm of Contejean and Devie (An Efficient Incremental Algorithm for Solving Systems of
@@ -32,7 +33,7 @@ Rows = tuple[tuple[int, ...], ...]
 """Equations, [equations, cells]: the products with a loss sum to 0."""
 
 Sets = tuple[tuple[int, ...], ...]
-"""Sets of cells. Not all channels of all cells of a set may be lost, since a value would be empty."""
+"""Sets of cells. A loss of all channels of all cells of a set would leave a value empty."""
 
 BUDGET = 20_000
 """Vectors that a search may visit. ShuffleNets and nested splits need a few hundred at most; the
@@ -51,7 +52,7 @@ Matrix = npt.NDArray[np.int64]
 def minimal_losses(equations: Rows, sizes: Loss, kept: Sets = ()) -> tuple[Loss, ...]:
     """Return the minimal losses over 0, in rising order of their sums.
 
-    They are exact within :data:`BUDGET`, see above. Blocks of a network repeat, so results are kept.
+    They are exact within :data:`BUDGET`, see above. Blocks of a network repeat: results are kept.
 
     Args:
         equations: what a loss obeys.
@@ -113,7 +114,7 @@ class _System:
 
 
 def _reduced(system: _System) -> _System:
-    """Return an equivalent system: variables that must be 0 are left out, proportional ones merged."""
+    """Return an equal system without variables that must be 0, with proportional ones merged."""
     system = system.within(system.bounds)
     while True:
         system = _System(_simplified(system.matrix), system.bounds, system.spread)

@@ -115,7 +115,6 @@ class Partition:
             lost = min(following, key=lambda loss: _unevenness(loss, sizes))
             found.append(lost)
 
-
     def _straight(self, start: Loss, end: Loss) -> list[Loss]:
         """Return the path where there is one step, without a last loss that empties a value."""
         (step,) = self.steps
@@ -274,8 +273,6 @@ def _partitions(
     if all(size == 0 or cell in reached for cell, size in enumerate(sizes)):
         return partitions, None
     subject = (uneven or balances[rules[0]]).subject
-    if not steps and minimal_losses(equations, sizes):
-        return [], Reason(Kind.WHOLE, subject)
     return partitions, Reason(Kind.BALANCE, subject)
 
 

@@ -19,7 +19,6 @@ class Kind(IntEnum):
     BROADCAST = 6
     BALANCE = 7
     ALONE = 8
-    WHOLE = 9
 
 
 _SENTENCES = {
@@ -31,7 +30,6 @@ _SENTENCES = {
     Kind.BROADCAST: "spread over all channels by {subject}",
     Kind.BALANCE: "cannot lose equally many channels from each share of {subject}",
     Kind.ALONE: "has one channel",
-    Kind.WHOLE: "would lose all channels at once for equal shares of {subject}",
 }
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..coupling.partitions import Loss, Partition
 from .limits import NO_LIMITS, Limits
 
-__all__ = ["legal_path", "nearest", "reachable"]
+__all__ = ["Quotas", "largest_loss", "legal_path", "nearest", "reachable"]
+
+Quotas = Mapping[int, Loss]
+"""Number of a partition → channels that its shares lose."""
 
 VISITED = 10_000
-"""Losses of a partition with several steps that are looked at."""
+"""Losses that are looked at to find all of a partition with several steps."""
 
 
 def legal_path(
     partition: Partition,
     limits: Limits = NO_LIMITS,
+    scale: float = 1.0,
     *,
     start: Loss | None = None,
     end: Loss | None = None,
@@ -22,18 +28,32 @@ def legal_path(
 
     Args:
         partition: the partition.
-        limits: the legal numbers of channels. They hold for the number of steps. Where there are
-            several steps, they hold for the channels of all shares together.
+        limits: the legal numbers. Where there is one step, they hold for the number of steps: for
+            the channels of a share that loses one at a time. Where there are several steps, they
+            hold for the channels of all shares together.
+        scale: as for :meth:`.Limits.floor`.
         start: what is lost already.
         end: the last loss, whatever the limits say.
     """
-    path = partition.path(start, end)
-    legal = _legal_sums(partition, limits, all_may_go=True)
-    return [loss for loss in path if loss == end or sum(loss) in legal]
+    legal = _legal_counts(partition, limits, scale)
+    return [loss for loss in partition.path(start, end) if loss == end or sum(loss) in legal]
+
+
+def largest_loss(partition: Partition, limits: Limits, scale: float = 1.0) -> Loss:
+    """Return the last loss of the path that limits allow; it is 0 where they allow none."""
+    if len(partition.steps) > 1:
+        return ([_nothing(partition), *legal_path(partition, limits, scale)])[-1]
+    legal = _legal_counts(partition, limits, scale)
+    (step,) = partition.steps
+    for count in sorted(legal, reverse=True):
+        times = count // sum(step)
+        if partition.allows(loss := tuple(times * each for each in step)):
+            return loss
+    return _nothing(partition)
 
 
 def reachable(partition: Partition, limits: Limits = NO_LIMITS) -> dict[int, Loss]:
-    """Return the numbers of channels that a partition can lose, each with such a loss, 0 included.
+    """Return the numbers of channels that a partition can lose, each with such a loss.
 
     The numbers are exact up to :data:`VISITED` losses; beyond them, they are those of the path.
 
@@ -41,18 +61,13 @@ def reachable(partition: Partition, limits: Limits = NO_LIMITS) -> dict[int, Los
         partition: the partition.
         limits: the legal numbers, as in :func:`legal_path`.
     """
-    nothing = (0,) * len(partition)
-    if len(partition.steps) == 1:
-        found = [nothing, *partition.path()]
-    else:
-        found = _all(partition, nothing) or [nothing, *partition.path()]
-    legal = _legal_sums(partition, limits, all_may_go=True)
-    by_sum: dict[int, Loss] = {}
-    for loss in found:
-        count = sum(loss)
-        if count == 0 or count in legal:
-            by_sum.setdefault(count, loss)
-    return dict(sorted(by_sum.items()))
+    legal = _legal_counts(partition, limits)
+    found = _all(partition) if len(partition.steps) > 1 else None
+    by_count = {0: _nothing(partition)}
+    for loss in found or partition.path():
+        if (count := sum(loss)) in legal:
+            by_count.setdefault(count, loss)
+    return dict(sorted(by_count.items()))
 
 
 def nearest(partition: Partition, rate: float, limits: Limits = NO_LIMITS) -> Loss:
@@ -64,22 +79,31 @@ def nearest(partition: Partition, rate: float, limits: Limits = NO_LIMITS) -> Lo
         limits: the legal numbers.
     """
     known = reachable(partition, limits)
-    wanted = rate * sum(partition.capacity)
-    return known[min(known, key=lambda count: (abs(count - wanted), count))]
+    whole, each = sum(partition.capacity), _each(partition)
+    wanted = rate * (whole // each)
+    return known[min(known, key=lambda count: (abs(count // each - wanted), count))]
 
 
-def _legal_sums(partition: Partition, limits: Limits, *, all_may_go: bool) -> frozenset[int]:
+def _nothing(partition: Partition) -> Loss:
+    return (0,) * len(partition)
+
+
+def _each(partition: Partition) -> int:
+    """Return the channels that count as one for limits."""
+    return sum(partition.steps[0]) if len(partition.steps) == 1 else 1
+
+
+def _legal_counts(partition: Partition, limits: Limits, scale: float = 1.0) -> frozenset[int]:
     """Return the numbers of channels that limits allow a partition to lose."""
-    capacity = sum(partition.capacity)
-    each = sum(partition.steps[0]) if len(partition.steps) == 1 else 1
-    counts = limits.counts(capacity // each, all_may_go=all_may_go)
+    each = _each(partition)
+    counts = limits.counts(sum(partition.capacity) // each, scale, all_may_go=True)
     return frozenset(each * count for count in counts)
 
 
-def _all(partition: Partition, nothing: Loss) -> list[Loss] | None:
+def _all(partition: Partition) -> list[Loss] | None:
     """Return all losses of a partition, the small ones first; None if there are too many."""
-    found = {nothing: None}
-    layer = [nothing]
+    layer = [_nothing(partition)]
+    found: dict[Loss, None] = {}
     while layer:
         following = dict.fromkeys(
             after

@@ -24,7 +24,10 @@ from .threshold import step_losses
 if TYPE_CHECKING:
     from ..sensitivity.result import Analysis
 
-__all__ = ["Override", "override_quotas"]
+__all__ = ["Override", "missed_rates", "override_quotas"]
+
+NOTED_MISS = 0.01
+"""A rate that is missed by more than this, and by a whole channel, is told."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,6 +96,30 @@ def override_quotas(
             )
         found |= GroupLosses.of(groups, index, limits.without_floor).at_rate(override.rate, name)
     return dict(sorted(found.items()))
+
+
+def missed_rates(
+    groups: Groups, overrides: Mapping[str, Override], quotas: Quotas
+) -> tuple[str, ...]:
+    """Return in words which layers lose clearly more or less than their own rate.
+
+    Args:
+        groups: the groups.
+        overrides: as for :func:`override_quotas`.
+        quotas: what it returned.
+    """
+    notes = []
+    for index, (name, override) in _by_group(groups, overrides).items():
+        own = [n for n, (owner, _) in enumerate(partitions(groups)) if owner == index]
+        lost = sum(sum(quotas[number]) for number in own)
+        channels = sum(sum(each.capacity) for each in groups.groups[index].partitions)
+        missed = abs(lost - (override.rate or 0.0) * channels)
+        if override.rate and missed >= max(1, NOTED_MISS * channels):
+            notes.append(
+                f"'{name}' loses {lost} of {channels} channels, where {override.rate:g} of them "
+                "was asked: no number that it can lose is nearer"
+            )
+    return tuple(notes)
 
 
 def _by_group(groups: Groups, overrides: Mapping[str, Override]) -> dict[int, tuple[str, Override]]:

@@ -307,10 +307,11 @@ def _connected_by(steps: Sequence[Loss], count: int) -> list[list[int]]:
 def _equations(
     signatures: Sequence[Signature], balances: Sequence[Balance]
 ) -> tuple[Rows, list[int]]:
-    """Return what losses of cells obey, and the numbers of the rules.
+    """Return what losses of cells obey, and the numbers of the rules that demand something.
 
     Each part of a rule loses as many channels as the part in which the fewest cells occur.
     """
+    rules: list[int] = []
     hits: dict[int, Counter[tuple[int, int]]] = defaultdict(Counter)
     for cell, signature in enumerate(signatures):
         for number, part in signature:
@@ -321,8 +322,10 @@ def _equations(
         for (part, cell), times in hits[number].items():
             matrix[part, cell] = times
         base = matrix[(matrix != 0).sum(axis=1).argmin()]
-        rows.update((tuple(row), None) for row in (matrix - base).tolist() if any(row))
-    return tuple(rows), sorted(hits)
+        own = [tuple(row) for row in (matrix - base).tolist() if any(row)]
+        rows.update(dict.fromkeys(own))
+        rules += [number] if own else []
+    return tuple(rows), rules
 
 
 def _signatures(balances: Sequence[Balance], count: int) -> Signatures:

@@ -41,9 +41,10 @@ class Partition:
     Args:
         shares: positions in the group of the channels that may be removed.
         steps: how many channels of each share leave together. What shares lose in all is a sum of
-            steps. Most partitions have one step; it takes one channel of every share.
+            steps. Most partitions have one step; it takes one channel of every share. Where all
+            shares are equal and that obeys the rules, it is the only step, even if others would.
         kept: sets of shares. Of each set one channel must stay, since a value would be empty.
-        equations: what any loss obeys; () where there is one step.
+        equations: what any loss obeys; () where that is a multiple of the only step.
     """
 
     shares: tuple[Share, ...]
@@ -74,7 +75,7 @@ class Partition:
 
     def obeys(self, loss: Loss) -> bool:
         """Return whether a loss obeys the balance rules."""
-        if len(self.steps) > 1:
+        if self.equations:
             return not any(_product(row, loss) for row in self.equations)
         (step,) = self.steps
         place = next(share for share, each in enumerate(step) if each)
@@ -255,13 +256,20 @@ def _partitions(
     """Return the partitions of connected cells, and why other channels are in none."""
     sizes = tuple(len(share) for share in cells.free)
     ones = (1,) * len(sizes)
-    uneven = _uneven(cells.signatures, balances)
-    if len(set(sizes)) == 1 and sizes[0] > 1 and uneven is None:
-        # Equal shares: to take one channel of each is a step, and the one that repeats nothing.
-        return [Partition(shares=tuple(cells.free), steps=(ones,), kept=cells.kept)], None
     if not any(sizes):
         return [], None
+    hits = Counter(entry for signature in cells.signatures for entry in signature)
+    uneven = _uneven(hits, balances)
+    equal = len(set(sizes)) == 1 and sizes[0] > 1 and uneven is None
+    if equal and set(hits.values()) <= {1}:
+        return [Partition(shares=tuple(cells.free), steps=(ones,), kept=cells.kept)], None
     equations, rules = _equations(cells.signatures, balances)
+    if equal:
+        return [
+            Partition(
+                shares=tuple(cells.free), steps=(ones,), kept=cells.kept, equations=equations
+            )
+        ], None
     if len(equations) * len(sizes) > LARGEST:
         even = all(sizes) and uneven is None and not empties(ones, sizes, cells.kept)
         steps, equations = ((ones,) if even else ()), ()
@@ -272,6 +280,8 @@ def _partitions(
     reached = {cell for own in connected for cell in own}
     if all(size == 0 or cell in reached for cell, size in enumerate(sizes)):
         return partitions, None
+    if uneven is None and not rules:
+        return partitions, Reason(Kind.ALONE, "")
     subject = (uneven or balances[rules[0]]).subject
     return partitions, Reason(Kind.BALANCE, subject)
 
@@ -384,9 +394,13 @@ def _connected(signatures: Sequence[Signature]) -> list[list[Signature]]:
     return list(sets.values())
 
 
-def _uneven(signatures: Sequence[Signature], balances: Sequence[Balance]) -> Balance | None:
-    """Return a rule whose parts hold unequal numbers of cells, None without one."""
-    hits = Counter(entry for signature in signatures for entry in signature)
+def _uneven(hits: Counter[tuple[int, int]], balances: Sequence[Balance]) -> Balance | None:
+    """Return a rule whose parts hold unequal numbers of cells, None without one.
+
+    Args:
+        hits: number of a rule and of a part → how often cells occur there.
+        balances: the rules.
+    """
     for number in sorted({number for number, _ in hits}):
         if len({hits[number, part] for part in range(len(balances[number].labels))}) > 1:
             return balances[number]

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from ..ir.network import BLOCK, Network
+from ..ir.network import BLOCK, FOLLOWERS, Network
 from .indices import LabelMask, LabelVector, Position, Unit, UnitMask, UnitVector
 from .labels import Labels, components
 from .parameters import resolve
@@ -169,7 +169,8 @@ def trace(network: Network) -> Trace:
             continue
         labels = _moved(state, node)
         for value, found in zip(node.outputs, labels, strict=False):
-            state.labels[str(value.name)] = _in_blocks(state, value, found)
+            state.labels[str(value.name)] = placed = _in_blocks(state, value, found)
+            _follow(state, value, placed)
     for value in network.graph.outputs:
         if not state.is_parameter(value):
             found = state.labels[str(value.name)]
@@ -201,6 +202,14 @@ def _in_blocks(state: Trace, value: ir.Value, labels: Labels) -> Labels:
     blocks = labels.vector.reshape(-1, size)
     state.unions.unite(blocks[:, :1], blocks)
     return Labels(labels.shape, labels.axis, blocks[:, 0].repeat(size))
+
+
+def _follow(state: Trace, value: ir.Value, labels: Labels) -> None:
+    """State that what is stored with the channels of a value, and read by no node, follows them."""
+    for name in value.meta.get(FOLLOWERS, ()):
+        stored = state.network.graph.initializers[name]
+        if labels.axis is not None:
+            state.use(stored, FOLLOWER, labels.vector)
 
 
 def find_groups(network: Network) -> Groups:

@@ -20,9 +20,12 @@ from .indices import LabelVector
 from .labels import Labels, Unions, align
 from .reasons import Kind, Reason
 
-__all__ = ["Balance", "Count", "Producer", "Trace", "Use", "static_shape"]
+__all__ = ["FOLLOWER", "INDEX", "Balance", "Count", "Producer", "Trace", "Use", "static_shape"]
 
-KEEPS_VALUE = frozenset({"mean", "variance", "divisor"})
+INDEX, FOLLOWER = "index", "follower"
+"""Roles of the numbers of channels that a node picks, and of what is only stored with a channel."""
+
+KEEPS_VALUE = frozenset({"mean", "variance", "divisor", INDEX, FOLLOWER})
 """Roles whose elements a mask does not zero. Variances and divisors divide, and 0 / 0 is NaN. Zero
 means would change nothing: the scale and the shift beside them are zeroed."""
 
@@ -33,7 +36,8 @@ class Use:
 
     Args:
         parameter: name of the initializer.
-        role: "weight", "bias", "scale", "shift", "mean", "variance", "divisor" or "vector".
+        role: "weight", "bias", "scale", "shift", "mean", "variance", "divisor", "index",
+            "follower" or "vector".
         labels: arrays that broadcast to the parameter's shape; an element survives only if all its
             labels do. For a weight the first array holds the channels that it produces, the second
             those that it consumes.

@@ -23,7 +23,7 @@ from .parameters import resolve
 from .reasons import Kind, Reason
 from .rules import RULES
 from .rules.unknown import unknown
-from .trace import Balance, CostTerm, Count, Producer, Trace, Use, static_shape
+from .trace import FOLLOWER, Balance, CostTerm, Count, Producer, Trace, Use, static_shape
 
 Share = tuple[Position, ...]
 """Positions in a group of channels that are interchangeable for every balance rule."""

@@ -226,10 +226,28 @@ class CaffeBuilder(LayerBuilder):
             raise FormatError(f"axis {axis} does not exist: the bottom has {rank} axes")
         return axis % rank if rank else 0
 
+    def one_batch(self, *values: ir.Value) -> None:
+        """Check that blobs meet sample by sample: a blob of one fixed sample meets every sample.
+
+        Raises:
+            FormatError: the blobs have different batches in the file.
+            StaticBatchNeeded: a blob holds a sample for each of several in the file.
+        """
+        dims = {self.shape(value)[0] for value in values if self.rank(value)}
+        fixed = [dim for dim in dims if isinstance(dim, int)]
+        if len(dims) < 2:
+            return
+        written = {self.reading.batch, *fixed} if len(fixed) < len(dims) else set(fixed)
+        if len(written) > 1:
+            raise FormatError(f"the bottoms have batches of {' and '.join(map(str, written))}")
+        if fixed != [1]:
+            raise StaticBatchNeeded("a blob of the net holds a sample for each of the batch")
+
     @staticmethod
     def follow(value: ir.Value, *stored: ir.Value) -> None:
         """Say that stored values, which no node reads, hold one number for each channel."""
-        value.meta[FOLLOWERS] = tuple(str(one.name) for one in stored)
+        known = value.meta.get(FOLLOWERS, ())
+        value.meta[FOLLOWERS] = (*known, *(str(one.name) for one in stored))
 
     def parameter(self, name: str, array: np.ndarray | None = None) -> ir.Value:
         """Put a stored blob into the graph; a blob that is shared in another shape is reshaped."""

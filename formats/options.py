@@ -53,7 +53,15 @@ class LoadOptions:
     """Caffe: which statistics BatchNorm layers with use_global_stats: false take in testing. Caffe
     takes those of the batch, NVCaffe and Vitis AI the stored ones; auto decides by the file."""
 
+    regions: int | None = None
+    """Regions of a sample: layers behind region pooling run once a region, and their operations are
+    counted so often. Without it, the number that the files tell, or 1."""
+
     def __post_init__(self) -> None:
+        if self.regions is not None and self.regions < 1:
+            raise FormatError(
+                f"there must be at least one region, not {self.regions}", option="regions"
+            )
         if self.flavour not in FLAVOURS:
             raise UnsupportedError(
                 f"unknown flavour '{self.flavour}'",

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from ..ir.network import BLOCK, FOLLOWERS, Network
+from ..ir.regions import regions_of
 from .indices import LabelMask, LabelVector, Position, Unit, UnitMask, UnitVector
 from .labels import Labels, components
 from .parameters import resolve
@@ -219,6 +220,7 @@ def find_groups(network: Network) -> Groups:
         the groups; the network is not changed.
     """
     state = trace(network)
+    rows = regions_of(network).rows
     roots = state.unions.roots(state.count)
     _, units = np.unique(roots, return_inverse=True)
     units = UnitVector(units.astype(np.int64))
@@ -238,7 +240,9 @@ def find_groups(network: Network) -> Groups:
         uses=tuple(state.uses.values()),
         counts=tuple(state.counts),
         nonempty=tuple(state.nonempty),
-        cost_terms=tuple(state.cost_terms),
+        cost_terms=tuple(
+            replace(term, rows=rows.get(term.node, term.rows)) for term in state.cost_terms
+        ),
         reasons=reasons,
         values=dict(state.labels),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -102,8 +103,8 @@ class Producer:
 class CostTerm:
     """What one multiplying node costs, for any choice of surviving channels.
 
-    Operations a sample = 2 · (surviving elements of the weight) · `positions`
-    + (surviving output channels) · `bias_positions`.
+    Operations a sample = `rows` · (2 · (surviving elements of the weight) · `positions`
+    + (surviving output channels) · `bias_positions`).
 
     Args:
         node: its key.
@@ -112,6 +113,7 @@ class CostTerm:
         positions: positions at which each element of the weight multiplies.
         out: labels of its output channels, [channels].
         bias_positions: positions at which a bias is added to each output channel.
+        rows: how often the node runs for one sample: once a region behind region pooling.
     """
 
     node: str
@@ -120,6 +122,7 @@ class CostTerm:
     positions: int
     out: LabelVector
     bias_positions: int
+    rows: Fraction = Fraction(1)
 
 
 @dataclass(slots=True)

@@ -165,6 +165,8 @@ class Network:
     notes: tuple[str, ...] = ()
     """Messages of the reader for the user (ignored weights, unused keys). `--verbose` shows all of
     them; a :class:`Caution` is always shown."""
+    regions: int | None = None
+    """Regions of a sample that the user says there are; None for what the files say."""
 
     @property
     def graph(self) -> ir.Graph:

@@ -18,8 +18,8 @@ from .rebuild import node_key
 __all__ = ["REGIONS", "Regions", "regions_of"]
 
 REGIONS = "regions"
-"""Key in the `meta` of a value whose first axis counts regions: how many of a sample the file tells;
-0 where it does not tell."""
+"""Key in the `meta` of a value whose first axis counts regions: how many of a sample the file
+tells; 0 where it does not tell."""
 
 POOLINGS = frozenset({"MaxRoiPool", "RoiAlign"})
 """Operators (map, regions, …) with one output a region."""

@@ -104,11 +104,10 @@ def _picked(state: Trace, node: ir.Node, x: Labels, shape: tuple[int, ...]) -> S
     numbers = node.inputs[1]
     rank = len(numbers.shape) if numbers is not None and numbers.shape is not None else 0
     picked = constant_input(node, 1)
-    if picked is None or rank != 1:
+    if not picked or rank != 1 or min(picked) < 0:
         return unknown(state, node)
-    places = [number % len(x.vector) for number in picked]
-    part = x.vector[places]
-    for entry, place in enumerate(places):
+    part = x.vector[list(picked)]
+    for entry, place in enumerate(picked):
         state.size(numbers, entry, x.vector[:place])
     state.use(numbers, INDEX, part)
     state.nonempty.append(part)

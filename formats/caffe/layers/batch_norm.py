@@ -26,18 +26,8 @@ from typing import ClassVar, Self
 import numpy as np
 import onnx_ir as ir
 
-from ..layer import (
-    Blob,
-    CaffeBuilder,
-    Example,
-    Layer,
-    Settings,
-    Shape,
-    blob_shapes,
-    key,
-    layer,
-    number,
-)
+from ...adapter import blob_shapes
+from ..layer import Blob, CaffeBuilder, Example, Layer, Settings, Shape, key, layer, number
 
 STATISTICS = (
     Blob("mean", "channels"),
@@ -80,8 +70,8 @@ class BatchNorm(Layer):
     moving_average_fraction: float = key(0.999, doc="not used when testing")
     eps: float = key(1e-5)
     scale_bias: bool = key(default=False, doc="NVCaffe: scale and shift are blobs of this layer")
-    scale_filler: Filler | None = key(None, doc="NVCaffe: likewise")
-    bias_filler: Filler | None = key(None, doc="NVCaffe: likewise")
+    scale_filler: Filler | None = key(None, doc="NVCaffe: likewise")  # noqa: RUF009
+    bias_filler: Filler | None = key(None, doc="NVCaffe: likewise")  # noqa: RUF009
 
     order: tuple[Blob, ...] = NVCAFFE
     """The blobs in the order of the fork that wrote them."""
@@ -120,9 +110,8 @@ class BatchNorm(Layer):
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit BatchNormalization with γ = 1 and β = 0, or the statistics of the batch."""
         channels = b.blobs["mean"].size
-        statistics = [
-            b.parameter(name, self._true(b.blobs, name).reshape(-1)) for name in ("mean", "variance")
-        ]
+        mean, variance = (self._true(b.blobs, name).reshape(-1) for name in ("mean", "variance"))
+        statistics = [b.parameter("mean", mean), b.parameter("variance", variance)]
         if self._by_batch(b.reading):
             return self._of_batch(b, x, statistics)
         if self.affine:

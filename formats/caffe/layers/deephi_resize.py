@@ -61,5 +61,5 @@ class DeephiResize(Layer):
 def _scaled(size: int, scale: float | None) -> int:
     """Return a size times a factor in float32, as Caffe computes it."""
     with np.errstate(over="ignore"):
-        product = np.float32(size) * np.float32(1 if scale is None else scale)
+        product = float(np.float32(size) * np.float32(1 if scale is None else scale))
     return int(min(product, LARGEST_BLOB + 1))

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..core.errors import FormatError
 from ..core.ir.network import Caution, Network
-from ..core.ir.regions import regions_of
+from ..core.ir.repeats import repeats_of
 from ..core.options import options_of
 from .files import models
 from .options import LoadOptions
@@ -67,7 +67,7 @@ def _read(found: Mapping[str, Path], options: LoadOptions) -> Network:
 
 def _uncounted(network: Network) -> list[Caution]:
     """Return a caution where the files do not say for how many regions layers run."""
-    unknown = regions_of(network).open
+    unknown = repeats_of(network).open
     if not unknown:
         return []
     names = ", ".join(f"'{name}'" for name in unknown)

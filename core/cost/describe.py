@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..coupling import Groups, find_groups
 from ..coupling.groups import Group
 from ..ir.network import LayerInfo, Network, shape_of
-from ..ir.regions import regions_of
+from ..ir.repeats import repeats_of
 from .network_cost import NetworkCost, measure_cost
 
 __all__ = ["Description", "LayerRow", "describe"]
@@ -83,7 +83,7 @@ def describe(network: Network) -> Description:
         layers=tuple(rows),
         groups=groups.groups,
         cost=cost,
-        regions=regions_of(network).counts,
+        regions=repeats_of(network).counts,
         notes=network.notes,
     )
 

@@ -2,7 +2,7 @@
 
 Operations are 2 · multiply-accumulates + bias additions of all convolutions and fully connected
 layers, for one sample. Layers behind region pooling run once a region
-(:mod:`secateur.core.ir.regions`). The vendor's count leaves out fully connected layers.
+(:mod:`secateur.core.ir.repeats`). The vendor's count leaves out fully connected layers.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from ..ir.network import BLOCK, FOLLOWERS, Network
-from ..ir.regions import regions_of
+from ..ir.repeats import repeats_of
 from .indices import LabelMask, LabelVector, Position, Unit, UnitMask, UnitVector
 from .labels import Labels, components
 from .parameters import resolve
@@ -220,7 +220,7 @@ def find_groups(network: Network) -> Groups:
         the groups; the network is not changed.
     """
     state = trace(network)
-    rows = regions_of(network).rows
+    rows = repeats_of(network).rows
     roots = state.unions.roots(state.count)
     _, units = np.unique(roots, return_inverse=True)
     units = UnitVector(units.astype(np.int64))

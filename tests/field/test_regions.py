@@ -13,7 +13,7 @@ import secateur
 from secateur.cli.main import main
 from secateur.core.errors import FormatError
 from secateur.core.ir.network import Caution
-from secateur.core.ir.regions import regions_of
+from secateur.core.ir.repeats import REGIONS, repeats_of
 from secateur.proto.caffe import message_class
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -98,7 +98,7 @@ def test_what_the_file_of_the_report_says(field: Path) -> None:
 def test_a_plain_network_has_no_regions() -> None:
     shapes = FIXTURES / "shapes_caffe"
     network = secateur.load(shapes / "shapes.prototxt", shapes / "shapes.caffemodel", regions=300)
-    assert regions_of(network).rows == {}
+    assert repeats_of(network).rows == {}
     assert secateur.describe(network).regions == ()
 
 
@@ -131,6 +131,30 @@ def test_poolings_have_their_own_numbers(tmp_path: Path) -> None:
     assert operations(network) == {**expected, "box": 10 * box, "all": 10 * last}
 
 
+CUT = """
+layer { name: "data" type: "Input" top: "data"
+  input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }
+layer { name: "pooled" type: "Input" top: "pooled"
+  input_param { shape { dim: 40 dim: 4 dim: 3 dim: 3 } } }
+layer { name: "c" type: "Convolution" bottom: "data" top: "c"
+  convolution_param { num_output: 4 kernel_size: 1 } }
+layer { name: "head" type: "Convolution" bottom: "pooled" top: "head"
+  convolution_param { num_output: 5 kernel_size: 3 } }
+"""
+
+
+@pytest.mark.parametrize(("given", "counted"), [(None, 20), (7, 7)])
+def test_an_input_may_hold_what_was_pooled(given: int | None, counted: int, tmp_path: Path) -> None:
+    """A pooling that no graph can carry leaves an input with a row a region."""
+    paths = files(tmp_path, CUT, {"c": [(4, 3, 1, 1), (4,)], "head": [(5, 4, 3, 3), (5,)]})
+    network = secateur.load(*paths, regions=given)
+    network.graph.inputs[1].meta[REGIONS] = 0
+    repeats = repeats_of(network)
+    assert (repeats.counts, repeats.open) == ((counted,), ())
+    assert operations(network)["head"] == counted * 5 * (2 * 36 + 1)
+    assert operations(network)["c"] == 64 * 4 * (2 * 3 + 1)
+
+
 def test_the_rate_counts_regions(tmp_path: Path) -> None:
     """Half of the operations lie where the number of regions says."""
     paths = files(tmp_path, NET.format(batch=1, rois=1))
@@ -149,7 +173,7 @@ def test_the_rate_counts_regions(tmp_path: Path) -> None:
         assert secateur.measure_cost(again, secateur.find_groups(again)).operations == after
         kept[regions] = operations(again)["c1"]
     assert kept[1] < C1
-    assert regions_of(secateur.load(*paths)).open == ("pool",)
+    assert repeats_of(secateur.load(*paths)).open == ("pool",)
 
 
 def test_commands_take_the_number(

@@ -1,4 +1,4 @@
-"""Regions: what lies behind region pooling runs once a region, not once a sample.
+"""How often parts of a network run: behind region pooling once a region, not once a sample.
 
 The first axis of such a value counts regions. Files often leave open how many there are: Caffe's
 test nets write a single one, which the program resizes, and exported graphs name the axis.
@@ -15,7 +15,7 @@ import onnx_ir as ir
 from .network import Network, layer_of, shape_of
 from .rebuild import node_key
 
-__all__ = ["REGIONS", "Regions", "regions_of"]
+__all__ = ["REGIONS", "Repeats", "repeats_of"]
 
 REGIONS = "regions"
 """Key in the `meta` of a value whose first axis counts regions: how many of a sample the file
@@ -41,7 +41,7 @@ class _Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Regions:
+class Repeats:
     """How often the parts of a network run for one sample.
 
     Args:
@@ -56,15 +56,18 @@ class Regions:
     open: tuple[str, ...]
 
 
-def regions_of(network: Network) -> Regions:
+def repeats_of(network: Network) -> Repeats:
     """Return how often each value behind region pooling is computed for one sample.
 
     A number that the user gave (:attr:`.network.Network.regions`) counts for all poolings.
     """
-    origins: dict[str, _Origin] = {}
-    for value in network.graph.inputs:
-        if REGIONS in value.meta:
-            origins[str(value.name)] = _stated(str(value.name), value, 1)
+    inputs = network.graph.inputs
+    samples = (_length(inputs[0]) if inputs else None) or 1
+    origins = {
+        str(value.name): _stated(str(value.name), value, samples)
+        for value in inputs
+        if REGIONS in value.meta
+    }
     for node in network.graph:
         known = [origins[str(v.name)] for v in node.inputs if v is not None and v.name in origins]
         if known:
@@ -76,7 +79,7 @@ def regions_of(network: Network) -> Regions:
         origins |= {str(value.name): origin for value in node.outputs}
     values = network.values() if origins else {}
     found = set(origins.values())
-    return Regions(
+    return Repeats(
         rows={name: _rows(values[name], origin, network) for name, origin in origins.items()},
         counts=tuple(sorted({_count(origin, network) for origin in found})),
         open=tuple(sorted(one.name for one in found if one.stated is None))

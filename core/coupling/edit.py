@@ -124,7 +124,7 @@ def expand(original: Network, dense: Network, groups: Groups, removed: UnitMask)
     counted = {count.target for count in groups.counts}
     tensors = {name: array for name, array in changed.items() if name not in counted}
     for use in groups.uses:
-        if use.parameter not in changed:
+        if use.parameter not in changed or use.role == INDEX:
             continue
         full = original.array(use.parameter).copy()
         kept = np.ones(full.shape, dtype=np.bool_)

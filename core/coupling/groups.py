@@ -206,11 +206,12 @@ def _in_blocks(state: Trace, value: ir.Value, labels: Labels) -> Labels:
 
 
 def _follow(state: Trace, value: ir.Value, labels: Labels) -> None:
-    """State that what is stored with the channels of a value, and read by no node, follows them."""
-    for name in value.meta.get(FOLLOWERS, ()):
-        stored = state.network.graph.initializers[name]
-        if labels.axis is not None:
-            state.use(stored, FOLLOWER, labels.vector)
+    """State that what is stored with the channels of a value, and read by no node, follows them.
+
+    Networks that are parts of another hold only what their nodes read.
+    """
+    for name in value.meta.get(FOLLOWERS, ()) if labels.axis is not None else ():
+        state.use(state.network.graph.initializers.get(name), FOLLOWER, labels.vector)
 
 
 def find_groups(network: Network) -> Groups:

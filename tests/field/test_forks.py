@@ -417,6 +417,28 @@ def test_filter(fields: str, tmp_path: Path) -> None:
         assert ("num_output" not in fields) or f"num_output: {left} }}" in written
 
 
+@pytest.mark.parametrize("kind", ["filter", "batch"])
+def test_pruning_with_data_and_compensation(kind: str, tmp_path: Path) -> None:
+    if kind == "filter":
+        layer = 'layer { name: "m" type: "Filter" bottom: "c" top: "m" }'
+        last = [random(3, 5 * 30), FULL_BIAS]
+        paths = files(tmp_path, moved_net(layer), {"m": [MASK], "last": last})
+        follower = "m"
+    else:
+        text = norm_net("use_global_stats: false", batch=4)
+        paths = files(tmp_path, text, {"n": THREE, "last": [FULL, FULL_BIAS]})
+        follower = "n"
+    network = secateur.load(*paths)
+    np.savez(tmp_path / "set.npz", x=random(48, 3, 6, 5))
+    data = secateur.open_dataset(tmp_path / "set.npz", network)
+    result = secateur.prune(network, rate=0.4, data=data)
+    saved = secateur.save(result, tmp_path / "out", data=data)
+    assert saved.difference <= 1e-5
+    kept = stored_blobs(tmp_path / "out" / "net.caffemodel", "c")[0].shape[0]
+    assert stored_blobs(tmp_path / "out" / "net.caffemodel", follower)[0].shape == (kept,)
+    assert kept < 8
+
+
 def test_channels_that_no_filter_picks_can_all_leave(tmp_path: Path) -> None:
     layer = 'layer { name: "m" type: "Filter" bottom: "c" top: "m" }'
     last = [random(3, 5 * 30), FULL_BIAS]

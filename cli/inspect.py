@@ -98,13 +98,14 @@ def _print(terminal: Terminal, description: Description) -> None:
     terminal.out.print(table)
     cost = description.cost
     prunable = [group for group in description.groups if group.prunable]
+    more = f"; {description.freed} more with --lrn inexact" if description.freed > 0 else ""
     lines = (
         ("Inputs", _shapes(description.inputs)),
         ("Outputs", _shapes(description.outputs)),
         ("Parameters", f"{cost.parameters:,}"),
         ("Operations", f"{cost.operations:,} (2 × MAC + bias, one sample)"),
         ("Vendor's count", f"{cost.convolution_operations:,} (fully connected layers left out)"),
-        ("Groups", f"{len(description.groups)}, of which {len(prunable)} can be pruned"),
+        ("Groups", f"{len(description.groups)}, of which {len(prunable)} can be pruned{more}"),
     )
     terminal.out.print()
     for name, text in lines:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..core.errors import FormatError
 from ..core.ir.network import Network
+from ..core.ir.windows import loosened
 from ..core.options import options_of
 from .files import models
 from .options import LoadOptions
@@ -58,4 +59,5 @@ def load_all(
 
 def _read(found: Mapping[str, Path], options: LoadOptions) -> Network:
     known = next(known for known in FORMATS.values() if set(known.suffixes) == set(found))
-    return known.read(found, **{name: getattr(options, name) for name in known.settings})
+    network = known.read(found, **{name: getattr(options, name) for name in known.settings})
+    return loosened(network) if options.lrn == "inexact" else network

@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 
 from ..core.errors import FormatError, UnsupportedError
 
-__all__ = ["FLAVOURS", "PHASES", "LoadOptions"]
+__all__ = ["EXACTNESS", "FLAVOURS", "PHASES", "LoadOptions"]
 
 FLAVOURS = ("auto", "alexeyab", "pjreddie")
 """Whose Darknet a network is for."""
 
 PHASES = ("TEST", "TRAIN")
 """Phases of a Caffe net."""
+
+EXACTNESS = ("exact", "inexact")
+"""What a removal must do to sums over neighbouring channels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +49,20 @@ class LoadOptions:
     input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """Caffe: the shape of an input that the prototxt leaves open."""
 
+    lrn: str = "exact"
+    """Whether channels that LRN sums over their neighbours stay. inexact: they may leave; others
+    become neighbours then, and outputs change by what is measured and said."""
+
     def __post_init__(self) -> None:
         if self.flavour not in FLAVOURS:
             raise UnsupportedError(
                 f"unknown flavour '{self.flavour}'",
                 hint=f"known are {', '.join(FLAVOURS)}",
                 option="flavour",
+            )
+        if self.lrn not in EXACTNESS:
+            raise FormatError(
+                f"LRN must be {' or '.join(EXACTNESS)}, got '{self.lrn}'", option="lrn"
             )
         if self.phase not in PHASES:
             raise FormatError(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..coupling import Groups, find_groups
 from ..coupling.groups import Group
 from ..ir.network import LayerInfo, Network, shape_of
+from ..ir.windows import loosened
 from .network_cost import NetworkCost, measure_cost
 
 __all__ = ["Description", "LayerRow", "describe"]
@@ -39,7 +40,10 @@ class LayerRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Description:
-    """All layers of a network, with the total cost and the groups."""
+    """All layers of a network, with the total cost and the groups.
+
+    `freed` is the number of further groups that can be pruned where LRN need not be exact.
+    """
 
     name: str
     format: str
@@ -49,6 +53,7 @@ class Description:
     groups: tuple[Group, ...]
     cost: NetworkCost
     notes: tuple[str, ...]
+    freed: int = 0
 
 
 def describe(network: Network) -> Description:
@@ -81,7 +86,16 @@ def describe(network: Network) -> Description:
         groups=groups.groups,
         cost=cost,
         notes=network.notes,
+        freed=_freed(network, groups),
     )
+
+
+def _freed(network: Network, groups: Groups) -> int:
+    loose = loosened(network)
+    if loose is network:
+        return 0
+    counts = [sum(g.prunable for g in found.groups) for found in (groups, find_groups(loose))]
+    return counts[1] - counts[0]
 
 
 def _channels(info: LayerInfo, groups: Groups) -> tuple[tuple[str, ...], str | None]:

@@ -33,7 +33,8 @@ class Use:
 
     Args:
         parameter: name of the initializer.
-        role: "weight", "bias", "scale", "shift", "mean", "variance", "divisor" or "vector".
+        role: "weight", "bias", "scale", "shift", "mean", "variance", "divisor", "vector" or
+            "window" (a matrix over channels, :mod:`..ir.windows`).
         labels: arrays that broadcast to the parameter's shape; an element survives only if all its
             labels do. For a weight the first array holds the channels that it produces, the second
             those that it consumes.
@@ -131,6 +132,8 @@ class Trace:
     producers: list[Producer] = field(default_factory=list)
     nonempty: list[LabelVector] = field(default_factory=list)
     """Sets of labels of which at least one must survive, since a value would be empty."""
+    crowds: list[tuple[LabelVector, int]] = field(default_factory=list)
+    """Sets of labels with the number that must survive, where that is more than one."""
     cost_terms: list[CostTerm] = field(default_factory=list)
     fixed: list[tuple[LabelVector, Reason]] = field(default_factory=list)
     constants: set[str] = field(default_factory=set)
@@ -237,6 +240,12 @@ class Trace:
             return
         for first, second in zip(earlier.labels, labels, strict=True):
             self.unions.unite(first, second)
+
+    def window(self, value: ir.Value, labels: LabelVector, least: int) -> None:
+        """State that a window sums over channels, of which at least so many must survive."""
+        self.use(value, "window", labels.reshape(-1, 1), labels.reshape(1, -1))
+        if least > 1:
+            self.crowds.append((labels, least))
 
     def size(self, value: ir.Value | None, entry: int, labels: LabelVector | None) -> None:
         """State that an entry of a constant counts the channels with these labels."""

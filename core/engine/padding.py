@@ -172,6 +172,7 @@ def _unfit(network: Network, groups: Groups) -> set[Unit]:
     """Return the units that cannot be padded, or gain nothing from it.
 
     These are:
+        - the channels that a window sums over, since new ones would come between them;
         - the channels of grouped layers, since each row of their weights reads other channels;
         - a channel that is the only one of a value: it may be broadcast over the channels of
           another value;
@@ -184,6 +185,8 @@ def _unfit(network: Network, groups: Groups) -> set[Unit]:
         if any(len(_varying(labels)) > 1 for labels in use.labels) or (
             use.role == "weight" and (shape is None or len(shape) != PLANAR_RANK)
         ):
+            vectors += use.labels
+        if use.role == "window":
             vectors += use.labels
         vectors += [labels for labels in use.labels if not _varying(labels)]
     return {unit for labels in vectors for unit in groups.distinct_units(labels)}

@@ -55,6 +55,9 @@ def find_floors(groups: Groups, limits: Limits, asked: Collection[int] = ()) -> 
         scale = 1.0 if index is None else scale_of(groups, index)
         sets.append(units)
         least.append(1 if free else limits.floor(len(units), scale))
+    for units, count in groups.kept_crowds:
+        sets.append(units)
+        least.append(min(count, len(units)))
     for index, group in enumerate(groups.groups):
         for partition in () if index in asked else group.partitions:
             counts = limits.counts(min(map(len, partition)), scale_of(groups, index))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from ..allocation.overrides import override_quotas
 from ..allocation.registry import AllocationContext
+from ..allocation.sensitivity import check_reach
 from ..allocation.uniform import uniform
 from ..cost.budget import LATENCY, OPERATIONS, PARAMETERS, make_costs
 from ..cost.layer_latency import layer_latencies
@@ -142,6 +143,8 @@ class Demand:
         if self.options.rate is None or self.options.as_far_as_possible:
             return
         reach = self._reach()
+        if self.method.allocation.needs_analysis and self.options.analysis is not None:
+            check_reach(self.options.analysis, self.options.rate, reach.most)
         if self.options.rate > reach.most + SLACK:
             raise self.refusal(reach.sure)
 
@@ -193,6 +196,8 @@ class Demand:
             return find_reach(self.open, self.costs, limits, self.quotas, floors).most
 
         limits = self.options.limits
+        if self.method.allocation.needs_analysis:  # its curves may end anywhere
+            return ["a smaller --min-keep"] if limits.min_keep else []
         now = most(limits)
         wider = {
             "a smaller --min-keep": replace(limits, min_keep=0.0),
@@ -215,13 +220,26 @@ class Demand:
             owner = self.open.group_of.get(self.open.distinct_units(term.out[:1])[0])
             if owner is not None:
                 cost[owner.name] = cost.get(owner.name, 0.0) + self.costs.of(term, None)
-        fixed = [(cost.get(group.name, 0.0) / whole, group) for group in _fixed(self.open)]
+        fixed = [
+            (cost.get(group.name, 0.0) / whole, group)
+            for group in self.open.groups
+            if not group.prunable or self._not_analysed(group)
+        ]
         what = COUNTED[self.options.budget]
         return [
-            f"'{group.name}' ({_reason(group)}; {share * 100:.1f} % of the {what})"
+            f"'{group.name}' ({self._why(group)}; {share * 100:.1f} % of the {what})"
             for share, group in sorted(fixed, key=lambda entry: -entry[0])
             if share >= NAMED_SHARE
         ]
+
+    def _not_analysed(self, group: Group) -> bool:
+        """Whether an allocation by curves keeps a group, since it has none."""
+        analysis = self.options.analysis
+        by_curves = self.method.allocation.needs_analysis and analysis is not None
+        return by_curves and analysis.by_name(group.name) is None
+
+    def _why(self, group: Group) -> str:
+        return "left out by the analysis" if group.prunable else _reason(group)
 
 
 def _fixed(open_groups: Groups) -> list[Group]:

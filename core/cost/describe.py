@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..coupling import Groups, find_groups
 from ..coupling.groups import Group
 from ..ir.network import LayerInfo, Network, shape_of
+from ..ir.repeats import repeats_of
 from ..ir.windows import loosened
 from .network_cost import NetworkCost, measure_cost
 
@@ -52,6 +53,8 @@ class Description:
     layers: tuple[LayerRow, ...]
     groups: tuple[Group, ...]
     cost: NetworkCost
+    regions: tuple[int, ...]
+    """The numbers of regions of a sample that operations are counted for; empty without regions."""
     notes: tuple[str, ...]
     freed: int = 0
 
@@ -85,6 +88,7 @@ def describe(network: Network) -> Description:
         layers=tuple(rows),
         groups=groups.groups,
         cost=cost,
+        regions=repeats_of(network).counts,
         notes=network.notes,
         freed=_freed(network, groups),
     )

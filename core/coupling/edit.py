@@ -14,7 +14,7 @@ from ..ir.rebuild import changed_tensors, node_key, rebuild
 from ..ir.windows import Window, window_of
 from .groups import Groups
 from .indices import LabelMask, LabelVector, UnitMask
-from .trace import Use
+from .trace import INDEX, WINDOW, Use
 
 __all__ = ["carried", "expand", "mask", "recounted", "shrink"]
 
@@ -36,7 +36,7 @@ def mask(network: Network, groups: Groups, removed: UnitMask, *, close_up: bool 
     tensors = {}
     for use in groups.uses:
         kept = [surviving[labels] for labels in use.labels]
-        if use.role == "window":
+        if use.role == WINDOW:
             if not kept[0].all():
                 every = kept[0].ravel() if close_up else np.ones(kept[0].size, np.bool_)
                 tensors[use.parameter] = _window(network, use).among(every)
@@ -66,11 +66,11 @@ def shrink(network: Network, groups: Groups, removed: UnitMask) -> Network:
     surviving = groups.surviving(removed)
     tensors = {}
     for use in groups.uses:
-        if use.role == "window":
+        if use.role == WINDOW:
             count = int(surviving[use.labels[0]].sum())
             if count < use.labels[0].size:
                 tensors[use.parameter] = _window(network, use).block(count)
-        elif not all(surviving[labels].all() for labels in use.labels):
+        elif use.role != INDEX and not all(surviving[labels].all() for labels in use.labels):
             tensor = network.array(use.parameter)
             tensors[use.parameter] = _gather(tensor, use.labels, surviving)
     return recounted(network, groups, surviving.astype(np.int64), tensors)
@@ -106,6 +106,10 @@ def recounted(
             attributes[count.target][count.attribute] = number
         else:
             lists[count.target, count.attribute][count.entry] = number
+    for use in groups.uses:
+        if use.role == INDEX and not times[use.labels[0]].all():
+            numbers = tensors.get(use.parameter, network.array(use.parameter))
+            tensors[use.parameter] = numbers[times[use.labels[0]] > 0]
     changed: dict[str, dict[str, Attribute]] = {key: {**a} for key, a in attributes.items()}
     for node in network.graph if lists else ():
         for (key, name), entries in lists.items():
@@ -131,9 +135,9 @@ def expand(original: Network, dense: Network, groups: Groups, removed: UnitMask)
     counted = {count.target for count in groups.counts}
     tensors = {name: array for name, array in changed.items() if name not in counted}
     for use in groups.uses:
-        if use.parameter not in changed:
+        if use.parameter not in changed or use.role == INDEX:
             continue
-        if use.role == "window":
+        if use.role == WINDOW:
             kept = surviving[use.labels[0]].ravel()
             tensors[use.parameter] = _window(original, use).among(kept)
             continue

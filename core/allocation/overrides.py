@@ -146,7 +146,8 @@ def _by_group(groups: Groups, overrides: Mapping[str, Override]) -> dict[int, tu
                 )
             if not group.prunable and override.rate != 0:
                 why = group.reason if group.reason is not None else "it is excluded"
-                raise PlanError(f"no channel of '{name}' can be removed: {why}")
+                hint = group.reason.remedy if group.reason is not None else None
+                raise PlanError(f"no channel of '{name}' can be removed: {why}", hint=hint)
             found[index] = name, override
     return found
 

@@ -48,7 +48,7 @@ NODES = 10_000
 Matrix = npt.NDArray[np.int64]
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def minimal_losses(equations: Rows, sizes: Loss, kept: Sets = ()) -> tuple[Loss, ...]:
     """Return the minimal losses over 0, in rising order of their sums.
 
@@ -218,12 +218,12 @@ def _searched(system: _System) -> list[Matrix] | None:
 
 def _smallest_first(system: _System, sizes: Matrix, kept: Sets) -> Iterator[Matrix]:
     """Yield the smallest solution, then the smallest in what it leaves, and so on."""
-    reached = system.spread.any(axis=0)
+    reached = set(np.flatnonzero(system.spread.sum(axis=0)).tolist())
     # A cell that this system does not reach keeps its channels, and with them the set.
-    rows = [sorted(cells) for cells in kept if all(reached[cell] for cell in cells)]
+    rows = [list(cells) for cells in kept if reached.issuperset(cells)]
     taking = np.zeros((len(rows), len(system.bounds)), dtype=np.int64)
-    for row, cells in zip(taking, rows, strict=True):
-        row[:] = system.spread[:, cells].sum(axis=1)
+    for place, cells in enumerate(rows):
+        taking[place] = system.spread[:, cells].sum(axis=1)
     most = np.array([int(sizes[cells].sum()) - 1 for cells in rows], dtype=np.int64)
     left = system.bounds.copy()
     for _ in range(ROUNDS):
@@ -232,7 +232,7 @@ def _smallest_first(system: _System, sizes: Matrix, kept: Sets) -> Iterator[Matr
             return
         yield step
         weights = taking @ step
-        used, full = step > 0, weights > 0
+        used, full = np.flatnonzero(step), np.flatnonzero(weights)
         times = np.concatenate([left[used] // step[used], most[full] // weights[full]]).min()
         left -= times * step
         most -= times * weights

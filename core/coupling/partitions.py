@@ -29,9 +29,9 @@ Share = tuple[Position, ...]
 Signature = tuple[tuple[int, int], ...]
 """Balance rules that a unit occurs in, as pairs: number of the rule, number of the part."""
 
-LARGEST = 4_000_000
-"""Numbers in the equations of one partition, 32 MB. Larger ones lose equally many channels from
-every share, or none."""
+LARGEST = 250_000
+"""Numbers in the equations of one partition. Larger ones (over 500 shares) lose equally many
+channels from every share, or none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +44,7 @@ class Partition:
             steps. Most partitions have one step; it takes one channel of every share. Where all
             shares are equal and that obeys the rules, it is the only step, even if others would.
         kept: sets of shares. Of each set one channel must stay, since a value would be empty.
-        equations: what any loss obeys; () where that is a multiple of the only step.
+        equations: what any loss obeys; () for multiples of the only step.
     """
 
     shares: tuple[Share, ...]
@@ -200,7 +200,7 @@ class UnitSets:
     def single(self) -> list[int]:
         """Return the units that are alone in a set."""
         first, last = self.range_of(self.units)
-        return np.unique(first[first == last]).tolist()
+        return [int(unit) for unit in np.unique(first[first == last])]
 
     def part(self, values: npt.NDArray[np.int64], index: int) -> npt.NDArray[np.int64]:
         """Return the values of one set."""
@@ -255,7 +255,9 @@ def _partitions(
 ) -> tuple[list[Partition], Reason | None]:
     """Return the partitions of connected cells, and why other channels are in none."""
     sizes = tuple(len(share) for share in cells.free)
-    ones = (1,) * len(sizes)
+    ones: Loss = (1,) * len(sizes)
+    steps: tuple[Loss, ...]
+    equations: Rows
     if not any(sizes):
         return [], None
     hits = Counter(entry for signature in cells.signatures for entry in signature)
@@ -263,26 +265,21 @@ def _partitions(
     equal = len(set(sizes)) == 1 and sizes[0] > 1 and uneven is None
     if equal and set(hits.values()) <= {1}:
         return [Partition(shares=tuple(cells.free), steps=(ones,), kept=cells.kept)], None
-    equations, rules = _equations(cells.signatures, balances)
-    if equal:
-        return [
-            Partition(
-                shares=tuple(cells.free), steps=(ones,), kept=cells.kept, equations=equations
-            )
-        ], None
-    if len(equations) * len(sizes) > LARGEST:
-        even = all(sizes) and uneven is None and not empties(ones, sizes, cells.kept)
-        steps, equations = ((ones,) if even else ()), ()
+    numbers = sorted({number for number, _ in hits})
+    if sum(len(balances[number].labels) for number in numbers) * len(sizes) > LARGEST:
+        even = uneven is None and all(sizes) and not empties(ones, sizes, cells.kept)
+        steps, equations, demanding = ((ones,) if even else ()), (), numbers
     else:
-        steps = minimal_losses(equations, sizes, cells.kept)
+        equations, demanding = _equations(cells.signatures, balances)
+        steps = (ones,) if equal else minimal_losses(equations, sizes, cells.kept)
     connected = _connected_by(steps, len(sizes))
     partitions = [_partition(cells, own, steps, equations) for own in connected]
     reached = {cell for own in connected for cell in own}
     if all(size == 0 or cell in reached for cell, size in enumerate(sizes)):
         return partitions, None
-    if uneven is None and not rules:
+    if uneven is None and not demanding:
         return partitions, Reason(Kind.ALONE, "")
-    subject = (uneven or balances[rules[0]]).subject
+    subject = (uneven or balances[demanding[0]]).subject
     return partitions, Reason(Kind.BALANCE, subject)
 
 
@@ -299,7 +296,7 @@ def _partition(
         kept=tuple(
             tuple(place[cell] for cell in kept) for kept in cells.kept if place.keys() >= set(kept)
         ),
-        equations=tuple(row for row in rows if any(row)) if len(steps) > 1 else (),
+        equations=tuple(row for row in rows if any(row)),
     )
 
 
@@ -366,7 +363,8 @@ def _connected_cells(
     """Return the free channels of a group by their signatures, in sets that rules connect."""
     own = signatures.number[members]
     if not own.any():  # no rule
-        return [{(): tuple(np.flatnonzero(~fixed[members]).tolist())}]
+        free = np.flatnonzero(~fixed[members])
+        return [{(): tuple(Position(int(place)) for place in free)}]
     numbers, first, counts = np.unique(own, return_index=True, return_counts=True)
     order, ends = np.argsort(own, kind="stable"), np.cumsum(counts)
     kept = fixed[members][order]

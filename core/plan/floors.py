@@ -56,6 +56,9 @@ def find_floors(groups: Groups, limits: Limits, asked: Collection[int] = ()) -> 
         scale = 1.0 if index is None else scale_of(groups, index)
         sets.append(units)
         least.append(1 if free else limits.floor(len(units), scale))
+    for units, count in groups.kept_crowds:
+        sets.append(units)
+        least.append(min(count, len(units)))
     for index, group in enumerate(groups.groups):
         for partition in () if index in asked else group.partitions:
             largest = largest_loss(partition, limits, scale_of(groups, index))

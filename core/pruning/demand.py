@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from ..allocation.overrides import override_quotas
 from ..allocation.registry import AllocationContext
+from ..allocation.sensitivity import check_reach
 from ..cost.budget import LATENCY, OPERATIONS, PARAMETERS, make_costs
 from ..cost.layer_latency import layer_latencies
 from ..cost.network_cost import Costs, MarginalSavings
@@ -21,6 +22,7 @@ from ..errors import PlanError
 from ..ir.network import Network
 from ..plan.exclude import closed
 from ..plan.floors import Floors, find_floors
+from ..plan.limits import Limits
 from ..plan.quotas import Quotas, asked_steps, partitions, unasked
 from ..plan.reach import Reach, find_reach, steps_left
 from ..plan.steps import SLACK, Step, legal_steps
@@ -28,7 +30,7 @@ from ..progress import Progress, silent
 from .options import PruneOptions
 from .resolve import Method, resolve, scores_of
 
-__all__ = ["Demand", "hint_of_fixed"]
+__all__ = ["Demand"]
 
 COUNTED = {OPERATIONS: "operations", PARAMETERS: "parameters", LATENCY: "time"}
 """Budget → what its shares are shares of, in words."""
@@ -88,14 +90,14 @@ class Demand:
             )  # fmt: skip
             raise PlanError(
                 "no channel of this network can be removed",
-                hint="; ".join([hint, *hint_of_fixed(open_groups)]),
+                hint="; ".join([hint, *_remedies(open_groups)]),
             )
         method = resolve(options, rate=options.rate, data=data)
         if options.budget == LATENCY and options.latencies is None:
             options = replace(options, latencies=layer_latencies(network, progress=progress))
         limits = options.limits
         quotas = override_quotas(open_groups, options.overrides, limits, options.analysis)
-        asked = {index for number, (index, _) in enumerate(partitions(groups)) if number in quotas}
+        asked = {k for number, (k, _) in enumerate(partitions(open_groups)) if number in quotas}
         return cls(
             network=network,
             groups=groups,
@@ -139,6 +141,8 @@ class Demand:
         if self.options.rate is None or self.options.as_far_as_possible:
             return
         reach = self._reach()
+        if self.method.allocation.needs_analysis and self.options.analysis is not None:
+            check_reach(self.options.analysis, self.options.rate, reach.most)
         if self.options.rate > reach.most + SLACK:
             raise self.refusal(reach.sure)
 
@@ -175,14 +179,36 @@ class Demand:
         why = f"fixed are {_listed(fixed)}; {others}" if fixed else others
         offered = _rounded_down(most)
         hints = [f"a rate of {offered:g}"] if offered else []
-        hints += hint_of_fixed(self.open)
-        hints += ["a smaller --min-keep"] if limits.min_keep else []
-        hints += ["--as-far-as-possible"]
+        hints += [*_remedies(self.open), *self._wider(), "--as-far-as-possible"]
         return PlanError(
             f"rate {rate:g} is out of reach, {max(most, 0.0):.3f} is the most: {why}",
             hint=", ".join(hints[:-1]) + f" or {hints[-1]}" if len(hints) > 1 else hints[0],
             option="rate",
         )
+
+    def _wider(self) -> list[str]:
+        """Return which limits, if they were wider, would let the rate come nearer."""
+
+        def most(limits: Limits) -> float:
+            floors = find_floors(self.open, limits, self._asked)
+            return find_reach(self.open, self.costs, limits, self.quotas, floors).most
+
+        limits = self.options.limits
+        if self.method.allocation.needs_analysis:  # its curves may end anywhere
+            return ["a smaller --min-keep"] if limits.min_keep else []
+        now = most(limits)
+        wider = {
+            "a smaller --min-keep": replace(limits, min_keep=0.0),
+            "a smaller --round-to": replace(limits, round_to=1),
+            "a larger --max-rate": replace(limits, max_rate=1.0),
+        }
+        return [text for text, other in wider.items() if most(other) > now + SLACK]
+
+    @property
+    def _asked(self) -> set[int]:
+        """Positions of the groups of which the user said how many channels leave."""
+        return {index for number, (index, _) in enumerate(partitions(self.open))
+                if number in self.quotas}  # fmt: skip
 
     def _shares(self) -> list[str]:
         """Return the groups that keep all channels and cost much, the most costly first."""
@@ -192,13 +218,26 @@ class Demand:
             owner = self.open.group_of.get(self.open.distinct_units(term.out[:1])[0])
             if owner is not None:
                 cost[owner.name] = cost.get(owner.name, 0.0) + self.costs.of(term, None)
-        fixed = [(cost.get(group.name, 0.0) / whole, group) for group in _fixed(self.open)]
+        fixed = [
+            (cost.get(group.name, 0.0) / whole, group)
+            for group in self.open.groups
+            if not group.prunable or self._not_analysed(group)
+        ]
         what = COUNTED[self.options.budget]
         return [
-            f"'{group.name}' ({_reason(group)}; {share * 100:.1f} % of the {what})"
+            f"'{group.name}' ({self._why(group)}; {share * 100:.1f} % of the {what})"
             for share, group in sorted(fixed, key=lambda entry: -entry[0])
             if share >= NAMED_SHARE
         ]
+
+    def _not_analysed(self, group: Group) -> bool:
+        """Whether an allocation by curves keeps a group, since it has none."""
+        analysis = self.options.analysis
+        by_curves = self.method.allocation.needs_analysis and analysis is not None
+        return by_curves and analysis.by_name(group.name) is None
+
+    def _why(self, group: Group) -> str:
+        return "left out by the analysis" if group.prunable else _reason(group)
 
 
 def _fixed(open_groups: Groups) -> list[Group]:
@@ -210,10 +249,10 @@ def _reason(group: Group) -> str:
     return str(group.reason) if group.reason is not None else "excluded"
 
 
-def hint_of_fixed(groups: Groups) -> list[str]:
+def _remedies(open_groups: Groups) -> list[str]:
     """Return what users may do so that fixed groups are fixed no more."""
-    del groups
-    return []
+    reasons = [group.reason for group in _fixed(open_groups) if group.reason is not None]
+    return list(dict.fromkeys(one.remedy for one in reasons if one.remedy is not None))
 
 
 def _listed(texts: list[str]) -> str:

@@ -21,6 +21,7 @@ from ..evaluation.loss import LossMeter
 from ..evaluation.task import find_task
 from ..ir.digest import digest
 from ..ir.network import Network
+from ..ir.windows import loosened, windows
 from ..progress import Progress, silent
 from .demand import Demand
 from .options import IterateOptions
@@ -204,6 +205,8 @@ def iterate(
         entry = store.known(number, key)
         if entry is None:
             start = store.network(number - 1) if options.previous and number > 1 else network
+            if any(window.free for _, _, window in windows(network)):
+                start = loosened(start)
             now = find_groups(start) if start is not network else groups
             now = replace(now, widths={one.name: len(one.units) for one in groups.groups})
             result = _pruned(start, now, cost, rate, data, options, progress)

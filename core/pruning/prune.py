@@ -11,7 +11,7 @@ from ..engine.threads import within_cores
 from ..ir.network import Network
 from ..options import options_of
 from ..progress import Progress, silent
-from .apply import apply_plan
+from .apply import apply_plan, check_sparse
 from .choose import choose
 from .options import PruneOptions
 from .result import PruneResult
@@ -58,6 +58,8 @@ def prune(
             sparse=options.sparse,
             progress=progress,
         )
+    if options.sparse:
+        check_sparse(network)
     groups = groups or find_groups(network)
     choice = choose(network, groups, options, data=data, progress=progress)
     result = apply_plan(

@@ -78,9 +78,12 @@ def match(
     entries: dict[str, list[int]] = {}
     for index, stored in enumerate(weights.layers):
         entries.setdefault(stored.name, []).append(index)
-    matched = []
+    matched: list[tuple[int, ...]] = []
     bearer: dict[str, LayerText] = {}
     for text, layer in zip(texts, layers, strict=True):
+        if layer.border:  # its weights stay as they are, whatever they are
+            matched.append(())
+            continue
         wanted = len(layer.stored())
         found = [i for i in entries.get(text.name, ()) if weights.layers[i].blobs]
         with located(file=file, line=text.line, item=text.item):

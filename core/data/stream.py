@@ -285,6 +285,13 @@ def image_input(network: Network) -> tuple[str, tuple[int, int, int]]:
     hint = "give the inputs as arrays in a .npz file"
     if len(shapes) != 1:
         names = ", ".join(f"'{name}'" for name in shapes)
+        made = [name for border in network.borders if border.outputs for name in border.inputs]
+        lacking = [name for name in shapes if name in made]
+        if len(lacking) == len(shapes) - 1:
+            image = next(name for name in shapes if name not in lacking)
+            names += f": images feed '{image}', and nothing feeds " + ", ".join(
+                f"'{name}'" for name in lacking
+            )
         raise DataError(f"images feed one input, but the network has {names}", hint=hint)
     name, shape = next(iter(shapes.items()))
     sizes = tuple(size for size in shape[1:] if isinstance(size, int))

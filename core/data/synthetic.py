@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from ..ir.network import Network, Preprocess
 from ..ir.regions import region_inputs
 from .base import BATCH_SIZE, Batch, batch_size, fixed_batch
 from .preprocess import normalized
+from .rows import rows_per_sample
 
 __all__ = ["SyntheticDataset"]
 
@@ -64,16 +64,12 @@ class SyntheticDataset:
         self.samples = -(-samples // own) * own
         self._batch = batch_size(network, batch)
         self._shapes: dict[str, tuple[int, ...]] = {}
-        self._regions = region_inputs(network)
+        self._regions = region_inputs(network.graph)
         self._images = own
         self._plain = {
             name for border in network.borders if border.outputs for name in border.inputs
         }
-        # Number of rows of a sample: it differs between inputs with fixed batches (regions).
-        self._rows = {
-            name: Fraction(shape[0], own) if shape and isinstance(shape[0], int) else Fraction(1)
-            for name, shape in network.inputs.items()
-        }
+        self._rows = rows_per_sample(network)
         for name, shape in network.inputs.items():
             sizes = tuple(size for size in shape[1:] if isinstance(size, int))
             if len(sizes) != len(shape) - 1:

@@ -44,11 +44,6 @@ class Builder:
         """Return whether a value is an input of the graph."""
         return any(value is one for one in self._inputs)
 
-    def put_last(self, *inputs: ir.Value) -> None:
-        """Move inputs behind the others."""
-        last = [value for value in self._inputs if any(value is one for one in inputs)]
-        self._inputs = [value for value in self._inputs if value not in last] + last
-
     def parameter(self, array: np.ndarray, *blobs: BlobRef) -> ir.Value:
         """Add a trained parameter: the value of the given blobs of the source."""
         name = f"{self.scope}/{blobs[0].name}" if blobs else f"{self.scope}/parameter"

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from .network import Network
-
 __all__ = ["Regions", "region_inputs"]
 
 COLUMNS = 5
@@ -31,37 +29,33 @@ class Regions:
     width: int
 
 
-def region_inputs(network: Network) -> Mapping[str, Regions]:
+def region_inputs(graph: ir.Graph) -> Mapping[str, Regions]:
     """Return the inputs [number, 5] (number of the image, x0, y0, x1, y1) that windows are laid by.
 
     The size of an image is that of the map which the windows are laid over, scaled back.
     """
-    inputs = {id(value): str(value.name) for value in network.graph.inputs}
+    inputs = {id(value): str(value.name) for value in graph.inputs}
     found: dict[str, Regions] = {}
-    for node in network.graph:
+    for node in graph:
         if node.op_type != "MaxRoiPool" or node.domain != "":
             continue
-        value = _origin(node.inputs[1])
-        scale = (
-            node.attributes["spatial_scale"].as_float()
-            if "spatial_scale" in node.attributes
-            else 1.0
-        )
-        shape = node.inputs[0].shape if node.inputs[0] is not None else None
-        if value is None or id(value) not in inputs or shape is None or scale <= 0:
+        value, image = _origin(node.inputs[1]), _image(node)
+        if value is None or id(value) not in inputs or value.shape is None or image is None:
             continue
-        height, width = shape[2], shape[3]
-        if (
-            isinstance(height, int)
-            and isinstance(width, int)
-            and value.shape is not None
-            and list(value.shape)[1:2] == [COLUMNS]
-        ):
-            found.setdefault(
-                inputs[id(value)],
-                Regions(height=max(1, round(height / scale)), width=max(1, round(width / scale))),
-            )
+        if list(value.shape)[1:2] == [COLUMNS]:
+            found.setdefault(inputs[id(value)], image)
     return found
+
+
+def _image(node: ir.Node) -> Regions | None:
+    """Return the image of a node that lays windows over a map; None where sizes are not known."""
+    given = node.attributes.get("spatial_scale")
+    scale = given.as_float() if given is not None else 1.0
+    shape = node.inputs[0].shape if node.inputs[0] is not None else None
+    height, width = list(shape)[2:4] if shape is not None and len(shape) == 4 else (None, None)
+    if not isinstance(height, int) or not isinstance(width, int) or scale <= 0:
+        return None
+    return Regions(height=max(1, round(height / scale)), width=max(1, round(width / scale)))
 
 
 def _origin(value: ir.Value | None) -> ir.Value | None:

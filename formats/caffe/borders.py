@@ -213,8 +213,6 @@ class Seams:
     _made: list[tuple[int, ir.Value]] = field(default_factory=list)
     _names: dict[int, str] = field(default_factory=dict)
     _indices: list[int] = field(default_factory=list)
-    regions: list[ir.Value] = field(default_factory=list)
-    """The inputs whose rows are regions."""
 
     def cross(
         self,
@@ -256,8 +254,6 @@ class Seams:
             value = b.input(name, dims)
             assert value is not None
             self._made.append((index, value))
-            if (index, position) in self.needs.regions:
-                self.regions.append(value)
             tops.append(value)
         fed = [name for name, top in zip(layer.tops, tops, strict=True) if top is not None]
         notes.append(_note(layer, list(read), fed))

@@ -17,6 +17,7 @@ import onnx_ir as ir
 from ...core.errors import FormatError, UnsupportedError, located
 from ...core.ir.builder import Builder
 from ...core.ir.network import BlobRef, Caution, LayerInfo, Network, Preprocess, blob_refs
+from ...core.ir.regions import region_inputs
 from ..adapter import StaticBatchNeeded
 from .borders import Needs, Seams, find_needs
 from .caffemodel import Caffemodel, open_caffemodel
@@ -107,6 +108,14 @@ def _load(prototxt: Path, caffemodel: Path, *, options: Options, folder: Path) -
         reader=partial(_load, options=options, folder=folder),
     )
     return replace(network, source=source, notes=(*notes, *network.notes))
+
+
+def _put_regions_last(graph: ir.Graph) -> None:
+    """Order the inputs so that the first one has a row a sample."""
+    regions = region_inputs(graph)
+    inputs = sorted(graph.inputs, key=lambda value: str(value.name) in regions)
+    if inputs != list(graph.inputs):
+        graph.inputs[:] = inputs
 
 
 def _read_document(path: Path) -> Document:
@@ -404,8 +413,8 @@ class _Reading:
         if not outputs:
             self._refuse_decoder()
             raise FormatError("the net computes nothing: no layer makes an output")
-        builder.put_last(*seams.regions)
         model = builder.finish(outputs)
+        _put_regions_last(model.graph)
         return Network(
             name=self.name,
             model=model,

@@ -91,6 +91,7 @@ class NpzDataset:
         self._ignore_label = ignore_label
         with located(file=self.name):
             headers = self._headers({*network.inputs, "x", "y", "x_test", "y_test"})
+            self._check_there(headers, list(network.inputs))
             self._inputs = {
                 name: self._input_header(headers, name, shape, single=len(network.inputs) == 1)
                 for name, shape in network.inputs.items()
@@ -120,8 +121,19 @@ class NpzDataset:
                 + (f" ({rows} a sample)" if rows != 1 else "")
                 for header, rows in used
             )
-            raise DataError(f"the arrays have different numbers of samples: {shown}")
+            raise DataError(
+                f"the arrays have different numbers of samples: {shown}", hint=self._regions_hint()
+            )
         return int(count)
+
+    def _regions_hint(self) -> str | None:
+        """Return how to read a network with as many regions of an image as the arrays hold."""
+        others = {h.shape[0] for name, h in self._inputs.items() if name not in self._regions}
+        for name in self._regions if len(others) == 1 else ():
+            count, rest = divmod(self._inputs[name].shape[0] * self._images, max(1, *others, 1))
+            if not rest and count:
+                return f"--input-shape {name}={count},5 reads the network with so many regions"
+        return None
 
     @property
     def labelled(self) -> bool:
@@ -200,6 +212,18 @@ class NpzDataset:
                 with _reading(message), archive.open(f"{key}.npy") as stream:
                     headers[key] = _read_header(key, stream)
         return headers
+
+    def _check_there(self, headers: dict[str, _Header], inputs: list[str]) -> None:
+        """Raise if several inputs lack an array.
+
+        Raises:
+            DataError: names all of them.
+        """
+        lacking = [name for name in inputs if name not in headers]
+        if len(inputs) > 1 and len(lacking) > 1:
+            names = ", ".join(f"'{name}'" for name in lacking)
+            found = ", ".join(f"'{key}'" for key in self._keys) or "nothing"
+            raise DataError(f"there are no arrays for the inputs {names}, only {found}", hint=_HINT)
 
     def _input_header(
         self, headers: dict[str, _Header], name: str, shape: tuple[int | str, ...], *, single: bool

@@ -55,24 +55,31 @@ class _Pass:
         fed: tops of borders that are inputs.
         named: blobs whose shapes the user gives.
         origins: blob → what its last version is made of.
+        moved: blob → the tops of borders that it is made of alone, fed or not.
     """
 
     fed: Collection[Top]
     named: Collection[str]
     origins: dict[str, Origin] = field(default_factory=dict)
+    moved: dict[str, frozenset[Top]] = field(default_factory=dict)
     needed: dict[Top, int] = field(default_factory=dict)
     regions: set[Top] = field(default_factory=set)
 
     def add(self, index: int, layer: Layer) -> None:
         """Take in the next layer."""
         read = [self.origins.get(bottom) for bottom in layer.bottoms]
+        sources = [self.moved.get(bottom, ABSENT) for bottom in layer.bottoms]
         if layer.regions is not None and layer.regions < len(read):
-            self.regions.update(read[layer.regions] or ())
+            self.regions.update(sources[layer.regions])
         if layer.border:
             for position, top in enumerate(layer.tops):
                 own = (index, position)
                 self.origins[top] = None if own in self.fed else frozenset((own,))
+                self.moved[top] = frozenset((own,))
             return
+        only_moved = sources and all(sources) and not layer.stored()
+        made_of = frozenset().union(*sources) if only_moved else ABSENT
+        self.moved |= dict.fromkeys(layer.tops, made_of)
         made = self._made(index, layer, read)
         absent = layer.absent()
         for position, top in enumerate(layer.tops):
@@ -173,9 +180,10 @@ def input_shape(
     told = layer.top_shape(position, *bottoms)
     if told is not None:
         return told, None
-    if position < len(layer.bottoms) and layer.bottoms[position] == name and bottoms[position]:
-        same = bottoms[position] or ()
-        return tuple(dim if isinstance(dim, int) else batch for dim in same), None
+    if position < len(layer.bottoms) and layer.bottoms[position] == name:
+        same = bottoms[position] or settings.left_out.get(name)
+        if same:
+            return tuple(dim if isinstance(dim, int) else batch for dim in same), None
     if top in needs.regions:
         return (batch, 5), Caution(
             f"the file does not say how many regions '{name}' holds: 1 an image is read "
@@ -213,6 +221,7 @@ class Seams:
     _made: list[tuple[int, ir.Value]] = field(default_factory=list)
     _names: dict[int, str] = field(default_factory=dict)
     _indices: list[int] = field(default_factory=list)
+    _cautions: list[Caution] = field(default_factory=list)
 
     def cross(
         self,
@@ -220,7 +229,6 @@ class Seams:
         layers: Sequence[Layer],
         index: int,
         bottoms: Sequence[ir.Value | None],
-        notes: list[str],
     ) -> tuple[ir.Value | None, ...]:
         """Take in a border and return its tops: inputs, or None where nobody needs them.
 
@@ -229,7 +237,6 @@ class Seams:
             layers: the layers of the net.
             index: position of the border.
             bottoms: what it reads; None where absent.
-            notes: gets a note about the border.
 
         Raises:
             UnsupportedError: the shape of an input is not known.
@@ -250,13 +257,11 @@ class Seams:
                 continue
             dims, caution = input_shape(layers, (index, position), self.needs, shapes, b.reading)
             if caution is not None:
-                notes.append(caution)
+                self._cautions.append(caution)
             value = b.input(name, dims)
             assert value is not None
             self._made.append((index, value))
             tops.append(value)
-        fed = [name for name, top in zip(layer.tops, tops, strict=True) if top is not None]
-        notes.append(_note(layer, list(read), fed))
         return tuple(tops)
 
     def outputs(self, taken: Collection[str]) -> dict[str, ir.Value]:
@@ -302,17 +307,22 @@ class Seams:
             for index in self._indices
         )
 
+    def notes(self, layers: Sequence[Layer], borders: Sequence[Border]) -> list[str]:
+        """Return what a user should know of the borders."""
+        return [*self._cautions, *(_note(layers[border.layer], border) for border in borders)]
 
-def _note(layer: Layer, read: Sequence[str], fed: Sequence[str]) -> str:
+
+def _note(layer: Layer, border: Border) -> str:
     """Return what a user should know of a border: a warning where the net is cut by it."""
     parts = [
         f"{_listed(names)} {one if len(names) == 1 else more}"
         for names, one, more in (
-            (read, "is an output", "are outputs"), (fed, "is an input", "are inputs"),
+            (border.outputs, "is an output", "are outputs"),
+            (border.inputs, "is an input", "are inputs"),
         )
         if names
-    ]  # fmt: skip
-    text = f"layer '{layer.name}' ({layer.type}) is not computed"
+    ]
+    text = f"layer {border.subject} is not computed"
     text += f": {', '.join(parts)}" if parts else ""
     return Caution(text) if layer.bottoms else text
 

@@ -145,6 +145,8 @@ class Settings:
     """Names of the graph's inputs that are read so far."""
     unread: frozenset[tuple[int, str]] = frozenset()
     """Layers and their tops that would be inputs which nothing in the graph reads."""
+    left_out: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Those of them so far → their dims."""
 
 
 class CaffeBuilder(LayerBuilder):
@@ -165,6 +167,7 @@ class CaffeBuilder(LayerBuilder):
             StaticBatchNeeded: the inputs do not share one batch size.
         """
         if (self.builder.layer, name) in self.reading.unread:
+            self.reading.left_out[name] = tuple(dims)
             return None
         wanted = self.reading.input_shapes.get(name)
         if wanted is not None:

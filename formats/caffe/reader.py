@@ -179,11 +179,12 @@ class _Reading:
         """Return the network, with the batch size of the file if a layer computes with it."""
         needs = find_needs(self.layers, self.settings.input_shapes)
         unread = {(index, self.layers[index].tops[place]) for index, place in needs.unread}
-        reading = replace(self, settings=replace(self.settings, unread=frozenset(unread)))
+        settings = replace(self.settings, unread=frozenset(unread))
+        reading = replace(self, settings=settings)
         try:
             return reading._run(needs)
         except StaticBatchNeeded:
-            settings = replace(reading.settings, static=True, batch=None, inputs=[])
+            settings = replace(reading.settings, static=True, batch=None, inputs=[], left_out={})
             return replace(reading, settings=settings)._run(needs)
 
     def _run(self, needs: Needs) -> Network:
@@ -202,24 +203,18 @@ class _Reading:
             bottoms = [values[bottom] for bottom in layer.bottoms]
             with located(file=self.file, line=text.line, item=text.item):
                 present = [value for value in bottoms if value is not None]
-                stored: dict[str, np.ndarray] = {}
-                if len(present) == len(bottoms):
-                    shapes = layer.shapes(*(CaffeBuilder.shape(value) for value in present))
-                    stored = {
-                        name: self._blob(index, position, shape, sharers)
-                        for position, (name, shape) in enumerate(shapes.items())
-                    }
-                    notes += self._shape_notes(index, shapes)
-                elif layer.stored():
+                if layer.stored() and len(present) < len(bottoms):
                     raise self._lacking(index, values)
+                stored = self._stored(index, present, sharers, notes) if layer.stored() else {}
                 b = CaffeBuilder(builder, stored, refs[index], shared, reading=self.settings)
-                if layer.border:
-                    tops = seams.cross(b, self.layers, index, bottoms, notes)
+                border = layer.border or self._keeps_weights(index, bottoms)
+                if border:
+                    tops = seams.cross(b, self.layers, index, bottoms)
                 else:
                     why = next((absent[name] for name in layer.bottoms if name in absent), "")
                     tops = self._tops(b, layer, bottoms, why, notes)
                 left_out = len(present) < len(bottoms) and not any(tops)
-                taken = layer.border or not (layer.decodes or left_out)
+                taken = border or not (layer.decodes or left_out)
                 for bottom in layer.bottoms if taken else ():
                     unread.pop(bottom, None)
                 self._check_memory(index, tops, values, unread, storage)
@@ -228,12 +223,32 @@ class _Reading:
                 absent.pop(name, None)
                 if top is None and layer.bottoms:
                     absent[name] = f"it reads what layer '{layer.name}' makes"
-                if top is not None and not layer.border and (layer.bottoms or stored):
+                if top is not None and not border and (layer.bottoms or stored):
                     unread[name] = top
             kept = [top for top in tops if top is not None]
             links.append((present, kept, sum(blob.size for blob in stored.values())))
         builder.layer, builder.scope = None, self.name
         return self._network(builder, unread, links, seams, notes)
+
+    def _stored(
+        self,
+        index: int,
+        bottoms: Sequence[ir.Value],
+        sharers: Mapping[BlobRef, tuple[BlobRef, ...]],
+        notes: list[str],
+    ) -> dict[str, np.ndarray]:
+        """Return the stored blobs of a layer by name, in the shapes it needs. Adds to `notes`."""
+        shapes = self.layers[index].shapes(*map(CaffeBuilder.shape, bottoms))
+        notes += self._shape_notes(index, shapes)
+        return {
+            name: self._blob(index, position, shape, sharers)
+            for position, (name, shape) in enumerate(shapes.items())
+        }
+
+    def _keeps_weights(self, index: int, bottoms: Sequence[ir.Value | None]) -> bool:
+        """Whether a layer of an unknown type is left out and has weights, which fit its bottoms."""
+        unknown = isinstance(self.layers[index], Unknown)
+        return unknown and bool(self.matched[index]) and any(value is None for value in bottoms)
 
     def _lacking(self, index: int, values: Mapping[str, ir.Value | None]) -> UnsupportedError:
         """Return what to raise where a layer with weights has no value to read."""
@@ -415,6 +430,7 @@ class _Reading:
             raise FormatError("the net computes nothing: no layer makes an output")
         model = builder.finish(outputs)
         _put_regions_last(model.graph)
+        borders = seams.borders(self.texts, self._sharing(model))
         return Network(
             name=self.name,
             model=model,
@@ -426,8 +442,8 @@ class _Reading:
                 for head in layer.heads()
                 if head.output in outputs and len(CaffeBuilder.shape(outputs[head.output])) > 1
             ),
-            borders=seams.borders(self.texts, self._sharing(model)),
-            notes=tuple(notes),
+            borders=borders,
+            notes=(*notes, *seams.notes(self.layers, borders)),
         )
 
     def _sharing(self, model: ir.Model) -> dict[str, tuple[str, ...]]:

@@ -20,12 +20,13 @@ from ..layer import CaffeBuilder, Example, Handling, Layer, key, layer
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Transformed(Layer):
-    """What every layer that makes inputs of images shares."""
+    """What every layer that makes inputs of images shares. `mirror` counts in training alone."""
 
     scale: float = key(1.0, "/transform_param.scale", "scale")
     mean_value: tuple[float, ...] = key((), "/transform_param.mean_value")
     mean_file: str = key("", "/transform_param.mean_file", "mean_file")
     crop_size: int = key(0, "/transform_param.crop_size", "crop_size")
+    mirror: bool = key(False, "/transform_param.mirror", "mirror")  # noqa: FBT003
     force_color: bool = key(False, "/transform_param.force_color")  # noqa: FBT003
     force_gray: bool = key(False, "/transform_param.force_gray")  # noqa: FBT003
 
@@ -58,7 +59,7 @@ class Transformed(Layer):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _FromFiles(Transformed):
+class FromFiles(Transformed):
     """What every layer that reads images shares."""
 
     batch_size: int = key(1)
@@ -86,7 +87,7 @@ class _FromFiles(Transformed):
 
 @layer("Data", "AnnotatedData", "LMDBData")
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Data(_FromFiles):
+class Data(FromFiles):
     """Images and labels from a database."""
 
     param: ClassVar = "data_param"
@@ -102,7 +103,7 @@ class Data(_FromFiles):
 
 @layer("ImageData")
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ImageData(_FromFiles):
+class ImageData(FromFiles):
     """Images and labels from a list of files."""
 
     new_height: int = key(0)
@@ -147,7 +148,7 @@ class DenseImageData(ImageData):
 
 @layer("WindowData")
 @dataclass(frozen=True, kw_only=True, slots=True)
-class WindowData(_FromFiles):
+class WindowData(FromFiles):
     """Windows cut out of images; always in colour."""
 
     param: ClassVar = "window_data_param"
@@ -165,7 +166,7 @@ class WindowData(_FromFiles):
 
 @layer("HDF5Data")
 @dataclass(frozen=True, kw_only=True, slots=True)
-class HDF5Data(_FromFiles):
+class HDF5Data(FromFiles):
     """Arrays from HDF5 files."""
 
     param: ClassVar = "hdf5_data_param"
@@ -180,7 +181,7 @@ class HDF5Data(_FromFiles):
 
 @layer("MemoryData")
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MemoryData(_FromFiles):
+class MemoryData(FromFiles):
     """Images handed over by a program."""
 
     count: int = key(REQUIRED, "channels")

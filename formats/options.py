@@ -59,6 +59,9 @@ class LoadOptions:
     regions: int | None = None
     """Regions of a sample: layers behind region pooling run once a region, and their operations are
     counted so often. Without it, the number that the files tell, or 1."""
+    opaque: Sequence[str] = ()
+    """Caffe: keep layers of this type as they are: what they read becomes outputs, what they make
+    inputs."""
 
     lrn: str = "exact"
     """Whether channels that LRN sums over their neighbours stay. inexact: they may leave; others

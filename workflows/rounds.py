@@ -142,7 +142,8 @@ class _Folder:
                     hint="give another folder, or --restart to start anew",
                 )
             try:
-                return Round(**{name: content[name] for name in _KEPT})
+                found = {name: content[name] for name in _KEPT}
+                return Round(**{**found, "notes": tuple(found["notes"])})
             except KeyError as error:
                 raise DataError("broken", hint="--restart starts anew") from error
 

@@ -14,6 +14,7 @@ class Kind(IntEnum):
     Channels that only sums over neighbours fix can be freed: the user may accept other sums.
     """
 
+    BORDER = 0
     OUTPUT = 1
     INPUT = 2
     MIXED = 3
@@ -27,6 +28,7 @@ class Kind(IntEnum):
 
 
 _SENTENCES = {
+    Kind.BORDER: "read by {subject}, which cannot be computed",
     Kind.OUTPUT: "feeds output '{subject}'",
     Kind.INPUT: "is input '{subject}'",
     Kind.MIXED: "mixed by {subject}",

@@ -19,6 +19,7 @@ from ..ir.network import Network
 from ..obs import Goal, remove_to_loss, remove_to_rate
 from ..plan.plan import Plan, make_plan
 from ..plan.quotas import check_quotas, quotas_of
+from ..plan.reach import Reach
 from ..plan.state import PruningState, RemovedStep
 from ..plan.steps import SLACK, Step, check_first, cut, legal_steps
 from ..progress import Progress, silent
@@ -181,7 +182,7 @@ def _notes(demand: Demand, removed: UnitMask, achieved: float) -> tuple[str, ...
     """
     rate, threshold = demand.options.rate, demand.options.threshold
     if rate is not None and rate - achieved > SLACK and demand.exhausted(removed):
-        refusal = demand.refusal(achieved)
+        refusal = demand.refusal(Reach(achieved, achieved))
         if not demand.options.as_far_as_possible:
             raise refusal
         return (refusal.message,)

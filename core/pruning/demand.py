@@ -144,7 +144,7 @@ class Demand:
         if self.method.allocation.needs_analysis and self.options.analysis is not None:
             check_reach(self.options.analysis, self.options.rate, reach.most)
         if self.options.rate > reach.most + SLACK:
-            raise self.refusal(reach.sure)
+            raise self.refusal(reach)
 
     def _reach(self) -> Reach:
         if not self.method.allocation.needs_analysis:
@@ -159,12 +159,8 @@ class Demand:
         limits = self.options.limits
         return not steps_left(self.open, removed, limits, self.quotas, self.floors)
 
-    def refusal(self, most: float) -> PlanError:
-        """Return the error that says why the rate is out of reach.
-
-        Args:
-            most: the largest rate.
-        """
+    def refusal(self, reach: Reach) -> PlanError:
+        """Return the error that says why the rate is out of reach."""
         rate, limits = self.options.rate, self.options.limits
         assert rate is not None, "only a rate is out of reach"
         fixed = self._shares()
@@ -177,11 +173,14 @@ class Demand:
         if limits.max_rate < 1.0:
             others += f", and lose at most {limits.max_rate * 100:g} % of them"
         why = f"fixed are {_listed(fixed)}; {others}" if fixed else others
-        offered = _rounded_down(most)
+        offered = _rounded_down(reach.sure)
+        most = f"{max(reach.sure, 0.0):.3f}"
+        if reach.most - reach.sure > SLACK:
+            most += f" to {reach.most:.3f}, by which channels stay,"
         hints = [f"a rate of {offered:g}"] if offered else []
         hints += [*_remedies(self.open), *self._wider(), "--as-far-as-possible"]
         return PlanError(
-            f"rate {rate:g} is out of reach, {max(most, 0.0):.3f} is the most: {why}",
+            f"rate {rate:g} is out of reach, {most} is the most: {why}",
             hint=", ".join(hints[:-1]) + f" or {hints[-1]}" if len(hints) > 1 else hints[0],
             option="rate",
         )
@@ -233,8 +232,9 @@ class Demand:
     def _not_analysed(self, group: Group) -> bool:
         """Whether an allocation by curves keeps a group, since it has none."""
         analysis = self.options.analysis
-        by_curves = self.method.allocation.needs_analysis and analysis is not None
-        return by_curves and analysis.by_name(group.name) is None
+        if analysis is None or not self.method.allocation.needs_analysis:
+            return False
+        return analysis.by_name(group.name) is None
 
     def _why(self, group: Group) -> str:
         return "left out by the analysis" if group.prunable else _reason(group)

@@ -64,6 +64,7 @@ class Round:
         loss: points of a hundred of the metric that are lost (negative for a gain), or the
             divergence.
         passed: whether the gate allows that loss.
+        notes: what the user should know of its removal.
     """
 
     number: int
@@ -74,6 +75,7 @@ class Round:
     value: float
     loss: float
     passed: bool = True
+    notes: tuple[str, ...] = ()
 
     @property
     def folder(self) -> str:
@@ -211,6 +213,7 @@ def iterate(
             now = replace(now, widths={one.name: len(one.units) for one in groups.groups})
             result = _pruned(start, now, cost, rate, data, options, progress)
             entry = _measured(result.network, cost, number, rate, meter, progress)
+            entry = replace(entry, notes=result.notes)
             store.keep(entry, key, result)
         rounds.append(replace(entry, passed=gate.passes(entry.loss)))
         if not rounds[-1].passed:

@@ -25,7 +25,7 @@ from .document import Document, parse
 from .fields import check_schema, read_fields, unread_fields
 from .layer import LAYERS, CaffeBuilder, Layer, Settings, Unknown
 from .layers.border import Border
-from .matching import check_links, definitions, match, twins
+from .matching import check_links, definitions, fit, match, twins
 from .source import CaffeSource, Options, SourceLayer
 from .upgrade import LayerText, net_of
 
@@ -41,6 +41,7 @@ def load(
     level: int = 0,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     opaque: Sequence[str] = (),
+    batch_norm: str = "auto",
 ) -> Network:
     """Read a Caffe network.
 
@@ -54,6 +55,8 @@ def load(
             not state.
         opaque: layer types that become borders: what they read becomes outputs, what they make
             inputs.
+        batch_norm: which statistics BatchNorm layers with `use_global_stats: false` take in
+            testing: "stored", "batch", or "auto" for what the file gives reason to think.
 
     Raises:
         FormatError: a file is broken, or the two files do not fit together; names the place.
@@ -62,6 +65,7 @@ def load(
     options = Options(
         phase=phase, stages=tuple(stages), level=level, input_shapes=dict(input_shapes or {}),
         opaque=tuple(opaque),
+        batch_norm=batch_norm,
     )  # fmt: skip
     return _load(prototxt, caffemodel, options=options, folder=prototxt.parent)
 
@@ -85,11 +89,15 @@ def _load(prototxt: Path, caffemodel: Path, *, options: Options, folder: Path) -
             for param, field in unread_fields(type(layer), text.message, layer.param)
         ]  # fmt: skip
         check_links(chosen, others)
+        layers = fit(layers, weights)
         matched = match(chosen, layers, weights, str(prototxt))
         network = _Reading(
             name=net.name or prototxt.stem, file=str(prototxt), texts=chosen, layers=layers,
             matched=matched, weights=weights,
-            settings=Settings(input_shapes=options.input_shapes, folder=folder),
+            settings=Settings(
+                input_shapes=options.input_shapes, folder=folder,
+                phase=options.phase, batch_norm=options.batch_norm,
+            ),
         ).run()  # fmt: skip
     source = CaffeSource(
         paths={".prototxt": prototxt, ".caffemodel": caffemodel},
@@ -184,7 +192,9 @@ class _Reading:
         try:
             return reading._run(needs)
         except StaticBatchNeeded:
-            settings = replace(reading.settings, static=True, batch=None, inputs=[], left_out={})
+            settings = replace(
+                reading.settings, static=True, batch=None, inputs=[], left_out={}, doubts={}
+            )
             return replace(reading, settings=settings)._run(needs)
 
     def _run(self, needs: Needs) -> Network:
@@ -228,6 +238,7 @@ class _Reading:
             kept = [top for top in tops if top is not None]
             links.append((present, kept, sum(blob.size for blob in stored.values())))
         builder.layer, builder.scope = None, self.name
+        notes += self.settings.cautions()
         return self._network(builder, unread, links, seams, notes)
 
     def _stored(

@@ -49,10 +49,6 @@ class LoadOptions:
     input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """Caffe: the shape of an input that the prototxt leaves open."""
 
-    opaque: Sequence[str] = ()
-    """Caffe: keep layers of this type as they are: what they read becomes outputs, what they make
-    inputs."""
-
     batch_norm: str = "auto"
     """Caffe: which statistics BatchNorm layers with use_global_stats: false take in testing. Caffe
     takes those of the batch, NVCaffe and Vitis AI the stored ones; auto decides by the file."""
@@ -60,6 +56,9 @@ class LoadOptions:
     regions: int | None = None
     """Regions of a sample: layers behind region pooling run once a region, and their operations are
     counted so often. Without it, the number that the files tell, or 1."""
+    opaque: Sequence[str] = ()
+    """Caffe: keep layers of this type as they are: what they read becomes outputs, what they make
+    inputs."""
 
     def __post_init__(self) -> None:
         if self.regions is not None and self.regions < 1:

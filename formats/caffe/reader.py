@@ -40,8 +40,8 @@ def load(
     stages: Sequence[str] = (),
     level: int = 0,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
-    opaque: Sequence[str] = (),
     batch_norm: str = "auto",
+    opaque: Sequence[str] = (),
 ) -> Network:
     """Read a Caffe network.
 
@@ -53,10 +53,10 @@ def load(
         level: level of the net's state.
         input_shapes: blob name → (C, H, W) for data layers and borders whose shape the file does
             not state.
-        opaque: layer types that become borders: what they read becomes outputs, what they make
-            inputs.
         batch_norm: which statistics BatchNorm layers with `use_global_stats: false` take in
             testing: "stored", "batch", or "auto" for what the file gives reason to think.
+        opaque: layer types that become borders: what they read becomes outputs, what they make
+            inputs.
 
     Raises:
         FormatError: a file is broken, or the two files do not fit together; names the place.
@@ -64,8 +64,7 @@ def load(
     """
     options = Options(
         phase=phase, stages=tuple(stages), level=level, input_shapes=dict(input_shapes or {}),
-        opaque=tuple(opaque),
-        batch_norm=batch_norm,
+        batch_norm=batch_norm, opaque=tuple(opaque),
     )  # fmt: skip
     return _load(prototxt, caffemodel, options=options, folder=prototxt.parent)
 
@@ -238,8 +237,7 @@ class _Reading:
             kept = [top for top in tops if top is not None]
             links.append((present, kept, sum(blob.size for blob in stored.values())))
         builder.layer, builder.scope = None, self.name
-        notes += self.settings.cautions()
-        return self._network(builder, unread, links, seams, notes)
+        return self._network(builder, unread, links, seams, [*notes, *self.settings.cautions()])
 
     def _stored(
         self,

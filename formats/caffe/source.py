@@ -33,8 +33,8 @@ class Options:
     stages: tuple[str, ...] = ()
     level: int = 0
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    opaque: tuple[str, ...] = ()
     batch_norm: str = "auto"
+    opaque: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

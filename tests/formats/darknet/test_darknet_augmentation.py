@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from secateur.core.data.augment.colour import Distortion
-from secateur.core.data.augment.geometry import TurnedCrop, Jitter, Placed
+from secateur.core.data.augment.geometry import Jitter, Placed, TurnedCrop
 from secateur.core.data.augment.recipe import Mix
 from secateur.core.errors import FormatError
 from secateur.formats.darknet.augmentation import augmentation_of

@@ -9,6 +9,7 @@ import numpy as np
 from ..coupling import Groups
 from ..coupling.indices import Unit, UnitMask
 from ..errors import PlanError, located
+from ..plan.limits import NO_LIMITS
 from ..plan.plan import Plan, PlanGroup, removed_units
 from ..plan.quotas import nearest, partitions, quotas_of
 from .uniform import uniform
@@ -57,7 +58,7 @@ def _evenly(entry: PlanGroup, groups: Groups) -> UnitMask:
     """
     units: list[Unit] = []
     left = entry.channels - entry.kept
-    for step in uniform(groups, np.zeros(groups.unit_count)):
+    for step in uniform(groups, np.zeros(groups.unit_count), NO_LIMITS):
         if groups.groups[step.group].name == entry.name and len(step.units) <= left:
             units += step.units
             left -= len(step.units)

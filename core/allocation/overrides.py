@@ -1,8 +1,9 @@
 """Overrides: rates or thresholds that users set for single layers, instead of the allocation.
 
 With a rate, the group of the layer loses that fraction of its channels: the nearest number that
-balance rules and multiples allow. With a threshold, it loses as much as its measured curve allows
-at that loss. These channels are removed first and count toward the rate. The group loses no others.
+balance rules and multiples allow, even below the floor of other groups. With a threshold, it loses
+as much as its measured curve allows at that loss, down to the floor. These channels are removed
+first and count toward the rate. The group loses no others.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..coupling.groups import Groups
 from ..errors import PlanError, nearest_hint
-from ..plan.limits import NO_LIMITS, Limits
+from ..plan.limits import USUAL_LIMITS, Limits
 from ..plan.quotas import nearest, partitions, quotas_of
 from .threshold import step_losses
 
@@ -53,7 +54,7 @@ class Override:
 def override_quotas(
     groups: Groups,
     overrides: Mapping[str, Override],
-    limits: Limits = NO_LIMITS,
+    limits: Limits = USUAL_LIMITS,
     analysis: Analysis | None = None,
 ) -> dict[int, int]:
     """Return the quotas of the partitions of all groups that have an override.
@@ -61,7 +62,7 @@ def override_quotas(
     Args:
         groups: the groups.
         overrides: name of a group or of one of its layers → override.
-        limits: limits of every choice; they also apply to overrides.
+        limits: limits of every choice; they also apply to overrides. A rate may go below the floor.
         analysis: loss curves; needed if an override has a threshold.
 
     Raises:
@@ -93,7 +94,7 @@ def override_quotas(
                 f"'{name}' is to lose {override.rate:g} of its channels, but no group may lose "
                 f"more than {limits.max_rate:g}"
             )
-        found[number] = nearest(override.rate, min(map(len, partition)), limits)
+        found[number] = nearest(override.rate, min(map(len, partition)), limits.without_floor)
     return found
 
 
@@ -121,7 +122,8 @@ def _by_group(groups: Groups, overrides: Mapping[str, Override]) -> dict[int, tu
                 )
             if not group.prunable and override.rate != 0:
                 why = group.reason if group.reason is not None else "it is excluded"
-                raise PlanError(f"no channel of '{name}' can be removed: {why}")
+                hint = group.reason.remedy if group.reason is not None else None
+                raise PlanError(f"no channel of '{name}' can be removed: {why}", hint=hint)
             found[index] = name, override
     return found
 

@@ -88,6 +88,9 @@ class Groups:
         reasons: unit → why it cannot be removed, for units that cannot.
         values: name of a value → its labels.
         nonempty: sets of labels of which at least one must survive, since a value would be empty.
+        crowds: sets of labels with the number that must survive, where that is more than one.
+        widths: name of a group → channels that it had before earlier rounds of pruning; empty
+            where there were none.
     """
 
     groups: tuple[Group, ...]
@@ -99,6 +102,8 @@ class Groups:
     reasons: dict[Unit, Reason]
     values: dict[str, Labels]
     nonempty: tuple[LabelVector, ...] = field(repr=False)
+    crowds: tuple[tuple[LabelVector, int], ...] = field(default=(), repr=False)
+    widths: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def unit_count(self) -> int:
@@ -109,6 +114,11 @@ class Groups:
     def kept_units(self) -> tuple[tuple[Unit, ...], ...]:
         """Sets of units of which at least one each must be kept, since a value would be empty."""
         return tuple({tuple(self.distinct_units(labels)) for labels in self.nonempty})
+
+    @cached_property
+    def kept_crowds(self) -> tuple[tuple[tuple[Unit, ...], int], ...]:
+        """Sets of units with the number that must be kept, where that is more than one."""
+        return tuple((tuple(self.distinct_units(labels)), n) for labels, n in self.crowds)
 
     @cached_property
     def group_of(self) -> dict[Unit, Group]:
@@ -253,6 +263,7 @@ def find_groups(network: Network) -> Groups:
         uses=tuple(state.uses.values()),
         counts=tuple(state.counts),
         nonempty=tuple(state.nonempty),
+        crowds=tuple(state.crowds),
         cost_terms=tuple(
             replace(term, rows=rows.get(term.node, term.rows)) for term in state.cost_terms
         ),

@@ -234,6 +234,10 @@ def removed_units(plan: Plan, groups: Groups) -> UnitMask:
             owner = groups.group_of[kept[0]]
             with located(file=plan.file, item=f"group {owner.name!r}"):
                 raise PlanError("at least one channel of each layer must stay")
+    for crowd, least in groups.kept_crowds:
+        if (~removed[list(crowd)]).sum() < min(least, len(crowd)):
+            with located(file=plan.file, item=f"group {groups.group_of[crowd[0]].name!r}"):
+                raise PlanError(f"at least {least} channels must stay, as many as a window has")
     return removed
 
 
@@ -246,7 +250,8 @@ def _check_partitions(group: Group, removed: set[int], groups: Groups) -> None:
     free = {place for partition in group.partitions for share in partition for place in share}
     for place in sorted(removed - free):
         reason = groups.reasons.get(group.units[place], group.reason)
-        raise PlanError(f"channel {place} cannot be removed: it {reason}")
+        hint = reason.remedy if reason is not None else None
+        raise PlanError(f"channel {place} cannot be removed: it {reason}", hint=hint)
     for partition in group.partitions:
         counts = [len(removed.intersection(share)) for share in partition]
         if len(set(counts)) > 1:

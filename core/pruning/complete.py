@@ -15,6 +15,7 @@ from ..data import Dataset
 from ..data.calibration import Calibration
 from ..ir.network import Network
 from ..obs import Goal, remove_to_rate
+from ..plan.limits import NO_LIMITS
 from ..plan.plan import Plan, make_plan
 from ..plan.quotas import check_quotas, split
 from ..plan.state import PruningState, RemovedStep
@@ -62,7 +63,7 @@ def complete_plan(
                                progress)  # fmt: skip
     else:
         scores = scores_of(network, groups, criterion, ChoiceOptions(), data)
-        steps, _ = split(uniform(groups, scores), groups, quotas)
+        steps, _ = split(uniform(groups, scores, NO_LIMITS), groups, quotas)
         chosen = groups.mask(unit for step in steps for unit in step.units)
         history = tuple(RemovedStep(units) for units in (first, *(s.units for s in steps)) if units)
         state = state.after(UnitMask(named | chosen), steps=history)

@@ -24,6 +24,7 @@ class Kind(IntEnum):
     BROADCAST = 7
     BALANCE = 8
     ALONE = 9
+    WINDOW = 10
 
 
 _SENTENCES = {
@@ -37,6 +38,7 @@ _SENTENCES = {
     Kind.BROADCAST: "spread over all channels by {subject}",
     Kind.BALANCE: "cannot lose equally many channels from each share of {subject}",
     Kind.ALONE: "has one channel",
+    Kind.WINDOW: "has no more channels than a window over neighbours",
 }
 
 

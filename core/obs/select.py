@@ -13,7 +13,7 @@ H⁻¹ −= H⁻¹_:,c (H⁻¹_cc)⁻¹ H⁻¹_c,: (Hassibi and Stork 1993, by b
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -22,9 +22,11 @@ import numpy as np
 from ..cost.network_cost import Costs, MarginalSavings
 from ..coupling.groups import Groups
 from ..coupling.indices import Unit, UnitMask, UnitVector
+from ..coupling.partitions import Loss, Partition
 from ..ir.network import Network
 from ..plan.floors import Floors, find_floors, scale_of
 from ..plan.limits import Limits
+from ..plan.losses import legal_path
 from ..plan.quotas import Quotas, partitions
 from ..plan.state import PruningState, RemovedStep
 from ..plan.steps import SLACK
@@ -44,8 +46,8 @@ class Goal:
         rate: fraction of the cost to remove, earlier removals included.
         costs: the costs that the rate is a fraction of.
         limits: legal numbers of channels that a share may lose.
-        quotas: partition → exact number of channels that each of its shares loses. These are
-            removed before others, and count toward the rate.
+        quotas: partition → exact numbers of channels that its shares lose. These are removed
+            before others, and count toward the rate.
         first: units that are removed before all others.
         floors: what stays; None for the floors of the limits, and for one channel of each layer in
             groups with a quota.
@@ -150,31 +152,41 @@ class _LossTable:
             for group in groups.groups
             for partition in group.partitions
         ]
-        self._counts = [
-            self._legal_counts(number, goal.limits, scale_of(groups, index))
-            for number, (index, _) in enumerate(partitions(groups))
+        self._lost = [
+            [int(removed[share].sum()) for share in partition] for partition in self._partitions
         ]
-        self._removed = [int(removed[np.concatenate(part)].sum()) for part in self._partitions]
-        self._partition_of = {
-            int(unit): number
+        self._paths = [
+            self._path(number, partition, goal.limits, scale_of(groups, index))
+            for number, (index, partition) in enumerate(partitions(groups))
+        ]
+        self._place_of = {
+            int(unit): (number, place)
             for number, partition in enumerate(self._partitions)
-            for share in partition
+            for place, share in enumerate(partition)
             for unit in share
         }
 
-    def _legal_counts(self, number: int, limits: Limits, scale: float) -> list[int]:
-        """Return the legal numbers of channels that a partition's shares lose, in rising order."""
+    def _path(self, number: int, partition: Partition, limits: Limits, scale: float) -> deque[Loss]:
+        """Return what the shares of a partition lose by and by."""
         limits = limits.without_floor if number in self._quotas else limits
-        counts = limits.counts(min(map(len, self._partitions[number])), scale)
-        return [count for count in counts if count <= self._quotas.get(number, count)]
+        start, end = tuple(self._lost[number]), self._quotas.get(number)
+        return deque(legal_path(partition, limits, scale, start=start, end=end))
 
     def due(self) -> list[int]:
         """Return the partitions that have not lost their quota yet."""
         return [
-            number
-            for number, quota in self._quotas.items()
-            if self._removed[number] < quota * len(self._partitions[number])
+            number for number, quota in self._quotas.items() if sum(self._lost[number]) < sum(quota)
         ]
+
+    def _more(self, number: int) -> list[int]:
+        """Return how many channels of each share the next step of a partition takes; [] for none.
+
+        What was lost is on the path: units leave in whole steps.
+        """
+        path, lost = self._paths[number], self._lost[number]
+        while path and sum(path[0]) <= sum(lost):
+            path.popleft()
+        return [after - before for after, before in zip(path[0], lost, strict=True)] if path else []
 
     def cheapest(
         self, saved: Array, removable: _RemovableUnits, budget: float
@@ -188,13 +200,13 @@ class _LossTable:
         """
         best, least = None, np.inf
         for number in self.due() or range(len(self._partitions)):
-            partition = self._partitions[number]
-            done = self._removed[number] // len(partition)
-            more = next((count - done for count in self._counts[number] if count > done), 0)
+            more = self._more(number)
             units = tuple(
-                unit for share in partition for unit in self._lowest(share, removable.mask, more)
+                unit
+                for share, count in zip(self._partitions[number], more, strict=False)
+                for unit in self._lowest(share, removable.mask, count)
             )
-            if not units or len(units) < more * len(partition) or not removable.allows(units):
+            if not units or len(units) < sum(more) or not removable.allows(units):
                 continue
             gain = float(saved[list(units)].sum())
             if 0 < gain <= budget:
@@ -213,7 +225,8 @@ class _LossTable:
 
     def remove(self, unit: int) -> None:
         """Remove a unit from every consumer and update the losses of the units read there."""
-        self._removed[self._partition_of[unit]] += 1
+        number, place = self._place_of[unit]
+        self._lost[number][place] += 1
         for number in self._consumers_of.get(unit, ()):
             consumer = self.consumers[number]
             consumer.drop_outputs(unit)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ..coupling.groups import Groups
 from ..coupling.indices import Unit, UnitMask
 from .limits import Limits
+from .losses import largest_loss
 
 __all__ = ["Floors", "find_floors", "protected_units", "scale_of"]
 
@@ -25,7 +26,7 @@ class Floors:
 
     Args:
         sets: the units of a share, of the outputs of a layer, or of a part of a value.
-        least: for each set, how many stay; at least one.
+        least: for each set, how many stay.
     """
 
     sets: tuple[tuple[Unit, ...], ...]
@@ -60,10 +61,10 @@ def find_floors(groups: Groups, limits: Limits, asked: Collection[int] = ()) -> 
         least.append(min(count, len(units)))
     for index, group in enumerate(groups.groups):
         for partition in () if index in asked else group.partitions:
-            counts = limits.counts(min(map(len, partition)), scale_of(groups, index))
-            for share in partition:
+            largest = largest_loss(partition, limits, scale_of(groups, index))
+            for share, lost in zip(partition, largest, strict=True):
                 sets.append(tuple(group.members(share)))
-                least.append(len(share) - max(counts, default=0))
+                least.append(len(share) - lost)
     return Floors(tuple(sets), tuple(least))
 
 

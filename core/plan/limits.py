@@ -59,14 +59,19 @@ class Limits:
         kept = math.ceil(min(1.0, self.min_keep * scale) * channels - 1e-9)
         return max(1, kept, min(self.round_to, channels))
 
-    def counts(self, channels: int, scale: float = 1.0) -> list[int]:
+    def counts(self, channels: int, scale: float = 1.0, *, all_may_go: bool = False) -> list[int]:
         """Return the legal numbers of channels to remove from a share, rising, without 0.
 
         Args:
             channels: number of channels of the share.
             scale: as for :meth:`floor`.
+            all_may_go: whether the share may lose all, since others stay beside it. Then one
+                channel alone may leave, and any number without a floor.
         """
-        most = min(int(channels * self.max_rate + 1e-9), channels - self.floor(channels, scale))
+        floor = self.floor(channels, scale)
+        if all_may_go and (channels == 1 or self.min_keep == 0.0):
+            floor = 0
+        most = min(int(channels * self.max_rate + 1e-9), channels - floor)
         return [
             removed for removed in range(1, most + 1) if (channels - removed) % self.round_to == 0
         ]

@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
-from ..coupling.groups import Group, Groups
+from ..coupling.groups import Group, Groups, Partition
 from ..coupling.indices import UnitMask
+from ..coupling.partitions import Loss
 from ..errors import PlanError, located
 
 __all__ = ["Plan", "PlanGroup", "make_plan", "removed_units"]
@@ -253,8 +254,14 @@ def _check_partitions(group: Group, removed: set[int], groups: Groups) -> None:
         hint = reason.remedy if reason is not None else None
         raise PlanError(f"channel {place} cannot be removed: it {reason}", hint=hint)
     for partition in group.partitions:
-        counts = [len(removed.intersection(share)) for share in partition]
-        if len(set(counts)) > 1:
-            raise PlanError(
-                f"shares must lose equally many channels, but they lose {sorted(set(counts))}"
-            )
+        loss = tuple(len(removed.intersection(share)) for share in partition)
+        if not partition.obeys(loss):
+            raise PlanError(_unbalanced(partition, loss))
+
+
+def _unbalanced(partition: Partition, loss: Loss) -> str:
+    """Return in words why a loss does not obey the balance rules."""
+    if all(set(step) == {1} for step in partition.steps):
+        return f"shares must lose equally many channels, but they lose {sorted(set(loss))}"
+    steps = " or ".join(map(str, map(list, partition.steps[:3])))
+    return f"shares must lose channels in steps of {steps}, but they lose {list(loss)}"

@@ -12,7 +12,7 @@ from ..coupling.groups import Groups
 from ..coupling.indices import Unit, UnitMask
 from .floors import Floors
 from .limits import Limits
-from .quotas import Quotas, partitions, split
+from .quotas import Quotas, asked_steps, partitions, unasked
 from .steps import Step, legal_steps, partition_steps
 
 __all__ = ["Reach", "find_reach", "steps_left"]
@@ -50,8 +50,7 @@ def find_reach(
 
     def gone(scores: npt.NDArray[np.float64]) -> float:
         every = [s for own in partition_steps(groups, scores, limits) for s in own]
-        asked = [s for own in partition_steps(groups, scores, limits.without_floor) for s in own]
-        steps = [*split(asked, groups, quotas)[0], *split(every, groups, quotas)[1]]
+        steps = [*asked_steps(groups, scores, limits, quotas), *unasked(every, groups, quotas)]
         legal = legal_steps(steps, groups, floors)
         return 1.0 - costs.total(groups.mask(u for step in legal for u in step.units)) / whole
 

@@ -12,9 +12,11 @@ import numpy.typing as npt
 from ..cost.network_cost import Costs
 from ..coupling.groups import Groups
 from ..coupling.indices import Unit, UnitMask
+from ..coupling.partitions import Loss
 from ..errors import PlanError
 from .floors import Floors, find_floors, protected_units, scale_of
 from .limits import NO_LIMITS, Limits
+from .losses import Quotas, legal_path
 
 __all__ = ["Order", "Step", "check_first", "cut", "legal_steps", "partition_steps"]
 
@@ -24,7 +26,7 @@ SLACK = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Units that are removed together: as many of every share, so that balance rules hold.
+    """Units that are removed together, so many of every share that balance rules hold.
 
     Args:
         group: position of the group.
@@ -41,7 +43,10 @@ Order = Sequence[Step]
 
 
 def partition_steps(
-    groups: Groups, scores: npt.NDArray[np.float64], limits: Limits = NO_LIMITS
+    groups: Groups,
+    scores: npt.NDArray[np.float64],
+    limits: Limits = NO_LIMITS,
+    quotas: Quotas | None = None,
 ) -> Iterator[list[Step]]:
     """Yield the steps of each partition of each group, the lowest scores first, ties by position.
 
@@ -51,7 +56,9 @@ def partition_steps(
         groups: the groups.
         scores: score of every unit [units].
         limits: the legal numbers of channels; a step leads from one to the next.
+        quotas: partition → where its steps end. Others go on as far as limits allow.
     """
+    number = 0
     kept = protected_units(groups, scores, find_floors(groups, limits))
     for index, group in enumerate(groups.groups):
         for partition in group.partitions:
@@ -59,16 +66,23 @@ def partition_steps(
                 sorted(group.members(share), key=lambda unit: (kept[unit], scores[unit], unit))
                 for share in partition
             ]
-            count = min(len(share) for share in ranked)
-            sizes = limits.counts(count, scale_of(groups, index))
+            end = None if quotas is None else quotas.get(number)
+            path = legal_path(partition, limits, scale_of(groups, index), end=end)
+            whole = sum(partition.capacity)
+            number += 1
             yield [
-                Step(
-                    index,
-                    after / count,
-                    tuple(unit for share in ranked for unit in share[before:after]),
-                )
-                for before, after in pairwise((0, *sizes))
+                Step(index, sum(after) / whole, _between(ranked, before, after))
+                for before, after in pairwise(((0,) * len(ranked), *path))
             ]
+
+
+def _between(ranked: Sequence[Sequence[Unit]], before: Loss, after: Loss) -> tuple[Unit, ...]:
+    """Return the units that leave from one loss to the next."""
+    return tuple(
+        unit
+        for share, first, last in zip(ranked, before, after, strict=True)
+        for unit in share[first:last]
+    )
 
 
 def cut(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..allocation.overrides import missed_rates
 from ..allocation.registry import AllocationContext
 from ..allocation.sensitivity import check_reach
 from ..coupling.groups import Groups
@@ -95,7 +96,10 @@ def choose(
     return Choice(
         plan=make_plan(groups, state.removed, provenance),
         state=replace(state, groups=groups),
-        notes=_notes(demand, state.removed, achieved),
+        notes=(
+            *_notes(demand, state.removed, achieved),
+            *missed_rates(demand.open, options.overrides, demand.quotas),
+        ),
     )
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from ..allocation.overrides import override_quotas
 from ..allocation.registry import AllocationContext
 from ..allocation.sensitivity import check_reach
-from ..allocation.uniform import uniform
 from ..cost.budget import LATENCY, OPERATIONS, PARAMETERS, make_costs
 from ..cost.layer_latency import layer_latencies
 from ..cost.network_cost import Costs, MarginalSavings
@@ -24,7 +23,7 @@ from ..ir.network import Network
 from ..plan.exclude import closed
 from ..plan.floors import Floors, find_floors
 from ..plan.limits import Limits
-from ..plan.quotas import Quotas, partitions, split
+from ..plan.quotas import Quotas, asked_steps, partitions, unasked
 from ..plan.reach import Reach, find_reach, steps_left
 from ..plan.steps import SLACK, Step, legal_steps
 from ..progress import Progress, silent
@@ -129,9 +128,8 @@ class Demand:
 
     def steps(self, context: AllocationContext) -> tuple[list[Step], list[Step]]:
         """Return the steps that quotas demand, and those of the allocation for all others."""
-        _, rest = split(self.method.allocation.order(context), self.open, self.quotas)
-        even = uniform(self.open, context.scores, context.limits.without_floor)
-        first, _ = split(even, self.open, self.quotas)
+        rest = unasked(self.method.allocation.order(context), self.open, self.quotas)
+        first = asked_steps(self.open, context.scores, context.limits, self.quotas)
         return first, rest
 
     def check(self) -> None:

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from .parameters import resolve
 from .reasons import Kind, Reason
 from .rules import RULES
 from .rules.unknown import unknown
+from .sharing import unite_shared
 from .trace import Balance, CostTerm, Count, Producer, Trace, Use, static_shape
 
 Share = tuple[Position, ...]
@@ -87,6 +89,8 @@ class Groups:
         reasons: unit → why it cannot be removed, for units that cannot.
         values: name of a value → its labels.
         nonempty: sets of labels of which at least one must survive, since a value would be empty.
+        companions: for each companion of the network, the same groups with the places in its graph
+            (`producers`, `uses`, `counts`, `cost_terms`, `values`).
     """
 
     groups: tuple[Group, ...]
@@ -98,6 +102,7 @@ class Groups:
     reasons: dict[Unit, Reason]
     values: dict[str, Labels]
     nonempty: tuple[LabelVector, ...] = field(repr=False)
+    companions: tuple[Groups, ...] = field(default=(), repr=False)
 
     @cached_property
     def unit_count(self) -> int:
@@ -154,9 +159,16 @@ class Signatures:
     entries: tuple[Signature, ...]
 
 
-def trace(network: Network) -> Trace:
-    """Run the graph of `network` on labels."""
+def trace(network: Network, before: Trace | None = None) -> Trace:
+    """Run the graph of `network` on labels.
+
+    Args:
+        network: the network.
+        before: a trace of another network whose labels are counted on, and united together.
+    """
     state = Trace(network)
+    if before is not None:
+        state.unions, state.count = before.unions, before.count
     for value in network.graph.inputs:
         shape = static_shape(value)
         assert shape is not None
@@ -206,15 +218,21 @@ def _in_blocks(state: Trace, value: ir.Value, labels: Labels) -> Labels:
 def find_groups(network: Network) -> Groups:
     """Find which channels of a network must be removed together, and which cannot be removed.
 
+    Its companions are traced with it: stored parameters that they share unite their channels, and
+    what fixes a channel in one of them fixes it. The channels that only companions make stay.
+
     Returns:
         the groups; the network is not changed.
     """
-    state = trace(network)
-    roots = state.unions.roots(state.count)
+    traces = [state := trace(network)]
+    for companion in network.companions:
+        traces.append(trace(companion, traces[-1]))
+    unite_shared(traces)
+    roots = state.unions.roots(traces[-1].count)
     _, units = np.unique(roots, return_inverse=True)
     units = UnitVector(units.astype(np.int64))
-    reasons = _reasons(state, units)
-    balances = [Balance(units[b.labels], b.subject) for b in state.balances]
+    reasons = _reasons([fixed for each in traces for fixed in each.fixed], units)
+    balances = [Balance(units[b.labels], b.subject) for each in traces for b in each.balances]
     members = _members(state.producers, units, balances)
     signatures = _signatures(balances, len(units))
     fixed = UnitMask(np.zeros(len(units), dtype=np.bool_))
@@ -222,23 +240,34 @@ def find_groups(network: Network) -> Groups:
     groups = tuple(
         _group(producers, own, signatures, fixed, balances, reasons) for producers, own in members
     )
-    return Groups(
+    found = Groups(
         groups=_distinct(groups),
         units=units,
-        producers=tuple(state.producers),
-        uses=tuple(state.uses.values()),
-        counts=tuple(state.counts),
-        nonempty=tuple(state.nonempty),
-        cost_terms=tuple(state.cost_terms),
+        nonempty=tuple(labels for each in traces for labels in each.nonempty),
         reasons=reasons,
-        values=dict(state.labels),
+        **_places(state),
     )
+    companions = tuple(replace(found, **_places(each)) for each in traces[1:])
+    return replace(found, companions=companions)
 
 
-def _reasons(state: Trace, units: UnitVector) -> dict[Unit, Reason]:
+def _places(state: Trace) -> dict[str, Any]:
+    """Return the fields of :class:`Groups` that name places in the graph of one network."""
+    return {
+        "producers": tuple(state.producers),
+        "uses": tuple(state.uses.values()),
+        "counts": tuple(state.counts),
+        "cost_terms": tuple(state.cost_terms),
+        "values": dict(state.labels),
+    }
+
+
+def _reasons(
+    facts: Sequence[tuple[LabelVector, Reason]], units: UnitVector
+) -> dict[Unit, Reason]:
     """Return the reason why each fixed unit is fixed: the smallest of its reasons."""
     found: dict[Unit, Reason] = {}
-    for labels, reason in sorted(state.fixed, key=lambda fixed: fixed[1], reverse=True):
+    for labels, reason in sorted(facts, key=lambda fixed: fixed[1], reverse=True):
         found.update(dict.fromkeys(units[labels].tolist(), reason))
     return found
 

@@ -35,10 +35,15 @@ _SENTENCES = {
 
 @dataclass(frozen=True, slots=True, order=True)
 class Reason:
-    """A kind of reason, and its subject: the name of the layer, node, input or output at fault."""
+    """A kind of reason, and its subject: the name of the layer, node, input or output at fault.
+
+    `network` names the companion that it is in; "" for the network itself.
+    """
 
     kind: Kind
     subject: str
+    network: str = ""
 
     def __str__(self) -> str:
-        return _SENTENCES[self.kind].format(subject=self.subject)
+        sentence = _SENTENCES[self.kind].format(subject=self.subject)
+        return f"{sentence} in {self.network}" if self.network else sentence

@@ -16,6 +16,7 @@ from ..progress import Progress, silent
 from ..repair import Repairs, find_repairs, repaired
 from ..verify.equivalence import verify_equal
 from ..verify.stable_cuts import narrowed
+from .companions import cut_companions, masked_companions, uncompensated
 from .complete import complete_plan
 from .options import AUTOMATIC
 from .result import PruneResult, Verification
@@ -86,14 +87,16 @@ def apply_plan(
     if records:
         provenance["repair"] = [record.to_data() for record in records]
     result = PruneResult(
-        network=dense,
+        network=replace(dense, companions=cut_companions(state, dense, progress=progress)),
         plan=replace(plan, provenance=provenance),
         verification=verification,
         repairs=records,
         history=state.history,
+        notes=uncompensated(state),
     )
     if not sparse:
         return result
     full = state.expanded(dense)
     verify_equal("sparse = dense", full, dense, inputs, narrow=narrow, progress=progress)
+    full = replace(full, companions=masked_companions(state, full))
     return replace(result, network=full)

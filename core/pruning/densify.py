@@ -57,7 +57,7 @@ def densify(
     result = apply_plan(
         network, plan, groups=groups, data=data, repair=options.repair, progress=progress
     )
-    return replace(result, notes=(lost,)) if lost else result
+    return replace(result, notes=(lost, *result.notes)) if lost else result
 
 
 def _carried_weight(network: Network, groups: Groups, plan: Plan) -> str:

@@ -67,4 +67,4 @@ def prune(
         sparse=options.sparse,
         progress=progress,
     )
-    return replace(result, notes=choice.notes)
+    return replace(result, notes=(*choice.notes, *result.notes))

@@ -262,9 +262,7 @@ def _places(state: Trace) -> dict[str, Any]:
     }
 
 
-def _reasons(
-    facts: Sequence[tuple[LabelVector, Reason]], units: UnitVector
-) -> dict[Unit, Reason]:
+def _reasons(facts: Sequence[tuple[LabelVector, Reason]], units: UnitVector) -> dict[Unit, Reason]:
     """Return the reason why each fixed unit is fixed: the smallest of its reasons."""
     found: dict[Unit, Reason] = {}
     for labels, reason in sorted(facts, key=lambda fixed: fixed[1], reverse=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 __all__ = ["Kind", "Reason"]
@@ -37,12 +37,12 @@ _SENTENCES = {
 class Reason:
     """A kind of reason, and its subject: the name of the layer, node, input or output at fault.
 
-    `network` names the companion that it is in; "" for the network itself.
+    `network` names the companion that it is in; "" for the network itself, whose reasons go first.
     """
 
+    network: str = field(default="", kw_only=True)
     kind: Kind
     subject: str
-    network: str = ""
 
     def __str__(self) -> str:
         sentence = _SENTENCES[self.kind].format(subject=self.subject)

@@ -54,7 +54,7 @@ def _unite(first: _Holder, second: _Holder) -> None:
     """Unite two holders of one parameter; fix what cannot be compared."""
     one, other = _arrays(first), _arrays(second)
     if len(one) != len(other):
-        reason = Reason(Kind.OPERATOR, _reader(second), second.state.network.name)
+        reason = Reason(Kind.OPERATOR, _reader(second), network=second.state.network.name)
         for labels in (*one, *other):
             second.state.fix(labels, reason)
         return
@@ -85,6 +85,5 @@ def _reader(held: _Holder) -> str:
 def _name_companion(state: Trace) -> None:
     """Say in each reason of a trace which companion it comes from."""
     state.fixed = [
-        (labels, replace(reason, network=state.network.name))
-        for labels, reason in state.fixed
+        (labels, replace(reason, network=state.network.name)) for labels, reason in state.fixed
     ]

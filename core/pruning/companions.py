@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from ..coupling.edit import mask, shrink
 from ..coupling.groups import Groups
 from ..coupling.sharing import BlobName, blob_names
 from ..data import SyntheticDataset
+from ..errors import VerificationError
 from ..ir.network import Network
 from ..ir.rebuild import rebuild
 from ..plan.state import PruningState
@@ -17,7 +18,7 @@ from ..progress import Progress, silent
 from ..verify.equivalence import verify_equal
 from ..verify.stable_cuts import narrowed
 
-__all__ = ["cheap_to_run", "cut_companions", "masked_companions", "uncompensated"]
+__all__ = ["cut_companions", "masked_companions", "uncompensated", "verify_companions"]
 
 SAMPLES = 2
 """Samples of noise that a companion is verified on: the network itself is verified on more."""
@@ -48,7 +49,7 @@ def cut_companions(
             found.append(_with_values(companion, companion, state.original, dense))
             continue
         small = shrink(companion, groups, state.removed)
-        if cheap_to_run(companion):
+        if _cheap_to_run(companion):
             verify_equal(
                 f"masked = dense in {companion.name}",
                 mask(companion, groups, state.removed),
@@ -101,7 +102,34 @@ def uncompensated(state: PruningState) -> tuple[str, ...]:
     )
 
 
-def cheap_to_run(network: Network) -> bool:
+def verify_companions(
+    claim: str, first: Sequence[Network], second: Sequence[Network], progress: Progress = silent
+) -> None:
+    """Run companions in pairs on noise, where that costs little; they must be equal.
+
+    Args:
+        claim: what is verified, for messages.
+        first: the companions.
+        second: the same companions, read again.
+        progress: told how far the verification is.
+
+    Raises:
+        VerificationError: one is missing, has parameters of another size, or computes something
+            else.
+    """
+    names = [[companion.name for companion in each] for each in (first, second)]
+    if names[0] != names[1]:
+        missing = ", ".join(sorted({*names[0]} ^ {*names[1]}))
+        raise VerificationError(f"{claim} does not hold: {missing} is not among both")
+    for one, other in zip(first, second, strict=True):
+        if _cheap_to_run(one):
+            verify_equal(
+                f"{claim} in {one.name}", one, other, SyntheticDataset(one, samples=SAMPLES),
+                progress=progress,
+            )  # fmt: skip
+
+
+def _cheap_to_run(network: Network) -> bool:
     """Whether a companion can be run on a few samples: its batch is open, or small."""
     rows = [shape[0] for shape in network.inputs.values() if shape]
     return all(not isinstance(count, int) or count <= MOST_ROWS for count in rows)
@@ -116,9 +144,7 @@ def _affected(state: PruningState) -> Iterator[tuple[Network, Groups | None]]:
         yield companion, None if all(surviving[array].all() for array in labels) else groups
 
 
-def _with_values(
-    companion: Network, before: Network, original: Network, now: Network
-) -> Network:
+def _with_values(companion: Network, before: Network, original: Network, now: Network) -> Network:
     """Return a companion with the values that the network has for parameters of both.
 
     Args:

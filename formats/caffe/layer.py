@@ -137,6 +137,10 @@ class Settings:
     """Blob name → (C, H, W) for data layers whose shape the file does not state."""
     folder: Path = Path()
     """Folder with the files that the net names."""
+    like: tuple[int, ...] = ()
+    """(C, H, W) of data layers whose shape the text does not state; () for none."""
+    untrained: bool = False
+    """Whether layers that the caffemodel does not hold are read as zeros."""
     static: bool = False
     """Whether the graph has the batch size of the file instead of a symbolic one."""
     batch: int | None = None

@@ -39,6 +39,13 @@ class FromFiles(Layer):
         channels = self.channels()
         return (channels, self.crop_size, self.crop_size) if channels and self.crop_size else None
 
+    def like(self, other: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Return the shape of another net's images, but for what the fields tell."""
+        if len(other) != 3:
+            return other or None
+        height, width = (self.crop_size or size for size in other[1:])
+        return (self.channels() or other[0], height, width)
+
     def channels(self) -> int:
         """Return the number of channels, 0 where it is not known."""
         if self.force_gray:
@@ -48,7 +55,7 @@ class FromFiles(Layer):
     def to_ir(self, b: CaffeBuilder) -> tuple[ir.Value | None, ...]:
         """Declare the input; the other tops are absent."""
         top = self.tops[0]
-        shape = b.reading.input_shapes.get(top) or self.image()
+        shape = b.reading.input_shapes.get(top) or self.image() or self.like(b.reading.like)
         if shape is None:
             raise UnsupportedError(
                 f"the shape of '{top}' stands in the data, not in this file",

@@ -54,7 +54,7 @@ def read_companions(
         with _named(path):
             found += [read(part) for part in _given(network, path, folder)]
     notes = _notes(found)
-    why = "the file does not say what they read"
+    unknown = why = "the file does not say what they read"
     for hidden in (_other_phase, _defined):
         try:
             parts = list(hidden(network, found))
@@ -68,7 +68,7 @@ def read_companions(
                 _check_alike(main, part.chosen)
                 found.append(read(part))
             except SecateurError as error:
-                why = error.message
+                why = error.message if why is unknown else why
     left = sorted(_unread(main, found))
     if left:
         shown = ", ".join(f"'{name}'" for name in left[:5])

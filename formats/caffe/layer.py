@@ -141,6 +141,8 @@ class Settings:
     """(C, H, W) of data layers whose shape the text does not state; () for none."""
     untrained: bool = False
     """Whether layers that the caffemodel does not hold are read as zeros."""
+    weighed: frozenset[str] = frozenset()
+    """Blobs that layers with weights read."""
     static: bool = False
     """Whether the graph has the batch size of the file instead of a symbolic one."""
     batch: int | None = None

@@ -209,6 +209,9 @@ class _Reading:
             return replace(self, settings=settings)._run()
 
     def _run(self) -> Network:
+        self.settings.weighed = frozenset(
+            bottom for layer in self.layers if layer.stored() for bottom in layer.bottoms
+        )
         builder = Builder(self.name)
         refs, sharers = self._references()
         shared: dict[tuple[BlobRef, ...], ir.Value] = {}

@@ -54,14 +54,21 @@ class FromFiles(Layer):
 
     def to_ir(self, b: CaffeBuilder) -> tuple[ir.Value | None, ...]:
         """Declare the input; the other tops are absent."""
-        top = self.tops[0]
+        top = self.tops[place := self.image_top(b)]
         shape = b.reading.input_shapes.get(top) or self.image() or self.like(b.reading.like)
         if shape is None:
             raise UnsupportedError(
                 f"the shape of '{top}' stands in the data, not in this file",
                 hint=f"--input-shape {top}=C,H,W",
             )
-        return (b.input(top, (max(1, self.batch_size), *shape)), *(None,) * (len(self.tops) - 1))
+        tops: list[ir.Value | None] = [None] * len(self.tops)
+        tops[place] = b.input(top, (max(1, self.batch_size), *shape))
+        return tuple(tops)
+
+    def image_top(self, b: CaffeBuilder) -> int:
+        """Return which top holds the images."""
+        del b
+        return 0
 
     def preprocess(self) -> Preprocess | None:
         """Return what `transform_param` says."""
@@ -172,6 +179,11 @@ class HDF5Data(FromFiles):
         text="hdf5_data_param { batch_size: 2 }",
         input_shapes={"data": (3, 8, 8)},
     )
+
+    def image_top(self, b: CaffeBuilder) -> int:
+        """Return the first top that weights multiply: the tops name data sets in any order."""
+        found = (k for k, top in enumerate(self.tops) if top in b.reading.weighed)
+        return next(found, 0)
 
 
 @layer("MemoryData")

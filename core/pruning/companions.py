@@ -81,24 +81,25 @@ def masked_companions(state: PruningState, full: Network) -> tuple[Network, ...]
 
 
 def uncompensated(state: PruningState) -> tuple[str, ...]:
-    """Return a note on the layers that only companions have and that lost channels, if any did."""
+    """Return a note on the layers beside the network that lost channels, if any did."""
     own = set(_stored(state.original))
     surviving = state.groups.surviving(state.removed)
-    cut: dict[str, None] = {}
+    cut: dict[str, str] = {}
     for companion, groups in _affected(state):
         for use in groups.uses if groups is not None else ():
             value = companion.graph.initializers[use.parameter]
             if own.isdisjoint(blob_names(companion, value)) and not all(
                 surviving[labels].all() for labels in use.labels
             ):
-                cut.update((name, None) for name, _ in blob_names(companion, value))
+                for name, _ in blob_names(companion, value):
+                    cut.setdefault(name, companion.name)
     if not cut:
         return ()
-    names = [f"'{name}'" for name in cut]
+    names = [f"'{name}' ({where})" for name, where in cut.items()]
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return (
-        f"layers that only companions have were cut with the network: {shown}; nothing makes up "
-        "for what they lost, which fine-tuning does",
+        f"layers beside the network were cut with it: {shown}; what they lost is not made up for, "
+        "but by fine-tuning",
     )
 
 

@@ -51,7 +51,8 @@ def related(
     wanted: set[int] = set()
     for index, text in enumerate(texts):
         reads.append({made[blob.text] for blob in text.bottoms if blob.text in made})
-        if text.name in names or (behind and reads[-1] & wanted):
+        # Entries without bottoms hold weights, but say nothing of the net.
+        if (text.name in names and text.bottoms) or (behind and reads[-1] & wanted):
             wanted.add(index)
         made.update((top.text, index) for top in text.tops)
     needed = set(wanted)

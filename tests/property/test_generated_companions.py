@@ -203,8 +203,8 @@ def run(network: Network, x: np.ndarray) -> dict[str, np.ndarray]:
 
 def opencv(text: Path, weights: Path, wanted: list[str], x: np.ndarray) -> dict[str, np.ndarray]:
     """Run a net in OpenCV: all layers of all phases, fed through one input."""
-    lines = [line for line in text.read_text().splitlines()
-             if '"Data"' not in line and "WithLoss" not in line and '"Input"' not in line]  # fmt: skip
+    fed = re.compile(r'"(Data|Input|\w+WithLoss)"')
+    lines = [line for line in text.read_text().splitlines() if not fed.search(line)]
     bare = text.with_name("opencv.prototxt")
     bare.write_text("\n".join([INPUT, *(re.sub(r"include \{.*?\}", "", line) for line in lines)]))
     net = cv2.dnn.readNetFromCaffe(str(bare), str(weights))

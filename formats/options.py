@@ -46,6 +46,10 @@ class LoadOptions:
     input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """Caffe: the shape of an input that the prototxt leaves open."""
 
+    opaque: Sequence[str] = ()
+    """Caffe: keep layers of this type as they are: what they read becomes outputs, what they make
+    inputs."""
+
     def __post_init__(self) -> None:
         if self.flavour not in FLAVOURS:
             raise UnsupportedError(

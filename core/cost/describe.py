@@ -57,9 +57,12 @@ def describe(network: Network) -> Description:
     cost = measure_cost(network, groups)
     values = network.values()
     rows = []
+    borders = {border.layer for border in network.borders}
     for index, info in enumerate(network.layers):
         top = values.get(info.tops[0]) if info.tops else None
         members, reason = _channels(info, groups)
+        if top is None and (index in borders or not info.bottoms):
+            reason = "cannot be computed" if index in borders else "read by no layer of the graph"
         rows.append(
             LayerRow(
                 name=info.name,

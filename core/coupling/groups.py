@@ -186,11 +186,23 @@ def trace(network: Network, before: Trace | None = None) -> Trace:
         if not state.is_parameter(value):
             found = state.labels[str(value.name)]
             state.fix(found.vector, Reason(Kind.OUTPUT, str(value.name)))
+    _fix_borders(state)
     resolve(state)
     for name, reason in state.whole.items():
         for cut in state.uses[name].labels if name in state.uses else ():
             state.fix(cut, reason)
     return state
+
+
+def _fix_borders(state: Trace) -> None:
+    """Fix what layers read that the graph does not compute, and what they share."""
+    for border in state.network.borders:
+        reason = Reason(Kind.BORDER, border.subject)
+        for name in border.outputs:
+            if name in state.labels:
+                state.fix(state.labels[name].vector, reason)
+        for name in border.parameters:
+            state.whole.setdefault(name, reason)
 
 
 def _moved(state: Trace, node: ir.Node) -> Sequence[Labels]:

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 
 import numpy as np
 
 from ..errors import DataError
 from ..ir.dims import shape_text
 from ..ir.network import Network, Preprocess
+from ..ir.regions import region_inputs
 from .base import BATCH_SIZE, Batch, batch_size, fixed_batch
 from .preprocess import normalized
+from .rows import rows_per_sample
 
 __all__ = ["SyntheticDataset"]
 
 FULL_SCALE = 255.0
 """The largest value of a pixel before preprocessing."""
 
+SMALLEST_REGION = 0.25
+"""Width and height of the smallest region, in parts of the image's. Smaller ones would give
+windows of one pixel."""
+
 
 class SyntheticDataset:
     """Inputs of uniform noise, the same for the same seed on every machine.
 
     Pixels of images are uniform in 0 to 255, then `(pixel − mean) × scale`. Other inputs (not
-    N×C×H×W, or with another number of channels than `mean`) are uniform in 0 to 1. A sample depends
+    N×C×H×W, with another number of channels than `mean`, or made by a layer that is not computed)
+    are uniform in 0 to 1. Regions are boxes inside their images, as many for each. A sample depends
     only on the seed and its number, not on the batch.
 
     Args:
@@ -58,11 +64,12 @@ class SyntheticDataset:
         self.samples = -(-samples // own) * own
         self._batch = batch_size(network, batch)
         self._shapes: dict[str, tuple[int, ...]] = {}
-        # Number of rows of a sample: it differs between inputs with fixed batches (regions).
-        self._rows = {
-            name: Fraction(shape[0], own) if shape and isinstance(shape[0], int) else Fraction(1)
-            for name, shape in network.inputs.items()
+        self._regions = region_inputs(network.graph)
+        self._images = own
+        self._plain = {
+            name for border in network.borders if border.outputs for name in border.inputs
         }
+        self._rows = rows_per_sample(network)
         for name, shape in network.inputs.items():
             sizes = tuple(size for size in shape[1:] if isinstance(size, int))
             if len(sizes) != len(shape) - 1:
@@ -90,7 +97,27 @@ class SyntheticDataset:
         sample = {}
         for name, shape in self._shapes.items():
             noise = generator.random(shape, dtype=np.float32)
-            if len(shape) == 3 and len(self._preprocess.mean) in (0, 1, shape[0]):
+            if name in self._regions:
+                noise = self._region(name, number, noise)
+            elif (
+                name not in self._plain
+                and len(shape) == 3
+                and len(self._preprocess.mean) in (0, 1, shape[0])
+            ):
                 noise = normalized(noise * np.float32(FULL_SCALE), self._preprocess)
             sample[name] = noise
         return sample
+
+    def _region(self, name: str, number: int, noise: np.ndarray) -> np.ndarray:
+        """Return a row of regions: its image in the batch that the network fixes, and a box in it.
+
+        Boxes have between a quarter and all of the width and of the height of the image.
+        """
+        each = max(1, int(self._rows[name]))
+        image = number // each % self._images
+        sides = np.array([self._regions[name].width, self._regions[name].height], np.float32) - 1
+        _, *numbers = noise.reshape(-1)
+        size = SMALLEST_REGION + (1 - SMALLEST_REGION) * np.array(numbers[:2], np.float32)
+        corner = (1 - size) * np.array(numbers[2:], np.float32)
+        row = np.concatenate([[image], corner * sides, (corner + size) * sides])
+        return row.astype(np.float32).reshape(noise.shape)

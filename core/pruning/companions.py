@@ -10,6 +10,7 @@ from ..coupling.edit import mask, shrink
 from ..coupling.groups import Groups
 from ..coupling.sharing import BlobName, blob_names
 from ..data import SyntheticDataset
+from ..data.base import fixed_batch
 from ..errors import VerificationError
 from ..ir.network import Network
 from ..ir.rebuild import rebuild
@@ -132,8 +133,7 @@ def verify_companions(
 
 def _cheap_to_run(network: Network) -> bool:
     """Whether a companion can be run on a few samples: its batch is open, or small."""
-    rows = [shape[0] for shape in network.inputs.values() if shape]
-    return all(not isinstance(count, int) or count <= MOST_ROWS for count in rows)
+    return (fixed_batch(network) or 1) <= MOST_ROWS
 
 
 def _affected(state: PruningState) -> Iterator[tuple[Network, Groups | None]]:

@@ -171,17 +171,17 @@ def _check_sizes(own: Layer, text: LayerText) -> None:
 
 
 def _unread(main: CaffeSource, found: Sequence[Network]) -> set[str]:
-    """Return the names of layers whose weights no net reads."""
-    read = {
-        entry
-        for source in (main, *map(_source, found))
-        for own in source.layers
-        for entry in own.stored
-    }
+    """Return the names of layers whose weights no net reads.
+
+    Those of borders are left out: nothing that they read changes.
+    """
+    layers = [own for source in (main, *map(_source, found)) for own in source.layers]
+    read = {entry for own in layers for entry in own.stored}
+    kept = {own.text.name for own in layers if own.layer.border}
     return {
         stored.name
         for entry, stored in enumerate(main.weights.layers)
-        if stored.blobs and entry not in read
+        if stored.blobs and entry not in read and stored.name not in kept
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -141,14 +141,16 @@ class Settings:
     """(C, H, W) of data layers whose shape the text does not state; () for none."""
     untrained: bool = False
     """Whether layers that the caffemodel does not hold are read as zeros."""
-    weighed: frozenset[str] = frozenset()
-    """Blobs that layers with weights read."""
     static: bool = False
     """Whether the graph has the batch size of the file instead of a symbolic one."""
     batch: int | None = None
     """Batch size in the file, from the inputs that are read so far."""
     inputs: list[str] = field(default_factory=list)
     """Names of the graph's inputs that are read so far."""
+    unread: frozenset[tuple[int, str]] = frozenset()
+    """Layers and their tops that would be inputs which nothing in the graph reads."""
+    left_out: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Those of them so far → their dims."""
 
 
 class CaffeBuilder(LayerBuilder):
@@ -158,13 +160,19 @@ class CaffeBuilder(LayerBuilder):
         super().__init__(*args, **kwargs)
         self.reading = reading
 
-    def input(self, name: str, dims: Sequence[int]) -> ir.Value:
+    def input(self, name: str, dims: Sequence[int]) -> ir.Value | None:
         """Declare an input of the graph, with a symbolic batch unless the reading is static.
+
+        Returns:
+            the input; None where only borders would read it.
 
         Raises:
             FormatError: a dim is not positive.
             StaticBatchNeeded: the inputs do not share one batch size.
         """
+        if (self.builder.layer, name) in self.reading.unread:
+            self.reading.left_out[name] = tuple(dims)
+            return None
         wanted = self.reading.input_shapes.get(name)
         if wanted is not None:
             dims = (*dims[: len(dims) - len(wanted)], *wanted)
@@ -178,6 +186,8 @@ class CaffeBuilder(LayerBuilder):
                 raise StaticBatchNeeded("the inputs have different batch sizes")
             self.reading.batch = dims[0]
             shape[0] = BATCH
+        elif dims:
+            self.reading.batch = min(dims[0], self.reading.batch or dims[0])
         self.reading.inputs.append(name)
         return self.builder.input(name, shape)
 
@@ -241,6 +251,14 @@ class Layer:
     decodes: ClassVar[bool] = False
     """Whether the layer only decodes outputs: its bottoms are then outputs of the graph, and
     :meth:`heads` describes them."""
+    border: ClassVar[bool] = False
+    """Whether the graph cannot carry the layer: its bottoms are then outputs of the graph, and its
+    tops inputs where other layers need them."""
+    optional: ClassVar[bool] = False
+    """Whether nothing for inference is lost where the layer is left out, since a bottom is
+    absent."""
+    regions: ClassVar[int | None] = None
+    """Position of the bottom whose rows are regions (image, x0, y0, x1, y1); None without one."""
 
     def sizes(self, *_shapes: Any, **_: Any) -> dict[str, int | tuple[int, ...]]:
         """Return the lengths of the axes in `blobs`, given the shapes of the bottoms."""
@@ -281,6 +299,20 @@ class Layer:
         """Return the heads that the layer describes. The reader drops heads of no output."""
         return ()
 
+    def absent(self) -> Collection[int]:
+        """Return the positions of tops that have no value, as labels have none."""
+        return ()
+
+    def top_shape(self, position: int, *bottoms: Shape | None) -> tuple[int, ...] | None:
+        """Return the shape of a top of a border, with its first axis; None where no file tells it.
+
+        Args:
+            position: number of the top.
+            bottoms: shapes of the bottoms; None for those that are absent.
+        """
+        del position, bottoms
+        return None
+
     def shares_memory(self) -> bool:
         """Whether the tops share the bottom's memory in Caffe: in-place layers then change both."""
         return False
@@ -303,6 +335,7 @@ class Unknown(Layer):
 
     bottom_range: ClassVar = (0, None)
     top_range: ClassVar = (0, None)
+    optional: ClassVar = True
 
     def to_ir(self, b: CaffeBuilder, *bottoms: ir.Value) -> ir.Value:
         """Raise: the type is not supported.
@@ -311,7 +344,7 @@ class Unknown(Layer):
             UnsupportedError: always.
         """
         del b, bottoms
-        LAYERS.find(self.type)
+        LAYERS.find(self.type, f"--opaque {self.type[:80]} keeps it as a border")
         raise AssertionError(f"{self.type} is known")
 
     def notes(self) -> tuple[str, ...]:

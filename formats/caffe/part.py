@@ -21,6 +21,7 @@ class Options:
     stages: tuple[str, ...] = ()
     level: int = 0
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    opaque: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -108,3 +108,22 @@ def test_a_companion_computes_what_its_masked_net_does(field: Path, tmp_path: Pa
     got = secateur.Session(after).run(x)
     assert want.keys() == got.keys() == {"help_loss", "loss"}
     assert all(np.allclose(got[name], want[name], atol=1e-5) for name in want)
+
+
+def test_what_stands_behind_a_program_is_cut_as_well(field: Path, tmp_path: Path) -> None:
+    """The deploy net ends before a Python layer; `fc` behind it reads regions of a pruned blob."""
+    folder = field / "python_proposal"
+    network = secateur.load(
+        folder / "cut.prototxt", folder / "net.caffemodel", companions=[folder / "net.prototxt"]
+    )
+    pruned = secateur.prune(network, rate=0.4)
+    saved = secateur.save(pruned, tmp_path)
+    found = shapes(tmp_path / "net.caffemodel")
+    kept = found["c2"][0][0]
+    assert found["fc"] == [(10, 4 * kept), (10,)]
+    assert kept < 8
+    assert found["score"][0][0] == 6
+    text = saved.companions[0].read_text()
+    assert f'top: "c2" convolution_param {{ num_output: {kept} ' in text
+    whole = secateur.load(saved.companions[0], tmp_path / "net.caffemodel")
+    assert "cls" in whole.outputs

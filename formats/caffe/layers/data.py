@@ -7,7 +7,8 @@ The first top becomes a graph input; labels have no value, and what reads only t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import onnx_ir as ir
@@ -19,10 +20,9 @@ from ..layer import CaffeBuilder, Example, Handling, Layer, key, layer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FromFiles(Layer):
-    """What every layer that reads images shares. `mirror` counts in training alone."""
+class Transformed(Layer):
+    """What every layer that makes inputs of images shares."""
 
-    batch_size: int = key(1)
     scale: float = key(1.0, "/transform_param.scale", "scale")
     mean_value: tuple[float, ...] = key((), "/transform_param.mean_value")
     mean_file: str = key("", "/transform_param.mean_file", "mean_file")
@@ -30,9 +30,6 @@ class FromFiles(Layer):
     mirror: bool = key(False, "/transform_param.mirror", "mirror")  # noqa: FBT003
     force_color: bool = key(False, "/transform_param.force_color")  # noqa: FBT003
     force_gray: bool = key(False, "/transform_param.force_gray")  # noqa: FBT003
-
-    bottom_range: ClassVar = (0, 0)
-    top_range: ClassVar = (1, None)
 
     def image(self) -> tuple[int, int, int] | None:
         """Return channels, height and width where the fields tell them all."""
@@ -52,24 +49,6 @@ class FromFiles(Layer):
             return 1
         return 3 if self.force_color or len(self.mean_value) == 3 else 0
 
-    def to_ir(self, b: CaffeBuilder) -> tuple[ir.Value | None, ...]:
-        """Declare the input; the other tops are absent."""
-        top = self.tops[place := self.image_top(b)]
-        shape = b.reading.input_shapes.get(top) or self.image() or self.like(b.reading.like)
-        if shape is None:
-            raise UnsupportedError(
-                f"the shape of '{top}' stands in the data, not in this file",
-                hint=f"--input-shape {top}=C,H,W",
-            )
-        tops: list[ir.Value | None] = [None] * len(self.tops)
-        tops[place] = b.input(top, (max(1, self.batch_size), *shape))
-        return tuple(tops)
-
-    def image_top(self, b: CaffeBuilder) -> int:
-        """Return which top holds the images."""
-        del b
-        return 0
-
     def preprocess(self) -> Preprocess | None:
         """Return what `transform_param` says."""
         gray = self.force_gray or self.channels() == 1
@@ -85,6 +64,35 @@ class FromFiles(Layer):
     def resize(self) -> tuple[int, ...]:
         """Return height and width that images have before the crop; empty for their own."""
         return ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FromFiles(Transformed):
+    """What every layer that reads images shares. `mirror` counts in training alone."""
+
+    batch_size: int = key(1)
+    place: int = 0
+    """Which top holds the images."""
+
+    bottom_range: ClassVar = (0, 0)
+    top_range: ClassVar = (1, None)
+
+    def absent(self) -> list[int]:
+        """Return the positions of the labels."""
+        return [k for k in range(len(self.tops)) if k != self.place]
+
+    def to_ir(self, b: CaffeBuilder) -> tuple[ir.Value | None, ...]:
+        """Declare the input; other tops are absent, but for those whose shape the user gives."""
+        top, shapes = self.tops[self.place], b.reading.input_shapes
+        shape = shapes.get(top) or self.image() or self.like(b.reading.like)
+        if shape is None:
+            raise UnsupportedError(
+                f"the shape of '{top}' stands in the data, not in this file",
+                hint=f"--input-shape {top}=C,H,W",
+            )
+        known = {**{t: shapes[t] for t in self.tops if t in shapes}, top: shape}
+        batch = max(1, self.batch_size)
+        return tuple(b.input(t, (batch, *known[t])) if t in known else None for t in self.tops)
 
 
 @layer("Data", "AnnotatedData", "LMDBData")
@@ -180,11 +188,6 @@ class HDF5Data(FromFiles):
         input_shapes={"data": (3, 8, 8)},
     )
 
-    def image_top(self, b: CaffeBuilder) -> int:
-        """Return the first top that weights multiply: the tops name data sets in any order."""
-        found = (k for k, top in enumerate(self.tops) if top in b.reading.weighed)
-        return next(found, 0)
-
 
 @layer("MemoryData")
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -210,3 +213,18 @@ class MemoryData(FromFiles):
     def image(self) -> tuple[int, int, int] | None:
         """Return channels, height and width where the fields tell them all."""
         return (self.count, self.height, self.width)
+
+
+def with_images(layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """Return the layers of a net, in which each that reads HDF5 files knows which top is an image.
+
+    Its tops name data sets in any order. It is the first one that weights multiply.
+    """
+    weighed = {bottom for layer in layers if layer.stored() for bottom in layer.bottoms}
+    found = []
+    for each in layers:
+        if isinstance(each, HDF5Data):
+            place = next((k for k, top in enumerate(each.tops) if top in weighed), 0)
+            each = replace(each, place=place)
+        found.append(each)
+    return tuple(found)

@@ -223,7 +223,7 @@ def test_repaired_values_are_those_of_the_network(tmp_path: Path) -> None:
         ((INPUT, *TRUNK, plain("Pooling", "fc", "c")), "'fc'.*its type is Pooling, and InnerP"),
         ((INPUT, conv("a", "data", 9)), "'a'.*num_output is 9, and 8 in the network"),
         ((INPUT, TRUNK[0], TRUNK[1].replace("kernel_size: 3", "kernel_size: 1")), "train_val"),
-        ((INPUT, *TRUNK, plain("Strange", "s", "c")), "train_val.prototxt.*'s'"),
+        ((INPUT, *TRUNK, plain("Strange", "s", "c"), classes("t", "s")), "--input-shape s="),
         ((INPUT, *TRUNK, "layer { name: "), "train_val.prototxt"),
         ((INPUT, conv("x", "data")), "no layer of the network that has weights"),
     ],
@@ -234,6 +234,27 @@ def test_companions_that_do_not_fit_are_refused(
     files = Files(tmp_path, DEPLOY, DEPLOY)
     with pytest.raises(SecateurError, match=message):
         files.load(files.companion(*lines))
+
+
+def test_layers_that_cannot_be_computed_keep_what_they_read(tmp_path: Path) -> None:
+    """A layer of a fork with weights of its own, and a Python loss that reads an inner blob."""
+    files = Files(tmp_path, DEPLOY, (*DEPLOY, conv("odd", "b")))
+    program = 'python_param { module: "losses" layer: "Odd" }'
+    data = DEPLOY[0].replace('"Input"', '"Python"').replace("input_param {", "unread_param {")
+    network = files.load(
+        files.companion(
+            data, *TRUNK, plain("Strange", "odd", "b"), classes("fc", "c"),
+            plain("Python", "loss", "c", "fc", param=program),
+        )
+    )  # fmt: skip
+    assert [each.inputs for each in network.companions] == [{"data": ("N", 3, 8, 8)}]
+    assert "'odd' (Strange)" in partners(network, "b")[1]
+    assert "'loss' (Python)" in partners(network, "c")[1]
+    _, saved = files.pruned(tmp_path / "train_val.prototxt")
+    found = shapes(saved.paths[1])
+    assert found["a"][0][0] < 8
+    assert found["odd"] == shapes(files.weights)["odd"]
+    assert not [note for note in network.notes if "no given text" in note]
 
 
 def test_data_layers_take_the_shape_of_the_deploy_net(tmp_path: Path) -> None:
@@ -294,7 +315,7 @@ def test_what_only_the_caffemodel_has_is_cut(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("head", "reason"),
     [
-        ((plain("Strange", "odd", "a"), conv("head", "odd", 4)), "unsupported layer type"),
+        ((plain("Strange", "odd", "a"), conv("head", "odd", 4)), "its shape is not in the file"),
         ((conv("head", "nowhere", 4),), "no layer before makes 'nowhere'"),
         ((conv("head", "a", 4, "group: 3"),), "group"),
         ((conv("head", "a", 0),), "num_output"),

@@ -172,6 +172,7 @@ def iterate(
     gate.check(found)
     cost = measure_cost(network, find_groups(network))
     known = f"{VERSION} {digest(network)} {_fingerprint(network, data, progress)} {options.key()}"
+    known += "".join(f" {digest(companion)}" for companion in network.companions)
     if found.metric != find_task(network, data).metric:
         known += f" {found.metric}"
     meter = LossMeter.of(network, data, found, progress=progress)

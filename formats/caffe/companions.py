@@ -52,7 +52,7 @@ def read_companions(
     found: list[Network] = []
     for path, folder in files:
         with _named(path):
-            found += [read(part) for part in _given(network, path, folder)]
+            found += [_followed(part, read) for part in _given(network, path, folder)]
     notes = _notes(found)
     unknown = why = "the file does not say what they read"
     for hidden in (_other_phase, _defined):
@@ -98,6 +98,28 @@ def _named(path: Path) -> Iterator[None]:
         if error.where.file != str(path) and error.hint is None:
             error.hint = f"read with the companion {path.name}"
         raise
+
+
+def _followed(part: Part, read: Reader) -> Network:
+    """Return the net of a given text; say in errors what was assumed of its images."""
+    try:
+        return read(part)
+    except SecateurError as error:
+        data = [text.tops[0].text for text in part.chosen if _takes_shape(text, part)]
+        if data and error.hint is None and error.where.file == str(part.path):
+            shape = "×".join(map(str, part.like))
+            error.hint = (
+                f"its images are read as those of the network ({shape}), "
+                f"--input-shape {data[0]}=C,H,W gives others"
+            )
+        raise
+
+
+def _takes_shape(text: LayerText, part: Part) -> bool:
+    """Whether a layer makes images of which the user does not give the shape."""
+    if text.bottoms or not text.tops or text.type in ("Input", "DummyData"):
+        return False
+    return text.tops[0].text not in part.options.input_shapes
 
 
 def _given(network: Network, path: Path, folder: Path) -> Iterator[Part]:

@@ -139,8 +139,10 @@ class Settings:
     """Folder with the files that the net names."""
     like: tuple[int, ...] = ()
     """(C, H, W) of data layers whose shape the text does not state; () for none."""
-    untrained: bool = False
-    """Whether layers that the caffemodel does not hold are read as zeros."""
+    companion: bool = False
+    """Whether the net is read beside another. Layers that the caffemodel does not hold are then
+    read as zeros, and normalisations as inference computes them, whatever the phase: all that is
+    stored has a place in the graph."""
     static: bool = False
     """Whether the graph has the batch size of the file instead of a symbolic one."""
     batch: int | None = None

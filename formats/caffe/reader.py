@@ -154,7 +154,7 @@ def _read(part: Part) -> Network:
             layers=layers, matched=matched, weights=weights, outputs=part.outputs,
             settings=Settings(
                 input_shapes=options.input_shapes, folder=part.folder, like=part.like,
-                untrained=part.companion,
+                companion=part.companion,
             ),
         ).run()  # fmt: skip
     source = CaffeSource(
@@ -393,7 +393,7 @@ class _Reading:
             for ref in sharers.get(own, (own,))
             for entry in self.matched[ref.layer]
         )
-        if not candidates and self.settings.untrained:
+        if not candidates and self.settings.companion:
             if math.prod(shape) > LARGEST_UNTRAINED:
                 raise UnsupportedError(f"{own.name} of {'×'.join(map(str, shape))} is too large")
             return np.broadcast_to(np.float32(0), shape)

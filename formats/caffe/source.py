@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,7 +109,7 @@ class CaffeSource:
         for net in (network, *network.companions):
             source = self if net is network else net.source
             assert isinstance(source, CaffeSource)
-            own_edits, own_changes = source._changes(net)
+            own_edits, own_changes = source._changes(net, held)
             changes.update((k, change) for k, change in own_changes.items() if k not in held)
             held.update(entry for own in source.layers for entry in own.stored)
             target = source.part.target
@@ -123,13 +123,21 @@ class CaffeSource:
         }
         return texts, changes
 
-    def _changes(self, network: Network) -> tuple[Edits, dict[int, LayerChange]]:
-        """Return edits of the prototxt, and changes of the caffemodel, of this net alone."""
+    def _changes(
+        self, network: Network, held: Collection[int] = ()
+    ) -> tuple[Edits, dict[int, LayerChange]]:
+        """Return edits of the prototxt, and changes of the caffemodel, of this net alone.
+
+        Args:
+            network: the changed net.
+            held: entries of the caffemodel whose blobs another net changes.
+        """
         before, now = tensors_by_blob(self.model), tensors_by_blob(network.model)
         by_layer: dict[int, list[ir.Node]] = {}
         for node in network.graph:
             by_layer.setdefault(_index(node), []).append(node)
         dims = {name: shape_of(value) for name, value in network.values().items() if value.shape}
+        changeable = network.model is not self.model
         edits: Edits = []
         changes: dict[int, LayerChange] = {}
         for index, own in enumerate(self.layers):
@@ -151,7 +159,8 @@ class CaffeSource:
                 for text in (own.text, *own.twins) if fields else ():
                     edits += _field_edits(own.layer, text, fields)
                 blobs: Mapping[str, np.ndarray] = {}
-                if own.stored and own.layer.stored() and network.model is not self.model:
+                others = bool(own.stored) and own.stored[-1] in held
+                if own.stored and own.layer.stored() and changeable and not others:
                     shapes = new.shapes(*bottoms)
                     self._check_left(own, shapes, arrays)
                     blobs = new.store(_shaped(arrays, shapes)) if changed else {}

@@ -46,7 +46,7 @@ class BatchNorm(Layer):
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
         """Emit BatchNormalization with γ = 1 and β = 0, or the statistics of the batch."""
-        if not self.use_global_stats:
+        if not (self.use_global_stats or b.reading.companion):
             return self._of_batch(b, x)
         channels = b.blobs["mean"].size
         factor = float(b.blobs["factor"].reshape(-1)[0])

@@ -270,6 +270,52 @@ def test_data_layers_take_the_shape_of_the_deploy_net(tmp_path: Path) -> None:
         assert [each.inputs for each in network.companions] == [{"data": ("N", 3, 8, 8)}]
 
 
+def test_images_of_another_shape_are_asked_for(tmp_path: Path) -> None:
+    """A siamese net reads pairs of images in one blob."""
+    shared = "param { name: 'w' } param { name: 'b' }"
+    files = Files(tmp_path, DEPLOY, DEPLOY)
+    companion = files.companion(
+        'layer { name: "d" type: "Data" top: "pair" top: "sim" data_param { batch_size: 64 } }',
+        'layer { name: "cut" type: "Slice" bottom: "pair" top: "data" top: "other" }',
+        conv("a", "data", rules=shared), conv("b", "a"), conv("c", "b"), classes("fc", "c"),
+        conv("twin", "other", rules=shared), classes("second", "twin"),
+        plain("ContrastiveLoss", "loss", "fc", "second", "sim"),
+    )  # fmt: skip
+    with pytest.raises(FormatError, match=r"'cut'.*--input-shape pair=C,H,W gives others"):
+        files.load(companion)
+    network = secateur.load(
+        files.deploy, files.weights, companions=[companion], input_shapes={"pair": (6, 8, 8)}
+    )
+    saved = secateur.save(secateur.prune(network, rate=0.4), tmp_path / "out")
+    lines = saved.companions[0].read_text().splitlines()
+    kept = shapes(saved.paths[1])["a"][0][0]
+    assert kept < 8
+    assert all(f"num_output: {kept} " in lines[place] for place in (2, 6))
+
+
+def test_normalisations_of_a_training_phase_are_cut_whole(tmp_path: Path) -> None:
+    """By statistics of the batch or by stored ones: these lose the same channels."""
+
+    def norm(name: str, blob: str, more: str = "", rules: str = "") -> str:
+        line = plain("BatchNorm", name, blob, param=f"batch_norm_param {{ {more} }}", rules=rules)
+        return line.replace(f'top: "{name}"', f'top: "{blob}"')
+
+    deploy = (INPUT, TRUNK[0], norm("n", "a"), *TRUNK[1:], classes("fc", "c"))
+    head = (conv("head", "a", 4), classes("out", "head", 3), norm("m", "b"))
+    files = Files(tmp_path, deploy, (*deploy, *head))
+    companion = files.companion(
+        INPUT, TRUNK[0], norm("n", "a", "use_global_stats: false", TRAIN),
+        norm("n", "a", "use_global_stats: true", TEST), TRUNK[1],
+        norm("m", "b", "use_global_stats: false", TRAIN), TRUNK[2], classes("fc", "c"), *head[:2],
+    )  # fmt: skip
+    _, saved = files.pruned(companion)
+    found = shapes(saved.paths[1])
+    for norms, layer in (("n", "a"), ("m", "b")):
+        kept = found[layer][0][0]
+        assert found[norms] == [(kept,), (kept,), (1,)]
+        assert kept < 8
+
+
 # -- what the caffemodel defines ------------------------------------------------------------------
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import FormatError, UnsupportedError
-from ..core.ir.network import Network
+from ..core.ir.network import Caution, Network
+from ..core.ir.repeats import repeats_of
 from ..core.options import options_of
 from .files import models
 from .options import LoadOptions
@@ -71,4 +73,21 @@ def _read(
         raise UnsupportedError(
             f"{companions[0]}: companions are further descriptions of a Caffe or Darknet network"
         )
-    return known.read(found, **settings, **({"companions": companions} if companions else {}))
+    further = {"companions": companions} if companions else {}
+    network = known.read(found, **settings, **further)
+    network = replace(network, regions=options.regions)
+    return replace(network, notes=(*network.notes, *_uncounted(network)))
+
+
+def _uncounted(network: Network) -> list[Caution]:
+    """Return a caution where the files do not say for how many regions layers run."""
+    unknown = repeats_of(network).open
+    if not unknown:
+        return []
+    names = ", ".join(f"'{name}'" for name in unknown)
+    return [
+        Caution(
+            f"what follows {names} runs once a region, and the files do not say how many regions "
+            "a sample has: its operations are counted for 1 (--regions N)"
+        )
+    ]

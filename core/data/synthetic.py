@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import DataError
 from ..ir.dims import shape_text
 from ..ir.network import Network, Preprocess
-from ..ir.regions import region_inputs
+from ..ir.regions import Regions, region_inputs
 from .base import BATCH_SIZE, Batch, batch_size, fixed_batch
 from .preprocess import normalized
 from .rows import rows_per_sample
@@ -80,25 +80,23 @@ class SyntheticDataset:
         """Yield the samples in batches."""
         for start in range(0, self.samples, self._batch):
             stop = min(start + self._batch, self.samples)
-            numbers = {
-                name: range(int(start * rows), int(stop * rows))
-                for name, rows in self._rows.items()
-            }
-            drawn = {number: self._sample(number) for number in set().union(*numbers.values())}
+            drawn = [self._sample(number) for number in range(start, stop)]
             yield Batch(
                 inputs={
-                    name: np.stack([drawn[number][name] for number in own])
-                    for name, own in numbers.items()
+                    name: np.concatenate([sample[name] for sample in drawn])
+                    for name in self._shapes
                 }
             )
 
     def _sample(self, number: int) -> dict[str, np.ndarray]:
+        """Return the rows of a sample, those that end within it where several samples share one."""
         generator = np.random.default_rng([self._seed, number])
         sample = {}
         for name, shape in self._shapes.items():
-            noise = generator.random(shape, dtype=np.float32)
+            count = int((number + 1) * self._rows[name]) - int(number * self._rows[name])
+            noise = generator.random((count, *shape), dtype=np.float32)
             if name in self._regions:
-                noise = self._region(name, number, noise)
+                noise = self._placed(self._regions[name], number, noise)
             elif (
                 name not in self._plain
                 and len(shape) == 3
@@ -108,16 +106,15 @@ class SyntheticDataset:
             sample[name] = noise
         return sample
 
-    def _region(self, name: str, number: int, noise: np.ndarray) -> np.ndarray:
-        """Return a row of regions: its image in the batch that the network fixes, and a box in it.
+    def _placed(self, image: Regions, number: int, noise: np.ndarray) -> np.ndarray:
+        """Return rows of regions: the image in the batch that the network fixes, and a box in it.
 
         Boxes have between a quarter and all of the width and of the height of the image.
         """
-        each = max(1, int(self._rows[name]))
-        image = number // each % self._images
-        sides = np.array([self._regions[name].width, self._regions[name].height], np.float32) - 1
-        _, *numbers = noise.reshape(-1)
-        size = SMALLEST_REGION + (1 - SMALLEST_REGION) * np.array(numbers[:2], np.float32)
-        corner = (1 - size) * np.array(numbers[2:], np.float32)
-        row = np.concatenate([[image], corner * sides, (corner + size) * sides])
-        return row.astype(np.float32).reshape(noise.shape)
+        rows = noise.reshape(-1, 5)
+        sides = np.array([image.width, image.height], np.float32) - 1
+        size = SMALLEST_REGION + (1 - SMALLEST_REGION) * rows[:, 1:3]
+        corner = (1 - size) * rows[:, 3:]
+        images = np.full((len(rows), 1), number % self._images)
+        placed = np.concatenate([images, corner * sides, (corner + size) * sides], axis=1)
+        return placed.astype(np.float32).reshape(noise.shape)

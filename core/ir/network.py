@@ -16,6 +16,7 @@ from .heads import Head
 __all__ = [
     "BATCH",
     "BLOCK",
+    "FOLLOWERS",
     "IR_VERSION",
     "OPSET",
     "BlobRef",
@@ -45,6 +46,10 @@ BATCH = "N"
 BLOCK = "block"
 """Key in the `meta` of a value: the number of consecutive channels that form a block. A block is
 removed or kept as a whole."""
+
+FOLLOWERS = "followers"
+"""Key in the `meta` of a value: names of initializers that no node reads, with an element for each
+of its channels. The source stores them, so they are cut with the channels."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -191,6 +196,8 @@ class Network:
     """Other nets with the same stored parameters: a train_val in each of its phases, what the file
     of weights says of layers that no text mentions. They are pruned together with the network.
     A copy with other sizes has none, until they are cut as well."""
+    regions: int | None = None
+    """Regions of a sample that the user says there are; None for what the files say."""
 
     @property
     def graph(self) -> ir.Graph:

@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from ...core.errors import UnsupportedError
 from ...core.ir.network import Border, Caution
+from ...core.ir.repeats import REGIONS
 from .layer import CaffeBuilder, Layer, Settings, Shape
 from .upgrade import LayerText
 
@@ -262,6 +263,8 @@ class Seams:
                 self._cautions.append(caution)
             value = b.input(name, dims)
             assert value is not None
+            if layer.regions is not None:
+                value.meta[REGIONS] = 0  # it pooled regions, and nobody says how many
             self._made.append((index, value))
             tops.append(value)
         return tuple(tops)

@@ -21,6 +21,7 @@ class Options:
     stages: tuple[str, ...] = ()
     level: int = 0
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    batch_norm: str = "auto"
     opaque: tuple[str, ...] = ()
 
 

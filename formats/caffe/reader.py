@@ -27,7 +27,7 @@ from .fields import check_schema, read_fields, unread_fields
 from .layer import LAYERS, CaffeBuilder, Layer, Settings, Unknown
 from .layers.border import Border
 from .layers.data import with_images
-from .matching import check_links, definitions, match, twins
+from .matching import check_links, definitions, fit, match, twins
 from .part import Options, Part
 from .source import CaffeSource, SourceLayer
 from .upgrade import LayerText, net_of
@@ -47,6 +47,7 @@ def load(
     stages: Sequence[str] = (),
     level: int = 0,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    batch_norm: str = "auto",
     opaque: Sequence[str] = (),
     companions: Sequence[Path] = (),
 ) -> Network:
@@ -60,6 +61,8 @@ def load(
         level: level of the net's state.
         input_shapes: blob name → (C, H, W) for data layers and borders whose shape the file does
             not state.
+        batch_norm: which statistics BatchNorm layers with `use_global_stats: false` take in
+            testing: "stored", "batch", or "auto" for what the file gives reason to think.
         opaque: layer types that become borders: what they read becomes outputs, what they make
             inputs.
         companions: further prototxts of the same weights, read in each of their phases.
@@ -70,7 +73,7 @@ def load(
     """
     options = Options(
         phase=phase, stages=tuple(stages), level=level, input_shapes=dict(input_shapes or {}),
-        opaque=tuple(opaque),
+        batch_norm=batch_norm, opaque=tuple(opaque),
     )  # fmt: skip
     files = [(path, path.parent) for path in companions]
     return _load(prototxt, caffemodel, files, options=options, folder=prototxt.parent)
@@ -148,6 +151,7 @@ def _read(part: Part) -> Network:
             for param, field in unread_fields(type(layer), text.message, layer.param)
         ]  # fmt: skip
         check_links(chosen, others)
+        layers = fit(layers, weights)
         matched = match(chosen, layers, weights, str(prototxt))
         network = _Reading(
             name=part.name or part.net.name or prototxt.stem, file=str(prototxt), texts=chosen,
@@ -155,6 +159,7 @@ def _read(part: Part) -> Network:
             settings=Settings(
                 input_shapes=options.input_shapes, folder=part.folder, like=part.like,
                 companion=part.companion,
+                phase=options.phase, batch_norm=options.batch_norm,
             ),
         ).run()  # fmt: skip
     source = CaffeSource(
@@ -243,7 +248,9 @@ class _Reading:
         try:
             return reading._run(needs)
         except StaticBatchNeeded:
-            settings = replace(reading.settings, static=True, batch=None, inputs=[], left_out={})
+            settings = replace(
+                reading.settings, static=True, batch=None, inputs=[], left_out={}, doubts={}
+            )
             return replace(reading, settings=settings)._run(needs)
 
     def _run(self, needs: Needs) -> Network:
@@ -287,7 +294,7 @@ class _Reading:
             kept = [top for top in tops if top is not None]
             links.append((present, kept, sum(blob.size for blob in stored.values())))
         builder.layer, builder.scope = None, self.name
-        return self._network(builder, unread, links, seams, notes)
+        return self._network(builder, unread, links, seams, [*notes, *self.settings.cautions()])
 
     def _stored(
         self,

@@ -163,7 +163,8 @@ class CaffeSource:
                 if own.stored and own.layer.stored() and changeable and not others:
                     shapes = new.shapes(*bottoms)
                     self._check_left(own, shapes, arrays)
-                    blobs = new.store(_shaped(arrays, shapes)) if changed else {}
+                    shaped = _shaped(arrays, shapes)
+                    blobs = new.store(shaped) if changed else {}
                 if changed or fields:
                     for entry in own.stored:
                         changes[entry] = self._change(entry, own, blobs, fields)

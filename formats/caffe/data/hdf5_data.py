@@ -134,11 +134,11 @@ class Hdf5Data:
         """
         names = {}
         for name, shape in self._network.inputs.items():
-            key = name if name in content else "data"
+            alone = len(self._network.inputs) == 1
+            key = "data" if alone and name not in content else name
             if key not in content:
-                raise DataError(
-                    f"there is no dataset '{name}' or 'data'", hint=f"it has {', '.join(content)}"
-                )
+                known = f"'{name}' or 'data'" if alone and name != "data" else f"'{name}'"
+                raise DataError(f"there is no dataset {known}", hint=f"it has {', '.join(content)}")
             stored = content[key].shape
             if not stored or not sample_fits(stored, shape):
                 raise DataError(

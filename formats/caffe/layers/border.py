@@ -14,11 +14,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ....core.errors import UnsupportedError
 from ....core.ir.network import Preprocess
 from ..layer import Example, Handling, Shape, key, layer
 from .data import Transformed
 
 __all__ = ["Border"]
+
+MOST_REGIONS = 1 << 16
+"""Largest number of regions of an image: several times what detectors look at. It bounds the memory
+that a number in a text file can demand."""
 
 
 @layer(
@@ -51,7 +56,10 @@ class Border(Transformed):
 class Proposal(Border):
     """Regions (image, x0, y0, x1, y1) from the scores and boxes of anchors."""
 
-    most: int = key(0, "post_nms_topn", "post_nms_top_n", doc="regions of an image at most")
+    most: int = key(
+        0, "post_nms_topn", "post_nms_top_n", "test_desc_param.rpn_post_nms_top_n",
+        doc="regions of an image at most",
+    )  # fmt: skip
 
     param: ClassVar = "proposal_param"
     example: ClassVar = Example(
@@ -75,4 +83,6 @@ layer { name: "after" type: "InnerProduct" bottom: "pool" top: "after"
     def top_shape(self, position: int, *bottoms: Shape | None) -> tuple[int, ...] | None:
         """Return the largest number of regions, where the file tells it."""
         del bottoms
+        if self.most > MOST_REGIONS:
+            raise UnsupportedError(f"{self.most} regions are too many")
         return (self.most, 5) if self.most > 0 and not position else None

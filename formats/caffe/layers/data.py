@@ -21,7 +21,7 @@ from ..layer import CaffeBuilder, Example, Handling, Layer, key, layer
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Transformed(Layer):
-    """What every layer that makes inputs of images shares."""
+    """What every layer that makes inputs of images shares. `mirror` counts in training alone."""
 
     scale: float = key(1.0, "/transform_param.scale", "scale")
     mean_value: tuple[float, ...] = key((), "/transform_param.mean_value")
@@ -68,7 +68,7 @@ class Transformed(Layer):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FromFiles(Transformed):
-    """What every layer that reads images shares. `mirror` counts in training alone."""
+    """What every layer that reads images shares."""
 
     batch_size: int = key(1)
     place: int = 0

@@ -16,7 +16,7 @@ from ..progress import Progress, silent
 from ..repair import Repairs, find_repairs, repaired
 from ..verify.equivalence import verify_equal
 from ..verify.stable_cuts import narrowed
-from .companions import cut_companions, masked_companions, uncompensated
+from .companions import cut_companions, forgotten, masked_companions, uncompensated
 from .complete import complete_plan
 from .options import AUTOMATIC
 from .result import PruneResult, Verification
@@ -92,7 +92,7 @@ def apply_plan(
         verification=verification,
         repairs=records,
         history=state.history,
-        notes=uncompensated(state),
+        notes=(*forgotten(plan, network), *uncompensated(state)),
     )
     if not sparse:
         return result

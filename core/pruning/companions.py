@@ -14,12 +14,13 @@ from ..data.base import fixed_batch
 from ..errors import VerificationError
 from ..ir.network import Network
 from ..ir.rebuild import rebuild
+from ..plan.plan import Plan
 from ..plan.state import PruningState
 from ..progress import Progress, silent
 from ..verify.equivalence import verify_equal
 from ..verify.stable_cuts import narrowed
 
-__all__ = ["cut_companions", "masked_companions", "uncompensated", "verify_companions"]
+__all__ = ["cut_companions", "forgotten", "masked_companions", "uncompensated", "verify_companions"]
 
 SAMPLES = 2
 """Samples of noise that a companion is verified on: the network itself is verified on more."""
@@ -101,6 +102,17 @@ def uncompensated(state: PruningState) -> tuple[str, ...]:
     return (
         f"layers beside the network were cut with it: {shown}; what they lost is not made up for, "
         "but by fine-tuning",
+    )
+
+
+def forgotten(plan: Plan, network: Network) -> tuple[str, ...]:
+    """Return a note where a plan was made with more companions than a network has."""
+    names = plan.provenance.get("companions")
+    if not isinstance(names, list) or len(names) <= len(network.companions):
+        return ()
+    return (
+        f"the plan was made with {', '.join(map(str, names))}, of which not all are given: what "
+        "only they demand is not kept, and they are not cut (--companion)",
     )
 
 

@@ -69,18 +69,23 @@ def read_companions(
                 found.append(read(part))
             except SecateurError as error:
                 why = error.message if why is unknown else why
+    return tuple(found), [*notes, *_left_alone(main, found, why)]
+
+
+def _left_alone(main: CaffeSource, found: Sequence[Network], why: str) -> list[Caution]:
+    """Return a caution on the layers whose weights no net reads, if there are any."""
     left = sorted(_unread(main, found))
-    if left:
-        shown = ", ".join(f"'{name}'" for name in left[:5])
-        more = f" and {len(left) - 5} more" if len(left) > 5 else ""
-        notes.append(
-            Caution(
-                f"{main.weights.path.name} has weights of layers that no given text has: {shown}"
-                f"{more}. They stay as they are, since what they read is not known ({why}); "
-                "--companion gives the text that has them"
-            )
+    if not left:
+        return []
+    shown = ", ".join(f"'{name}'" for name in left[:5])
+    shown += f" and {len(left) - 5} more" if len(left) > 5 else ""
+    return [
+        Caution(
+            f"{main.weights.path.name} has weights of layers that no given text has: {shown}. "
+            f"They stay as they are, since what they read is not known ({why}); --companion gives "
+            "the text that has them"
         )
-    return tuple(found), notes
+    ]
 
 
 def _source(network: Network) -> CaffeSource:

@@ -95,6 +95,19 @@ def test_a_join_of_the_companion_unites_groups(tmp_path: Path) -> None:
     assert shapes(saved.paths[1])["head"][0][1] == shapes(saved.paths[1])["a"][0][0] * 64 < 512
 
 
+def test_a_plan_says_which_companions_it_was_made_with(tmp_path: Path) -> None:
+    head = (plain("Eltwise", "sum", "a", "b"), classes("head", "sum", 3))
+    files = Files(tmp_path, DEPLOY, (*DEPLOY, *head))
+    _, saved = files.pruned(files.companion(*DEPLOY, *head))
+    assert saved.plan is not None
+    plan = secateur.load_plan(saved.plan)
+    assert plan.provenance["companions"] == ["train_val.prototxt"]
+    bare = secateur.densify(files.load(), plan, repair="none")
+    assert any("made with train_val.prototxt" in note for note in bare.notes)
+    again = secateur.densify(files.load(tmp_path / "train_val.prototxt"), plan, repair="none")
+    assert not any("made with" in note for note in again.notes)
+
+
 def test_an_output_of_the_companion_fixes_a_group(tmp_path: Path) -> None:
     files = Files(tmp_path, DEPLOY, DEPLOY)
     companion = files.companion(INPUT, *TRUNK[:2])

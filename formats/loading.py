@@ -11,6 +11,7 @@ from typing import Any
 from ..core.errors import FormatError, UnsupportedError
 from ..core.ir.network import Caution, Network
 from ..core.ir.repeats import repeats_of
+from ..core.ir.windows import loosened
 from ..core.options import options_of
 from .files import models
 from .options import LoadOptions
@@ -75,6 +76,7 @@ def _read(
         )
     further = {"companions": companions} if companions else {}
     network = known.read(found, **settings, **further)
+    network = loosened(network) if options.lrn == "inexact" else network
     network = replace(network, regions=options.regions)
     return replace(network, notes=(*network.notes, *_uncounted(network)))
 

@@ -420,3 +420,17 @@ def test_nothing_is_written_if_a_companion_went_missing(tmp_path: Path) -> None:
     with pytest.raises((FormatError, VerificationError)):
         secateur.save(mixed, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_windows_are_freed_in_companions_as_well(tmp_path: Path) -> None:
+    norm = plain("LRN", "n", "a", param="lrn_param { local_size: 3 alpha: 0.01 }")
+    deploy = (INPUT, TRUNK[0], norm, conv("b", "n"), TRUNK[2], classes("fc", "c"))
+    head = (conv("head", "n", 4), classes("out", "head", 3))
+    files = Files(tmp_path, deploy, (*deploy, *head))
+    companion = files.companion(*deploy, *head)
+    assert "'n' (LRN)" in partners(files.load(companion), "a")[1]
+    network = secateur.load(files.deploy, files.weights, companions=[companion], lrn="inexact")
+    assert not partners(network, "a")[1]
+    saved = secateur.save(secateur.prune(network, rate=0.4, repair="none"), tmp_path / "out")
+    found = shapes(saved.paths[1])
+    assert found["head"][0][1] == found["a"][0][0] < 8

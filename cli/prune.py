@@ -36,7 +36,7 @@ def command(
     import secateur
 
     terminal = screen.terminal()
-    network = secateur.load(*files, options=model)
+    network = secateur.load(*files, companions=companion or (), options=model)
     terminal.notes(network.notes)
     dataset = secateur.open_dataset(data, network, reading) if data is not None else None
     with terminal.bars() as progress:
@@ -47,7 +47,7 @@ def command(
             )
         rows, saved = measure_and_save(
             network, pruned, files, output,
-            data=dataset, task=options.task, companions=companion or (), progress=progress,
+            data=dataset, task=options.task, progress=progress,
         )  # fmt: skip
     for note in pruned.notes:
         terminal.warn(note)

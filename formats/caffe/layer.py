@@ -141,6 +141,11 @@ class Settings:
     """Blob name → (C, H, W) for data layers whose shape the file does not state."""
     folder: Path = Path()
     """Folder with the files that the net names."""
+    like: tuple[int, ...] = ()
+    """(C, H, W) of data layers whose shape the text does not state; () for none."""
+    companion: bool = False
+    """Whether the net is read beside another. Layers that the caffemodel does not hold are then
+    read as zeros: they are still to be trained."""
     phase: str = "TEST"
     """The phase of the net."""
     batch_norm: str = "auto"

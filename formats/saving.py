@@ -10,15 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.data import Dataset, SyntheticDataset
+from ..core.data import Dataset
 from ..core.errors import FormatError, UnsupportedError, located
 from ..core.files import same_bytes, write_synced
 from ..core.ir.network import Network, Piece
 from ..core.progress import Progress, silent
-from ..core.pruning.apply import NOISE_SAMPLES
 from ..core.pruning.result import PruneResult
 from ..core.verify.equivalence import verify_equal
 from ..core.verify.identity import same
+from ..core.verify.small_input import with_noise
 from .files import suffixes
 from .registry import FORMATS, Format
 
@@ -261,8 +261,8 @@ def _verified(
     same_graph = same if exported is None or exported.same is None else exported.same
     if same_graph(network, again):
         return 0.0
-    inputs = data or SyntheticDataset(network, samples=NOISE_SAMPLES)
-    return verify_equal("written = dense", network, again, inputs, progress=progress).worst.relative
+    first, second, inputs = (network, again, data) if data else with_noise(network, again)
+    return verify_equal("written = dense", first, second, inputs, progress=progress).worst.relative
 
 
 def _as_read(network: Network, written: Mapping[str, Path]) -> bool:

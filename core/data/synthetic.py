@@ -9,14 +9,27 @@ import numpy as np
 
 from ..errors import DataError
 from ..ir.dims import shape_text
+from ..ir.footprint import multiply_adds
 from ..ir.network import Network, Preprocess
 from .base import BATCH_SIZE, Batch, batch_size, fixed_batch
 from .preprocess import normalized
 
-__all__ = ["SyntheticDataset"]
+__all__ = ["SyntheticDataset", "affordable"]
 
 FULL_SCALE = 255.0
 """The largest value of a pixel before preprocessing."""
+
+
+WORK = 20_000_000_000
+"""Multiplications that noise may cost a network: some seconds of two cores."""
+
+
+def affordable(network: Network, samples: int) -> int:
+    """Return how many samples of noise to run: `samples`, or fewer where each costs much work.
+
+    One large image holds as many numbers as many small ones.
+    """
+    return max(1, min(samples, WORK // max(1, multiply_adds(network))))
 
 
 class SyntheticDataset:

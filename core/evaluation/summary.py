@@ -9,7 +9,10 @@ from ..cost.latency import latency
 from ..cost.network_cost import measure_cost
 from ..coupling import find_groups
 from ..data import Dataset, SyntheticDataset
+from ..data.base import BATCH_SIZE
+from ..data.synthetic import affordable
 from ..engine.padding import for_speed
+from ..ir.footprint import multiply_adds
 from ..ir.network import Network
 from ..progress import Progress, silent
 from .fidelity import fidelity
@@ -23,6 +26,10 @@ PADDED = "Latency, padded"
 
 PAYS = 0.9
 """That row is there where the pruned network then takes at most this share of its time."""
+
+
+LARGEST_FILLED = 5_000_000_000
+"""Multiplications a sample. Of networks with more, that row is left out: each run takes long."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +86,7 @@ def summarize(
         DataError: the data does not fit the networks or the task.
     """
     rows: list[SummaryRow] = []
-    data = data or SyntheticDataset(original)
+    data = data or SyntheticDataset(original, samples=affordable(original, BATCH_SIZE))
     rows.extend(_quality(original, compressed, data, task, progress))
     before, after = (
         measure_cost(network, find_groups(network)) for network in (original, compressed)
@@ -99,8 +106,10 @@ def summarize(
 def _latencies(original: Network, compressed: Network, progress: Progress) -> Sequence[SummaryRow]:
     """Return the latency, and that with channels filled up where this gains something."""
     networks = [original, compressed]
-    filled = [for_speed(network) for network in networks]
-    if filled[1] is compressed:
+    filled: list[Network] = []
+    if multiply_adds(original) <= LARGEST_FILLED:
+        filled = [for_speed(network) for network in networks]
+    if filled and filled[1] is compressed:
         filled = []
     times = latency([*networks, *filled], progress=progress)
     rows = [SummaryRow(item="Latency", original=times[0], compressed=times[1], unit="ms")]

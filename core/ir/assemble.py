@@ -96,7 +96,12 @@ class Assembly:
         for value, original in zip(copy.outputs, node.outputs, strict=True):
             value.shape = original.shape
 
-    def add_resized(self, node: ir.Node, attributes: Mapping[str, Attribute] = _UNCHANGED) -> None:
+    def add_resized(
+        self,
+        node: ir.Node,
+        attributes: Mapping[str, Attribute] = _UNCHANGED,
+        reads: Mapping[str, ir.Value] = _NOTHING,
+    ) -> None:
         """Copy a node whose outputs get the shapes that its inputs have now.
 
         Where shape inference finds none, the rank remains.
@@ -104,15 +109,26 @@ class Assembly:
         Args:
             node: a node of ONNX's own operators without subgraphs.
             attributes: attribute → its new value.
+            reads: name of a value that the node reads → value that its copy reads instead.
 
         Raises:
             FormatError: the new sizes do not fit together.
         """
-        copy = self._copied_node(node, attributes)
+        copy = self._copied_node(node, attributes, reads)
         infer_node(copy, self._opset)
         for value, original in zip(copy.outputs, node.outputs, strict=True):
             if value.shape is None and original.shape is not None:
                 value.shape = ir.Shape([None] * len(original.shape))
+
+    def constant(self, name: str, array: np.ndarray) -> ir.Value:
+        """Add a constant and return it."""
+        tensor = ir.Tensor(np.ascontiguousarray(array), name=name)
+        value = ir.Value(
+            name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor
+        )
+        self.values[name] = value
+        self._initializers.append(value)
+        return value
 
     def op(self, op_type: str, inputs: Sequence[ir.Value], name: str, like: ir.Value) -> ir.Value:
         """Add a new node with one output of a name and return that output.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import onnx_ir as ir
 
 from .network import Network
 
-__all__ = ["peak_bytes", "total_bytes", "value_bytes"]
+__all__ = ["multiply_adds", "peak_bytes", "total_bytes", "value_bytes"]
 
 FLOAT_BYTES = 4.0
 """Bytes of one number: values of other types are taken for float32, too."""
@@ -35,6 +37,33 @@ def peak_bytes(network: Network) -> int:
 def total_bytes(network: Network) -> int:
     """Return the bytes a sample of all values that the nodes of a network make."""
     return int(sum(value_bytes(value) for node in network.graph for value in node.outputs))
+
+
+def multiply_adds(network: Network) -> int:
+    """Return about how many numbers a run multiplies a sample: of convolutions and matrices."""
+    return sum(map(_multiply_adds, network.graph))
+
+
+def _multiply_adds(node: ir.Node) -> int:
+    weight = node.inputs[1] if len(node.inputs) > 1 else None
+    if node.op_type not in _MULTIPLYING or weight is None or weight.shape is None:
+        return 0
+    # Each output of a convolution reads a row of the weight; each input of the transposed one does.
+    positions = node.inputs[0] if node.op_type == "ConvTranspose" else node.outputs[0]
+    sizes = [dim for dim in weight.shape if isinstance(dim, int)]
+    shared = sizes[-1:] if node.op_type == "MatMul" else sizes[:1]
+    if node.op_type == "Gemm" and not _flag(node, "transB"):
+        shared = sizes[-1:]
+    row = math.prod(sizes) // max(1, math.prod(shared))
+    return int((value_bytes(positions) if positions is not None else 0) / FLOAT_BYTES) * row
+
+
+_MULTIPLYING = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+
+
+def _flag(node: ir.Node, name: str) -> bool:
+    attribute = node.attributes.get(name)
+    return attribute is not None and bool(attribute.as_int())
 
 
 def value_bytes(value: ir.Value) -> float:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ..coupling import find_groups
 from ..coupling.groups import Groups
-from ..data import Dataset, SyntheticDataset
+from ..data import Dataset
 from ..data.calibration import Calibration
 from ..engine.threads import within_cores
 from ..ir.network import Network
@@ -15,15 +15,13 @@ from ..plan.state import PruningState
 from ..progress import Progress, silent
 from ..repair import Repairs, find_repairs, repaired
 from ..verify.equivalence import verify_equal
+from ..verify.small_input import with_noise
 from ..verify.stable_cuts import narrowed
 from .complete import complete_plan
 from .options import AUTOMATIC
 from .result import PruneResult, Verification
 
-__all__ = ["NOISE_SAMPLES", "apply_plan"]
-
-NOISE_SAMPLES = 8
-"""Samples of noise that verifications run on where the user gave no data."""
+__all__ = ["apply_plan"]
 
 
 @within_cores()
@@ -67,10 +65,10 @@ def apply_plan(
         state = PruningState.start(network, groups).after(removed_units(plan, groups))
     state = replace(state, data=Calibration(data) if data is not None else None)
     dense = state.dense()
-    inputs = state.data or SyntheticDataset(network, samples=NOISE_SAMPLES)
     narrow = narrowed(groups, state.removed)
+    masked, small, inputs = _verified_on(state.masked(), dense, state.data)
     comparison = verify_equal(
-        "masked = dense", state.masked(), dense, inputs, narrow=narrow, progress=progress
+        "masked = dense", masked, small, inputs, narrow=narrow, progress=progress
     )
     verification = Verification(
         difference=float(f"{comparison.worst.relative:.3g}"),
@@ -95,5 +93,13 @@ def apply_plan(
     if not sparse:
         return result
     full = state.expanded(dense)
-    verify_equal("sparse = dense", full, dense, inputs, narrow=narrow, progress=progress)
+    first, second, inputs = _verified_on(full, dense, state.data)
+    verify_equal("sparse = dense", first, second, inputs, narrow=narrow, progress=progress)
     return replace(result, network=full)
+
+
+def _verified_on(
+    first: Network, second: Network, data: Dataset | None
+) -> tuple[Network, Network, Dataset]:
+    """Return two networks and what they run on: the user's data, or noise at a small input."""
+    return with_noise(first, second) if data is None else (first, second, data)

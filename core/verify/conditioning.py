@@ -66,39 +66,18 @@ def hidden_values(network: Network) -> list[str]:
     other value shows. Who compares them with the outputs sees a fault of these weights as well.
     """
     nodes = list(network.graph)
-    seen = _seen(nodes, {str(value.name) for value in network.graph.outputs}, set())
-    plain = {str(value.name) for value in network.graph.inputs} | seen
-    candidates: set[str] = set()
-    for node in nodes:  # what follows without weights from seen values is as good as seen
-        read = _computed(node)
-        if _hides(node):
-            unseen = {str(v.name) for v in read if v.name not in plain and _float(v)}
-            candidates |= unseen
-            plain |= unseen  # they will be compared, or be seen behind others that are
-        if not _has_weights(node) and all(value.name in plain for value in read):
-            plain.update(str(value.name) for value in node.outputs)
+    outputs = {str(value.name) for value in network.graph.outputs}
+    blocking = {node for node in nodes if _kind(node) in (Kind.DECIDES, Kind.LEVELS_OFF)}
+    candidates = _unseen(network, nodes, blocking, _seen(nodes, blocking, outputs))
     chosen: set[str] = set()
-    _seen(nodes, {str(value.name) for value in network.graph.outputs}, candidates, chosen)
-    return [str(v.name) for node in nodes for v in node.outputs if v.name in chosen]
-
-
-def _seen(
-    nodes: list[ir.Node],
-    seen: set[str],
-    candidates: Collection[str],
-    chosen: set[str] | None = None,
-) -> set[str]:
-    """Return the values whose differences reach seen ones; adds unseen candidates to `chosen`."""
-    seen = set(seen)
+    seen = set(outputs)
     for node in reversed(nodes):
-        if chosen is not None:
-            fresh = {str(v.name) for v in node.outputs if v.name in candidates} - seen
-            chosen |= fresh
-            seen |= fresh
-        if not _hides(node) and any(value.name in seen for value in node.outputs):
-            seen.update(str(value.name) for value in _computed(node))
-            seen.update(captured(node))
-    return seen
+        fresh = {str(v.name) for v in node.outputs if v.name in candidates} - seen
+        chosen |= fresh
+        seen |= fresh
+        if node not in blocking and any(value.name in seen for value in node.outputs):
+            seen.update(_names_read(node))
+    return [str(v.name) for node in nodes for v in node.outputs if v.name in chosen]
 
 
 def stirred_values(network: Network) -> list[str]:
@@ -109,19 +88,41 @@ def stirred_values(network: Network) -> list[str]:
     noise there, too. Values that something else passes on (x · sigmoid(x)) are left out.
     """
     nodes = list(network.graph)
-    weighted: set[str] = set()
+    weighted: set[str] = set()  # values behind which there are weights
     for node in reversed(nodes):
         if _has_weights(node) or any(value.name in weighted for value in node.outputs):
-            weighted.update(str(value.name) for value in _computed(node))
+            weighted.update(_names_read(node))
+    blocking = {node for node in nodes if _kind(node) is not None}
+    last = {name for name in hidden_values(network) if name not in weighted}
+    seen = _seen(nodes, blocking, last | {str(value.name) for value in network.graph.outputs})
+    before = {node for node in blocking if any(v.name in weighted for v in node.outputs)}
+    return list(_unseen(network, nodes, before, seen))
+
+
+def _seen(nodes: list[ir.Node], blocking: Collection[ir.Node], shown: set[str]) -> set[str]:
+    """Return the values whose differences reach shown ones through nodes that do not block."""
+    seen = set(shown)
+    for node in reversed(nodes):
+        if node not in blocking and any(value.name in seen for value in node.outputs):
+            seen.update(_names_read(node))
+    return seen
+
+
+def _unseen(
+    network: Network, nodes: list[ir.Node], blocking: Collection[ir.Node], seen: set[str]
+) -> dict[str, None]:
+    """Return what blocking nodes read and neither is seen nor follows without weights from that."""
+    plain = {str(value.name) for value in network.graph.inputs} | seen
     found: dict[str, None] = {}
     for node in nodes:
-        if _kind(node) is None or not any(v.name in weighted for v in node.outputs):
-            continue
-        for value in _computed(node):
-            readers = {use.node for use in value.uses()}
-            if _float(value) and all(_kind(reader) is not None for reader in readers):
-                found[str(value.name)] = None
-    return list(found)
+        read = _computed(node)
+        if node in blocking:
+            unseen = [str(v.name) for v in read if v.name not in plain and _float(v)]
+            found.update(dict.fromkeys(unseen))
+            plain.update(unseen)  # they will be looked at
+        if not _has_weights(node) and all(value.name in plain for value in read):
+            plain.update(str(value.name) for value in node.outputs)
+    return found
 
 
 def cuttable(network: Network) -> list[str]:
@@ -231,11 +232,6 @@ _MOVING = frozenset({
 })  # fmt: skip
 
 
-def _hides(node: ir.Node) -> bool:
-    """Whether no difference needs to come through a node."""
-    return _kind(node) in (Kind.DECIDES, Kind.LEVELS_OFF)
-
-
 def _kind(node: ir.Node) -> Kind | None:
     if node.domain:
         return None
@@ -252,6 +248,11 @@ def _decides(node: ir.Node) -> bool:
 def _computed(node: ir.Node) -> list[ir.Value]:
     """Return the values that a node reads and that are no constants."""
     return [v for v in node.inputs if v is not None and v.const_value is None]
+
+
+def _names_read(node: ir.Node) -> list[str]:
+    """Return the names of the computed values that a node or a graph inside it reads."""
+    return [str(value.name) for value in _computed(node)] + captured(node)
 
 
 def _has_weights(node: ir.Node) -> bool:

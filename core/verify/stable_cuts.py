@@ -65,6 +65,8 @@ def narrowed(groups: Groups, removed: UnitMask) -> Narrow:
         labels = groups.values.get(known(name))
         if labels is None or labels.axis is None:
             return array
+        if len(labels.vector) != array.shape[labels.axis]:
+            return array  # of a smaller input: rows and channels in one axis, which nothing prunes
         return np.compress(surviving[labels.vector], array, axis=labels.axis)
 
     return narrow

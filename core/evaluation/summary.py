@@ -15,6 +15,7 @@ from ..engine.padding import for_speed
 from ..ir.footprint import multiply_adds
 from ..ir.network import Network
 from ..progress import Progress, silent
+from ..verify.small_input import within_memory
 from .fidelity import fidelity
 from .loss import LossMeter
 from .task import Task, find_task
@@ -86,8 +87,12 @@ def summarize(
         DataError: the data does not fit the networks or the task.
     """
     rows: list[SummaryRow] = []
-    data = data or SyntheticDataset(original, samples=affordable(original, BATCH_SIZE))
-    rows.extend(_quality(original, compressed, data, task, progress))
+    run = within_memory(original, compressed)
+    if data is None:
+        noise = SyntheticDataset(run[0], samples=affordable(run[0], BATCH_SIZE))
+        rows.extend(_quality(*run, noise, task, progress))
+    else:
+        rows.extend(_quality(original, compressed, data, task, progress))
     before, after = (
         measure_cost(network, find_groups(network)) for network in (original, compressed)
     )
@@ -99,7 +104,7 @@ def summarize(
             item="Operations", original=before.operations, compressed=after.operations, unit="Op"
         )
     )
-    rows.extend(_latencies(original, compressed, progress))
+    rows.extend(_latencies(*run, progress))
     return rows
 
 

@@ -9,7 +9,11 @@ import onnx_ir as ir
 
 from .network import Network
 
-__all__ = ["multiply_adds", "peak_bytes", "total_bytes", "value_bytes"]
+__all__ = ["largest_bytes", "multiply_adds", "peak_bytes", "total_bytes", "value_bytes"]
+
+LARGEST_VALUE = 1 << 28
+"""Bytes of the largest value that a batch size in a file may lead to before a smaller one is taken.
+What is known of real networks with a fixed batch stays below."""
 
 FLOAT_BYTES = 4.0
 """Bytes of one number: values of other types are taken for float32, too."""
@@ -37,6 +41,17 @@ def peak_bytes(network: Network) -> int:
 def total_bytes(network: Network) -> int:
     """Return the bytes a sample of all values that the nodes of a network make."""
     return int(sum(value_bytes(value) for node in network.graph for value in node.outputs))
+
+
+def largest_bytes(network: Network) -> int:
+    """Return the bytes of the largest value of a run, with all samples of a fixed batch."""
+    return max((_whole_bytes(value) for value in network.values().values()), default=0)
+
+
+def _whole_bytes(value: ir.Value) -> int:
+    if value.const_value is not None or value.shape is None:
+        return 0
+    return int(FLOAT_BYTES) * math.prod(dim for dim in value.shape if isinstance(dim, int))
 
 
 def multiply_adds(network: Network) -> int:

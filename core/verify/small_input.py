@@ -10,15 +10,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..data import Dataset, SyntheticDataset
+from ..data.base import fixed_batch
 from ..data.synthetic import affordable
 from ..errors import FormatError
+from ..ir.dims import smaller_batches
+from ..ir.footprint import LARGEST_VALUE, largest_bytes, peak_bytes
 from ..ir.network import Network
 from ..ir.resize import PLANES, resized, spatial_step
 
-__all__ = ["NOISE_SAMPLES", "SMALL", "smallest", "with_noise"]
+__all__ = ["MEMORY", "NOISE_SAMPLES", "SMALL", "smallest", "with_noise", "within_memory"]
 
 NOISE_SAMPLES = 8
 """Samples of noise that verifications run on where the user gave no data."""
+
+MEMORY = 1 << 31
+"""Bytes that a run on noise may take at the size that a file says."""
 
 SMALL = 64
 """Rows and columns. Inputs up to this size stay as they are."""
@@ -31,8 +37,38 @@ def with_noise(first: Network, second: Network) -> tuple[Network, Network, Datas
         first: the reference.
         second: a network with the same inputs.
     """
-    first, second = smallest(first, second)
+    first, second = smallest(*_fewer_samples(first, second))
     return first, second, SyntheticDataset(first, samples=affordable(first, NOISE_SAMPLES))
+
+
+def within_memory(*networks: Network) -> tuple[Network, ...]:
+    """Return networks of the same inputs as they are, or smaller where noise would fill the memory.
+
+    A size that a file claims is no reason to take that much memory: data alone is.
+    """
+    networks = _fewer_samples(*networks)
+    if peak_bytes(networks[0]) * (fixed_batch(networks[0]) or 1) <= MEMORY:
+        return networks
+    return smallest(*networks)
+
+
+def _fewer_samples(*networks: Network) -> tuple[Network, ...]:
+    """Return networks with a smaller fixed batch where the values of theirs are very large."""
+    own = fixed_batch(networks[0])
+    if own is None or largest_bytes(networks[0]) <= LARGEST_VALUE:
+        return networks
+    inputs = {name: shape for name, shape in networks[0].inputs.items() if shape}
+    for batches in smaller_batches({s[0] for s in inputs.values() if isinstance(s[0], int)}):
+        shapes = {
+            name: (batches[shape[0]], *shape[1:])
+            for name, shape in inputs.items()
+            if isinstance(shape[0], int)
+        }
+        try:
+            return tuple(resized(network, shapes) for network in networks)
+        except FormatError:
+            continue  # a layer has a number of samples of its own
+    return networks
 
 
 def smallest(*networks: Network) -> tuple[Network, ...]:

@@ -139,6 +139,8 @@ class Settings:
     """Folder with the files that the net names."""
     static: bool = False
     """Whether the graph has the batch size of the file instead of a symbolic one."""
+    batches: Mapping[int, int] = field(default_factory=dict)
+    """Batch size in the file → the one that a static graph has instead."""
     batch: int | None = None
     """Batch size in the file, from the inputs that are read so far."""
     inputs: list[str] = field(default_factory=list)
@@ -172,6 +174,8 @@ class CaffeBuilder(LayerBuilder):
                 raise StaticBatchNeeded("the inputs have different batch sizes")
             self.reading.batch = dims[0]
             shape[0] = BATCH
+        elif dims:
+            shape[0] = self.reading.batches.get(dims[0], dims[0])
         self.reading.inputs.append(name)
         return self.builder.input(name, shape)
 

@@ -14,14 +14,16 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from ...core.errors import FormatError, UnsupportedError, located
+from ...core.errors import FormatError, SecateurError, UnsupportedError, located
 from ...core.ir.builder import Builder
+from ...core.ir.dims import smaller_batches
+from ...core.ir.footprint import LARGEST_VALUE, largest_bytes
 from ...core.ir.network import BlobRef, Caution, LayerInfo, Network, Preprocess
 from ..adapter import StaticBatchNeeded
 from .caffemodel import Caffemodel, open_caffemodel
 from .document import Document, parse
 from .fields import check_schema, read_fields, unread_fields
-from .layer import LAYERS, CaffeBuilder, Layer, Settings, Unknown
+from .layer import LAYERS, CaffeBuilder, Layer, Settings, Unknown, number
 from .matching import check_links, definitions, match, twins
 from .source import CaffeSource, Options, SourceLayer
 from .upgrade import LayerText, net_of
@@ -151,8 +153,30 @@ class _Reading:
         try:
             return self._run()
         except StaticBatchNeeded:
-            settings = replace(self.settings, static=True, batch=None, inputs=[])
-            return replace(self, settings=settings)._run()
+            return self._static()
+
+    def _static(self) -> Network:
+        """Return the network with the batch size of the file, or with a smaller one.
+
+        What a file claims of its batch is no reason to take that much memory.
+        """
+        network = self._with_batches({})
+        if largest_bytes(network) <= LARGEST_VALUE:
+            return network
+        for batches in smaller_batches({number(shape[0]) for shape in network.inputs.values()}):
+            try:
+                small = self._with_batches(batches)
+            except SecateurError:
+                continue  # a layer has a number of samples of its own
+            shown = ", ".join(f"{was} as {now}" for was, now in batches.items() if was != now)
+            note = Caution(f"batch sizes are taken smaller than in {self.file}: {shown}")
+            return replace(small, notes=(*small.notes, note))
+        return network
+
+    def _with_batches(self, batches: Mapping[int, int]) -> Network:
+        """Return the network with batch sizes of the file, some of them replaced."""
+        settings = replace(self.settings, static=True, batch=None, batches=batches, inputs=[])
+        return replace(self, settings=settings)._run()
 
     def _run(self) -> Network:
         builder = Builder(self.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -35,9 +36,11 @@ def affordable(network: Network, samples: int) -> int:
 class SyntheticDataset:
     """Inputs of uniform noise, the same for the same seed on every machine.
 
-    Pixels of images are uniform in 0 to 255, then `(pixel − mean) × scale`. Other inputs (not
-    N×C×H×W, or with another number of channels than `mean`) are uniform in 0 to 1. A sample depends
-    only on the seed and its number, not on the batch.
+    Pixels of images are uniform in 0 to 255, then `(pixel − mean) × scale`: inputs lie in the range
+    that the preprocessing gives, and in 0 to 255 where none is known. A mean image counts by the
+    mean of its channels where it has another size, and as the middle of the range where its file
+    was not read. Other inputs (not N×C×H×W, or with another number of channels than `mean`) are
+    uniform in 0 to 1. A sample depends only on the seed and its number, not on the batch.
 
     Args:
         network: the network.
@@ -104,6 +107,19 @@ class SyntheticDataset:
         for name, shape in self._shapes.items():
             noise = generator.random(shape, dtype=np.float32)
             if len(shape) == 3 and len(self._preprocess.mean) in (0, 1, shape[0]):
-                noise = normalized(noise * np.float32(FULL_SCALE), self._preprocess)
+                pixels = noise * np.float32(FULL_SCALE)
+                noise = normalized(pixels, _for_size(self._preprocess, shape))
             sample[name] = noise
         return sample
+
+
+def _for_size(preprocess: Preprocess, shape: tuple[int, ...]) -> Preprocess:
+    """Return preprocessing that fits pixels of a size, C×H×W, whatever image it is to subtract."""
+    image = preprocess.mean_image
+    if image is not None and image.shape != shape:
+        mean = tuple(float(value) for value in image.mean(axis=(1, 2)))
+        fits = len(mean) in (1, shape[0])
+        return replace(preprocess, mean_image=None, mean=mean if fits else (FULL_SCALE / 2,))
+    if image is None and preprocess.mean_file and not preprocess.mean:
+        return replace(preprocess, mean=(FULL_SCALE / 2,))
+    return preprocess

@@ -12,6 +12,7 @@ from ..data import Dataset, SyntheticDataset
 from ..data.base import BATCH_SIZE
 from ..data.synthetic import affordable
 from ..engine.padding import for_speed
+from ..ir.dims import shape_text
 from ..ir.footprint import multiply_adds
 from ..ir.network import Network
 from ..progress import Progress, silent
@@ -54,7 +55,7 @@ class SummaryRow:
     @property
     def padded(self) -> bool:
         """Whether it tells the latency with channels filled up."""
-        return self.item == PADDED
+        return self.item.startswith(PADDED)
 
     @property
     def delta(self) -> float:
@@ -104,12 +105,27 @@ def summarize(
             item="Operations", original=before.operations, compressed=after.operations, unit="Op"
         )
     )
-    rows.extend(_latencies(*run, progress))
+    at = "" if run[0] is original else f" at {_size(run[0])}"
+    rows.extend(_latencies(*run, at, progress))
     return rows
 
 
-def _latencies(original: Network, compressed: Network, progress: Progress) -> Sequence[SummaryRow]:
-    """Return the latency, and that with channels filled up where this gains something."""
+def _size(network: Network) -> str:
+    """Return the shapes of the inputs, for the name of a row."""
+    return ", ".join(shape_text(shape) for shape in network.inputs.values())
+
+
+def _latencies(
+    original: Network, compressed: Network, at: str, progress: Progress
+) -> Sequence[SummaryRow]:
+    """Return the latency, and that with channels filled up where this gains something.
+
+    Args:
+        original: the network before pruning.
+        compressed: the pruned network.
+        at: the size of the input, for the names of the rows, where it is not that of the files.
+        progress: told how far the work is.
+    """
     networks = [original, compressed]
     filled: list[Network] = []
     if multiply_adds(original) <= LARGEST_FILLED:
@@ -117,9 +133,11 @@ def _latencies(original: Network, compressed: Network, progress: Progress) -> Se
     if filled and filled[1] is compressed:
         filled = []
     times = latency([*networks, *filled], progress=progress)
-    rows = [SummaryRow(item="Latency", original=times[0], compressed=times[1], unit="ms")]
+    rows = [SummaryRow(item=f"Latency{at}", original=times[0], compressed=times[1], unit="ms")]
     if filled and times[3] < PAYS * times[1]:
-        rows.append(SummaryRow(item=PADDED, original=times[2], compressed=times[3], unit="ms"))
+        rows.append(
+            SummaryRow(item=f"{PADDED}{at}", original=times[2], compressed=times[3], unit="ms")
+        )
     return rows
 
 

@@ -243,8 +243,9 @@ def reshaped(before: Shape, after: Shape, output: Shape) -> Shape:
         own, other = before[i : i + 1], output[j : j + 1]
         i, j = i + 1, j + 1
         while (left := _product(own)) != (right := _product(other)):
-            if left is None or right is None or max(i, j) > len(before) + len(output):
+            if not (isinstance(left, int) and isinstance(right, int)):
                 raise FormatError("axes with the batch are joined")
+            assert max(i, j) <= len(before) + len(output), "a Reshape keeps the number of values"
             if left < right:
                 own, i = before[start_i : i + 1], i + 1
             else:

@@ -26,6 +26,9 @@ NOISE_SAMPLES = 8
 MEMORY = 1 << 31
 """Bytes that a run on noise may take at the size that a file says."""
 
+LEAST = 16
+"""Rows and columns that an input keeps at least: more places to compare cost next to nothing."""
+
 SMALL = 64
 """Rows and columns. Inputs up to this size stay as they are."""
 
@@ -49,7 +52,7 @@ def within_memory(*networks: Network) -> tuple[Network, ...]:
     networks = _fewer_samples(*networks)
     if peak_bytes(networks[0]) * (fixed_batch(networks[0]) or 1) <= MEMORY:
         return networks
-    return smallest(*networks)
+    return smallest(*networks, least=4 * SMALL)
 
 
 def _fewer_samples(*networks: Network) -> tuple[Network, ...]:
@@ -71,8 +74,8 @@ def _fewer_samples(*networks: Network) -> tuple[Network, ...]:
     return networks
 
 
-def smallest(*networks: Network) -> tuple[Network, ...]:
-    """Return networks of the same inputs at the smallest size that suits all.
+def smallest(*networks: Network, least: int = LEAST) -> tuple[Network, ...]:
+    """Return networks of the same inputs at the smallest size from `least` on that suits all.
 
     The size is the network's own less a multiple of the product of its strides: every map then
     shrinks by whole rows, and rounded sizes stay rounded as they were. Networks that have a size of
@@ -84,7 +87,7 @@ def smallest(*networks: Network) -> tuple[Network, ...]:
     if largest <= SMALL or step is None:
         return networks
     # How many steps can go: one is tried first, then what fits is found by halving.
-    fit, most = 0, (largest - 1) // step
+    fit, most = 0, max(0, largest - least) // step
     tried = min(1, most)
     while fit < most:
         smaller = _without(networks[:1], sides, largest, tried * step, step)

@@ -1,12 +1,13 @@
 """Commands on large networks: seconds, processor seconds and memory, beside OpenCV's dnn.
 
-    python benchmarks/large.py [NETWORK …] [--width F] [--side N] [--commands NAME …] [--keep FOLDER]
+    python benchmarks/large.py [NETWORK …] [--width F] [--side N] [--commands NAME …]
 
 Writes YOLOv4, ResNet-152, VGG-16 and HED with random weights into a folder, from their published
-structures, and runs `secateur inspect`, `convert` and `prune --rate 0.3` without data on each, every
-one in a process of its own. Two rows measure the machine: reading the model's files and writing
-them again. OpenCV loads the network and runs it once. `--width` multiplies all numbers of channels,
-`--side` replaces the side of the input: a first look takes `--width 0.25 --side 320`.
+structures, and runs `secateur inspect`, `convert` and `prune --rate 0.3` without data on each,
+every one in a process of its own. Two rows measure the machine: reading the model's files and
+writing them again. OpenCV loads the network and runs it once. `--width` multiplies all numbers of
+channels, `--side` replaces the side of the input: a first look takes `--width 0.25 --side 320`.
+`--keep` names a new folder for all that is written.
 """
 
 from __future__ import annotations
@@ -18,14 +19,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
-
-from support.darknet import with_random_weights  # noqa: E402
-from support.random_weights import caffemodel_for  # noqa: E402
 
 Files = tuple[Path, Path]
 """The description of a network and its weights."""
@@ -125,6 +125,8 @@ def yolov4(folder: Path, side: int, width: float) -> Files:
         x = c.convs(channels, 2 * channels, channels, 2 * channels, channels)
         c.conv(2 * channels, 3, 1, "leaky")
         c.head(first)
+    from support.darknet import with_random_weights
+
     (folder / "yolov4").mkdir()
     return with_random_weights(folder / "yolov4", c.text())
 
@@ -139,9 +141,9 @@ class Prototxt:
     top: str = "data"
 
     def __post_init__(self) -> None:
-        shape = f"dim: 1 dim: 3 dim: {self.side} dim: {self.side}"
+        shape = f"shape {{ dim: 1 dim: 3 dim: {self.side} dim: {self.side} }}"
         self.layers.append(
-            f'layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ {shape} }} }} }}'
+            f'layer {{ name: "data" type: "Input" top: "data" input_param {{ {shape} }} }}'
         )
 
     def add(
@@ -192,6 +194,8 @@ class Prototxt:
 
     def write(self, folder: Path, name: str) -> Files:
         """Write the net and random weights for it."""
+        from support.random_weights import caffemodel_for
+
         text = f'name: "{name}"\n' + "\n".join(self.layers) + "\n"
         paths = folder / f"{name}.prototxt", folder / f"{name}.caffemodel"
         paths[0].write_text(text)
@@ -329,6 +333,14 @@ def measure(arguments: Sequence[str], folder: Path) -> tuple[float, float, int]:
     return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
 
 
+def _written(
+    write: Callable[[Path, int, float], Files], folder: Path, side: int, width: float
+) -> Files:
+    """Write a network in a process of its own: a child's peak of memory begins at its parent's."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(write, folder, side, width).result()
+
+
 def main() -> None:
     """Make the files, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -344,7 +356,7 @@ def main() -> None:
         for network in options.networks:
             write, own_side = NETWORKS[network]
             side = options.side or own_side
-            files = write(folder, side, options.width)
+            files = _written(write, folder, side, options.width)
             size = sum(path.stat().st_size for path in files)
             print(f"\n{network}, input {side}×{side} ({size / 1e6:.0f} MB)")
             print(f"{'':<14}{'seconds':>10}{'processor':>12}{'peak MB':>10}{'× file':>8}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..coupling import Groups, find_groups
 from ..coupling.groups import Group
 from ..ir.network import LayerInfo, Network, shape_of
+from ..ir.repeats import repeats_of
 from .network_cost import NetworkCost, measure_cost
 
 __all__ = ["Description", "LayerRow", "describe"]
@@ -48,6 +49,8 @@ class Description:
     layers: tuple[LayerRow, ...]
     groups: tuple[Group, ...]
     cost: NetworkCost
+    regions: tuple[int, ...]
+    """The numbers of regions of a sample that operations are counted for; empty without regions."""
     notes: tuple[str, ...]
 
 
@@ -80,6 +83,7 @@ def describe(network: Network) -> Description:
         layers=tuple(rows),
         groups=groups.groups,
         cost=cost,
+        regions=repeats_of(network).counts,
         notes=network.notes,
     )
 

@@ -16,6 +16,7 @@ from .heads import Head
 __all__ = [
     "BATCH",
     "BLOCK",
+    "FOLLOWERS",
     "IR_VERSION",
     "OPSET",
     "BlobRef",
@@ -44,6 +45,10 @@ BATCH = "N"
 BLOCK = "block"
 """Key in the `meta` of a value: the number of consecutive channels that form a block. A block is
 removed or kept as a whole."""
+
+FOLLOWERS = "followers"
+"""Key in the `meta` of a value: names of initializers that no node reads, with an element for each
+of its channels. The source stores them, so they are cut with the channels."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -164,6 +169,8 @@ class Network:
     notes: tuple[str, ...] = ()
     """Messages of the reader for the user (ignored weights, unused keys). `--verbose` shows all of
     them; a :class:`Caution` is always shown."""
+    regions: int | None = None
+    """Regions of a sample that the user says there are; None for what the files say."""
 
     @property
     def graph(self) -> ir.Graph:

@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from ...core.errors import FormatError, UnsupportedError
 from ...core.ir.heads import Head
-from ...core.ir.network import BATCH, Caution, Preprocess
+from ...core.ir.network import BATCH, FOLLOWERS, Caution, Preprocess
 from ..adapter import (
     Blob,
     Handling,
@@ -47,6 +47,10 @@ LARGEST_BLOB = 2**31 - 1
 LARGEST_CONSTANT = 2**22
 """Largest number of values of a constant that a layer creates (boxes, divisors). It bounds the
 memory that a number in a text file can demand."""
+
+
+LISTED = 4
+"""Largest number of layers that a caution names."""
 
 
 def check_constant(count: int, what: str) -> None:
@@ -137,14 +141,37 @@ class Settings:
     """Blob name → (C, H, W) for data layers whose shape the file does not state."""
     folder: Path = Path()
     """Folder with the files that the net names."""
+    phase: str = "TEST"
+    """The phase of the net."""
+    batch_norm: str = "auto"
+    """Which statistics BatchNorm layers with `use_global_stats: false` take in testing."""
     static: bool = False
     """Whether the graph has the batch size of the file instead of a symbolic one."""
     batches: Mapping[int, int] = field(default_factory=dict)
     """Batch size in the file → the one that a static graph has instead."""
     batch: int | None = None
-    """Batch size in the file, from the inputs that are read so far."""
+    """Batch size in the file, from the first input that was read."""
     inputs: list[str] = field(default_factory=list)
     """Names of the graph's inputs that are read so far."""
+    doubts: dict[str, list[str]] = field(default_factory=dict)
+    """What is assumed about layers and may be wrong → names of the layers."""
+
+    def caution(self, text: str, layer: str) -> None:
+        """Note that something is assumed about a layer; one caution names all such layers."""
+        self.doubts.setdefault(text, []).append(layer)
+
+    def cautions(self) -> list[Caution]:
+        """Return what was assumed, each with the layers that it is assumed about."""
+        return [
+            Caution(f"{'layer' if len(layers) == 1 else 'layers'} {_listed(layers)}: {text}")
+            for text, layers in self.doubts.items()
+        ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return a few of many names."""
+    shown = ", ".join(f"'{name}'" for name in names[:LISTED])
+    return shown + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 
 class CaffeBuilder(LayerBuilder):
@@ -172,10 +199,11 @@ class CaffeBuilder(LayerBuilder):
         if dims and not self.reading.static:
             if self.reading.batch not in (None, dims[0]):
                 raise StaticBatchNeeded("the inputs have different batch sizes")
-            self.reading.batch = dims[0]
             shape[0] = BATCH
         elif dims:
             shape[0] = self.reading.batches.get(dims[0], dims[0])
+        if dims and self.reading.batch is None:
+            self.reading.batch = dims[0]
         self.reading.inputs.append(name)
         return self.builder.input(name, shape)
 
@@ -201,6 +229,29 @@ class CaffeBuilder(LayerBuilder):
         if not -rank <= axis < rank:
             raise FormatError(f"axis {axis} does not exist: the bottom has {rank} axes")
         return axis % rank if rank else 0
+
+    def one_batch(self, *values: ir.Value) -> None:
+        """Check that blobs meet sample by sample: a blob of one fixed sample meets every sample.
+
+        Raises:
+            FormatError: the blobs have different batches in the file.
+            StaticBatchNeeded: a blob holds a sample for each of several in the file.
+        """
+        dims = {self.shape(value)[0] for value in values if self.rank(value)}
+        fixed = [dim for dim in dims if isinstance(dim, int)]
+        if len(dims) < 2:
+            return
+        written = {self.reading.batch, *fixed} if len(fixed) < len(dims) else set(fixed)
+        if len(written) > 1:
+            raise FormatError(f"the bottoms have batches of {' and '.join(map(str, written))}")
+        if fixed != [1]:
+            raise StaticBatchNeeded("a blob of the net holds a sample for each of the batch")
+
+    @staticmethod
+    def follow(value: ir.Value, *stored: ir.Value) -> None:
+        """Say that stored values, which no node reads, hold one number for each channel."""
+        known = value.meta.get(FOLLOWERS, ())
+        value.meta[FOLLOWERS] = (*known, *(str(one.name) for one in stored))
 
     def parameter(self, name: str, array: np.ndarray | None = None) -> ir.Value:
         """Put a stored blob into the graph; a blob that is shared in another shape is reshaped."""
@@ -282,6 +333,15 @@ class Layer:
     def shares_memory(self) -> bool:
         """Whether the tops share the bottom's memory in Caffe: in-place layers then change both."""
         return False
+
+    def fitted(self, stored: Sequence[Shape]) -> Self:
+        """Return the layer as the blobs in the file show it to be, where forks differ in them.
+
+        Args:
+            stored: the shapes of the layer's blobs in the caffemodel.
+        """
+        del stored
+        return self
 
     def stored(self) -> tuple[Blob, ...]:
         """Return the blobs that this layer stores, in file order."""

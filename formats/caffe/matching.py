@@ -57,6 +57,22 @@ def _maker(blob: str, others: Sequence[LayerText]) -> str | None:
     return None
 
 
+def fit(layers: Sequence[Layer], weights: Caffemodel) -> tuple[Layer, ...]:
+    """Return the layers as their blobs in the caffemodel show them to be (`Layer.fitted`).
+
+    Args:
+        layers: the layers with their fields.
+        weights: the caffemodel.
+    """
+    stored = {entry.name: entry for entry in weights.layers if entry.blobs}
+    return tuple(
+        layer.fitted([blob.shape for blob in stored[layer.name].blobs])
+        if layer.name in stored
+        else layer
+        for layer in layers
+    )
+
+
 def match(
     texts: Sequence[LayerText], layers: Sequence[Layer], weights: Caffemodel, file: str
 ) -> list[tuple[int, ...]]:

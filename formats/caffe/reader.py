@@ -24,7 +24,7 @@ from .caffemodel import Caffemodel, open_caffemodel
 from .document import Document, parse
 from .fields import check_schema, read_fields, unread_fields
 from .layer import LAYERS, CaffeBuilder, Layer, Settings, Unknown, number
-from .matching import check_links, definitions, match, twins
+from .matching import check_links, definitions, fit, match, twins
 from .source import CaffeSource, Options, SourceLayer
 from .upgrade import LayerText, net_of
 
@@ -39,6 +39,7 @@ def load(
     stages: Sequence[str] = (),
     level: int = 0,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    batch_norm: str = "auto",
 ) -> Network:
     """Read a Caffe network.
 
@@ -49,14 +50,17 @@ def load(
         stages: stages of the net's state, in addition to those in the file's own `state`.
         level: level of the net's state.
         input_shapes: blob name → (C, H, W) for data layers whose shape the file does not state.
+        batch_norm: which statistics BatchNorm layers with `use_global_stats: false` take in
+            testing: "stored", "batch", or "auto" for what the file gives reason to think.
 
     Raises:
         FormatError: a file is broken, or the two files do not fit together; names the place.
         UnsupportedError: the net has a layer or a setting that is not supported.
     """
     options = Options(
-        phase=phase, stages=tuple(stages), level=level, input_shapes=dict(input_shapes or {})
-    )
+        phase=phase, stages=tuple(stages), level=level, input_shapes=dict(input_shapes or {}),
+        batch_norm=batch_norm,
+    )  # fmt: skip
     return _load(prototxt, caffemodel, options=options, folder=prototxt.parent)
 
 
@@ -78,11 +82,15 @@ def _load(prototxt: Path, caffemodel: Path, *, options: Options, folder: Path) -
             for param, field in unread_fields(type(layer), text.message, layer.param)
         ]  # fmt: skip
         check_links(chosen, others)
+        layers = fit(layers, weights)
         matched = match(chosen, layers, weights, str(prototxt))
         network = _Reading(
             name=net.name or prototxt.stem, file=str(prototxt), texts=chosen, layers=layers,
             matched=matched, weights=weights,
-            settings=Settings(input_shapes=options.input_shapes, folder=folder),
+            settings=Settings(
+                input_shapes=options.input_shapes, folder=folder,
+                phase=options.phase, batch_norm=options.batch_norm,
+            ),
         ).run()  # fmt: skip
     source = CaffeSource(
         paths={".prototxt": prototxt, ".caffemodel": caffemodel},
@@ -163,7 +171,8 @@ class _Reading:
         network = self._with_batches({})
         if largest_bytes(network) <= LARGEST_VALUE:
             return network
-        for batches in smaller_batches({number(shape[0]) for shape in network.inputs.values()}):
+        claimed = {number(shape[0]) for shape in network.inputs.values() if shape}
+        for batches in smaller_batches(claimed):
             try:
                 small = self._with_batches(batches)
             except SecateurError:
@@ -175,7 +184,9 @@ class _Reading:
 
     def _with_batches(self, batches: Mapping[int, int]) -> Network:
         """Return the network with batch sizes of the file, some of them replaced."""
-        settings = replace(self.settings, static=True, batch=None, batches=batches, inputs=[])
+        settings = replace(
+            self.settings, static=True, batch=None, batches=batches, inputs=[], doubts={}
+        )
         return replace(self, settings=settings)._run()
 
     def _run(self) -> Network:
@@ -215,7 +226,7 @@ class _Reading:
             kept = [top for top in tops if top is not None]
             links.append((present, kept, sum(blob.size for blob in stored.values())))
         builder.layer, builder.scope = None, self.name
-        return self._network(builder, unread, links, notes)
+        return self._network(builder, unread, links, [*notes, *self.settings.cautions()])
 
     def _tops(
         self,

@@ -19,14 +19,15 @@ from ..layer import CaffeBuilder, Example, Handling, Layer, key, layer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _FromFiles(Layer):
-    """What every layer that reads images shares."""
+class FromFiles(Layer):
+    """What every layer that reads images shares. `mirror` counts in training alone."""
 
     batch_size: int = key(1)
     scale: float = key(1.0, "/transform_param.scale", "scale")
     mean_value: tuple[float, ...] = key((), "/transform_param.mean_value")
     mean_file: str = key("", "/transform_param.mean_file", "mean_file")
     crop_size: int = key(0, "/transform_param.crop_size", "crop_size")
+    mirror: bool = key(False, "/transform_param.mirror", "mirror")  # noqa: FBT003
     force_color: bool = key(False, "/transform_param.force_color")  # noqa: FBT003
     force_gray: bool = key(False, "/transform_param.force_gray")  # noqa: FBT003
 
@@ -74,7 +75,7 @@ class _FromFiles(Layer):
 
 @layer("Data", "AnnotatedData", "LMDBData")
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Data(_FromFiles):
+class Data(FromFiles):
     """Images and labels from a database."""
 
     param: ClassVar = "data_param"
@@ -90,7 +91,7 @@ class Data(_FromFiles):
 
 @layer("ImageData")
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ImageData(_FromFiles):
+class ImageData(FromFiles):
     """Images and labels from a list of files."""
 
     new_height: int = key(0)
@@ -135,7 +136,7 @@ class DenseImageData(ImageData):
 
 @layer("WindowData")
 @dataclass(frozen=True, kw_only=True, slots=True)
-class WindowData(_FromFiles):
+class WindowData(FromFiles):
     """Windows cut out of images; always in colour."""
 
     param: ClassVar = "window_data_param"
@@ -153,7 +154,7 @@ class WindowData(_FromFiles):
 
 @layer("HDF5Data")
 @dataclass(frozen=True, kw_only=True, slots=True)
-class HDF5Data(_FromFiles):
+class HDF5Data(FromFiles):
     """Arrays from HDF5 files."""
 
     param: ClassVar = "hdf5_data_param"
@@ -168,7 +169,7 @@ class HDF5Data(_FromFiles):
 
 @layer("MemoryData")
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MemoryData(_FromFiles):
+class MemoryData(FromFiles):
     """Images handed over by a program."""
 
     count: int = key(REQUIRED, "channels")

@@ -88,10 +88,10 @@ def summarize(
         DataError: the data does not fit the networks or the task.
     """
     rows: list[SummaryRow] = []
-    run = within_memory(original, compressed)
+    first, second = within_memory(original, compressed)
     if data is None:
-        noise = SyntheticDataset(run[0], samples=affordable(run[0], BATCH_SIZE))
-        rows.extend(_quality(*run, noise, task, progress))
+        noise = SyntheticDataset(first, samples=affordable(first, BATCH_SIZE))
+        rows.extend(_quality(first, second, noise, task, progress))
     else:
         rows.extend(_quality(original, compressed, data, task, progress))
     before, after = (
@@ -105,8 +105,8 @@ def summarize(
             item="Operations", original=before.operations, compressed=after.operations, unit="Op"
         )
     )
-    at = "" if run[0] is original else f" at {_size(run[0])}"
-    rows.extend(_latencies(*run, at, progress))
+    at = "" if first is original else f" at {_size(first)}"
+    rows.extend(_latencies(first, second, at, progress))
     return rows
 
 

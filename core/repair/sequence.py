@@ -85,10 +85,10 @@ def repaired(
     where = " of noise" if measuring is None else " held back" if held_out else ""
 
     def error_of(network: Network) -> float:
-        pair = state.original, network
+        first = state.original
         if measuring is None:
-            pair = within_memory(*pair)
-        return output_error(*pair, samples, progress=progress)
+            first, network = within_memory(first, network)
+        return output_error(first, network, samples, progress=progress)
 
     records: list[RepairRecord] = []
     kept: set[str] = set()

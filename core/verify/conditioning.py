@@ -159,7 +159,7 @@ def conditions(network: Network, inputs: Arrays) -> dict[str, float]:
     """
     cuts = cuttable(network)
     wanted = [str(v.name) for node in network.graph for v in node.outputs if v.name and _float(v)]
-    values = Session(network, fetch=dict.fromkeys((*cuts, *wanted)), arena=False).run(inputs)
+    values = Session(network, fetch=[*cuts, *wanted], arena=False).run(inputs)
     apart = severed(network, cuts, wanted)
     feeds = {name: _nudged(name, inputs[name]) for name in apart.inputs if name in inputs}
     for name in cuts:

@@ -21,7 +21,7 @@ from .assemble import Assembly
 from .network import Network, shape_of
 from .subgraphs import subgraphs
 
-__all__ = ["resized", "spatial_step"]
+__all__ = ["OwnSize", "resized", "spatial_step"]
 
 Shape = tuple[int | str, ...]
 
@@ -47,6 +47,10 @@ for those of :data:`_FOLLOWING`."""
 
 LARGEST_STEP = 4096
 """Rows. A network whose strides multiply to more keeps its size."""
+
+
+class OwnSize(Exception):
+    """A part of a network has a size of its own, so that the network keeps its size."""
 
 
 def spatial_step(network: Network) -> int | None:
@@ -107,7 +111,7 @@ def resized(network: Network, shapes: Mapping[str, Shape]) -> Network:
         shapes: input → its new shape, smaller than before in some axes.
 
     Raises:
-        FormatError: something in the network has a size of its own, or would have nothing to
+        OwnSize: something in the network has a size of its own, or would have nothing to
             compute: a convolution sees less than its window.
     """
     graph = network.graph
@@ -130,7 +134,7 @@ def resized(network: Network, shapes: Mapping[str, Shape]) -> Network:
             continue
         follow = _FOLLOWING.get(node.op_type)
         if node.domain or subgraphs(node) or (follow is None and node.op_type not in SIZELESS):
-            raise FormatError(f"{node.op_type} '{node.name}' has a size of its own")
+            raise OwnSize(f"{node.op_type} '{node.name}' has a size of its own")
         if node.op_type in WINDOWED:
             _check_window(node, copy)
         constants = follow(node, copy) if follow is not None else _maps(node, copy)
@@ -140,7 +144,10 @@ def resized(network: Network, shapes: Mapping[str, Shape]) -> Network:
             )
             for place, array in constants.items()
         }
-        copy.add_resized(node, reads=reads)
+        try:
+            copy.add_resized(node, reads=reads)
+        except FormatError as error:
+            raise OwnSize(str(error)) from error
     return replace(copy.network(list(network.outputs)), source=None, heads=())
 
 
@@ -153,7 +160,7 @@ def _check_window(node: ir.Node, copy: Assembly) -> None:
     """Raise if a window does not fit into its map any more, or a pooling sees a single number.
 
     Raises:
-        FormatError: that is so.
+        OwnSize: that is so.
     """
     before, after = _both(node, copy)
     weight = node.inputs[1] if len(node.inputs) > 1 else None
@@ -168,7 +175,7 @@ def _check_window(node: ir.Node, copy: Assembly) -> None:
         needed = [2] * len(before[2:])
     for old, new, least in zip(before[2:], after[2:], needed, strict=True):
         if isinstance(old, int) and isinstance(new, int) and new < min(old, least):
-            raise FormatError(f"{node.op_type} '{node.name}' would see {new} of {least} rows")
+            raise OwnSize(f"{node.op_type} '{node.name}' would see {new} of {least} rows")
 
 
 def _both(node: ir.Node, copy: Assembly) -> tuple[Shape, Shape]:
@@ -208,13 +215,13 @@ def _reshape(node: ir.Node, copy: Assembly) -> dict[int, np.ndarray]:
     """Return the new target of a Reshape.
 
     Raises:
-        FormatError: it is not clear how it follows.
+        OwnSize: it is not clear how it follows.
     """
     target = _constant(node, 1)
     before, after = _both(node, copy)
     output = node.outputs[0]
     if target is None or output.shape is None:
-        raise FormatError(f"Reshape '{node.name}' has a size of its own")
+        raise OwnSize(f"Reshape '{node.name}' has a size of its own")
     sizes = reshaped(before, after, shape_of(output))
     new = [
         size if entry > 0 and isinstance(size, int) else entry
@@ -234,7 +241,7 @@ def reshaped(before: Shape, after: Shape, output: Shape) -> Shape:
         output: shape of the output so far.
 
     Raises:
-        FormatError: the sizes do not tell which axes belong together.
+        OwnSize: the sizes do not tell which axes belong together.
     """
     made: list[int | str] = []
     i = j = 0
@@ -244,7 +251,7 @@ def reshaped(before: Shape, after: Shape, output: Shape) -> Shape:
         i, j = i + 1, j + 1
         while (left := _product(own)) != (right := _product(other)):
             if not (isinstance(left, int) and isinstance(right, int)):
-                raise FormatError("axes with the batch are joined")
+                raise OwnSize("axes with the batch are joined")
             assert max(i, j) <= len(before) + len(output), "a Reshape keeps the number of values"
             if left < right:
                 own, i = before[start_i : i + 1], i + 1
@@ -271,7 +278,7 @@ def _group(own: Shape, new: Shape, other: Shape) -> Shape:
     whole = math.prod(int(size) for size in new)
     rest = math.prod(int(size) for size in other[1:])
     if whole % rest:
-        raise FormatError(f"{whole} numbers do not divide by {rest}")
+        raise OwnSize(f"{whole} numbers do not divide by {rest}")
     return (whole // rest, *other[1:])
 
 
@@ -279,12 +286,12 @@ def _slice(node: ir.Node, copy: Assembly) -> dict[int, np.ndarray]:
     """Return the new ends of a Slice: a part of a map shrinks by as much as the map.
 
     Raises:
-        FormatError: nothing would be left.
+        OwnSize: nothing would be left.
     """
     starts, ends, axes = (_constant(node, place) for place in (1, 2, 3))
     before, after = _both(node, copy)
     if starts is None or ends is None:
-        raise FormatError(f"Slice '{node.name}' has a size of its own")
+        raise OwnSize(f"Slice '{node.name}' has a size of its own")
     new = ends.copy()
     for place in range(len(ends)):
         axis = place if axes is None else int(axes[place])
@@ -295,7 +302,7 @@ def _slice(node: ir.Node, copy: Assembly) -> dict[int, np.ndarray]:
             continue  # the end of the axis, or counted from there
         new[place] = int(ends[place]) - (old_size - new_size)
         if new[place] <= max(0, int(starts[place])):
-            raise FormatError(f"Slice '{node.name}' would leave nothing")
+            raise OwnSize(f"Slice '{node.name}' would leave nothing")
     return {2: new}
 
 
@@ -303,12 +310,12 @@ def _resize(node: ir.Node, copy: Assembly) -> dict[int, np.ndarray]:
     """Return the new sizes of a Resize by whole factors; one by `scales` follows by itself.
 
     Raises:
-        FormatError: the sizes are no multiples of those before.
+        OwnSize: the sizes are no multiples of those before.
     """
     sizes = _constant(node, 3)
     if sizes is None:
         if _constant(node, 2) is None:
-            raise FormatError(f"Resize '{node.name}' has a size of its own")
+            raise OwnSize(f"Resize '{node.name}' has a size of its own")
         return {}
     before, after = _both(node, copy)
     new = []
@@ -317,7 +324,7 @@ def _resize(node: ir.Node, copy: Assembly) -> dict[int, np.ndarray]:
         if old_size == new_size or not isinstance(old_size, int) or not isinstance(new_size, int):
             new.append(size)
         elif size % old_size:
-            raise FormatError(f"Resize '{node.name}' has a size of its own")
+            raise OwnSize(f"Resize '{node.name}' has a size of its own")
         else:
             new.append(size // old_size * new_size)
     return {3: np.array(new, sizes.dtype)}
@@ -327,13 +334,13 @@ def _along_others(node: ir.Node, copy: Assembly) -> dict[int, np.ndarray]:
     """Return nothing: the node works along an axis that keeps its size.
 
     Raises:
-        FormatError: it does not.
+        OwnSize: it does not.
     """
     before, after = _both(node, copy)
     attribute = node.attributes.get("axis")
     axis = attribute.as_int() if attribute is not None else 0
     if before[axis] != after[axis]:
-        raise FormatError(f"{node.op_type} '{node.name}' has a size of its own")
+        raise OwnSize(f"{node.op_type} '{node.name}' has a size of its own")
     return {}
 
 

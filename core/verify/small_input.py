@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from ..data import Dataset, SyntheticDataset
 from ..data.base import fixed_batch
 from ..data.synthetic import affordable
-from ..errors import FormatError
 from ..ir.dims import smaller_batches
 from ..ir.footprint import LARGEST_VALUE, largest_bytes, peak_bytes
 from ..ir.network import Network
-from ..ir.resize import PLANES, resized, spatial_step
+from ..ir.resize import PLANES, OwnSize, resized, spatial_step
 
 __all__ = ["MEMORY", "NOISE_SAMPLES", "SMALL", "smallest", "with_noise", "within_memory"]
 
@@ -69,7 +68,7 @@ def _fewer_samples(*networks: Network) -> tuple[Network, ...]:
         }
         try:
             return tuple(resized(network, shapes) for network in networks)
-        except FormatError:
+        except OwnSize:
             continue  # a layer has a number of samples of its own
     return networks
 
@@ -133,5 +132,5 @@ def _without(
     }
     try:
         return tuple(resized(network, shapes) for network in networks)
-    except FormatError:
+    except OwnSize:
         return None

@@ -11,10 +11,9 @@ import secateur
 from secateur.core.data import SyntheticDataset
 from secateur.core.data.synthetic import WORK, affordable
 from secateur.core.engine.session import Session
-from secateur.core.errors import FormatError
 from secateur.core.ir.footprint import multiply_adds
 from secateur.core.ir.network import Network
-from secateur.core.ir.resize import reshaped, resized, spatial_step
+from secateur.core.ir.resize import OwnSize, reshaped, resized, spatial_step
 from secateur.core.verify.small_input import smallest, with_noise, within_memory
 from support.darknet import with_random_weights
 from support.graphs import Graph
@@ -150,7 +149,7 @@ def test_what_has_a_size_of_its_own_keeps_it(kind):
         x = g.op("pool", kind, x, kernel_shape=[96, 96])
     network = g.network(y=x)
     assert smallest(network) == (network,)
-    with pytest.raises(FormatError):
+    with pytest.raises(OwnSize):
         resized(network, {"data": ("N", 3, 95, 95)})
 
 
@@ -160,7 +159,7 @@ def test_axes_are_joined_and_split_as_before():
     )  # fmt: skip
     assert reshaped(("N", 19, 19, 84), ("N", 3, 3, 84), ("N", 361 * 84)) == ("N", 9 * 84)
     assert reshaped(("N", 361 * 84), ("N", 9 * 84), ("N", 361 * 4, 21)) == ("N", 9 * 4, 21)
-    with pytest.raises(FormatError):
+    with pytest.raises(OwnSize):
         reshaped(("N", 8, 4), ("N", 8, 2), (4, "N", 8))
 
 

@@ -122,7 +122,7 @@ def _sample(dataset: Dataset, number: int, own: int) -> Arrays:
             start = (number - done) // own * own
             return _rows(batch, start, start + own)
         done += batch.size
-    raise DataError(f"there are no {number + 1} samples in {dataset.name}")
+    raise DataError(f"there are no samples in {dataset.name}")
 
 
 def _rows(batch: Batch, start: int, stop: int) -> Arrays:

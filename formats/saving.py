@@ -14,6 +14,7 @@ from ..core.data import Dataset
 from ..core.errors import FormatError, UnsupportedError, located
 from ..core.files import same_bytes, write_synced
 from ..core.ir.network import Network, Piece
+from ..core.ir.windows import restored
 from ..core.progress import Progress, silent
 from ..core.pruning.result import PruneResult
 from ..core.verify.equivalence import verify_equal
@@ -70,7 +71,7 @@ def _pieces(network: Network, suffix: str | None, name: str) -> Mapping[str, Seq
     source = network.source
     export = _exporter(network, suffix)
     if export is not None:
-        return export(network, name)
+        return export(restored(network), name)
     assert source is not None, "a network without a source is exported"
     files = source.pieces(network)
     if suffix is not None and suffix not in files:
@@ -259,7 +260,7 @@ def _verified(
     again = reread(network, written)
     exported = _exported(written)
     same_graph = same if exported is None or exported.same is None else exported.same
-    if same_graph(network, again):
+    if same_graph(restored(network), again):
         return 0.0
     first, second, inputs = (network, again, data) if data else with_noise(network, again)
     return verify_equal("written = dense", first, second, inputs, progress=progress).worst.relative

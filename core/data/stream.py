@@ -284,6 +284,13 @@ def image_input(network: Network) -> tuple[str, tuple[int, int, int]]:
     shapes = network.inputs
     hint = "give the inputs as arrays in a .npz file"
     if len(shapes) != 1:
+        made = [name for border in network.borders if border.outputs for name in border.inputs]
+        fed = [name for name in shapes if name not in made]
+        if len(fed) == 1:
+            lacking = ", ".join(f"'{name}'" for name in shapes if name not in fed)
+            raise DataError(
+                f"images feed input '{fed[0]}' alone, and {lacking} lack data", hint=hint
+            )
         names = ", ".join(f"'{name}'" for name in shapes)
         raise DataError(f"images feed one input, but the network has {names}", hint=hint)
     name, shape = next(iter(shapes.items()))

@@ -15,6 +15,7 @@ from ..engine.padding import for_speed
 from ..ir.dims import shape_text
 from ..ir.footprint import multiply_adds
 from ..ir.network import Network
+from ..ir.windows import restored
 from ..progress import Progress, silent
 from ..verify.small_input import within_memory
 from .fidelity import fidelity
@@ -87,6 +88,7 @@ def summarize(
     Raises:
         DataError: the data does not fit the networks or the task.
     """
+    original, compressed = restored(original), restored(compressed)  # as files have it
     rows: list[SummaryRow] = []
     first, second = within_memory(original, compressed)
     if data is None:

@@ -20,6 +20,7 @@ __all__ = [
     "IR_VERSION",
     "OPSET",
     "BlobRef",
+    "Border",
     "Caution",
     "LayerInfo",
     "Network",
@@ -74,6 +75,25 @@ class LayerInfo:
     stored: int = 0
     """Numbers this layer stores in the file. Parameters shared between layers count for the layer
     that stores them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Border:
+    """A layer of the source that the graph does not compute, and where the graph ends at it.
+
+    Args:
+        layer: its position in :attr:`Network.layers`.
+        subject: its name and type, for reports.
+        outputs: the outputs of the graph that it reads.
+        inputs: the inputs of the graph that it makes.
+        parameters: initializers whose values it shares.
+    """
+
+    layer: int
+    subject: str
+    outputs: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,6 +186,8 @@ class Network:
     source: Source | None = field(default=None, repr=False)
     preprocess: Preprocess = Preprocess()
     heads: tuple[Head, ...] = ()
+    borders: tuple[Border, ...] = ()
+    """The layers that the graph does not compute. Its parts may hang together by them alone."""
     notes: tuple[str, ...] = ()
     """Messages of the reader for the user (ignored weights, unused keys). `--verbose` shows all of
     them; a :class:`Caution` is always shown."""

@@ -15,7 +15,7 @@ from ..ir.network import Network
 from ..options import options_of
 from ..plan.plan import Plan, removed_units
 from ..progress import Progress, silent
-from .apply import apply_plan
+from .apply import apply_plan, planned
 from .options import DensifyOptions
 from .result import PruneResult
 
@@ -50,6 +50,7 @@ def densify(
         VerificationError: the dense network does not equal the masked one.
     """
     options = options_of(DensifyOptions, options, settings)
+    network, _ = planned(network, plan)
     groups = find_groups(network)
     lost = _carried_weight(network, groups, plan)
     if lost and not options.force:
@@ -57,7 +58,7 @@ def densify(
     result = apply_plan(
         network, plan, groups=groups, data=data, repair=options.repair, progress=progress
     )
-    return replace(result, notes=(lost,)) if lost else result
+    return replace(result, notes=(lost, *result.notes)) if lost else result
 
 
 def _carried_weight(network: Network, groups: Groups, plan: Plan) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -153,6 +153,10 @@ class Settings:
     """Batch size in the file, from the first input that was read."""
     inputs: list[str] = field(default_factory=list)
     """Names of the graph's inputs that are read so far."""
+    unread: frozenset[tuple[int, str]] = frozenset()
+    """Layers and their tops that would be inputs which nothing in the graph reads."""
+    left_out: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Those of them so far → their dims."""
     doubts: dict[str, list[str]] = field(default_factory=dict)
     """What is assumed about layers and may be wrong → names of the layers."""
 
@@ -181,13 +185,19 @@ class CaffeBuilder(LayerBuilder):
         super().__init__(*args, **kwargs)
         self.reading = reading
 
-    def input(self, name: str, dims: Sequence[int]) -> ir.Value:
+    def input(self, name: str, dims: Sequence[int]) -> ir.Value | None:
         """Declare an input of the graph, with a symbolic batch unless the reading is static.
+
+        Returns:
+            the input; None where only borders would read it.
 
         Raises:
             FormatError: a dim is not positive.
             StaticBatchNeeded: the inputs do not share one batch size.
         """
+        if (self.builder.layer, name) in self.reading.unread:
+            self.reading.left_out[name] = tuple(dims)
+            return None
         wanted = self.reading.input_shapes.get(name)
         if wanted is not None:
             dims = (*dims[: len(dims) - len(wanted)], *wanted)
@@ -202,8 +212,8 @@ class CaffeBuilder(LayerBuilder):
             shape[0] = BATCH
         elif dims:
             shape[0] = self.reading.batches.get(dims[0], dims[0])
-        if dims and self.reading.batch is None:
-            self.reading.batch = dims[0]
+        if dims and (self.reading.batch is None or self.reading.static):
+            self.reading.batch = min(dims[0], self.reading.batch or dims[0])
         self.reading.inputs.append(name)
         return self.builder.input(name, shape)
 
@@ -290,6 +300,14 @@ class Layer:
     decodes: ClassVar[bool] = False
     """Whether the layer only decodes outputs: its bottoms are then outputs of the graph, and
     :meth:`heads` describes them."""
+    border: ClassVar[bool] = False
+    """Whether the graph cannot carry the layer: its bottoms are then outputs of the graph, and its
+    tops inputs where other layers need them."""
+    optional: ClassVar[bool] = False
+    """Whether nothing for inference is lost where the layer is left out, since a bottom is
+    absent."""
+    regions: ClassVar[int | None] = None
+    """Position of the bottom whose rows are regions (image, x0, y0, x1, y1); None without one."""
 
     def sizes(self, *_shapes: Any, **_: Any) -> dict[str, int | tuple[int, ...]]:
         """Return the lengths of the axes in `blobs`, given the shapes of the bottoms."""
@@ -330,6 +348,23 @@ class Layer:
         """Return the heads that the layer describes. The reader drops heads of no output."""
         return ()
 
+    def absent(self) -> Collection[int]:
+        """Return the positions of tops that have no value, as labels have none."""
+        return ()
+
+    def top_shape(self, position: int, *bottoms: Shape | None) -> tuple[int, ...] | None:
+        """Return the shape of a top of a border, with its first axis; None where no file tells it.
+
+        Where the border lays windows by regions, the reader puts their number in the place of the
+        first axis.
+
+        Args:
+            position: number of the top.
+            bottoms: shapes of the bottoms; None for those that are absent.
+        """
+        del position, bottoms
+        return None
+
     def shares_memory(self) -> bool:
         """Whether the tops share the bottom's memory in Caffe: in-place layers then change both."""
         return False
@@ -361,6 +396,7 @@ class Unknown(Layer):
 
     bottom_range: ClassVar = (0, None)
     top_range: ClassVar = (0, None)
+    optional: ClassVar = True
 
     def to_ir(self, b: CaffeBuilder, *bottoms: ir.Value) -> ir.Value:
         """Raise: the type is not supported.
@@ -369,7 +405,7 @@ class Unknown(Layer):
             UnsupportedError: always.
         """
         del b, bottoms
-        LAYERS.find(self.type)
+        LAYERS.find(self.type, f"--opaque {self.type[:80]} keeps it as a border")
         raise AssertionError(f"{self.type} is known")
 
     def notes(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...core.errors import FormatError, located
 from .caffemodel import Caffemodel
-from .layer import Layer
+from .layer import Layer, Unknown
 from .upgrade import LayerText
 
 __all__ = ["check_links", "definitions", "match", "twins"]
@@ -94,9 +94,12 @@ def match(
     entries: dict[str, list[int]] = {}
     for index, stored in enumerate(weights.layers):
         entries.setdefault(stored.name, []).append(index)
-    matched = []
+    matched: list[tuple[int, ...]] = []
     bearer: dict[str, LayerText] = {}
     for text, layer in zip(texts, layers, strict=True):
+        if layer.border or isinstance(layer, Unknown):  # its weights stay, whatever they are
+            matched.append(tuple(i for i in entries.get(text.name, ()) if weights.layers[i].blobs))
+            continue
         wanted = len(layer.stored())
         found = [i for i in entries.get(text.name, ()) if weights.layers[i].blobs]
         with located(file=file, line=text.line, item=text.item):

@@ -34,6 +34,7 @@ class Options:
     level: int = 0
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     batch_norm: str = "auto"
+    opaque: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

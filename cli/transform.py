@@ -35,6 +35,7 @@ def command(
     terminal = screen.terminal()
     network = secateur.load(*files, companions=companion or (), options=model)
     terminal.notes(network.notes)
+    network = secateur.with_preprocess(network, reading)
     dataset = secateur.open_dataset(data, network, reading) if data is not None else None
     with terminal.bars() as progress:
         dense = secateur.densify(

@@ -10,16 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..core.data import Dataset, SyntheticDataset
+from ..core.data import Dataset
 from ..core.errors import FormatError, UnsupportedError, located
-from ..core.files import write_synced
+from ..core.files import same_bytes, write_synced
 from ..core.ir.network import Network, Piece
 from ..core.ir.windows import restored
 from ..core.progress import Progress, silent
-from ..core.pruning.apply import NOISE_SAMPLES
 from ..core.pruning.companions import verify_companions
 from ..core.pruning.result import PruneResult
 from ..core.verify.equivalence import verify_equal
+from ..core.verify.identity import same
+from ..core.verify.small_input import with_noise
 from .files import suffixes
 from .registry import FORMATS, Format
 
@@ -40,12 +41,14 @@ class Saved:
         plan: the plan beside them; None if there is none.
         difference: the largest relative difference between the outputs of the written files and
             those of the network in memory.
+        as_read: whether the files are those that the network was read from, byte for byte.
         companions: further descriptions of the network that were written with it.
     """
 
     paths: tuple[Path, ...]
     plan: Path | None
     difference: float
+    as_read: bool = False
     companions: tuple[Path, ...] = ()
 
     @property
@@ -139,7 +142,8 @@ def save(
         for path, content in further.items():
             write_synced(temporary / path.name, [content])
         beside = [temporary / path.name for path in further]
-        difference = _verified(network, written, beside, data, progress)
+        as_read = _as_read(network, written)
+        difference = 0.0 if as_read else _verified(network, written, beside, data, progress)
         if plan is not None and plan_path is not None:
             write_synced(temporary / PLAN_NAME, [plan.to_yaml().encode()])
             (temporary / PLAN_NAME).replace(plan_path)
@@ -149,6 +153,7 @@ def save(
         paths=tuple(paths.values()),
         plan=plan_path,
         difference=difference,
+        as_read=as_read,
         companions=tuple(further),
     )
 
@@ -254,22 +259,34 @@ def _verified(
 ) -> float:
     """Return the largest relative difference between written files and the network.
 
+    Nothing is run where the written files hold the same graph with the same weights: that cannot
+    show a difference.
+
     Raises:
         VerificationError: the difference is too large, or a companion is not what it should be.
     """
     again = reread(network, written, companions)
     exported = _exported(written)
-    if (
-        exported is not None
-        and exported.same is not None
-        and exported.same(restored(network), again)
-    ):
-        return 0.0  # the same graph with the same weights: running it cannot show a difference
-    inputs = data or SyntheticDataset(network, samples=NOISE_SAMPLES)
-    found = verify_equal("written = dense", network, again, inputs, progress=progress)
+    same_graph = same if exported is None or exported.same is None else exported.same
+    difference = 0.0
+    if not same_graph(restored(network), again):
+        first, second, inputs = (network, again, data) if data else with_noise(network, again)
+        found = verify_equal("written = dense", first, second, inputs, progress=progress)
+        difference = found.worst.relative
     if exported is None:
         verify_companions("written = dense", network.companions, again.companions, progress)
-    return found.worst.relative
+    return difference
+
+
+def _as_read(network: Network, written: Mapping[str, Path]) -> bool:
+    """Whether a network is as it was read, and its written files are those it was read from."""
+    source = network.source
+    return (
+        source is not None
+        and source.unchanged(network)
+        and set(written) == set(source.paths)
+        and all(same_bytes(path, source.paths[end]) for end, path in written.items())
+    )
 
 
 def _name(network: Network, target: Path, suffix: str | None, end: str) -> str:

@@ -152,6 +152,8 @@ class Settings:
     """Which statistics BatchNorm layers with `use_global_stats: false` take in testing."""
     static: bool = False
     """Whether the graph has the batch size of the file instead of a symbolic one."""
+    batches: Mapping[int, int] = field(default_factory=dict)
+    """Batch size in the file → the one that a static graph has instead."""
     batch: int | None = None
     """Batch size in the file, from the first input that was read."""
     inputs: list[str] = field(default_factory=list)
@@ -213,6 +215,8 @@ class CaffeBuilder(LayerBuilder):
             if self.reading.batch not in (None, dims[0]):
                 raise StaticBatchNeeded("the inputs have different batch sizes")
             shape[0] = BATCH
+        elif dims:
+            shape[0] = self.reading.batches.get(dims[0], dims[0])
         if dims and (self.reading.batch is None or self.reading.static):
             self.reading.batch = min(dims[0], self.reading.batch or dims[0])
         self.reading.inputs.append(name)

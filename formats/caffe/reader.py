@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from ...core.errors import FormatError, UnsupportedError, located
+from ...core.errors import FormatError, SecateurError, UnsupportedError, located
 from ...core.ir.builder import Builder
+from ...core.ir.dims import smaller_batches
+from ...core.ir.footprint import LARGEST_VALUE, largest_bytes
 from ...core.ir.network import BlobRef, Caution, LayerInfo, Network, Preprocess, blob_refs
 from ...core.ir.regions import region_inputs
 from ..adapter import StaticBatchNeeded
@@ -24,7 +26,7 @@ from .caffemodel import Caffemodel, open_caffemodel
 from .companions import read_companions
 from .document import read_document
 from .fields import check_schema, read_fields, unread_fields
-from .layer import LAYERS, CaffeBuilder, Layer, Settings, Unknown
+from .layer import LAYERS, CaffeBuilder, Layer, Settings, Unknown, number
 from .layers.border import Border
 from .layers.data import with_images
 from .matching import check_links, definitions, fit, match, twins
@@ -248,10 +250,34 @@ class _Reading:
         try:
             return reading._run(needs)
         except StaticBatchNeeded:
-            settings = replace(
-                reading.settings, static=True, batch=None, inputs=[], left_out={}, doubts={}
-            )
-            return replace(reading, settings=settings)._run(needs)
+            return reading._static(needs)
+
+    def _static(self, needs: Needs) -> Network:
+        """Return the network with the batch size of the file, or with a smaller one.
+
+        What a file claims of its batch is no reason to take that much memory.
+        """
+        network = self._with_batches(needs, {})
+        if largest_bytes(network) <= LARGEST_VALUE:
+            return network
+        claimed = {number(shape[0]) for shape in network.inputs.values() if shape}
+        for batches in smaller_batches(claimed):
+            try:
+                small = self._with_batches(needs, batches)
+            except SecateurError:
+                continue  # a layer has a number of samples of its own
+            shown = ", ".join(f"{was} as {now}" for was, now in batches.items() if was != now)
+            note = Caution(f"batch sizes are taken smaller than in {self.file}: {shown}")
+            return replace(small, notes=(*small.notes, note))
+        return network
+
+    def _with_batches(self, needs: Needs, batches: Mapping[int, int]) -> Network:
+        """Return the network with batch sizes of the file, some of them replaced."""
+        settings = replace(
+            self.settings, static=True, batch=None, batches=batches, inputs=[], left_out={},
+            doubts={},
+        )  # fmt: skip
+        return replace(self, settings=settings)._run(needs)
 
     def _run(self, needs: Needs) -> Network:
         builder = Builder(self.name)

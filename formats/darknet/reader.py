@@ -17,7 +17,7 @@ import onnx_ir as ir
 from ...core.errors import FormatError, SecateurError, UnsupportedError, Where, located
 from ...core.ir.builder import Builder
 from ...core.ir.heads import Head
-from ...core.ir.network import BlobRef, Caution, LayerInfo, Network, tensors_by_blob
+from ...core.ir.network import BlobRef, Caution, LayerInfo, Network
 from ..adapter import blob_shapes
 from .activations import ALEXEYAB_ONLY
 from .companions import with_companions
@@ -368,7 +368,7 @@ class _Reading:
             document=self.document,
             header=self.stream.header.data,
             records=[layer.record for layer in self.layers],
-            tensors=tensors_by_blob(model),
+            model=model,
             read_again=bind(
                 _reread,
                 flavour=self.flavour,

@@ -295,6 +295,9 @@ class Unknown(Layer):
     Forks have losses and metrics of their own. They read labels and are no part of inference.
     """
 
+    params: tuple[str, ...] = ()
+    """Names of the messages that hold its fields."""
+
     bottom_range: ClassVar = (0, None)
     top_range: ClassVar = (0, None)
 
@@ -305,7 +308,8 @@ class Unknown(Layer):
             UnsupportedError: always.
         """
         del b, bottoms
-        LAYERS.find(self.type)
+        # A name that is near is no help where the fields are those of another type.
+        LAYERS.find(self.type, fits=lambda cls: not self.params or cls.param in self.params)
         raise AssertionError(f"{self.type} is known")
 
     def notes(self) -> tuple[str, ...]:

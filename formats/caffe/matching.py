@@ -5,16 +5,17 @@ Source: net.cpp `AppendBottom`, `AppendTop`, `CopyTrainedLayersFrom`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from ...core.errors import FormatError, located
+from ...core.nearness import near_names
 from .caffemodel import Caffemodel
-from .layer import Layer
+from .layer import Layer, Unknown
 from .upgrade import LayerText
 
-__all__ = ["check_links", "definitions", "match", "twins"]
+__all__ = ["check_links", "definitions", "match", "twins", "weights_elsewhere"]
 
 
 def check_links(texts: Sequence[LayerText], others: Sequence[LayerText] = ()) -> None:
@@ -94,6 +95,8 @@ def match(
                 bearer[text.name] = text
             for i in found:
                 stored = weights.layers[i]
+                if isinstance(layer, Unknown):
+                    continue  # only its maker knows how many blobs it has
                 if len(stored.blobs) != wanted and (wanted or other is None):
                     with located(file=str(weights.path), offset=stored.entry.tag, item=text.item):
                         raise FormatError(
@@ -128,3 +131,44 @@ def definitions(
 def twins(text: LayerText, others: Sequence[LayerText]) -> tuple[LayerText, ...]:
     """Return the layers of other phases with the same name and type."""
     return tuple(other for other in others if (other.name, other.type) == (text.name, text.type))
+
+
+def weights_elsewhere(
+    text: LayerText,
+    shapes: Mapping[str, tuple[int, ...]],
+    names: Iterable[str],
+    weights: Caffemodel,
+) -> str:
+    """Return a hint at the weights of a layer whose name is not in the caffemodel.
+
+    A layer that was renamed in the text left its weights under the old name: an entry of the same
+    shapes that no layer of the text bears the name of.
+
+    Args:
+        text: the layer.
+        shapes: name → shape of every blob that it stores.
+        names: the names of all layers of the text, in every phase.
+        weights: the caffemodel.
+    """
+    taken = set(names)
+    stored = [entry for entry in weights.layers if entry.blobs]
+    if not any(entry.name in taken for entry in stored):
+        return "no layer of the prototxt is in the caffemodel: it belongs to another net"
+    found = [
+        entry.name
+        for entry in stored
+        if entry.name not in taken
+        and len(entry.blobs) == len(shapes)
+        and all(
+            blob.fits(shape) or blob.fits_but_for_ones(shape)
+            for blob, shape in zip(entry.blobs, shapes.values(), strict=True)
+        )
+    ]
+    if not found:
+        return "no other layer of the caffemodel has these sizes: train the layer, or leave it out"
+    near = near_names(text.name, found) or found[:3]
+    shown = " or ".join(f"'{name[:80]}'" for name in near)
+    return (
+        f"was the layer renamed? {shown} of the caffemodel has the same sizes and is not in the "
+        "prototxt: give the layer its name back"
+    )

@@ -6,7 +6,7 @@ Source: net.cpp `Init`, `AppendBottom`, `AppendTop`, `AppendParam`, `CopyTrained
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,11 +19,12 @@ from ...core.ir.builder import Builder
 from ...core.ir.network import BlobRef, Caution, LayerInfo, Network, Preprocess
 from ..adapter import StaticBatchNeeded
 from .caffemodel import Caffemodel, open_caffemodel
-from .document import Document, parse
+from .document import Document, Message, parse
 from .fields import check_schema, read_fields, unread_fields
 from .layer import LAYERS, CaffeBuilder, Layer, Settings, Unknown
-from .matching import check_links, definitions, match, twins
+from .matching import check_links, definitions, match, twins, weights_elsewhere
 from .source import CaffeSource, Options, SourceLayer
+from .unknown import class_of
 from .upgrade import LayerText, net_of
 
 __all__ = ["load"]
@@ -81,6 +82,7 @@ def _load(prototxt: Path, caffemodel: Path, *, options: Options, folder: Path) -
             name=net.name or prototxt.stem, file=str(prototxt), texts=chosen, layers=layers,
             matched=matched, weights=weights,
             settings=Settings(input_shapes=options.input_shapes, folder=folder),
+            names={text.name for text in net.layers},
         ).run()  # fmt: skip
     source = CaffeSource(
         paths={".prototxt": prototxt, ".caffemodel": caffemodel},
@@ -115,8 +117,10 @@ def _read_document(path: Path) -> Document:
 def _read_layer(text: LayerText) -> Layer:
     """Return the layer with its fields from the document."""
     with located(line=text.line, item=text.item):
-        cls = LAYERS.get(text.type, Unknown)
+        cls = class_of(text)
         values = read_fields(cls, text.message, cls.param)
+        if cls is Unknown:
+            values["params"] = _own_params(text.message)
         found = cls(
             name=text.name,
             type=text.type,
@@ -134,6 +138,12 @@ def _read_layer(text: LayerText) -> Layer:
         return found
 
 
+def _own_params(message: Message) -> tuple[str, ...]:
+    """Return the messages with a layer's own fields; every layer can have the others."""
+    names = dict.fromkeys(f.name for f in message.fields if f.name.endswith("_param"))
+    return tuple(name for name in names if name not in ("transform_param", "loss_param"))
+
+
 @dataclass(frozen=True)
 class _Reading:
     """One pass over the layers of a net, with a symbolic or a static batch."""
@@ -145,6 +155,8 @@ class _Reading:
     matched: Sequence[tuple[int, ...]]
     weights: Caffemodel
     settings: Settings
+    names: Collection[str] = ()
+    """The names of all layers of the text, in every phase."""
 
     def run(self) -> Network:
         """Return the network, with the batch size of the file if a layer computes with it."""
@@ -172,8 +184,8 @@ class _Reading:
                 if len(present) == len(bottoms):
                     shapes = layer.shapes(*(CaffeBuilder.shape(value) for value in present))
                     stored = {
-                        name: self._blob(index, position, shape, sharers)
-                        for position, (name, shape) in enumerate(shapes.items())
+                        name: self._blob(index, position, shapes, sharers)
+                        for position, name in enumerate(shapes)
                     }
                     notes += self._shape_notes(index, shapes)
                 elif layer.stored():
@@ -242,15 +254,16 @@ class _Reading:
         self,
         index: int,
         position: int,
-        shape: tuple[int, ...],
+        shapes: Mapping[str, tuple[int, ...]],
         sharers: Mapping[BlobRef, tuple[BlobRef, ...]],
     ) -> np.ndarray:
-        """Return a stored blob in the shape `shape`, after a check of its stored shape.
+        """Return a stored blob in the shape that `shapes` gives it, once its stored shape fits.
 
         Layers that share parameters all get the values that stand last in the file.
         """
         layer = self.layers[index]
         own = BlobRef(index, position, layer.stored()[position].name)
+        shape = shapes[own.name]
         candidates = sorted(
             (entry, ref.index, ref)
             for ref in sharers.get(own, (own,))
@@ -259,7 +272,10 @@ class _Reading:
         if not candidates:
             shown = "×".join(map(str, shape))
             with located(file=str(self.weights.path), item=self.texts[index].item):
-                raise FormatError(f"no weights: {own.name} of {shown} is not in the file")
+                raise FormatError(
+                    f"no weights: {own.name} of {shown} is not in the file",
+                    hint=weights_elsewhere(self.texts[index], shapes, self.names, self.weights),
+                )
         for entry, _, ref in candidates:
             blob = self.weights.layers[entry].blobs[ref.index]
             # Caffe compares shapes for the layer's own blob, and only counts for a shared one.

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...core.errors import FormatError, located
 from ...core.nearness import near_names
-from .caffemodel import Caffemodel
+from .caffemodel import Caffemodel, StoredLayer
 from .layer import Layer, Unknown
 from .upgrade import LayerText
 
@@ -152,23 +152,40 @@ def weights_elsewhere(
     """
     taken = set(names)
     stored = [entry for entry in weights.layers if entry.blobs]
-    if not any(entry.name in taken for entry in stored):
+    left = [entry for entry in stored if entry.name not in taken]
+    if len(left) == len(stored):
         return "no layer of the prototxt is in the caffemodel: it belongs to another net"
-    found = [
-        entry.name
-        for entry in stored
-        if entry.name not in taken
-        and len(entry.blobs) == len(shapes)
-        and all(
-            blob.fits(shape) or blob.fits_but_for_ones(shape)
-            for blob, shape in zip(entry.blobs, shapes.values(), strict=True)
+    wanted = tuple(shapes.values())
+    same = [entry for entry in left if _fits(entry, wanted)]
+    if same:
+        near = near_names(text.name, [entry.name for entry in same])
+        shown = " or ".join(f"'{name[:80]}'" for name in near or [e.name for e in same[:3]])
+        return (
+            f"was the layer renamed? {shown} of the caffemodel has the same sizes, and no layer of "
+            "the prototxt has that name: give the layer its former name"
         )
-    ]
-    if not found:
-        return "no other layer of the caffemodel has these sizes: train the layer, or leave it out"
-    near = near_names(text.name, found) or found[:3]
-    shown = " or ".join(f"'{name[:80]}'" for name in near)
-    return (
-        f"was the layer renamed? {shown} of the caffemodel has the same sizes and is not in the "
-        "prototxt: give the layer its name back"
+    alike = [entry for entry in left if _reads_alike(entry, wanted)]
+    if alike:
+        sizes = "×".join(map(str, alike[0].blobs[0].shape))
+        return (
+            f"the caffemodel has '{alike[0].name[:80]}' of {sizes} in its place, as before "
+            "fine-tuning: give the caffemodel that this layer was trained into"
+        )
+    return "give the caffemodel that was trained with this prototxt, or leave the layer out"
+
+
+def _fits(entry: StoredLayer, shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Whether the blobs of an entry have these shapes."""
+    return len(entry.blobs) == len(shapes) and all(
+        blob.fits(shape) or blob.fits_but_for_ones(shape)
+        for blob, shape in zip(entry.blobs, shapes, strict=True)
     )
+
+
+def _reads_alike(entry: StoredLayer, shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Whether the first blob of an entry has these sizes but for the first, the outputs."""
+    # Old files store a matrix as 1×1×outputs×inputs.
+    own, wanted = (
+        [size for size in sizes if size != 1] for sizes in (entry.blobs[0].shape, shapes[0])
+    )
+    return len(entry.blobs) == len(shapes) and len(wanted) > 1 and own[1:] == wanted[1:]

@@ -18,6 +18,8 @@ from ...core.errors import FormatError, UnsupportedError, located
 from ...core.ir.builder import Builder
 from ...core.ir.network import BlobRef, Caution, LayerInfo, Network, Preprocess
 from ..adapter import StaticBatchNeeded
+from ..impostors import refuse_impostor
+from ..registry import HEAD_BYTES
 from .caffemodel import Caffemodel, open_caffemodel
 from .document import Document, Message, parse
 from .fields import check_schema, read_fields, unread_fields
@@ -111,6 +113,7 @@ def _read_document(path: Path) -> Document:
             data = path.read_bytes()
         except OSError as error:
             raise FormatError(f"cannot be read: {error.strerror}") from error
+        refuse_impostor(data[:HEAD_BYTES], ".prototxt")
         return parse(data, path)
 
 

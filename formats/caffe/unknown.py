@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 from ...core.errors import UnsupportedError, located
+from .caffemodel import QUANTISED_HINT
 from .layer import LAYERS, Layer, Unknown
 from .upgrade import LayerText, current_type
 
-__all__ = ["QUANTISED_HINT", "class_of"]
+__all__ = ["class_of"]
 
 _QUANTISED = re.compile(
     r"(?:de|re|fake)?_?quanti[sz]|ristretto|fixed_?(?:neuron|point)|u?int[48](?![a-z])",
@@ -19,8 +20,6 @@ _QUANTISED = re.compile(
 
 _QUANTISED_PARAM = re.compile(r"(?:de|re)?_?quanti[sz]\w*_param|fixed(?:_\w+)?_param")
 """Messages that give such scales and widths to a layer of a usual type (quantization_param)."""
-
-QUANTISED_HINT = "prune the network before it is quantised: give the files with float weights"
 
 
 def class_of(text: LayerText) -> type[Layer]:

@@ -154,7 +154,7 @@ def _old_type_hint(word: str) -> str | None:
     meant = next((old for old, new in _V1_TYPES.items() if new == word), None)
     if meant is not None:
         return f"in a block 'layers' it is type: {meant}; '{word}' belongs into a block 'layer'"
-    return nearest_hint(word, _V1_TYPES, "newer types need blocks layer { type: \"…\" }")
+    return nearest_hint(word, _V1_TYPES, 'newer types need blocks layer { type: "…" }')
 
 
 def _text(message: Message, name: str) -> str:

@@ -15,7 +15,7 @@ from ..core.cost.budget import LATENCY
 from ..core.cost.layer_latency import layer_latencies
 from ..core.data import Dataset
 from ..core.errors import DataError, FormatError, located
-from ..core.evaluation.task import find_task
+from ..core.evaluation.fitted import fit_data
 from ..core.files import alone_in, write_whole
 from ..core.ir.network import Network
 from ..core.options import options_of
@@ -24,7 +24,7 @@ from ..core.pruning.iterate import ROUNDS_FILE, Iteration, Round, folder_of, gat
 from ..core.pruning.iterate import iterate as run
 from ..core.pruning.options import IterateOptions
 from ..core.pruning.result import PruneResult
-from ..formats.saving import reread, save
+from ..formats.saving import check_target, reread, save
 
 __all__ = ["ROUND_FILE", "iterate"]
 
@@ -79,7 +79,10 @@ def iterate(
     """
     options = options_of(IterateOptions, options, settings)
     folder = Path(output)
-    gate_of(options).check(find_task(network, data, options.task))
+    fitting = fit_data(network, data, options.task, asked=options.max_drop is not None)
+    data = fitting.dataset
+    gate_of(options).check(fitting.task)
+    check_target(network, folder / "round", companions=companions)
     with _made(folder), alone_in(folder):
         with located(file=str(folder)):
             try:
@@ -91,6 +94,7 @@ def iterate(
             options = replace(options, latencies=latencies)
         store = _Folder(folder, network, data, companions, progress)
         found = run(network, data, options, store=store, progress=progress)
+        found = replace(found, notes=fitting.notes)
         _write(folder / ROUNDS_FILE, found.to_data())
         return found
 

@@ -13,8 +13,9 @@ from ..engine.padding import for_speed
 from ..ir.network import Network
 from ..progress import Progress, silent
 from .fidelity import fidelity
+from .fitted import fit_data
 from .loss import LossMeter
-from .task import Task, find_task
+from .task import Task
 
 __all__ = ["PADDED", "SummaryRow", "summarize"]
 
@@ -116,7 +117,8 @@ def _quality(
     task: Task | str | None,
     progress: Progress,
 ) -> Sequence[SummaryRow]:
-    found = find_task(original, data, task)
+    fitting = fit_data(original, data, task)
+    data, found = fitting.dataset, fitting.task
     if task is None and found.needs_original:
         return _agreement(original, compressed, data, progress)
     meter = LossMeter.of(original, data, found, progress=progress)

@@ -9,6 +9,7 @@ the order blue, green, red; other programs may use any order. They are read as t
 from __future__ import annotations
 
 import threading
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,8 @@ class LmdbData:
         DataError: lmdb is not installed, or the database cannot be read.
     """
 
-    target_kind: TargetKind = "label"
-
     def __init__(self, path: Path):
+        self.target_kind: TargetKind = "label"
         self.name = str(path)
         self.path = path
         self._lock = threading.Lock()
@@ -52,17 +52,39 @@ class LmdbData:
     def __len__(self) -> int:
         return len(self._keys)
 
+    labels_in_memory = False
+
+    def classes_in(self, index: int) -> tuple[int, ...]:
+        """Return the label of an image, which is not decoded."""
+        where = self.place_of(index)
+        with located(file=where.file, item=where.item):
+            return (_label(_datum(self._value(index))),)
+
+    def place_of(self, index: int) -> Where:
+        """Return the key of an image."""
+        key = self._keys[index].decode(errors="replace")
+        return Where(file=self.name, item=f"key '{key[:60]}'")
+
     def read(self, index: int, *, gray: bool) -> Sample:
         """Return an image and its label."""
-        key = self._keys[index]
-        where = Where(file=self.name, item=f"key '{key.decode(errors='replace')[:60]}'")
+        where = self.place_of(index)
         with located(file=where.file, item=where.item):
-            try:
-                with self._database.begin() as transaction:
-                    value = bytes(transaction.get(key) or b"")
-            except self._errors as error:
-                raise DataError(f"cannot be read: {error}") from error
-            return _sample(value, where, gray=gray)
+            datum = _datum(self._value(index))
+            label = _label(datum) if self.target_kind else None
+            return Sample(image=_image(datum, gray=gray), label=label, where=where)
+
+    def _value(self, index: int) -> bytes:
+        try:
+            with self._database.begin() as transaction:
+                return bytes(transaction.get(self._keys[index]) or b"")
+        except self._errors as error:
+            raise DataError(f"cannot be read: {error}") from error
+
+    def unlabelled(self) -> LmdbData:
+        """Return the images without labels."""
+        images = copy(self)  # a database can be opened only once in a process
+        images.target_kind = ""
+        return images
 
     def _open(self) -> Any:
         try:
@@ -81,17 +103,24 @@ class LmdbData:
             raise DataError(f"the database cannot be opened: {error}") from error
 
 
-def _sample(value: bytes, where: Where, *, gray: bool) -> Sample:
+def _datum(value: bytes) -> Any:
     datum: Any = message_class("Datum")()
     try:
         datum.ParseFromString(value)
     except DecodeError as error:
         raise DataError("the value is no Datum") from error
+    return datum
+
+
+def _label(datum: Any) -> int:
     if datum.label < 0:
         raise DataError(f"the label {datum.label} is negative")
+    return int(datum.label)
+
+
+def _image(datum: Any, *, gray: bool) -> np.ndarray:
     if datum.encoded:
-        image = decode_image(np.frombuffer(datum.data, np.uint8), gray=gray)
-        return Sample(image=image, label=datum.label, where=where)
+        return decode_image(np.frombuffer(datum.data, np.uint8), gray=gray)
     shape = (datum.channels, datum.height, datum.width)
     size = int(np.prod(shape))
     if not size or datum.channels not in (1, 3):
@@ -103,5 +132,4 @@ def _sample(value: bytes, where: Where, *, gray: bool) -> Sample:
     if len(datum.data) != size:
         raise DataError(f"{len(datum.data)} bytes for {'×'.join(map(str, shape))} pixels")
     planes = np.frombuffer(datum.data, np.uint8).reshape(shape)
-    image = planes[0] if datum.channels == 1 else planes.transpose(1, 2, 0)
-    return Sample(image=np.ascontiguousarray(image), label=datum.label, where=where)
+    return np.ascontiguousarray(planes[0] if datum.channels == 1 else planes.transpose(1, 2, 0))

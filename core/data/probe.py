@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from ..errors import DataError, Where
-from .base import Batch, Dataset, first_batch
+from .base import Batch, Dataset, Objects, TargetKind, first_batch
 from .labels import check_labels, check_objects, check_pixels
 
 __all__ = [
@@ -59,6 +59,11 @@ class ProbedDataset(Protocol):
 @runtime_checkable
 class LabelledSource(Protocol):
     """A source of images that can tell the classes of an image without decoding it."""
+
+    @property
+    def target_kind(self) -> TargetKind:
+        """What is known of each image."""
+        ...
 
     @property
     def labels_in_memory(self) -> bool:
@@ -150,9 +155,17 @@ def probe_classes(source: object, samples: int, classes: int | None, most_broken
             if broken > most_broken:
                 raise
             continue
-        highest = max(found, default=0)
-        if classes is not None and highest >= classes:
-            check_labels(np.array([highest]), classes, [source.place_of(index)])
+        if classes is not None and max(found, default=0) >= classes:
+            _refuse(source, index, found, classes)
+
+
+def _refuse(source: LabelledSource, index: int, found: Sequence[int], classes: int) -> None:
+    """Raise the error for an image with a class that the network does not have."""
+    places = [source.place_of(index)]
+    if source.target_kind == "objects":
+        boxes = Objects.of([(number, 0.0, 0.0, 0.0, 0.0) for number in found])
+        check_objects([boxes], classes, places)
+    check_labels(np.array(found), classes, places * len(found))
 
 
 def spread(count: int, most: int) -> Iterator[int]:

@@ -12,7 +12,7 @@ from .upgrade import LayerText, current_type
 __all__ = ["class_of"]
 
 _QUANTISED = re.compile(
-    r"(?:de|re|fake)?_?quanti[sz]|ristretto|fixed_?(?:neuron|point)|u?int[48](?![a-z])",
+    r"(?:de|re|fake)?_?quanti[sz]|ristretto|fixed_?(?:neuron|point)|u?int[48](?!\d)",
     re.IGNORECASE,
 )
 """Part of the types of layers that compute with integers or round to them: DeePhi's DNNDK

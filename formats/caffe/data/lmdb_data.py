@@ -12,6 +12,7 @@ import threading
 from copy import copy
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -23,6 +24,16 @@ from ....core.errors import DataError, Where, located
 from ....proto.caffe import message_class
 
 __all__ = ["LmdbData"]
+
+
+_OPEN: WeakValueDictionary[tuple[int, int], Any] = WeakValueDictionary()
+"""The databases that are open: one can be opened only once in a process."""
+
+
+def _key(path: Path) -> tuple[int, int]:
+    """Return what names the file of a database on this machine."""
+    state = (path / "data.mdb" if path.is_dir() else path).stat()
+    return state.st_dev, state.st_ino
 
 
 class LmdbData:
@@ -82,7 +93,7 @@ class LmdbData:
 
     def unlabelled(self) -> LmdbData:
         """Return the images without labels."""
-        images = copy(self)  # a database can be opened only once in a process
+        images = copy(self)
         images.target_kind = ""
         return images
 
@@ -94,11 +105,16 @@ class LmdbData:
                 "reading an LMDB needs the package lmdb", hint="pip install 'secateur[lmdb]'"
             ) from error
         self._errors = (lmdb.Error,)
+        known = _OPEN.get(_key(self.path))
+        if known is not None:
+            return known
         try:
-            return lmdb.open(
+            opened = lmdb.open(
                 str(self.path), readonly=True, lock=False, readahead=False, max_readers=64,
                 subdir=self.path.is_dir(),
             )  # fmt: skip
+            _OPEN[_key(self.path)] = opened
+            return opened
         except lmdb.Error as error:
             raise DataError(f"the database cannot be opened: {error}") from error
 

@@ -57,7 +57,7 @@ class DarknetImages:
         """Return the classes of the objects in an image, or its class by its path."""
         path, line = self._images[index]
         if self.target_kind == "objects":
-            return list(map(int, read_labels(label_path(path), 1, 1, self._count).classes))
+            return list(map(int, read_labels(label_path(path), 1, 1).classes))
         with located(file=self.name, line=line):
             return [self._named(str(path))] if self.target_kind else []
 

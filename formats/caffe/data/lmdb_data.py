@@ -113,10 +113,10 @@ class LmdbData:
                 str(self.path), readonly=True, lock=False, readahead=False, max_readers=64,
                 subdir=self.path.is_dir(),
             )  # fmt: skip
-            _OPEN[_key(self.path)] = opened
-            return opened
         except lmdb.Error as error:
             raise DataError(f"the database cannot be opened: {error}") from error
+        _OPEN[_key(self.path)] = opened
+        return opened
 
 
 def _datum(value: bytes) -> Any:

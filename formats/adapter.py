@@ -121,6 +121,8 @@ class Handling(Enum):
     """The graph computes it, and its output is an output of the graph. Metrics decode it."""
     DECODED = auto()
     """It only decodes outputs of the network. Its input becomes an output of the graph."""
+    BORDER = auto()
+    """The graph cannot carry it. What it reads becomes outputs, what it makes inputs."""
     TRAINING = auto()
     """The graph computes it if the network reads labels, and leaves it out otherwise."""
     LEFT_OUT = auto()
@@ -266,13 +268,19 @@ class LayerRegistry(Registry[type[T]]):
         return claim
 
     def find(
-        self, name: str, also: Iterable[str] = (), *, fits: Callable[[type[T]], bool] | None = None
+        self,
+        name: str,
+        also: Iterable[str] = (),
+        *,
+        remedy: str = "",
+        fits: Callable[[type[T]], bool] | None = None,
     ) -> type[T]:
         """Return the class for a name.
 
         Args:
-            name: the name.
+            name: the name in the file.
             also: names that the caller knows besides, for the hint.
+            remedy: what a user can do about a name that is spelled right.
             fits: whether a class could be meant by what else the file says; None for all.
 
         Raises:
@@ -281,8 +289,9 @@ class LayerRegistry(Registry[type[T]]):
         if name in self:
             return self[name]
         known = [other for other, cls in self.items() if fits is None or fits(cls)]
-        otherwise = f"docs/layers.md lists every supported {self.what}"
-        hint = nearest_hint(name, [*known, *also], otherwise)
+        otherwise = remedy or f"docs/layers.md lists every supported {self.what}"
+        near = nearest_hint(name, [*known, *also], None)
+        hint = " ".join(filter(None, (near, remedy))) if near else otherwise
         raise UnsupportedError(f"unsupported {self.what} '{name[:80]}'", hint=hint)
 
 

@@ -29,7 +29,7 @@ REFUSED = {
     "mixed_layer_layers/net.prototxt mixed_layer_layers/net.caffemodel": [
         "net.prototxt:3: both 'layer' and 'layers' are there", 'layer { type: "…" }'],
     "matmul/net.prototxt matmul/net.caffemodel": [
-        "net.prototxt:4: layer 'mm' (MatMul): unsupported layer type 'MatMul'", "(hint: "],
+        "net.prototxt:4: layer 'mm' (MatMul): ", "(hint: cut the prototxt before this layer"],
     "renamed/net.prototxt renamed/net.caffemodel": [
         "layer 'my_head' (Convolution): no weights: weight of 3×6×1×1 is not in the file",
         "the caffemodel has 'fc1000' of 1000×6×1×1 in its place"],

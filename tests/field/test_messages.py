@@ -114,8 +114,9 @@ def test_misspelt_types(kind: str, hint: str, tmp_path: Path) -> None:
 
 def test_a_near_type_with_other_fields_is_not_suggested(tmp_path: Path) -> None:
     text = INPUT + 'layer { name: "s" type: "Softmox" bottom: "data" top: "s" lrn_param { } }'
-    with pytest.raises(secateur.UnsupportedError, match=r"docs/layers\.md"):
+    with pytest.raises(secateur.UnsupportedError) as caught:
         secateur.load(*written(tmp_path, text, SOME))
+    assert "did you mean" not in str(caught.value)
     with pytest.raises(secateur.UnsupportedError, match="did you mean Softmax"):
         secateur.load(*written(tmp_path, text.replace("lrn_param { }", ""), SOME))
 

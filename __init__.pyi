@@ -59,6 +59,7 @@ from .core.evaluation.tasks.regression import Regression as Regression
 from .core.evaluation.tasks.segmentation import Segmentation as Segmentation
 from .core.ir.heads import check_detector as check_detector
 from .core.ir.heads import classifier_output as classifier_output
+from .core.ir.network import Border as Border
 from .core.ir.network import Caution as Caution
 from .core.ir.network import Network as Network
 from .core.ir.network import Preprocess as Preprocess

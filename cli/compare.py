@@ -35,7 +35,7 @@ def command(
         float, Parameter(metavar="R", help="Largest relative difference to allow.")
     ] = 1e-4,
     reading: DataOptions,
-    model: Annotated[LoadOptions, Fields(without=("reset_seen",))],
+    model: Annotated[LoadOptions, Fields(without=("reset_seen", "lrn"))],
     screen: ScreenOptions,
 ) -> int:
     """Run two models on the same inputs and print how far their outputs are apart."""

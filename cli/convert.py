@@ -11,7 +11,7 @@ from secateur import LoadOptions
 
 from . import words
 from .common import File
-from .flags import with_flags
+from .flags import Fields, with_flags
 from .screen import ScreenOptions
 from .usage import UsageError
 
@@ -45,7 +45,7 @@ def command(
             "channels at once (.onnx only).",
         ),
     ] = None,
-    model: LoadOptions,
+    model: Annotated[LoadOptions, Fields(without=("lrn",))],
     screen: ScreenOptions,
 ) -> None:
     """Write a model as ONNX, or in its own format again."""

@@ -106,6 +106,9 @@ def _tell(terminal: Terminal, found: Iteration, output: Path) -> None:
     def place(entry: Round) -> str:
         return str(output / entry.folder)
 
+    for entry in found.rounds:
+        for note in entry.notes:
+            terminal.warn(f"{place(entry)}: {note}")
     last = found.rounds[-1]
     if not last.passed:
         lost = f"{last.loss:.2f} points" if found.original_value is not None else f"{last.loss:.4g}"

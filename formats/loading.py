@@ -11,6 +11,7 @@ from typing import Any
 from ..core.errors import FormatError
 from ..core.ir.network import Caution, Network
 from ..core.ir.repeats import repeats_of
+from ..core.ir.windows import loosened
 from ..core.options import options_of
 from .files import models
 from .options import LoadOptions
@@ -61,6 +62,7 @@ def load_all(
 def _read(found: Mapping[str, Path], options: LoadOptions) -> Network:
     known = next(known for known in FORMATS.values() if set(known.suffixes) == set(found))
     network = known.read(found, **{name: getattr(options, name) for name in known.settings})
+    network = loosened(network) if options.lrn == "inexact" else network
     network = replace(network, regions=options.regions)
     return replace(network, notes=(*network.notes, *_uncounted(network)))
 

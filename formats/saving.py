@@ -15,6 +15,7 @@ from ..core.data.probe import found_labels, without_labels
 from ..core.errors import FormatError, UnsupportedError, located
 from ..core.files import write_synced
 from ..core.ir.network import Network, Piece
+from ..core.ir.windows import restored
 from ..core.progress import Progress, silent
 from ..core.pruning.apply import NOISE_SAMPLES
 from ..core.pruning.result import PruneResult
@@ -68,7 +69,7 @@ def _pieces(network: Network, suffix: str | None, name: str) -> Mapping[str, Seq
     source = network.source
     export = _exporter(network, suffix)
     if export is not None:
-        return export(network, name)
+        return export(restored(network), name)
     assert source is not None, "a network without a source is exported"
     files = source.pieces(network)
     if suffix is not None and suffix not in files:
@@ -313,7 +314,11 @@ def _verified(
     """
     again = reread(network, written)
     exported = _exported(written)
-    if exported is not None and exported.same is not None and exported.same(network, again):
+    if (
+        exported is not None
+        and exported.same is not None
+        and exported.same(restored(network), again)
+    ):
         return 0.0  # the same graph with the same weights: running it cannot show a difference
     inputs = data or SyntheticDataset(network, samples=NOISE_SAMPLES)
     return verify_equal("written = dense", network, again, inputs, progress=progress).worst.relative

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..core.cost.budget import LATENCY
 from ..core.cost.layer_latency import layer_latencies
+from ..core.coupling import find_groups
 from ..core.data import Dataset
 from ..core.errors import DataError, FormatError, located
 from ..core.evaluation.fitted import fit_data
@@ -20,7 +21,14 @@ from ..core.files import alone_in, write_whole
 from ..core.ir.network import Network
 from ..core.options import options_of
 from ..core.progress import Progress, silent
-from ..core.pruning.iterate import ROUNDS_FILE, Iteration, Round, folder_of, gate_of
+from ..core.pruning.iterate import (
+    ROUNDS_FILE,
+    Iteration,
+    Round,
+    check_rates,
+    folder_of,
+    gate_of,
+)
 from ..core.pruning.iterate import iterate as run
 from ..core.pruning.options import IterateOptions
 from ..core.pruning.result import PruneResult
@@ -71,7 +79,8 @@ def iterate(
         settings: fields of :class:`IterateOptions`, instead of `options`.
 
     Raises:
-        PlanError: options do not fit the network, or nothing can be removed.
+        PlanError: options do not fit the network, nothing can be removed, or a rate is out of
+            reach.
         DataError: the data does not fit, the folder holds rounds of something else, or another run
             is at work in it.
         FormatError: the folder cannot be written.
@@ -84,14 +93,18 @@ def iterate(
     gate_of(options).check(fitting.task)
     check_target(network, folder / "round", companions=companions)
     with _made(folder), alone_in(folder):
+        measured = options.budget == LATENCY and options.latencies is None
+        if measured:
+            known = None if restart else folder / LATENCIES
+            options = replace(options, latencies=_latencies(network, known, progress))
+        check_rates(network, find_groups(network), options, data)  # before rounds are forgotten
         with located(file=str(folder)):
             try:
                 _clear(folder, everything=restart)
             except OSError as error:
                 raise FormatError(f"cannot be written: {error.strerror or error}") from error
-        if options.budget == LATENCY and options.latencies is None:
-            latencies = _latencies(network, folder / LATENCIES, progress)
-            options = replace(options, latencies=latencies)
+        if measured:
+            _write(folder / LATENCIES, options.latencies)
         store = _Folder(folder, network, data, companions, progress)
         found = run(network, data, options, store=store, progress=progress)
         found = replace(found, notes=fitting.notes)
@@ -133,7 +146,8 @@ class _Folder:
                     hint="give another folder, or --restart to start anew",
                 )
             try:
-                return Round(**{name: content[name] for name in _KEPT})
+                found = {name: content[name] for name in _KEPT}
+                return Round(**{**found, "notes": tuple(found["notes"])})
             except KeyError as error:
                 raise DataError("broken", hint="--restart starts anew") from error
 
@@ -196,12 +210,10 @@ def _clear(folder: Path, *, everything: bool) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _latencies(network: Network, path: Path, progress: Progress) -> Mapping[str, float]:
-    """Return the times of the layers, measured in the first run."""
-    if not path.exists():
-        times = layer_latencies(network, progress=progress)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, times)
+def _latencies(network: Network, path: Path | None, progress: Progress) -> Mapping[str, float]:
+    """Return the times of the layers, those that the first run measured if there is their file."""
+    if path is None or not path.exists():
+        return layer_latencies(network, progress=progress)
     found: dict[str, float] = _read(path)
     return found
 
@@ -222,7 +234,7 @@ def _read(path: Path) -> dict[str, Any]:
         return content
 
 
-def _write(path: Path, content: Mapping[str, Any]) -> None:
+def _write(path: Path, content: Mapping[str, Any] | None) -> None:
     """Write JSON; the file is whole or not there.
 
     Raises:

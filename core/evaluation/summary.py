@@ -11,6 +11,7 @@ from ..coupling import find_groups
 from ..data import Dataset, SyntheticDataset
 from ..engine.padding import for_speed
 from ..ir.network import Network
+from ..ir.windows import restored
 from ..progress import Progress, silent
 from .fidelity import fidelity
 from .fitted import fit_data
@@ -79,6 +80,7 @@ def summarize(
     Raises:
         DataError: the data does not fit the networks or the task.
     """
+    original, compressed = restored(original), restored(compressed)  # as files have it
     rows: list[SummaryRow] = []
     data = data or SyntheticDataset(original)
     rows.extend(_quality(original, compressed, data, task, progress))

@@ -109,7 +109,14 @@ class Assembly:
             if value.shape is None and original.shape is not None:
                 value.shape = ir.Shape([None] * len(original.shape))
 
-    def op(self, op_type: str, inputs: Sequence[ir.Value], name: str, like: ir.Value) -> ir.Value:
+    def op(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value],
+        name: str,
+        like: ir.Value,
+        attributes: Mapping[str, Attribute] = _UNCHANGED,
+    ) -> ir.Value:
         """Add a new node with one output of a name and return that output.
 
         Args:
@@ -117,8 +124,9 @@ class Assembly:
             inputs: values of the new graph.
             name: of the output.
             like: a value with the type and the shape that the output has.
+            attributes: of the node.
         """
-        node = ir.node(op_type, inputs, name=f"{name}:node")
+        node = ir.node(op_type, inputs, attributes=attributes, name=f"{name}:node")
         output = node.outputs[0]
         output.name, output.type, output.shape = name, like.type, like.shape
         self._append(node)

@@ -9,18 +9,21 @@ from ..coupling.groups import Groups
 from ..data import Dataset, SyntheticDataset
 from ..data.calibration import Calibration
 from ..engine.threads import within_cores
-from ..ir.network import Network
+from ..errors import PlanError
+from ..ir.network import Network, layer_of
+from ..ir.windows import loosened, windows
+from ..plan.limits import USUAL_LIMITS, Limits
 from ..plan.plan import Plan, removed_units
 from ..plan.state import PruningState
 from ..progress import Progress, silent
 from ..repair import Repairs, find_repairs, repaired
 from ..verify.equivalence import verify_equal
-from ..verify.stable_cuts import narrowed
+from ..verify.stable_cuts import compare_pieces, narrowed
 from .complete import complete_plan
 from .options import AUTOMATIC
-from .result import PruneResult, Verification
+from .result import Inexact, PruneResult, Verification
 
-__all__ = ["NOISE_SAMPLES", "apply_plan"]
+__all__ = ["NOISE_SAMPLES", "apply_plan", "check_sparse", "planned"]
 
 NOISE_SAMPLES = 8
 """Samples of noise that verifications run on where the user gave no data."""
@@ -58,6 +61,9 @@ def apply_plan(
         VerificationError: the dense network does not equal the masked one.
     """
     repairs = find_repairs(repair, data=data is not None)
+    network, groups = planned(network, plan, groups)
+    if sparse:
+        check_sparse(network)
     groups = groups or find_groups(network)
     if plan.open:
         plan, state = complete_plan(
@@ -77,12 +83,15 @@ def apply_plan(
         inputs=inputs.name,
         samples=comparison.samples,
     )
+    inexact = _inexact(state, dense, inputs, progress)
     dense, records = (
         repaired(state, dense, repairs, progress=progress)
         if repairs and state.removed.any()
         else (dense, ())
     )
     provenance = {**plan.provenance, "proof": verification.to_data()}
+    if inexact is not None:
+        provenance |= {"lrn": "inexact", "not_exact": inexact.to_data()}
     if records:
         provenance["repair"] = [record.to_data() for record in records]
     result = PruneResult(
@@ -91,9 +100,85 @@ def apply_plan(
         verification=verification,
         repairs=records,
         history=state.history,
+        notes=(*_below_floor(plan), *([inexact.note] if inexact is not None else [])),
     )
     if not sparse:
         return result
     full = state.expanded(dense)
     verify_equal("sparse = dense", full, dense, inputs, narrow=narrow, progress=progress)
     return replace(result, network=full)
+
+
+def check_sparse(network: Network) -> None:
+    """Raise if a network with zeros in place of channels cannot equal the one without them.
+
+    Raises:
+        PlanError: channels may be removed through LRN, which would sum over the zeros.
+    """
+    if any(window.free for _, _, window in windows(network)):
+        raise PlanError(
+            "a network with zeros computes another LRN than the dense one",
+            hint="leave --lrn inexact out, or fine-tune the dense network",
+            option="sparse",
+        )
+
+
+def planned(
+    network: Network, plan: Plan, groups: Groups | None = None
+) -> tuple[Network, Groups | None]:
+    """Return the network as a plan saw it, and its groups where they are still those.
+
+    Args:
+        network: the network that the plan was made for.
+        plan: it remembers whether channels were removed through LRN.
+        groups: groups of the network where they are known.
+    """
+    if plan.provenance.get("lrn") != "inexact":
+        return network, groups
+    found = loosened(network)
+    return found, groups if found is network else None
+
+
+def _inexact(
+    state: PruningState, dense: Network, inputs: Dataset, progress: Progress
+) -> Inexact | None:
+    """Measure what it changes that windows close up over removed channels; None where none does."""
+    surviving = state.groups.surviving(state.removed)
+    through = []
+    for node, name, _ in windows(state.original):
+        labels = next((use.labels[0] for use in state.groups.uses if use.parameter == name), None)
+        if labels is not None and not surviving[labels].all():
+            layer = layer_of(node)
+            through.append(state.original.layers[layer].name if layer is not None else name)
+    if not through:
+        return None
+    found = compare_pieces(
+        state.masked(close_up=False), dense, inputs, narrowed(state.groups, state.removed),
+        given=False, progress=progress,
+    )  # fmt: skip
+    return Inexact(
+        through=tuple(through),
+        value=found.worst.a,
+        difference=float(f"{found.worst.relative:.3g}"),
+        inputs=inputs.name,
+        samples=found.samples,
+    )
+
+
+def _below_floor(plan: Plan) -> tuple[str, ...]:
+    """Return which groups keep fewer channels than their floor, in words.
+
+    No choice of the program goes there: somebody said so in the plan, or by the rate of a layer.
+    """
+    limits = plan.provenance.get("limits")
+    fraction = limits.get("min_keep") if isinstance(limits, dict) else None
+    least = Limits(min_keep=fraction) if isinstance(fraction, int | float) else USUAL_LIMITS
+    below = [
+        f"'{entry.name}' {entry.kept} of {entry.channels}"
+        for entry in plan.groups
+        if entry.kept < least.floor(entry.channels)
+    ]
+    if not below:
+        return ()
+    more = f" and {len(below) - 3} more" if len(below) > 3 else ""
+    return (f"as asked, fewer channels stay than usual: {', '.join(below[:3])}{more}",)

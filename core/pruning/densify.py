@@ -16,7 +16,7 @@ from ..ir.network import Caution, Network
 from ..options import options_of
 from ..plan.plan import Plan, removed_units
 from ..progress import Progress, silent
-from .apply import apply_plan
+from .apply import apply_plan, planned
 from .options import DensifyOptions
 from .result import PruneResult
 
@@ -57,6 +57,7 @@ def densify(
         fitting = fit_data(network, data)
         data = fitting.dataset
         notes = tuple(note for note in fitting.notes if isinstance(note, Caution))
+    network, _ = planned(network, plan)
     groups = find_groups(network)
     lost = _carried_weight(network, groups, plan)
     if lost and not options.force:
@@ -64,7 +65,7 @@ def densify(
     result = apply_plan(
         network, plan, groups=groups, data=data, repair=options.repair, progress=progress
     )
-    return replace(result, notes=(*notes, lost) if lost else notes)
+    return replace(result, notes=(*notes, *((lost,) if lost else ()), *result.notes))
 
 
 def _carried_weight(network: Network, groups: Groups, plan: Plan) -> str:

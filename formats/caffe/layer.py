@@ -208,8 +208,7 @@ class CaffeBuilder(LayerBuilder):
             if self.reading.batch not in (None, dims[0]):
                 raise StaticBatchNeeded("the inputs have different batch sizes")
             shape[0] = BATCH
-            self.reading.batch = dims[0]
-        elif dims:
+        if dims and (self.reading.batch is None or self.reading.static):
             self.reading.batch = min(dims[0], self.reading.batch or dims[0])
         self.reading.inputs.append(name)
         return self.builder.input(name, shape)
@@ -351,6 +350,9 @@ class Layer:
 
     def top_shape(self, position: int, *bottoms: Shape | None) -> tuple[int, ...] | None:
         """Return the shape of a top of a border, with its first axis; None where no file tells it.
+
+        Where the border lays windows by regions, the reader puts their number in the place of the
+        first axis.
 
         Args:
             position: number of the top.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..core.data import Dataset
+from ..core.data.probe import found_labels, without_labels
 from ..core.errors import FormatError, UnsupportedError, located
 from ..core.files import same_bytes, write_synced
 from ..core.ir.network import Network, Piece
@@ -24,7 +25,7 @@ from ..core.verify.small_input import with_noise
 from .files import suffixes
 from .registry import FORMATS, Format
 
-__all__ = ["PLAN_NAME", "Saved", "render", "reread", "save"]
+__all__ = ["PLAN_NAME", "Saved", "check_free", "check_target", "render", "reread", "save"]
 
 PLAN_NAME = "plan.yaml"
 
@@ -76,11 +77,7 @@ def _pieces(network: Network, suffix: str | None, name: str) -> Mapping[str, Seq
     assert source is not None, "a network without a source is exported"
     files = source.pieces(network)
     if suffix is not None and suffix not in files:
-        own = " + ".join(files)
-        raise UnsupportedError(
-            f"a network read from {own} cannot be written as {suffix}",
-            hint=f"networks are written back in their own format ({own}) or as .onnx",
-        )
+        raise _other_format(files, suffix)
     return files
 
 
@@ -123,6 +120,8 @@ def save(
         FormatError: the target cannot be written, or an input would be overwritten.
         VerificationError: the written files do not compute the same. No file is left behind.
     """
+    if data is not None and found_labels(data):
+        data = without_labels(data)  # broken ones are no reason to leave out inputs
     network, plan = (
         (pruned.network, pruned.plan) if isinstance(pruned, PruneResult) else (pruned, None)
     )
@@ -155,6 +154,67 @@ def save(
         difference=difference,
         as_read=as_read,
         companions=tuple(further),
+    )
+
+
+def check_target(
+    network: Network,
+    target: str | os.PathLike[str],
+) -> None:
+    """Check before long work that a network made of this one can be written.
+
+    Folders that have to be made are made for a moment.
+
+    Args:
+        network: the network, as it was read.
+        target: as for :func:`save`.
+
+    Raises:
+        UnsupportedError: the format of `target` is not the network's own.
+        FormatError: the target cannot be written, an input would be overwritten, a folder has the
+            name of a file, or a companion describes another network.
+    """
+    target = Path(target)
+    suffix = None if target.is_dir() else _suffix(target)
+    if _exporter(network, suffix) is not None:
+        ends: Iterable[str] = (suffix or ".onnx",)
+    else:
+        assert network.source is not None, "a network without a source is exported"
+        ends = network.source.paths
+        if suffix is not None and suffix not in ends:
+            raise _other_format(ends, suffix)
+    folder = target.parent if suffix else target
+    paths = {end: folder / _name(network, target, suffix, end) for end in ends}
+    further = _companions(network, folder, paths)
+    with located(file=str(target)):
+        _refuse_inputs(network, (*paths.values(), *further))
+    for path in (*paths.values(), *further, folder / PLAN_NAME):
+        check_free(path)
+    missing = _first_missing(folder)
+    with _temporary_folder(target, folder):
+        pass
+    if missing is not None:
+        shutil.rmtree(missing, ignore_errors=True)
+
+
+def check_free(path: Path) -> None:
+    """Raise if a folder stands where a file is to be written.
+
+    Raises:
+        FormatError: names it.
+    """
+    if path.is_dir():
+        with located(file=str(path)):
+            raise FormatError(
+                "cannot be written: a folder has this name", hint="choose another directory"
+            )
+
+
+def _other_format(files: Iterable[str], suffix: str) -> UnsupportedError:
+    own = " + ".join(files)
+    return UnsupportedError(
+        f"a network read from {own} cannot be written as {suffix}",
+        hint=f"networks are written back in their own format ({own}) or as .onnx",
     )
 
 

@@ -399,6 +399,9 @@ class Unknown(Layer):
     Forks have losses and metrics of their own. They read labels and are no part of inference.
     """
 
+    params: tuple[str, ...] = ()
+    """Names of the messages that hold its fields."""
+
     bottom_range: ClassVar = (0, None)
     top_range: ClassVar = (0, None)
     optional: ClassVar = True
@@ -410,7 +413,12 @@ class Unknown(Layer):
             UnsupportedError: always.
         """
         del b, bottoms
-        LAYERS.find(self.type, f"--opaque {self.type[:80]} keeps it as a border")
+        LAYERS.find(
+            self.type,
+            remedy=f"--opaque {self.type[:80]} keeps it as a border",
+            # A name that is near is no help where the fields are those of another type.
+            fits=lambda cls: not self.params or cls.param in self.params,
+        )
         raise AssertionError(f"{self.type} is known")
 
     def notes(self) -> tuple[str, ...]:

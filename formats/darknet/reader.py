@@ -19,6 +19,8 @@ from ...core.ir.builder import Builder
 from ...core.ir.heads import Head
 from ...core.ir.network import BlobRef, Caution, LayerInfo, Network
 from ..adapter import blob_shapes
+from ..impostors import refuse_impostor
+from ..registry import HEAD_BYTES
 from .activations import ALEXEYAB_ONLY
 from .companions import with_companions
 from .data.evaluation import as_evaluated
@@ -132,9 +134,11 @@ def _read(path: Path) -> bytes:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise FormatError("too large for a cfg file")
-        return path.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
         raise FormatError(f"cannot be read: {error.strerror or error}") from error
+    refuse_impostor(data[:HEAD_BYTES], ".cfg")
+    return data
 
 
 def _flavour(name: str, document: Document) -> Flavour:

@@ -98,5 +98,6 @@ from .formats.saving import Saved as Saved
 from .formats.saving import save as save
 from .version import __version__ as __version__
 from .workflows.datasets import open_dataset as open_dataset
+from .workflows.datasets import with_preprocess as with_preprocess
 from .workflows.measures import named_accuracy as named_accuracy
 from .workflows.rounds import iterate as iterate

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from secateur import AnalyzeOptions, DataOptions, LoadOptions
 
 from .cluster import computing_on
-from .common import AsJson, File
+from .common import AsJson, Companion, File
 from .flags import Fields, Panel, with_flags
 from .screen import ScreenOptions
 
@@ -49,6 +49,7 @@ def command(
     restart: Annotated[
         bool, Parameter(help="Forget the finished measurements of an earlier run.")
     ] = False,
+    companion: Companion = None,
     cluster: Annotated[
         str | None,
         Parameter(
@@ -64,7 +65,7 @@ def command(
     import secateur
 
     terminal = screen.terminal()
-    network = secateur.load(*files, options=model)
+    network = secateur.load(*files, companions=companion or (), options=model)
     terminal.notes(network.notes)
     dataset = secateur.open_dataset(data, network, reading)
     if restart:  # else a killed run would leave the old result

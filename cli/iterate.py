@@ -48,7 +48,7 @@ def command(
     import secateur
 
     terminal = screen.terminal()
-    network = secateur.load(*files, options=model)
+    network = secateur.load(*files, companions=companion or (), options=model)
     terminal.notes(network.notes)
     dataset = secateur.open_dataset(data, network, reading)
     task = secateur.find_task(network, dataset, options.task)
@@ -58,7 +58,6 @@ def command(
             dataset,
             output,
             options,
-            companions=companion or (),
             restart=restart,
             progress=progress,
         )

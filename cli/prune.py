@@ -36,8 +36,9 @@ def command(
     import secateur
 
     terminal = screen.terminal()
-    network = secateur.load(*files, options=model)
+    network = secateur.load(*files, companions=companion or (), options=model)
     terminal.notes(network.notes)
+    network = secateur.with_preprocess(network, reading)
     dataset = secateur.open_dataset(data, network, reading) if data is not None else None
     with terminal.bars() as progress:
         pruned = secateur.prune(network, options, data=dataset, progress=progress)
@@ -47,7 +48,7 @@ def command(
             )
         rows, saved = measure_and_save(
             network, pruned, files, output,
-            data=dataset, task=options.task, companions=companion or (), progress=progress,
+            data=dataset, task=options.task, progress=progress,
         )  # fmt: skip
     for note in pruned.notes:
         terminal.warn(note)

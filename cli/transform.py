@@ -33,8 +33,9 @@ def command(
     import secateur
 
     terminal = screen.terminal()
-    network = secateur.load(*files, options=model)
+    network = secateur.load(*files, companions=companion or (), options=model)
     terminal.notes(network.notes)
+    network = secateur.with_preprocess(network, reading)
     dataset = secateur.open_dataset(data, network, reading) if data is not None else None
     with terminal.bars() as progress:
         dense = secateur.densify(
@@ -42,7 +43,7 @@ def command(
         )
         rows, saved = measure_and_save(
             network, dense, files, output,
-            data=dataset, companions=companion or (), progress=progress,
+            data=dataset, progress=progress,
         )  # fmt: skip
     for note in dense.notes:
         terminal.warn(note)

@@ -57,6 +57,7 @@ class Format:
         missing: suffix → name of the file that is missing if a file of that suffix is alone.
         read: reads a model.
         settings: names of the settings that `read` takes.
+        companions: whether `read` takes `companions`, paths of further descriptions of a network.
         export: returns files by suffix, in pieces, for any network and a file name; None if only
             networks that were read from this format can be written in it.
         same: whether a network and the network read back from its export have the same graph and
@@ -74,6 +75,7 @@ class Format:
     missing: Mapping[str, str] = field(default_factory=dict)
     read: Reader
     settings: tuple[str, ...] = ()
+    companions: bool = False
     export: Callable[[Network, str], Mapping[str, Sequence[Piece]]] | None = None
     same: Callable[[Network, Network], bool] | None = None
     register_datasets: Callable[[], None] = lambda: None

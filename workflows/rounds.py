@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
@@ -55,7 +55,6 @@ def iterate(
     output: str | os.PathLike[str],
     options: IterateOptions | None = None,
     *,
-    companions: Sequence[str | os.PathLike[str]] = (),
     restart: bool = False,
     progress: Progress = silent,
     **settings: Any,
@@ -73,7 +72,6 @@ def iterate(
         output: folder.
         options: rates, limits on the loss, and how each round prunes. Latencies that a budget
             needs are measured once for all rounds.
-        companions: further descriptions of the network, as for :func:`~..formats.saving.save`.
         restart: forget the rounds that are there.
         progress: told how far the work is.
         settings: fields of :class:`IterateOptions`, instead of `options`.
@@ -102,7 +100,7 @@ def iterate(
                 raise FormatError(f"cannot be written: {error.strerror or error}") from error
         if measured:
             _write(folder / LATENCIES, options.latencies)
-        store = _Folder(folder, network, data, companions, progress)
+        store = _Folder(folder, network, data, progress)
         found = run(network, data, options, store=store, progress=progress)
         _write(folder / ROUNDS_FILE, found.to_data())
         return found
@@ -116,13 +114,11 @@ class _Folder:
         folder: Path,
         network: Network,
         data: Dataset,
-        companions: Sequence[str | os.PathLike[str]],
         progress: Progress,
     ):
         self._folder = folder
         self._network = network
         self._data = data
-        self._companions = companions
         self._progress = progress
 
     def known(self, number: int, key: str) -> Round | None:
@@ -150,8 +146,10 @@ class _Folder:
     def network(self, number: int) -> Network:
         """Return the network of a round, read from its files."""
         folder = self._folder / folder_of(number)
-        names = _read(folder / ROUND_FILE)["files"]
-        return reread(self._network, {Path(name).suffix.lower(): folder / name for name in names})
+        content = _read(folder / ROUND_FILE)
+        paths = {Path(name).suffix.lower(): folder / name for name in content["files"]}
+        companions = [folder / name for name in content.get("companions", ())]
+        return reread(self._network, paths, companions)
 
     def keep(self, entry: Round, key: str, result: PruneResult) -> None:
         """Write a round aside, and give it its name once it is whole."""
@@ -164,12 +162,14 @@ class _Folder:
                     result,
                     aside,
                     data=self._data,
-                    companions=self._companions,
                     progress=self._progress,
                 )
-                names = [path.name for path in saved.paths]
+                names = {
+                    "files": [path.name for path in saved.paths],
+                    "companions": [path.name for path in saved.companions],
+                }
                 figures = {name: getattr(entry, name) for name in _KEPT}
-                _write(aside / ROUND_FILE, {"key": key, "files": names, **figures})
+                _write(aside / ROUND_FILE, {"key": key, **names, **figures})
                 aside.replace(final)
             except OSError as error:
                 raise FormatError(f"cannot be written: {error.strerror or error}") from error

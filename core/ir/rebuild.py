@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
@@ -50,7 +51,8 @@ def rebuild(
 ) -> Network:
     """Return a copy of `network` with some initializers and attributes replaced.
 
-    The other tensors are shared with the original. Shapes are inferred again where sizes changed.
+    The other tensors are shared with the original. Shapes are inferred again where sizes changed;
+    the copy then has no companions, which would not fit it.
 
     Args:
         network: the network to copy.
@@ -77,7 +79,8 @@ def rebuild(
             copy.add(node)
     for name, inner in extra_outputs.items():
         copy.op("Identity", [copy.values[inner]], name, like=copy.values[inner])
-    return copy.network([*network.outputs, *extra_outputs])
+    found = copy.network([*network.outputs, *extra_outputs])
+    return found if resized else replace(found, companions=network.companions)
 
 
 def _resized(

@@ -197,6 +197,7 @@ def iterate(
     check_rates(network, groups, options, data)
     cost = measure_cost(network, groups)
     known = f"{VERSION} {digest(network)} {_fingerprint(network, data, progress)} {options.key()}"
+    known += "".join(f" {digest(companion)}" for companion in network.companions)
     if found.metric != find_task(network, data).metric:
         known += f" {found.metric}"
     meter = LossMeter.of(network, data, found, progress=progress)

@@ -181,6 +181,19 @@ class Caffemodel:
             edits[layer.entry.tag] = length_field(layer.entry.number, pieces)
         return _rewrite(self.buffer, 0, len(self.buffer), edits)
 
+    def without_blobs(self) -> bytes:
+        """Return the file without its weights: the definition of a net, if it holds one."""
+        edits: dict[int, list[Piece]] = {}
+        for layer in self.layers:
+            content = layer.inner or layer.entry
+            dropped: dict[int, list[Piece]] = {blob.tag: [] for blob in layer.blobs}
+            pieces = _rewrite(self.buffer, content.start, content.end, dropped)
+            if layer.inner is not None:
+                nested = {layer.inner.tag: length_field(layer.inner.number, pieces)}
+                pieces = _rewrite(self.buffer, layer.entry.start, layer.entry.end, nested)
+            edits[layer.entry.tag] = length_field(layer.entry.number, pieces)
+        return b"".join(_rewrite(self.buffer, 0, len(self.buffer), edits))
+
     def _changed_layer(
         self, layer: StoredLayer, content: WireField, change: LayerChange
     ) -> list[Piece]:

@@ -69,6 +69,7 @@ CAFFE = FORMATS.add(
         },
         read=_read,
         settings=("phase", "stages", "level", "input_shapes", "batch_norm", "opaque"),
+        companions=True,
         register_datasets=_register_datasets,
         read_mean=_read_mean,
         named_accuracy=_named_accuracy,

@@ -141,12 +141,19 @@ class Settings:
     """Blob name → (C, H, W) for data layers whose shape the file does not state."""
     folder: Path = Path()
     """Folder with the files that the net names."""
+    like: tuple[int, ...] = ()
+    """(C, H, W) of data layers whose shape the text does not state; () for none."""
+    companion: bool = False
+    """Whether the net is read beside another. Layers that the caffemodel does not hold are then
+    read as zeros: they are still to be trained."""
     phase: str = "TEST"
     """The phase of the net."""
     batch_norm: str = "auto"
     """Which statistics BatchNorm layers with `use_global_stats: false` take in testing."""
     static: bool = False
     """Whether the graph has the batch size of the file instead of a symbolic one."""
+    batches: Mapping[int, int] = field(default_factory=dict)
+    """Batch size in the file → the one that a static graph has instead."""
     batch: int | None = None
     """Batch size in the file, from the first input that was read."""
     inputs: list[str] = field(default_factory=list)
@@ -208,6 +215,8 @@ class CaffeBuilder(LayerBuilder):
             if self.reading.batch not in (None, dims[0]):
                 raise StaticBatchNeeded("the inputs have different batch sizes")
             shape[0] = BATCH
+        elif dims:
+            shape[0] = self.reading.batches.get(dims[0], dims[0])
         if dims and (self.reading.batch is None or self.reading.static):
             self.reading.batch = min(dims[0], self.reading.batch or dims[0])
         self.reading.inputs.append(name)

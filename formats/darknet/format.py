@@ -46,6 +46,7 @@ DARKNET = FORMATS.add(
         missing={".cfg": "a .weights file", ".weights": "its .cfg"},
         read=_read,
         settings=("flavour", "partial", "reset_seen"),
+        companions=True,
         register_datasets=_register_datasets,
     ),
 )

@@ -17,9 +17,10 @@ import onnx_ir as ir
 from ...core.errors import FormatError, SecateurError, UnsupportedError, Where, located
 from ...core.ir.builder import Builder
 from ...core.ir.heads import Head
-from ...core.ir.network import BlobRef, Caution, LayerInfo, Network, tensors_by_blob
+from ...core.ir.network import BlobRef, Caution, LayerInfo, Network
 from ..adapter import blob_shapes
 from .activations import ALEXEYAB_ONLY
+from .companions import with_companions
 from .data.evaluation import as_evaluated
 from .document import Block, Document, parse
 from .flavour import Flavour, FlavourMismatch
@@ -54,6 +55,7 @@ def load(
     flavour: str = AUTO,
     partial: bool = False,
     reset_seen: bool = False,
+    companions: Sequence[Path] = (),
 ) -> Network:
     """Read a Darknet network.
 
@@ -68,6 +70,7 @@ def load(
             pjreddie's epsilon: OpenCV's results are closest to it.
         partial: accept weights that end between two sections; missing values are zero.
         reset_seen: write 0 as the number of images seen in training, for fine-tuning.
+        companions: further cfgs of the same sections.
 
     Returns:
         the network. Its input is `data`. It has an output `layer_<index>` for every detection
@@ -78,16 +81,16 @@ def load(
         UnsupportedError: a section or key is not supported.
     """
     network = _load(Path(cfg), Path(weights), flavour, partial=partial)
-    if not reset_seen:
-        return network
-    assert isinstance(network.source, DarknetSource)
-    source = replace(network.source, header=unseen(network.source.header))
-    return replace(network, source=source)
+    if reset_seen:
+        assert isinstance(network.source, DarknetSource)
+        source = replace(network.source, header=unseen(network.source.header))
+        network = replace(network, source=source)
+    return with_companions(network, companions, _document)
 
 
 def _load(cfg: Path, weights: Path, flavour: str, *, partial: bool) -> Network:
+    document = _document(cfg)
     with located(file=str(cfg)):
-        document = parse(_read(cfg), str(cfg))
         if not document.sections or document.sections[0].name not in ("net", "network"):
             raise FormatError("the first section must be [net]")
         if len(document.sections) > MOST_SECTIONS:
@@ -118,6 +121,11 @@ def _assumed(network: Network, flavour: str) -> Network:
         return network
     notes = (Caution(note) if note == READ_AS else note for note in network.notes)
     return replace(network, notes=tuple(notes))
+
+
+def _document(path: Path) -> Document:
+    with located(file=str(path)):
+        return parse(_read(path), str(path))
 
 
 def _read(path: Path) -> bytes:
@@ -360,7 +368,7 @@ class _Reading:
             document=self.document,
             header=self.stream.header.data,
             records=[layer.record for layer in self.layers],
-            tensors=tensors_by_blob(model),
+            model=model,
             read_again=bind(
                 _reread,
                 flavour=self.flavour,
@@ -392,14 +400,12 @@ class _Reading:
 
 
 def _reread(
-    cfg: Path, weights: Path, *, flavour: Flavour, partial: bool, folders: tuple[Path, ...],
-    common: bool,
+    cfg: Path, weights: Path, companions: Sequence[Path], *, flavour: Flavour, partial: bool,
+    folders: tuple[Path, ...], common: bool,
 ) -> Network:  # fmt: skip
     """Read written files; files that the cfg names are looked for beside the original as well."""
-    with located(file=str(cfg)):
-        document = parse(_read(cfg), str(cfg))
-    return _Reading(
-        document,
+    network = _Reading(
+        _document(cfg),
         cfg,
         weights,
         flavour=flavour,
@@ -407,6 +413,7 @@ def _reread(
         folders=(cfg.parent, *folders),
         common=common,
     ).run()
+    return with_companions(network, companions, _document)
 
 
 def _item(index: int, block: Block) -> str:

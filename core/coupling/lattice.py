@@ -39,8 +39,8 @@ BUDGET = 20_000
 """Vectors that a search may visit. ShuffleNets and nested splits need a few hundred at most; the
 whole budget takes about a tenth of a second."""
 
-EFFORT = 1_000
-"""Variables times steps that the mixed-integer solver looks for: 16 steps of 64 cells."""
+EFFORT = 5_000
+"""Variables times steps that the mixed-integer solver looks for: 79 steps of 64 cells."""
 
 NODES = 1_000
 """Nodes that the mixed-integer solver may visit for one step."""
@@ -197,11 +197,8 @@ def _searched(system: _System) -> list[Matrix] | None:
     vectors = np.eye(count, dtype=np.int64)
     frozen = np.tri(count, k=-1, dtype=np.bool_)
     found: list[Matrix] = []
-    visited = 0
+    visited = count
     while len(vectors):
-        visited += len(vectors)
-        if visited > BUDGET:
-            return None
         solved = ~(vectors @ matrix.T).any(axis=1)
         found += list(np.unique(vectors[solved], axis=0))
         open_ = ~solved
@@ -210,6 +207,9 @@ def _searched(system: _System) -> list[Matrix] | None:
         vectors, frozen = vectors[open_], frozen[open_]
         towards = (vectors @ back < 0) & (vectors < bounds) & ~frozen
         parents, added = np.nonzero(towards)
+        visited += len(parents)
+        if visited > BUDGET:
+            return None
         frozen = frozen[parents] | (towards[parents] & (columns < added[:, None]))
         vectors = vectors[parents]
         vectors[np.arange(len(vectors)), added] += 1

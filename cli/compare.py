@@ -47,7 +47,7 @@ def command(
     networks = secateur.load_all(files, model)
     if len(networks) != 2:
         raise UsageError(f"two models are needed, got {len(networks)}")
-    first, second = networks
+    first, second = secateur.with_preprocess(networks[0], reading), networks[1]
     dataset = secateur.open_dataset(data, first, reading) if data is not None else None
     with terminal.bars() as progress:
         comparison = secateur.compare(first, second, dataset, progress=progress)

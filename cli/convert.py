@@ -65,7 +65,10 @@ def command(
         saved = secateur.save(network, output, progress=progress)
     for path in saved.paths:
         terminal.note(f"wrote {path} ({words.size(path.stat().st_size)})")
-    terminal.note(f"read again, it computes the same (difference {saved.difference:.1e})")
+    if saved.as_read:
+        terminal.note("these are the bytes that were read")
+    else:
+        terminal.note(f"read again, it computes the same (difference {saved.difference:.1e})")
 
 
 def _padded(network: Network, multiple: int, terminal: Terminal) -> Network:

@@ -10,20 +10,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..core.data import Dataset, SyntheticDataset
+from ..core.data import Dataset
+from ..core.data.probe import found_labels, without_labels
 from ..core.errors import FormatError, UnsupportedError, located
-from ..core.files import write_synced
+from ..core.files import same_bytes, write_synced
 from ..core.ir.network import Network, Piece
 from ..core.ir.windows import restored
 from ..core.progress import Progress, silent
-from ..core.pruning.apply import NOISE_SAMPLES
 from ..core.pruning.companions import verify_companions
 from ..core.pruning.result import PruneResult
 from ..core.verify.equivalence import verify_equal
+from ..core.verify.identity import same
+from ..core.verify.small_input import with_noise
 from .files import suffixes
 from .registry import FORMATS, Format
 
-__all__ = ["PLAN_NAME", "Saved", "render", "reread", "save"]
+__all__ = ["PLAN_NAME", "Saved", "check_free", "check_target", "render", "reread", "save"]
 
 PLAN_NAME = "plan.yaml"
 
@@ -40,12 +42,14 @@ class Saved:
         plan: the plan beside them; None if there is none.
         difference: the largest relative difference between the outputs of the written files and
             those of the network in memory.
+        as_read: whether the files are those that the network was read from, byte for byte.
         companions: further descriptions of the network that were written with it.
     """
 
     paths: tuple[Path, ...]
     plan: Path | None
     difference: float
+    as_read: bool = False
     companions: tuple[Path, ...] = ()
 
     @property
@@ -73,11 +77,7 @@ def _pieces(network: Network, suffix: str | None, name: str) -> Mapping[str, Seq
     assert source is not None, "a network without a source is exported"
     files = source.pieces(network)
     if suffix is not None and suffix not in files:
-        own = " + ".join(files)
-        raise UnsupportedError(
-            f"a network read from {own} cannot be written as {suffix}",
-            hint=f"networks are written back in their own format ({own}) or as .onnx",
-        )
+        raise _other_format(files, suffix)
     return files
 
 
@@ -120,6 +120,8 @@ def save(
         FormatError: the target cannot be written, or an input would be overwritten.
         VerificationError: the written files do not compute the same. No file is left behind.
     """
+    if data is not None and found_labels(data):
+        data = without_labels(data)  # broken ones are no reason to leave out inputs
     network, plan = (
         (pruned.network, pruned.plan) if isinstance(pruned, PruneResult) else (pruned, None)
     )
@@ -139,7 +141,8 @@ def save(
         for path, content in further.items():
             write_synced(temporary / path.name, [content])
         beside = [temporary / path.name for path in further]
-        difference = _verified(network, written, beside, data, progress)
+        as_read = _as_read(network, written)
+        difference = 0.0 if as_read else _verified(network, written, beside, data, progress)
         if plan is not None and plan_path is not None:
             write_synced(temporary / PLAN_NAME, [plan.to_yaml().encode()])
             (temporary / PLAN_NAME).replace(plan_path)
@@ -149,7 +152,69 @@ def save(
         paths=tuple(paths.values()),
         plan=plan_path,
         difference=difference,
+        as_read=as_read,
         companions=tuple(further),
+    )
+
+
+def check_target(
+    network: Network,
+    target: str | os.PathLike[str],
+) -> None:
+    """Check before long work that a network made of this one can be written.
+
+    Folders that have to be made are made for a moment.
+
+    Args:
+        network: the network, as it was read.
+        target: as for :func:`save`.
+
+    Raises:
+        UnsupportedError: the format of `target` is not the network's own.
+        FormatError: the target cannot be written, an input would be overwritten, a folder has the
+            name of a file, or a companion describes another network.
+    """
+    target = Path(target)
+    suffix = None if target.is_dir() else _suffix(target)
+    if _exporter(network, suffix) is not None:
+        ends: Iterable[str] = (suffix or ".onnx",)
+    else:
+        assert network.source is not None, "a network without a source is exported"
+        ends = network.source.paths
+        if suffix is not None and suffix not in ends:
+            raise _other_format(ends, suffix)
+    folder = target.parent if suffix else target
+    paths = {end: folder / _name(network, target, suffix, end) for end in ends}
+    further = _companions(network, folder, paths)
+    with located(file=str(target)):
+        _refuse_inputs(network, (*paths.values(), *further))
+    for path in (*paths.values(), *further, folder / PLAN_NAME):
+        check_free(path)
+    missing = _first_missing(folder)
+    with _temporary_folder(target, folder):
+        pass
+    if missing is not None:
+        shutil.rmtree(missing, ignore_errors=True)
+
+
+def check_free(path: Path) -> None:
+    """Raise if a folder stands where a file is to be written.
+
+    Raises:
+        FormatError: names it.
+    """
+    if path.is_dir():
+        with located(file=str(path)):
+            raise FormatError(
+                "cannot be written: a folder has this name", hint="choose another directory"
+            )
+
+
+def _other_format(files: Iterable[str], suffix: str) -> UnsupportedError:
+    own = " + ".join(files)
+    return UnsupportedError(
+        f"a network read from {own} cannot be written as {suffix}",
+        hint=f"networks are written back in their own format ({own}) or as .onnx",
     )
 
 
@@ -254,22 +319,34 @@ def _verified(
 ) -> float:
     """Return the largest relative difference between written files and the network.
 
+    Nothing is run where the written files hold the same graph with the same weights: that cannot
+    show a difference.
+
     Raises:
         VerificationError: the difference is too large, or a companion is not what it should be.
     """
     again = reread(network, written, companions)
     exported = _exported(written)
-    if (
-        exported is not None
-        and exported.same is not None
-        and exported.same(restored(network), again)
-    ):
-        return 0.0  # the same graph with the same weights: running it cannot show a difference
-    inputs = data or SyntheticDataset(network, samples=NOISE_SAMPLES)
-    found = verify_equal("written = dense", network, again, inputs, progress=progress)
+    same_graph = same if exported is None or exported.same is None else exported.same
+    difference = 0.0
+    if not same_graph(restored(network), again):
+        first, second, inputs = (network, again, data) if data else with_noise(network, again)
+        found = verify_equal("written = dense", first, second, inputs, progress=progress)
+        difference = found.worst.relative
     if exported is None:
         verify_companions("written = dense", network.companions, again.companions, progress)
-    return found.worst.relative
+    return difference
+
+
+def _as_read(network: Network, written: Mapping[str, Path]) -> bool:
+    """Whether a network is as it was read, and its written files are those it was read from."""
+    source = network.source
+    return (
+        source is not None
+        and source.unchanged(network)
+        and set(written) == set(source.paths)
+        and all(same_bytes(path, source.paths[end]) for end, path in written.items())
+    )
 
 
 def _name(network: Network, target: Path, suffix: str | None, end: str) -> str:

@@ -16,7 +16,7 @@ from ..core.cost.layer_latency import layer_latencies
 from ..core.coupling import find_groups
 from ..core.data import Dataset
 from ..core.errors import DataError, FormatError, located
-from ..core.evaluation.task import find_task
+from ..core.evaluation.fitted import fit_data
 from ..core.files import alone_in, write_whole
 from ..core.ir.network import Network
 from ..core.options import options_of
@@ -32,7 +32,7 @@ from ..core.pruning.iterate import (
 from ..core.pruning.iterate import iterate as run
 from ..core.pruning.options import IterateOptions
 from ..core.pruning.result import PruneResult
-from ..formats.saving import reread, save
+from ..formats.saving import check_target, reread, save
 
 __all__ = ["ROUND_FILE", "iterate"]
 
@@ -86,7 +86,10 @@ def iterate(
     """
     options = options_of(IterateOptions, options, settings)
     folder = Path(output)
-    gate_of(options).check(find_task(network, data, options.task))
+    fitting = fit_data(network, data, options.task, asked=options.max_drop is not None)
+    data = fitting.dataset
+    gate_of(options).check(fitting.task)
+    check_target(network, folder / "round")
     with _made(folder), alone_in(folder):
         measured = options.budget == LATENCY and options.latencies is None
         if measured:
@@ -102,6 +105,7 @@ def iterate(
             _write(folder / LATENCIES, options.latencies)
         store = _Folder(folder, network, data, progress)
         found = run(network, data, options, store=store, progress=progress)
+        found = replace(found, notes=fitting.notes)
         _write(folder / ROUNDS_FILE, found.to_data())
         return found
 

@@ -7,7 +7,7 @@ they cost no memory, and a tensor that is the same object is known to be unchang
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
@@ -64,16 +64,21 @@ class Assembly:
         self.values[str(value.name)] = copy
         (self._inputs if value.const_value is None else self._initializers).append(copy)
 
-    def take_read(self, node: ir.Node) -> None:
-        """Copy the values that a node or a graph inside it reads, if the new graph lacks them."""
+    def take_read(self, node: ir.Node, without: Collection[str] = ()) -> None:
+        """Copy the values that a node or a graph inside it reads, if the new graph lacks them.
+
+        Args:
+            node: the node.
+            without: names of values that the copy of the node does not read.
+        """
         for value in node.inputs:
-            if value is not None and value.name not in self.values:
+            if value is not None and value.name not in self.values and value.name not in without:
                 self.take(value)
         for name in captured(node):
             if name not in self.values:
                 self.take(self._originals[name])
 
-    def input(self, name: str, shape: Sequence[int], like: ir.Value) -> ir.Value:
+    def input(self, name: str, shape: Sequence[int | str], like: ir.Value) -> ir.Value:
         """Return a new input, of the type of another value."""
         value = ir.Value(name=name, shape=ir.Shape(shape), type=like.type)
         self.values[name] = value
@@ -91,7 +96,12 @@ class Assembly:
         for value, original in zip(copy.outputs, node.outputs, strict=True):
             value.shape = original.shape
 
-    def add_resized(self, node: ir.Node, attributes: Mapping[str, Attribute] = _UNCHANGED) -> None:
+    def add_resized(
+        self,
+        node: ir.Node,
+        attributes: Mapping[str, Attribute] = _UNCHANGED,
+        reads: Mapping[str, ir.Value] = _NOTHING,
+    ) -> None:
         """Copy a node whose outputs get the shapes that its inputs have now.
 
         Where shape inference finds none, the rank remains.
@@ -99,15 +109,26 @@ class Assembly:
         Args:
             node: a node of ONNX's own operators without subgraphs.
             attributes: attribute → its new value.
+            reads: name of a value that the node reads → value that its copy reads instead.
 
         Raises:
             FormatError: the new sizes do not fit together.
         """
-        copy = self._copied_node(node, attributes)
+        copy = self._copied_node(node, attributes, reads)
         infer_node(copy, self._opset)
         for value, original in zip(copy.outputs, node.outputs, strict=True):
             if value.shape is None and original.shape is not None:
                 value.shape = ir.Shape([None] * len(original.shape))
+
+    def constant(self, name: str, array: np.ndarray) -> ir.Value:
+        """Add a constant and return it."""
+        tensor = ir.Tensor(np.ascontiguousarray(array), name=name)
+        value = ir.Value(
+            name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor
+        )
+        self.values[name] = value
+        self._initializers.append(value)
+        return value
 
     def op(
         self,

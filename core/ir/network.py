@@ -149,6 +149,10 @@ class Source(Protocol):
         """The files it was read from, by their usual suffix (".onnx" → …)."""
         ...
 
+    def unchanged(self, network: Network) -> bool:
+        """Whether the graph of `network` is the very one that was read from the files."""
+        ...
+
     def render(self, network: Network) -> Mapping[str, bytes]:
         """Return the files for `network`: suffix (".onnx") to content. Changes nothing."""
         ...

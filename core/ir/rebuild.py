@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
-from ..errors import PlanError
+from ..errors import PlanError, nearest_hint
 from .assemble import NONE, Assembly, Tensors
 from .builder import Attribute
 from .network import Network
@@ -117,5 +117,8 @@ def expose(network: Network, layers: Sequence[str] | None = None) -> Network:
     names = list(by_name) if layers is None else list(layers)
     for name in names:
         if name not in by_name:
-            raise PlanError(f"the network has no layer '{name}' to expose")
+            raise PlanError(
+                f"the network has no layer '{name}' to expose",
+                hint=nearest_hint(name, by_name, "`secateur inspect` lists them"),
+            )
     return rebuild(network, extra_outputs={f"layer:{name}": by_name[name] for name in names})

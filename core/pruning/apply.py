@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ..coupling import find_groups
 from ..coupling.groups import Groups
-from ..data import Dataset, SyntheticDataset
+from ..data import Dataset
 from ..data.calibration import Calibration
 from ..engine.threads import within_cores
 from ..errors import PlanError
@@ -18,16 +18,14 @@ from ..plan.state import PruningState
 from ..progress import Progress, silent
 from ..repair import Repairs, find_repairs, repaired
 from ..verify.equivalence import verify_equal
+from ..verify.small_input import with_noise
 from ..verify.stable_cuts import compare_pieces, narrowed
 from .companions import cut_companions, forgotten, masked_companions, uncompensated
 from .complete import complete_plan
 from .options import AUTOMATIC
 from .result import Inexact, PruneResult, Verification
 
-__all__ = ["NOISE_SAMPLES", "apply_plan", "check_sparse", "planned"]
-
-NOISE_SAMPLES = 8
-"""Samples of noise that verifications run on where the user gave no data."""
+__all__ = ["apply_plan", "check_sparse", "planned"]
 
 
 @within_cores()
@@ -74,17 +72,17 @@ def apply_plan(
         state = PruningState.start(network, groups).after(removed_units(plan, groups))
     state = replace(state, data=Calibration(data) if data is not None else None)
     dense = state.dense()
-    inputs = state.data or SyntheticDataset(network, samples=NOISE_SAMPLES)
     narrow = narrowed(groups, state.removed)
+    masked, small, inputs = _verified_on(state.masked(), dense, state.data)
     comparison = verify_equal(
-        "masked = dense", state.masked(), dense, inputs, narrow=narrow, progress=progress
+        "masked = dense", masked, small, inputs, narrow=narrow, progress=progress
     )
     verification = Verification(
         difference=float(f"{comparison.worst.relative:.3g}"),
         inputs=inputs.name,
         samples=comparison.samples,
     )
-    inexact = _inexact(state, dense, inputs, progress)
+    inexact = _inexact(state, dense, progress)
     dense, records = (
         repaired(state, dense, repairs, progress=progress)
         if repairs and state.removed.any()
@@ -111,9 +109,17 @@ def apply_plan(
     if not sparse:
         return result
     full = state.expanded(dense)
-    verify_equal("sparse = dense", full, dense, inputs, narrow=narrow, progress=progress)
+    first, second, inputs = _verified_on(full, dense, state.data)
+    verify_equal("sparse = dense", first, second, inputs, narrow=narrow, progress=progress)
     full = replace(full, companions=masked_companions(state, full))
     return replace(result, network=full)
+
+
+def _verified_on(
+    first: Network, second: Network, data: Dataset | None
+) -> tuple[Network, Network, Dataset]:
+    """Return two networks and what they run on: the user's data, or noise at a small input."""
+    return with_noise(first, second) if data is None else (first, second, data)
 
 
 def check_sparse(network: Network) -> None:
@@ -146,9 +152,7 @@ def planned(
     return found, groups if found is network else None
 
 
-def _inexact(
-    state: PruningState, dense: Network, inputs: Dataset, progress: Progress
-) -> Inexact | None:
+def _inexact(state: PruningState, dense: Network, progress: Progress) -> Inexact | None:
     """Measure what it changes that windows close up over removed channels; None where none does."""
     surviving = state.groups.surviving(state.removed)
     through = []
@@ -159,10 +163,9 @@ def _inexact(
             through.append(state.original.layers[layer].name if layer is not None else name)
     if not through:
         return None
-    found = compare_pieces(
-        state.masked(close_up=False), dense, inputs, narrowed(state.groups, state.removed),
-        given=False, progress=progress,
-    )  # fmt: skip
+    first, second, inputs = _verified_on(state.masked(close_up=False), dense, state.data)
+    narrow = narrowed(state.groups, state.removed)
+    found = compare_pieces(first, second, inputs, narrow, progress=progress)
     return Inexact(
         through=tuple(through),
         value=found.worst.a,

@@ -14,6 +14,8 @@ from functools import cached_property
 from pathlib import Path
 
 from ...core.errors import FormatError, Where, located
+from ..impostors import refuse_impostor
+from ..registry import HEAD_BYTES
 
 __all__ = [
     "Document", "Field", "Insert", "Message", "Replace", "Scalar", "Span", "parse",
@@ -196,6 +198,7 @@ def read_document(path: Path) -> Document:
             data = path.read_bytes()
         except OSError as error:
             raise FormatError(f"cannot be read: {error.strerror}") from error
+        refuse_impostor(data[:HEAD_BYTES], ".prototxt")
         return parse(data, path)
 
 

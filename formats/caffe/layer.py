@@ -152,6 +152,8 @@ class Settings:
     """Which statistics BatchNorm layers with `use_global_stats: false` take in testing."""
     static: bool = False
     """Whether the graph has the batch size of the file instead of a symbolic one."""
+    batches: Mapping[int, int] = field(default_factory=dict)
+    """Batch size in the file → the one that a static graph has instead."""
     batch: int | None = None
     """Batch size in the file, from the first input that was read."""
     inputs: list[str] = field(default_factory=list)
@@ -213,6 +215,8 @@ class CaffeBuilder(LayerBuilder):
             if self.reading.batch not in (None, dims[0]):
                 raise StaticBatchNeeded("the inputs have different batch sizes")
             shape[0] = BATCH
+        elif dims:
+            shape[0] = self.reading.batches.get(dims[0], dims[0])
         if dims and (self.reading.batch is None or self.reading.static):
             self.reading.batch = min(dims[0], self.reading.batch or dims[0])
         self.reading.inputs.append(name)
@@ -395,6 +399,9 @@ class Unknown(Layer):
     Forks have losses and metrics of their own. They read labels and are no part of inference.
     """
 
+    params: tuple[str, ...] = ()
+    """Names of the messages that hold its fields."""
+
     bottom_range: ClassVar = (0, None)
     top_range: ClassVar = (0, None)
     optional: ClassVar = True
@@ -406,7 +413,12 @@ class Unknown(Layer):
             UnsupportedError: always.
         """
         del b, bottoms
-        LAYERS.find(self.type, f"--opaque {self.type[:80]} keeps it as a border")
+        LAYERS.find(
+            self.type,
+            remedy=f"--opaque {self.type[:80]} keeps it as a border",
+            # A name that is near is no help where the fields are those of another type.
+            fits=lambda cls: not self.params or cls.param in self.params,
+        )
         raise AssertionError(f"{self.type} is known")
 
     def notes(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ Source: net.cpp `Init`, `AppendBottom`, `AppendTop`, `AppendParam`, `CopyTrained
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,22 +14,25 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from ...core.errors import FormatError, UnsupportedError, located
+from ...core.errors import FormatError, SecateurError, UnsupportedError, located
 from ...core.ir.builder import Builder
+from ...core.ir.dims import smaller_batches
+from ...core.ir.footprint import LARGEST_VALUE, largest_bytes
 from ...core.ir.network import BlobRef, Caution, LayerInfo, Network, Preprocess, blob_refs
 from ...core.ir.regions import region_inputs
 from ..adapter import StaticBatchNeeded
 from .borders import Needs, Seams, find_needs
 from .caffemodel import Caffemodel, open_caffemodel
 from .companions import read_companions
-from .document import read_document
+from .document import Message, read_document
 from .fields import check_schema, read_fields, unread_fields
-from .layer import LAYERS, CaffeBuilder, Layer, Settings, Unknown
+from .layer import LAYERS, CaffeBuilder, Layer, Settings, Unknown, number
 from .layers.border import Border
 from .layers.data import with_images
-from .matching import check_links, definitions, fit, match, twins
+from .matching import check_links, definitions, fit, match, twins, weights_elsewhere
 from .part import Options, Part
 from .source import CaffeSource, SourceLayer
+from .unknown import class_of
 from .upgrade import LayerText, net_of
 
 __all__ = ["load"]
@@ -161,6 +164,7 @@ def _read(part: Part) -> Network:
                 companion=part.companion,
                 phase=options.phase, batch_norm=options.batch_norm,
             ),
+            names={text.name for text in part.net.layers},
         ).run()  # fmt: skip
     source = CaffeSource(
         paths={".prototxt": prototxt, ".caffemodel": weights.path},
@@ -204,10 +208,14 @@ def _read_layer(
 ) -> Layer:
     """Return the layer with its fields from the document."""
     with located(line=text.line, item=text.item):
-        cls = LAYERS.get(text.type, unknown)
-        if text.type in opaque and not cls.border:
+        named = text.type in opaque
+        cls = LAYERS.get(text.type, Unknown) if named else class_of(text)
+        cls = unknown if cls is Unknown else cls
+        if named and not cls.border:
             cls = Border
         values = read_fields(cls, text.message, cls.param)
+        if cls is Unknown:
+            values["params"] = _own_params(text.message)
         found = cls(
             name=text.name,
             type=text.type,
@@ -225,6 +233,12 @@ def _read_layer(
         return found
 
 
+def _own_params(message: Message) -> tuple[str, ...]:
+    """Return the messages with a layer's own fields; every layer can have the others."""
+    names = dict.fromkeys(f.name for f in message.fields if f.name.endswith("_param"))
+    return tuple(name for name in names if name not in ("transform_param", "loss_param"))
+
+
 @dataclass(frozen=True)
 class _Reading:
     """One pass over the layers of a net, with a symbolic or a static batch."""
@@ -238,6 +252,8 @@ class _Reading:
     settings: Settings
     outputs: frozenset[str] | None = None
     """Tops that may become outputs; None for all that no layer reads."""
+    names: Collection[str] = ()
+    """The names of all layers of the text, in every phase."""
 
     def run(self) -> Network:
         """Return the network, with the batch size of the file if a layer computes with it."""
@@ -248,10 +264,34 @@ class _Reading:
         try:
             return reading._run(needs)
         except StaticBatchNeeded:
-            settings = replace(
-                reading.settings, static=True, batch=None, inputs=[], left_out={}, doubts={}
-            )
-            return replace(reading, settings=settings)._run(needs)
+            return reading._static(needs)
+
+    def _static(self, needs: Needs) -> Network:
+        """Return the network with the batch size of the file, or with a smaller one.
+
+        What a file claims of its batch is no reason to take that much memory.
+        """
+        network = self._with_batches(needs, {})
+        if largest_bytes(network) <= LARGEST_VALUE:
+            return network
+        claimed = {number(shape[0]) for shape in network.inputs.values() if shape}
+        for batches in smaller_batches(claimed):
+            try:
+                small = self._with_batches(needs, batches)
+            except SecateurError:
+                continue  # a layer has a number of samples of its own
+            shown = ", ".join(f"{was} as {now}" for was, now in batches.items() if was != now)
+            note = Caution(f"batch sizes are taken smaller than in {self.file}: {shown}")
+            return replace(small, notes=(*small.notes, note))
+        return network
+
+    def _with_batches(self, needs: Needs, batches: Mapping[int, int]) -> Network:
+        """Return the network with batch sizes of the file, some of them replaced."""
+        settings = replace(
+            self.settings, static=True, batch=None, batches=batches, inputs=[], left_out={},
+            doubts={},
+        )  # fmt: skip
+        return replace(self, settings=settings)._run(needs)
 
     def _run(self, needs: Needs) -> Network:
         builder = Builder(self.name)
@@ -307,8 +347,8 @@ class _Reading:
         shapes = self.layers[index].shapes(*map(CaffeBuilder.shape, bottoms))
         notes += self._shape_notes(index, shapes)
         return {
-            name: self._blob(index, position, shape, sharers)
-            for position, (name, shape) in enumerate(shapes.items())
+            name: self._blob(index, position, shapes, sharers)
+            for position, name in enumerate(shapes)
         }
 
     def _keeps_weights(self, index: int, bottoms: Sequence[ir.Value | None]) -> bool:
@@ -386,15 +426,16 @@ class _Reading:
         self,
         index: int,
         position: int,
-        shape: tuple[int, ...],
+        shapes: Mapping[str, tuple[int, ...]],
         sharers: Mapping[BlobRef, tuple[BlobRef, ...]],
     ) -> np.ndarray:
-        """Return a stored blob in the shape `shape`, after a check of its stored shape.
+        """Return a stored blob in the shape that `shapes` gives it, once its stored shape fits.
 
         Layers that share parameters all get the values that stand last in the file.
         """
         layer = self.layers[index]
         own = BlobRef(index, position, layer.stored()[position].name)
+        shape = shapes[own.name]
         candidates = sorted(
             (entry, ref.index, ref)
             for ref in sharers.get(own, (own,))
@@ -407,7 +448,10 @@ class _Reading:
         if not candidates:
             shown = "×".join(map(str, shape))
             with located(file=str(self.weights.path), item=self.texts[index].item):
-                raise FormatError(f"no weights: {own.name} of {shown} is not in the file")
+                raise FormatError(
+                    f"no weights: {own.name} of {shown} is not in the file",
+                    hint=weights_elsewhere(self.texts[index], shapes, self.names, self.weights),
+                )
         for entry, _, ref in candidates:
             blob = self.weights.layers[entry].blobs[ref.index]
             # Caffe compares shapes for the layer's own blob, and only counts for a shared one.

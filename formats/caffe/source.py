@@ -62,6 +62,10 @@ class CaffeSource:
     """Reads files with the settings of the original; companions have none."""
     format: str = "caffe"
 
+    def unchanged(self, network: Network) -> bool:
+        """Whether the graph is the very one that was read."""
+        return network.model is self.model
+
     def render(self, network: Network) -> dict[str, bytes]:
         """Return both files for a changed network; all unchanged bytes stay.
 

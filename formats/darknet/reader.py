@@ -17,8 +17,10 @@ import onnx_ir as ir
 from ...core.errors import FormatError, SecateurError, UnsupportedError, Where, located
 from ...core.ir.builder import Builder
 from ...core.ir.heads import Head
-from ...core.ir.network import BlobRef, Caution, LayerInfo, Network, tensors_by_blob
+from ...core.ir.network import BlobRef, Caution, LayerInfo, Network
 from ..adapter import blob_shapes
+from ..impostors import refuse_impostor
+from ..registry import HEAD_BYTES
 from .activations import ALEXEYAB_ONLY
 from .companions import with_companions
 from .data.evaluation import as_evaluated
@@ -132,9 +134,11 @@ def _read(path: Path) -> bytes:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise FormatError("too large for a cfg file")
-        return path.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
         raise FormatError(f"cannot be read: {error.strerror or error}") from error
+    refuse_impostor(data[:HEAD_BYTES], ".cfg")
+    return data
 
 
 def _flavour(name: str, document: Document) -> Flavour:
@@ -368,7 +372,7 @@ class _Reading:
             document=self.document,
             header=self.stream.header.data,
             records=[layer.record for layer in self.layers],
-            tensors=tensors_by_blob(model),
+            model=model,
             read_again=bind(
                 _reread,
                 flavour=self.flavour,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -45,20 +46,29 @@ class Record:
 class DarknetSource:
     """The cfg and weights that a network was read from; renders them for the changed network.
 
-    `tensors` holds the tensors of the graph as it was read. If a blob still has the same tensor
-    object, it did not change, and its bytes are written as they were read.
+    `model` is the graph as it was read. If a blob still has the same tensor object as there, it did
+    not change, and its bytes are written as they were read.
     """
 
     paths: Mapping[str, Path]
     document: Document
     header: bytes
     records: Sequence[Record]
-    tensors: Mapping[BlobRef, ir.TensorProtocol]
+    model: ir.Model
     read_again: Callable[[Path, Path, Sequence[Path]], Network]
     """Reads files with the settings of the original."""
     files: tuple[Path, ...] = ()
     """Further cfgs that were read with the network."""
     format: str = "darknet"
+
+    @cached_property
+    def tensors(self) -> Mapping[BlobRef, ir.TensorProtocol]:
+        """The tensors of the graph as it was read."""
+        return tensors_by_blob(self.model)
+
+    def unchanged(self, network: Network) -> bool:
+        """Whether the graph is the very one that was read."""
+        return network.model is self.model
 
     def render(self, network: Network) -> Mapping[str, bytes]:
         """Return cfg and weights for a network that was made from the one that was read.

@@ -230,7 +230,7 @@ def test_a_net_and_its_companion_are_cut_alike(family: Family, rate: float) -> N
         network = secateur.load(deploy, weights, companions=[companion])
         groups = find_groups(network)
         assume(any(group.prunable for group in groups.groups))
-        pruned = secateur.prune(network, rate=rate, repair="none")
+        pruned = secateur.prune(network, rate=rate, repair="none", as_far_as_possible=True)
         out = deploy.parent / "out"
         saved = secateur.save(pruned, out)
         again = secateur.load(*saved.paths, companions=saved.companions)
@@ -258,9 +258,11 @@ def test_a_plan_carries_the_companion_out(family: Family, rate: float) -> None:
         network = secateur.load(deploy, weights, companions=[companion])
         assume(any(group.prunable for group in find_groups(network).groups))
         place = deploy.parent
-        pruned = secateur.prune(network, rate=rate, repair="none")
+        pruned = secateur.prune(network, rate=rate, repair="none", as_far_as_possible=True)
         direct = secateur.save(pruned, place / "direct")
-        sparse = secateur.prune(network, rate=rate, repair="none", sparse=True)
+        sparse = secateur.prune(
+            network, rate=rate, repair="none", as_far_as_possible=True, sparse=True
+        )
         wide = secateur.save(sparse, place / "sparse")
         assert wide.companions[0].read_text() == family.companion
         assert direct.plan is not None

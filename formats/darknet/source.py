@@ -55,6 +55,8 @@ class DarknetSource:
     records: Sequence[Record]
     tensors: Mapping[BlobRef, ir.TensorProtocol]
     read_again: Callable[[Path, Path], Network]
+    training: bool = False
+    """Whether it was read for training."""
     format: str = "darknet"
 
     def render(self, network: Network) -> Mapping[str, bytes]:

@@ -18,7 +18,7 @@ from ...core.errors import FormatError
 from ..files import map_file
 from .flavour import Flavour
 
-__all__ = ["Header", "Stream", "WrongCount", "unseen"]
+__all__ = ["Header", "Stream", "WrongCount", "seen_of", "unseen", "with_seen"]
 
 _MAGICS = {
     b"PK\x03\x04": "a zip archive",
@@ -157,6 +157,20 @@ class Stream:
 def unseen(header: bytes) -> bytes:
     """Return a header with 0 images seen in training, of the same version and length."""
     return header[:12] + bytes(len(header) - 12)
+
+
+def seen_of(header: bytes) -> int:
+    """Return the number of images that a header says training saw."""
+    return int.from_bytes(header[12:], "little")
+
+
+def with_seen(header: bytes, seen: int) -> bytes:
+    """Return a header with a number of images seen, of the same version and length.
+
+    Old headers have 4 bytes for it, in which Darknet lets larger numbers wrap around.
+    """
+    size = len(header) - 12
+    return header[:12] + (seen % (1 << 8 * size)).to_bytes(size, "little")
 
 
 def _read_header(data: mmap.mmap, flavour: Flavour) -> Header:

@@ -20,6 +20,7 @@ from ..ir.subgraphs import subgraphs
 from .framework import torch
 from .operators import OPERATORS, Call
 from .operators.registry import Function, Mode
+from .passing import Passing, pass_back
 from .recipe import Statistics
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class TrainingModule(torch.nn.Module):
         network: the network.
         statistics: node key → how a batch normalisation behaves in training.
         frozen: initializers that get no gradient.
+        passings: value → where its gradient goes, if not the way it was computed.
 
     Raises:
         UnsupportedError: PyTorch is not installed.
@@ -71,8 +73,10 @@ class TrainingModule(torch.nn.Module):
         *,
         statistics: Mapping[str, Statistics] | None = None,
         frozen: Collection[str] = (),
+        passings: Mapping[str, Passing] | None = None,
     ):
         super().__init__()
+        self.passings = dict(passings or {})
         self.mode = Mode(statistics=dict(statistics or {}))
         self.source = network
         """The network that the module was made of."""
@@ -118,6 +122,7 @@ class TrainingModule(torch.nn.Module):
             self.source,
             statistics=self.mode.statistics,
             frozen=[name for name, p in self._parameters.items() if not p.requires_grad],
+            passings=self.passings,
         )
         copied.load_state_dict(self.state_dict())
         copied.mode.draw = self.mode.draw
@@ -216,6 +221,11 @@ class TrainingModule(torch.nn.Module):
                 run = self._function(node)
             reads = tuple(place(value) for value in node.inputs)
             steps.append((run, reads, tuple(place(value) for value in node.outputs)))
+            for value in node.outputs:
+                passing = self.passings.get(_name(value))
+                if passing is not None and passing.source in places:
+                    own = places[_name(value)]
+                    steps.append((_passed(passing.kind), (places[passing.source], own), (own,)))
         for name in wanted:
             places.setdefault(name, len(places))
         keep = {0, *(places[name] for name in wanted)}
@@ -287,6 +297,15 @@ def _differentiable(nodes: Sequence[ir.Node], wanted: Collection[str]) -> set[st
                 _name(v) for k, v in enumerate(node.inputs) if v is not None and k not in entry.side
             )
     return reached
+
+
+def _passed(kind: str) -> Function:
+    """Return the function that gives a value a gradient of its own."""
+
+    def run(x: Tensor, y: Tensor) -> Tensor:
+        return pass_back(x, y, kind) if y.requires_grad else y
+
+    return run
 
 
 def _name(value: ir.Value) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .losses.loss import Loss
+    from .passing import Passing
     from .solvers.settings import Settings
 
 __all__ = ["Objective", "Recipe", "Rule", "Statistics"]
@@ -86,6 +87,7 @@ class Recipe:
         rules: what solvers do with each blob, in the order of the file.
         frozen: initializers that get no gradient.
         statistics: node key of a batch normalisation → its behaviour.
+        passings: value → where its gradient goes, if not the way it was computed.
         settings: the solver; None where the files do not say.
         notes: what a user must know.
     """
@@ -94,5 +96,6 @@ class Recipe:
     rules: tuple[Rule, ...] = ()
     frozen: frozenset[str] = frozenset()
     statistics: Mapping[str, Statistics] = field(default_factory=dict)
+    passings: Mapping[str, Passing] = field(default_factory=dict)
     settings: Settings | None = None
     notes: tuple[str, ...] = ()

@@ -255,7 +255,7 @@ class CostTraining(HeadTraining):
             raise UnsupportedError("type=wgan belongs to a pair of networks and cannot be trained")
         return CostLoss(
             kind=kind, scale=self.scale, background=self.noobj, smoothing=self.smooth,
-            threshold=self.thresh,
+            threshold=self.thresh, turned=self.context.pjreddie,
         )  # fmt: skip
 
 

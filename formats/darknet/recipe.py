@@ -8,12 +8,15 @@ Source: parser.c, network.c `update_network_gpu`, convolutional_kernels.cu, shor
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import onnx_ir as ir
+
 from ...core.errors import FormatError, UnsupportedError, located
-from ...core.ir.network import BlobRef, Network, blob_refs
+from ...core.ir.network import BlobRef, Network, blob_refs, layer_of
 from ...core.ir.rebuild import node_key
+from ...core.training.passing import Passing
 from ...core.training.recipe import Objective, Recipe, Rule, Statistics
 from ..adapter import key
 from .batch_norm import EPSILON, PJREDDIE_EPSILON
@@ -81,6 +84,40 @@ def recipe(network: Network, *, all_layers: bool = False) -> Recipe:
         return _Reading(network, source, all_layers=all_layers).recipe()
 
 
+ENDS = {
+    "gelu": ("gelu", 7),
+    "normalize_channels": ("channels", 3),
+    "normalize_channels_softmax": ("channels softmax", 3),
+    "normalize_channels_softmax_maxval": ("channels softmax", 5),
+}
+"""Activation → kind of its gradient, and how many nodes its last is behind its first."""
+
+
+def _activation(name: str, nodes: Sequence[ir.Node]) -> tuple[str, Passing] | None:
+    """Return the value that an activation makes, and where its gradient goes.
+
+    Its nodes stand together behind those that make its input: the first of them is known by what it
+    does alone.
+    """
+    kind, length = ENDS[name]
+    firsts = {
+        "gelu": lambda node: node.op_type == "Mul" and node.inputs[0] is node.inputs[1],
+        "normalize_channels": lambda node: node.op_type == "Relu",
+        "normalize_channels_softmax": lambda node: node.op_type == "Exp",
+        "normalize_channels_softmax_maxval": lambda node: node.op_type == "ReduceMax",
+    }
+    start = next((k for k, node in enumerate(nodes) if firsts[name](node)), None)
+    if start is None or start + length >= len(nodes):
+        return None
+    source = nodes[start].inputs[0]
+    assert source is not None
+    return _output(nodes[start + length]), Passing(kind=kind, source=str(source.name))
+
+
+def _output(node: ir.Node) -> str:
+    return str(node.outputs[0].name)
+
+
 class _Reading:
     """One look at a cfg for training."""
 
@@ -128,6 +165,7 @@ class _Reading:
             rules=rules,
             frozen=frozenset((every - ruled) | stopped),
             statistics=self._statistics(),
+            passings=self._passings(),
             settings=self.net.settings(),
             notes=tuple(self.notes),
         )
@@ -232,6 +270,27 @@ class _Reading:
             for node in self.network.graph
             if node.op_type == "BatchNormalization"
         }
+
+    def _passings(self) -> dict[str, Passing]:
+        """Return the values whose gradients Darknet computes in its own way."""
+        found: dict[str, Passing] = {}
+        by_layer: dict[int, list[ir.Node]] = {}
+        for node in self.network.graph:
+            index = layer_of(node)
+            if index is not None:
+                by_layer.setdefault(index, []).append(node)
+        for index, record in enumerate(self.source.records):
+            nodes = by_layer.get(index, [])
+            activation = getattr(record.section, "activation", "")
+            if record.refs and self.blocks[index].name == "shortcut":
+                weight = self.names[record.refs["weight"][0]]
+                share = next(node for node in nodes if node.op_type == "Div")
+                found[_output(share)] = Passing(kind="straight", source=weight)
+            if activation in ENDS and not self.context.pjreddie:
+                passing = _activation(activation, nodes)
+                if passing is not None:
+                    found[passing[0]] = passing[1]
+        return found
 
     def _note(self) -> None:
         """Write down what a user must know."""

@@ -46,6 +46,8 @@ def recorded(key, case, io):
         return f"cudnn:g1{key[2:]}" not in io
     if kind == "out":
         return int(layer) in ends
+    if kind == "delta" and f"cudnn:head_delta:{layer}" in io:
+        return False
     return kind != "delta" or int(layer) in ends | {0}
 
 

@@ -42,7 +42,8 @@ class DarknetRun:
         # Gradients are recorded too of layers that this Darknet never updates.
         frozen = recipe(self.network, all_layers=True).frozen
         self.module = TrainingModule(
-            self.network, statistics=self.recipe.statistics, frozen=frozen
+            self.network, statistics=self.recipe.statistics, frozen=frozen,
+            passings=self.recipe.passings,
         ).train()
         self.criterion = Criterion(self.recipe.objectives)
         self.solver = Solver(
@@ -151,7 +152,10 @@ class DarknetRun:
             if blob.startswith("rolling"):
                 continue
             grad = tensor.grad if tensor.grad is not None else self.torch.zeros_like(tensor)
-            self.arrays[f"g1.{blob}_updates:{layer}"] = -grad.clone()
+            key = f"g1.{blob}_updates:{layer}"
+            self.arrays[key] = -grad.clone()
+            if key in self.io:  # weights of [shortcut] have further axes in the graph
+                self.arrays[key] = self.arrays[key].reshape(self.io[key].shape)
 
     def _momenta(self) -> None:
         images, momentum = self.settings.images, getattr(self.settings.method, "momentum", 0)
@@ -170,7 +174,8 @@ class DarknetRun:
         )
         for layer, record in enumerate(again.source.records):
             for blob, array in record.stored.items():
-                self.arrays[f"{prefix}.{BLOBS[blob]}:{layer}"] = np.array(array)
+                key = f"{prefix}.{BLOBS[blob]}:{layer}"
+                self.arrays[key] = np.array(array).reshape(self.io[key].shape)
 
     def _blobs(self) -> list[tuple[tuple[int, str], Any]]:
         return [

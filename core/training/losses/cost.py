@@ -56,6 +56,7 @@ class CostLoss(DeltaLoss):
         background: factor where the target is 0, for "seg".
         smoothing: share of a target that is spread over all outputs.
         threshold: deltas smaller than this over the number of outputs are left out.
+        turned: large differences of "smooth" have the wrong sign.
     """
 
     kind: str = "sse"
@@ -63,6 +64,7 @@ class CostLoss(DeltaLoss):
     background: float = 1.0
     smoothing: float = 0.0
     threshold: float = 0.0
+    turned: bool = False
 
     def deltas(self, *inputs: Tensor, seen: int = 0) -> Deltas:
         """Return the delta for what gets it, outputs and targets."""
@@ -78,7 +80,7 @@ class CostLoss(DeltaLoss):
         delta, cost = difference, difference.square()
         size, sign = difference.abs(), torch.where(difference > 0, 1.0, -1.0)
         if self.kind == "smooth":
-            delta = torch.where(size < 1, difference, sign)
+            delta = torch.where(size < 1, difference, -sign if self.turned else sign)
             cost = torch.where(size < 1, cost, 2 * size - 1)
         elif self.kind == "L1":
             delta, cost = sign, size

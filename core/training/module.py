@@ -225,7 +225,7 @@ class TrainingModule(torch.nn.Module):
                 passing = self.passings.get(_name(value))
                 if passing is not None and passing.source in places:
                     own = places[_name(value)]
-                    steps.append((_passed(passing.kind), (places[passing.source], own), (own,)))
+                    steps.append((_passed(passing), (places[passing.source], own), (own,)))
         for name in wanted:
             places.setdefault(name, len(places))
         keep = {0, *(places[name] for name in wanted)}
@@ -299,11 +299,11 @@ def _differentiable(nodes: Sequence[ir.Node], wanted: Collection[str]) -> set[st
     return reached
 
 
-def _passed(kind: str) -> Function:
+def _passed(passing: Passing) -> Function:
     """Return the function that gives a value a gradient of its own."""
 
     def run(x: Tensor, y: Tensor) -> Tensor:
-        return pass_back(x, y, kind) if y.requires_grad else y
+        return pass_back(x, y, passing) if y.requires_grad else y
 
     return run
 

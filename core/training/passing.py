@@ -5,9 +5,12 @@ Sources: activations.c, activation_kernels.cu, blas.c `backward_shortcut_multila
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .framework import torch
 
@@ -24,10 +27,12 @@ class Passing:
     Args:
         kind: a key of :data:`PASSINGS`.
         source: the value that it goes to, whatever lies between.
+        step: size of blocks, for kinds with such.
     """
 
     kind: str
     source: str
+    step: int = 1
 
 
 def _straight(x: Tensor, y: Tensor, gradient: Tensor) -> Tensor:
@@ -57,24 +62,58 @@ def _channels_softmax(x: Tensor, y: Tensor, gradient: Tensor) -> Tensor:
     return gradient * y * (1 - y)
 
 
+@functools.lru_cache(maxsize=16)
+def _places(shape: tuple[int, ...], step: int) -> np.ndarray:
+    """Return for each value of a map, block by block, the place in memory that it is read from.
+
+    Where blocks do not divide the channels, images read parts of others.
+    """
+    images, channels, rows, columns = shape
+    inner = channels // step**2
+    b, k, j, i = np.indices(shape, sparse=True)
+    offset = k // inner
+    column, row = i * step + offset % step, j * step + offset // step
+    return column + columns * step * (row + rows * step * (k % inner + inner * b))
+
+
+def _blocks(x: Tensor, y: Tensor, step: int) -> Tensor:
+    """Return the values at those places; 0 beyond the end."""
+    places = _places(tuple(x.shape), step).reshape(-1)
+    inside = torch.from_numpy(places < x.numel()).to(x.device)
+    where = torch.from_numpy(np.minimum(places, x.numel() - 1)).to(x.device)
+    return (x.reshape(-1)[where] * inside).reshape(y.shape)
+
+
+def _blocks_back(x: Tensor, gradient: Tensor, step: int) -> Tensor:
+    """Write gradients to those places; of several at one place, the last stays."""
+    places = _places(tuple(x.shape), step).reshape(-1)
+    last = np.full(x.numel(), -1, np.int64)
+    inside = places < x.numel()
+    last[places[inside]] = np.flatnonzero(inside)
+    written = torch.from_numpy(last >= 0).to(x.device)
+    where = torch.from_numpy(np.maximum(last, 0)).to(x.device)
+    return (gradient.reshape(-1)[where] * written).reshape(x.shape)
+
+
 PASSINGS: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "straight": _straight,
     "gelu": _gelu,
     "channels": _channels,
     "channels softmax": _channels_softmax,
 }
-"""Kinds: each takes what the gradient goes to, what was computed, and its gradient."""
+"""Kinds: each takes what the gradient goes to, what was computed, and its gradient. One more,
+"blocks", computes the value anew: in a batch it is not what each image has alone."""
 
 _MADE: list[Any] = []
 
 
-def pass_back(x: Tensor, y: Tensor, kind: str) -> Tensor:
-    """Return `y`, whose gradient goes to `x` as the kind says.
+def pass_back(x: Tensor, y: Tensor, passing: Passing) -> Tensor:
+    """Return `y`, whose gradient goes to `x` as `passing` says.
 
     Args:
         x: what `y` was computed from.
         y: what was computed.
-        kind: a key of :data:`PASSINGS`.
+        passing: what its gradient does.
     """
     if not _MADE:
 
@@ -82,16 +121,19 @@ def pass_back(x: Tensor, y: Tensor, kind: str) -> Tensor:
             """A value with a gradient of its own."""
 
             @staticmethod
-            def forward(context: Any, x: Tensor, y: Tensor, kind: str) -> Tensor:
+            def forward(context: Any, x: Tensor, y: Tensor, passing: Passing) -> Tensor:
                 context.save_for_backward(x, y)
-                context.kind = kind
-                return y.clone()
+                context.passing = passing
+                return _blocks(x, y, passing.step) if passing.kind == "blocks" else y.clone()
 
             @staticmethod
             def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
                 x, y = context.saved_tensors
-                return PASSINGS[context.kind](x, y, gradients[0]), None, None
+                passing = context.passing
+                if passing.kind == "blocks":
+                    return _blocks_back(x, gradients[0], passing.step), None, None
+                return PASSINGS[passing.kind](x, y, gradients[0]), None, None
 
         _MADE.append(Passed)
-    found: Tensor = _MADE[0].apply(x, y.detach(), kind)
+    found: Tensor = _MADE[0].apply(x, y.detach(), passing)
     return found

@@ -286,6 +286,15 @@ class _Reading:
                 weight = self.names[record.refs["weight"][0]]
                 share = next(node for node in nodes if node.op_type == "Div")
                 found[_output(share)] = Passing(kind="straight", source=weight)
+            if self.blocks[index].name == "reorg" and any(n.op_type == "Gather" for n in nodes):
+                source = str(self.network.layers[index].bottoms[0])
+                step = record.section.stride  # type: ignore[attr-defined]
+                top = self.network.layers[index].tops[0]
+                found[top] = Passing(kind="blocks", source=source, step=step)
+                self.notes.append(
+                    f"{record.item}: blocks do not divide the channels; as in Darknet, images of "
+                    "a batch then read parts of each other"
+                )
             if activation in ENDS and not self.context.pjreddie:
                 passing = _activation(activation, nodes)
                 if passing is not None:

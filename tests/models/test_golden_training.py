@@ -36,11 +36,13 @@ def recorded(key, case, io):
     Of inner outputs and deltas, only those of the first convolution and of the heads with their
     inputs have such twins.
     """
+    if case["cudnn"] is not True:
+        return False  # only the rates follow no rule of the CPU there
     if not any(name.startswith("cudnn:") for name in io):
         return True
     kind, _, layer = key.partition(":")
     ends = {place for head in case["heads"] for place in (head, head - 1)}
-    if kind == "delta_input" or case["cudnn"] is not True:
+    if kind == "delta_input":
         return False
     if kind.startswith("v1."):
         return f"cudnn:g1{key[2:]}" not in io

@@ -128,7 +128,7 @@ class TrainingModule(torch.nn.Module):
         copied.mode.draw = self.mode.draw
         return copied.train(self.training)
 
-    def train(self, mode: bool = True) -> TrainingModule:  # noqa: FBT001, FBT002
+    def train(self, mode: bool = True) -> TrainingModule:
         """Switch to training, or to evaluation."""
         super().train(mode)
         self.mode.training = mode
@@ -185,7 +185,7 @@ class TrainingModule(torch.nn.Module):
         return self._buffers[name] if found is None else found
 
     def stored(self, name: str) -> Tensor:
-        """Return the numbers of an initializer as a file holds them: statistics times their factor."""
+        """Return an initializer as a file holds it: statistics are times their factor."""
         factor = self._factor_of.get(name)
         return self.tensor(name) if factor is None else self.tensor(name) * self._buffers[factor]
 
@@ -333,11 +333,12 @@ def _statistics(network: Network) -> set[str]:
 
 def _factors(network: Network, statistics: Mapping[str, Statistics]) -> dict[str, str]:
     """Return mean or variance → the factor that a file multiplies it by."""
-    found = {}
+    found: dict[str, str] = {}
     for node in network.graph:
         rule = statistics.get(node_key(node))
         if rule is not None and rule.factor:
-            found.update((_name(node.inputs[k]), rule.factor) for k in _STATISTICS)
+            values = [node.inputs[place] for place in _STATISTICS]
+            found.update((_name(value), rule.factor) for value in values if value is not None)
     return found
 
 

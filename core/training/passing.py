@@ -68,7 +68,7 @@ def _places(shape: tuple[int, ...], step: int) -> np.ndarray:
 
     Where blocks do not divide the channels, images read parts of others.
     """
-    images, channels, rows, columns = shape
+    _images, channels, rows, columns = shape
     inner = channels // step**2
     b, k, j, i = np.indices(shape, sparse=True)
     offset = k // inner

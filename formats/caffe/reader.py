@@ -172,7 +172,10 @@ class _Reading:
     settings: Settings
 
     def run(self) -> tuple[Network, list[Wires]]:
-        """Return the network and what each layer reads and makes, with the batch size of the file if a layer computes with it."""
+        """Return the network, and what each layer reads and makes.
+
+        The graph has the batch size of the file if a layer computes with it.
+        """
         try:
             return self._run()
         except StaticBatchNeeded:

@@ -14,9 +14,9 @@ from ...core.ir.rebuild import node_key
 from ...core.training.losses.total import TotalLoss
 from ...core.training.recipe import Objective, Recipe, Rule, Statistics
 from .document import Message
+from .fields import read_float
 from .layer import Layer
 from .layers.batch_norm import BatchNorm
-from .fields import read_float
 from .solver import SolverFile
 from .source import CaffeSource, SourceLayer
 
@@ -68,14 +68,14 @@ def _objectives(source: CaffeSource) -> Iterator[Objective]:
                 continue
             for top, value, weight in zip(own.layer.tops, own.tops, weights, strict=False):
                 if weight:
-                    yield Objective(name=top, loss=TotalLoss(), reads=(value or top,), weight=weight)
+                    yield Objective(
+                        name=top, loss=TotalLoss(), reads=(value or top,), weight=weight
+                    )
 
 
 def _reads(own: SourceLayer) -> tuple[str, ...]:
     """Return the values that a layer reads; what a data layer makes has the name of its blob."""
-    return tuple(
-        value or blob for value, blob in zip(own.bottoms, own.layer.bottoms, strict=True)
-    )
+    return tuple(value or blob for value, blob in zip(own.bottoms, own.layer.bottoms, strict=True))
 
 
 def _rules(network: Network, source: CaffeSource) -> Iterator[Rule]:
@@ -148,9 +148,7 @@ def _number(text: str) -> float:
 def _initializers(network: Network) -> dict[BlobRef, str]:
     """Return blob of the file → initializer that holds it."""
     return {
-        ref: name
-        for name, value in network.graph.initializers.items()
-        for ref in blob_refs(value)
+        ref: name for name, value in network.graph.initializers.items() for ref in blob_refs(value)
     }
 
 

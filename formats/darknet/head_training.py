@@ -37,7 +37,7 @@ _ALEXEYAB = (
 class HeadTraining(Section):
     """What the keys of a head say about its loss."""
 
-    def loss(self, size: tuple[int, int]) -> DeltaLoss | None:
+    def make_loss(self, size: tuple[int, int]) -> DeltaLoss | None:
         """Return the loss; None where the head has none.
 
         Args:
@@ -110,7 +110,7 @@ class YoloTraining(HeadTraining):
 
     only = dict.fromkeys(_ALEXEYAB, Flavour.ALEXEYAB)
 
-    def loss(self, size: tuple[int, int]) -> AnchorLoss:
+    def make_loss(self, size: tuple[int, int]) -> AnchorLoss:
         """Return the loss."""
         return AnchorLoss(**self._common(size), roots=self.new_coords, focal=self.focal_loss)
 
@@ -164,7 +164,7 @@ class GaussianTraining(YoloTraining):
 
     only = {"": Flavour.ALEXEYAB}  # noqa: RUF012
 
-    def loss(self, size: tuple[int, int]) -> GaussianLoss:
+    def make_loss(self, size: tuple[int, int]) -> GaussianLoss:
         """Return the loss."""
         corner = {"left_top": -1, "right_bottom": 1}.get(self.yolo_point, 0)
         return GaussianLoss(
@@ -201,7 +201,7 @@ class RegionTraining(HeadTraining):
         "focal_loss": Flavour.ALEXEYAB,
     }
 
-    def loss(self, size: tuple[int, int]) -> RegionLoss:
+    def make_loss(self, size: tuple[int, int]) -> RegionLoss:
         """Return the loss."""
         del size
         if self.coords != 4:
@@ -226,7 +226,7 @@ class SoftmaxTraining(HeadTraining):
     noloss: bool = key(default=False)
     tree: str = key("")
 
-    def loss(self, size: tuple[int, int]) -> EntropyLoss | None:
+    def make_loss(self, size: tuple[int, int]) -> EntropyLoss | None:
         """Return the loss; None with noloss=1."""
         del size
         return None if self.noloss else EntropyLoss(masked=bool(self.tree))
@@ -244,10 +244,10 @@ class CostTraining(HeadTraining):
 
     only = dict.fromkeys(("noobj", "thresh", "smooth"), Flavour.PJREDDIE)
 
-    def loss(self, size: tuple[int, int]) -> CostLoss:
+    def make_loss(self, size: tuple[int, int]) -> CostLoss:
         """Return the loss."""
         del size
-        kinds = ("sse", "masked", "smooth")
+        kinds: tuple[str, ...] = ("sse", "masked", "smooth")
         if self.context.pjreddie:
             kinds = (*kinds, "seg", "L1", "wgan")
         kind = self.type if self.type in kinds else "sse"  # as Darknet takes an unknown one

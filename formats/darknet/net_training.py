@@ -1,4 +1,6 @@
-"""The keys of [net] about training. Source: parser.c parse_net_options, network.c get_current_rate.
+"""The keys of [net] about training.
+
+Source: parser.c parse_net_options, network.c get_current_rate.
 """
 
 from __future__ import annotations

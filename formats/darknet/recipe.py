@@ -8,13 +8,14 @@ Source: parser.c, network.c `update_network_gpu`, convolutional_kernels.cu, shor
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import onnx_ir as ir
 
 from ...core.errors import FormatError, UnsupportedError, located
-from ...core.ir.network import BlobRef, Network, blob_refs, layer_of
+from ...core.ir.network import Network, blob_refs, layer_of
 from ...core.ir.rebuild import node_key
 from ...core.training.passing import Passing
 from ...core.training.recipe import Objective, Recipe, Rule, Statistics
@@ -23,7 +24,7 @@ from .batch_norm import EPSILON, PJREDDIE_EPSILON
 from .head_training import HEADS
 from .net_training import POLICIES, NetTraining
 from .section import Context, Section, read_section
-from .source import DarknetSource
+from .source import DarknetSource, Record
 from .weights import seen_of
 
 __all__ = ["TRUTH", "recipe", "seen"]
@@ -84,6 +85,8 @@ def recipe(network: Network, *, all_layers: bool = False) -> Recipe:
         return _Reading(network, source, all_layers=all_layers).recipe()
 
 
+S = TypeVar("S", bound=Section)
+
 ENDS = {
     "gelu": ("gelu", 7),
     "normalize_channels": ("channels", 3),
@@ -100,7 +103,7 @@ def _activation(name: str, nodes: Sequence[ir.Node]) -> tuple[str, Passing] | No
     does alone.
     """
     kind, length = ENDS[name]
-    firsts = {
+    firsts: dict[str, Callable[[ir.Node], bool]] = {
         "gelu": lambda node: node.op_type == "Mul" and node.inputs[0] is node.inputs[1],
         "normalize_channels": lambda node: node.op_type == "Relu",
         "normalize_channels_softmax": lambda node: node.op_type == "Exp",
@@ -132,9 +135,7 @@ class _Reading:
             read = read_section(NetTraining, net, replace(first, index=0))
         assert isinstance(read, NetTraining)
         self.net = read
-        self.layers = [
-            self._read(_LayerTraining, index) for index in range(len(self.blocks))
-        ]
+        self.layers = [self._read(_LayerTraining, index) for index in range(len(self.blocks))]
         if net.options.get("clip") is not None and first.pjreddie:
             self.layers = [replace(layer, clip=self.net.clip) for layer in self.layers]
         self.names = {
@@ -144,10 +145,12 @@ class _Reading:
         }
         self.notes: list[str] = []
 
-    def _read(self, cls: type[Section], index: int) -> Section:
+    def _read(self, cls: type[S], index: int) -> S:
         block = self.blocks[index]
         with located(line=block.line, item=self.source.records[index].item):
-            return read_section(cls, block, self.source.records[index].section.context)
+            found = read_section(cls, block, self.source.records[index].section.context)
+        assert isinstance(found, cls)
+        return found
 
     def recipe(self) -> Recipe:
         """Return the recipe."""
@@ -177,11 +180,11 @@ class _Reading:
             if block.name in HEADLESS:
                 with located(line=block.line, item=record.item):
                     raise UnsupportedError("the loss of this section is not supported")
-            if block.name not in HEADS or self._flag(index).onlyforward:
+            if block.name not in HEADS or self.layers[index].onlyforward:
                 continue
             head = self._read(HEADS[block.name], index)
             with located(line=block.line, item=record.item):
-                loss = head.loss((self.net.width, self.net.height))  # type: ignore[attr-defined]
+                loss = head.make_loss((self.net.width, self.net.height))
             if loss is None:
                 continue
             (before,) = record.section.inputs()
@@ -201,27 +204,21 @@ class _Reading:
             return next(iter(self.network.inputs))
         return self.network.layers[index].tops[0]
 
-    def _flag(self, index: int) -> _LayerTraining:
-        found = self.layers[index]
-        assert isinstance(found, _LayerTraining)
-        return found
-
     def _last_stop(self) -> int:
         """Return the last layer with stopbackward=1; −1 for none."""
         return max(
-            (k for k in range(len(self.layers)) if self._flag(k).stopbackward == 1), default=-1
+            (k for k in range(len(self.layers)) if self.layers[k].stopbackward == 1), default=-1
         )
 
     def _stopped(self, index: int) -> bool:
         """Whether no gradient reaches a layer."""
-        return index <= self._last_stop() or self._flag(index).onlyforward
+        return index <= self._last_stop() or self.layers[index].onlyforward
 
-    def _own(self, record: object) -> list[str]:
+    def _own(self, record: Record) -> list[str]:
         """Return the initializers that hold the trained blobs of a layer, statistics left out."""
-        refs: Mapping[str, tuple[BlobRef, ...]] = record.refs  # type: ignore[attr-defined]
         return [
             self.names[ref]
-            for name, (ref, *_) in refs.items()
+            for name, (ref, *_) in record.refs.items()
             if ref in self.names and not name.startswith("rolling")
         ]
 
@@ -229,11 +226,11 @@ class _Reading:
         """Yield a rule for each blob that is updated, in the order of the file."""
         pjreddie = self.context.pjreddie
         only_bn = max(
-            (k for k in range(len(self.layers)) if self._flag(k).train_only_bn), default=-1
+            (k for k in range(len(self.layers)) if self.layers[k].train_only_bn), default=-1
         )
         last, done = self._last_stop(), set[str]()
         for index, record in enumerate(self.source.records):
-            flag, kind = self._flag(index), self.blocks[index].name
+            flag, kind = self.layers[index], self.blocks[index].name
             if kind not in LEARNERS[pjreddie] and not self.all_layers:
                 continue
             if not pjreddie and (index < last or index <= only_bn):
@@ -314,7 +311,7 @@ class _Reading:
                 )
         if self.net.policy not in POLICIES:
             self.notes.append(f"policy={self.net.policy[:80]} is unknown and taken for constant")
-        if any(self._flag(k).dropblock for k in range(len(self.layers))):
+        if any(self.layers[k].dropblock for k in range(len(self.layers))):
             self.notes.append("dropblock is not followed: these layers drop nothing")
-        if any(self._flag(k).stopbackward > 1 for k in range(len(self.layers))):
+        if any(self.layers[k].stopbackward > 1 for k in range(len(self.layers))):
             self.notes.append("stopbackward above 1 is not followed: gradients pass from the start")

@@ -42,13 +42,13 @@ class DarknetRun:
         # Gradients are recorded too of layers that this Darknet never updates.
         frozen = recipe(self.network, all_layers=True).frozen
         self.module = TrainingModule(
-            self.network, statistics=self.recipe.statistics, frozen=frozen,
+            self.network,
+            statistics=self.recipe.statistics,
+            frozen=frozen,
             passings=self.recipe.passings,
         ).train()
         self.criterion = Criterion(self.recipe.objectives)
-        self.solver = Solver(
-            self.module, self.recipe.rules, self.settings, seen=seen(self.network)
-        )
+        self.solver = Solver(self.module, self.recipe.rules, self.settings, seen=seen(self.network))
         self.names = {
             name: refs
             for name, value in self.network.graph.initializers.items()

@@ -1,7 +1,7 @@
 """The head of anchors in pixels, of both engines.
 
-Source: the head's layer file, `forward`, `delta_…_box`, `delta_…_class`. Its delta is no gradient of
-any loss: see the methods of :class:`AnchorLoss`.
+Source: the head's layer file, `forward`, `delta_…_box`, `delta_…_class`. Its delta is no gradient
+of any loss: see the methods of :class:`AnchorLoss`.
 """
 
 from __future__ import annotations
@@ -287,10 +287,7 @@ class AnchorLoss(DeltaLoss):
         px, py, pw, ph = (x[k] for k in self.places)
         w, h = self.anchors[visit.anchor]
         rows, columns = visit.size
-        if self.roots:
-            sides = pw * pw * 4, ph * ph * 4
-        else:
-            sides = np.exp(pw), np.exp(ph)
+        sides = (pw * pw * 4, ph * ph * 4) if self.roots else (np.exp(pw), np.exp(ph))
         return Box(
             float((visit.column + px) / columns), float((visit.row + py) / rows),
             float(sides[0] * w / self.width), float(sides[1] * h / self.height),

@@ -110,9 +110,7 @@ def pull(a: Box, b: Box, kind: str) -> tuple[float, float, float, float]:
     )  # fmt: skip
     p = _Corners(0.0, 0.0, 0.0, 0.0)
     if union > 0:
-        p = _Corners(
-            *((union * i - common * u) / union**2 for i, u in zip(di, du, strict=True))
-        )
+        p = _Corners(*((union * i - common * u) / union**2 for i, u in zip(di, du, strict=True)))
     p = _turned(p, a)
     apart = width <= 0 or height <= 0
     if kind == "giou":
@@ -135,9 +133,7 @@ def pull(a: Box, b: Box, kind: str) -> tuple[float, float, float, float]:
 def _turned(p: _Corners, a: Box) -> _Corners:
     """Return derivatives for the right corners where a side is negative."""
     top, left = a.h > 0, a.w > 0
-    return _Corners(
-        p.t if top else p.b, p.b if top else p.b, p.l if left else p.r, p.r if left else p.r
-    )
+    return _Corners(p.t if top else p.b, p.b, p.l if left else p.r, p.r)
 
 
 def _ratio(dividend: float, divisor: float) -> float:

@@ -1,8 +1,8 @@
 """Losses that are known by their gradient alone.
 
-Some engines state what a head adds to its inputs (its *delta*, minus the gradient) and report a cost
-that is not what is minimised. Such a loss has the reported cost as its value and minus the delta as
-its gradient.
+Some engines state what a head adds to its inputs (its *delta*, minus the gradient) and report a
+cost that is not what is minimised. Such a loss has the reported cost as its value and minus the
+delta as its gradient.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class _Group(NamedTuple):
     """Siblings in a tree of classes."""
 
     first: int
-    count: int
+    size: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -232,8 +232,8 @@ class RegionLoss(DeltaLoss):
         if self.parents:
             groups = list(self._groups())
             while label >= 0:
-                own = next(g for g in groups if g.first <= label < g.first + g.count)
-                part = slice(own.first, own.first + own.count)
+                own = next(g for g in groups if g.first <= label < g.first + g.size)
+                part = slice(own.first, own.first + own.size)
                 d[part] = -scale * x[part]
                 d[label] = scale * (1 - x[label])
                 label = self.parents[label]
@@ -253,9 +253,7 @@ class RegionLoss(DeltaLoss):
             yield _Group(first, count)
             first += count
 
-    def _whole(
-        self, image: int, truths: list[Truth], outputs: Tensor
-    ) -> tuple[Cell, Truth] | None:
+    def _whole(self, image: int, truths: list[Truth], outputs: Tensor) -> tuple[Cell, Truth] | None:
         """Return the cell that is surest of a class of the whole image; None without such one."""
         if not self.parents:
             return None

@@ -33,9 +33,7 @@ class Dropout(Layer):
         if not b.reading.training:
             return x
         if not 0 < self.dropout_ratio < 1:
-            raise FormatError(
-                f"dropout_ratio must lie between 0 and 1, got {self.dropout_ratio:g}"
-            )
+            raise FormatError(f"dropout_ratio must lie between 0 and 1, got {self.dropout_ratio:g}")
         return b.op("Dropout", x, b.scalar(self.dropout_ratio))
 
 

@@ -23,7 +23,7 @@ class Statistics:
     Args:
         frozen: it normalises by its stored statistics and does not change them.
         fraction: share of the old value when a batch's statistics are taken in.
-        factor: initializer with the sum of all shares so far (Caffe): the new share is then
+        factor: initializer with the sum of all shares so far: the new share is then
             1 / (fraction · factor + 1), so that early batches count more; "" for 1 − fraction.
         epsilon: added to the variance of a batch; None for what the graph adds to the stored one.
         root: the graph holds (√v + root)² for a stored variance v.

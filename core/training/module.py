@@ -117,6 +117,17 @@ class TrainingModule(torch.nn.Module):
         self._bind()
         return self
 
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, local_metadata: Any, strict: Any, missing_keys: Any,
+        unexpected_keys: list[str], error_msgs: Any,
+    ) -> None:  # fmt: skip
+        """Take tensors (PyTorch calls this, and takes a name with a dot for that of a part)."""
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+        own = {f"{prefix}{name}" for name in (*self._parameters, *self._buffers)}
+        unexpected_keys[:] = [key for key in unexpected_keys if key not in own]
+
     def __deepcopy__(self, memo: dict[int, Any]) -> TrainingModule:
         copied = TrainingModule(
             self.source,

@@ -25,9 +25,9 @@ from .head_training import HEADS
 from .net_training import POLICIES, NetTraining
 from .section import Context, Section, read_section
 from .source import DarknetSource, Record
-from .weights import seen_of
+from .weights import seen_of, stamped
 
-__all__ = ["TRUTH", "recipe", "seen"]
+__all__ = ["TRUTH", "recipe", "seen", "with_seen"]
 
 TRUTH = "truth"
 """Key of a batch under which the targets are."""
@@ -63,6 +63,14 @@ def seen(network: Network) -> int:
     """Return how many images the weights say that training saw."""
     assert isinstance(network.source, DarknetSource), "not a network of this format"
     return seen_of(network.source.header)
+
+
+def with_seen(network: Network, images: int) -> Network:
+    """Return the network whose weights file will say that training saw so many images."""
+    source = network.source
+    assert isinstance(source, DarknetSource), "not a network of this format"
+    changed = replace(source, header=stamped(source.header, images))
+    return replace(network, source=changed)
 
 
 def recipe(network: Network, *, all_layers: bool = False) -> Recipe:

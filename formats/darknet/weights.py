@@ -18,7 +18,7 @@ from ...core.errors import FormatError
 from ..files import map_file
 from .flavour import Flavour
 
-__all__ = ["Header", "Stream", "WrongCount", "seen_of", "unseen", "with_seen"]
+__all__ = ["Header", "Stream", "WrongCount", "seen_of", "stamped", "unseen"]
 
 _MAGICS = {
     b"PK\x03\x04": "a zip archive",
@@ -156,7 +156,7 @@ class Stream:
 
 def unseen(header: bytes) -> bytes:
     """Return a header with 0 images seen in training, of the same version and length."""
-    return header[:12] + bytes(len(header) - 12)
+    return stamped(header, 0)
 
 
 def seen_of(header: bytes) -> int:
@@ -164,7 +164,7 @@ def seen_of(header: bytes) -> int:
     return int.from_bytes(header[12:], "little")
 
 
-def with_seen(header: bytes, seen: int) -> bytes:
+def stamped(header: bytes, seen: int) -> bytes:
     """Return a header with a number of images seen, of the same version and length.
 
     Old headers have 4 bytes for it, in which Darknet lets larger numbers wrap around.

@@ -273,8 +273,6 @@ class MultiBoxLoss(Loss):
         else:
             centre = (truths[:, :2] + truths[:, 2:] - boxes[:, :2] - boxes[:, 2:]) / 2
             sides = truths[:, 2:] - truths[:, :2]
-            if (sides <= 0).any():
-                raise DataError("a truth has no area")
             found = np.concatenate([centre / size, np.log(sides / size)], 1)
         return found if self.variance_in_target else found / variances
 

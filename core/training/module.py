@@ -62,6 +62,8 @@ class TrainingModule(torch.nn.Module):
         statistics: node key → how a batch normalisation behaves in training.
         frozen: initializers that get no gradient.
         passings: value → where its gradient goes, if not the way it was computed.
+        channels_last: keep images and kernels with their channels last in memory, which processors
+            convolve faster. Results differ by rounding.
 
     Raises:
         UnsupportedError: PyTorch is not installed.
@@ -74,9 +76,11 @@ class TrainingModule(torch.nn.Module):
         statistics: Mapping[str, Statistics] | None = None,
         frozen: Collection[str] = (),
         passings: Mapping[str, Passing] | None = None,
+        channels_last: bool = False,
     ):
         super().__init__()
         self.passings = dict(passings or {})
+        self.channels_last = channels_last
         self.mode = Mode(statistics=dict(statistics or {}))
         self.source = network
         """The network that the module was made of."""
@@ -89,6 +93,8 @@ class TrainingModule(torch.nn.Module):
             self._take(name, value, buffer=name in kept, frozen=name in frozen)
         self._factor_of = _factors(network, self.mode.statistics)
         self._bind()
+        if channels_last:
+            self.to(memory_format=torch.channels_last)
 
     def _take(self, name: str, value: ir.Value, *, buffer: bool, frozen: bool) -> None:
         """Make a tensor of an initializer.
@@ -134,6 +140,7 @@ class TrainingModule(torch.nn.Module):
             statistics=self.mode.statistics,
             frozen=[name for name, p in self._parameters.items() if not p.requires_grad],
             passings=self.passings,
+            channels_last=self.channels_last,
         )
         copied.load_state_dict(self.state_dict())
         copied.mode.draw = self.mode.draw
@@ -174,7 +181,10 @@ class TrainingModule(torch.nn.Module):
             feeds = {only: feeds}
         values: list[Any] = [None] * plan.size
         for name, place in plan.feeds:
-            values[place] = feeds[name]
+            feed = feeds[name]
+            if self.channels_last and feed.dim() == 4:
+                feed = feed.contiguous(memory_format=torch.channels_last)
+            values[place] = feed
         parameters, buffers = self._parameters, self._buffers
         for name, place in plan.stored:
             values[place] = parameters[name] if name in parameters else buffers[name]

@@ -11,12 +11,18 @@ from .registry import Call, Function, Mode, operator
 if TYPE_CHECKING:
     from torch import Tensor
 
+EPSILON = 1e-5
+"""Added to the variance of a batch where the graph adds nothing to the stored one."""
+LEAST = 1e-30
+"""PyTorch refuses an epsilon of 0 in training."""
+
 
 @operator("BatchNormalization")
 def _batch_norm(call: Call) -> Function:
     epsilon = call.attribute("epsilon", 1e-5)
     mode, key = call.mode, call.key
-    default = Statistics(fraction=call.attribute("momentum", 0.9))
+    # An epsilon of 0 stands where the stored variance holds it already.
+    default = Statistics(fraction=call.attribute("momentum", 0.9), epsilon=epsilon or EPSILON)
 
     def run(x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         rule = mode.statistics.get(key, default) if mode.training else None
@@ -37,7 +43,14 @@ def _of_batch(
     own_mean, own_variance = torch.zeros_like(mean), torch.zeros_like(variance)
     if x.numel() > x.shape[1]:
         y = functional.batch_norm(
-            x, own_mean, own_variance, scale, bias, training=True, momentum=1.0, eps=epsilon
+            x,
+            own_mean,
+            own_variance,
+            scale,
+            bias,
+            training=True,
+            momentum=1.0,
+            eps=max(epsilon, LEAST),
         )
     else:  # one value a channel is its own mean
         column = (-1, *[1] * (x.dim() - 2))

@@ -101,6 +101,9 @@ def _resize(call: Call) -> Function:
 
 def _along(x: Tensor, axis: int, taps: Sequence[tuple[np.ndarray, np.ndarray]]) -> Tensor:
     """Return the weighted sum of an axis read at several positions."""
+    times = max(len(taps[0][0]) // x.shape[axis], 1)
+    if len(taps) == 1 and np.array_equal(taps[0][0], np.arange(times * x.shape[axis]) // times):
+        return x.repeat_interleave(times, axis)  # whose derivative is a plain sum
     parts = []
     for where, weight in taps:
         read = x.index_select(axis, torch.from_numpy(where).to(x.device))

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from secateur.core.engine.session import Session
 from secateur.core.errors import UnsupportedError
 from secateur.core.ir.builder import Builder
 from secateur.core.ir.network import BlobRef, LayerInfo, Network
@@ -251,3 +252,39 @@ def test_inner_memory_is_freed_without_gradients(torch):
     assert [step.done for step in plan.steps] != [()] * len(plan.steps)
     with torch.no_grad():
         assert module(torch.zeros(1, 2, 6, 6))["y0"].shape == (1, 3, 3, 5)
+
+
+def test_channels_last_computes_the_same(torch):
+    network = convolution()
+    x = torch.rand(2, 2, 6, 6)
+    found = []
+    for last in (False, True):
+        module = module_of(network, channels_last=last)
+        y = module(x)["y0"]
+        y.square().sum().backward()
+        found.append((y.detach(), module.tensor("layer/weight").grad))
+        assert module.network() is network
+    assert module.tensor("layer/weight").is_contiguous(memory_format=torch.channels_last)
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+def test_upsampling_by_whole_numbers(mode, torch):
+    net = Net()
+    x = net.input("x", ["N", 1, 2, 3])
+    scales = net.constant([1, 1, 2, 3], np.float32)
+    y = net.op(
+        "Resize", x, None, scales, mode=mode, nearest_mode="floor",
+        coordinate_transformation_mode="asymmetric",
+    )  # fmt: skip
+    network = net.network(y)
+    data = np.random.default_rng(0).random((2, 1, 2, 3), dtype=np.float32)
+    wanted = Session(network, threads=1).run({"x": data})["y0"]
+    feed = torch.from_numpy(data).requires_grad_()
+    found = module_of(network)(feed)["y0"]
+    np.testing.assert_allclose(found.detach(), wanted, rtol=1e-6)
+    found.sum().backward()
+    assert feed.grad.sum().item() == pytest.approx(2 * 36)
+    if mode == "nearest":
+        np.testing.assert_array_equal(feed.grad, np.full((2, 1, 2, 3), 6))

@@ -45,6 +45,7 @@ def as_data(description: Description) -> dict[str, Any]:
         "format": description.format,
         "inputs": {name: list(shape) for name, shape in description.inputs.items()},
         "outputs": {name: list(shape) for name, shape in description.outputs.items()},
+        "regions": list(description.regions),
         "totals": {
             "parameters": cost.parameters,
             "operations": cost.operations,
@@ -97,12 +98,13 @@ def _print(terminal: Terminal, description: Description) -> None:
         )
     terminal.out.print(table)
     cost = description.cost
+    counted = words.sample(description.regions)
     prunable = [group for group in description.groups if group.prunable]
     lines = (
         ("Inputs", _shapes(description.inputs)),
         ("Outputs", _shapes(description.outputs)),
         ("Parameters", f"{cost.parameters:,}"),
-        ("Operations", f"{cost.operations:,} (2 × MAC + bias, one sample)"),
+        ("Operations", f"{cost.operations:,} (2 × MAC + bias, {counted})"),
         ("Vendor's count", f"{cost.convolution_operations:,} (fully connected layers left out)"),
         ("Groups", f"{len(description.groups)}, of which {len(prunable)} can be pruned"),
     )

@@ -122,6 +122,8 @@ class Handling(Enum):
     """The graph computes it, and its output is an output of the graph. Metrics decode it."""
     DECODED = auto()
     """It only decodes outputs of the network. Its input becomes an output of the graph."""
+    BORDER = auto()
+    """The graph cannot carry it. What it reads becomes outputs, what it makes inputs."""
     TRAINING = auto()
     """The graph computes it if the network reads labels, and leaves it out otherwise."""
     LEFT_OUT = auto()
@@ -266,8 +268,12 @@ class LayerRegistry(Registry[type[T]]):
 
         return claim
 
-    def find(self, name: str) -> type[T]:
+    def find(self, name: str, remedy: str = "") -> type[T]:
         """Return the class for a name.
+
+        Args:
+            name: the name in the file.
+            remedy: what a user can do about a name that is spelled right.
 
         Raises:
             UnsupportedError: no class has it; the message suggests similar names.
@@ -275,8 +281,9 @@ class LayerRegistry(Registry[type[T]]):
         if name in self:
             return self[name]
         near = difflib.get_close_matches(name, self, n=3, cutoff=0.5)
-        otherwise = f"docs/layers.md lists every supported {self.what}"
+        otherwise = remedy or f"docs/layers.md lists every supported {self.what}"
         hint = f"did you mean {' or '.join(near)}?" if near else otherwise
+        hint += f" {remedy}" if near and remedy else ""
         raise UnsupportedError(f"unsupported {self.what} '{name[:80]}'", hint=hint)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import FormatError
-from ..core.ir.network import Network
+from ..core.ir.network import Caution, Network
+from ..core.ir.repeats import repeats_of
 from ..core.options import options_of
 from .files import models
 from .options import LoadOptions
@@ -58,4 +60,20 @@ def load_all(
 
 def _read(found: Mapping[str, Path], options: LoadOptions) -> Network:
     known = next(known for known in FORMATS.values() if set(known.suffixes) == set(found))
-    return known.read(found, **{name: getattr(options, name) for name in known.settings})
+    network = known.read(found, **{name: getattr(options, name) for name in known.settings})
+    network = replace(network, regions=options.regions)
+    return replace(network, notes=(*network.notes, *_uncounted(network)))
+
+
+def _uncounted(network: Network) -> list[Caution]:
+    """Return a caution where the files do not say for how many regions layers run."""
+    unknown = repeats_of(network).open
+    if not unknown:
+        return []
+    names = ", ".join(f"'{name}'" for name in unknown)
+    return [
+        Caution(
+            f"what follows {names} runs once a region, and the files do not say how many regions "
+            "a sample has: its operations are counted for 1 (--regions N)"
+        )
+    ]

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..core.data import Dataset, SyntheticDataset
@@ -231,7 +231,7 @@ def reread(network: Network, written: Mapping[str, Path]) -> Network:
     if exported is not None:
         return exported.read({suffix: written[suffix] for suffix in exported.suffixes})
     assert network.source is not None, "a network without a source is exported"
-    return network.source.reread(written)
+    return replace(network.source.reread(written), regions=network.regions)
 
 
 def _exported(written: Mapping[str, Path]) -> Format | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..coupling import Groups, find_groups
 from ..coupling.groups import Group
 from ..ir.network import LayerInfo, Network, shape_of
+from ..ir.repeats import repeats_of
 from .network_cost import NetworkCost, measure_cost
 
 __all__ = ["Description", "LayerRow", "describe"]
@@ -48,6 +49,8 @@ class Description:
     layers: tuple[LayerRow, ...]
     groups: tuple[Group, ...]
     cost: NetworkCost
+    regions: tuple[int, ...]
+    """The numbers of regions of a sample that operations are counted for; empty without regions."""
     notes: tuple[str, ...]
 
 
@@ -57,9 +60,12 @@ def describe(network: Network) -> Description:
     cost = measure_cost(network, groups)
     values = network.values()
     rows = []
+    borders = {border.layer for border in network.borders}
     for index, info in enumerate(network.layers):
         top = values.get(info.tops[0]) if info.tops else None
         members, reason = _channels(info, groups)
+        if top is None and (index in borders or not info.bottoms):
+            reason = "cannot be computed" if index in borders else "read by no layer of the graph"
         rows.append(
             LayerRow(
                 name=info.name,
@@ -80,6 +86,7 @@ def describe(network: Network) -> Description:
         layers=tuple(rows),
         groups=groups.groups,
         cost=cost,
+        regions=repeats_of(network).counts,
         notes=network.notes,
     )
 

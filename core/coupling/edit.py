@@ -13,6 +13,7 @@ from ..ir.network import Network
 from ..ir.rebuild import changed_tensors, node_key, rebuild
 from .groups import Groups
 from .indices import LabelMask, LabelVector, UnitMask
+from .trace import INDEX
 
 __all__ = ["carried", "expand", "mask", "recounted", "shrink"]
 
@@ -58,7 +59,7 @@ def shrink(network: Network, groups: Groups, removed: UnitMask) -> Network:
     surviving = groups.surviving(removed)
     tensors = {}
     for use in groups.uses:
-        if not all(surviving[labels].all() for labels in use.labels):
+        if use.role != INDEX and not all(surviving[labels].all() for labels in use.labels):
             tensor = network.array(use.parameter)
             tensors[use.parameter] = _gather(tensor, use.labels, surviving)
     return recounted(network, groups, surviving.astype(np.int64), tensors)
@@ -94,6 +95,10 @@ def recounted(
             attributes[count.target][count.attribute] = number
         else:
             lists[count.target, count.attribute][count.entry] = number
+    for use in groups.uses:
+        if use.role == INDEX and not times[use.labels[0]].all():
+            numbers = tensors.get(use.parameter, network.array(use.parameter))
+            tensors[use.parameter] = numbers[times[use.labels[0]] > 0]
     changed: dict[str, dict[str, Attribute]] = {key: {**a} for key, a in attributes.items()}
     for node in network.graph if lists else ():
         for (key, name), entries in lists.items():
@@ -119,7 +124,7 @@ def expand(original: Network, dense: Network, groups: Groups, removed: UnitMask)
     counted = {count.target for count in groups.counts}
     tensors = {name: array for name, array in changed.items() if name not in counted}
     for use in groups.uses:
-        if use.parameter not in changed:
+        if use.parameter not in changed or use.role == INDEX:
             continue
         full = original.array(use.parameter).copy()
         kept = np.ones(full.shape, dtype=np.bool_)

@@ -16,14 +16,15 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from ..ir.network import BLOCK, Network
+from ..ir.network import BLOCK, FOLLOWERS, Network
+from ..ir.repeats import repeats_of
 from .indices import LabelMask, LabelVector, Position, Unit, UnitMask, UnitVector
 from .labels import Labels, components
 from .parameters import resolve
 from .reasons import Kind, Reason
 from .rules import RULES
 from .rules.unknown import unknown
-from .trace import Balance, CostTerm, Count, Producer, Trace, Use, static_shape
+from .trace import FOLLOWER, Balance, CostTerm, Count, Producer, Trace, Use, static_shape
 
 Share = tuple[Position, ...]
 """Positions in a group of channels that are interchangeable for every balance rule."""
@@ -169,16 +170,29 @@ def trace(network: Network) -> Trace:
             continue
         labels = _moved(state, node)
         for value, found in zip(node.outputs, labels, strict=False):
-            state.labels[str(value.name)] = _in_blocks(state, value, found)
+            state.labels[str(value.name)] = placed = _in_blocks(state, value, found)
+            _follow(state, value, placed)
     for value in network.graph.outputs:
         if not state.is_parameter(value):
             found = state.labels[str(value.name)]
             state.fix(found.vector, Reason(Kind.OUTPUT, str(value.name)))
+    _fix_borders(state)
     resolve(state)
     for name, reason in state.whole.items():
         for cut in state.uses[name].labels if name in state.uses else ():
             state.fix(cut, reason)
     return state
+
+
+def _fix_borders(state: Trace) -> None:
+    """Fix what layers read that the graph does not compute, and what they share."""
+    for border in state.network.borders:
+        reason = Reason(Kind.BORDER, border.subject)
+        for name in border.outputs:
+            if name in state.labels:
+                state.fix(state.labels[name].vector, reason)
+        for name in border.parameters:
+            state.whole.setdefault(name, reason)
 
 
 def _moved(state: Trace, node: ir.Node) -> Sequence[Labels]:
@@ -203,6 +217,15 @@ def _in_blocks(state: Trace, value: ir.Value, labels: Labels) -> Labels:
     return Labels(labels.shape, labels.axis, blocks[:, 0].repeat(size))
 
 
+def _follow(state: Trace, value: ir.Value, labels: Labels) -> None:
+    """State that what is stored with the channels of a value, and read by no node, follows them.
+
+    Networks that are parts of another hold only what their nodes read.
+    """
+    for name in value.meta.get(FOLLOWERS, ()) if labels.axis is not None else ():
+        state.use(state.network.graph.initializers.get(name), FOLLOWER, labels.vector)
+
+
 def find_groups(network: Network) -> Groups:
     """Find which channels of a network must be removed together, and which cannot be removed.
 
@@ -210,6 +233,7 @@ def find_groups(network: Network) -> Groups:
         the groups; the network is not changed.
     """
     state = trace(network)
+    rows = repeats_of(network).rows
     roots = state.unions.roots(state.count)
     _, units = np.unique(roots, return_inverse=True)
     units = UnitVector(units.astype(np.int64))
@@ -229,7 +253,9 @@ def find_groups(network: Network) -> Groups:
         uses=tuple(state.uses.values()),
         counts=tuple(state.counts),
         nonempty=tuple(state.nonempty),
-        cost_terms=tuple(state.cost_terms),
+        cost_terms=tuple(
+            replace(term, rows=rows.get(term.node, term.rows)) for term in state.cost_terms
+        ),
         reasons=reasons,
         values=dict(state.labels),
     )

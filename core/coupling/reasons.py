@@ -11,6 +11,7 @@ __all__ = ["Kind", "Reason"]
 class Kind(IntEnum):
     """Kinds of reasons. If a unit has several reasons, the report prints the smallest."""
 
+    BORDER = 0
     OUTPUT = 1
     INPUT = 2
     MIXED = 3
@@ -22,6 +23,7 @@ class Kind(IntEnum):
 
 
 _SENTENCES = {
+    Kind.BORDER: "read by {subject}, which cannot be computed",
     Kind.OUTPUT: "feeds output '{subject}'",
     Kind.INPUT: "is input '{subject}'",
     Kind.MIXED: "mixed by {subject}",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +21,12 @@ from .indices import LabelVector
 from .labels import Labels, Unions, align
 from .reasons import Kind, Reason
 
-__all__ = ["Balance", "Count", "Producer", "Trace", "Use", "static_shape"]
+__all__ = ["FOLLOWER", "INDEX", "Balance", "Count", "Producer", "Trace", "Use", "static_shape"]
 
-KEEPS_VALUE = frozenset({"mean", "variance", "divisor"})
+INDEX, FOLLOWER = "index", "follower"
+"""Roles of the numbers of channels that a node picks, and of what is only stored with a channel."""
+
+KEEPS_VALUE = frozenset({"mean", "variance", "divisor", INDEX, FOLLOWER})
 """Roles whose elements a mask does not zero. Variances and divisors divide, and 0 / 0 is NaN. Zero
 means would change nothing: the scale and the shift beside them are zeroed."""
 
@@ -33,7 +37,8 @@ class Use:
 
     Args:
         parameter: name of the initializer.
-        role: "weight", "bias", "scale", "shift", "mean", "variance", "divisor" or "vector".
+        role: "weight", "bias", "scale", "shift", "mean", "variance", "divisor", "index",
+            "follower" or "vector".
         labels: arrays that broadcast to the parameter's shape; an element survives only if all its
             labels do. For a weight the first array holds the channels that it produces, the second
             those that it consumes.
@@ -98,8 +103,8 @@ class Producer:
 class CostTerm:
     """What one multiplying node costs, for any choice of surviving channels.
 
-    Operations a sample = 2 · (surviving elements of the weight) · `positions`
-    + (surviving output channels) · `bias_positions`.
+    Operations a sample = `rows` · (2 · (surviving elements of the weight) · `positions`
+    + (surviving output channels) · `bias_positions`).
 
     Args:
         node: its key.
@@ -108,6 +113,7 @@ class CostTerm:
         positions: positions at which each element of the weight multiplies.
         out: labels of its output channels, [channels].
         bias_positions: positions at which a bias is added to each output channel.
+        rows: how often the node runs for one sample: once a region behind region pooling.
     """
 
     node: str
@@ -116,6 +122,7 @@ class CostTerm:
     positions: int
     out: LabelVector
     bias_positions: int
+    rows: Fraction = Fraction(1)
 
 
 @dataclass(slots=True)

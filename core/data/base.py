@@ -117,6 +117,9 @@ class Batch:
         frames: the images the samples were made of, None where they were no images.
         places: the file and line with the targets of each sample, for messages; None where nobody
             knows.
+        mixture: for training on mixed images: the classes in each sample and their shares, which
+            sum to 1 (two arrays N×M, int64 and float32; unused places have share 0). `labels` are
+            the classes with the largest shares then.
     """
 
     inputs: dict[str, np.ndarray]
@@ -125,6 +128,7 @@ class Batch:
     values: np.ndarray | None = None
     frames: tuple[Frame, ...] | None = None
     places: tuple[Where, ...] | None = None
+    mixture: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def size(self) -> int:
@@ -143,9 +147,15 @@ class Batch:
         return ""
 
     def first(self, count: int) -> dict[str, np.ndarray]:
-        """Return the inputs of the first samples; some have several rows a sample (regions)."""
-        taken = min(count, self.size)
-        return {name: rows[: len(rows) * taken // self.size] for name, rows in self.inputs.items()}
+        """Return the inputs of the first samples."""
+        return self.part(0, min(count, self.size))
+
+    def part(self, start: int, stop: int) -> dict[str, np.ndarray]:
+        """Return the inputs of some samples; some have several rows a sample (regions)."""
+        return {
+            name: rows[len(rows) * start // self.size : len(rows) * stop // self.size]
+            for name, rows in self.inputs.items()
+        }
 
 
 @runtime_checkable

@@ -12,7 +12,7 @@ from .base import Frame
 from .labels import IGNORED
 from .resample import resized_by_corners
 
-__all__ = ["channel_order", "frame_of", "labels_to_input", "normalized", "to_input"]
+__all__ = ["as_planes", "channel_order", "frame_of", "labels_to_input", "normalized", "to_input"]
 
 GREY = 127.5
 """Value of the area that letterboxing leaves free: half of full scale."""
@@ -65,7 +65,7 @@ def normalized(pixels: np.ndarray, preprocess: Preprocess) -> np.ndarray:
     return _normalize(np.array(pixels, np.float32, order="C"), preprocess)
 
 
-def _as_planes(pixels: np.ndarray, channels: int, preprocess: Preprocess) -> np.ndarray:
+def as_planes(pixels: np.ndarray, channels: int, preprocess: Preprocess) -> np.ndarray:
     """Return float32 pixels of an image as stored (H×W×3, or H×W grey) as normalized C×H×W."""
     import cv2
 
@@ -118,7 +118,7 @@ def to_input(image: np.ndarray, size: tuple[int, int, int], preprocess: Preproce
         pixels = _letterboxed(image, height, width, preprocess)
     else:
         pixels = _sized(image, height, width, preprocess)
-    return _as_planes(pixels, channels, preprocess)
+    return as_planes(pixels, channels, preprocess)
 
 
 def frame_of(image: np.ndarray, height: int, width: int, preprocess: Preprocess) -> Frame:
@@ -200,7 +200,7 @@ def _cropped(pixels: np.ndarray, size: tuple[int, int, int], preprocess: Preproc
     mean = preprocess.mean_image
     if mean is not None and mean.shape[1:] == pixels.shape[:2]:
         preprocess = replace(preprocess, mean_image=mean[:, window[0], window[1]])
-    return _as_planes(pixels[window], channels, preprocess)
+    return as_planes(pixels[window], channels, preprocess)
 
 
 def _inside(image: np.ndarray, height: int, width: int) -> tuple[int, int]:

@@ -126,12 +126,12 @@ class ImageStream:
         self.source = source
         self.name = source.name
         self.labelled = bool(source.target_kind)
-        self._preprocess = preprocess or network.preprocess
+        self.preprocess = preprocess or network.preprocess
         self._input, self._size = image_input(network)
-        self._target = image_output(network) if source.target_kind == "values" else None
-        channel_order(self._preprocess, self._size[0])
+        self.target = image_output(network) if source.target_kind == "values" else None
+        channel_order(self.preprocess, self._size[0])
         self._batch = batch_size(network, batch)
-        self._ignore_label = ignore_label
+        self.ignore_label = ignore_label
         self._tolerant = tolerant
         self._broken: list[str] = []
         with located(file=self.name):
@@ -220,14 +220,14 @@ class ImageStream:
             sample = self.source.read(index, gray=channels == 1)
             pixels, target = sample.pixels, sample.target
             return _Made(
-                to_input(sample.image, self._size, self._preprocess),
-                frame_of(sample.image, height, width, self._preprocess),
+                to_input(sample.image, self._size, self.preprocess),
+                frame_of(sample.image, height, width, self.preprocess),
                 sample.label,
                 sample.objects,
                 None if pixels is None
-                else labels_to_input(pixels, height, width, self._preprocess),
-                None if target is None or self._target is None
-                else to_input(target, self._target, self._preprocess),
+                else labels_to_input(pixels, height, width, self.preprocess),
+                None if target is None or self.target is None
+                else to_input(target, self.target, self.preprocess),
                 sample.where,
             )  # fmt: skip
         except DataError as error:
@@ -240,7 +240,7 @@ class ImageStream:
             labels = np.array([sample.label for sample in made], np.int64)
         elif kind == "pixels":
             maps = np.stack([s.pixels for s in made if s.pixels is not None])
-            labels = pixel_classes(maps, self._ignore_label)
+            labels = pixel_classes(maps, self.ignore_label)
         return Batch(
             inputs={self._input: _batched([sample.input for sample in made])},
             labels=labels,
@@ -284,6 +284,13 @@ def image_input(network: Network) -> tuple[str, tuple[int, int, int]]:
     shapes = network.inputs
     hint = "give the inputs as arrays in a .npz file"
     if len(shapes) != 1:
+        made = [name for border in network.borders if border.outputs for name in border.inputs]
+        fed = [name for name in shapes if name not in made]
+        if len(fed) == 1:
+            lacking = ", ".join(f"'{name}'" for name in shapes if name not in fed)
+            raise DataError(
+                f"images feed input '{fed[0]}' alone, and {lacking} lack data", hint=hint
+            )
         names = ", ".join(f"'{name}'" for name in shapes)
         raise DataError(f"images feed one input, but the network has {names}", hint=hint)
     name, shape = next(iter(shapes.items()))

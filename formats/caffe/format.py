@@ -68,7 +68,7 @@ CAFFE = FORMATS.add(
             ".caffemodel": "its .prototxt",
         },
         read=_read,
-        settings=("phase", "stages", "level", "input_shapes"),
+        settings=("phase", "stages", "level", "input_shapes", "batch_norm", "opaque"),
         register_datasets=_register_datasets,
         read_mean=_read_mean,
         named_accuracy=_named_accuracy,

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...core.errors import FormatError, located
 from .caffemodel import Caffemodel
-from .layer import Layer
+from .layer import Layer, Unknown
 from .upgrade import LayerText
 
 __all__ = ["check_links", "definitions", "match", "twins"]
@@ -57,6 +57,22 @@ def _maker(blob: str, others: Sequence[LayerText]) -> str | None:
     return None
 
 
+def fit(layers: Sequence[Layer], weights: Caffemodel) -> tuple[Layer, ...]:
+    """Return the layers as their blobs in the caffemodel show them to be (`Layer.fitted`).
+
+    Args:
+        layers: the layers with their fields.
+        weights: the caffemodel.
+    """
+    stored = {entry.name: entry for entry in weights.layers if entry.blobs}
+    return tuple(
+        layer.fitted([blob.shape for blob in stored[layer.name].blobs])
+        if layer.name in stored
+        else layer
+        for layer in layers
+    )
+
+
 def match(
     texts: Sequence[LayerText], layers: Sequence[Layer], weights: Caffemodel, file: str
 ) -> list[tuple[int, ...]]:
@@ -78,9 +94,12 @@ def match(
     entries: dict[str, list[int]] = {}
     for index, stored in enumerate(weights.layers):
         entries.setdefault(stored.name, []).append(index)
-    matched = []
+    matched: list[tuple[int, ...]] = []
     bearer: dict[str, LayerText] = {}
     for text, layer in zip(texts, layers, strict=True):
+        if layer.border or isinstance(layer, Unknown):  # its weights stay, whatever they are
+            matched.append(tuple(i for i in entries.get(text.name, ()) if weights.layers[i].blobs))
+            continue
         wanted = len(layer.stored())
         found = [i for i in entries.get(text.name, ()) if weights.layers[i].blobs]
         with located(file=file, line=text.line, item=text.item):

@@ -16,13 +16,16 @@ import onnx_ir as ir
 
 from ...core.errors import FormatError, UnsupportedError, located
 from ...core.ir.builder import Builder
-from ...core.ir.network import BlobRef, Caution, LayerInfo, Network, Preprocess
+from ...core.ir.network import BlobRef, Caution, LayerInfo, Network, Preprocess, blob_refs
+from ...core.ir.regions import region_inputs
 from ..adapter import StaticBatchNeeded
+from .borders import Needs, Seams, find_needs
 from .caffemodel import Caffemodel, open_caffemodel
 from .document import Document, parse
 from .fields import check_schema, read_fields, unread_fields
 from .layer import LAYERS, CaffeBuilder, Layer, Settings, Unknown
-from .matching import check_links, definitions, match, twins
+from .layers.border import Border
+from .matching import check_links, definitions, fit, match, twins
 from .source import CaffeSource, Options, SourceLayer
 from .upgrade import LayerText, net_of
 
@@ -43,6 +46,8 @@ def load(
     stages: Sequence[str] = (),
     level: int = 0,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    batch_norm: str = "auto",
+    opaque: Sequence[str] = (),
     training: bool = False,
 ) -> Network:
     """Read a Caffe network.
@@ -53,7 +58,12 @@ def load(
         phase: "TEST" or "TRAIN"; it selects the layers.
         stages: stages of the net's state, in addition to those in the file's own `state`.
         level: level of the net's state.
-        input_shapes: blob name → (C, H, W) for data layers whose shape the file does not state.
+        input_shapes: blob name → (C, H, W) for data layers and borders whose shape the file does
+            not state.
+        batch_norm: which statistics BatchNorm layers with `use_global_stats: false` take in
+            testing: "stored", "batch", or "auto" for what the file gives reason to think.
+        opaque: layer types that become borders: what they read becomes outputs, what they make
+            inputs.
         training: keep what only training needs in the graph: dropouts, and the statistics of
             batch normalisations that the file bids to take those of the batch.
 
@@ -62,12 +72,9 @@ def load(
         UnsupportedError: the net has a layer or a setting that is not supported.
     """
     options = Options(
-        phase=phase,
-        stages=tuple(stages),
-        level=level,
-        training=training,
-        input_shapes=dict(input_shapes or {}),
-    )
+        phase=phase, stages=tuple(stages), level=level, input_shapes=dict(input_shapes or {}),
+        batch_norm=batch_norm, opaque=tuple(opaque), training=training,
+    )  # fmt: skip
     return _load(prototxt, caffemodel, options=options, folder=prototxt.parent)
 
 
@@ -81,7 +88,8 @@ def _load(prototxt: Path, caffemodel: Path, *, options: Options, folder: Path) -
         chosen, others = net.active(options.phase, options.stages, options.level)
         if not chosen:
             raise FormatError(f"no layer is left in phase {options.phase}")
-        layers = tuple(_read_layer(text) for text in chosen)
+        layers = tuple(_read_layer(text, options.opaque) for text in chosen)
+        notes += _unused_types(options.opaque, layers)
         notes += [
             Caution(f"{text.item} in line {text.line}: {param} has {field}, which is not Caffe's "
                     "own and not read: what a fork does by it is not done")
@@ -89,12 +97,14 @@ def _load(prototxt: Path, caffemodel: Path, *, options: Options, folder: Path) -
             for param, field in unread_fields(type(layer), text.message, layer.param)
         ]  # fmt: skip
         check_links(chosen, others)
+        layers = fit(layers, weights)
         matched = match(chosen, layers, weights, str(prototxt))
         network, wires = _Reading(
             name=net.name or prototxt.stem, file=str(prototxt), texts=chosen, layers=layers,
             matched=matched, weights=weights,
             settings=Settings(
-                input_shapes=options.input_shapes, folder=folder, training=options.training
+                input_shapes=options.input_shapes, folder=folder,
+                phase=options.phase, batch_norm=options.batch_norm, training=options.training,
             ),
         ).run()  # fmt: skip
     source = CaffeSource(
@@ -126,6 +136,14 @@ def _names(values: Sequence[ir.Value | None]) -> tuple[str, ...]:
     return tuple("" if value is None else str(value.name) for value in values)
 
 
+def _put_regions_last(graph: ir.Graph) -> None:
+    """Order the inputs so that the first one has a row a sample."""
+    regions = region_inputs(graph)
+    inputs = sorted(graph.inputs, key=lambda value: str(value.name) in regions)
+    if inputs != list(graph.inputs):
+        graph.inputs[:] = inputs
+
+
 def _read_document(path: Path) -> Document:
     with located(file=str(path)):
         if path.is_dir():
@@ -137,10 +155,22 @@ def _read_document(path: Path) -> Document:
         return parse(data, path)
 
 
-def _read_layer(text: LayerText) -> Layer:
+def _unused_types(opaque: Sequence[str], layers: Sequence[Layer]) -> list[Caution]:
+    """Return a note for each type that the user named and no layer has."""
+    known = {layer.type for layer in layers}
+    return [
+        Caution(f"--opaque {name}: no layer that is read has this type")
+        for name in opaque
+        if name not in known
+    ]
+
+
+def _read_layer(text: LayerText, opaque: Sequence[str] = ()) -> Layer:
     """Return the layer with its fields from the document."""
     with located(line=text.line, item=text.item):
         cls = LAYERS.get(text.type, Unknown)
+        if text.type in opaque and not cls.border:
+            cls = Border
         values = read_fields(cls, text.message, cls.param)
         found = cls(
             name=text.name,
@@ -176,63 +206,114 @@ class _Reading:
 
         The graph has the batch size of the file if a layer computes with it.
         """
+        needs = find_needs(self.layers, self.settings.input_shapes)
+        unread = {(index, self.layers[index].tops[place]) for index, place in needs.unread}
+        settings = replace(self.settings, unread=frozenset(unread))
+        reading = replace(self, settings=settings)
         try:
-            return self._run()
+            return reading._run(needs)
         except StaticBatchNeeded:
-            settings = replace(self.settings, static=True, batch=None, inputs=[])
-            return replace(self, settings=settings)._run()
+            settings = replace(
+                reading.settings, static=True, batch=None, inputs=[], left_out={}, doubts={}
+            )
+            return replace(reading, settings=settings)._run(needs)
 
-    def _run(self) -> tuple[Network, list[Wires]]:
+    def _run(self, needs: Needs) -> tuple[Network, list[Wires]]:
         builder = Builder(self.name)
         refs, sharers = self._references()
         shared: dict[tuple[BlobRef, ...], ir.Value] = {}
         values: dict[str, ir.Value | None] = {}
+        absent: dict[str, str] = {}
         unread: dict[str, ir.Value] = {}
         storage: dict[str, tuple[int, int]] = {}
         links: list[_Link] = []
+        seams = Seams(needs=needs)
         notes = [note for layer in self.layers for note in layer.notes()]
         for index, (text, layer) in enumerate(zip(self.texts, self.layers, strict=True)):
             builder.layer, builder.scope = index, layer.name or f"{layer.type}{index}"
             bottoms = [values[bottom] for bottom in layer.bottoms]
             with located(file=self.file, line=text.line, item=text.item):
                 present = [value for value in bottoms if value is not None]
-                stored: dict[str, np.ndarray] = {}
-                if len(present) == len(bottoms):
-                    shapes = layer.shapes(*(CaffeBuilder.shape(value) for value in present))
-                    stored = {
-                        name: self._blob(index, position, shape, sharers)
-                        for position, (name, shape) in enumerate(shapes.items())
-                    }
-                    notes += self._shape_notes(index, shapes)
-                elif layer.stored():
-                    raise UnsupportedError("a layer with weights reads what a data layer makes")
+                if layer.stored() and len(present) < len(bottoms):
+                    raise self._lacking(index, values)
+                stored = self._stored(index, present, sharers, notes) if layer.stored() else {}
                 b = CaffeBuilder(builder, stored, refs[index], shared, reading=self.settings)
-                tops = self._tops(b, layer, bottoms, notes)
+                border = layer.border or self._keeps_weights(index, bottoms)
+                if border:
+                    tops = seams.cross(b, self.layers, index, bottoms)
+                else:
+                    why = next((absent[name] for name in layer.bottoms if name in absent), "")
+                    tops = self._tops(b, layer, bottoms, why, notes)
                 left_out = len(present) < len(bottoms) and not any(tops)
-                for bottom in () if layer.decodes or left_out else layer.bottoms:
+                taken = border or not (layer.decodes or left_out)
+                for bottom in layer.bottoms if taken else ():
                     unread.pop(bottom, None)
                 self._check_memory(index, tops, values, unread, storage)
             for name, top in zip(layer.tops, tops, strict=True):
                 values[name] = top
-                if top is not None and (layer.bottoms or stored):
+                absent.pop(name, None)
+                if top is None and layer.bottoms:
+                    absent[name] = f"it reads what layer '{layer.name}' makes"
+                if top is not None and not border and (layer.bottoms or stored):
                     unread[name] = top
             links.append((bottoms, tops, sum(blob.size for blob in stored.values())))
         builder.layer, builder.scope = None, self.name
-        network = self._network(builder, unread, links, notes)
+        network = self._network(builder, unread, links, seams, [*notes, *self.settings.cautions()])
         return network, [(_names(bottoms), _names(tops)) for bottoms, tops, _ in links]
+
+    def _stored(
+        self,
+        index: int,
+        bottoms: Sequence[ir.Value],
+        sharers: Mapping[BlobRef, tuple[BlobRef, ...]],
+        notes: list[str],
+    ) -> dict[str, np.ndarray]:
+        """Return the stored blobs of a layer by name, in the shapes it needs. Adds to `notes`."""
+        shapes = self.layers[index].shapes(*map(CaffeBuilder.shape, bottoms))
+        notes += self._shape_notes(index, shapes)
+        return {
+            name: self._blob(index, position, shape, sharers)
+            for position, (name, shape) in enumerate(shapes.items())
+        }
+
+    def _keeps_weights(self, index: int, bottoms: Sequence[ir.Value | None]) -> bool:
+        """Whether a layer of an unknown type is left out and has weights, which fit its bottoms."""
+        unknown = isinstance(self.layers[index], Unknown)
+        return unknown and bool(self.matched[index]) and any(value is None for value in bottoms)
+
+    def _lacking(self, index: int, values: Mapping[str, ir.Value | None]) -> UnsupportedError:
+        """Return what to raise where a layer with weights has no value to read."""
+        name = next(bottom for bottom in self.layers[index].bottoms if values[bottom] is None)
+        maker = next(layer for layer in reversed(self.layers[:index]) if name in layer.tops)
+        hint = f"--input-shape {name}=C,H,W makes it an input"
+        if isinstance(maker, Unknown):
+            hint = f"--opaque {maker.type[:80]} keeps that layer as a border"
+        elif maker.bottoms:
+            hint = f"--opaque {maker.type[:80]} keeps layers of that type as borders"
+        return UnsupportedError(
+            f"it has weights, and reads '{name}', for which layer '{maker.name}' ({maker.type}) "
+            "gives no value",
+            hint=hint,
+        )
 
     def _tops(
         self,
         b: CaffeBuilder,
         layer: Layer,
         bottoms: Sequence[ir.Value | None],
+        why: str,
         notes: list[str],
     ) -> tuple[ir.Value | None, ...]:
-        """Return the tops of a layer; None for an absent top. Adds to `notes`."""
+        """Return the tops of a layer; None for an absent top. Adds to `notes`.
+
+        `why` says what makes a bottom absent; "" for labels.
+        """
         if any(bottom is None for bottom in bottoms):
             top = layer.without(b, *bottoms)
             what = "left out" if top is None else "read as inference does"
-            notes.append(f"layer '{layer.name}' ({layer.type}) is {what}: it has no labels")
+            notes.append(
+                f"layer '{layer.name}' ({layer.type}) is {what}: {why or 'it has no labels'}"
+            )
             return (top, *(None,) * (len(layer.tops) - 1)) if layer.tops else ()
         axes = b.rank(bottoms[0]) if bottoms and bottoms[0] is not None else 0
         least, most = layer.bottom_axes
@@ -356,6 +437,7 @@ class _Reading:
         builder: Builder,
         unread: Mapping[str, ir.Value],
         links: Sequence[_Link],
+        seams: Seams,
         notes: Sequence[str],
     ) -> Network:
         """Name the outputs and return the network.
@@ -364,19 +446,22 @@ class _Reading:
             builder: the graph.
             unread: blobs that no layer reads, by name.
             links: bottoms, tops, and number of stored values of each layer.
+            seams: what borders read and make.
             notes: notes on the layers.
 
         Raises:
             FormatError: there is no output.
         """
         inputs = set(self.settings.inputs)
-        outputs = {
-            f"{name}_out" if name in inputs else name: value for name, value in unread.items()
-        }
+        own = {f"{name}_out" if name in inputs else name: value for name, value in unread.items()}
+        crossed = seams.outputs({*inputs, *own})
+        outputs = {**crossed, **own}
         if not outputs:
             self._refuse_decoder()
             raise FormatError("the net computes nothing: no layer makes an output")
         model = builder.finish(outputs)
+        _put_regions_last(model.graph)
+        borders = seams.borders(self.texts, self._sharing(model))
         return Network(
             name=self.name,
             model=model,
@@ -388,8 +473,20 @@ class _Reading:
                 for head in layer.heads()
                 if head.output in outputs and len(CaffeBuilder.shape(outputs[head.output])) > 1
             ),
-            notes=tuple(notes),
+            borders=borders,
+            notes=(*notes, *seams.notes(self.layers, borders)),
         )
+
+    def _sharing(self, model: ir.Model) -> dict[str, tuple[str, ...]]:
+        """Return the name of a parameter that layers share → the initializers that hold it."""
+        found: dict[str, tuple[str, ...]] = {}
+        for value in model.graph.initializers.values():
+            for ref in blob_refs(value):
+                params = self.texts[ref.layer].params
+                name = params[ref.index][0] if ref.index < len(params) else ""
+                if name:
+                    found[name] = (*found.get(name, ()), str(value.name))
+        return found
 
     def _refuse_decoder(self) -> None:
         """Raise if a net without outputs has a layer that only decodes.
@@ -398,7 +495,7 @@ class _Reading:
             UnsupportedError: names the layer.
         """
         for layer, text in zip(self.layers, self.texts, strict=True):
-            if layer.decodes and layer.tops:
+            if (layer.decodes or layer.border) and layer.tops:
                 with located(file=self.file, line=text.line, item=text.item):
                     raise UnsupportedError(
                         "nothing is computed before this layer, and what it makes, and all "

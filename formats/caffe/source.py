@@ -34,6 +34,8 @@ class Options:
     level: int = 0
     training: bool = False
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    batch_norm: str = "auto"
+    opaque: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,7 +171,8 @@ class CaffeSource:
                 if own.stored and own.layer.stored() and network.model is not self.model:
                     shapes = new.shapes(*bottoms)
                     self._check_left(own, shapes, arrays)
-                    blobs = new.store(_shaped(arrays, shapes)) if changed else {}
+                    shaped = _shaped(arrays, shapes)
+                    blobs = new.store(shaped) if changed else {}
                 if changed or fields:
                     for entry in own.stored:
                         changes[entry] = self._change(entry, own, blobs, fields)

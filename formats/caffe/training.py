@@ -97,7 +97,7 @@ def _rules(network: Network, source: CaffeSource) -> Iterator[Rule]:
                 factors = given.pop(name)
                 rate = _agreed("lr_mult", [factor for factor, _ in factors])
                 decay = _agreed("decay_mult", [factor for _, factor in factors])
-                if isinstance(own.layer, BatchNorm) and position < STATISTICS:
+                if isinstance(own.layer, BatchNorm) and blob.name in STATISTICS:
                     if rate not in (None, 0.0):
                         raise FormatError("statistics are no parameters: their lr_mult must be 0")
                     rate = 0.0
@@ -106,7 +106,7 @@ def _rules(network: Network, source: CaffeSource) -> Iterator[Rule]:
             yield Rule(name=name, rate=rate, decay=decay, shape=shapes[index][blob.name])
 
 
-STATISTICS = 3
+STATISTICS = ("mean", "variance", "factor")
 """Blobs of BatchNorm that no gradient changes."""
 
 

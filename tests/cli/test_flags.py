@@ -158,12 +158,15 @@ def cases(folder: Path) -> Iterator[Case]:
     yield Case(
         secateur.LoadOptions(
             flavour="pjreddie", partial=True, reset_seen=True, phase="TRAIN", stages=("a", "b"),
-            level=2, input_shapes={"data": (3, 4, 5)},
+            level=2, input_shapes={"data": (3, 4, 5)}, batch_norm="stored", regions=300,
+            opaque=("Mine", "Yours"),
         ),
         ["--flavour", "pjreddie", "--partial", "--reset-seen", "--phase", "train", "--stage", "a",
-         "--stages", "b", "--level", 2, "--input-shape", "data=3,4,5"],
+         "--stages", "b", "--level", 2, "--input-shape", "data=3,4,5",
+         "--batch-norm", "stored", "--regions", 300, "--opaque", "Mine", "--opaque", "Yours"],
         "flavour: pjreddie\npartial: true\nreset-seen: true\nphase: TRAIN\nstage: [a, b]\n"
-        "level: 2\ninput-shape: data=3,4,5\n",
+        "level: 2\ninput-shape: data=3,4,5\nbatch-norm: stored\nregions: 300\n"
+        "opaque: [Mine, Yours]\n",
     )  # fmt: skip
     yield Case(
         ScreenOptions(quiet=True, verbose=True, debug=True), ["-q", "--verbose", "--debug"], ""

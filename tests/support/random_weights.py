@@ -67,11 +67,17 @@ def caffemodel_for(
     *,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     stages: tuple[str, ...] = (),
+    phase: str = "TEST",
+    opaque: tuple[str, ...] = (),
+    further: Mapping[str, Sequence[np.ndarray]] | None = None,
 ) -> bytes:
-    """Return a caffemodel with random weights for the TEST phase of a net."""
+    """Return a caffemodel with random weights for a net.
+
+    `further` gives the blobs of layers that are not computed, by their names.
+    """
     net = net_of(parse(prototxt, Path("net.prototxt")))
-    texts, _ = net.active("TEST", stages, 0)
-    layers = tuple(_read_layer(text) for text in texts)
+    texts, _ = net.active(phase, stages, 0)
+    layers = tuple(_read_layer(text, opaque) for text in texts)
     filling = _Filling(
         name="net", file="net.prototxt", texts=texts, layers=layers,
         matched=[()] * len(layers), weights=Caffemodel(Path("none"), memoryview(b""), ()),
@@ -85,7 +91,7 @@ def caffemodel_for(
             filling.made[BlobRef(index, position, blob.name)]
             for position, blob in enumerate(layer.stored())
         ]
-        entries.append((layer.name, layer.type, blobs))
+        entries.append((layer.name, layer.type, [*blobs, *(further or {}).get(layer.name, ())]))
     return caffemodel(entries)
 
 

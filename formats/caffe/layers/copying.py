@@ -66,6 +66,7 @@ layer { name: "after" type: "InnerProduct" bottom: "sum" top: "after"
 class Silence(Layer):
     """Reads blobs, so that the net does not count them as outputs."""
 
+    optional: ClassVar = True
     bottom_range: ClassVar = (1, None)
     top_range: ClassVar = (0, 0)
     example: ClassVar = Example(

@@ -19,19 +19,16 @@ from ..layer import CaffeBuilder, Example, Handling, Layer, key, layer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _FromFiles(Layer):
-    """What every layer that reads images shares."""
+class Transformed(Layer):
+    """What every layer that makes inputs of images shares. `mirror` counts in training alone."""
 
-    batch_size: int = key(1)
     scale: float = key(1.0, "/transform_param.scale", "scale")
     mean_value: tuple[float, ...] = key((), "/transform_param.mean_value")
     mean_file: str = key("", "/transform_param.mean_file", "mean_file")
     crop_size: int = key(0, "/transform_param.crop_size", "crop_size")
+    mirror: bool = key(False, "/transform_param.mirror", "mirror")  # noqa: FBT003
     force_color: bool = key(False, "/transform_param.force_color")  # noqa: FBT003
     force_gray: bool = key(False, "/transform_param.force_gray")  # noqa: FBT003
-
-    bottom_range: ClassVar = (0, 0)
-    top_range: ClassVar = (1, None)
 
     def image(self) -> tuple[int, int, int] | None:
         """Return channels, height and width where the fields tell them all."""
@@ -43,17 +40,6 @@ class _FromFiles(Layer):
         if self.force_gray:
             return 1
         return 3 if self.force_color or len(self.mean_value) == 3 else 0
-
-    def to_ir(self, b: CaffeBuilder) -> tuple[ir.Value | None, ...]:
-        """Declare the input; the other tops are absent."""
-        top = self.tops[0]
-        shape = b.reading.input_shapes.get(top) or self.image()
-        if shape is None:
-            raise UnsupportedError(
-                f"the shape of '{top}' stands in the data, not in this file",
-                hint=f"--input-shape {top}=C,H,W",
-            )
-        return (b.input(top, (max(1, self.batch_size), *shape)), *(None,) * (len(self.tops) - 1))
 
     def preprocess(self) -> Preprocess | None:
         """Return what `transform_param` says."""
@@ -72,9 +58,36 @@ class _FromFiles(Layer):
         return ()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FromFiles(Transformed):
+    """What every layer that reads images shares."""
+
+    batch_size: int = key(1)
+
+    bottom_range: ClassVar = (0, 0)
+    top_range: ClassVar = (1, None)
+
+    def absent(self) -> range:
+        """Return the positions of the labels."""
+        return range(1, len(self.tops))
+
+    def to_ir(self, b: CaffeBuilder) -> tuple[ir.Value | None, ...]:
+        """Declare the input; other tops are absent, but for those whose shape the user gives."""
+        top = self.tops[0]
+        shape = b.reading.input_shapes.get(top) or self.image()
+        if shape is None:
+            raise UnsupportedError(
+                f"the shape of '{top}' stands in the data, not in this file",
+                hint=f"--input-shape {top}=C,H,W",
+            )
+        batch, shapes = max(1, self.batch_size), b.reading.input_shapes
+        labels = (b.input(t, (batch, *shapes[t])) if t in shapes else None for t in self.tops[1:])
+        return (b.input(top, (batch, *shape)), *labels)
+
+
 @layer("Data", "AnnotatedData", "LMDBData")
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Data(_FromFiles):
+class Data(FromFiles):
     """Images and labels from a database."""
 
     param: ClassVar = "data_param"
@@ -90,7 +103,7 @@ class Data(_FromFiles):
 
 @layer("ImageData")
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ImageData(_FromFiles):
+class ImageData(FromFiles):
     """Images and labels from a list of files."""
 
     new_height: int = key(0)
@@ -135,7 +148,7 @@ class DenseImageData(ImageData):
 
 @layer("WindowData")
 @dataclass(frozen=True, kw_only=True, slots=True)
-class WindowData(_FromFiles):
+class WindowData(FromFiles):
     """Windows cut out of images; always in colour."""
 
     param: ClassVar = "window_data_param"
@@ -153,7 +166,7 @@ class WindowData(_FromFiles):
 
 @layer("HDF5Data")
 @dataclass(frozen=True, kw_only=True, slots=True)
-class HDF5Data(_FromFiles):
+class HDF5Data(FromFiles):
     """Arrays from HDF5 files."""
 
     param: ClassVar = "hdf5_data_param"
@@ -168,7 +181,7 @@ class HDF5Data(_FromFiles):
 
 @layer("MemoryData")
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MemoryData(_FromFiles):
+class MemoryData(FromFiles):
     """Images handed over by a program."""
 
     count: int = key(REQUIRED, "channels")

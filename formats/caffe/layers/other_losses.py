@@ -144,6 +144,7 @@ layer { name: "probability" type: "Softmax" bottom: "after" top: "probability" }
 class TrainingOnly(Layer):
     """A layer for training or for scores, which is left out where its labels are absent."""
 
+    optional: ClassVar = True
     bottom_range: ClassVar = (1, None)
     top_range: ClassVar = (0, None)
     example: ClassVar = Example(

@@ -144,7 +144,7 @@ def test_inputs_of_different_batch_sizes_stay_as_they_are(tmp_path):
 
 def test_a_layer_with_weights_cannot_read_a_label(tmp_path):
     text = TRAIN_VAL.replace('bottom: "data" top: "c"', 'bottom: "label" top: "c"')
-    with pytest.raises(UnsupportedError, match="reads what a data layer makes"):
+    with pytest.raises(UnsupportedError, match="reads 'label', for which layer 'in'"):
         load(*write(tmp_path, text))
 
 

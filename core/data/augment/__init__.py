@@ -1,0 +1,1 @@
+"""Training images: cut out, mirrored, recoloured and mixed at random, with their labels."""

@@ -1,0 +1,111 @@
+"""How Darknet augments training images, from the keys of a cfg.
+
+Sources: parser.c `parse_net_options` (defaults), detector.c and classifier.c `train_…` (which keys
+count), data.c. The keys of the last section with boxes count for all.
+"""
+
+from __future__ import annotations
+
+from ...core.data.augment.colour import Distortion
+from ...core.data.augment.geometry import DarknetCrop, Geometry, Jitter, Placed
+from ...core.data.augment.recipe import Augmentation, Mix
+from ...core.errors import FormatError, located
+from .document import Block, Document
+from .flavour import Flavour
+
+__all__ = ["augmentation_of"]
+
+HEADS = ("yolo", "region", "Gaussian_yolo", "detection")
+JITTER = 0.2
+"""Default of a head's `jitter`. Source: parser.c parse_yolo, parse_region."""
+
+GREY = (127.5,)
+"""pjreddie's Darknet fills with half of full scale. Source: data.c `load_data_detection`."""
+
+
+def augmentation_of(document: Document, flavour: Flavour) -> Augmentation:
+    """Return what a Darknet does to training images by a cfg.
+
+    Args:
+        document: the cfg.
+        flavour: the Darknet.
+
+    Raises:
+        FormatError: a key is no number, or one that cannot be; names its line.
+    """
+    with located(file=document.file):
+        net = document.sections[0]
+        heads = [block for block in document.sections if block.name in HEADS]
+        own = flavour is Flavour.ALEXEYAB
+        mirror = bool(_number(net, "flip", 1)) if own else True
+        colour = Distortion(
+            hue=_number(net, "hue", 0.0),
+            saturation=_number(net, "saturation", 1.0, least=1e-3),
+            exposure=_number(net, "exposure", 1.0, least=1e-3),
+        )
+        geometry, fill = _boxes(net, heads[-1], flavour) if heads else (_classes(net), GREY)
+        mix = _mix(net, detector=bool(heads)) if own else Mix()
+    return Augmentation(
+        geometry=geometry, mirror=mirror, colour=colour, mix=mix, fill=fill,
+        source=f"the keys of {document.file or 'the cfg'}",
+    )  # fmt: skip
+
+
+def _boxes(net: Block, head: Block, flavour: Flavour) -> tuple[Geometry, tuple[float, ...] | None]:
+    """Return how a detector's images are cut, and the colour outside them."""
+    jitter = _number(head, "jitter", JITTER, least=0.0, below=1.0)
+    if flavour is Flavour.PJREDDIE:
+        return Placed(jitter=jitter), GREY
+    resize = _number(head, "resize", 1.0, least=1e-3)
+    letterbox = bool(_number(net, "letter_box", 0))
+    return Jitter(jitter=jitter, resize=resize, letterbox=letterbox), None
+
+
+def _classes(net: Block) -> Geometry:
+    """Return how a classifier's images are cut."""
+    width = int(_number(net, "width", 0))
+    low = int(_number(net, "min_crop", width, least=1))
+    high = int(_number(net, "max_crop", 2 * width, least=1))
+    return DarknetCrop(
+        low=low,
+        high=max(low, high),
+        angle=_number(net, "angle", 0.0),
+        aspect=_number(net, "aspect", 1.0, least=1e-3),
+    )
+
+
+def _mix(net: Block, *, detector: bool) -> Mix:
+    """Return how images are mixed. Source: parser.c `mixup`, `cutmix`, `mosaic`."""
+    on = {key: bool(_number(net, key, 0)) for key in ("mixup", "cutmix", "mosaic", "mosaic_bound")}
+    return Mix(
+        mosaic=on["mosaic"],
+        mixup=on["mixup"],
+        cutmix=on["cutmix"] and not detector,
+        bounded=on["mosaic_bound"],
+    )
+
+
+def _number(
+    block: Block,
+    key: str,
+    default: float,
+    *,
+    least: float | None = None,
+    below: float | None = None,
+) -> float:
+    """Return the number of a key.
+
+    Raises:
+        FormatError: it is none, or out of range.
+    """
+    option = block.options.get(key)
+    if option is None or option.value is None:
+        return default
+    with located(line=option.line, item=f"[{block.name}]"):
+        try:
+            found = float(option.value.split(",")[0])
+        except ValueError as error:
+            raise FormatError(f"{key}={option.value} is no number") from error
+        if (least is not None and found < least) or (below is not None and found >= below):
+            raise FormatError(f"{key}={option.value} is out of range")
+        return found

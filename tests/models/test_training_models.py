@@ -44,7 +44,7 @@ def names(folder: Path, key: str) -> list[str]:
     return [case[key] for case in cases if case[key] not in REFUSED]
 
 
-def agrees(network, feeds, torch):
+def check_same(network, feeds, torch):
     """Compare all outputs; return the module."""
     from secateur.core.training.module import TrainingModule
 
@@ -74,7 +74,7 @@ def test_golden_net_of_caffe(name, torch):
     )  # fmt: skip
     io = np.load(folder / "io.npz")
     feeds = {key[3:]: np.array(io[key]) for key in io.files if key.startswith("in:")}
-    agrees(expose(network), feeds, torch)
+    check_same(expose(network), feeds, torch)
 
 
 @pytest.mark.parametrize("name", names(DARKNET, "name"))
@@ -83,7 +83,7 @@ def test_golden_net_of_darknet(name, torch):
     network = load_darknet(folder / "model.cfg", folder / "model.weights")
     shape = [size for size in network.inputs["data"][1:] if isinstance(size, int)]
     x = np.random.default_rng(0).random((2, *shape), dtype=np.float32)
-    agrees(expose(network), {"data": x}, torch)
+    check_same(expose(network), {"data": x}, torch)
 
 
 def noise(network) -> dict[str, np.ndarray]:
@@ -106,7 +106,7 @@ def test_real_model(text, weights, torch):
     load = load_darknet if text.suffix == ".cfg" else load_caffe
     network = load(text, weights)
     feeds = noise(network)
-    module = agrees(network, feeds, torch)
+    module = check_same(network, feeds, torch)
     outputs = module({name: torch.from_numpy(array) for name, array in feeds.items()})
     sum(value.square().sum() for value in outputs.values() if value.requires_grad).backward()
     read = {str(v.name) for node in network.graph for v in node.inputs if v is not None}

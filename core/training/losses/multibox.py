@@ -247,7 +247,9 @@ class MultiBoxLoss(Loss):
     ) -> Tensor:  # fmt: skip
         """Return offsets minus what they should be, for matching prior boxes × 4."""
         image, prior = np.nonzero(matches >= 0)
-        wanted = np.array([truths[i][matches[i, p], 1:] for i, p in zip(image, prior, strict=True)])
+        wanted = np.array(
+            [truths[int(i)][matches[i, p], 1:] for i, p in zip(image, prior, strict=True)]
+        )
         encoded = self._encoded(wanted, boxes[prior], variances[prior])
         where = torch.from_numpy(image).to(places.device), torch.from_numpy(prior).to(places.device)
         own = places[where]

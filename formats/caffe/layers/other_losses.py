@@ -157,6 +157,7 @@ class TrainingOnly(Layer):
 class SmoothL1Loss(Layer):
     """Differences of two blobs, squared near 0, perhaps weighted; left out without labels."""
 
+    optional: ClassVar = True
     bottom_range: ClassVar = (2, 4)
     top_range: ClassVar = (0, 1)
     example: ClassVar = Example(

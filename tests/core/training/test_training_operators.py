@@ -209,7 +209,7 @@ def test_every_operator_of_the_table_is_tested():
     assert set(OPERATORS) == tested
 
 
-def run(make, torch, **feeds):
+def check_graph(make, torch, **feeds):
     """Build a graph, compare it with onnxruntime, return what it gave."""
     from secateur.core.training.module import TrainingModule
 
@@ -230,12 +230,12 @@ def test_logic(op, torch):
         joined = net.op(op, ahead, behind)
         return net.op("Where", joined, x, net.constant(7.0, F))
 
-    run(make, torch, x=w(3, 4))
+    check_graph(make, torch, x=w(3, 4))
 
 
 def test_remainders(torch):
     for fmod in (0, 1):
-        run(
+        check_graph(
             lambda net, x, fmod=fmod: net.op(
                 "Cast",
                 net.op(
@@ -257,7 +257,7 @@ def test_shapes_that_are_computed(torch):
         )
         return net.op("Reshape", x, target)
 
-    assert run(make, torch, x=w(2, 3, 4)).shape == (2, 12)
+    assert check_graph(make, torch, x=w(2, 3, 4)).shape == (2, 12)
 
 
 def test_constants_that_are_made(torch):
@@ -268,7 +268,7 @@ def test_constants_that_are_made(torch):
         )
         return net.op("Add", net.op("Mul", x, filled), net.op("Cast", steps, to=1))
 
-    run(make, torch, x=w(3, 4))
+    check_graph(make, torch, x=w(3, 4))
 
 
 def test_a_form_that_cannot_be_trained_is_named(torch):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import onnx_ir as ir
 
-from ..errors import UnsupportedError, located
+from ..errors import DataError, UnsupportedError, located
 from ..ir.network import Network, blob_refs, layer_of
 from ..ir.rebuild import node_key, rebuild
 from ..ir.subgraphs import subgraphs
@@ -166,6 +166,7 @@ class TrainingModule(torch.nn.Module):
             also: names of further values, which need not have gradients.
 
         Raises:
+            DataError: an input that is needed is missing.
             UnsupportedError: an operator that is needed is not known here, or (in training mode)
                 lets no gradient of `wanted` through where one must pass.
         """
@@ -181,7 +182,9 @@ class TrainingModule(torch.nn.Module):
             feeds = {only: feeds}
         values: list[Any] = [None] * plan.size
         for name, place in plan.feeds:
-            feed = feeds[name]
+            feed = feeds.get(name)
+            if feed is None:
+                raise DataError(f"the data holds no '{name}', an input of the network")
             if self.channels_last and feed.dim() == 4:
                 feed = feed.contiguous(memory_format=torch.channels_last)
             values[place] = feed

@@ -4,16 +4,17 @@ PyTorch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..ir.network import Network
     from .losses.loss import Loss
     from .passing import Passing
     from .solvers.settings import Settings
 
-__all__ = ["Objective", "Recipe", "Rule", "Statistics"]
+__all__ = ["Objective", "Recipe", "Rule", "Start", "Statistics"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,3 +100,20 @@ class Recipe:
     passings: Mapping[str, Passing] = field(default_factory=dict)
     settings: Settings | None = None
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Start:
+    """What training begins with.
+
+    Args:
+        network: read for training.
+        recipe: what its files say.
+        seen: images that training saw before.
+        finish: returns a trained network, whose files will say how many images were seen.
+    """
+
+    network: Network
+    recipe: Recipe
+    seen: int = 0
+    finish: Callable[[Network, int], Network] = lambda network, _: network

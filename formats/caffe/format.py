@@ -14,10 +14,27 @@ from ..registry import FORMATS, Format, first_line, is_text
 
 if TYPE_CHECKING:
     from ...core.evaluation.task import Task
+    from ...core.training.recipe import Start
 
 __all__ = ["CAFFE"]
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def _begin(
+    paths: Mapping[str, Path], solver: Path | None, *, all_layers: bool = False, **settings: Any
+) -> Start:
+    """Read a net in phase TRAIN, with its losses; `all_layers` is for formats with idle ones."""
+    from ...core.training.recipe import Start
+    from .reader import load
+    from .solver import read_solver
+    from .training import recipe
+
+    del all_layers
+    settings["phase"] = "TRAIN"
+    network = load(paths[".prototxt"], paths[".caffemodel"], training=True, **settings)
+    file = read_solver(solver) if solver is not None else None
+    return Start(network=network, recipe=recipe(network, file))
 
 
 def _sniff(head: bytes) -> str | None:
@@ -69,6 +86,7 @@ CAFFE = FORMATS.add(
         },
         read=_read,
         settings=("phase", "stages", "level", "input_shapes", "batch_norm", "opaque"),
+        begin=_begin,
         register_datasets=_register_datasets,
         read_mean=_read_mean,
         named_accuracy=_named_accuracy,

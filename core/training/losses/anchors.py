@@ -170,6 +170,7 @@ class AnchorLoss(DeltaLoss):
         objects = delta[image, :, self.objectness]
         kept = self._ignored(matched, outputs[image, :, self.objectness], objects)
         delta[image, :, self.objectness] = torch.where(matched > self.ignore, kept, objects)
+        yield from self._overlapping(image, truths, matched, which)
         if self.certain >= 1:
             return
         flat = (best > self.certain).nonzero().reshape(-1).tolist()
@@ -180,6 +181,13 @@ class AnchorLoss(DeltaLoss):
             truth = truths[chosen[place]]
             size = (shape[1], shape[2])
             yield _Visit(cell, self.mask[anchor], truth, column, row, size, found[place])
+
+    def _overlapping(
+        self, image: int, truths: list[Truth], matched: Tensor, which: Tensor
+    ) -> Iterator[_Visit]:
+        """Yield cells that are no background for a truth that they overlap, if that does more."""
+        del image, truths, matched, which
+        yield from ()
 
     def _ignored(self, best: Tensor, objectness: Tensor, delta: Tensor) -> Tensor:
         """Return the delta of objectness of cells that overlap a truth."""

@@ -6,19 +6,24 @@ Source: gaussian head's layer file, `forward`, `delta_…_box`, `averages_…_de
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from ..framework import torch
 from .anchors import AnchorLoss, _Sums, _Visit
 from .boxes import Box, overlap
+from .grid import Cell, Truth
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["GaussianLoss"]
 
+CLASS_ONLY = -2.0
+"""Overlap of a visit to a cell that only learns the class of a truth."""
 SPREAD = 0.3
 """Added to a deviation in the density."""
 LEAST = 1e-9
@@ -41,7 +46,6 @@ class GaussianLoss(AnchorLoss):
     places: ClassVar[tuple[int, int, int, int]] = (0, 2, 4, 6)
     objectness: ClassVar[int] = 8
     class_first: ClassVar[bool] = True
-    lowest: ClassVar[int] = -(2**31)
     always_shared: ClassVar[bool] = True
 
     def _cell(self, box: Box, shape: tuple[int, ...]) -> tuple[int, int]:
@@ -52,6 +56,33 @@ class GaussianLoss(AnchorLoss):
             min(shape[3] - 1, max(0, int(x * shape[3]))),
             min(shape[2] - 1, max(0, int(y * shape[2]))),
         )
+
+    def _ignored(self, best: Tensor, objectness: Tensor, delta: Tensor) -> Tensor:
+        if not self.smooth_objects:
+            return torch.zeros_like(delta)
+        return self.object_factor * (best * best - objectness)
+
+    def _overlapping(
+        self, image: int, truths: list[Truth], matched: Tensor, which: Tensor
+    ) -> Iterator[_Visit]:
+        if not self.smooth_objects:
+            return
+        shape = tuple(matched.shape)
+        chosen = which.reshape(shape)
+        for anchor, row, column in (matched > self.ignore).nonzero().tolist():
+            truth = truths[int(chosen[anchor, row, column])]
+            cell = Cell(image, anchor, row, column)
+            size = (shape[1], shape[2])
+            yield _Visit(cell, self.mask[anchor], truth, column, row, size, CLASS_ONLY)
+
+    def _visit(self, visit: _Visit, x: np.ndarray, delta: np.ndarray, sums: _Sums) -> None:
+        if visit.overlap != CLASS_ONLY:
+            AnchorLoss._visit(self, visit, x, delta, sums)
+            return
+        label = visit.truth.label
+        label = self.class_map[label] if self.class_map else label
+        first = self.objectness + 1
+        self._class(x[first:], delta[first:], label)
 
     def _kept(self, objectness: float) -> bool:
         del objectness

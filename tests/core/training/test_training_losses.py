@@ -221,9 +221,15 @@ def gaussian_by_loops(x, truths, loss, size):
                         (i + e[0]) / columns, (j + e[2]) / rows,
                         math.exp(e[4]) * w / size[0], math.exp(e[6]) * h / size[1],
                     )  # fmt: skip
-                    best = max((overlap(shown, Box(*row[:4])) for row in listed), default=0)
+                    fits = [overlap(shown, Box(*row[:4])) for row in listed]
+                    best = max(fits, default=0)
                     if best > loss.ignore and (e[9:] > 0.25).any():
-                        delta[image, a, 8, j, i] = 0
+                        d = delta[image, a, :, j, i]
+                        d[8] = best**2 - e[8] if loss.smooth_objects else 0
+                        if loss.smooth_objects:
+                            d[9:] = -e[9:]
+                            label = int(listed[int(np.argmax(fits))][4])
+                            d[9 + label] = 1 - e[9 + label]
         for row in listed:
             i, j = int(row[0] * columns), int(row[1] * rows)
             fits = [
@@ -259,9 +265,12 @@ def gaussian_by_loops(x, truths, loss, size):
     return delta
 
 
-def test_the_gaussian_head_is_that_of_loops(torch):
+@pytest.mark.parametrize("smooth", [False, True])
+def test_the_gaussian_head_is_that_of_loops(smooth, torch):
     raw, truth = grid(2, 12, 3, torch)
-    loss = GaussianLoss(**ANCHORS, width=32, height=24, ignore=0.2, deviation_factor=0.7)
+    loss = GaussianLoss(
+        **ANCHORS, width=32, height=24, ignore=0.2, deviation_factor=0.7, smooth_objects=smooth
+    )
     output = gaussian_output(raw, torch)
     found = loss.deltas(raw, output, truth)
     x = output.double().numpy().reshape(2, 2, 12, 3, 4)
@@ -270,6 +279,9 @@ def test_the_gaussian_head_is_that_of_loops(torch):
         found.own.numpy().reshape(wanted.shape), wanted, rtol=1e-4, atol=1e-5
     )
     assert float(found.cost) == pytest.approx((wanted**2).sum(), rel=1e-4)
+    near = (wanted[:, :, 8] != -x[:, :, 8]).sum()
+    assert near > 6  # cells beside those of the six truths overlap one
+    assert (wanted[:, :, 9:].any(2)).sum() == (near if smooth else 6)
 
 
 def test_the_gaussian_head_pulls_corners_where_it_is_asked(torch):

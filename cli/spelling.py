@@ -359,6 +359,7 @@ BY_FIELD: Mapping[str, Spelling] = {
     "LoadOptions.input_shapes": _flag(
         _shapes, "--input-shape", metavar="NAME=C,H,W", kind=list[str]
     ),
+    "LoadOptions.lrn": _flag(_text, metavar="exact|inexact"),
     "ScreenOptions.quiet": _flag(_switch, "--quiet", "-q", kind=bool),
     "ScreenOptions.verbose": _flag(_switch, "--verbose", "-v", kind=bool),
 }

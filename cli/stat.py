@@ -28,7 +28,7 @@ def command(
         bool,
         Parameter(name="--all", help="List also layers that neither store nor compute anything."),
     ] = False,
-    model: Annotated[LoadOptions, Fields(without=("reset_seen",))],
+    model: Annotated[LoadOptions, Fields(without=("reset_seen", "lrn"))],
     screen: ScreenOptions,
 ) -> None:
     """Count operations and parameters, layer by layer."""

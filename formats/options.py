@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..core.errors import FormatError, UnsupportedError
+from ..core.errors import FormatError, UnsupportedError, nearest_hint
 
-__all__ = ["FLAVOURS", "PHASES", "STATISTICS", "LoadOptions"]
+__all__ = ["EXACTNESS", "FLAVOURS", "PHASES", "STATISTICS", "LoadOptions"]
 
 FLAVOURS = ("auto", "alexeyab", "pjreddie")
 """Whose Darknet a network is for."""
@@ -17,6 +17,9 @@ PHASES = ("TEST", "TRAIN")
 
 STATISTICS = ("auto", "stored", "batch")
 """Statistics that Caffe's BatchNorm may normalise by."""
+
+EXACTNESS = ("exact", "inexact")
+"""What a removal must do to sums over neighbouring channels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,10 @@ class LoadOptions:
     """Caffe: keep layers of this type as they are: what they read becomes outputs, what they make
     inputs."""
 
+    lrn: str = "exact"
+    """Whether channels that LRN sums over their neighbours stay. inexact: they may leave; others
+    become neighbours then, and outputs change by what is measured and said."""
+
     def __post_init__(self) -> None:
         if self.regions is not None and self.regions < 1:
             raise FormatError(
@@ -68,8 +75,12 @@ class LoadOptions:
         if self.flavour not in FLAVOURS:
             raise UnsupportedError(
                 f"unknown flavour '{self.flavour}'",
-                hint=f"known are {', '.join(FLAVOURS)}",
+                hint=nearest_hint(self.flavour, FLAVOURS, f"known are {', '.join(FLAVOURS)}"),
                 option="flavour",
+            )
+        if self.lrn not in EXACTNESS:
+            raise FormatError(
+                f"LRN must be {' or '.join(EXACTNESS)}, got '{self.lrn}'", option="lrn"
             )
         if self.phase not in PHASES:
             raise FormatError(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from ..core.errors import FormatError
+from ..core.foreign import Foreign, is_text
 from ..core.ir.network import Network, Piece
 from ..core.registry import Registry
 
@@ -55,9 +56,12 @@ class Format:
         rank: formats are tried on a file by rising rank.
         sniff: returns the usual suffix for the first :data:`HEAD_BYTES` of a file; None if the
             file has another format.
+        relative: returns what a file is, by its first bytes, that belongs to the framework but to
+            no model (a solver, a mean image); None for others. None if there are no such files.
         missing: suffix → name of the file that is missing if a file of that suffix is alone.
         read: reads a model.
         settings: names of the settings that `read` takes.
+        companions: whether `read` takes `companions`, paths of further descriptions of a network.
         export: returns files by suffix, in pieces, for any network and a file name; None if only
             networks that were read from this format can be written in it.
         same: whether a network and the network read back from its export have the same graph and
@@ -75,9 +79,11 @@ class Format:
     suffixes: tuple[str, ...]
     rank: int
     sniff: Callable[[bytes], str | None]
+    relative: Callable[[bytes], Foreign | None] | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
     read: Reader
     settings: tuple[str, ...] = ()
+    companions: bool = False
     export: Callable[[Network, str], Mapping[str, Sequence[Piece]]] | None = None
     same: Callable[[Network, Network], bool] | None = None
     register_datasets: Callable[[], None] = lambda: None
@@ -98,12 +104,6 @@ FORMATS: Registry[Format] = Registry(
     "format", modules=_declarations, group="secateur.formats", error=FormatError
 )
 """Every format by its name."""
-
-
-def is_text(head: bytes) -> bool:
-    """Whether bytes are text: no NUL, and at most 2 % other control characters."""
-    control = sum(byte < 9 or 13 < byte < 32 for byte in head[:4096])
-    return b"\0" not in head[:4096] and control * 50 <= len(head[:4096])
 
 
 def first_line(head: bytes) -> bytes:

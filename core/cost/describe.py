@@ -8,6 +8,7 @@ from ..coupling import Groups, find_groups
 from ..coupling.groups import Group
 from ..ir.network import LayerInfo, Network, shape_of
 from ..ir.repeats import repeats_of
+from ..ir.windows import loosened
 from .network_cost import NetworkCost, measure_cost
 
 __all__ = ["Description", "LayerRow", "describe"]
@@ -40,7 +41,10 @@ class LayerRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Description:
-    """All layers of a network, with the total cost and the groups."""
+    """All layers of a network, with the total cost and the groups.
+
+    `freed` is the number of further groups that can be pruned where LRN need not be exact.
+    """
 
     name: str
     format: str
@@ -52,6 +56,7 @@ class Description:
     regions: tuple[int, ...]
     """The numbers of regions of a sample that operations are counted for; empty without regions."""
     notes: tuple[str, ...]
+    freed: int = 0
 
 
 def describe(network: Network) -> Description:
@@ -88,7 +93,16 @@ def describe(network: Network) -> Description:
         cost=cost,
         regions=repeats_of(network).counts,
         notes=network.notes,
+        freed=_freed(network, groups),
     )
+
+
+def _freed(network: Network, groups: Groups) -> int:
+    loose = loosened(network)
+    if loose is network:
+        return 0
+    counts = [sum(g.prunable for g in found.groups) for found in (groups, find_groups(loose))]
+    return counts[1] - counts[0]
 
 
 def _channels(info: LayerInfo, groups: Groups) -> tuple[tuple[str, ...], str | None]:

@@ -21,9 +21,19 @@ from .indices import LabelVector
 from .labels import Labels, Unions, align
 from .reasons import Kind, Reason
 
-__all__ = ["FOLLOWER", "INDEX", "Balance", "Count", "Producer", "Trace", "Use", "static_shape"]
+__all__ = [
+    "FOLLOWER",
+    "INDEX",
+    "WINDOW",
+    "Balance",
+    "Count",
+    "Producer",
+    "Trace",
+    "Use",
+    "static_shape",
+]
 
-INDEX, FOLLOWER = "index", "follower"
+INDEX, FOLLOWER, WINDOW = "index", "follower", "window"
 """Roles of the numbers of channels that a node picks, and of what is only stored with a channel."""
 
 KEEPS_VALUE = frozenset({"mean", "variance", "divisor", INDEX, FOLLOWER})
@@ -38,7 +48,7 @@ class Use:
     Args:
         parameter: name of the initializer.
         role: "weight", "bias", "scale", "shift", "mean", "variance", "divisor", "index",
-            "follower" or "vector".
+            "follower", "window" (a matrix over channels, :mod:`..ir.windows`) or "vector".
         labels: arrays that broadcast to the parameter's shape; an element survives only if all its
             labels do. For a weight the first array holds the channels that it produces, the second
             those that it consumes.
@@ -138,6 +148,8 @@ class Trace:
     producers: list[Producer] = field(default_factory=list)
     nonempty: list[LabelVector] = field(default_factory=list)
     """Sets of labels of which at least one must survive, since a value would be empty."""
+    crowds: list[tuple[LabelVector, int]] = field(default_factory=list)
+    """Sets of labels with the number that must survive, where that is more than one."""
     cost_terms: list[CostTerm] = field(default_factory=list)
     fixed: list[tuple[LabelVector, Reason]] = field(default_factory=list)
     constants: set[str] = field(default_factory=set)
@@ -244,6 +256,12 @@ class Trace:
             return
         for first, second in zip(earlier.labels, labels, strict=True):
             self.unions.unite(first, second)
+
+    def window(self, value: ir.Value, labels: LabelVector, least: int) -> None:
+        """State that a window sums over channels, of which at least so many must survive."""
+        self.use(value, WINDOW, labels.reshape(-1, 1), labels.reshape(1, -1))
+        if least > 1:
+            self.crowds.append((labels, least))
 
     def size(self, value: ir.Value | None, entry: int, labels: LabelVector | None) -> None:
         """State that an entry of a constant counts the channels with these labels."""

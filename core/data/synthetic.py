@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from ..errors import DataError
 from ..ir.dims import shape_text
+from ..ir.footprint import multiply_adds
 from ..ir.network import Network, Preprocess
 from ..ir.regions import Regions, region_inputs
 from .base import BATCH_SIZE, Batch, batch_size, fixed_batch
 from .preprocess import normalized
 from .rows import rows_per_sample
 
-__all__ = ["SyntheticDataset"]
+__all__ = ["SyntheticDataset", "affordable"]
 
 FULL_SCALE = 255.0
 """The largest value of a pixel before preprocessing."""
@@ -24,13 +26,27 @@ SMALLEST_REGION = 0.25
 windows of one pixel."""
 
 
+WORK = 20_000_000_000
+"""Multiplications that noise may cost a network: some seconds of two cores."""
+
+
+def affordable(network: Network, samples: int) -> int:
+    """Return how many samples of noise to run: `samples`, or fewer where each costs much work.
+
+    One large image holds as many numbers as many small ones.
+    """
+    return max(1, min(samples, WORK // max(1, multiply_adds(network))))
+
+
 class SyntheticDataset:
     """Inputs of uniform noise, the same for the same seed on every machine.
 
-    Pixels of images are uniform in 0 to 255, then `(pixel − mean) × scale`. Other inputs (not
-    N×C×H×W, with another number of channels than `mean`, or made by a layer that is not computed)
-    are uniform in 0 to 1. Regions are boxes inside their images, as many for each. A sample depends
-    only on the seed and its number, not on the batch.
+    Pixels of images are uniform in 0 to 255, then `(pixel − mean) × scale`: inputs lie in the range
+    that the preprocessing gives, and in 0 to 255 where none is known. A mean image counts by the
+    mean of its channels where it has another size, and as the middle of the range where its file
+    was not read. Other inputs (not N×C×H×W, with another number of channels than `mean`, or made by
+    a layer that is not computed) are uniform in 0 to 1. Regions are boxes inside their images, as
+    many for each. A sample depends only on the seed and its number, not on the batch.
 
     Args:
         network: the network.
@@ -102,7 +118,8 @@ class SyntheticDataset:
                 and len(shape) == 3
                 and len(self._preprocess.mean) in (0, 1, shape[0])
             ):
-                noise = normalized(noise * np.float32(FULL_SCALE), self._preprocess)
+                pixels = noise * np.float32(FULL_SCALE)
+                noise = normalized(pixels, _for_size(self._preprocess, shape))
             sample[name] = noise
         return sample
 
@@ -118,3 +135,15 @@ class SyntheticDataset:
         images = np.full((len(rows), 1), number % self._images)
         placed = np.concatenate([images, corner * sides, (corner + size) * sides], axis=1)
         return placed.astype(np.float32).reshape(noise.shape)
+
+
+def _for_size(preprocess: Preprocess, shape: tuple[int, ...]) -> Preprocess:
+    """Return preprocessing that fits pixels of a size, C×H×W, whatever image it is to subtract."""
+    image = preprocess.mean_image
+    if image is not None and image.shape != shape:
+        mean = tuple(float(value) for value in image.mean(axis=(1, 2)))
+        fits = len(mean) in (1, shape[0])
+        return replace(preprocess, mean_image=None, mean=mean if fits else (FULL_SCALE / 2,))
+    if image is None and preprocess.mean_file and not preprocess.mean:
+        return replace(preprocess, mean=(FULL_SCALE / 2,))
+    return preprocess

@@ -1,6 +1,6 @@
 """How often parts of a network run: behind region pooling once a region, not once a sample.
 
-The first axis of such a value counts regions. Files often leave open how many there are: Caffe's
+The first axis of such a value counts regions. Files often leave open how many there are: some
 test nets write a single one, which the program resizes, and exported graphs name the axis.
 """
 

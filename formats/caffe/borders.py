@@ -40,11 +40,13 @@ class Needs:
         readers: top of a border that becomes an input → the layer that needs it; None where the
             user names it.
         regions: tops of borders whose rows are regions of images.
+        pooled: border that lays windows by regions → the tops of borders that these come from.
         unread: tops of other layers that would be inputs, but which only borders read.
     """
 
     readers: Mapping[Top, int | None]
     regions: frozenset[Top]
+    pooled: Mapping[int, frozenset[Top]]
     unread: frozenset[Top]
 
 
@@ -65,6 +67,7 @@ class _Pass:
     moved: dict[str, frozenset[Top]] = field(default_factory=dict)
     needed: dict[Top, int] = field(default_factory=dict)
     regions: set[Top] = field(default_factory=set)
+    pooled: dict[int, frozenset[Top]] = field(default_factory=dict)
 
     def add(self, index: int, layer: Layer) -> None:
         """Take in the next layer."""
@@ -72,6 +75,7 @@ class _Pass:
         sources = [self.moved.get(bottom, ABSENT) for bottom in layer.bottoms]
         if layer.regions is not None and layer.regions < len(read):
             self.regions.update(sources[layer.regions])
+            self.pooled[index] = sources[layer.regions]
         if layer.border:
             for position, top in enumerate(layer.tops):
                 own = (index, position)
@@ -118,15 +122,16 @@ def find_needs(layers: Sequence[Layer], named: Collection[str]) -> Needs:
         for position, top in enumerate(layer.tops)
         if top in named
     }
-    regions: set[Top] = set()
     while True:
         walk = _Pass(fed=readers.keys(), named=named)
         for index, layer in enumerate(layers):
             walk.add(index, layer)
-        regions |= walk.regions
         if not walk.needed:
             return Needs(
-                readers=readers, regions=frozenset(regions), unread=_read_by_borders(layers)
+                readers=readers,
+                regions=frozenset(walk.regions),
+                pooled=walk.pooled,
+                unread=_read_by_borders(layers),
             )
         readers |= walk.needed
 
@@ -155,8 +160,8 @@ def input_shape(
     needs: Needs,
     bottoms: Sequence[Shape | None],
     settings: Settings,
-) -> tuple[tuple[int, ...], Caution | None]:
-    """Return the shape of a border's top that becomes an input, and what is assumed about it.
+) -> tuple[int, ...]:
+    """Return the shape of a border's top that becomes an input.
 
     Args:
         layers: the layers of the net.
@@ -174,23 +179,51 @@ def input_shape(
     first = bottoms[0][:1] if bottoms and bottoms[0] else ()
     batch = settings.batch or 1
     rows = first[0] if first and isinstance(first[0], int) else batch
+    if layer.regions is not None:
+        rows = stated_regions(layers, index, needs, bottoms, settings) or batch
     given = settings.input_shapes.get(name)
     if given is not None:
-        whole = top in needs.regions and len(given) > 1
-        return (tuple(given) if whole else (rows, *given)), None
+        return tuple(given) if top in needs.regions and len(given) > 1 else (rows, *given)
     told = layer.top_shape(position, *bottoms)
     if told is not None:
-        return told, None
+        return told if layer.regions is None else (rows, *told[1:])
+    if not layer.bottoms and not position and settings.like and top not in needs.regions:
+        return (batch, *settings.like)
     if position < len(layer.bottoms) and layer.bottoms[position] == name:
         same = bottoms[position] or settings.left_out.get(name)
         if same:
-            return tuple(dim if isinstance(dim, int) else batch for dim in same), None
+            return tuple(dim if isinstance(dim, int) else batch for dim in same)
     if top in needs.regions:
-        return (batch, 5), Caution(
-            f"the file does not say how many regions '{name}' holds: 1 an image is read "
-            f"(--input-shape {name}=300,5 for 300)"
-        )
+        return (batch, 5)
     raise _no_shape(layers, name, layer, needs.readers.get(top))
+
+
+def stated_regions(
+    layers: Sequence[Layer],
+    index: int,
+    needs: Needs,
+    bottoms: Sequence[Shape | None],
+    settings: Settings,
+) -> int:
+    """Return how many regions a border lays windows by; 0 where nothing tells it.
+
+    Args:
+        layers: the layers of the net.
+        index: position of the border.
+        needs: what the net needs.
+        bottoms: shapes of its bottoms; None for those that are absent.
+        settings: settings of the reading.
+    """
+    place = layers[index].regions
+    shape = bottoms[place] if place is not None and place < len(bottoms) else None
+    if shape:
+        return shape[0] if isinstance(shape[0], int) else 0
+    counts = []
+    for maker, position in needs.pooled.get(index, ()):
+        given = settings.input_shapes.get(layers[maker].tops[position], ())
+        told = given if len(given) > 1 else layers[maker].top_shape(position)
+        counts += [told[0]] if told else []
+    return max(counts, default=0)
 
 
 def _no_shape(
@@ -222,7 +255,7 @@ class Seams:
     _made: list[tuple[int, ir.Value]] = field(default_factory=list)
     _names: dict[int, str] = field(default_factory=dict)
     _indices: list[int] = field(default_factory=list)
-    _cautions: list[Caution] = field(default_factory=list)
+    _open: list[str] = field(default_factory=list)
 
     def cross(
         self,
@@ -256,16 +289,24 @@ class Seams:
             if (index, position) not in self.needs.readers:
                 tops.append(None)
                 continue
-            dims, caution = input_shape(layers, (index, position), self.needs, shapes, b.reading)
-            if caution is not None:
-                self._cautions.append(caution)
-            value = b.input(name, dims)
+            top = (index, position)
+            value = b.input(name, input_shape(layers, top, self.needs, shapes, b.reading))
             assert value is not None
             if layer.regions is not None:
-                value.meta[REGIONS] = 0  # it pooled regions, and nobody says how many
+                stated = stated_regions(layers, index, self.needs, shapes, b.reading)
+                value.meta[REGIONS] = stated // (b.reading.batch or 1)
+            if top in self.needs.regions and not self._stated(layers, top, b.reading):
+                self._open.append(name)
             self._made.append((index, value))
             tops.append(value)
         return tuple(tops)
+
+    @staticmethod
+    def _stated(layers: Sequence[Layer], top: Top, settings: Settings) -> bool:
+        """Whether the file or the user tells how many regions a top holds."""
+        layer = layers[top[0]]
+        named = settings.input_shapes.get(layer.tops[top[1]], ())
+        return len(named) > 1 or layer.top_shape(top[1]) is not None
 
     def outputs(self, taken: Collection[str]) -> dict[str, ir.Value]:
         """Return what borders read by the names of the outputs, each value once.
@@ -312,7 +353,12 @@ class Seams:
 
     def notes(self, layers: Sequence[Layer], borders: Sequence[Border]) -> list[str]:
         """Return what a user should know of the borders."""
-        return [*self._cautions, *(_note(layers[border.layer], border) for border in borders)]
+        counts = [
+            f"the file does not say how many regions '{name}' holds: 1 an image is read "
+            f"(--input-shape {name}=300,5 for 300)"
+            for name in self._open
+        ]
+        return [*counts, *(_note(layers[border.layer], border) for border in borders)]
 
 
 def _note(layer: Layer, border: Border) -> str:

@@ -143,12 +143,19 @@ class Settings:
     """Blob name → (C, H, W) for data layers whose shape the file does not state."""
     folder: Path = Path()
     """Folder with the files that the net names."""
+    like: tuple[int, ...] = ()
+    """(C, H, W) of data layers whose shape the text does not state; () for none."""
+    companion: bool = False
+    """Whether the net is read beside another. Layers that the caffemodel does not hold are then
+    read as zeros: they are still to be trained."""
     phase: str = "TEST"
     """The phase of the net."""
     batch_norm: str = "auto"
     """Which statistics BatchNorm layers with `use_global_stats: false` take in testing."""
     static: bool = False
     """Whether the graph has the batch size of the file instead of a symbolic one."""
+    batches: Mapping[int, int] = field(default_factory=dict)
+    """Batch size in the file → the one that a static graph has instead."""
     batch: int | None = None
     """Batch size in the file, from the first input that was read."""
     inputs: list[str] = field(default_factory=list)
@@ -212,8 +219,9 @@ class CaffeBuilder(LayerBuilder):
             if self.reading.batch not in (None, dims[0]):
                 raise StaticBatchNeeded("the inputs have different batch sizes")
             shape[0] = BATCH
-            self.reading.batch = dims[0]
         elif dims:
+            shape[0] = self.reading.batches.get(dims[0], dims[0])
+        if dims and (self.reading.batch is None or self.reading.static):
             self.reading.batch = min(dims[0], self.reading.batch or dims[0])
         self.reading.inputs.append(name)
         return self.builder.input(name, shape)
@@ -371,6 +379,9 @@ class Layer:
     def top_shape(self, position: int, *bottoms: Shape | None) -> tuple[int, ...] | None:
         """Return the shape of a top of a border, with its first axis; None where no file tells it.
 
+        Where the border lays windows by regions, the reader puts their number in the place of the
+        first axis.
+
         Args:
             position: number of the top.
             bottoms: shapes of the bottoms; None for those that are absent.
@@ -407,6 +418,9 @@ class Unknown(Layer):
     Forks have losses and metrics of their own. They read labels and are no part of inference.
     """
 
+    params: tuple[str, ...] = ()
+    """Names of the messages that hold its fields."""
+
     bottom_range: ClassVar = (0, None)
     top_range: ClassVar = (0, None)
     optional: ClassVar = True
@@ -418,7 +432,12 @@ class Unknown(Layer):
             UnsupportedError: always.
         """
         del b, bottoms
-        LAYERS.find(self.type, f"--opaque {self.type[:80]} keeps it as a border")
+        LAYERS.find(
+            self.type,
+            remedy=f"--opaque {self.type[:80]} keeps it as a border",
+            # A name that is near is no help where the fields are those of another type.
+            fits=lambda cls: not self.params or cls.param in self.params,
+        )
         raise AssertionError(f"{self.type} is known")
 
     def notes(self) -> tuple[str, ...]:

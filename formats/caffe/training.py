@@ -36,7 +36,7 @@ def recipe(network: Network, solver: SolverFile | None = None) -> Recipe:
     """
     source = network.source
     assert isinstance(source, CaffeSource), "not a network of this format"
-    if not source.options.training:
+    if not source.part.options.training:
         raise FormatError("the network was read for inference: its dropouts are not in the graph")
     with located(file=str(source.paths[".prototxt"])):
         objectives = tuple(_objectives(source))
@@ -59,7 +59,7 @@ def _objectives(source: CaffeSource) -> Iterator[Objective]:
             weights = [_number(text) for text in own.text.message.texts("loss_weight")]
             if len(weights) > max(len(own.layer.tops), 1):
                 raise FormatError(f"{len(weights)} loss_weight for {len(own.layer.tops)} tops")
-            loss = own.layer.loss(source.folder)
+            loss = own.layer.loss(source.part.folder)
             if loss is not None:
                 weight = weights[0] if weights else 1.0
                 if weight:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import UnsupportedError
+from ...core.foreign import Foreign
 from ...core.ir.network import Network
 from ..registry import FORMATS, Format, first_line, is_text
 
@@ -49,6 +51,16 @@ def _sniff(head: bytes) -> str | None:
     return ".weights" if len(head) >= 16 and small else None
 
 
+_DATA = re.compile(rb"^\s*(?:classes|train|valid|test|names|labels|backup|top)\s*=", re.MULTILINE)
+
+
+def _relative(head: bytes) -> Foreign | None:
+    """Return that a text is a `.data` file; None for others. A cfg begins with a section."""
+    if is_text(head) and first_line(head)[:1] != b"[" and len(_DATA.findall(head)) > 1:
+        return Foreign("a .data file of Darknet", "it names data: give it to --data")
+    return None
+
+
 def _read(paths: Mapping[str, Path], **settings: Any) -> Network:
     from .reader import load
 
@@ -66,10 +78,12 @@ DARKNET = FORMATS.add(
         suffixes=(".cfg", ".weights"),
         rank=10,
         sniff=_sniff,
+        relative=_relative,
         missing={".cfg": "a .weights file", ".weights": "its .cfg"},
         read=_read,
         settings=("flavour", "partial", "reset_seen"),
         begin=_begin,
+        companions=True,
         register_datasets=_register_datasets,
     ),
 )

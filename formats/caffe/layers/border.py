@@ -6,7 +6,8 @@ files as they are, with their weights.
 
 Source: proposal_layer.cpp of py-faster-rcnn's ports, frcnn_*_layer.cpp of caffe-faster-rcnn,
 box_annotator_ohem_layer.cpp of R-FCN, eval_detection_layer.cpp of caffe-yolo,
-yolo_detection_output_layer.cpp of MobileNet-YOLO, box_output_layer.cpp of MS-CNN.
+yolo_detection_output_layer.cpp of MobileNet-YOLO, box_output_layer.cpp and
+image_gt_data_layer.cpp of MS-CNN.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ that a number in a text file can demand."""
 
 @layer(
     "AnchorTarget", "BoxAnnotatorOHEM", "BoxGroupOutput", "BoxOutput", "DecodeBBox",
-    "EvalDetection", "FrcnnAnchorTarget", "FrcnnProposalTarget", "FrcnnRoiData", "ProposalTarget",
-    "YoloDetectionOutput",
+    "EvalDetection", "FrcnnAnchorTarget", "FrcnnProposalTarget", "FrcnnRoiData", "ImageGtData",
+    "ProposalTarget", "YoloDetectionOutput",
 )  # fmt: skip
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Border(Transformed):

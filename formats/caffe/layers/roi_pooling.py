@@ -87,12 +87,10 @@ class PSROIPooling(Border):
     )
 
     def top_shape(self, position: int, *bottoms: Shape | None) -> tuple[int, ...] | None:
-        """Return number of regions, `output_dim`, and `group_size` twice."""
+        """Return `output_dim`, and `group_size` twice, behind a first axis of any length."""
+        del bottoms
         sizes = (self.output_dim, self.group_size, self.group_size)
-        count = bottoms[1][0] if len(bottoms) > 1 and bottoms[1] else 1
-        if position or not all(size > 0 for size in sizes):
-            return None
-        return (count if isinstance(count, int) else 1, *sizes)
+        return (1, *sizes) if not position and all(size > 0 for size in sizes) else None
 
 
 @layer("ROIAlign")
@@ -114,10 +112,8 @@ class ROIAlign(Border):
     )
 
     def top_shape(self, position: int, *bottoms: Shape | None) -> tuple[int, ...] | None:
-        """Return number of regions, channels of the map, and the size of the grid."""
-        count = bottoms[1][0] if len(bottoms) > 1 and bottoms[1] else 1
+        """Return channels of the map and size of the grid, behind a first axis of any length."""
         first = bottoms[0] if bottoms else None
         if position or not first or len(first) < 2 or self.pooled_h < 1 or self.pooled_w < 1:
             return None
-        rows = count if isinstance(count, int) else 1
-        return (rows, int(first[1]), self.pooled_h, self.pooled_w)
+        return (1, int(first[1]), self.pooled_h, self.pooled_w)

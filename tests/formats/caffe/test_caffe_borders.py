@@ -248,8 +248,37 @@ def test_nothing_is_fed_for_regions_that_only_borders_read(tmp_path: Path) -> No
     assert list(network.outputs) == ["score", "maps"]
     assert reasons(network)["maps"] == "read by 'ps' (PSROIPooling), which cannot be computed"
     # Behind weights, the shape of the windows follows from the layer.
-    network = load(tmp_path, text + connected("f", "ps", 3))
+    text += connected("f", "ps", 3)
+    network = load(tmp_path, text)
     assert network.inputs["ps"] == ("N", 3, 2, 2)
+    assert operations(network, "f") == 3 * (2 * 12 + 1)
+
+
+def operations(network: secateur.Network, name: str) -> int:
+    """Return the operations of a layer for one image."""
+    (row,) = (row for row in secateur.describe(network).layers if row.name == name)
+    return row.operations
+
+
+@pytest.mark.parametrize("stated", [7, None], ids=["stated", "open"])
+@pytest.mark.parametrize("kind", ["PSROIPooling", "ROIAlign"])
+def test_windows_are_as_many_as_regions(kind: str, stated: int | None, tmp_path: Path) -> None:
+    text = DATA + INFO + conv("c1", "data", 12) + conv("score", "c1", 6, 1)
+    most = f"proposal_param {{ post_nms_topn: {stated} }}" if stated else ""
+    text += layer("prop", "Proposal", "score im_info", "rois", most)
+    own = {
+        "PSROIPooling": "psroi_pooling_param { spatial_scale: 1 output_dim: 3 group_size: 2 }",
+        "ROIAlign": "roi_align_param { spatial_scale: 1 pooled_h: 2 pooled_w: 2 }",
+    }[kind]
+    text += layer("win", kind, "c1 rois", "win", own) + connected("f", "win", 5)
+    network = load(tmp_path, text)
+    channels = 3 if kind == "PSROIPooling" else 12
+    assert network.inputs["win"] == (stated or "N", channels, 2, 2)
+    assert operations(network, "f") == (stated or 1) * 5 * (2 * 4 * channels + 1)
+    assert reasons(network)["c1"] == f"read by 'win' ({kind}), which cannot be computed"
+    if stated:
+        assert network.inputs["data"] == (1, 3, 16, 16)
+        assert load(tmp_path, text, {"rois": (2, 5)}).inputs["win"][0] == 2
 
 
 def test_the_number_of_regions_is_that_of_the_file(tmp_path: Path) -> None:

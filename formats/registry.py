@@ -21,6 +21,7 @@ from ..core.registry import Registry
 
 if TYPE_CHECKING:
     from ..core.evaluation.task import Task
+    from ..core.training.recipe import Start
 
 __all__ = ["FORMATS", "HEAD_BYTES", "Format", "Reader", "first_line", "is_text"]
 
@@ -67,6 +68,9 @@ class Format:
             weights; None if only running them can show it.
         register_datasets: registers the kinds of data of this format.
         read_mean: reads a mean image as C×H×W float32; None if the format has none.
+        begin: reads a model for training, with its losses and its solver; None if the format says
+            nothing about training. The second path is that of a file with the solver, if the
+            format has such.
         named_accuracy: returns, for a network and a name in its files, the network to measure and
             the task. None if the files of the format name no measurements.
     """
@@ -84,6 +88,7 @@ class Format:
     same: Callable[[Network, Network], bool] | None = None
     register_datasets: Callable[[], None] = lambda: None
     read_mean: Callable[[Path], np.ndarray] | None = None
+    begin: Callable[..., Start] | None = None
     named_accuracy: Callable[[Network, str], tuple[Network, Task]] | None = None
 
 

@@ -16,8 +16,25 @@ from ..registry import FORMATS, Format, first_line, is_text
 
 if TYPE_CHECKING:
     from ...core.evaluation.task import Task
+    from ...core.training.recipe import Start
 
 __all__ = ["CAFFE"]
+
+
+def _begin(
+    paths: Mapping[str, Path], solver: Path | None, *, all_layers: bool = False, **settings: Any
+) -> Start:
+    """Read a net in phase TRAIN, with its losses; `all_layers` is for formats with idle ones."""
+    from ...core.training.recipe import Start
+    from .reader import load
+    from .solver import read_solver
+    from .training import recipe
+
+    del all_layers
+    settings["phase"] = "TRAIN"
+    network = load(paths[".prototxt"], paths[".caffemodel"], training=True, **settings)
+    file = read_solver(solver) if solver is not None else None
+    return Start(network=network, recipe=recipe(network, file))
 
 
 def _sniff(head: bytes) -> str | None:
@@ -105,6 +122,7 @@ CAFFE = FORMATS.add(
         },
         read=_read,
         settings=("phase", "stages", "level", "input_shapes", "batch_norm", "opaque"),
+        begin=_begin,
         companions=True,
         register_datasets=_register_datasets,
         read_mean=_read_mean,

@@ -15,6 +15,8 @@ import onnx_ir as ir
 from ...core.errors import FormatError, UnsupportedError
 from ...core.ir.heads import Head
 from ...core.ir.network import BATCH, FOLLOWERS, Caution, Preprocess
+from ...core.training.losses.loss import Loss
+from ...core.training.recipe import Statistics
 from ..adapter import (
     Blob,
     Handling,
@@ -158,6 +160,8 @@ class Settings:
     """Batch size in the file, from the first input that was read."""
     inputs: list[str] = field(default_factory=list)
     """Names of the graph's inputs that are read so far."""
+    training: bool = False
+    """Whether the graph is to be trained: it then holds dropouts, statistics and their factors."""
     unread: frozenset[tuple[int, str]] = frozenset()
     """Layers and their tops that would be inputs which nothing in the graph reads."""
     left_out: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -352,6 +356,21 @@ class Layer:
     def heads(self) -> tuple[Head, ...]:
         """Return the heads that the layer describes. The reader drops heads of no output."""
         return ()
+
+    def loss(self, folder: Path) -> Loss | None:  # noqa: ARG002
+        """Return the loss that training minimises; None for a layer that is no loss.
+
+        Args:
+            folder: with the files that the net names.
+
+        Raises:
+            FormatError: its fields contradict each other.
+        """
+        return None
+
+    def rolling(self) -> Statistics | None:
+        """Return how its batch normalisation behaves in training; None if it has none."""
+        return None
 
     def absent(self) -> Collection[int]:
         """Return the positions of tops that have no value, as labels have none."""

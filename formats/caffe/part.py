@@ -23,6 +23,7 @@ class Options:
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     batch_norm: str = "auto"
     opaque: tuple[str, ...] = ()
+    training: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

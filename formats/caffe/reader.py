@@ -41,6 +41,12 @@ LARGEST_UNTRAINED = 2**28
 """Largest number of values of a parameter that is still to be trained: a number in a text file
 must not demand any amount of memory. The largest layer of VGG16 has 2**27."""
 
+_Link = tuple[Sequence[ir.Value | None], Sequence[ir.Value | None], int]
+"""Bottoms and tops of a layer, and how many numbers it stores."""
+
+Wires = tuple[tuple[str, ...], tuple[str, ...]]
+"""Names of the values that a layer reads and makes; "" for what a data layer makes."""
+
 
 def load(
     prototxt: Path,
@@ -53,6 +59,7 @@ def load(
     batch_norm: str = "auto",
     opaque: Sequence[str] = (),
     companions: Sequence[Path] = (),
+    training: bool = False,
 ) -> Network:
     """Read a Caffe network.
 
@@ -69,6 +76,8 @@ def load(
         opaque: layer types that become borders: what they read becomes outputs, what they make
             inputs.
         companions: further prototxts of the same weights, read in each of their phases.
+        training: keep what only training needs in the graph: dropouts, and the statistics of
+            batch normalisations that the file bids to take those of the batch.
 
     Raises:
         FormatError: a file is broken, or the files do not fit together; names the place.
@@ -76,7 +85,7 @@ def load(
     """
     options = Options(
         phase=phase, stages=tuple(stages), level=level, input_shapes=dict(input_shapes or {}),
-        batch_norm=batch_norm, opaque=tuple(opaque),
+        batch_norm=batch_norm, opaque=tuple(opaque), training=training,
     )  # fmt: skip
     files = [(path, path.parent) for path in companions]
     return _load(prototxt, caffemodel, files, options=options, folder=prototxt.parent)
@@ -156,13 +165,14 @@ def _read(part: Part) -> Network:
         check_links(chosen, others)
         layers = fit(layers, weights)
         matched = match(chosen, layers, weights, str(prototxt))
-        network = _Reading(
+        network, wires = _Reading(
             name=part.name or part.net.name or prototxt.stem, file=str(prototxt), texts=chosen,
             layers=layers, matched=matched, weights=weights, outputs=part.outputs,
             settings=Settings(
                 input_shapes=options.input_shapes, folder=part.folder, like=part.like,
                 companion=part.companion,
                 phase=options.phase, batch_norm=options.batch_norm,
+                training=options.training and not part.companion,
             ),
             names={text.name for text in part.net.layers},
         ).run()  # fmt: skip
@@ -176,13 +186,21 @@ def _read(part: Part) -> Network:
                 text=text,
                 stored=stored or definitions(text, chosen, weights),
                 twins=twins(text, others),
+                bottoms=bottoms,
+                tops=tops,
             )
-            for text, layer, stored in zip(chosen, layers, matched, strict=True)
+            for text, layer, stored, (bottoms, tops) in zip(
+                chosen, layers, matched, wires, strict=True
+            )
         ),
         part=part,
         model=network.model,
     )
     return replace(network, source=source, notes=(*notes, *network.notes))
+
+
+def _names(values: Sequence[ir.Value | None]) -> tuple[str, ...]:
+    return tuple("" if value is None else str(value.name) for value in values)
 
 
 def _put_regions_last(graph: ir.Graph) -> None:
@@ -255,8 +273,11 @@ class _Reading:
     names: Collection[str] = ()
     """The names of all layers of the text, in every phase."""
 
-    def run(self) -> Network:
-        """Return the network, with the batch size of the file if a layer computes with it."""
+    def run(self) -> tuple[Network, list[Wires]]:
+        """Return the network, and what each layer reads and makes.
+
+        The graph has the batch size of the file if a layer computes with it.
+        """
         needs = find_needs(self.layers, self.settings.input_shapes)
         unread = {(index, self.layers[index].tops[place]) for index, place in needs.unread}
         settings = replace(self.settings, unread=frozenset(unread))
@@ -266,26 +287,28 @@ class _Reading:
         except StaticBatchNeeded:
             return reading._static(needs)
 
-    def _static(self, needs: Needs) -> Network:
+    def _static(self, needs: Needs) -> tuple[Network, list[Wires]]:
         """Return the network with the batch size of the file, or with a smaller one.
 
         What a file claims of its batch is no reason to take that much memory.
         """
-        network = self._with_batches(needs, {})
+        network, wires = self._with_batches(needs, {})
         if largest_bytes(network) <= LARGEST_VALUE:
-            return network
+            return network, wires
         claimed = {number(shape[0]) for shape in network.inputs.values() if shape}
         for batches in smaller_batches(claimed):
             try:
-                small = self._with_batches(needs, batches)
+                small, own = self._with_batches(needs, batches)
             except SecateurError:
                 continue  # a layer has a number of samples of its own
             shown = ", ".join(f"{was} as {now}" for was, now in batches.items() if was != now)
             note = Caution(f"batch sizes are taken smaller than in {self.file}: {shown}")
-            return replace(small, notes=(*small.notes, note))
-        return network
+            return replace(small, notes=(*small.notes, note)), own
+        return network, wires
 
-    def _with_batches(self, needs: Needs, batches: Mapping[int, int]) -> Network:
+    def _with_batches(
+        self, needs: Needs, batches: Mapping[int, int]
+    ) -> tuple[Network, list[Wires]]:
         """Return the network with batch sizes of the file, some of them replaced."""
         settings = replace(
             self.settings, static=True, batch=None, batches=batches, inputs=[], left_out={},
@@ -293,7 +316,7 @@ class _Reading:
         )  # fmt: skip
         return replace(self, settings=settings)._run(needs)
 
-    def _run(self, needs: Needs) -> Network:
+    def _run(self, needs: Needs) -> tuple[Network, list[Wires]]:
         builder = Builder(self.name)
         refs, sharers = self._references()
         shared: dict[tuple[BlobRef, ...], ir.Value] = {}
@@ -301,7 +324,7 @@ class _Reading:
         absent: dict[str, str] = {}
         unread: dict[str, ir.Value] = {}
         storage: dict[str, tuple[int, int]] = {}
-        links: list[tuple[list[ir.Value], list[ir.Value], int]] = []
+        links: list[_Link] = []
         seams = Seams(needs=needs)
         notes = [note for layer in self.layers for note in layer.notes()]
         for index, (text, layer) in enumerate(zip(self.texts, self.layers, strict=True)):
@@ -331,10 +354,10 @@ class _Reading:
                     absent[name] = f"it reads what layer '{layer.name}' makes"
                 if top is not None and not border and (layer.bottoms or stored):
                     unread[name] = top
-            kept = [top for top in tops if top is not None]
-            links.append((present, kept, sum(blob.size for blob in stored.values())))
+            links.append((bottoms, tops, sum(blob.size for blob in stored.values())))
         builder.layer, builder.scope = None, self.name
-        return self._network(builder, unread, links, seams, [*notes, *self.settings.cautions()])
+        network = self._network(builder, unread, links, seams, [*notes, *self.settings.cautions()])
+        return network, [(_names(bottoms), _names(tops)) for bottoms, tops, _ in links]
 
     def _stored(
         self,
@@ -519,7 +542,7 @@ class _Reading:
         self,
         builder: Builder,
         unread: Mapping[str, ir.Value],
-        links: Sequence[tuple[list[ir.Value], list[ir.Value], int]],
+        links: Sequence[_Link],
         seams: Seams,
         notes: Sequence[str],
     ) -> Network:
@@ -587,16 +610,14 @@ class _Reading:
                         "that follows, is left to its framework: nothing to read is left"
                     )
 
-    def _infos(
-        self, links: Sequence[tuple[list[ir.Value], list[ir.Value], int]]
-    ) -> tuple[LayerInfo, ...]:
+    def _infos(self, links: Sequence[_Link]) -> tuple[LayerInfo, ...]:
         """Return the layers as users know them."""
         return tuple(
             LayerInfo(
                 name=layer.name,
                 type=layer.type,
-                bottoms=tuple(str(value.name) for value in bottoms),
-                tops=tuple(str(value.name) for value in tops),
+                bottoms=tuple(name for name in _names(bottoms) if name),
+                tops=tuple(name for name in _names(tops) if name),
                 line=text.line,
                 stored=stored,
             )

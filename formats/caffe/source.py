@@ -36,12 +36,16 @@ class SourceLayer:
         text: the layer in the document.
         stored: positions of its entries in the caffemodel.
         twins: layers of other phases with the same name and type.
+        bottoms: names of the graph's values that it reads; "" for what a data layer makes.
+        tops: names of the values that it makes, likewise.
     """
 
     layer: Layer
     text: LayerText
     stored: tuple[int, ...]
     twins: tuple[LayerText, ...] = ()
+    bottoms: tuple[str, ...] = ()
+    tops: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +131,23 @@ class CaffeSource:
         }
         return texts, changes
 
+    def blob_shapes(self, network: Network) -> list[dict[str, tuple[int, ...]]]:
+        """Return for each layer of a network the shapes of its blobs in a file, by name."""
+        tensors = tensors_by_blob(network.model)
+        nodes = _by_layer(network)
+        dims = {name: shape_of(value) for name, value in network.values().items() if value.shape}
+        found = []
+        for index, own in enumerate(self.layers):
+            arrays = {
+                blob.name: tensors[ref].numpy()
+                for i, blob in enumerate(own.layer.stored())
+                if (ref := BlobRef(index, i, blob.name)) in tensors
+            }
+            new = own.layer.from_ir(nodes.get(index, []), arrays) if arrays else own.layer
+            bottoms = [dims.get(name, ()) for name in network.layers[index].bottoms]
+            found.append(new.shapes(*bottoms) if arrays else {})
+        return found
+
     def _changes(
         self, network: Network, held: Collection[int] = ()
     ) -> tuple[Edits, dict[int, LayerChange]]:
@@ -137,9 +158,7 @@ class CaffeSource:
             held: entries of the caffemodel whose blobs another net changes.
         """
         before, now = tensors_by_blob(self.model), tensors_by_blob(network.model)
-        by_layer: dict[int, list[ir.Node]] = {}
-        for node in network.graph:
-            by_layer.setdefault(_index(node), []).append(node)
+        by_layer = _by_layer(network)
         dims = {name: shape_of(value) for name, value in network.values().items() if value.shape}
         changeable = network.model is not self.model
         edits: Edits = []
@@ -211,9 +230,13 @@ class CaffeSource:
         return LayerChange(blobs=by_position, fields=_binary_fields(own.layer, stored, fields))
 
 
-def _index(node: ir.Node) -> int:
-    found = layer_of(node)
-    return -1 if found is None else found
+def _by_layer(network: Network) -> dict[int, list[ir.Node]]:
+    """Return the nodes of each layer; those of none are at −1."""
+    found: dict[int, list[ir.Node]] = {}
+    for node in network.graph:
+        index = layer_of(node)
+        found.setdefault(-1 if index is None else index, []).append(node)
+    return found
 
 
 def _changed_fields(old: Layer, new: Layer) -> dict[str, tuple[int, ...]]:

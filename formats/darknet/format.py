@@ -6,13 +6,36 @@ import importlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ...core.errors import UnsupportedError
 from ...core.foreign import Foreign
 from ...core.ir.network import Network
 from ..registry import FORMATS, Format, first_line, is_text
 
+if TYPE_CHECKING:
+    from ...core.training.recipe import Start
+
 __all__ = ["DARKNET"]
+
+
+def _begin(
+    paths: Mapping[str, Path], solver: Path | None, *, all_layers: bool = False, **settings: Any
+) -> Start:
+    """Read a network with its losses and its schedule, which stand in the cfg.
+
+    Raises:
+        UnsupportedError: a file with a solver is given.
+    """
+    from ...core.training.recipe import Start
+    from .reader import load
+    from .recipe import recipe, seen, with_seen
+
+    if solver is not None:
+        raise UnsupportedError("a cfg holds its own schedule: no solver file is read beside it")
+    network = load(paths[".cfg"], paths[".weights"], training=True, **settings)
+    found = recipe(network, all_layers=all_layers)
+    return Start(network=network, recipe=found, seen=seen(network), finish=with_seen)
 
 
 def _sniff(head: bytes) -> str | None:
@@ -59,6 +82,7 @@ DARKNET = FORMATS.add(
         missing={".cfg": "a .weights file", ".weights": "its .cfg"},
         read=_read,
         settings=("flavour", "partial", "reset_seen"),
+        begin=_begin,
         companions=True,
         register_datasets=_register_datasets,
     ),

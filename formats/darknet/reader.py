@@ -58,6 +58,7 @@ def load(
     partial: bool = False,
     reset_seen: bool = False,
     companions: Sequence[Path] = (),
+    training: bool = False,
 ) -> Network:
     """Read a Darknet network.
 
@@ -73,6 +74,7 @@ def load(
         partial: accept weights that end between two sections; missing values are zero.
         reset_seen: write 0 as the number of images seen in training, for fine-tuning.
         companions: further cfgs of the same sections.
+        training: keep dropouts in the graph. Without it being trained, it computes the same.
 
     Returns:
         the network. Its input is `data`. It has an output `layer_<index>` for every detection
@@ -82,7 +84,7 @@ def load(
         FormatError: a file is broken, or the two files do not fit together.
         UnsupportedError: a section or key is not supported.
     """
-    network = _load(Path(cfg), Path(weights), flavour, partial=partial)
+    network = _load(Path(cfg), Path(weights), flavour, partial=partial, training=training)
     if reset_seen:
         assert isinstance(network.source, DarknetSource)
         source = replace(network.source, header=unseen(network.source.header))
@@ -90,7 +92,7 @@ def load(
     return with_companions(network, companions, _document)
 
 
-def _load(cfg: Path, weights: Path, flavour: str, *, partial: bool) -> Network:
+def _load(cfg: Path, weights: Path, flavour: str, *, partial: bool, training: bool) -> Network:
     document = _document(cfg)
     with located(file=str(cfg)):
         if not document.sections or document.sections[0].name not in ("net", "network"):
@@ -99,7 +101,9 @@ def _load(cfg: Path, weights: Path, flavour: str, *, partial: bool) -> Network:
             raise UnsupportedError(f"{len(document.sections)} sections are more than a network has")
     wanted = _flavour(flavour, document)
     folders = (cfg.parent, cfg.parent.parent)
-    reading = bind(_Reading, document, cfg, weights, partial=partial, folders=folders)
+    reading = bind(
+        _Reading, document, cfg, weights, partial=partial, folders=folders, training=training
+    )
     try:
         if flavour == AUTO and wanted is Flavour.ALEXEYAB:
             common = reading(flavour=wanted, common=True)
@@ -185,11 +189,12 @@ class _Reading:
         partial: whether the weights may end between two sections.
         folders: folders with the files that the cfg names.
         common: see :attr:`Context.common`.
+        training: see :attr:`Context.training`.
     """
 
     def __init__(
         self, document: Document, cfg: Path, weights: Path, *, flavour: Flavour, partial: bool,
-        folders: tuple[Path, ...], common: bool = False,
+        folders: tuple[Path, ...], common: bool = False, training: bool = False,
     ):  # fmt: skip
         self.document = document
         self.cfg = cfg
@@ -198,6 +203,7 @@ class _Reading:
         self.partial = partial
         self.folders = folders
         self.common = common
+        self.training = training
         with located(file=str(weights)):
             self.stream = Stream(weights, flavour, partial=partial)
         self.builder = Builder(cfg.stem)
@@ -241,6 +247,7 @@ class _Reading:
             width=net.width,
             height=net.height,
             common=self.common,
+            training=self.training,
         )
         for index, block in enumerate(blocks):
             with located(file=str(self.cfg), line=block.line, item=_item(index, block)):
@@ -269,6 +276,11 @@ class _Reading:
         value = section.to_ir(b, *values)
         if prod(b.dims(value)) > MOST_VALUES:
             raise FormatError("more outputs than Darknet can count")
+        if section.in_place and value is not values[0]:
+            self.layers = [
+                layer._replace(value=value) if layer.value is values[0] else layer
+                for layer in self.layers
+            ]
         self.layers.append(_Layer(record, value, inputs))
 
     def _take(
@@ -379,7 +391,9 @@ class _Reading:
                 partial=self.partial,
                 folders=self.folders,
                 common=self.common,
+                training=self.training,
             ),
+            training=self.training,
         )
 
     def _all_notes(self) -> Iterator[str]:
@@ -405,7 +419,7 @@ class _Reading:
 
 def _reread(
     cfg: Path, weights: Path, companions: Sequence[Path], *, flavour: Flavour, partial: bool,
-    folders: tuple[Path, ...], common: bool,
+    folders: tuple[Path, ...], common: bool, training: bool,
 ) -> Network:  # fmt: skip
     """Read written files; files that the cfg names are looked for beside the original as well."""
     network = _Reading(
@@ -416,6 +430,7 @@ def _reread(
         partial=partial,
         folders=(cfg.parent, *folders),
         common=common,
+        training=training,
     ).run()
     return with_companions(network, companions, _document)
 

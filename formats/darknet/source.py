@@ -59,6 +59,8 @@ class DarknetSource:
     """Reads files with the settings of the original."""
     files: tuple[Path, ...] = ()
     """Further cfgs that were read with the network."""
+    training: bool = False
+    """Whether it was read for training."""
     format: str = "darknet"
 
     @cached_property

@@ -20,7 +20,7 @@ from ..impostors import refuse_impostor
 from ..registry import HEAD_BYTES
 from .flavour import Flavour
 
-__all__ = ["Header", "Stream", "WrongCount", "unseen"]
+__all__ = ["Header", "Stream", "WrongCount", "seen_of", "stamped", "unseen"]
 
 _CHUNK = 1 << 20
 """Bytes of values that are checked at once."""
@@ -147,7 +147,21 @@ class Stream:
 
 def unseen(header: bytes) -> bytes:
     """Return a header with 0 images seen in training, of the same version and length."""
-    return header[:12] + bytes(len(header) - 12)
+    return stamped(header, 0)
+
+
+def seen_of(header: bytes) -> int:
+    """Return the number of images that a header says training saw."""
+    return int.from_bytes(header[12:], "little")
+
+
+def stamped(header: bytes, seen: int) -> bytes:
+    """Return a header with a number of images seen, of the same version and length.
+
+    Old headers have 4 bytes for it, in which Darknet lets larger numbers wrap around.
+    """
+    size = len(header) - 12
+    return header[:12] + (seen % (1 << 8 * size)).to_bytes(size, "little")
 
 
 def _read_header(data: mmap.mmap, flavour: Flavour) -> Header:

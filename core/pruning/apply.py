@@ -19,7 +19,7 @@ from ..progress import Progress, silent
 from ..repair import Repairs, find_repairs, repaired
 from ..verify.equivalence import verify_equal
 from ..verify.small_input import with_noise
-from ..verify.stable_cuts import compare_pieces, narrowed
+from ..verify.stable_cuts import compare_pieces, hidden_in_both, narrowed
 from .companions import cut_companions, forgotten, masked_companions, uncompensated
 from .complete import complete_plan
 from .options import AUTOMATIC
@@ -165,7 +165,8 @@ def _inexact(state: PruningState, dense: Network, progress: Progress) -> Inexact
         return None
     first, second, inputs = _verified_on(state.masked(close_up=False), dense, state.data)
     narrow = narrowed(state.groups, state.removed)
-    found = compare_pieces(first, second, inputs, narrow, progress=progress)
+    inner = hidden_in_both(first, second, narrow)
+    found = compare_pieces(first, second, inputs, narrow, inner=inner, progress=progress)
     return Inexact(
         through=tuple(through),
         value=found.worst.a,

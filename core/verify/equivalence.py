@@ -12,8 +12,16 @@ from ..ir.network import Network
 from ..ir.partial import severed
 from ..progress import Progress, silent
 from .compare import Comparison, compare
-from .conditioning import hidden_values, stirred_values
-from .stable_cuts import Narrow, Stirred, compare_pieces, cut_values, same_size, shared_values
+from .conditioning import stirred_values
+from .stable_cuts import (
+    Narrow,
+    Stirred,
+    compare_pieces,
+    cut_values,
+    hidden_in_both,
+    same_size,
+    shared_values,
+)
 
 __all__ = ["HALF_TOLERANCE", "TOLERANCE", "verify_equal"]
 
@@ -105,10 +113,9 @@ def _compared(
     """
     if not all(name in second.values() for name in (*first.outputs, *first.inputs)):
         return compare(first, second, dataset, progress=progress)  # paired by their order
-    shared = frozenset(shared_values(first, second, narrow))
     pieces = partial(
         compare_pieces, first, second, dataset, narrow,
-        inner=[name for name in hidden_values(first) if name in shared], progress=progress,
+        inner=hidden_in_both(first, second, narrow), progress=progress,
     )  # fmt: skip
     comparison = pieces()
     cuts: dict[str, None] = {}

@@ -25,13 +25,14 @@ from ..ir.network import Network, shape_of
 from ..ir.partial import given, known, severed
 from ..progress import Progress, silent
 from .compare import Comparison, Meter
-from .conditioning import conditions, cuttable, rounding
+from .conditioning import conditions, cuttable, hidden_values, rounding
 
 __all__ = [
     "Narrow",
     "Stirred",
     "compare_pieces",
     "cut_values",
+    "hidden_in_both",
     "narrowed",
     "same_size",
     "shared_values",
@@ -85,6 +86,12 @@ def shared_values(first: Network, second: Network, narrow: Narrow) -> list[str]:
         return narrow_shape == wanted
 
     return [name for name in cuttable(first) if name in able and same(name)]
+
+
+def hidden_in_both(first: Network, second: Network, narrow: Narrow = same_size) -> list[str]:
+    """Return the values whose differences the outputs hide, as far as both networks have them."""
+    shared = frozenset(shared_values(first, second, narrow))
+    return [name for name in hidden_values(first) if name in shared]
 
 
 def cut_values(

@@ -33,6 +33,9 @@ from .core.evaluation.evaluate import evaluate as evaluate
 from .core.evaluation.evaluate import find_objects as find_objects
 from .core.evaluation.fidelity import Fidelity as Fidelity
 from .core.evaluation.fidelity import fidelity as fidelity
+from .core.evaluation.fitted import FittedData as FittedData
+from .core.evaluation.fitted import fit_data as fit_data
+from .core.evaluation.gate import Gate as Gate
 from .core.evaluation.gate import check_drop as check_drop
 from .core.evaluation.metrics.classification import Accuracy as Accuracy
 from .core.evaluation.metrics.detection import DetectionResult as DetectionResult
@@ -56,6 +59,7 @@ from .core.evaluation.tasks.regression import Regression as Regression
 from .core.evaluation.tasks.segmentation import Segmentation as Segmentation
 from .core.ir.heads import check_detector as check_detector
 from .core.ir.heads import classifier_output as classifier_output
+from .core.ir.network import Border as Border
 from .core.ir.network import Caution as Caution
 from .core.ir.network import Network as Network
 from .core.ir.network import Preprocess as Preprocess
@@ -94,8 +98,11 @@ from .formats.loading import load as load
 from .formats.loading import load_all as load_all
 from .formats.options import LoadOptions as LoadOptions
 from .formats.saving import Saved as Saved
+from .formats.saving import check_free as check_free
+from .formats.saving import check_target as check_target
 from .formats.saving import save as save
 from .version import __version__ as __version__
 from .workflows.datasets import open_dataset as open_dataset
+from .workflows.datasets import with_preprocess as with_preprocess
 from .workflows.measures import named_accuracy as named_accuracy
 from .workflows.rounds import iterate as iterate

@@ -35,7 +35,7 @@ def command(
         float, Parameter(metavar="R", help="Largest relative difference to allow.")
     ] = 1e-4,
     reading: DataOptions,
-    model: Annotated[LoadOptions, Fields(without=("reset_seen",))],
+    model: Annotated[LoadOptions, Fields(without=("reset_seen", "lrn"))],
     screen: ScreenOptions,
 ) -> int:
     """Run two models on the same inputs and print how far their outputs are apart."""
@@ -47,7 +47,7 @@ def command(
     networks = secateur.load_all(files, model)
     if len(networks) != 2:
         raise UsageError(f"two models are needed, got {len(networks)}")
-    first, second = networks
+    first, second = secateur.with_preprocess(networks[0], reading), networks[1]
     dataset = secateur.open_dataset(data, first, reading) if data is not None else None
     with terminal.bars() as progress:
         comparison = secateur.compare(first, second, dataset, progress=progress)

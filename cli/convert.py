@@ -11,7 +11,7 @@ from secateur import LoadOptions
 
 from . import words
 from .common import File
-from .flags import with_flags
+from .flags import Fields, with_flags
 from .screen import ScreenOptions
 from .usage import UsageError
 
@@ -45,7 +45,7 @@ def command(
             "channels at once (.onnx only).",
         ),
     ] = None,
-    model: LoadOptions,
+    model: Annotated[LoadOptions, Fields(without=("lrn",))],
     screen: ScreenOptions,
 ) -> None:
     """Write a model as ONNX, or in its own format again."""
@@ -65,7 +65,10 @@ def command(
         saved = secateur.save(network, output, progress=progress)
     for path in saved.paths:
         terminal.note(f"wrote {path} ({words.size(path.stat().st_size)})")
-    terminal.note(f"read again, it computes the same (difference {saved.difference:.1e})")
+    if saved.as_read:
+        terminal.note("these are the bytes that were read")
+    else:
+        terminal.note(f"read again, it computes the same (difference {saved.difference:.1e})")
 
 
 def _padded(network: Network, multiple: int, terminal: Terminal) -> Network:

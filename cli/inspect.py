@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from secateur import LoadOptions
 
 from . import words
-from .common import AsJson, File
+from .common import AsJson, Companion, File
 from .flags import Fields, with_flags
 from .screen import ScreenOptions
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @with_flags
 def command(
     *files: File,
+    companion: Companion = None,
     as_json: AsJson = False,
     model: Annotated[LoadOptions, Fields(without=("reset_seen",))],
     screen: ScreenOptions,
@@ -29,7 +30,9 @@ def command(
     import secateur
 
     terminal = screen.terminal()
-    description = secateur.describe(secateur.load(*files, options=model))
+    description = secateur.describe(
+        secateur.load(*files, companions=companion or (), options=model)
+    )
     terminal.notes(description.notes)
     if as_json:
         print(json.dumps(as_data(description), indent=1, ensure_ascii=False))  # noqa: T201
@@ -45,6 +48,7 @@ def as_data(description: Description) -> dict[str, Any]:
         "format": description.format,
         "inputs": {name: list(shape) for name, shape in description.inputs.items()},
         "outputs": {name: list(shape) for name, shape in description.outputs.items()},
+        "regions": list(description.regions),
         "totals": {
             "parameters": cost.parameters,
             "operations": cost.operations,
@@ -69,6 +73,7 @@ def as_data(description: Description) -> dict[str, Any]:
                 "layers": list(group.layers),
                 "channels": len(group.units),
                 "removable": len(group.removable()),
+                "step": group.step,
                 "fixed": str(group.reason) if group.reason is not None else None,
             }
             for group in description.groups
@@ -86,6 +91,7 @@ def _print(terminal: Terminal, description: Description) -> None:
     table.add_column("Params", justify="right", no_wrap=True)
     table.add_column("Ops", justify="right", no_wrap=True)
     table.add_column("Group, or why fixed", overflow="fold")
+    steps = {group.name: (group.step, len(group.units)) for group in description.groups}
     for row in description.layers:
         table.add_row(
             row.name,
@@ -93,28 +99,34 @@ def _print(terminal: Terminal, description: Description) -> None:
             words.shape(row.shape),
             words.count(row.parameters) if row.parameters else "",
             words.count(row.operations) if row.operations else "",
-            _group(row),
+            _group(row, steps),
         )
     terminal.out.print(table)
     cost = description.cost
+    counted = words.sample(description.regions)
     prunable = [group for group in description.groups if group.prunable]
+    more = f"; {description.freed} more with --lrn inexact" if description.freed > 0 else ""
     lines = (
         ("Inputs", _shapes(description.inputs)),
         ("Outputs", _shapes(description.outputs)),
         ("Parameters", f"{cost.parameters:,}"),
-        ("Operations", f"{cost.operations:,} (2 × MAC + bias, one sample)"),
+        ("Operations", f"{cost.operations:,} (2 × MAC + bias, {counted})"),
         ("Vendor's count", f"{cost.convolution_operations:,} (fully connected layers left out)"),
-        ("Groups", f"{len(description.groups)}, of which {len(prunable)} can be pruned"),
+        ("Groups", f"{len(description.groups)}, of which {len(prunable)} can be pruned{more}"),
     )
     terminal.out.print()
     for name, text in lines:
         terminal.out.print(f"{name + ':':<16}{text}", markup=False)
 
 
-def _group(row: LayerRow) -> str:
+def _group(row: LayerRow, steps: dict[str, tuple[int, int]]) -> str:
+    """Return the groups of a layer, with the fewest channels that leave where that is not one."""
     if row.reason is not None:
         return f"[dim]{_escaped(row.reason)}[/dim]"
-    shown = ", ".join(row.groups[:3])
+    shown = ", ".join(
+        f"{name} ({steps[name][0]} of {steps[name][1]} at a time)" if steps[name][0] > 1 else name
+        for name in row.groups[:3]
+    )
     return _escaped(shown + (f" and {len(row.groups) - 3} more" if len(row.groups) > 3 else ""))
 
 

@@ -19,7 +19,7 @@ def command(
     options: Annotated[EvaluateOptions, Fields(without=("top", "output"))],
     as_json: AsJson = False,
     reading: DataOptions,
-    model: Annotated[LoadOptions, Fields(without=("reset_seen",))],
+    model: Annotated[LoadOptions, Fields(without=("reset_seen", "lrn"))],
     screen: ScreenOptions,
 ) -> None:
     """Measure the mean average precision of detectors."""

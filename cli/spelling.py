@@ -352,11 +352,14 @@ BY_FIELD: Mapping[str, Spelling] = {
     "DataOptions.names": _flag(_text, metavar="FILE"),
     "DataOptions.ignore_label": _flag(_integer, metavar="CLASS"),
     "LoadOptions.flavour": _flag(_text, metavar="auto|alexeyab|pjreddie"),
+    "LoadOptions.batch_norm": _flag(_text, metavar="auto|stored|batch"),
     "LoadOptions.phase": _flag(_phase, metavar="TEST|TRAIN"),
     "LoadOptions.stages": _flag(_texts, "--stage", "--stages", metavar="NAME", kind=list[str]),
+    "LoadOptions.opaque": _flag(_texts, metavar="TYPE", kind=list[str]),
     "LoadOptions.input_shapes": _flag(
         _shapes, "--input-shape", metavar="NAME=C,H,W", kind=list[str]
     ),
+    "LoadOptions.lrn": _flag(_text, metavar="exact|inexact"),
     "ScreenOptions.quiet": _flag(_switch, "--quiet", "-q", kind=bool),
     "ScreenOptions.verbose": _flag(_switch, "--verbose", "-v", kind=bool),
 }

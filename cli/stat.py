@@ -28,7 +28,7 @@ def command(
         bool,
         Parameter(name="--all", help="List also layers that neither store nor compute anything."),
     ] = False,
-    model: Annotated[LoadOptions, Fields(without=("reset_seen",))],
+    model: Annotated[LoadOptions, Fields(without=("reset_seen", "lrn"))],
     screen: ScreenOptions,
 ) -> None:
     """Count operations and parameters, layer by layer."""
@@ -44,7 +44,7 @@ def command(
         content = {"name": description.name, "totals": totals, "layers": shown}
         print(json.dumps(content, indent=1, ensure_ascii=False))  # noqa: T201
     else:
-        _print(terminal, shown, _totals(rows))
+        _print(terminal, shown, _totals(rows), words.sample(description.regions))
 
 
 def _rows(description: Description) -> list[dict[str, Any]]:
@@ -68,7 +68,9 @@ def _totals(rows: list[dict[str, Any]]) -> dict[str, int]:
     return {key: sum(row[key] for row in rows) for key in keys}
 
 
-def _print(terminal: Terminal, rows: list[dict[str, Any]], totals: dict[str, int]) -> None:
+def _print(
+    terminal: Terminal, rows: list[dict[str, Any]], totals: dict[str, int], counted: str
+) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold", show_footer=True)
@@ -85,6 +87,6 @@ def _print(terminal: Terminal, rows: list[dict[str, Any]], totals: dict[str, int
         table.add_row(row["name"], row["type"], words.shape(shape), *counts)
     terminal.out.print(table)
     terminal.note(
-        "Ops: 2 × MACs + additions of biases, one sample; the vendor's count leaves fully "
+        f"Ops: 2 × MACs + additions of biases, {counted}; the vendor's count leaves fully "
         "connected layers out"
     )

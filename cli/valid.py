@@ -41,7 +41,7 @@ def command(
     ] = None,
     as_json: AsJson = False,
     reading: DataOptions,
-    model: Annotated[LoadOptions, Fields(without=("reset_seen",))],
+    model: Annotated[LoadOptions, Fields(without=("reset_seen", "lrn"))],
     screen: ScreenOptions,
 ) -> None:
     """Measure models on labelled data; without labels, compare the second with the first."""

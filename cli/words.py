@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["count", "percent", "shape", "size"]
+from collections.abc import Sequence
+
+__all__ = ["count", "percent", "sample", "shape", "size"]
 
 _DECIMAL = ("", " k", " M", " G", " T")
 
@@ -26,6 +28,14 @@ def size(value: float) -> str:
 def percent(fraction: float) -> str:
     """Return a signed change in percent: -0.2989 → "-29.9 %"."""
     return f"{100 * fraction:+.1f} %"
+
+
+def sample(regions: Sequence[int]) -> str:
+    """Return what operations are counted for, given the numbers of regions of a sample."""
+    if not regions:
+        return "one sample"
+    numbers = " or ".join(f"{number:,}" for number in regions)
+    return f"one sample of {numbers} region{'' if regions == (1,) else 's'}"
 
 
 def shape(dims: tuple[int | str, ...] | None) -> str:

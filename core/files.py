@@ -11,7 +11,10 @@ from filelock import FileLock, Timeout
 
 from .errors import DataError, SecateurError, located
 
-__all__ = ["LOCK", "alone_in", "write_synced", "write_whole"]
+__all__ = ["LOCK", "alone_in", "same_bytes", "write_synced", "write_whole"]
+
+CHUNK = 1 << 22
+"""Number of bytes that are compared at once."""
 
 LOCK = ".secateur.lock"
 """Name of the file in a folder whose lock is the folder's."""
@@ -55,6 +58,21 @@ def write_synced(path: Path, parts: Iterable[bytes | memoryview]) -> None:
             file.write(part)
         file.flush()
         os.fsync(file.fileno())
+
+
+def same_bytes(a: Path, b: Path) -> bool:
+    """Return whether two files hold the same bytes; one that is not there is like no other.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    if not (a.is_file() and b.is_file()) or a.stat().st_size != b.stat().st_size:
+        return False
+    with a.open("rb") as first, b.open("rb") as second:
+        while part := first.read(CHUNK):
+            if part != second.read(CHUNK):
+                return False
+    return True
 
 
 @contextmanager

@@ -29,6 +29,8 @@ CHANNELS: Mapping[Handling, str] = {
     Handling.INPUT: "no input: makes a blob, whose channels are kept",
     Handling.HEAD: "a head: the channels it reads are kept",
     Handling.DECODED: "decodes answers: its inputs become outputs, whose channels are kept",
+    Handling.BORDER: "cannot be computed: what it reads becomes outputs, whose channels are kept; "
+    "what it makes becomes inputs where layers with weights need it",
     Handling.TRAINING: "for training: left out where there are no labels, and kept in the file",
     Handling.LEFT_OUT: "for training: left out of the graph, and kept in the file",
 }
@@ -85,7 +87,9 @@ def page() -> str:
         "## Caffe",
         "",
         "A type that is not listed is refused, unless it reads labels: losses and scores of forks "
-        "are left out of the graph, with a warning, and kept in the file. Fields that a fork added "
+        "are left out of the graph, with a warning, and kept in the file. `--opaque TYPE` keeps "
+        "any layer as it is ([layers that cannot be computed]"
+        "(workflows/caffe.md#layers-that-cannot-be-computed)). Fields that a fork added "
         "to one of Caffe's own messages and that are not listed are kept and warned of, since the "
         "fork may compute something else.",
         "",

@@ -15,8 +15,7 @@ Reading, checking and writing back derive from these declarations.
 from __future__ import annotations
 
 import dataclasses
-import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, TypeVar
@@ -24,7 +23,7 @@ from typing import Any, TypeVar
 import numpy as np
 import onnx_ir as ir
 
-from ..core.errors import FormatError, UnsupportedError
+from ..core.errors import FormatError, UnsupportedError, nearest_hint
 from ..core.ir.builder import Attribute, Builder
 from ..core.ir.network import BLOCK, BlobRef
 from ..core.registry import Registry
@@ -122,6 +121,8 @@ class Handling(Enum):
     """The graph computes it, and its output is an output of the graph. Metrics decode it."""
     DECODED = auto()
     """It only decodes outputs of the network. Its input becomes an output of the graph."""
+    BORDER = auto()
+    """The graph cannot carry it. What it reads becomes outputs, what it makes inputs."""
     TRAINING = auto()
     """The graph computes it if the network reads labels, and leaves it out otherwise."""
     LEFT_OUT = auto()
@@ -266,17 +267,31 @@ class LayerRegistry(Registry[type[T]]):
 
         return claim
 
-    def find(self, name: str) -> type[T]:
+    def find(
+        self,
+        name: str,
+        also: Iterable[str] = (),
+        *,
+        remedy: str = "",
+        fits: Callable[[type[T]], bool] | None = None,
+    ) -> type[T]:
         """Return the class for a name.
 
+        Args:
+            name: the name in the file.
+            also: names that the caller knows besides, for the hint.
+            remedy: what a user can do about a name that is spelled right.
+            fits: whether a class could be meant by what else the file says; None for all.
+
         Raises:
-            UnsupportedError: no class has it; the message suggests similar names.
+            UnsupportedError: no class has it; the message suggests names that are near.
         """
         if name in self:
             return self[name]
-        near = difflib.get_close_matches(name, self, n=3, cutoff=0.5)
-        otherwise = f"docs/layers.md lists every supported {self.what}"
-        hint = f"did you mean {' or '.join(near)}?" if near else otherwise
+        known = [other for other, cls in self.items() if fits is None or fits(cls)]
+        otherwise = remedy or f"docs/layers.md lists every supported {self.what}"
+        near = nearest_hint(name, [*known, *also], None)
+        hint = " ".join(filter(None, (near, remedy))) if near else otherwise
         raise UnsupportedError(f"unsupported {self.what} '{name[:80]}'", hint=hint)
 
 

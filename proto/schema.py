@@ -43,9 +43,7 @@ ENUMS: dict[str, str] = {
     "V0LayerParameter.PoolMethod": "MAX 0, AVE 1, STOCHASTIC 2",
     "SolverParameter.SnapshotFormat": "HDF5 0, BINARYPROTO 1",
     "SolverParameter.SolverMode": "CPU 0, GPU 1",
-    "SolverParameter.SolverType": (
-        "SGD 0, NESTEROV 1, ADAGRAD 2, RMSPROP 3, ADADELTA 4, ADAM 5"
-    ),
+    "SolverParameter.SolverType": ("SGD 0, NESTEROV 1, ADAGRAD 2, RMSPROP 3, ADADELTA 4, ADAM 5"),
     "RawType": "DOUBLE 0, FLOAT 1, FLOAT16 2, INT 3, UINT 4",
 }
 

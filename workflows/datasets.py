@@ -19,7 +19,7 @@ from ..core.ir.network import Network, Preprocess
 from ..core.options import options_of
 from ..formats.registry import FORMATS
 
-__all__ = ["open_dataset"]
+__all__ = ["open_dataset", "with_preprocess"]
 
 
 def open_dataset(
@@ -52,6 +52,28 @@ def open_dataset(
         preprocess=preprocess,
         with_mean=partial(_with_mean, network),
     )
+
+
+def with_preprocess(
+    network: Network, options: DataOptions | None = None, **settings: Any
+) -> Network:
+    """Return the network with the preprocessing that options of data ask for.
+
+    Where there is no data, the noise that stands for it lies in the range that this gives.
+
+    Args:
+        network: the network, unchanged by this.
+        options: how data is made into inputs.
+        settings: fields of :class:`DataOptions`, instead of `options`.
+
+    Raises:
+        DataError: the mean file is not there, or broken.
+    """
+    options = options_of(DataOptions, options, settings)
+    changed = options.changed(network.preprocess)
+    if options.mean_file is not None:
+        changed = _with_mean(network, changed)
+    return network if changed == network.preprocess else replace(network, preprocess=changed)
 
 
 def _with_mean(network: Network, preprocess: Preprocess) -> Preprocess:

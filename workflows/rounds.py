@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
@@ -13,18 +13,26 @@ from typing import Any
 
 from ..core.cost.budget import LATENCY
 from ..core.cost.layer_latency import layer_latencies
+from ..core.coupling import find_groups
 from ..core.data import Dataset
 from ..core.errors import DataError, FormatError, located
-from ..core.evaluation.task import find_task
+from ..core.evaluation.fitted import fit_data
 from ..core.files import alone_in, write_whole
 from ..core.ir.network import Network
 from ..core.options import options_of
 from ..core.progress import Progress, silent
-from ..core.pruning.iterate import ROUNDS_FILE, Iteration, Round, folder_of, gate_of
+from ..core.pruning.iterate import (
+    ROUNDS_FILE,
+    Iteration,
+    Round,
+    check_rates,
+    folder_of,
+    gate_of,
+)
 from ..core.pruning.iterate import iterate as run
 from ..core.pruning.options import IterateOptions
 from ..core.pruning.result import PruneResult
-from ..formats.saving import reread, save
+from ..formats.saving import check_target, reread, save
 
 __all__ = ["ROUND_FILE", "iterate"]
 
@@ -47,7 +55,6 @@ def iterate(
     output: str | os.PathLike[str],
     options: IterateOptions | None = None,
     *,
-    companions: Sequence[str | os.PathLike[str]] = (),
     restart: bool = False,
     progress: Progress = silent,
     **settings: Any,
@@ -65,13 +72,13 @@ def iterate(
         output: folder.
         options: rates, limits on the loss, and how each round prunes. Latencies that a budget
             needs are measured once for all rounds.
-        companions: further descriptions of the network, as for :func:`~..formats.saving.save`.
         restart: forget the rounds that are there.
         progress: told how far the work is.
         settings: fields of :class:`IterateOptions`, instead of `options`.
 
     Raises:
-        PlanError: options do not fit the network, or nothing can be removed.
+        PlanError: options do not fit the network, nothing can be removed, or a rate is out of
+            reach.
         DataError: the data does not fit, the folder holds rounds of something else, or another run
             is at work in it.
         FormatError: the folder cannot be written.
@@ -79,18 +86,26 @@ def iterate(
     """
     options = options_of(IterateOptions, options, settings)
     folder = Path(output)
-    gate_of(options).check(find_task(network, data, options.task))
+    fitting = fit_data(network, data, options.task, asked=options.max_drop is not None)
+    data = fitting.dataset
+    gate_of(options).check(fitting.task)
+    check_target(network, folder / "round")
     with _made(folder), alone_in(folder):
+        measured = options.budget == LATENCY and options.latencies is None
+        if measured:
+            known = None if restart else folder / LATENCIES
+            options = replace(options, latencies=_latencies(network, known, progress))
+        check_rates(network, find_groups(network), options, data)  # before rounds are forgotten
         with located(file=str(folder)):
             try:
                 _clear(folder, everything=restart)
             except OSError as error:
                 raise FormatError(f"cannot be written: {error.strerror or error}") from error
-        if options.budget == LATENCY and options.latencies is None:
-            latencies = _latencies(network, folder / LATENCIES, progress)
-            options = replace(options, latencies=latencies)
-        store = _Folder(folder, network, data, companions, progress)
+        if measured:
+            _write(folder / LATENCIES, options.latencies)
+        store = _Folder(folder, network, data, progress)
         found = run(network, data, options, store=store, progress=progress)
+        found = replace(found, notes=fitting.notes)
         _write(folder / ROUNDS_FILE, found.to_data())
         return found
 
@@ -103,13 +118,11 @@ class _Folder:
         folder: Path,
         network: Network,
         data: Dataset,
-        companions: Sequence[str | os.PathLike[str]],
         progress: Progress,
     ):
         self._folder = folder
         self._network = network
         self._data = data
-        self._companions = companions
         self._progress = progress
 
     def known(self, number: int, key: str) -> Round | None:
@@ -129,15 +142,18 @@ class _Folder:
                     hint="give another folder, or --restart to start anew",
                 )
             try:
-                return Round(**{name: content[name] for name in _KEPT})
+                found = {name: content[name] for name in _KEPT}
+                return Round(**{**found, "notes": tuple(found["notes"])})
             except KeyError as error:
                 raise DataError("broken", hint="--restart starts anew") from error
 
     def network(self, number: int) -> Network:
         """Return the network of a round, read from its files."""
         folder = self._folder / folder_of(number)
-        names = _read(folder / ROUND_FILE)["files"]
-        return reread(self._network, {Path(name).suffix.lower(): folder / name for name in names})
+        content = _read(folder / ROUND_FILE)
+        paths = {Path(name).suffix.lower(): folder / name for name in content["files"]}
+        companions = [folder / name for name in content.get("companions", ())]
+        return reread(self._network, paths, companions)
 
     def keep(self, entry: Round, key: str, result: PruneResult) -> None:
         """Write a round aside, and give it its name once it is whole."""
@@ -150,12 +166,14 @@ class _Folder:
                     result,
                     aside,
                     data=self._data,
-                    companions=self._companions,
                     progress=self._progress,
                 )
-                names = [path.name for path in saved.paths]
+                names = {
+                    "files": [path.name for path in saved.paths],
+                    "companions": [path.name for path in saved.companions],
+                }
                 figures = {name: getattr(entry, name) for name in _KEPT}
-                _write(aside / ROUND_FILE, {"key": key, "files": names, **figures})
+                _write(aside / ROUND_FILE, {"key": key, **names, **figures})
                 aside.replace(final)
             except OSError as error:
                 raise FormatError(f"cannot be written: {error.strerror or error}") from error
@@ -192,12 +210,10 @@ def _clear(folder: Path, *, everything: bool) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _latencies(network: Network, path: Path, progress: Progress) -> Mapping[str, float]:
-    """Return the times of the layers, measured in the first run."""
-    if not path.exists():
-        times = layer_latencies(network, progress=progress)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, times)
+def _latencies(network: Network, path: Path | None, progress: Progress) -> Mapping[str, float]:
+    """Return the times of the layers, those that the first run measured if there is their file."""
+    if path is None or not path.exists():
+        return layer_latencies(network, progress=progress)
     found: dict[str, float] = _read(path)
     return found
 
@@ -218,7 +234,7 @@ def _read(path: Path) -> dict[str, Any]:
         return content
 
 
-def _write(path: Path, content: Mapping[str, Any]) -> None:
+def _write(path: Path, content: Mapping[str, Any] | None) -> None:
     """Write JSON; the file is whole or not there.
 
     Raises:

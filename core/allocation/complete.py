@@ -8,9 +8,12 @@ import numpy as np
 
 from ..coupling import Groups
 from ..coupling.indices import Unit, UnitMask
+from ..coupling.partitions import Loss
 from ..errors import PlanError, located
+from ..plan.limits import NO_LIMITS
 from ..plan.plan import Plan, PlanGroup, removed_units
-from ..plan.quotas import nearest, partitions, quotas_of
+from ..plan.quotas import Quotas, quotas_of
+from .group_losses import GroupLosses
 from .uniform import uniform
 
 __all__ = ["named_units", "open_quotas"]
@@ -28,42 +31,48 @@ def named_units(plan: Plan, groups: Groups) -> UnitMask:
     return removed_units(replace(plan, groups=entries), groups)
 
 
-def open_quotas(plan: Plan, groups: Groups) -> dict[int, int]:
+def open_quotas(plan: Plan, groups: Groups) -> Quotas:
     """Return the quotas of all groups for which a plan gives only a number or a rate.
 
     Raises:
         PlanError: balance rules or fixed channels do not allow the number.
     """
-    found: dict[int, int] = {}
+    found: dict[int, Loss] = {}
     for entry in plan.groups:
         if not entry.open:
             continue
         with located(file=plan.file, item=f"group {entry.name!r}"):
-            counts = quotas_of(groups, _evenly(entry, groups)) if entry.rate is None else {}
-            for number, (index, partition) in enumerate(partitions(groups)):
-                if groups.groups[index].name != entry.name:
-                    continue
-                if entry.rate is not None:
-                    counts[number] = nearest(entry.rate, min(map(len, partition)))
-                found[number] = counts[number]
+            group = groups.by_name(entry.name)
+            assert group is not None, "names of groups were checked with the named channels"
+            losses = GroupLosses.of(groups, groups.groups.index(group))
+            if entry.rate is not None:
+                found |= losses.at_rate(entry.rate, entry.name)
+            else:
+                found |= _evenly(entry, losses)
     return found
 
 
-def _evenly(entry: PlanGroup, groups: Groups) -> UnitMask:
-    """Return a mask over units that removes the number of an entry, evenly from all partitions.
+def _evenly(entry: PlanGroup, losses: GroupLosses) -> Quotas:
+    """Return the quotas that remove the number of an entry, evenly from all partitions.
 
     Raises:
         PlanError: balance rules or fixed channels do not allow the number.
     """
+    groups = losses.groups
     units: list[Unit] = []
-    left = entry.channels - entry.kept
-    for step in uniform(groups, np.zeros(groups.unit_count)):
-        if groups.groups[step.group].name == entry.name and len(step.units) <= left:
+    wanted = left = entry.channels - entry.kept
+    for step in uniform(groups, np.zeros(groups.unit_count), NO_LIMITS):
+        if step.group == losses.index and len(step.units) <= left:
             units += step.units
             left -= len(step.units)
-    if left:
+    if not left:
+        lost = quotas_of(groups, groups.mask(units))
+        return {number: lost[number] for number in losses.partitions}
+    exact = losses.at(wanted)
+    if exact is None:
+        possible = [entry.channels - count for count in losses.around(wanted) if count is not None]
         raise PlanError(
-            f"it cannot keep exactly {entry.kept} channels, but {entry.kept + left}",
-            hint="some channels stay, and shares lose equally many",
+            f"it cannot keep exactly {entry.kept} channels, but {' or '.join(map(str, possible))}",
+            hint="some channels stay, and shares lose channels together",
         )
-    return groups.mask(units)
+    return exact

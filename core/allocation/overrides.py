@@ -1,8 +1,10 @@
 """Overrides: rates or thresholds that users set for single layers, instead of the allocation.
 
 With a rate, the group of the layer loses that fraction of its channels: the nearest number that
-balance rules and multiples allow. With a threshold, it loses as much as its measured curve allows
-at that loss. These channels are removed first and count toward the rate. The group loses no others.
+balance rules and multiples allow, even below the floor of other groups. A rate over 0 for which
+nothing would leave is an error. With a threshold, it loses
+as much as its measured curve allows at that loss, down to the floor. These channels are removed
+first and count toward the rate. The group loses no others.
 """
 
 from __future__ import annotations
@@ -12,15 +14,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..coupling.groups import Groups
+from ..coupling.partitions import Loss
 from ..errors import PlanError, nearest_hint
-from ..plan.limits import NO_LIMITS, Limits
-from ..plan.quotas import nearest, partitions, quotas_of
+from ..plan.limits import USUAL_LIMITS, Limits
+from ..plan.quotas import Quotas, partitions, quotas_of
+from .group_losses import GroupLosses
 from .threshold import step_losses
 
 if TYPE_CHECKING:
     from ..sensitivity.result import Analysis
 
-__all__ = ["Override", "override_quotas"]
+__all__ = ["Override", "missed_rates", "override_quotas"]
+
+NOTED_MISS = 0.01
+"""A rate that is missed by more than this, and by a whole channel, is told."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,23 +60,23 @@ class Override:
 def override_quotas(
     groups: Groups,
     overrides: Mapping[str, Override],
-    limits: Limits = NO_LIMITS,
+    limits: Limits = USUAL_LIMITS,
     analysis: Analysis | None = None,
-) -> dict[int, int]:
+) -> Quotas:
     """Return the quotas of the partitions of all groups that have an override.
 
     Args:
         groups: the groups.
         overrides: name of a group or of one of its layers → override.
-        limits: limits of every choice; they also apply to overrides.
+        limits: limits of every choice; they also apply to overrides. A rate may go below the floor.
         analysis: loss curves; needed if an override has a threshold.
 
     Raises:
         PlanError: a name is unknown, a group has two different overrides, no channel of a group
-            can be removed, a rate is over the limit, or the analysis is missing.
+            can be removed, a rate is over the limit or cannot be met, or the analysis is missing.
     """
     wanted = _by_group(groups, overrides)
-    allowed: dict[int, dict[int, int]] = {}
+    found: dict[int, Loss] = {}
     for index, (name, override) in wanted.items():
         group = groups.groups[index]
         if analysis is not None and group.prunable and analysis.by_name(group.name) is None:
@@ -79,22 +86,40 @@ def override_quotas(
                 raise PlanError(
                     f"the threshold of '{name}' needs an analysis", hint="secateur ana makes one"
                 )
-            allowed[index] = _allowed(groups, analysis, index, override.threshold, limits)
-    found: dict[int, int] = {}
-    for number, (index, partition) in enumerate(partitions(groups)):
-        if index not in wanted:
+            found |= _allowed(groups, analysis, index, override.threshold, limits)
             continue
-        name, override = wanted[index]
-        if override.rate is None:
-            found[number] = allowed[index].get(number, 0)
-            continue
-        if override.rate > limits.max_rate:
+        assert override.rate is not None, "an override has a rate or a threshold"
+        if group.prunable and override.rate > limits.max_rate:
             raise PlanError(
                 f"'{name}' is to lose {override.rate:g} of its channels, but no group may lose "
                 f"more than {limits.max_rate:g}"
             )
-        found[number] = nearest(override.rate, min(map(len, partition)), limits)
-    return found
+        found |= GroupLosses.of(groups, index, limits.without_floor).at_rate(override.rate, name)
+    return dict(sorted(found.items()))
+
+
+def missed_rates(
+    groups: Groups, overrides: Mapping[str, Override], quotas: Quotas
+) -> tuple[str, ...]:
+    """Return in words which layers lose clearly more or less than their own rate.
+
+    Args:
+        groups: the groups.
+        overrides: as for :func:`override_quotas`.
+        quotas: what it returned.
+    """
+    notes = []
+    for index, (name, override) in _by_group(groups, overrides).items():
+        own = [n for n, (owner, _) in enumerate(partitions(groups)) if owner == index]
+        lost = sum(sum(quotas[number]) for number in own)
+        channels = sum(sum(each.capacity) for each in groups.groups[index].partitions)
+        missed = abs(lost - (override.rate or 0.0) * channels)
+        if override.rate and missed >= max(1, NOTED_MISS * channels):
+            notes.append(
+                f"'{name}' loses {lost} of {channels} channels, where {override.rate:g} of them "
+                "was asked: no number that it can lose is nearer"
+            )
+    return tuple(notes)
 
 
 def _by_group(groups: Groups, overrides: Mapping[str, Override]) -> dict[int, tuple[str, Override]]:
@@ -121,14 +146,13 @@ def _by_group(groups: Groups, overrides: Mapping[str, Override]) -> dict[int, tu
                 )
             if not group.prunable and override.rate != 0:
                 why = group.reason if group.reason is not None else "it is excluded"
-                raise PlanError(f"no channel of '{name}' can be removed: {why}")
+                hint = group.reason.remedy if group.reason is not None else None
+                raise PlanError(f"no channel of '{name}' can be removed: {why}", hint=hint)
             found[index] = name, override
     return found
 
 
-def _allowed(
-    groups: Groups, analysis: Analysis, index: int, loss: float, limits: Limits
-) -> dict[int, int]:
+def _allowed(groups: Groups, analysis: Analysis, index: int, loss: float, limits: Limits) -> Quotas:
     """Return the quotas of a group's partitions at which its curve does not exceed a loss.
 
     Raises:
@@ -144,4 +168,6 @@ def _allowed(
     units = [
         unit for step, cost in steps if step.group == index and cost <= loss for unit in step.units
     ]
-    return quotas_of(groups, groups.mask(units))
+    lost = quotas_of(groups, groups.mask(units))
+    own = [number for number, (owner, _) in enumerate(partitions(groups)) if owner == index]
+    return {number: lost[number] for number in own}

@@ -12,14 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ..coupling.groups import Groups
-from ..plan.limits import NO_LIMITS, Limits
+from ..plan.limits import USUAL_LIMITS, Limits
 from ..plan.steps import Order, Step, partition_steps
 from .registry import AllocationContext, allocation
 
 __all__ = ["ranking"]
 
 
-def ranking(groups: Groups, scores: npt.NDArray[np.float64], limits: Limits = NO_LIMITS) -> Order:
+def ranking(
+    groups: Groups, scores: npt.NDArray[np.float64], limits: Limits = USUAL_LIMITS
+) -> Order:
     """Return the steps of all groups, the lowest normalised score first.
 
     The score of a step is the mean over its units. The steps of a partition stay in their order.
@@ -27,7 +29,7 @@ def ranking(groups: Groups, scores: npt.NDArray[np.float64], limits: Limits = NO
     Args:
         groups: the groups.
         scores: score of each unit [units], not negative.
-        limits: multiples and the largest fraction.
+        limits: multiples, the floor and the largest fraction.
     """
     normal = np.zeros(groups.unit_count)
     for group in groups.groups:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from ..coupling.groups import Groups
-from ..plan.limits import NO_LIMITS, Limits
+from ..plan.limits import Limits
 from ..plan.steps import Order
 from ..registry import Registry
 
@@ -26,7 +26,7 @@ class AllocationContext:
 
     Args:
         groups: the groups; those without partitions keep all their channels.
-        limits: multiples and the largest fraction.
+        limits: multiples, the floor and the largest fraction.
         savings: cost that the removal of each unit alone saves [units].
         scores: score of each unit [units]; the lowest are removed first.
         analysis: measured loss curves; None if the user gave none.
@@ -34,7 +34,7 @@ class AllocationContext:
     """
 
     groups: Groups
-    limits: Limits = NO_LIMITS
+    limits: Limits = field(default_factory=Limits)
     savings: npt.NDArray[np.float64]
     scores: npt.NDArray[np.float64]
     analysis: Analysis | None = None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..coupling.groups import Groups
 from ..errors import PlanError
-from ..plan.limits import NO_LIMITS, Limits
+from ..plan.limits import USUAL_LIMITS, Limits
 from ..plan.steps import SLACK, Order
 from .registry import AllocationContext, allocation
 from .threshold import step_losses
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["check_reach", "sensitivity"]
 
 
-def sensitivity(groups: Groups, analysis: Analysis, limits: Limits = NO_LIMITS) -> Order:
+def sensitivity(groups: Groups, analysis: Analysis, limits: Limits = USUAL_LIMITS) -> Order:
     """Return the steps in the order in which a rising threshold allows them.
 
     Steps beyond the last measured point of a curve come last, evenly over all groups. If the curves
@@ -30,7 +30,7 @@ def sensitivity(groups: Groups, analysis: Analysis, limits: Limits = NO_LIMITS) 
     Args:
         groups: groups of the analysed network. Groups without a curve keep all their channels.
         analysis: the curves.
-        limits: multiples and the largest fraction.
+        limits: multiples, the floor and the largest fraction.
 
     Raises:
         PlanError: the analysis is of another network.

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from ..coupling import Groups, find_groups
 from ..coupling.groups import Group
 from ..ir.network import LayerInfo, Network, shape_of
+from ..ir.repeats import repeats_of
+from ..ir.windows import loosened
 from .network_cost import NetworkCost, measure_cost
 
 __all__ = ["Description", "LayerRow", "describe"]
@@ -39,7 +41,10 @@ class LayerRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Description:
-    """All layers of a network, with the total cost and the groups."""
+    """All layers of a network, with the total cost and the groups.
+
+    `freed` is the number of further groups that can be pruned where LRN need not be exact.
+    """
 
     name: str
     format: str
@@ -48,7 +53,10 @@ class Description:
     layers: tuple[LayerRow, ...]
     groups: tuple[Group, ...]
     cost: NetworkCost
+    regions: tuple[int, ...]
+    """The numbers of regions of a sample that operations are counted for; empty without regions."""
     notes: tuple[str, ...]
+    freed: int = 0
 
 
 def describe(network: Network) -> Description:
@@ -57,9 +65,12 @@ def describe(network: Network) -> Description:
     cost = measure_cost(network, groups)
     values = network.values()
     rows = []
+    borders = {border.layer for border in network.borders}
     for index, info in enumerate(network.layers):
         top = values.get(info.tops[0]) if info.tops else None
         members, reason = _channels(info, groups)
+        if top is None and (index in borders or not info.bottoms):
+            reason = "cannot be computed" if index in borders else "read by no layer of the graph"
         rows.append(
             LayerRow(
                 name=info.name,
@@ -80,8 +91,18 @@ def describe(network: Network) -> Description:
         layers=tuple(rows),
         groups=groups.groups,
         cost=cost,
+        regions=repeats_of(network).counts,
         notes=network.notes,
+        freed=_freed(network, groups),
     )
+
+
+def _freed(network: Network, groups: Groups) -> int:
+    loose = loosened(network)
+    if loose is network:
+        return 0
+    counts = [sum(g.prunable for g in found.groups) for found in (groups, find_groups(loose))]
+    return counts[1] - counts[0]
 
 
 def _channels(info: LayerInfo, groups: Groups) -> tuple[tuple[str, ...], str | None]:

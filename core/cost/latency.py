@@ -15,7 +15,10 @@ from ..progress import Progress, silent
 __all__ = ["latency"]
 
 MIN_ROUNDS = 3
-"""Least number of rounds, however long they take."""
+"""Least number of rounds, unless they take long."""
+
+LONGEST = 5.0
+"""Rounds that take longer than this many times the time they may take end all further ones."""
 
 
 def latency(
@@ -36,7 +39,8 @@ def latency(
         networks: the networks.
         repeats: largest number of rounds.
         warmup: number of earlier rounds, which are not counted.
-        seconds: time after which no round begins, except for the first :data:`MIN_ROUNDS`.
+        seconds: time after which no round begins, except for the first :data:`MIN_ROUNDS` as long
+            as :data:`LONGEST` allows. One round is always counted.
         threads: threads of a run; None for all cores of this process.
         progress: reports every round.
 
@@ -55,9 +59,12 @@ def latency(
     for _ in range(warmup):
         for run in runs:
             run()
+        if time.perf_counter() - start > seconds:
+            break
     for done in range(rounds):
         progress("measuring", done, rounds)
-        if done >= MIN_ROUNDS and time.perf_counter() - start > seconds:
+        left = seconds if done >= MIN_ROUNDS else LONGEST * seconds
+        if done and time.perf_counter() - start > left:
             break
         for number in order if done % 2 == 0 else reversed(order):
             before = time.perf_counter()

@@ -1,7 +1,8 @@
 """The cost of a network in operations and parameters, also for a removal that is only planned.
 
 Operations are 2 · multiply-accumulates + bias additions of all convolutions and fully connected
-layers, for one sample. The vendor's count leaves out fully connected layers.
+layers, for one sample. Layers behind region pooling run once a region
+(:mod:`secateur.core.ir.repeats`). The vendor's count leaves out fully connected layers.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -68,7 +70,8 @@ def measure_cost(network: Network, groups: Groups) -> NetworkCost:
     for cost_term in groups.cost_terms:
         count = int(costs.of(operations_term(cost_term), None))
         operations[cost_term.layer] += count
-        macs[cost_term.layer] += (count - len(cost_term.out) * cost_term.bias_positions) // 2
+        biases = int(len(cost_term.out) * operations_term(cost_term).channel)
+        macs[cost_term.layer] += (count - biases) // 2
         convolutions[cost_term.layer] += count if cost_term.node in spatial else 0
     for value in network.graph.initializers.values():
         if value.const_value is not None and (refs := blob_refs(value)):
@@ -113,9 +116,14 @@ def operations_term(cost_term: CostTerm) -> BudgetTerm:
     return BudgetTerm(
         parameter=cost_term.weight,
         out=cost_term.out,
-        element=2 * cost_term.positions,
-        channel=cost_term.bias_positions,
+        element=_plain(2 * cost_term.positions * cost_term.rows),
+        channel=_plain(cost_term.bias_positions * cost_term.rows),
     )
+
+
+def _plain(number: Fraction) -> float:
+    """Return a fraction as a number: a whole one where it is whole."""
+    return number.numerator if number.denominator == 1 else float(number)
 
 
 class Costs:

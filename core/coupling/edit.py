@@ -11,13 +11,15 @@ import numpy.typing as npt
 from ..ir.builder import Attribute
 from ..ir.network import Network
 from ..ir.rebuild import changed_tensors, node_key, rebuild
+from ..ir.windows import Window, window_of
 from .groups import Groups
 from .indices import LabelMask, LabelVector, UnitMask
+from .trace import INDEX, WINDOW, Use
 
 __all__ = ["carried", "expand", "mask", "recounted", "shrink"]
 
 
-def mask(network: Network, groups: Groups, removed: UnitMask) -> Network:
+def mask(network: Network, groups: Groups, removed: UnitMask, *, close_up: bool = True) -> Network:
     """Return the full-size network with removed channels set to zero.
 
     The slices of producers and of consumers are zeroed, since not every activation maps 0 to 0.
@@ -27,12 +29,18 @@ def mask(network: Network, groups: Groups, removed: UnitMask) -> Network:
         network: the network that `groups` was found in.
         groups: its groups.
         removed: mask over units.
+        close_up: whether windows over channels close up over the removed ones, as they do in the
+            dense network; else these count as zeros in their places.
     """
     surviving = groups.surviving(removed)
     tensors = {}
     for use in groups.uses:
         kept = [surviving[labels] for labels in use.labels]
-        if use.zeroed and not all(array.all() for array in kept):
+        if use.role == WINDOW:
+            if not kept[0].all():
+                every = kept[0].ravel() if close_up else np.ones(kept[0].size, np.bool_)
+                tensors[use.parameter] = _window(network, use).among(every)
+        elif use.zeroed and not all(array.all() for array in kept):
             tensor = network.array(use.parameter)
             for array in kept:
                 tensor = np.where(array, tensor, np.zeros((), tensor.dtype))
@@ -58,7 +66,11 @@ def shrink(network: Network, groups: Groups, removed: UnitMask) -> Network:
     surviving = groups.surviving(removed)
     tensors = {}
     for use in groups.uses:
-        if not all(surviving[labels].all() for labels in use.labels):
+        if use.role == WINDOW:
+            count = int(surviving[use.labels[0]].sum())
+            if count < use.labels[0].size:
+                tensors[use.parameter] = _window(network, use).block(count)
+        elif use.role != INDEX and not all(surviving[labels].all() for labels in use.labels):
             tensor = network.array(use.parameter)
             tensors[use.parameter] = _gather(tensor, use.labels, surviving)
     return recounted(network, groups, surviving.astype(np.int64), tensors)
@@ -94,6 +106,10 @@ def recounted(
             attributes[count.target][count.attribute] = number
         else:
             lists[count.target, count.attribute][count.entry] = number
+    for use in groups.uses:
+        if use.role == INDEX and not times[use.labels[0]].all():
+            numbers = tensors.get(use.parameter, network.array(use.parameter))
+            tensors[use.parameter] = numbers[times[use.labels[0]] > 0]
     changed: dict[str, dict[str, Attribute]] = {key: {**a} for key, a in attributes.items()}
     for node in network.graph if lists else ():
         for (key, name), entries in lists.items():
@@ -119,7 +135,11 @@ def expand(original: Network, dense: Network, groups: Groups, removed: UnitMask)
     counted = {count.target for count in groups.counts}
     tensors = {name: array for name, array in changed.items() if name not in counted}
     for use in groups.uses:
-        if use.parameter not in changed:
+        if use.parameter not in changed or use.role == INDEX:
+            continue
+        if use.role == WINDOW:
+            kept = surviving[use.labels[0]].ravel()
+            tensors[use.parameter] = _window(original, use).among(kept)
             continue
         full = original.array(use.parameter).copy()
         kept = np.ones(full.shape, dtype=np.bool_)
@@ -130,6 +150,12 @@ def expand(original: Network, dense: Network, groups: Groups, removed: UnitMask)
         full[kept] = changed[use.parameter].ravel()
         tensors[use.parameter] = full
     return rebuild(original, tensors=tensors)
+
+
+def _window(network: Network, use: Use) -> Window:
+    window = window_of(network.graph.initializers[use.parameter])
+    assert window is not None, "the trace says that it is one"
+    return window
 
 
 def carried(network: Network, groups: Groups, removed: UnitMask) -> dict[str, float]:

@@ -7,32 +7,26 @@ units is one *channel* of the group. `find_groups` is pure and returns frozen va
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
-from ..ir.network import BLOCK, Network
+from ..ir.network import BLOCK, FOLLOWERS, Network
+from ..ir.repeats import repeats_of
 from .indices import LabelMask, LabelVector, Position, Unit, UnitMask, UnitVector
 from .labels import Labels, components
 from .parameters import resolve
+from .partitions import Partition, Share, Shares, UnitSets, find_shares
 from .reasons import Kind, Reason
 from .rules import RULES
 from .rules.unknown import unknown
-from .trace import Balance, CostTerm, Count, Producer, Trace, Use, static_shape
-
-Share = tuple[Position, ...]
-"""Positions in a group of channels that are interchangeable for every balance rule."""
-
-Partition = tuple[Share, ...]
-"""Shares that must lose equally many channels each."""
-
-Signature = tuple[tuple[int, int], ...]
-"""Balance rules that a unit occurs in, as pairs: number of the rule, number of the part."""
+from .sharing import unite_shared
+from .trace import FOLLOWER, Balance, CostTerm, Count, Producer, Trace, Use, static_shape
 
 __all__ = ["Group", "Groups", "Partition", "Share", "find_groups", "trace"]
 
@@ -46,9 +40,9 @@ class Group:
         layers: names of all layers that produce channels of the group.
         units: the unit of each channel (an index into the masks over units), in the order of the
             first producer.
-        partitions: positions in `units` of the channels that may be removed. A partition is a set
-            of shares that must lose equally many channels each. A group without balance rules is
-            one partition of one share.
+        partitions: positions in `units` of the channels that may be removed, in shares, with the
+            steps in which these lose channels. A group without balance rules is one partition of
+            one share.
         reason: why no channel may be removed; None where some may.
     """
 
@@ -62,6 +56,11 @@ class Group:
     def prunable(self) -> bool:
         """Whether at least one channel may be removed."""
         return bool(self.partitions)
+
+    @property
+    def step(self) -> int:
+        """The fewest channels that can leave; 0 where none can."""
+        return min((sum(step) for each in self.partitions for step in each.steps), default=0)
 
     def members(self, share: Sequence[Position]) -> list[Unit]:
         """Return the units at some positions of the group."""
@@ -87,6 +86,11 @@ class Groups:
         reasons: unit → why it cannot be removed, for units that cannot.
         values: name of a value → its labels.
         nonempty: sets of labels of which at least one must survive, since a value would be empty.
+        companions: for each companion of the network, the same groups with the places in its graph
+            (`producers`, `uses`, `counts`, `cost_terms`, `values`).
+        crowds: sets of labels with the number that must survive, where that is more than one.
+        widths: name of a group → channels that it had before earlier rounds of pruning; empty
+            where there were none.
     """
 
     groups: tuple[Group, ...]
@@ -98,6 +102,9 @@ class Groups:
     reasons: dict[Unit, Reason]
     values: dict[str, Labels]
     nonempty: tuple[LabelVector, ...] = field(repr=False)
+    companions: tuple[Groups, ...] = field(default=(), repr=False)
+    crowds: tuple[tuple[LabelVector, int], ...] = field(default=(), repr=False)
+    widths: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def unit_count(self) -> int:
@@ -108,6 +115,11 @@ class Groups:
     def kept_units(self) -> tuple[tuple[Unit, ...], ...]:
         """Sets of units of which at least one each must be kept, since a value would be empty."""
         return tuple({tuple(self.distinct_units(labels)) for labels in self.nonempty})
+
+    @cached_property
+    def kept_crowds(self) -> tuple[tuple[tuple[Unit, ...], int], ...]:
+        """Sets of units with the number that must be kept, where that is more than one."""
+        return tuple((tuple(self.distinct_units(labels)), n) for labels, n in self.crowds)
 
     @cached_property
     def group_of(self) -> dict[Unit, Group]:
@@ -141,22 +153,16 @@ class Groups:
         return LabelMask(~removed[self.units])
 
 
-@dataclass(frozen=True, slots=True)
-class Signatures:
-    """The signatures of all units.
+def trace(network: Network, before: Trace | None = None) -> Trace:
+    """Run the graph of `network` on labels.
 
     Args:
-        number: unit → number of its signature, [units].
-        entries: the signatures by their numbers.
+        network: the network.
+        before: a trace of another network whose labels are counted on, and united together.
     """
-
-    number: npt.NDArray[np.int64]
-    entries: tuple[Signature, ...]
-
-
-def trace(network: Network) -> Trace:
-    """Run the graph of `network` on labels."""
     state = Trace(network)
+    if before is not None:
+        state.unions, state.count = before.unions, before.count
     for value in network.graph.inputs:
         shape = static_shape(value)
         assert shape is not None
@@ -169,16 +175,29 @@ def trace(network: Network) -> Trace:
             continue
         labels = _moved(state, node)
         for value, found in zip(node.outputs, labels, strict=False):
-            state.labels[str(value.name)] = _in_blocks(state, value, found)
+            state.labels[str(value.name)] = placed = _in_blocks(state, value, found)
+            _follow(state, value, placed)
     for value in network.graph.outputs:
         if not state.is_parameter(value):
             found = state.labels[str(value.name)]
             state.fix(found.vector, Reason(Kind.OUTPUT, str(value.name)))
+    _fix_borders(state)
     resolve(state)
     for name, reason in state.whole.items():
         for cut in state.uses[name].labels if name in state.uses else ():
             state.fix(cut, reason)
     return state
+
+
+def _fix_borders(state: Trace) -> None:
+    """Fix what layers read that the graph does not compute, and what they share."""
+    for border in state.network.borders:
+        reason = Reason(Kind.BORDER, border.subject)
+        for name in border.outputs:
+            if name in state.labels:
+                state.fix(state.labels[name].vector, reason)
+        for name in border.parameters:
+            state.whole.setdefault(name, reason)
 
 
 def _moved(state: Trace, node: ir.Node) -> Sequence[Labels]:
@@ -203,42 +222,82 @@ def _in_blocks(state: Trace, value: ir.Value, labels: Labels) -> Labels:
     return Labels(labels.shape, labels.axis, blocks[:, 0].repeat(size))
 
 
+def _follow(state: Trace, value: ir.Value, labels: Labels) -> None:
+    """State that what is stored with the channels of a value, and read by no node, follows them.
+
+    Networks that are parts of another hold only what their nodes read.
+    """
+    for name in value.meta.get(FOLLOWERS, ()) if labels.axis is not None else ():
+        state.use(state.network.graph.initializers.get(name), FOLLOWER, labels.vector)
+
+
 def find_groups(network: Network) -> Groups:
     """Find which channels of a network must be removed together, and which cannot be removed.
+
+    Its companions are traced with it: stored parameters that they share unite their channels, and
+    what fixes a channel in one of them fixes it. The channels that only companions make stay.
 
     Returns:
         the groups; the network is not changed.
     """
-    state = trace(network)
-    roots = state.unions.roots(state.count)
+    traces = [state := trace(network)]
+    for companion in network.companions:
+        traces.append(trace(companion, traces[-1]))
+    unite_shared(traces)
+    roots = state.unions.roots(traces[-1].count)
     _, units = np.unique(roots, return_inverse=True)
     units = UnitVector(units.astype(np.int64))
-    reasons = _reasons(state, units)
-    balances = [Balance(units[b.labels], b.subject) for b in state.balances]
-    members = _members(state.producers, units, balances)
-    signatures = _signatures(balances, len(units))
+    reasons = _reasons([fixed for each in traces for fixed in each.fixed], units)
+    balances = [Balance(units[b.labels], b.subject) for each in traces for b in each.balances]
+    sets = [labels for each in traces for labels in each.nonempty]
+    crowds = [crowd for each in traces for crowd in each.crowds]
+    nonempty = UnitSets.of(units, sets)
+    for alone in nonempty.single():
+        reasons.setdefault(Unit(alone), Reason(Kind.ALONE, ""))
+    for labels, least in crowds:
+        crowd = np.unique(units[labels]).tolist()
+        for unit in crowd if len(crowd) <= least else ():
+            reasons.setdefault(Unit(unit), Reason(Kind.WINDOW, ""))
     fixed = UnitMask(np.zeros(len(units), dtype=np.bool_))
     fixed[list(reasons)] = True
+    members = _members(state.producers, units, balances)
+    vectors = [UnitVector(np.array(own, dtype=np.int64)) for _, own in members]
     groups = tuple(
-        _group(producers, own, signatures, fixed, balances, reasons) for producers, own in members
+        _group(producers, own, shares, reasons)
+        for (producers, own), shares in zip(
+            members, find_shares(vectors, balances, fixed, nonempty), strict=True
+        )
     )
-    return Groups(
+    found = Groups(
         groups=_distinct(groups),
         units=units,
-        producers=tuple(state.producers),
-        uses=tuple(state.uses.values()),
-        counts=tuple(state.counts),
-        nonempty=tuple(state.nonempty),
-        cost_terms=tuple(state.cost_terms),
+        nonempty=tuple(sets),
+        crowds=tuple(crowds),
         reasons=reasons,
-        values=dict(state.labels),
+        **_places(state),
     )
+    companions = tuple(replace(found, **_places(each)) for each in traces[1:])
+    return replace(found, companions=companions)
 
 
-def _reasons(state: Trace, units: UnitVector) -> dict[Unit, Reason]:
+def _places(state: Trace) -> dict[str, Any]:
+    """Return the fields of :class:`Groups` that name places in the graph of one network."""
+    rows = repeats_of(state.network).rows
+    return {
+        "producers": tuple(state.producers),
+        "uses": tuple(state.uses.values()),
+        "counts": tuple(state.counts),
+        "cost_terms": tuple(
+            replace(term, rows=rows.get(term.node, term.rows)) for term in state.cost_terms
+        ),
+        "values": dict(state.labels),
+    }
+
+
+def _reasons(facts: Sequence[tuple[LabelVector, Reason]], units: UnitVector) -> dict[Unit, Reason]:
     """Return the reason why each fixed unit is fixed: the smallest of its reasons."""
     found: dict[Unit, Reason] = {}
-    for labels, reason in sorted(state.fixed, key=lambda fixed: fixed[1], reverse=True):
+    for labels, reason in sorted(facts, key=lambda fixed: fixed[1], reverse=True):
         found.update(dict.fromkeys(units[labels].tolist(), reason))
     return found
 
@@ -276,112 +335,26 @@ def _members(
 def _group(
     producers: Sequence[Producer],
     units: Sequence[int],
-    signatures: Signatures,
-    fixed: UnitMask,
-    balances: Sequence[Balance],
-    reasons: Mapping[Unit, Reason],
+    shares: Shares,
+    reasons: dict[Unit, Reason],
 ) -> Group:
-    members = UnitVector(np.array(units, dtype=np.int64))
-    partitions, refused = _partitions(members, signatures, fixed, balances)
+    """Return a group; channels that its balance rules fix get their reason."""
+    for why, places in shares.refused:
+        for place in places:
+            reasons.setdefault(Unit(units[place]), why)
     reason = None
-    if not partitions:
-        own = [reasons[unit] for unit in members[fixed[members]].tolist()]
+    if not shares.partitions:
         # Most units share one reason object, and comparing reasons takes long.
-        reason = min([*refused, *{id(each): each for each in own}.values()])
-    if len(units) == 1 and reason is None:
-        partitions, reason = [], Reason(Kind.ALONE, "")
+        own = [reasons[Unit(unit)] for unit in units]
+        reason = min({id(each): each for each in own}.values())
     names = tuple(dict.fromkeys(producer.name for producer in producers))
     return Group(
         name=names[0],
         layers=names,
-        units=tuple(members.tolist()),
-        partitions=tuple(partitions),
+        units=tuple(map(Unit, units)),
+        partitions=shares.partitions,
         reason=reason,
     )
-
-
-def _partitions(
-    members: UnitVector,
-    signatures: Signatures,
-    fixed: UnitMask,
-    balances: Sequence[Balance],
-) -> tuple[list[Partition], list[Reason]]:
-    """Return the partitions of a group, and the reasons why other channels form none.
-
-    The signature of a channel names the parts of balance rules in which it occurs. Channels of one
-    signature form a share; shares that a rule connects form a partition. Removing equally many
-    channels from every share obeys every rule, if the shares lie evenly over the parts of each
-    rule. If they do not, or if all channels of one share are fixed, none may be removed.
-    """
-    own = signatures.number[members]
-    numbers, first, counts = np.unique(own, return_index=True, return_counts=True)
-    order, ends = np.argsort(own, kind="stable"), np.cumsum(counts)
-    kept = fixed[members][order]
-    shares = {
-        signatures.entries[numbers[k]]: tuple(
-            order[part := slice(ends[k] - counts[k], ends[k])][~kept[part]].tolist()
-        )
-        for k in np.argsort(first).tolist()
-    }
-    partitions: list[Partition] = []
-    refused: list[Reason] = []
-    for partition in _connected(list(shares)):
-        free = [shares[signature] for signature in partition]
-        uneven = _uneven(partition, balances)
-        if uneven is not None:
-            refused.append(Reason(Kind.BALANCE, uneven.subject))
-        elif all(free):
-            partitions.append(tuple(free))
-        elif any(free):
-            rule = balances[partition[0][0][0]]
-            refused.append(Reason(Kind.BALANCE, rule.subject))
-    return partitions, refused
-
-
-def _signatures(balances: Sequence[Balance], count: int) -> Signatures:
-    """Return the signatures of `count` units, with rules in their order."""
-    number = np.zeros(count, dtype=np.int64)
-    entries: list[Signature] = [()]
-    for index, rule in enumerate(balances):
-        parts = len(rule.labels)
-        units = rule.labels.reshape(-1)
-        part = np.repeat(np.arange(parts), rule.labels.shape[1])
-        while len(units):
-            # Each round takes one occurrence of every unit: a unit may occur in a rule repeatedly.
-            _, first = np.unique(units, return_index=True)
-            found, back = np.unique(number[units[first]] * parts + part[first], return_inverse=True)
-            number[units[first]] = len(entries) + back.reshape(-1)
-            entries.extend(
-                (*entries[code // parts], (index, code % parts)) for code in found.tolist()
-            )
-            rest = np.ones(len(units), dtype=np.bool_)
-            rest[first] = False
-            units, part = units[rest], part[rest]
-    return Signatures(number, tuple(entries))
-
-
-def _connected(signatures: Sequence[Signature]) -> list[list[Signature]]:
-    """Return the signatures in sets: rules in common connect them."""
-    rules: dict[int, int] = {}
-    pairs = [
-        (rules.setdefault(number, index), index)
-        for index, signature in enumerate(signatures)
-        for number, _ in signature
-    ]
-    roots = components(len(signatures), np.array(pairs, dtype=np.int64).reshape(-1, 2).T)
-    sets: dict[int, list[Signature]] = defaultdict(list)
-    for root, signature in zip(roots.tolist(), signatures, strict=True):
-        sets[root].append(signature)
-    return list(sets.values())
-
-
-def _uneven(partition: Sequence[Signature], balances: Sequence[Balance]) -> Balance | None:
-    """Return a rule whose parts hold unequal numbers of shares of a partition, None without one."""
-    hits = Counter(entry for signature in partition for entry in signature)
-    for number in sorted({number for number, _ in hits}):
-        if len({hits[number, part] for part in range(len(balances[number].labels))}) > 1:
-            return balances[number]
-    return None
 
 
 def _distinct(groups: Sequence[Group]) -> tuple[Group, ...]:

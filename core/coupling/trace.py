@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +21,22 @@ from .indices import LabelVector
 from .labels import Labels, Unions, align
 from .reasons import Kind, Reason
 
-__all__ = ["Balance", "Count", "Producer", "Trace", "Use", "static_shape"]
+__all__ = [
+    "FOLLOWER",
+    "INDEX",
+    "WINDOW",
+    "Balance",
+    "Count",
+    "Producer",
+    "Trace",
+    "Use",
+    "static_shape",
+]
 
-KEEPS_VALUE = frozenset({"mean", "variance", "divisor"})
+INDEX, FOLLOWER, WINDOW = "index", "follower", "window"
+"""Roles of the numbers of channels that a node picks, and of what is only stored with a channel."""
+
+KEEPS_VALUE = frozenset({"mean", "variance", "divisor", INDEX, FOLLOWER})
 """Roles whose elements a mask does not zero. Variances and divisors divide, and 0 / 0 is NaN. Zero
 means would change nothing: the scale and the shift beside them are zeroed."""
 
@@ -33,7 +47,8 @@ class Use:
 
     Args:
         parameter: name of the initializer.
-        role: "weight", "bias", "scale", "shift", "mean", "variance", "divisor" or "vector".
+        role: "weight", "bias", "scale", "shift", "mean", "variance", "divisor", "index",
+            "follower", "window" (a matrix over channels, :mod:`..ir.windows`) or "vector".
         labels: arrays that broadcast to the parameter's shape; an element survives only if all its
             labels do. For a weight the first array holds the channels that it produces, the second
             those that it consumes.
@@ -98,8 +113,8 @@ class Producer:
 class CostTerm:
     """What one multiplying node costs, for any choice of surviving channels.
 
-    Operations a sample = 2 · (surviving elements of the weight) · `positions`
-    + (surviving output channels) · `bias_positions`.
+    Operations a sample = `rows` · (2 · (surviving elements of the weight) · `positions`
+    + (surviving output channels) · `bias_positions`).
 
     Args:
         node: its key.
@@ -108,6 +123,7 @@ class CostTerm:
         positions: positions at which each element of the weight multiplies.
         out: labels of its output channels, [channels].
         bias_positions: positions at which a bias is added to each output channel.
+        rows: how often the node runs for one sample: once a region behind region pooling.
     """
 
     node: str
@@ -116,6 +132,7 @@ class CostTerm:
     positions: int
     out: LabelVector
     bias_positions: int
+    rows: Fraction = Fraction(1)
 
 
 @dataclass(slots=True)
@@ -131,6 +148,8 @@ class Trace:
     producers: list[Producer] = field(default_factory=list)
     nonempty: list[LabelVector] = field(default_factory=list)
     """Sets of labels of which at least one must survive, since a value would be empty."""
+    crowds: list[tuple[LabelVector, int]] = field(default_factory=list)
+    """Sets of labels with the number that must survive, where that is more than one."""
     cost_terms: list[CostTerm] = field(default_factory=list)
     fixed: list[tuple[LabelVector, Reason]] = field(default_factory=list)
     constants: set[str] = field(default_factory=set)
@@ -237,6 +256,12 @@ class Trace:
             return
         for first, second in zip(earlier.labels, labels, strict=True):
             self.unions.unite(first, second)
+
+    def window(self, value: ir.Value, labels: LabelVector, least: int) -> None:
+        """State that a window sums over channels, of which at least so many must survive."""
+        self.use(value, WINDOW, labels.reshape(-1, 1), labels.reshape(1, -1))
+        if least > 1:
+            self.crowds.append((labels, least))
 
     def size(self, value: ir.Value | None, entry: int, labels: LabelVector | None) -> None:
         """State that an entry of a constant counts the channels with these labels."""

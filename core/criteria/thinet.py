@@ -10,18 +10,18 @@ Here the expectation is over all outputs: G_cd = E x̂_cᵀ x̂_d = tr(W_c S_cd 
 moments of the inputs (not centred).
 
 The G of several consumers of a group are added, each relative to the energy of its own output. In a
-partition with several shares, one channel of each share is chosen in turn, from one common T.
+partition with several shares, the channels of each step are chosen in turn, from one common T.
 Channels that only transposed convolutions read are ordered by the L2 norm of their weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from ..coupling.groups import Groups
+from ..coupling.groups import Groups, Partition
 from ..data import BATCH_SIZE
 from ..data.base import batch_size
 from ..data.rebatch import Rebatched
@@ -126,24 +126,36 @@ def _by_unit(
     return units, np.add.reduceat(rows[:, order], starts, axis=1)
 
 
-def _greedy(matrix: Matrix, shares: Sequence[Sequence[int]]) -> list[list[int]]:
+def _greedy(matrix: Matrix, partition: Partition) -> list[list[int]]:
     """Return the members of each share in the order of their removal.
 
     Args:
         matrix: inner products of all units' contributions.
-        shares: rows of the matrix; one is removed from each share in turn.
+        partition: its shares are rows of the matrix. They lose channels in turn, step by step.
     """
-    orders: list[list[int]] = [[] for _ in shares]
-    left = [np.array(share) for share in shares]
+    orders: list[list[int]] = [[] for _ in partition]
+    left = [np.array(share) for share in partition]
     own = np.diag(matrix)
     cross = np.zeros(len(matrix))
-    while any(len(rest) for rest in left):
-        for number, rest in enumerate(left):
-            if not len(rest):
-                continue
-            best = int(np.argmin(own[rest] + 2.0 * cross[rest]))
-            chosen = int(rest[best])
-            orders[number].append(chosen)
-            left[number] = np.delete(rest, best)
-            cross += matrix[chosen]
+    for number in _turns(partition):
+        rest = left[number]
+        best = int(np.argmin(own[rest] + 2.0 * cross[rest]))
+        chosen = int(rest[best])
+        orders[number].append(chosen)
+        left[number] = np.delete(rest, best)
+        cross += matrix[chosen]
     return orders
+
+
+def _turns(partition: Partition) -> Iterator[int]:
+    """Yield the share that loses the next channel, until all channels are gone."""
+    lost = (0,) * len(partition)
+    for after in partition.path():
+        for number, (first, last) in enumerate(zip(lost, after, strict=True)):
+            yield from [number] * (last - first)
+        lost = after
+    left = np.subtract(partition.sizes, lost)
+    while left.any():
+        for number in np.flatnonzero(left).tolist():
+            left[number] -= 1
+            yield number

@@ -147,9 +147,15 @@ class Batch:
         return ""
 
     def first(self, count: int) -> dict[str, np.ndarray]:
-        """Return the inputs of the first samples; some have several rows a sample (regions)."""
-        taken = min(count, self.size)
-        return {name: rows[: len(rows) * taken // self.size] for name, rows in self.inputs.items()}
+        """Return the inputs of the first samples."""
+        return self.part(0, min(count, self.size))
+
+    def part(self, start: int, stop: int) -> dict[str, np.ndarray]:
+        """Return the inputs of some samples; some have several rows a sample (regions)."""
+        return {
+            name: rows[len(rows) * start // self.size : len(rows) * stop // self.size]
+            for name, rows in self.inputs.items()
+        }
 
 
 @runtime_checkable

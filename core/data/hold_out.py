@@ -9,6 +9,7 @@ import numpy as np
 from ..ir.network import Network
 from . import Batch, Dataset
 from .base import fixed_batch
+from .rows import rows_of
 
 __all__ = ["HOLD_OUT_EVERY", "HOLD_OUT_FROM", "SamplePart", "split"]
 
@@ -54,7 +55,12 @@ class SamplePart:
             chosen = self._chosen(start, batch.size)
             start += batch.size
             if chosen.any():
-                yield Batch(inputs={name: array[chosen] for name, array in batch.inputs.items()})
+                yield Batch(
+                    inputs={
+                        name: array[rows_of(len(array), chosen)]
+                        for name, array in batch.inputs.items()
+                    }
+                )
 
 
 def split(dataset: Dataset | None, network: Network) -> tuple[Dataset, Dataset] | tuple[None, None]:

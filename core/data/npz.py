@@ -11,7 +11,9 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import IO
 
@@ -20,14 +22,20 @@ import numpy as np
 from ..errors import DataError, Where, located
 from ..ir.dims import sample_fits, shape_text
 from ..ir.network import Network, Preprocess
-from .base import BATCH_SIZE, Batch, TargetKind, batch_size, limited
+from ..ir.regions import region_inputs
+from .base import BATCH_SIZE, Batch, TargetKind, batch_size, first_batch, fixed_batch, limited
 from .labels import pixel_classes
 from .preprocess import normalized
+from .probe import check_batch
+from .rows import of_one_run, rows_per_sample
 
 __all__ = ["NpzDataset"]
 
 _BROKEN = (OSError, EOFError, ValueError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
 """What zipfile and np.lib.format raise at broken, encrypted or unknown archives."""
+
+PROBED = 1 << 26
+"""Bytes of maps of classes that are looked at before long work."""
 
 _HINT = "save N×C×H×W float32 as 'x' and integer labels as 'y': np.savez(path, x=…, y=…)"
 
@@ -70,6 +78,7 @@ class NpzDataset:
     """
 
     problems: tuple[str, ...] = ()
+    found_labels = ""
 
     def __init__(
         self,
@@ -88,18 +97,49 @@ class NpzDataset:
         self._ignore_label = ignore_label
         with located(file=self.name):
             headers = self._headers({*network.inputs, "x", "y", "x_test", "y_test"})
+            self._check_there(headers, list(network.inputs))
             self._inputs = {
                 name: self._input_header(headers, name, shape, single=len(network.inputs) == 1)
                 for name, shape in network.inputs.items()
             }
             self._labels = None if "y" in network.inputs else _label_header(headers, network)
-            used = list(self._inputs.values()) + ([self._labels] if self._labels else [])
-            if len({header.shape[0] for header in used}) > 1:
-                counts = ", ".join(f"'{h.key}' has {h.shape[0]}" for h in used)
-                raise DataError(f"the arrays have different numbers of samples: {counts}")
-            if used[0].shape[0] < 1:
-                raise DataError(f"array '{used[0].key}' holds no sample")
-            self.samples = limited(used[0].shape[0], limit, network)
+            self._regions = region_inputs(network.graph)
+            self._images = fixed_batch(network) or 1
+            self._each = rows_per_sample(network)
+            stored = self._stored_samples()
+            if stored < 1:
+                raise DataError(f"array '{next(iter(self._inputs.values())).key}' holds no sample")
+            self.samples = limited(stored, limit, network)
+
+    def _stored_samples(self) -> int:
+        """Return how many samples the arrays hold.
+
+        Raises:
+            DataError: they do not agree.
+        """
+        used = [(header, self._each[name]) for name, header in self._inputs.items()]
+        used += [(self._labels, Fraction(1))] if self._labels else []
+        counts = {header.shape[0] / rows for header, rows in used}
+        count = counts.pop()
+        if counts or count.denominator != 1:
+            shown = ", ".join(
+                f"'{header.key}' has {header.shape[0]}"
+                + (f" ({rows} a sample)" if rows != 1 else "")
+                for header, rows in used
+            )
+            raise DataError(
+                f"the arrays have different numbers of samples: {shown}", hint=self._regions_hint()
+            )
+        return int(count)
+
+    def _regions_hint(self) -> str | None:
+        """Return how to read a network with as many regions of an image as the arrays hold."""
+        others = {h.shape[0] for name, h in self._inputs.items() if name not in self._regions}
+        for name in self._regions if len(others) == 1 else ():
+            count, rest = divmod(self._inputs[name].shape[0] * self._images, max(1, *others, 1))
+            if not rest and count:
+                return f"--input-shape {name}={count},5 reads the network with so many regions"
+        return None
 
     @property
     def labelled(self) -> bool:
@@ -115,16 +155,51 @@ class NpzDataset:
             return "values"
         return "pixels" if math.prod(self._labels.shape[1:]) > 1 else "label"
 
+    def unlabelled(self) -> NpzDataset:
+        """Return the same inputs without labels."""
+        inputs = copy(self)
+        inputs._labels = None
+        return inputs
+
+    def probe(self, classes: int | None) -> None:
+        """Look at the first samples, and at all labels, or maps of :data:`PROBED` bytes.
+
+        Raises:
+            DataError: the file is broken, or a label is no class.
+        """
+        first_batch(self)
+        if self._labels is None or classes is None or self.target_kind == "values":
+            return
+        left = PROBED
+        with located(file=self.name):
+            for number, rows in enumerate(self._rows(self._labels, Fraction(1))):
+                self._check(rows, classes, number * self._batch)
+                left -= rows.nbytes
+                if left <= 0 and self.target_kind == "pixels":
+                    return
+
+    def _check(self, rows: np.ndarray, classes: int, start: int) -> None:
+        """Raise if a label of a batch is no class; places are made for a wrong one only."""
+        labels = (
+            rows.reshape(len(rows)).astype(np.int64)
+            if self.target_kind == "label"
+            else (pixel_classes(rows.reshape(len(rows), *rows.shape[-2:]), self._ignore_label))
+        )
+        try:
+            check_batch(Batch(inputs={"": labels}, labels=labels), classes)
+        except DataError:
+            places = self._places(start, len(rows))
+            check_batch(Batch(inputs={"": labels}, labels=labels, places=places), classes)
+
     def __iter__(self) -> Iterator[Batch]:
         """Stream the samples; raises DataError where the file turns out to be broken."""
         with located(file=self.name):
-            rows = {name: self._rows(header) for name, header in self._inputs.items()}
-            labels = self._rows(self._labels) if self._labels else None
+            rows = {
+                name: self._rows(header, self._each[name]) for name, header in self._inputs.items()
+            }
+            labels = self._rows(self._labels, Fraction(1)) if self._labels else None
             for start in range(0, self.samples, self._batch):
-                inputs = {
-                    name: self._fed(self._inputs[name], next(stream))
-                    for name, stream in rows.items()
-                }
+                inputs = {name: self._fed(name, next(stream)) for name, stream in rows.items()}
                 found = next(labels) if labels else None
                 if found is None:
                     yield Batch(inputs=inputs)
@@ -148,7 +223,11 @@ class NpzDataset:
             Where(file=self.name, item=f"{key}[{number}]") for number in range(start, start + count)
         )
 
-    def _fed(self, header: _Header, rows: np.ndarray) -> np.ndarray:
+    def _fed(self, name: str, rows: np.ndarray) -> np.ndarray:
+        header = self._inputs[name]
+        if name in self._regions:
+            with located(item=f"array '{header.key}'"):
+                return of_one_run(_floats(rows), int(self._each[name]), self._images)
         if header.dtype != np.uint8:
             return _floats(rows)
         if header.channels_last:
@@ -164,7 +243,9 @@ class NpzDataset:
             self._keys = ["x"]
             message = "the file cannot be read as a numpy array"
             with _reading(message), self.path.open("rb") as stream:
-                return {"x": _read_header("x", stream)}
+                header = _read_header("x", stream)
+                _check_size(header, self.path.stat().st_size - stream.tell())
+                return {"x": header}
         with _reading("the file cannot be read as a numpy archive"):
             archive = zipfile.ZipFile(self.path)
         with archive:
@@ -174,7 +255,21 @@ class NpzDataset:
                 message = f"array '{key}' cannot be read"
                 with _reading(message), archive.open(f"{key}.npy") as stream:
                     headers[key] = _read_header(key, stream)
+                    size = archive.getinfo(f"{key}.npy").file_size
+                    _check_size(headers[key], size - stream.tell())
         return headers
+
+    def _check_there(self, headers: dict[str, _Header], inputs: list[str]) -> None:
+        """Raise if several inputs lack an array.
+
+        Raises:
+            DataError: names all of them.
+        """
+        lacking = [name for name in inputs if name not in headers]
+        if len(inputs) > 1 and len(lacking) > 1:
+            names = ", ".join(f"'{name}'" for name in lacking)
+            found = ", ".join(f"'{key}'" for key in self._keys) or "nothing"
+            raise DataError(f"there are no arrays for the inputs {names}, only {found}", hint=_HINT)
 
     def _input_header(
         self, headers: dict[str, _Header], name: str, shape: tuple[int | str, ...], *, single: bool
@@ -219,8 +314,10 @@ class NpzDataset:
                             "channels")  # fmt: skip
         return header
 
-    def _rows(self, header: _Header) -> Iterator[np.ndarray]:
-        """Yield the samples of one array, batch by batch."""
+    def _rows(self, header: _Header, each: Fraction) -> Iterator[np.ndarray]:
+        """Yield the samples of one array, batch by batch; a sample has `each` rows."""
+        batch, end = int(self._batch * each), int(self.samples * each)
+        what = "sample" if each == 1 else "row"
         message = f"array '{header.key}' cannot be read"
         alone = self.path.suffix.lower() == ".npy"
         if alone or header.fortran:  # mapped, or not stored one sample after the other
@@ -229,8 +326,8 @@ class NpzDataset:
                 if not alone:
                     with whole as archive:
                         whole = archive[header.key]
-            for start in range(0, self.samples, self._batch):
-                yield whole[start : min(start + self._batch, self.samples)]
+            for start in range(0, end, batch):
+                yield whole[start : min(start + batch, end)]
             return
         width = header.dtype.itemsize * int(np.prod(header.shape[1:], dtype=np.int64))
         with _reading(message):
@@ -240,13 +337,13 @@ class NpzDataset:
                 stream = archive_file.open(f"{header.key}.npy")
                 _read_header(header.key, stream)
             with stream:
-                for start in range(0, self.samples, self._batch):
-                    count = min(self._batch, self.samples - start)
+                for start in range(0, end, batch):
+                    count = min(batch, end - start)
                     with _reading(message):
                         data = stream.read(count * width)
                     if len(data) < count * width:
                         raise DataError(
-                            f"array '{header.key}' ends in sample {start + len(data) // width} "
+                            f"array '{header.key}' ends in {what} {start + len(data) // width} "
                             f"of {header.shape[0]}"
                         )
                     yield np.frombuffer(data, header.dtype).reshape(count, *header.shape[1:])
@@ -271,6 +368,25 @@ def _read_header(key: str, stream: IO[bytes]) -> _Header:
     else:
         raise ValueError(f"format version {version[0]}.{version[1]} is not for plain arrays")
     return _Header(key=key, shape=shape, fortran=fortran and len(shape) > 1, dtype=dtype)
+
+
+def _check_size(header: _Header, stored: int) -> None:
+    """Raise if an array ends before its last sample.
+
+    Args:
+        header: its head.
+        stored: bytes behind the head.
+
+    Raises:
+        DataError: says where it ends.
+    """
+    if not header.shape or header.dtype.hasobject:
+        return
+    width = header.dtype.itemsize * math.prod(header.shape[1:])
+    if stored < width * header.shape[0]:
+        raise DataError(
+            f"array '{header.key}' ends in sample {stored // max(1, width)} of {header.shape[0]}"
+        )
 
 
 def _label_header(headers: dict[str, _Header], network: Network) -> _Header | None:

@@ -40,7 +40,7 @@ class Rebatched:
             start = 0
             while start < batch.size:
                 end = min(batch.size, start + self._size - count)
-                held.append({name: array[start:end] for name, array in batch.inputs.items()})
+                held.append(batch.part(start, end))
                 count += end - start
                 start = end
                 if count == self._size:

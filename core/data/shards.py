@@ -77,7 +77,7 @@ def _slice(batch: Batch, start: int, stop: int) -> Batch:
     if (start, stop) == (0, batch.size):
         return batch
     return Batch(
-        inputs={name: array[start:stop] for name, array in batch.inputs.items()},
+        inputs=batch.part(start, stop),
         labels=None if batch.labels is None else batch.labels[start:stop],
         objects=None if batch.objects is None else batch.objects[start:stop],
         values=None if batch.values is None else batch.values[start:stop],

@@ -3,28 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
+from dataclasses import replace
 
 import numpy as np
 
 from ..errors import DataError
 from ..ir.dims import shape_text
+from ..ir.footprint import multiply_adds
 from ..ir.network import Network, Preprocess
+from ..ir.regions import Regions, region_inputs
 from .base import BATCH_SIZE, Batch, batch_size, fixed_batch
 from .preprocess import normalized
+from .rows import rows_per_sample
 
-__all__ = ["SyntheticDataset"]
+__all__ = ["SyntheticDataset", "affordable"]
 
 FULL_SCALE = 255.0
 """The largest value of a pixel before preprocessing."""
+
+SMALLEST_REGION = 0.25
+"""Width and height of the smallest region, in parts of the image's. Smaller ones would give
+windows of one pixel."""
+
+
+WORK = 20_000_000_000
+"""Multiplications that noise may cost a network: some seconds of two cores."""
+
+
+def affordable(network: Network, samples: int) -> int:
+    """Return how many samples of noise to run: `samples`, or fewer where each costs much work.
+
+    One large image holds as many numbers as many small ones.
+    """
+    return max(1, min(samples, WORK // max(1, multiply_adds(network))))
 
 
 class SyntheticDataset:
     """Inputs of uniform noise, the same for the same seed on every machine.
 
-    Pixels of images are uniform in 0 to 255, then `(pixel − mean) × scale`. Other inputs (not
-    N×C×H×W, or with another number of channels than `mean`) are uniform in 0 to 1. A sample depends
-    only on the seed and its number, not on the batch.
+    Pixels of images are uniform in 0 to 255, then `(pixel − mean) × scale`: inputs lie in the range
+    that the preprocessing gives, and in 0 to 255 where none is known. A mean image counts by the
+    mean of its channels where it has another size, and as the middle of the range where its file
+    was not read. Other inputs (not N×C×H×W, with another number of channels than `mean`, or made by
+    a layer that is not computed) are uniform in 0 to 1. Regions are boxes inside their images, as
+    many for each. A sample depends only on the seed and its number, not on the batch.
 
     Args:
         network: the network.
@@ -58,11 +80,12 @@ class SyntheticDataset:
         self.samples = -(-samples // own) * own
         self._batch = batch_size(network, batch)
         self._shapes: dict[str, tuple[int, ...]] = {}
-        # Number of rows of a sample: it differs between inputs with fixed batches (regions).
-        self._rows = {
-            name: Fraction(shape[0], own) if shape and isinstance(shape[0], int) else Fraction(1)
-            for name, shape in network.inputs.items()
+        self._regions = region_inputs(network.graph)
+        self._images = own
+        self._plain = {
+            name for border in network.borders if border.outputs for name in border.inputs
         }
+        self._rows = rows_per_sample(network)
         for name, shape in network.inputs.items():
             sizes = tuple(size for size in shape[1:] if isinstance(size, int))
             if len(sizes) != len(shape) - 1:
@@ -73,24 +96,54 @@ class SyntheticDataset:
         """Yield the samples in batches."""
         for start in range(0, self.samples, self._batch):
             stop = min(start + self._batch, self.samples)
-            numbers = {
-                name: range(int(start * rows), int(stop * rows))
-                for name, rows in self._rows.items()
-            }
-            drawn = {number: self._sample(number) for number in set().union(*numbers.values())}
+            drawn = [self._sample(number) for number in range(start, stop)]
             yield Batch(
                 inputs={
-                    name: np.stack([drawn[number][name] for number in own])
-                    for name, own in numbers.items()
+                    name: np.concatenate([sample[name] for sample in drawn])
+                    for name in self._shapes
                 }
             )
 
     def _sample(self, number: int) -> dict[str, np.ndarray]:
+        """Return the rows of a sample, those that end within it where several samples share one."""
         generator = np.random.default_rng([self._seed, number])
         sample = {}
         for name, shape in self._shapes.items():
-            noise = generator.random(shape, dtype=np.float32)
-            if len(shape) == 3 and len(self._preprocess.mean) in (0, 1, shape[0]):
-                noise = normalized(noise * np.float32(FULL_SCALE), self._preprocess)
+            count = int((number + 1) * self._rows[name]) - int(number * self._rows[name])
+            noise = generator.random((count, *shape), dtype=np.float32)
+            if name in self._regions:
+                noise = self._placed(self._regions[name], number, noise)
+            elif (
+                name not in self._plain
+                and len(shape) == 3
+                and len(self._preprocess.mean) in (0, 1, shape[0])
+            ):
+                pixels = noise * np.float32(FULL_SCALE)
+                noise = normalized(pixels, _for_size(self._preprocess, shape))
             sample[name] = noise
         return sample
+
+    def _placed(self, image: Regions, number: int, noise: np.ndarray) -> np.ndarray:
+        """Return rows of regions: the image in the batch that the network fixes, and a box in it.
+
+        Boxes have between a quarter and all of the width and of the height of the image.
+        """
+        rows = noise.reshape(-1, 5)
+        sides = np.array([image.width, image.height], np.float32) - 1
+        size = SMALLEST_REGION + (1 - SMALLEST_REGION) * rows[:, 1:3]
+        corner = (1 - size) * rows[:, 3:]
+        images = np.full((len(rows), 1), number % self._images)
+        placed = np.concatenate([images, corner * sides, (corner + size) * sides], axis=1)
+        return placed.astype(np.float32).reshape(noise.shape)
+
+
+def _for_size(preprocess: Preprocess, shape: tuple[int, ...]) -> Preprocess:
+    """Return preprocessing that fits pixels of a size, C×H×W, whatever image it is to subtract."""
+    image = preprocess.mean_image
+    if image is not None and image.shape != shape:
+        mean = tuple(float(value) for value in image.mean(axis=(1, 2)))
+        fits = len(mean) in (1, shape[0])
+        return replace(preprocess, mean_image=None, mean=mean if fits else (FULL_SCALE / 2,))
+    if image is None and preprocess.mean_file and not preprocess.mean:
+        return replace(preprocess, mean=(FULL_SCALE / 2,))
+    return preprocess

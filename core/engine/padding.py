@@ -26,6 +26,7 @@ from ..coupling.edit import recounted
 from ..coupling.groups import Group, Groups
 from ..coupling.indices import LabelVector, Unit, UnitVector
 from ..coupling.labels import Labels
+from ..coupling.trace import INDEX, WINDOW
 from ..errors import PlanError
 from ..ir.network import OPSET, Network
 from .session import optimized
@@ -51,7 +52,7 @@ def for_speed(network: Network) -> Network:
         # A model that is its own value would keep itself alive for ever.
         _KNOWN[network.model] = None if found is network else found.model
     model = _KNOWN[network.model]
-    return network if model is None else replace(network, model=model)
+    return network if model is None else replace(network, model=model, companions=())
 
 
 @cache
@@ -172,6 +173,8 @@ def _unfit(network: Network, groups: Groups) -> set[Unit]:
     """Return the units that cannot be padded, or gain nothing from it.
 
     These are:
+        - the channels that a window sums over, since new ones would come between them;
+        - channels that are picked by their numbers: a copy would be picked by none;
         - the channels of grouped layers, since each row of their weights reads other channels;
         - a channel that is the only one of a value: it may be broadcast over the channels of
           another value;
@@ -181,8 +184,10 @@ def _unfit(network: Network, groups: Groups) -> set[Unit]:
     vectors = [labels.vector for labels in groups.values.values() if len(labels.vector) == 1]
     for use in groups.uses:
         shape = network.graph.initializers[use.parameter].shape
-        if any(len(_varying(labels)) > 1 for labels in use.labels) or (
-            use.role == "weight" and (shape is None or len(shape) != PLANAR_RANK)
+        if (
+            any(len(_varying(labels)) > 1 for labels in use.labels)
+            or use.role in (INDEX, WINDOW)
+            or (use.role == "weight" and (shape is None or len(shape) != PLANAR_RANK))
         ):
             vectors += use.labels
         vectors += [labels for labels in use.labels if not _varying(labels)]

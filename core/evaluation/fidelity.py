@@ -211,7 +211,8 @@ class _Output:
                 f"output '{name}' is {shape_text(before.shape)} in the original, but "
                 f"{shape_text(after.shape)} in the pruned network"
             )
-        rows = size if before.ndim and len(before) == size else 1
+        one_a_row = before.ndim and (self.vector or len(before) == size)
+        rows = len(before) if one_a_row else 1
         a = before.reshape(rows, -1).astype(np.float64)
         b = after.reshape(rows, -1).astype(np.float64)
         finite = np.isfinite(a).all(axis=1) & np.isfinite(b).all(axis=1)

@@ -9,12 +9,19 @@ from ..cost.latency import latency
 from ..cost.network_cost import measure_cost
 from ..coupling import find_groups
 from ..data import Dataset, SyntheticDataset
+from ..data.base import BATCH_SIZE
+from ..data.synthetic import affordable
 from ..engine.padding import for_speed
+from ..ir.dims import shape_text
+from ..ir.footprint import multiply_adds
 from ..ir.network import Network
+from ..ir.windows import restored
 from ..progress import Progress, silent
+from ..verify.small_input import within_memory
 from .fidelity import fidelity
+from .fitted import fit_data
 from .loss import LossMeter
-from .task import Task, find_task
+from .task import Task
 
 __all__ = ["PADDED", "SummaryRow", "summarize"]
 
@@ -23,6 +30,10 @@ PADDED = "Latency, padded"
 
 PAYS = 0.9
 """That row is there where the pruned network then takes at most this share of its time."""
+
+
+LARGEST_FILLED = 5_000_000_000
+"""Multiplications a sample. Of networks with more, that row is left out: each run takes long."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +57,7 @@ class SummaryRow:
     @property
     def padded(self) -> bool:
         """Whether it tells the latency with channels filled up."""
-        return self.item == PADDED
+        return self.item.startswith(PADDED)
 
     @property
     def delta(self) -> float:
@@ -78,9 +89,14 @@ def summarize(
     Raises:
         DataError: the data does not fit the networks or the task.
     """
+    original, compressed = restored(original), restored(compressed)  # as files have it
     rows: list[SummaryRow] = []
-    data = data or SyntheticDataset(original)
-    rows.extend(_quality(original, compressed, data, task, progress))
+    first, second = within_memory(original, compressed)
+    if data is None:
+        noise = SyntheticDataset(first, samples=affordable(first, BATCH_SIZE))
+        rows.extend(_quality(first, second, noise, task, progress))
+    else:
+        rows.extend(_quality(original, compressed, data, task, progress))
     before, after = (
         measure_cost(network, find_groups(network)) for network in (original, compressed)
     )
@@ -92,20 +108,39 @@ def summarize(
             item="Operations", original=before.operations, compressed=after.operations, unit="Op"
         )
     )
-    rows.extend(_latencies(original, compressed, progress))
+    at = "" if first is original else f" at {_size(first)}"
+    rows.extend(_latencies(first, second, at, progress))
     return rows
 
 
-def _latencies(original: Network, compressed: Network, progress: Progress) -> Sequence[SummaryRow]:
-    """Return the latency, and that with channels filled up where this gains something."""
+def _size(network: Network) -> str:
+    """Return the shapes of the inputs, for the name of a row."""
+    return ", ".join(shape_text(shape) for shape in network.inputs.values())
+
+
+def _latencies(
+    original: Network, compressed: Network, at: str, progress: Progress
+) -> Sequence[SummaryRow]:
+    """Return the latency, and that with channels filled up where this gains something.
+
+    Args:
+        original: the network before pruning.
+        compressed: the pruned network.
+        at: the size of the input, for the names of the rows, where it is not that of the files.
+        progress: told how far the work is.
+    """
     networks = [original, compressed]
-    filled = [for_speed(network) for network in networks]
-    if filled[1] is compressed:
+    filled: list[Network] = []
+    if multiply_adds(original) <= LARGEST_FILLED:
+        filled = [for_speed(network) for network in networks]
+    if filled and filled[1] is compressed:
         filled = []
     times = latency([*networks, *filled], progress=progress)
-    rows = [SummaryRow(item="Latency", original=times[0], compressed=times[1], unit="ms")]
+    rows = [SummaryRow(item=f"Latency{at}", original=times[0], compressed=times[1], unit="ms")]
     if filled and times[3] < PAYS * times[1]:
-        rows.append(SummaryRow(item=PADDED, original=times[2], compressed=times[3], unit="ms"))
+        rows.append(
+            SummaryRow(item=f"{PADDED}{at}", original=times[2], compressed=times[3], unit="ms")
+        )
     return rows
 
 
@@ -116,7 +151,8 @@ def _quality(
     task: Task | str | None,
     progress: Progress,
 ) -> Sequence[SummaryRow]:
-    found = find_task(original, data, task)
+    fitting = fit_data(original, data, task)
+    data, found = fitting.dataset, fitting.task
     if task is None and found.needs_original:
         return _agreement(original, compressed, data, progress)
     meter = LossMeter.of(original, data, found, progress=progress)

@@ -7,7 +7,7 @@ they cost no memory, and a tensor that is the same object is known to be unchang
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
@@ -64,16 +64,21 @@ class Assembly:
         self.values[str(value.name)] = copy
         (self._inputs if value.const_value is None else self._initializers).append(copy)
 
-    def take_read(self, node: ir.Node) -> None:
-        """Copy the values that a node or a graph inside it reads, if the new graph lacks them."""
+    def take_read(self, node: ir.Node, without: Collection[str] = ()) -> None:
+        """Copy the values that a node or a graph inside it reads, if the new graph lacks them.
+
+        Args:
+            node: the node.
+            without: names of values that the copy of the node does not read.
+        """
         for value in node.inputs:
-            if value is not None and value.name not in self.values:
+            if value is not None and value.name not in self.values and value.name not in without:
                 self.take(value)
         for name in captured(node):
             if name not in self.values:
                 self.take(self._originals[name])
 
-    def input(self, name: str, shape: Sequence[int], like: ir.Value) -> ir.Value:
+    def input(self, name: str, shape: Sequence[int | str], like: ir.Value) -> ir.Value:
         """Return a new input, of the type of another value."""
         value = ir.Value(name=name, shape=ir.Shape(shape), type=like.type)
         self.values[name] = value
@@ -91,7 +96,12 @@ class Assembly:
         for value, original in zip(copy.outputs, node.outputs, strict=True):
             value.shape = original.shape
 
-    def add_resized(self, node: ir.Node, attributes: Mapping[str, Attribute] = _UNCHANGED) -> None:
+    def add_resized(
+        self,
+        node: ir.Node,
+        attributes: Mapping[str, Attribute] = _UNCHANGED,
+        reads: Mapping[str, ir.Value] = _NOTHING,
+    ) -> None:
         """Copy a node whose outputs get the shapes that its inputs have now.
 
         Where shape inference finds none, the rank remains.
@@ -99,17 +109,35 @@ class Assembly:
         Args:
             node: a node of ONNX's own operators without subgraphs.
             attributes: attribute → its new value.
+            reads: name of a value that the node reads → value that its copy reads instead.
 
         Raises:
             FormatError: the new sizes do not fit together.
         """
-        copy = self._copied_node(node, attributes)
+        copy = self._copied_node(node, attributes, reads)
         infer_node(copy, self._opset)
         for value, original in zip(copy.outputs, node.outputs, strict=True):
             if value.shape is None and original.shape is not None:
                 value.shape = ir.Shape([None] * len(original.shape))
 
-    def op(self, op_type: str, inputs: Sequence[ir.Value], name: str, like: ir.Value) -> ir.Value:
+    def constant(self, name: str, array: np.ndarray) -> ir.Value:
+        """Add a constant and return it."""
+        tensor = ir.Tensor(np.ascontiguousarray(array), name=name)
+        value = ir.Value(
+            name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor
+        )
+        self.values[name] = value
+        self._initializers.append(value)
+        return value
+
+    def op(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value],
+        name: str,
+        like: ir.Value,
+        attributes: Mapping[str, Attribute] = _UNCHANGED,
+    ) -> ir.Value:
         """Add a new node with one output of a name and return that output.
 
         Args:
@@ -117,8 +145,9 @@ class Assembly:
             inputs: values of the new graph.
             name: of the output.
             like: a value with the type and the shape that the output has.
+            attributes: of the node.
         """
-        node = ir.node(op_type, inputs, name=f"{name}:node")
+        node = ir.node(op_type, inputs, attributes=attributes, name=f"{name}:node")
         output = node.outputs[0]
         output.name, output.type, output.shape = name, like.type, like.shape
         self._append(node)
@@ -126,6 +155,8 @@ class Assembly:
 
     def network(self, outputs: Sequence[str]) -> Network:
         """Return the network of the new graph, with everything else as the original has it.
+
+        It has no companions: they fit the graph of the original.
 
         Args:
             outputs: names of the values that become its outputs, in their order.
@@ -151,7 +182,7 @@ class Assembly:
             doc_string=model.doc_string,
             metadata_props=dict(model.metadata_props),
         )
-        return replace(self._network, model=copied)
+        return replace(self._network, model=copied, companions=())
 
     def _copied_node(
         self,

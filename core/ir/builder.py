@@ -40,6 +40,10 @@ class Builder:
         self._inputs.append(value)
         return value
 
+    def is_input(self, value: ir.Value) -> bool:
+        """Return whether a value is an input of the graph."""
+        return any(value is one for one in self._inputs)
+
     def parameter(self, array: np.ndarray, *blobs: BlobRef) -> ir.Value:
         """Add a trained parameter: the value of the given blobs of the source."""
         name = f"{self.scope}/{blobs[0].name}" if blobs else f"{self.scope}/parameter"

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import onnx_ir as ir
 
 from .network import Network
 
-__all__ = ["peak_bytes", "total_bytes", "value_bytes"]
+__all__ = ["largest_bytes", "multiply_adds", "peak_bytes", "total_bytes", "value_bytes"]
+
+LARGEST_VALUE = 1 << 28
+"""Bytes of the largest value that a batch size in a file may lead to before a smaller one is taken.
+What is known of real networks with a fixed batch stays below."""
 
 FLOAT_BYTES = 4.0
 """Bytes of one number: values of other types are taken for float32, too."""
@@ -35,6 +41,44 @@ def peak_bytes(network: Network) -> int:
 def total_bytes(network: Network) -> int:
     """Return the bytes a sample of all values that the nodes of a network make."""
     return int(sum(value_bytes(value) for node in network.graph for value in node.outputs))
+
+
+def largest_bytes(network: Network) -> int:
+    """Return the bytes of the largest value of a run, with all samples of a fixed batch."""
+    return max((_whole_bytes(value) for value in network.values().values()), default=0)
+
+
+def _whole_bytes(value: ir.Value) -> int:
+    if value.const_value is not None or value.shape is None:
+        return 0
+    return int(FLOAT_BYTES) * math.prod(dim for dim in value.shape if isinstance(dim, int))
+
+
+def multiply_adds(network: Network) -> int:
+    """Return about how many numbers a run multiplies a sample: of convolutions and matrices."""
+    return sum(map(_multiply_adds, network.graph))
+
+
+def _multiply_adds(node: ir.Node) -> int:
+    weight = node.inputs[1] if len(node.inputs) > 1 else None
+    if node.op_type not in _MULTIPLYING or weight is None or weight.shape is None:
+        return 0
+    # Each output of a convolution reads a row of the weight; each input of the transposed one does.
+    positions = node.inputs[0] if node.op_type == "ConvTranspose" else node.outputs[0]
+    sizes = [dim for dim in weight.shape if isinstance(dim, int)]
+    shared = sizes[-1:] if node.op_type == "MatMul" else sizes[:1]
+    if node.op_type == "Gemm" and not _flag(node, "transB"):
+        shared = sizes[-1:]
+    row = math.prod(sizes) // max(1, math.prod(shared))
+    return int((value_bytes(positions) if positions is not None else 0) / FLOAT_BYTES) * row
+
+
+_MULTIPLYING = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+
+
+def _flag(node: ir.Node, name: str) -> bool:
+    attribute = node.attributes.get(name)
+    return attribute is not None and bool(attribute.as_int())
 
 
 def value_bytes(value: ir.Value) -> float:

@@ -262,7 +262,7 @@ def is_classifier(network: Network) -> bool:
     A softmax over the classes of each pixel is none.
     """
     known = _known_classes(network)
-    return bool(known) and is_vector(network.outputs[known[-1]])
+    return bool(known) and is_vector(network.outputs[known[-1]]) and _of_samples(network, known[-1])
 
 
 def classifier_output(network: Network) -> str:
@@ -276,6 +276,12 @@ def classifier_output(network: Network) -> str:
         raise DataError(
             f"output '{name}' ({shape_text(network.outputs[name])}) of network '{network.name}' "
             "is no vector of classes",
+            hint="labels can only be used with a classifier",
+        )
+    if not _of_samples(network, name):
+        raise DataError(
+            f"output '{name}' ({shape_text(network.outputs[name])}) of network '{network.name}' "
+            "holds a vector for each of several regions, not one a sample",
             hint="labels can only be used with a classifier",
         )
     return name
@@ -345,6 +351,13 @@ def check_detector(network: Network) -> None:
     """
     if not box_heads(network):
         raise no_head(network)
+
+
+def _of_samples(network: Network, output: str) -> bool:
+    """Whether an output has a row a sample: where batches are fixed, regions have more."""
+    shape = next((shape for shape in network.inputs.values() if shape), ("",))
+    own, batch = network.outputs[output][:1], shape[0]
+    return not isinstance(batch, int) or own in ((), (batch,)) or isinstance(own[0], str)
 
 
 def _known_classes(network: Network) -> list[str]:

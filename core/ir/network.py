@@ -16,9 +16,11 @@ from .heads import Head
 __all__ = [
     "BATCH",
     "BLOCK",
+    "FOLLOWERS",
     "IR_VERSION",
     "OPSET",
     "BlobRef",
+    "Border",
     "Caution",
     "LayerInfo",
     "Network",
@@ -45,6 +47,10 @@ BLOCK = "block"
 """Key in the `meta` of a value: the number of consecutive channels that form a block. A block is
 removed or kept as a whole."""
 
+FOLLOWERS = "followers"
+"""Key in the `meta` of a value: names of initializers that no node reads, with an element for each
+of its channels. The source stores them, so they are cut with the channels."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class BlobRef:
@@ -69,6 +75,25 @@ class LayerInfo:
     stored: int = 0
     """Numbers this layer stores in the file. Parameters shared between layers count for the layer
     that stores them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Border:
+    """A layer of the source that the graph does not compute, and where the graph ends at it.
+
+    Args:
+        layer: its position in :attr:`Network.layers`.
+        subject: its name and type, for reports.
+        outputs: the outputs of the graph that it reads.
+        inputs: the inputs of the graph that it makes.
+        parameters: initializers whose values it shares.
+    """
+
+    layer: int
+    subject: str
+    outputs: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,6 +149,10 @@ class Source(Protocol):
         """The files it was read from, by their usual suffix (".onnx" → …)."""
         ...
 
+    def unchanged(self, network: Network) -> bool:
+        """Whether the graph of `network` is the very one that was read from the files."""
+        ...
+
     def render(self, network: Network) -> Mapping[str, bytes]:
         """Return the files for `network`: suffix (".onnx") to content. Changes nothing."""
         ...
@@ -132,12 +161,17 @@ class Source(Protocol):
         """Return the files of `render`, each as the parts whose concatenation it is."""
         ...
 
-    def companion(self, network: Network, path: Path) -> bytes:
-        """Return another description of the same layers with the changes of `network`."""
+    def companions(self, network: Network) -> Mapping[Path, bytes]:
+        """Return further descriptions of the network by the files they were read from, changed."""
         ...
 
-    def reread(self, paths: Mapping[str, Path]) -> Network:
-        """Read written files again, with the settings this source was read with."""
+    def reread(self, paths: Mapping[str, Path], companions: Sequence[Path] = ()) -> Network:
+        """Read written files again, with the settings this source was read with.
+
+        Args:
+            paths: the written files by their usual suffix.
+            companions: the written companions, in the order of :meth:`companions`.
+        """
         ...
 
 
@@ -157,9 +191,17 @@ class Network:
     source: Source | None = field(default=None, repr=False)
     preprocess: Preprocess = Preprocess()
     heads: tuple[Head, ...] = ()
+    borders: tuple[Border, ...] = ()
+    """The layers that the graph does not compute. Its parts may hang together by them alone."""
     notes: tuple[str, ...] = ()
     """Messages of the reader for the user (ignored weights, unused keys). `--verbose` shows all of
     them; a :class:`Caution` is always shown."""
+    companions: tuple[Network, ...] = ()
+    """Other nets with the same stored parameters: a train_val in each of its phases, what the file
+    of weights says of layers that no text mentions. They are pruned together with the network.
+    A copy with other sizes has none, until they are cut as well."""
+    regions: int | None = None
+    """Regions of a sample that the user says there are; None for what the files say."""
 
     @property
     def graph(self) -> ir.Graph:

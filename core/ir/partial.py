@@ -1,4 +1,4 @@
-"""Parts of a network: the nodes between some values and others, or all nodes after one value."""
+"""Parts of a network: between some values, behind one value, or taken apart at some values."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from dataclasses import replace
 import onnx_ir as ir
 
 from .assemble import NONE, Assembly, Tensors
-from .network import Network
+from .network import Network, shape_of
 from .subgraphs import captured
 
-__all__ = ["between", "nodes_between", "suffix"]
+__all__ = ["between", "given", "known", "nodes_between", "severed", "suffix"]
+
+_GIVEN = "/given"
 
 
 def nodes_between(
@@ -59,6 +61,46 @@ def suffix(network: Network, value: str) -> Network:
             inside.update(str(v.name) for v in node.outputs)
     outputs = [str(v.name) for v in network.graph.outputs if v.name in inside and v.name != value]
     return _assembled(network, following, outputs)
+
+
+def given(name: str) -> str:
+    """Return the name of the input of a severed network that stands for a value."""
+    return name + _GIVEN
+
+
+def known(name: str) -> str:
+    """Return the name of the value that an input of a severed network stands for."""
+    return name.removesuffix(_GIVEN)
+
+
+def severed(network: Network, cuts: Collection[str], wanted: Sequence[str]) -> Network:
+    """Return a network taken apart: the nodes that read some values read inputs instead.
+
+    The values are computed all the same, where they are wanted. So every part between cuts runs on
+    what it is given, and its own result is seen.
+
+    Args:
+        network: the whole network.
+        cuts: names of values that nodes make and no subgraph reads. Each that is read becomes an
+            input, called as :func:`given` says.
+        wanted: names of values that nodes make, which become the outputs in this order.
+    """
+    cuts, missing = frozenset(cuts), set(wanted)
+    needed: list[ir.Node] = []
+    for node in reversed(list(network.graph)):
+        if any(value.name in missing for value in node.outputs):
+            needed.append(node)
+            missing.update(name for name in _read(node) if name not in cuts)
+    part = Assembly(network)
+    replaced: dict[str, ir.Value] = {}
+    for node in reversed(needed):
+        for value in node.inputs:
+            if value is not None and value.name in cuts and value.name not in replaced:
+                name = str(value.name)
+                replaced[name] = part.input(given(name), shape_of(value), value)
+        part.take_read(node, without=cuts)
+        part.add(node, {n: replaced[n] for n in _read(node) if n in replaced})
+    return replace(part.network(wanted), source=None, heads=())
 
 
 def _read(node: ir.Node) -> list[str]:

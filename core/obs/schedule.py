@@ -16,6 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ..coupling.groups import Groups
 from ..evaluation.loss import LossMeter
 from ..ir.network import Network
 from ..plan.quotas import Quotas, partitions
@@ -58,7 +59,7 @@ def remove_to_rate(state: PruningState, goal: Goal, progress: Progress = silent)
     count = _passes(state, goal)
     for number in range(1, count + 1):
         measured = _Measured.of(state, operators, progress)
-        quotas = _part(goal.quotas, number, count) if goal.rate == 0 else goal.quotas
+        quotas = _part(state.groups, goal.quotas, number, count) if goal.rate == 0 else goal.quotas
         first = tuple(unit for unit in goal.first if not state.removed[unit])
         part = replace(goal, rate=goal.rate * number / count, quotas=quotas, first=first)
         state = measured.removed_from(state, part, progress)
@@ -171,13 +172,18 @@ def _passes(state: PruningState, goal: Goal) -> int:
         removed = groups.mask(
             unit
             for number, (index, partition) in enumerate(partitions(groups))
-            for share in partition
-            for unit in groups.groups[index].members(share[: goal.quotas.get(number, 0)])
+            for share, lost in zip(partition, goal.quotas.get(number, ()), strict=False)
+            for unit in groups.groups[index].members(share[:lost])
         )
         fraction = 1.0 - goal.costs.total(removed) / whole if whole else 0.0
     return max(1, int(np.ceil(fraction / STRIDE - 1e-9)))
 
 
-def _part(quotas: Quotas, number: int, count: int) -> Quotas:
+def _part(groups: Groups, quotas: Quotas, number: int, count: int) -> Quotas:
     """Return the quotas of pass `number` of `count`."""
-    return {partition: quota * number // count for partition, quota in quotas.items()}
+    found = {}
+    for index, (_, partition) in enumerate(partitions(groups)):
+        if index in quotas:
+            path = [(0,) * len(partition), *partition.path(end=quotas[index])]
+            found[index] = path[(len(path) - 1) * number // count]
+    return found

@@ -13,6 +13,7 @@ H⁻¹ −= H⁻¹_:,c (H⁻¹_cc)⁻¹ H⁻¹_c,: (Hassibi and Stork 1993, by b
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,9 +22,12 @@ import numpy as np
 from ..cost.network_cost import Costs, MarginalSavings
 from ..coupling.groups import Groups
 from ..coupling.indices import Unit, UnitMask, UnitVector
+from ..coupling.partitions import Loss, Partition
 from ..ir.network import Network
-from ..plan.limits import NO_LIMITS, Limits
-from ..plan.quotas import Quotas
+from ..plan.floors import Floors, find_floors, scale_of
+from ..plan.limits import Limits
+from ..plan.losses import legal_path
+from ..plan.quotas import Quotas, partitions
 from ..plan.state import PruningState, RemovedStep
 from ..plan.steps import SLACK
 from ..progress import Progress, silent
@@ -42,16 +46,27 @@ class Goal:
         rate: fraction of the cost to remove, earlier removals included.
         costs: the costs that the rate is a fraction of.
         limits: legal numbers of channels that a share may lose.
-        quotas: partition → exact number of channels that each of its shares loses. These are
-            removed before others, and count toward the rate.
+        quotas: partition → exact numbers of channels that its shares lose. These are removed
+            before others, and count toward the rate.
         first: units that are removed before all others.
+        floors: what stays; None for the floors of the limits, and for one channel of each layer in
+            groups with a quota.
     """
 
     rate: float
     costs: Costs
-    limits: Limits = NO_LIMITS
+    limits: Limits = field(default_factory=Limits)
     quotas: Quotas = field(default_factory=dict)
     first: tuple[Unit, ...] = ()
+    floors: Floors | None = None
+
+    def floors_of(self, groups: Groups) -> Floors:
+        """Return what stays."""
+        if self.floors is not None:
+            return self.floors
+        asked = {index for number, (index, _) in enumerate(partitions(groups))
+                 if number in self.quotas}  # fmt: skip
+        return find_floors(groups, self.limits, asked)
 
 
 def select_units(
@@ -81,7 +96,7 @@ def select_units(
     table = _LossTable(groups, consumers, goal, removed)
     savings = MarginalSavings(groups, goal.costs)
     whole = goal.costs.total()
-    removable = _RemovableUnits(groups)
+    removable = _RemovableUnits(groups, goal.floors_of(groups))
     for unit in np.flatnonzero(removed).tolist():
         removable.remove(unit)
         savings.remove(unit)
@@ -90,7 +105,7 @@ def select_units(
     waiting = [goal.first] if goal.first else []
     while waiting or table.due() or goal.rate * whole - saved > SLACK * whole:
         budget = np.inf if table.due() else goal.rate * whole - saved
-        step = waiting.pop() if waiting else table.cheapest(savings.saved, removable.mask, budget)
+        step = waiting.pop() if waiting else table.cheapest(savings.saved, removable, budget)
         if step is None:
             break
         steps.append(RemovedStep(step, sum(float(table.loss[unit]) for unit in step)))
@@ -137,47 +152,61 @@ class _LossTable:
             for group in groups.groups
             for partition in group.partitions
         ]
-        self._counts = [
-            self._legal_counts(number, goal.limits) for number in range(len(self._partitions))
+        self._lost = [
+            [int(removed[share].sum()) for share in partition] for partition in self._partitions
         ]
-        self._removed = [int(removed[np.concatenate(part)].sum()) for part in self._partitions]
-        self._partition_of = {
-            int(unit): number
+        self._paths = [
+            self._path(number, partition, goal.limits, scale_of(groups, index))
+            for number, (index, partition) in enumerate(partitions(groups))
+        ]
+        self._place_of = {
+            int(unit): (number, place)
             for number, partition in enumerate(self._partitions)
-            for share in partition
+            for place, share in enumerate(partition)
             for unit in share
         }
 
-    def _legal_counts(self, number: int, limits: Limits) -> list[int]:
-        """Return the legal numbers of channels that a partition's shares lose, in rising order."""
-        counts = limits.counts(min(map(len, self._partitions[number])))
-        return [count for count in counts if count <= self._quotas.get(number, count)]
+    def _path(self, number: int, partition: Partition, limits: Limits, scale: float) -> deque[Loss]:
+        """Return what the shares of a partition lose by and by."""
+        limits = limits.without_floor if number in self._quotas else limits
+        start, end = tuple(self._lost[number]), self._quotas.get(number)
+        return deque(legal_path(partition, limits, scale, start=start, end=end))
 
     def due(self) -> list[int]:
         """Return the partitions that have not lost their quota yet."""
         return [
-            number
-            for number, quota in self._quotas.items()
-            if self._removed[number] < quota * len(self._partitions[number])
+            number for number, quota in self._quotas.items() if sum(self._lost[number]) < sum(quota)
         ]
 
-    def cheapest(self, saved: Array, removable: UnitMask, budget: float) -> tuple[Unit, ...] | None:
+    def _more(self, number: int) -> list[int]:
+        """Return how many channels of each share the next step of a partition takes; [] for none.
+
+        What was lost is on the path: units leave in whole steps.
+        """
+        path, lost = self._paths[number], self._lost[number]
+        while path and sum(path[0]) <= sum(lost):
+            path.popleft()
+        return [after - before for after, before in zip(path[0], lost, strict=True)] if path else []
+
+    def cheapest(
+        self, saved: Array, removable: _RemovableUnits, budget: float
+    ) -> tuple[Unit, ...] | None:
         """Return the step with the least loss per operation saved that fits the budget.
 
         Args:
             saved: cost that the removal of each unit would save [units].
-            removable: mask over the units that may be removed.
+            removable: the units that may be removed.
             budget: cost that may still be removed.
         """
         best, least = None, np.inf
         for number in self.due() or range(len(self._partitions)):
-            partition = self._partitions[number]
-            done = self._removed[number] // len(partition)
-            more = next((count - done for count in self._counts[number] if count > done), 0)
+            more = self._more(number)
             units = tuple(
-                unit for share in partition for unit in self._lowest(share, removable, more)
+                unit
+                for share, count in zip(self._partitions[number], more, strict=False)
+                for unit in self._lowest(share, removable.mask, count)
             )
-            if not units or len(units) < more * len(partition):
+            if not units or len(units) < sum(more) or not removable.allows(units):
                 continue
             gain = float(saved[list(units)].sum())
             if 0 < gain <= budget:
@@ -196,7 +225,8 @@ class _LossTable:
 
     def remove(self, unit: int) -> None:
         """Remove a unit from every consumer and update the losses of the units read there."""
-        self._removed[self._partition_of[unit]] += 1
+        number, place = self._place_of[unit]
+        self._lost[number][place] += 1
         for number in self._consumers_of.get(unit, ()):
             consumer = self.consumers[number]
             consumer.drop_outputs(unit)
@@ -210,29 +240,38 @@ class _LossTable:
 
 
 class _RemovableUnits:
-    """The units that may still be removed. Certain sets of units must each keep one unit."""
+    """The units that may still be removed: certain sets of units keep some."""
 
-    def __init__(self, groups: Groups):
+    def __init__(self, groups: Groups, floors: Floors):
         self.mask = groups.mask(unit for group in groups.groups for unit in group.removable())
-        self._sets = [np.array(kept) for kept in groups.kept_units]
-        self._left = [len(kept) for kept in groups.kept_units]
+        self._sets = [np.array(units) for units in floors.sets]
+        self._left = [len(units) for units in floors.sets]
+        self._least = floors.least
         self._sets_of: dict[int, list[int]] = {}
-        for number, kept in enumerate(groups.kept_units):
-            if len(kept) == 1:
-                self.mask[list(kept)] = False
-            for unit in kept:
-                self._sets_of.setdefault(unit, []).append(number)
         self._removed = groups.mask(())
+        for number, units in enumerate(floors.sets):
+            self._protect(number)
+            for unit in units:
+                self._sets_of.setdefault(unit, []).append(number)
 
     def remove(self, unit: int) -> None:
-        """Note the removal of a unit, and protect the last unit of each of its sets."""
+        """Note the removal of a unit, and protect the last units of each of its sets."""
         self.mask[unit] = False
         self._removed[unit] = True
         for number in self._sets_of.get(unit, ()):
             self._left[number] -= 1
-            if self._left[number] <= 1:
-                members = self._sets[number]
-                self.mask[members[~self._removed[members]]] = False
+            self._protect(number)
+
+    def allows(self, units: Sequence[Unit]) -> bool:
+        """Whether units may be removed together, each of which may be removed alone."""
+        taken = Counter(number for unit in units for number in self._sets_of.get(unit, ()))
+        return all(self._left[k] - count >= self._least[k] for k, count in taken.items())
+
+    def _protect(self, number: int) -> None:
+        """Protect what is left of a set that must not lose more."""
+        if self._left[number] <= self._least[number]:
+            members = self._sets[number]
+            self.mask[members[~self._removed[members]]] = False
 
 
 def _tensors(

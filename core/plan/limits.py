@@ -1,12 +1,13 @@
-"""Limits of every choice of channels: multiples, and the largest fraction to remove."""
+"""Limits of every choice of channels: multiples, the floor, and the largest fraction to remove."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from ..errors import PlanError
 
-__all__ = ["NO_LIMITS", "Limits"]
+__all__ = ["NO_LIMITS", "USUAL_LIMITS", "Limits"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,6 +24,10 @@ class Limits:
     max_rate: float = 1.0
     """Largest fraction of its channels that a group may lose."""
 
+    min_keep: float = 0.1
+    """Smallest fraction of its channels that a group keeps, and each layer of it; at least one
+    channel. What is asked of a single layer by its own rate may go below."""
+
     def __post_init__(self) -> None:
         if self.round_to < 1:
             raise PlanError(
@@ -33,20 +38,47 @@ class Limits:
                 f"the largest rate must be over 0 and up to 1, got {self.max_rate:g}",
                 option="max_rate",
             )
+        if not 0.0 <= self.min_keep < 1.0:
+            raise PlanError(
+                f"the fraction to keep must be from 0 to below 1, got {self.min_keep:g}",
+                option="min_keep",
+            )
 
-    def counts(self, channels: int) -> list[int]:
+    @property
+    def without_floor(self) -> Limits:
+        """The same limits, but all channels of a share may leave except one."""
+        return replace(self, min_keep=0.0)
+
+    def floor(self, channels: int, scale: float = 1.0) -> int:
+        """Return the number of channels that stay at least: one, or a multiple's worth.
+
+        Args:
+            channels: number of channels of a share, a layer or a group.
+            scale: how much wider it was before earlier rounds; the fraction is of that width.
+        """
+        kept = math.ceil(min(1.0, self.min_keep * scale) * channels - 1e-9)
+        return max(1, kept, min(self.round_to, channels))
+
+    def counts(self, channels: int, scale: float = 1.0, *, all_may_go: bool = False) -> list[int]:
         """Return the legal numbers of channels to remove from a share, rising, without 0.
 
         Args:
-            channels: number of channels of the share; at least one always stays.
+            channels: number of channels of the share.
+            scale: as for :meth:`floor`.
+            all_may_go: whether the share may lose all, since others stay beside it. Then one
+                channel alone may leave, and any number without a floor.
         """
-        most = int(channels * self.max_rate + 1e-9)
+        floor = self.floor(channels, scale)
+        if all_may_go and (channels == 1 or self.min_keep == 0.0):
+            floor = 0
+        most = min(int(channels * self.max_rate + 1e-9), channels - floor)
         return [
-            removed
-            for removed in range(1, most + 1)
-            if removed < channels and (channels - removed) % self.round_to == 0
+            removed for removed in range(1, most + 1) if (channels - removed) % self.round_to == 0
         ]
 
 
-NO_LIMITS = Limits()
-"""All channels but one may be removed."""
+NO_LIMITS = Limits(min_keep=0.0)
+"""All channels but one may be removed: for numbers that users name themselves."""
+
+USUAL_LIMITS = Limits()
+"""The limits of every choice where users name no others."""

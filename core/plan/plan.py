@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
-from ..coupling.groups import Group, Groups
+from ..coupling.groups import Group, Groups, Partition
 from ..coupling.indices import UnitMask
+from ..coupling.partitions import Loss
 from ..errors import PlanError, located
 
 __all__ = ["Plan", "PlanGroup", "make_plan", "removed_units"]
@@ -234,6 +235,10 @@ def removed_units(plan: Plan, groups: Groups) -> UnitMask:
             owner = groups.group_of[kept[0]]
             with located(file=plan.file, item=f"group {owner.name!r}"):
                 raise PlanError("at least one channel of each layer must stay")
+    for crowd, least in groups.kept_crowds:
+        if (~removed[list(crowd)]).sum() < min(least, len(crowd)):
+            with located(file=plan.file, item=f"group {groups.group_of[crowd[0]].name!r}"):
+                raise PlanError(f"at least {least} channels must stay, as many as a window has")
     return removed
 
 
@@ -246,10 +251,17 @@ def _check_partitions(group: Group, removed: set[int], groups: Groups) -> None:
     free = {place for partition in group.partitions for share in partition for place in share}
     for place in sorted(removed - free):
         reason = groups.reasons.get(group.units[place], group.reason)
-        raise PlanError(f"channel {place} cannot be removed: it {reason}")
+        hint = reason.remedy if reason is not None else None
+        raise PlanError(f"channel {place} cannot be removed: it {reason}", hint=hint)
     for partition in group.partitions:
-        counts = [len(removed.intersection(share)) for share in partition]
-        if len(set(counts)) > 1:
-            raise PlanError(
-                f"shares must lose equally many channels, but they lose {sorted(set(counts))}"
-            )
+        loss = tuple(len(removed.intersection(share)) for share in partition)
+        if not partition.obeys(loss):
+            raise PlanError(_unbalanced(partition, loss))
+
+
+def _unbalanced(partition: Partition, loss: Loss) -> str:
+    """Return in words why a loss does not obey the balance rules."""
+    if all(set(step) == {1} for step in partition.steps):
+        return f"shares must lose equally many channels, but they lose {sorted(set(loss))}"
+    steps = " or ".join(map(str, map(list, partition.steps[:3])))
+    return f"shares must lose channels in steps of {steps}, but they lose {list(loss)}"

@@ -1,20 +1,21 @@
-"""Quotas: a fixed number of channels for each share of a partition to lose."""
+"""Quotas: how many channels the shares of a partition lose, where that is fixed."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
 
 from ..coupling.groups import Groups, Partition
 from ..coupling.indices import UnitMask
 from ..errors import PlanError
-from .limits import NO_LIMITS, Limits
-from .steps import Order, Step
+from .limits import Limits
+from .losses import Quotas
+from .steps import Order, Step, partition_steps
 
-__all__ = ["Quotas", "check_quotas", "nearest", "partitions", "quotas_of", "split"]
-
-Quotas = Mapping[int, int]
-"""Number of a partition (see :func:`partitions`) → channels that each of its shares loses."""
+__all__ = ["Quotas", "asked_steps", "check_quotas", "partitions", "quotas_of", "unasked"]
 
 
 def partitions(groups: Groups) -> Iterator[tuple[int, Partition]]:
@@ -24,51 +25,48 @@ def partitions(groups: Groups) -> Iterator[tuple[int, Partition]]:
             yield index, partition
 
 
-def nearest(rate: float, channels: int, limits: Limits = NO_LIMITS) -> int:
-    """Return the legal number of channels to remove that is nearest to a rate; of two, the lower.
-
-    Args:
-        rate: fraction of the channels to remove.
-        channels: number of channels of a share.
-        limits: the legal numbers.
-    """
-    legal = (0, *limits.counts(channels))
-    return min(legal, key=lambda count: (abs(count - rate * channels), count))
-
-
-def quotas_of(groups: Groups, removed: UnitMask) -> dict[int, int]:
-    """Return number of a partition → channels that a mask over units removes from each share."""
+def quotas_of(groups: Groups, removed: UnitMask) -> Quotas:
+    """Return number of a partition → channels that a mask over units removes from its shares."""
     return {
-        number: int(removed[groups.groups[index].members(partition[0])].sum())
+        number: tuple(
+            int(removed[groups.groups[index].members(share)].sum()) for share in partition
+        )
         for number, (index, partition) in enumerate(partitions(groups))
     }
 
 
-def split(order: Order, groups: Groups, quotas: Quotas) -> tuple[list[Step], list[Step]]:
-    """Return the steps that quotas demand, and the steps of partitions without a quota.
+def asked_steps(
+    groups: Groups, scores: npt.NDArray[np.float64], limits: Limits, quotas: Quotas
+) -> list[Step]:
+    """Return the steps that quotas demand, evenly over their partitions.
 
     Args:
-        order: the steps; those of a partition in the order of their removal.
-        groups: the groups of the steps.
+        groups: the groups.
+        scores: score of every unit [units]; the lowest leave first.
+        limits: the legal numbers of channels, of which the floor does not count here.
         quotas: the quotas.
     """
-    partition_of = {
-        unit: (number, len(partition))
+    steps = [
+        step
+        for number, own in enumerate(
+            partition_steps(groups, scores, limits.without_floor, quotas)
+        )
+        if number in quotas
+        for step in own
+    ]  # fmt: skip
+    return sorted(steps, key=lambda step: (step.fraction, step.group, step.units))
+
+
+def unasked(order: Order, groups: Groups, quotas: Quotas) -> list[Step]:
+    """Return the steps of partitions without a quota."""
+    asked = {
+        unit
         for number, (index, partition) in enumerate(partitions(groups))
+        if number in quotas
         for share in partition
         for unit in groups.groups[index].members(share)
     }
-    removed: dict[int, int] = defaultdict(int)
-    first, rest = [], []
-    for step in order:
-        number, shares = partition_of[step.units[0]]
-        if number not in quotas:
-            rest.append(step)
-            continue
-        removed[number] += len(step.units) // shares
-        if removed[number] <= quotas[number]:
-            first.append(step)
-    return first, rest
+    return [step for step in order if step.units[0] not in asked]
 
 
 def check_quotas(groups: Groups, removed: UnitMask, quotas: Quotas) -> None:
@@ -83,10 +81,14 @@ def check_quotas(groups: Groups, removed: UnitMask, quotas: Quotas) -> None:
         PlanError: names the group.
     """
     found = quotas_of(groups, removed)
+    asked: dict[int, list[int]] = defaultdict(lambda: [0, 0])
     for number, (index, _) in enumerate(partitions(groups)):
-        if number in quotas and found[number] != quotas[number]:
-            group = groups.groups[index]
+        if number in quotas:
+            asked[index][0] += sum(quotas[number])
+            asked[index][1] += sum(found[number])
+    for index, (quota, lost) in asked.items():
+        if quota != lost:
             raise PlanError(
-                f"group '{group.name}' cannot lose {quotas[number]} channels, only "
-                f"{found[number]}: each layer keeps at least one"
+                f"group '{groups.groups[index].name}' cannot lose {quota} channels, only {lost}: "
+                "each layer keeps at least one"
             )

@@ -69,9 +69,13 @@ class PruningState:
         """Return the network without the removed channels."""
         return shrink(self.full, self.groups, self.removed)
 
-    def masked(self) -> Network:
-        """Return the network at full size, with zeros for the removed channels."""
-        return mask(self.full, self.groups, self.removed)
+    def masked(self, *, close_up: bool = True) -> Network:
+        """Return the network at full size, with zeros for the removed channels.
+
+        Args:
+            close_up: whether windows over channels close up over the removed ones.
+        """
+        return mask(self.full, self.groups, self.removed, close_up=close_up)
 
     def expanded(self, dense: Network) -> Network:
         """Return a dense network of this state at full size, with zeros for removed channels."""

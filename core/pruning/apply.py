@@ -6,24 +6,26 @@ from dataclasses import replace
 
 from ..coupling import find_groups
 from ..coupling.groups import Groups
-from ..data import Dataset, SyntheticDataset
+from ..data import Dataset
 from ..data.calibration import Calibration
 from ..engine.threads import within_cores
-from ..ir.network import Network
+from ..errors import PlanError
+from ..ir.network import Network, layer_of
+from ..ir.windows import loosened, windows
+from ..plan.limits import USUAL_LIMITS, Limits
 from ..plan.plan import Plan, removed_units
 from ..plan.state import PruningState
 from ..progress import Progress, silent
 from ..repair import Repairs, find_repairs, repaired
 from ..verify.equivalence import verify_equal
-from ..verify.stable_cuts import narrowed
+from ..verify.small_input import with_noise
+from ..verify.stable_cuts import compare_pieces, hidden_in_both, narrowed
+from .companions import cut_companions, forgotten, masked_companions, uncompensated
 from .complete import complete_plan
 from .options import AUTOMATIC
-from .result import PruneResult, Verification
+from .result import Inexact, PruneResult, Verification
 
-__all__ = ["NOISE_SAMPLES", "apply_plan"]
-
-NOISE_SAMPLES = 8
-"""Samples of noise that verifications run on where the user gave no data."""
+__all__ = ["apply_plan", "check_sparse", "planned"]
 
 
 @within_cores()
@@ -58,6 +60,9 @@ def apply_plan(
         VerificationError: the dense network does not equal the masked one.
     """
     repairs = find_repairs(repair, data=data is not None)
+    network, groups = planned(network, plan, groups)
+    if sparse:
+        check_sparse(network)
     groups = groups or find_groups(network)
     if plan.open:
         plan, state = complete_plan(
@@ -67,33 +72,124 @@ def apply_plan(
         state = PruningState.start(network, groups).after(removed_units(plan, groups))
     state = replace(state, data=Calibration(data) if data is not None else None)
     dense = state.dense()
-    inputs = state.data or SyntheticDataset(network, samples=NOISE_SAMPLES)
     narrow = narrowed(groups, state.removed)
+    masked, small, inputs = _verified_on(state.masked(), dense, state.data)
     comparison = verify_equal(
-        "masked = dense", state.masked(), dense, inputs, narrow=narrow, progress=progress
+        "masked = dense", masked, small, inputs, narrow=narrow, progress=progress
     )
     verification = Verification(
         difference=float(f"{comparison.worst.relative:.3g}"),
         inputs=inputs.name,
         samples=comparison.samples,
     )
+    inexact = _inexact(state, dense, progress)
     dense, records = (
         repaired(state, dense, repairs, progress=progress)
         if repairs and state.removed.any()
         else (dense, ())
     )
     provenance = {**plan.provenance, "proof": verification.to_data()}
+    if inexact is not None:
+        provenance |= {"lrn": "inexact", "not_exact": inexact.to_data()}
     if records:
         provenance["repair"] = [record.to_data() for record in records]
     result = PruneResult(
-        network=dense,
+        network=replace(dense, companions=cut_companions(state, dense, progress=progress)),
         plan=replace(plan, provenance=provenance),
         verification=verification,
         repairs=records,
         history=state.history,
+        notes=(
+            *_below_floor(plan),
+            *([inexact.note] if inexact is not None else []),
+            *forgotten(plan, network),
+            *uncompensated(state),
+        ),
     )
     if not sparse:
         return result
     full = state.expanded(dense)
-    verify_equal("sparse = dense", full, dense, inputs, narrow=narrow, progress=progress)
+    first, second, inputs = _verified_on(full, dense, state.data)
+    verify_equal("sparse = dense", first, second, inputs, narrow=narrow, progress=progress)
+    full = replace(full, companions=masked_companions(state, full))
     return replace(result, network=full)
+
+
+def _verified_on(
+    first: Network, second: Network, data: Dataset | None
+) -> tuple[Network, Network, Dataset]:
+    """Return two networks and what they run on: the user's data, or noise at a small input."""
+    return with_noise(first, second) if data is None else (first, second, data)
+
+
+def check_sparse(network: Network) -> None:
+    """Raise if a network with zeros in place of channels cannot equal the one without them.
+
+    Raises:
+        PlanError: channels may be removed through LRN, which would sum over the zeros.
+    """
+    if any(window.free for _, _, window in windows(network)):
+        raise PlanError(
+            "a network with zeros computes another LRN than the dense one",
+            hint="leave --lrn inexact out, or fine-tune the dense network",
+            option="sparse",
+        )
+
+
+def planned(
+    network: Network, plan: Plan, groups: Groups | None = None
+) -> tuple[Network, Groups | None]:
+    """Return the network as a plan saw it, and its groups where they are still those.
+
+    Args:
+        network: the network that the plan was made for.
+        plan: it remembers whether channels were removed through LRN.
+        groups: groups of the network where they are known.
+    """
+    if plan.provenance.get("lrn") != "inexact":
+        return network, groups
+    found = loosened(network)
+    return found, groups if found is network else None
+
+
+def _inexact(state: PruningState, dense: Network, progress: Progress) -> Inexact | None:
+    """Measure what it changes that windows close up over removed channels; None where none does."""
+    surviving = state.groups.surviving(state.removed)
+    through = []
+    for node, name, _ in windows(state.original):
+        labels = next((use.labels[0] for use in state.groups.uses if use.parameter == name), None)
+        if labels is not None and not surviving[labels].all():
+            layer = layer_of(node)
+            through.append(state.original.layers[layer].name if layer is not None else name)
+    if not through:
+        return None
+    first, second, inputs = _verified_on(state.masked(close_up=False), dense, state.data)
+    narrow = narrowed(state.groups, state.removed)
+    inner = hidden_in_both(first, second, narrow)
+    found = compare_pieces(first, second, inputs, narrow, inner=inner, progress=progress)
+    return Inexact(
+        through=tuple(through),
+        value=found.worst.a,
+        difference=float(f"{found.worst.relative:.3g}"),
+        inputs=inputs.name,
+        samples=found.samples,
+    )
+
+
+def _below_floor(plan: Plan) -> tuple[str, ...]:
+    """Return which groups keep fewer channels than their floor, in words.
+
+    No choice of the program goes there: somebody said so in the plan, or by the rate of a layer.
+    """
+    limits = plan.provenance.get("limits")
+    fraction = limits.get("min_keep") if isinstance(limits, dict) else None
+    least = Limits(min_keep=fraction) if isinstance(fraction, int | float) else USUAL_LIMITS
+    below = [
+        f"'{entry.name}' {entry.kept} of {entry.channels}"
+        for entry in plan.groups
+        if entry.kept < least.floor(entry.channels)
+    ]
+    if not below:
+        return ()
+    more = f" and {len(below) - 3} more" if len(below) > 3 else ""
+    return (f"as asked, fewer channels stay than usual: {', '.join(below[:3])}{more}",)

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..allocation.overrides import override_quotas
+from ..allocation.overrides import missed_rates
 from ..allocation.registry import AllocationContext
 from ..allocation.sensitivity import check_reach
-from ..allocation.uniform import uniform
-from ..cost.budget import LATENCY, make_costs
-from ..cost.layer_latency import layer_latencies
-from ..cost.network_cost import Costs, MarginalSavings
 from ..coupling.groups import Groups
 from ..coupling.indices import UnitMask
 from ..data import Dataset
 from ..data.calibration import Calibration
 from ..engine.threads import within_cores
-from ..errors import PlanError
 from ..evaluation.loss import LossMeter
 from ..ir.digest import digest
 from ..ir.network import Network
 from ..obs import Goal, remove_to_loss, remove_to_rate
-from ..plan.exclude import closed
 from ..plan.plan import Plan, make_plan
-from ..plan.quotas import Quotas, check_quotas, quotas_of, split
+from ..plan.quotas import check_quotas, quotas_of
+from ..plan.reach import Reach
 from ..plan.state import PruningState, RemovedStep
-from ..plan.steps import Step, check_first, cut, legal_steps
+from ..plan.steps import SLACK, Step, check_first, cut, legal_steps
 from ..progress import Progress, silent
+from .demand import Demand
 from .options import PruneOptions
-from .resolve import Method, resolve, scores_of
 
 __all__ = ["Choice", "choose"]
 
@@ -72,30 +66,26 @@ def choose(
         progress: told how far the work is.
 
     Raises:
-        PlanError: options do not fit the network or each other, or nothing can be removed.
+        PlanError: options do not fit the network or each other, nothing can be removed, or the rate
+            is out of reach.
         DataError: the data does not fit the network.
     """
-    open_groups = closed(network, groups, options.exclude)
-    if not any(group.prunable for group in open_groups.groups):
-        raise PlanError("no channel of this network can be removed", hint=_what_limits(groups))
-    method = resolve(options, rate=options.rate, data=data)
-    options = _with_latencies(network, options, progress)
-    costs = make_costs(network, open_groups, options.budget, options.latencies)
-    quotas: Quotas = override_quotas(
-        open_groups, options.overrides, options.limits, options.analysis
-    )
+    demand = Demand.of(network, groups, options, data=data, progress=progress)
+    demand.check()
+    options, method = demand.options, demand.method
     start = PruningState.start(
-        network, open_groups, Calibration(data) if data is not None else None
+        network, demand.open, Calibration(data) if data is not None else None
     )
     if method.obs_allocates:
-        state = _by_obs(start, options, costs, quotas, data, progress)
+        state = _by_obs(start, demand, data, progress)
     else:
-        state, quotas = _by_order(start, method, options, costs, quotas, data, progress)
-    check_quotas(open_groups, state.removed, quotas)
-    achieved = _achieved(costs, state.removed)
+        state = _by_order(start, demand, data, progress)
+    check_quotas(demand.open, state.removed, demand.quotas)
+    achieved = demand.achieved(state.removed)
     provenance = {
         "model": network.name,
         "digest": f"sha256:{digest(network)}",
+        **({"companions": [c.name for c in network.companions]} if network.companions else {}),
         "criterion": method.criterion,
         "allocation": method.allocation.name,
         "rate": {
@@ -107,30 +97,28 @@ def choose(
     return Choice(
         plan=make_plan(groups, state.removed, provenance),
         state=replace(state, groups=groups),
-        notes=_notes(options, groups, state, achieved),
+        notes=(
+            *_notes(demand, state.removed, achieved),
+            *missed_rates(demand.open, options.overrides, demand.quotas),
+        ),
     )
 
 
-def _with_latencies(network: Network, options: PruneOptions, progress: Progress) -> PruneOptions:
-    """Return the options with measured latencies, where a budget needs them."""
-    if options.budget != LATENCY or options.latencies is not None:
-        return options
-    return replace(options, latencies=layer_latencies(network, progress=progress))
-
-
 def _by_obs(
-    start: PruningState,
-    options: PruneOptions,
-    costs: Costs,
-    quotas: Quotas,
-    data: Dataset | None,
-    progress: Progress,
+    start: PruningState, demand: Demand, data: Dataset | None, progress: Progress
 ) -> PruningState:
     """Return what structured OBS removes to meet the rate, or within the threshold."""
-    goal = Goal(rate=options.rate or 0.0, costs=costs, limits=options.limits, quotas=quotas)
+    options = demand.options
+    goal = Goal(
+        rate=options.rate or 0.0,
+        costs=demand.costs,
+        limits=options.limits,
+        quotas=demand.quotas,
+        floors=demand.floors,
+    )
     if options.rate is not None:
         state = remove_to_rate(start, goal, progress)
-        check_first(_achieved(costs, state.removed), options.rate)
+        check_first(demand.achieved(state.removed), options.rate)
         return state
     assert options.threshold is not None, "there is a rate or a threshold"
     assert data is not None, "OBS is chosen where there is data"
@@ -139,70 +127,37 @@ def _by_obs(
 
 
 def _by_order(
-    start: PruningState,
-    method: Method,
-    options: PruneOptions,
-    costs: Costs,
-    quotas: Quotas,
-    data: Dataset | None,
-    progress: Progress,
-) -> tuple[PruningState, Quotas]:
-    """Return what an allocation's order removes, and the quotas that this amounts to.
+    start: PruningState, demand: Demand, data: Dataset | None, progress: Progress
+) -> PruningState:
+    """Return what an allocation's order removes.
 
     Where the criterion is OBS, the allocation gives the numbers and OBS chooses the channels.
     """
-    groups = start.groups
-    context = AllocationContext(
-        groups=groups,
-        limits=options.limits,
-        savings=MarginalSavings(groups, costs).saved,
-        scores=scores_of(start.original, groups, method.criterion, options, data),
-        analysis=options.analysis,
-        threshold=options.threshold,
-    )
-    removed, steps = _followed(method, context, costs, options.rate, quotas)
+    options, groups = demand.options, demand.open
+    removed, steps = _followed(demand, demand.context(data))
     if options.analysis is not None and options.rate is not None:
-        check_reach(options.analysis, options.rate, _achieved(costs, removed))
-    if not method.obs:
+        check_reach(options.analysis, options.rate, demand.achieved(removed))
+    if not demand.method.obs:
         history = tuple(RemovedStep(step.units) for step in steps)
-        return start.after(removed, steps=history), quotas
+        return start.after(removed, steps=history)
     quotas = quotas_of(groups, removed)
-    return remove_to_rate(start, Goal(rate=0.0, costs=costs, quotas=quotas), progress), quotas
+    goal = Goal(rate=0.0, costs=demand.costs, quotas=quotas, floors=demand.floors)
+    return remove_to_rate(start, goal, progress)
 
 
-def _followed(
-    method: Method,
-    context: AllocationContext,
-    costs: Costs,
-    rate: float | None,
-    quotas: Quotas,
-) -> tuple[UnitMask, list[Step]]:
+def _followed(demand: Demand, context: AllocationContext) -> tuple[UnitMask, list[Step]]:
     """Return a mask over the units that an order removes, and the steps.
-
-    Args:
-        method: its allocation orders the steps.
-        context: what the allocation looks at.
-        costs: what the rate is a fraction of.
-        rate: where to cut the order; None to follow it to its end.
-        quotas: partitions that lose a given number; these leave first.
 
     Raises:
         PlanError: the quotas remove more than the rate.
     """
-    groups = context.groups
-    _, rest = split(method.allocation.order(context), groups, quotas)
-    first, _ = split(uniform(groups, context.scores, context.limits), groups, quotas)
+    groups, rate = demand.open, demand.options.rate
+    first, rest = demand.steps(context)
     if rate is None:
-        steps = legal_steps([*first, *rest], groups)
+        steps = legal_steps([*first, *rest], groups, demand.floors)
         return groups.mask(unit for step in steps for unit in step.units), steps
-    removed, _ = cut(rest, groups, costs, rate, first)
+    removed, _ = cut(rest, groups, demand.costs, rate, first, demand.floors)
     return removed, [step for step in (*first, *rest) if removed[list(step.units)].all()]
-
-
-def _achieved(costs: Costs, removed: UnitMask) -> float:
-    """Return the fraction of the cost that a mask over units removes."""
-    whole = costs.total()
-    return 1.0 - costs.total(removed) / whole if whole else 0.0
 
 
 def _settings(options: PruneOptions, data: Dataset | None) -> dict[str, Any]:
@@ -216,32 +171,27 @@ def _settings(options: PruneOptions, data: Dataset | None) -> dict[str, Any]:
         **({"threshold": float(options.threshold)} if options.threshold is not None else {}),
         **recorded("budget", "task", "latencies", "overrides"),
         **({"data": {"name": data.name, "samples": data.samples}} if data is not None else {}),
-        **recorded("exclude", "limits"),
+        **recorded("exclude", "limits", "as_far_as_possible"),
     }
 
 
-def _notes(
-    options: PruneOptions, groups: Groups, state: PruningState, achieved: float
-) -> tuple[str, ...]:
-    """Return why less was removed than the user may expect."""
-    if options.rate is not None and options.rate - achieved > NOTED_MISS:
+def _notes(demand: Demand, removed: UnitMask, achieved: float) -> tuple[str, ...]:
+    """Return why less was removed than the user may expect.
+
+    Raises:
+        PlanError: the rate turned out to be out of reach, and the user does not want less.
+    """
+    rate, threshold = demand.options.rate, demand.options.threshold
+    if rate is not None and rate - achieved > SLACK and demand.exhausted(removed):
+        refusal = demand.refusal(Reach(achieved, achieved))
+        if not demand.options.as_far_as_possible:
+            raise refusal
+        return (refusal.message,)
+    if rate is not None and rate - achieved > NOTED_MISS:
         return (
-            f"rate {options.rate:g} was asked, {achieved:.3f} is what whole channels allow: "
-            f"{_what_limits(groups)}",
+            f"rate {rate:g} was asked, {achieved:.3f} is what whole channels allow: with the next "
+            "step it would be more",
         )
-    if options.threshold is not None and not state.removed.any():
-        return (f"nothing was removed: no channel can go within a loss of {options.threshold:g}",)
+    if threshold is not None and not removed.any():
+        return (f"nothing was removed: no channel can go within a loss of {threshold:g}",)
     return ()
-
-
-def _what_limits(groups: Groups) -> str:
-    """Return in words what keeps most channels from being removed."""
-    fixed: Counter[str] = Counter()
-    for group in groups.groups:
-        if group.reason is not None:
-            fixed[f"'{group.name}' ({group.reason})"] += len(group.units)
-    if not groups.groups:
-        return "it has no convolution and no fully connected layer"
-    if not fixed:
-        return "every group keeps at least one channel"
-    return "fixed are " + ", ".join(text for text, _ in fixed.most_common(3))

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 
 from ..allocation.complete import named_units, open_quotas
-from ..allocation.uniform import uniform
 from ..cost.network_cost import Costs
 from ..coupling.groups import Groups
 from ..coupling.indices import Unit, UnitMask
@@ -15,8 +14,9 @@ from ..data import Dataset
 from ..data.calibration import Calibration
 from ..ir.network import Network
 from ..obs import Goal, remove_to_rate
+from ..plan.limits import NO_LIMITS
 from ..plan.plan import Plan, make_plan
-from ..plan.quotas import check_quotas, split
+from ..plan.quotas import asked_steps, check_quotas
 from ..plan.state import PruningState, RemovedStep
 from ..progress import Progress, silent
 from .options import AUTOMATIC, ChoiceOptions
@@ -62,7 +62,7 @@ def complete_plan(
                                progress)  # fmt: skip
     else:
         scores = scores_of(network, groups, criterion, ChoiceOptions(), data)
-        steps, _ = split(uniform(groups, scores), groups, quotas)
+        steps = asked_steps(groups, scores, NO_LIMITS, quotas)
         chosen = groups.mask(unit for step in steps for unit in step.units)
         history = tuple(RemovedStep(units) for units in (first, *(s.units for s in steps)) if units)
         state = state.after(UnitMask(named | chosen), steps=history)

@@ -8,12 +8,12 @@ that a run that was interrupted goes on where it was.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from ..cost.budget import PARAMETERS
 from ..cost.network_cost import NetworkCost, measure_cost
-from ..coupling import find_groups
+from ..coupling import Groups, find_groups
 from ..data import Dataset, streamed
 from ..data.shards import Fingerprint, shard_size, shards
 from ..evaluation.gate import Gate
@@ -21,7 +21,9 @@ from ..evaluation.loss import LossMeter
 from ..evaluation.task import find_task
 from ..ir.digest import digest
 from ..ir.network import Network
+from ..ir.windows import loosened, windows
 from ..progress import Progress, silent
+from .demand import Demand
 from .options import IterateOptions
 from .prune import prune
 from .result import PruneResult
@@ -31,6 +33,7 @@ __all__ = [
     "Iteration",
     "Round",
     "Store",
+    "check_rates",
     "folder_of",
     "gate_of",
     "iterate",
@@ -61,6 +64,7 @@ class Round:
         loss: points of a hundred of the metric that are lost (negative for a gain), or the
             divergence.
         passed: whether the gate allows that loss.
+        notes: what the user should know of its removal.
     """
 
     number: int
@@ -71,6 +75,7 @@ class Round:
     value: float
     loss: float
     passed: bool = True
+    notes: tuple[str, ...] = ()
 
     @property
     def folder(self) -> str:
@@ -92,6 +97,7 @@ class Iteration:
         operations: of the original.
         parameters: of the original.
         rounds: in order; the last one may not have passed.
+        notes: what users should know of this run; files do not keep them.
     """
 
     model: str
@@ -102,6 +108,7 @@ class Iteration:
     operations: int
     parameters: int
     rounds: tuple[Round, ...]
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def best(self) -> Round | None:
@@ -112,6 +119,7 @@ class Iteration:
         """Return plain values for JSON; the original's figure keeps its key "baseline"."""
         best = self.best
         plain = asdict(self)
+        del plain["notes"]
         return {
             "version": VERSION,
             **{"baseline" if key == "original_value" else key: plain[key] for key in plain},
@@ -145,6 +153,23 @@ class Store(Protocol):
         ...
 
 
+def check_rates(
+    network: Network, groups: Groups, options: IterateOptions, data: Dataset | None = None
+) -> None:
+    """Raise if the rate of the last round is out of reach.
+
+    Args:
+        network: the original.
+        groups: its groups.
+        options: rates, and how each round prunes.
+        data: as for :func:`iterate`; nothing is measured on it.
+
+    Raises:
+        PlanError: it is, or options do not fit the network.
+    """
+    Demand.of(network, groups, options.of_round(options.rates[-1]), data=data).check()
+
+
 def iterate(
     network: Network,
     data: Dataset,
@@ -163,15 +188,19 @@ def iterate(
         progress: told how far the work is.
 
     Raises:
-        PlanError: options do not fit the network, or nothing can be removed.
+        PlanError: options do not fit the network, nothing can be removed, or a rate is out of
+            reach.
         DataError: the data does not fit, or the store holds rounds of something else.
         VerificationError: a dense network does not equal the masked one.
     """
     found = find_task(network, data, options.task)
     gate = gate_of(options)
     gate.check(found)
-    cost = measure_cost(network, find_groups(network))
+    groups = find_groups(network)
+    check_rates(network, groups, options, data)
+    cost = measure_cost(network, groups)
     known = f"{VERSION} {digest(network)} {_fingerprint(network, data, progress)} {options.key()}"
+    known += "".join(f" {digest(companion)}" for companion in network.companions)
     if found.metric != find_task(network, data).metric:
         known += f" {found.metric}"
     meter = LossMeter.of(network, data, found, progress=progress)
@@ -182,8 +211,13 @@ def iterate(
         entry = store.known(number, key)
         if entry is None:
             start = store.network(number - 1) if options.previous and number > 1 else network
-            result = _pruned(start, cost, rate, data, options, progress)
+            if any(window.free for _, _, window in windows(network)):
+                start = loosened(start)
+            now = find_groups(start) if start is not network else groups
+            now = replace(now, widths={one.name: len(one.units) for one in groups.groups})
+            result = _pruned(start, now, cost, rate, data, options, progress)
             entry = _measured(result.network, cost, number, rate, meter, progress)
+            entry = replace(entry, notes=result.notes)
             store.keep(entry, key, result)
         rounds.append(replace(entry, passed=gate.passes(entry.loss)))
         if not rounds[-1].passed:
@@ -202,6 +236,7 @@ def iterate(
 
 def _pruned(
     start: Network,
+    groups: Groups,
     cost: NetworkCost,
     rate: float,
     data: Dataset,
@@ -211,15 +246,15 @@ def _pruned(
     """Return what a round makes of the network it starts from.
 
     The rate is a fraction of the original's cost. For a smaller network it is converted to a
-    fraction of that network's cost.
+    fraction of that network's cost. Floors are fractions of the original's channels, too.
     """
     if options.previous:
-        now = measure_cost(start, find_groups(start))
+        now = measure_cost(start, groups)
         by_parameters = options.budget == PARAMETERS
         before = cost.parameters if by_parameters else cost.operations
         left = now.parameters if by_parameters else now.operations
         rate = max(0.0, 1.0 - (1.0 - rate) * before / left)
-    return prune(start, options.of_round(rate), data=data, progress=progress)
+    return prune(start, options.of_round(rate), groups=groups, data=data, progress=progress)
 
 
 def _measured(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..cost.budgets import LATENCY, OPERATIONS, check_budget
 from ..errors import PlanError
-from ..plan.limits import NO_LIMITS, Limits
+from ..plan.limits import USUAL_LIMITS, Limits
 
 if TYPE_CHECKING:  # options load without what computes
     from ..allocation.overrides import Override
@@ -74,8 +74,11 @@ class ChoiceOptions:
     exclude: Sequence[str] = ()
     """Keep all channels of this layer."""
 
-    limits: Limits = NO_LIMITS
-    """Multiples and the largest fraction, for every group."""
+    limits: Limits = USUAL_LIMITS
+    """Multiples, the floor and the largest fraction, for every group."""
+
+    as_far_as_possible: bool = False
+    """Where a rate is out of reach: prune as far as fixed groups and floors allow, and say so."""
 
     def __post_init__(self) -> None:
         check_budget(self.budget)
@@ -133,10 +136,16 @@ class PruneOptions(ChoiceOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if [self.rate, self.threshold, self.plan].count(None) != 2:
-            raise PlanError("give one of a rate, a threshold and a plan", option="rate")
+        wanted = {"rate": self.rate, "threshold": self.threshold, "plan": self.plan}
+        given = [name for name, value in wanted.items() if value is not None]
+        if len(given) != 1:
+            raise PlanError(
+                "give one of a rate, a threshold and a plan", option=[*given, "rate"][0]
+            )
         if self.rate is not None and not 0.0 <= self.rate < 1.0:
             raise PlanError(f"the rate must be from 0 to below 1, got {self.rate:g}", option="rate")
+        if self.as_far_as_possible and self.rate is None:
+            raise PlanError("as far as possible goes with a rate only", option="as_far_as_possible")
         if self.plan is None:
             return
         for option in ("allocation", "budget", "overrides"):
@@ -191,9 +200,11 @@ class IterateOptions(ChoiceOptions):
     def key(self) -> str:
         """Return a text that is equal for equal choices in every round only.
 
-        The task is left out: its name may stand for what the data calls for anyway.
+        The task is left out: its name may stand for what the data calls for anyway. So is what
+        happens where a rate is out of reach: it does not change what a round makes.
         """
-        plain = {name: value for name, value in self.plain().items() if name != "task"}
+        out = ("task", "as_far_as_possible")
+        plain = {name: value for name, value in self.plain().items() if name not in out}
         return json.dumps({**plain, "previous": self.previous}, sort_keys=True)
 
     def of_round(self, rate: float) -> PruneOptions:

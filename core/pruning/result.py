@@ -10,7 +10,7 @@ from ..plan.plan import Plan
 from ..plan.state import RemovedStep
 from ..repair.sequence import RepairRecord
 
-__all__ = ["PruneResult", "Verification"]
+__all__ = ["Inexact", "PruneResult", "Verification"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +31,48 @@ class Verification:
         """Return plain values, as a plan stores them."""
         return {
             "masked_equals_dense": self.difference,
+            "inputs": self.inputs,
+            "samples": self.samples,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inexact:
+    """How much it changes that sums over neighbouring channels close up over removed ones.
+
+    The dense network is compared with the full-size one in which removed channels are zero in their
+    places, as they would be if nothing summed over neighbours.
+
+    Args:
+        through: the layers that sum.
+        value: the output, or the input of a softmax and its like, that differs most.
+        difference: largest difference of that, relative to its largest value.
+        inputs: name of the data, or "noise".
+        samples: how many samples.
+    """
+
+    through: tuple[str, ...]
+    value: str
+    difference: float
+    inputs: str
+    samples: int
+
+    @property
+    def note(self) -> str:
+        """What users should know, in words."""
+        names = ", ".join(f"'{name}'" for name in self.through)
+        return (
+            f"not exact through {names}: channels have other neighbours there, which changes "
+            f"'{self.value}' by up to {self.difference:.1e} of its largest value ({self.samples} "
+            f"samples of {self.inputs})"
+        )
+
+    def to_data(self) -> dict[str, Any]:
+        """Return plain values, as a plan stores them."""
+        return {
+            "through": list(self.through),
+            "value": self.value,
+            "difference": self.difference,
             "inputs": self.inputs,
             "samples": self.samples,
         }

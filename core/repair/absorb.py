@@ -31,6 +31,7 @@ from ..ir.rebuild import rebuild
 from ..plan.state import PruningState
 from ..progress import Progress, silent
 from ..statistics.operators import Array, Operator, find_operators
+from ..verify.small_input import within_memory
 from .affected import Layer, moved, repairable, shifts_alone
 from .constant import constant_channels
 from .registry import repair
@@ -53,9 +54,10 @@ def absorb(state: PruningState, network: Network, progress: Progress = silent) -
     lost = _lost_inputs(state, network)
     if not lost:
         return network
-    data = state.data or SyntheticDataset(state.full, samples=1)
+    full = state.full if state.data is not None else within_memory(state.full)[0]
+    data = state.data or SyntheticDataset(full, samples=1)
     names = list(dict.fromkeys(layer.operator.x for layer, _ in lost))
-    means = _means(state.full, names, data, progress)
+    means = _means(full, names, data, progress)
     tensors: dict[str, npt.NDArray[np.generic]] = {}
     for layer, channels in lost:
         operator = layer.operator

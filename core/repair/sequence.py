@@ -8,16 +8,18 @@ from typing import Any
 
 from ..data import SyntheticDataset
 from ..data.hold_out import split
+from ..data.synthetic import affordable
 from ..ir.network import Network
 from ..plan.state import PruningState
 from ..progress import Progress, silent
+from ..verify.small_input import within_memory
 from .output_error import output_error
 from .registry import Repair
 
 __all__ = ["RepairRecord", "repaired"]
 
 NOISE_SAMPLES = 8
-"""Number of samples of noise for the measurement of repairs without data."""
+"""Largest number of samples of noise for the measurement of repairs without data."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,11 +79,16 @@ def repaired(
         (state.data, state.data) if state.compensated else split(state.data, state.original)
     )
     held_out = fitting is not measuring
-    samples = measuring or SyntheticDataset(state.original, samples=NOISE_SAMPLES)
+    small = within_memory(state.original)[0]
+    noise = SyntheticDataset(small, samples=affordable(small, NOISE_SAMPLES))
+    samples = noise if measuring is None else measuring
     where = " of noise" if measuring is None else " held back" if held_out else ""
 
     def error_of(network: Network) -> float:
-        return output_error(state.original, network, samples, progress=progress)
+        first = state.original
+        if measuring is None:
+            first, network = within_memory(first, network)
+        return output_error(first, network, samples, progress=progress)
 
     records: list[RepairRecord] = []
     kept: set[str] = set()

@@ -3,7 +3,8 @@
 Removing a channel removes its term from the sums of every operator that consumes it, and changes
 no value before these operators. So the values that the consumers read are multiplied by a mask that
 is fed at run time. One session serves all choices, and all values before the first consumer are
-computed once for all choices. Zeroing the producers, too, as :func:`~..coupling.edit.mask` does,
+computed once for all choices. A window over channels (:mod:`..ir.windows`) closes up over removed
+ones; it is fed as well. Zeroing the producers, too, as :func:`~..coupling.edit.mask` does,
 would not change the outputs.
 """
 
@@ -25,6 +26,7 @@ from ..ir.assemble import Assembly
 from ..ir.network import Network
 from ..ir.partial import nodes_between
 from ..ir.rebuild import node_key
+from ..ir.windows import Window, windows
 
 __all__ = ["Suffix", "make_suffix"]
 
@@ -40,6 +42,7 @@ class Suffix:
         position: of the first consumer among the nodes of the whole network.
         context: names of the values of the whole network that the nodes read.
         masked: name of a masked value → labels of its channels, and the shape of its mask.
+        windows: name of a window over channels → their labels, and the window.
     """
 
     def __init__(
@@ -49,11 +52,13 @@ class Suffix:
         position: int,
         context: tuple[str, ...],
         masked: Mapping[str, tuple[LabelVector, tuple[int, ...]]],
+        windows: Mapping[str, tuple[LabelVector, Window]],
     ):
         self.network = network
         self.position = position
         self.context = context
         self._masked = masked
+        self._windows = windows
         self._part: Part | None = None
         self._lock = threading.Lock()
 
@@ -62,6 +67,9 @@ class Suffix:
         return {
             PREFIX + name: surviving[labels].astype(np.float32).reshape(shape)
             for name, (labels, shape) in self._masked.items()
+        } | {
+            PREFIX + name: window.among(surviving[labels])
+            for name, (labels, window) in self._windows.items()
         }
 
     def compute(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
@@ -84,6 +92,7 @@ class Suffix:
             "position": self.position,
             "context": self.context,
             "masked": dict(self._masked),
+            "windows": dict(self._windows),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -95,6 +104,7 @@ class Suffix:
             position=state["position"],
             context=state["context"],
             masked=state["masked"],
+            windows=state["windows"],
         )
 
 
@@ -110,10 +120,11 @@ def make_suffix(
         outputs: names of the outputs that are wanted.
     """
     consumers = _consumers(network, groups, group)
+    own_windows = _windows(network, groups, group)
     masked = {str(node.inputs[0].name) for node in consumers.values() if node.inputs[0]}
     dependent: set[str] = set()
     for node in network.graph:
-        if node_key(node) in consumers or any(
+        if node_key(node) in (*consumers, *own_windows) or any(
             value is not None and value.name in dependent for value in node.inputs
         ):
             dependent.update(str(value.name) for value in node.outputs)
@@ -122,14 +133,18 @@ def make_suffix(
         return None
     known = set(network.values()) - dependent
     nodes = nodes_between(network, known, wanted)
-    part = _with_masks(network, groups, nodes, consumers, wanted)
+    part = _with_masks(network, groups, nodes, consumers, own_windows, wanted)
     keys = [node_key(node) for node in network.graph]
     return Suffix(
         part,
-        position=min(keys.index(key) for key in consumers),
+        position=min(keys.index(key) for key in (*consumers, *own_windows)),
         context=tuple(name for name in part.inputs if not name.startswith(PREFIX)),
         masked={name: _mask_of(groups, name) for name in sorted(masked)
                 if PREFIX + name in part.inputs},
+        windows={
+            name: (groups.values[read].vector, window)
+            for name, read, window in own_windows.values() if PREFIX + name in part.inputs
+        },
     )  # fmt: skip
 
 
@@ -147,6 +162,23 @@ def _consumers(network: Network, groups: Groups, group: Group) -> dict[str, ir.N
     return found
 
 
+def _windows(network: Network, groups: Groups, group: Group) -> dict[str, tuple[str, str, Window]]:
+    """Return the nodes that sum over neighbouring channels of the group, by their keys.
+
+    Each comes with the name of its window, the name of the value it reads, and the window.
+    """
+    units = set(group.units)
+    found = {}
+    for node, name, window in windows(network):
+        read = str(node.inputs[1].name) if node.inputs[1] is not None else ""
+        labels = groups.values.get(read)
+        if not window.free or labels is None:
+            continue
+        if not units.isdisjoint(groups.units[labels.vector].tolist()):
+            found[node_key(node)] = name, read, window
+    return found
+
+
 def _mask_of(groups: Groups, name: str) -> tuple[LabelVector, tuple[int, ...]]:
     """Return the labels of a value's channels and the shape that spreads a mask over it."""
     labels = groups.values[name]
@@ -159,6 +191,7 @@ def _with_masks(
     groups: Groups,
     nodes: Sequence[ir.Node],
     consumers: Collection[str],
+    own_windows: Mapping[str, tuple[str, str, Window]],
     outputs: Sequence[str],
 ) -> Network:
     """Return some nodes as a network that multiplies what consumers read by masks.
@@ -168,12 +201,19 @@ def _with_masks(
         groups: its groups.
         nodes: nodes of the network, in order.
         consumers: keys of the nodes that read a masked value.
+        own_windows: as :func:`_windows` returns them.
         outputs: names of the values that become outputs.
     """
     part = Assembly(network)
     masked: dict[str, ir.Value] = {}
     for node in nodes:
         part.take_read(node)
+        if node_key(node) in own_windows:
+            name, _, window = own_windows[node_key(node)]
+            matrix = part.values[name]
+            fed = part.input(PREFIX + name, window.matrix.shape, like=matrix)
+            part.add(node, reads={name: fed})
+            continue
         if node_key(node) not in consumers:
             part.add(node)
             continue

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import onnx_ir as ir
 
-from ..errors import UnsupportedError, located
+from ..errors import DataError, UnsupportedError, located
 from ..ir.network import Network, blob_refs, layer_of
 from ..ir.rebuild import node_key, rebuild
 from ..ir.subgraphs import subgraphs
 from .framework import torch
 from .operators import OPERATORS, Call
 from .operators.registry import Function, Mode
+from .passing import Passing, pass_back
 from .recipe import Statistics
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ class TrainingModule(torch.nn.Module):
         network: the network.
         statistics: node key → how a batch normalisation behaves in training.
         frozen: initializers that get no gradient.
+        passings: value → where its gradient goes, if not the way it was computed.
+        channels_last: keep images and kernels with their channels last in memory, which processors
+            convolve faster. Results differ by rounding.
 
     Raises:
         UnsupportedError: PyTorch is not installed.
@@ -71,8 +75,12 @@ class TrainingModule(torch.nn.Module):
         *,
         statistics: Mapping[str, Statistics] | None = None,
         frozen: Collection[str] = (),
+        passings: Mapping[str, Passing] | None = None,
+        channels_last: bool = False,
     ):
         super().__init__()
+        self.passings = dict(passings or {})
+        self.channels_last = channels_last
         self.mode = Mode(statistics=dict(statistics or {}))
         self.source = network
         """The network that the module was made of."""
@@ -85,6 +93,8 @@ class TrainingModule(torch.nn.Module):
             self._take(name, value, buffer=name in kept, frozen=name in frozen)
         self._factor_of = _factors(network, self.mode.statistics)
         self._bind()
+        if channels_last:
+            self.to(memory_format=torch.channels_last)
 
     def _take(self, name: str, value: ir.Value, *, buffer: bool, frozen: bool) -> None:
         """Make a tensor of an initializer.
@@ -113,17 +123,30 @@ class TrainingModule(torch.nn.Module):
         self._bind()
         return self
 
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, local_metadata: Any, strict: Any, missing_keys: Any,
+        unexpected_keys: list[str], error_msgs: Any,
+    ) -> None:  # fmt: skip
+        """Take tensors (PyTorch calls this, and takes a name with a dot for that of a part)."""
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+        own = {f"{prefix}{name}" for name in (*self._parameters, *self._buffers)}
+        unexpected_keys[:] = [key for key in unexpected_keys if key not in own]
+
     def __deepcopy__(self, memo: dict[int, Any]) -> TrainingModule:
         copied = TrainingModule(
             self.source,
             statistics=self.mode.statistics,
             frozen=[name for name, p in self._parameters.items() if not p.requires_grad],
+            passings=self.passings,
+            channels_last=self.channels_last,
         )
         copied.load_state_dict(self.state_dict())
         copied.mode.draw = self.mode.draw
         return copied.train(self.training)
 
-    def train(self, mode: bool = True) -> TrainingModule:  # noqa: FBT001, FBT002
+    def train(self, mode: bool = True) -> TrainingModule:
         """Switch to training, or to evaluation."""
         super().train(mode)
         self.mode.training = mode
@@ -143,6 +166,7 @@ class TrainingModule(torch.nn.Module):
             also: names of further values, which need not have gradients.
 
         Raises:
+            DataError: an input that is needed is missing.
             UnsupportedError: an operator that is needed is not known here, or (in training mode)
                 lets no gradient of `wanted` through where one must pass.
         """
@@ -158,7 +182,12 @@ class TrainingModule(torch.nn.Module):
             feeds = {only: feeds}
         values: list[Any] = [None] * plan.size
         for name, place in plan.feeds:
-            values[place] = feeds[name]
+            feed = feeds.get(name)
+            if feed is None:
+                raise DataError(f"the data holds no '{name}', an input of the network")
+            if self.channels_last and feed.dim() == 4:
+                feed = feed.contiguous(memory_format=torch.channels_last)
+            values[place] = feed
         parameters, buffers = self._parameters, self._buffers
         for name, place in plan.stored:
             values[place] = parameters[name] if name in parameters else buffers[name]
@@ -180,7 +209,7 @@ class TrainingModule(torch.nn.Module):
         return self._buffers[name] if found is None else found
 
     def stored(self, name: str) -> Tensor:
-        """Return the numbers of an initializer as a file holds them: statistics times their factor."""
+        """Return an initializer as a file holds it: statistics are times their factor."""
         factor = self._factor_of.get(name)
         return self.tensor(name) if factor is None else self.tensor(name) * self._buffers[factor]
 
@@ -216,6 +245,11 @@ class TrainingModule(torch.nn.Module):
                 run = self._function(node)
             reads = tuple(place(value) for value in node.inputs)
             steps.append((run, reads, tuple(place(value) for value in node.outputs)))
+            for value in node.outputs:
+                passing = self.passings.get(_name(value))
+                if passing is not None and passing.source in places:
+                    own = places[_name(value)]
+                    steps.append((_passed(passing), (places[passing.source], own), (own,)))
         for name in wanted:
             places.setdefault(name, len(places))
         keep = {0, *(places[name] for name in wanted)}
@@ -289,6 +323,15 @@ def _differentiable(nodes: Sequence[ir.Node], wanted: Collection[str]) -> set[st
     return reached
 
 
+def _passed(passing: Passing) -> Function:
+    """Return the function that gives a value a gradient of its own."""
+
+    def run(x: Tensor, y: Tensor) -> Tensor:
+        return pass_back(x, y, passing) if y.requires_grad else y
+
+    return run
+
+
 def _name(value: ir.Value) -> str:
     return str(value.name)
 
@@ -314,11 +357,12 @@ def _statistics(network: Network) -> set[str]:
 
 def _factors(network: Network, statistics: Mapping[str, Statistics]) -> dict[str, str]:
     """Return mean or variance → the factor that a file multiplies it by."""
-    found = {}
+    found: dict[str, str] = {}
     for node in network.graph:
         rule = statistics.get(node_key(node))
         if rule is not None and rule.factor:
-            found.update((_name(node.inputs[k]), rule.factor) for k in _STATISTICS)
+            values = [node.inputs[place] for place in _STATISTICS]
+            found.update((_name(value), rule.factor) for value in values if value is not None)
     return found
 
 

@@ -4,15 +4,17 @@ PyTorch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..ir.network import Network
     from .losses.loss import Loss
+    from .passing import Passing
     from .solvers.settings import Settings
 
-__all__ = ["Objective", "Recipe", "Rule", "Statistics"]
+__all__ = ["Objective", "Recipe", "Rule", "Start", "Statistics"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,7 +24,7 @@ class Statistics:
     Args:
         frozen: it normalises by its stored statistics and does not change them.
         fraction: share of the old value when a batch's statistics are taken in.
-        factor: initializer with the sum of all shares so far (Caffe): the new share is then
+        factor: initializer with the sum of all shares so far: the new share is then
             1 / (fraction · factor + 1), so that early batches count more; "" for 1 − fraction.
         epsilon: added to the variance of a batch; None for what the graph adds to the stored one.
         root: the graph holds (√v + root)² for a stored variance v.
@@ -86,6 +88,7 @@ class Recipe:
         rules: what solvers do with each blob, in the order of the file.
         frozen: initializers that get no gradient.
         statistics: node key of a batch normalisation → its behaviour.
+        passings: value → where its gradient goes, if not the way it was computed.
         settings: the solver; None where the files do not say.
         notes: what a user must know.
     """
@@ -94,5 +97,23 @@ class Recipe:
     rules: tuple[Rule, ...] = ()
     frozen: frozenset[str] = frozenset()
     statistics: Mapping[str, Statistics] = field(default_factory=dict)
+    passings: Mapping[str, Passing] = field(default_factory=dict)
     settings: Settings | None = None
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Start:
+    """What training begins with.
+
+    Args:
+        network: read for training.
+        recipe: what its files say.
+        seen: images that training saw before.
+        finish: returns a trained network, whose files will say how many images were seen.
+    """
+
+    network: Network
+    recipe: Recipe
+    seen: int = 0
+    finish: Callable[[Network, int], Network] = lambda network, _: network

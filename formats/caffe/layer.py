@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from ...core.errors import FormatError, UnsupportedError
 from ...core.ir.heads import Head
-from ...core.ir.network import BATCH, Caution, Preprocess
+from ...core.ir.network import BATCH, FOLLOWERS, Caution, Preprocess
 from ...core.training.losses.loss import Loss
 from ...core.training.recipe import Statistics
 from ..adapter import (
@@ -49,6 +49,10 @@ LARGEST_BLOB = 2**31 - 1
 LARGEST_CONSTANT = 2**22
 """Largest number of values of a constant that a layer creates (boxes, divisors). It bounds the
 memory that a number in a text file can demand."""
+
+
+LISTED = 4
+"""Largest number of layers that a caution names."""
 
 
 def check_constant(count: int, what: str) -> None:
@@ -139,14 +143,48 @@ class Settings:
     """Blob name → (C, H, W) for data layers whose shape the file does not state."""
     folder: Path = Path()
     """Folder with the files that the net names."""
+    like: tuple[int, ...] = ()
+    """(C, H, W) of data layers whose shape the text does not state; () for none."""
+    companion: bool = False
+    """Whether the net is read beside another. Layers that the caffemodel does not hold are then
+    read as zeros: they are still to be trained."""
+    phase: str = "TEST"
+    """The phase of the net."""
+    batch_norm: str = "auto"
+    """Which statistics BatchNorm layers with `use_global_stats: false` take in testing."""
     static: bool = False
     """Whether the graph has the batch size of the file instead of a symbolic one."""
+    batches: Mapping[int, int] = field(default_factory=dict)
+    """Batch size in the file → the one that a static graph has instead."""
     batch: int | None = None
-    """Batch size in the file, from the inputs that are read so far."""
+    """Batch size in the file, from the first input that was read."""
     inputs: list[str] = field(default_factory=list)
     """Names of the graph's inputs that are read so far."""
     training: bool = False
     """Whether the graph is to be trained: it then holds dropouts, statistics and their factors."""
+    unread: frozenset[tuple[int, str]] = frozenset()
+    """Layers and their tops that would be inputs which nothing in the graph reads."""
+    left_out: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Those of them so far → their dims."""
+    doubts: dict[str, list[str]] = field(default_factory=dict)
+    """What is assumed about layers and may be wrong → names of the layers."""
+
+    def caution(self, text: str, layer: str) -> None:
+        """Note that something is assumed about a layer; one caution names all such layers."""
+        self.doubts.setdefault(text, []).append(layer)
+
+    def cautions(self) -> list[Caution]:
+        """Return what was assumed, each with the layers that it is assumed about."""
+        return [
+            Caution(f"{'layer' if len(layers) == 1 else 'layers'} {_listed(layers)}: {text}")
+            for text, layers in self.doubts.items()
+        ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return a few of many names."""
+    shown = ", ".join(f"'{name}'" for name in names[:LISTED])
+    return shown + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 
 class CaffeBuilder(LayerBuilder):
@@ -156,13 +194,19 @@ class CaffeBuilder(LayerBuilder):
         super().__init__(*args, **kwargs)
         self.reading = reading
 
-    def input(self, name: str, dims: Sequence[int]) -> ir.Value:
+    def input(self, name: str, dims: Sequence[int]) -> ir.Value | None:
         """Declare an input of the graph, with a symbolic batch unless the reading is static.
+
+        Returns:
+            the input; None where only borders would read it.
 
         Raises:
             FormatError: a dim is not positive.
             StaticBatchNeeded: the inputs do not share one batch size.
         """
+        if (self.builder.layer, name) in self.reading.unread:
+            self.reading.left_out[name] = tuple(dims)
+            return None
         wanted = self.reading.input_shapes.get(name)
         if wanted is not None:
             dims = (*dims[: len(dims) - len(wanted)], *wanted)
@@ -174,8 +218,11 @@ class CaffeBuilder(LayerBuilder):
         if dims and not self.reading.static:
             if self.reading.batch not in (None, dims[0]):
                 raise StaticBatchNeeded("the inputs have different batch sizes")
-            self.reading.batch = dims[0]
             shape[0] = BATCH
+        elif dims:
+            shape[0] = self.reading.batches.get(dims[0], dims[0])
+        if dims and (self.reading.batch is None or self.reading.static):
+            self.reading.batch = min(dims[0], self.reading.batch or dims[0])
         self.reading.inputs.append(name)
         return self.builder.input(name, shape)
 
@@ -201,6 +248,29 @@ class CaffeBuilder(LayerBuilder):
         if not -rank <= axis < rank:
             raise FormatError(f"axis {axis} does not exist: the bottom has {rank} axes")
         return axis % rank if rank else 0
+
+    def one_batch(self, *values: ir.Value) -> None:
+        """Check that blobs meet sample by sample: a blob of one fixed sample meets every sample.
+
+        Raises:
+            FormatError: the blobs have different batches in the file.
+            StaticBatchNeeded: a blob holds a sample for each of several in the file.
+        """
+        dims = {self.shape(value)[0] for value in values if self.rank(value)}
+        fixed = [dim for dim in dims if isinstance(dim, int)]
+        if len(dims) < 2:
+            return
+        written = {self.reading.batch, *fixed} if len(fixed) < len(dims) else set(fixed)
+        if len(written) > 1:
+            raise FormatError(f"the bottoms have batches of {' and '.join(map(str, written))}")
+        if fixed != [1]:
+            raise StaticBatchNeeded("a blob of the net holds a sample for each of the batch")
+
+    @staticmethod
+    def follow(value: ir.Value, *stored: ir.Value) -> None:
+        """Say that stored values, which no node reads, hold one number for each channel."""
+        known = value.meta.get(FOLLOWERS, ())
+        value.meta[FOLLOWERS] = (*known, *(str(one.name) for one in stored))
 
     def parameter(self, name: str, array: np.ndarray | None = None) -> ir.Value:
         """Put a stored blob into the graph; a blob that is shared in another shape is reshaped."""
@@ -239,6 +309,14 @@ class Layer:
     decodes: ClassVar[bool] = False
     """Whether the layer only decodes outputs: its bottoms are then outputs of the graph, and
     :meth:`heads` describes them."""
+    border: ClassVar[bool] = False
+    """Whether the graph cannot carry the layer: its bottoms are then outputs of the graph, and its
+    tops inputs where other layers need them."""
+    optional: ClassVar[bool] = False
+    """Whether nothing for inference is lost where the layer is left out, since a bottom is
+    absent."""
+    regions: ClassVar[int | None] = None
+    """Position of the bottom whose rows are regions (image, x0, y0, x1, y1); None without one."""
 
     def sizes(self, *_shapes: Any, **_: Any) -> dict[str, int | tuple[int, ...]]:
         """Return the lengths of the axes in `blobs`, given the shapes of the bottoms."""
@@ -294,9 +372,35 @@ class Layer:
         """Return how its batch normalisation behaves in training; None if it has none."""
         return None
 
+    def absent(self) -> Collection[int]:
+        """Return the positions of tops that have no value, as labels have none."""
+        return ()
+
+    def top_shape(self, position: int, *bottoms: Shape | None) -> tuple[int, ...] | None:
+        """Return the shape of a top of a border, with its first axis; None where no file tells it.
+
+        Where the border lays windows by regions, the reader puts their number in the place of the
+        first axis.
+
+        Args:
+            position: number of the top.
+            bottoms: shapes of the bottoms; None for those that are absent.
+        """
+        del position, bottoms
+        return None
+
     def shares_memory(self) -> bool:
         """Whether the tops share the bottom's memory in Caffe: in-place layers then change both."""
         return False
+
+    def fitted(self, stored: Sequence[Shape]) -> Self:
+        """Return the layer as the blobs in the file show it to be, where forks differ in them.
+
+        Args:
+            stored: the shapes of the layer's blobs in the caffemodel.
+        """
+        del stored
+        return self
 
     def stored(self) -> tuple[Blob, ...]:
         """Return the blobs that this layer stores, in file order."""
@@ -314,8 +418,12 @@ class Unknown(Layer):
     Forks have losses and metrics of their own. They read labels and are no part of inference.
     """
 
+    params: tuple[str, ...] = ()
+    """Names of the messages that hold its fields."""
+
     bottom_range: ClassVar = (0, None)
     top_range: ClassVar = (0, None)
+    optional: ClassVar = True
 
     def to_ir(self, b: CaffeBuilder, *bottoms: ir.Value) -> ir.Value:
         """Raise: the type is not supported.
@@ -324,7 +432,12 @@ class Unknown(Layer):
             UnsupportedError: always.
         """
         del b, bottoms
-        LAYERS.find(self.type)
+        LAYERS.find(
+            self.type,
+            remedy=f"--opaque {self.type[:80]} keeps it as a border",
+            # A name that is near is no help where the fields are those of another type.
+            fits=lambda cls: not self.params or cls.param in self.params,
+        )
         raise AssertionError(f"{self.type} is known")
 
     def notes(self) -> tuple[str, ...]:

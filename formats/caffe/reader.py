@@ -6,7 +6,7 @@ Source: net.cpp `Init`, `AppendBottom`, `AppendTop`, `AppendParam`, `CopyTrained
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,19 +14,32 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from ...core.errors import FormatError, UnsupportedError, located
+from ...core.errors import FormatError, SecateurError, UnsupportedError, located
 from ...core.ir.builder import Builder
-from ...core.ir.network import BlobRef, Caution, LayerInfo, Network, Preprocess
+from ...core.ir.dims import smaller_batches
+from ...core.ir.footprint import LARGEST_VALUE, largest_bytes
+from ...core.ir.network import BlobRef, Caution, LayerInfo, Network, Preprocess, blob_refs
+from ...core.ir.regions import region_inputs
 from ..adapter import StaticBatchNeeded
+from .borders import Needs, Seams, find_needs
 from .caffemodel import Caffemodel, open_caffemodel
-from .document import Document, parse
-from .fields import check_schema, read_fields, unread_fields
-from .layer import LAYERS, CaffeBuilder, Layer, Settings, Unknown
-from .matching import check_links, definitions, match, twins
-from .source import CaffeSource, Options, SourceLayer
+from .companions import read_companions
+from .document import read_document
+from .fields import check_schema, unread_fields
+from .layer import LAYERS, CaffeBuilder, Layer, Settings, Unknown, number
+from .layer_reader import read_layer, unused_types
+from .layers.border import Border
+from .layers.data import with_images
+from .matching import check_links, definitions, fit, match, twins, weights_elsewhere
+from .part import Options, Part
+from .source import CaffeSource, SourceLayer
 from .upgrade import LayerText, net_of
 
 __all__ = ["load"]
+
+LARGEST_UNTRAINED = 2**28
+"""Largest number of values of a parameter that is still to be trained: a number in a text file
+must not demand any amount of memory. The largest layer of VGG16 has 2**27."""
 
 _Link = tuple[Sequence[ir.Value | None], Sequence[ir.Value | None], int]
 """Bottoms and tops of a layer, and how many numbers it stores."""
@@ -43,6 +56,9 @@ def load(
     stages: Sequence[str] = (),
     level: int = 0,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    batch_norm: str = "auto",
+    opaque: Sequence[str] = (),
+    companions: Sequence[Path] = (),
     training: bool = False,
 ) -> Network:
     """Read a Caffe network.
@@ -53,35 +69,93 @@ def load(
         phase: "TEST" or "TRAIN"; it selects the layers.
         stages: stages of the net's state, in addition to those in the file's own `state`.
         level: level of the net's state.
-        input_shapes: blob name → (C, H, W) for data layers whose shape the file does not state.
+        input_shapes: blob name → (C, H, W) for data layers and borders whose shape the file does
+            not state.
+        batch_norm: which statistics BatchNorm layers with `use_global_stats: false` take in
+            testing: "stored", "batch", or "auto" for what the file gives reason to think.
+        opaque: layer types that become borders: what they read becomes outputs, what they make
+            inputs.
+        companions: further prototxts of the same weights, read in each of their phases.
         training: keep what only training needs in the graph: dropouts, and the statistics of
             batch normalisations that the file bids to take those of the batch.
 
     Raises:
-        FormatError: a file is broken, or the two files do not fit together; names the place.
+        FormatError: a file is broken, or the files do not fit together; names the place.
         UnsupportedError: the net has a layer or a setting that is not supported.
     """
     options = Options(
-        phase=phase,
-        stages=tuple(stages),
-        level=level,
-        training=training,
-        input_shapes=dict(input_shapes or {}),
-    )
-    return _load(prototxt, caffemodel, options=options, folder=prototxt.parent)
+        phase=phase, stages=tuple(stages), level=level, input_shapes=dict(input_shapes or {}),
+        batch_norm=batch_norm, opaque=tuple(opaque), training=training,
+    )  # fmt: skip
+    files = [(path, path.parent) for path in companions]
+    return _load(prototxt, caffemodel, files, options=options, folder=prototxt.parent)
 
 
-def _load(prototxt: Path, caffemodel: Path, *, options: Options, folder: Path) -> Network:
-    """Read a net; `folder` holds the files that it names."""
-    document = _read_document(prototxt)
+def _load(
+    prototxt: Path,
+    caffemodel: Path,
+    companions: Sequence[tuple[Path, Path]] = (),
+    *,
+    options: Options,
+    folder: Path,
+) -> Network:
+    """Read a net with its companions.
+
+    Args:
+        prototxt: the net.
+        caffemodel: the weights.
+        companions: further prototxts, each with the folder of the files that it names.
+        options: the settings of the reading.
+        folder: the folder of the files that the net names.
+    """
+    document = read_document(prototxt)
     weights = open_caffemodel(caffemodel)
     with located(file=str(prototxt)):
-        notes = check_schema(document.root, {cls.param for cls in LAYERS.values()})
         net = net_of(document)
-        chosen, others = net.active(options.phase, options.stages, options.level)
+        chosen, _ = net.active(options.phase, options.stages, options.level)
         if not chosen:
             raise FormatError(f"no layer is left in phase {options.phase}")
-        layers = tuple(_read_layer(text) for text in chosen)
+    network = _read(
+        Part(
+            document=document, path=prototxt, net=net, chosen=chosen, weights=weights,
+            options=options, folder=folder, target=prototxt,
+        )
+    )  # fmt: skip
+    assert isinstance(network.source, CaffeSource)
+    source = replace(
+        network.source,
+        files=tuple(path for path, _ in companions),
+        reader=partial(_reread, options=options, folders=[folder, *(f for _, f in companions)]),
+    )
+    network = replace(network, source=source)
+    found, notes = read_companions(network, companions, _read)
+    return replace(network, companions=found, notes=(*network.notes, *notes))
+
+
+def _reread(
+    prototxt: Path,
+    caffemodel: Path,
+    companions: Sequence[Path],
+    *,
+    options: Options,
+    folders: Sequence[Path],
+) -> Network:
+    """Read written files; each names files in the folder of its original."""
+    first, *further = folders
+    files = list(zip(companions, further, strict=False))
+    return _load(prototxt, caffemodel, files, options=options, folder=first)
+
+
+def _read(part: Part) -> Network:
+    """Read one net."""
+    prototxt, document, weights, chosen = part.path, part.document, part.weights, part.chosen
+    others, options = part.others, part.options
+    # A companion need not be computed: what an unknown layer reads in it is kept.
+    unknown = Border if part.companion else Unknown
+    with located(file=str(prototxt)):
+        notes = check_schema(document.root, {cls.param for cls in LAYERS.values()})
+        layers = with_images([read_layer(text, options.opaque, unknown) for text in chosen])
+        notes += [] if part.companion else unused_types(options.opaque, layers)
         notes += [
             Caution(f"{text.item} in line {text.line}: {param} has {field}, which is not Caffe's "
                     "own and not read: what a fork does by it is not done")
@@ -89,16 +163,21 @@ def _load(prototxt: Path, caffemodel: Path, *, options: Options, folder: Path) -
             for param, field in unread_fields(type(layer), text.message, layer.param)
         ]  # fmt: skip
         check_links(chosen, others)
+        layers = fit(layers, weights)
         matched = match(chosen, layers, weights, str(prototxt))
         network, wires = _Reading(
-            name=net.name or prototxt.stem, file=str(prototxt), texts=chosen, layers=layers,
-            matched=matched, weights=weights,
+            name=part.name or part.net.name or prototxt.stem, file=str(prototxt), texts=chosen,
+            layers=layers, matched=matched, weights=weights, outputs=part.outputs,
             settings=Settings(
-                input_shapes=options.input_shapes, folder=folder, training=options.training
+                input_shapes=options.input_shapes, folder=part.folder, like=part.like,
+                companion=part.companion,
+                phase=options.phase, batch_norm=options.batch_norm,
+                training=options.training and not part.companion,
             ),
+            names={text.name for text in part.net.layers},
         ).run()  # fmt: skip
     source = CaffeSource(
-        paths={".prototxt": prototxt, ".caffemodel": caffemodel},
+        paths={".prototxt": prototxt, ".caffemodel": weights.path},
         document=document,
         weights=weights,
         layers=tuple(
@@ -114,10 +193,8 @@ def _load(prototxt: Path, caffemodel: Path, *, options: Options, folder: Path) -
                 chosen, layers, matched, wires, strict=True
             )
         ),
+        part=part,
         model=network.model,
-        reader=partial(_load, options=options, folder=folder),
-        options=options,
-        folder=folder,
     )
     return replace(network, source=source, notes=(*notes, *network.notes))
 
@@ -126,37 +203,12 @@ def _names(values: Sequence[ir.Value | None]) -> tuple[str, ...]:
     return tuple("" if value is None else str(value.name) for value in values)
 
 
-def _read_document(path: Path) -> Document:
-    with located(file=str(path)):
-        if path.is_dir():
-            raise FormatError("this is a directory, not a prototxt")
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise FormatError(f"cannot be read: {error.strerror}") from error
-        return parse(data, path)
-
-
-def _read_layer(text: LayerText) -> Layer:
-    """Return the layer with its fields from the document."""
-    with located(line=text.line, item=text.item):
-        cls = LAYERS.get(text.type, Unknown)
-        values = read_fields(cls, text.message, cls.param)
-        found = cls(
-            name=text.name,
-            type=text.type,
-            bottoms=tuple(bottom.text for bottom in text.bottoms),
-            tops=tuple(top.text for top in text.tops),
-            **values,
-        )
-        for what, names, (least, most) in (
-            ("bottoms", found.bottoms, cls.bottom_range),
-            ("tops", found.tops, cls.top_range),
-        ):
-            if len(names) < least or (most is not None and len(names) > most):
-                limit = f"{least}" if least == most else f"{least} to {most or 'any number'}"
-                raise FormatError(f"{len(names)} {what}, but this layer has {limit}")
-        return found
+def _put_regions_last(graph: ir.Graph) -> None:
+    """Order the inputs so that the first one has a row a sample."""
+    regions = region_inputs(graph)
+    inputs = sorted(graph.inputs, key=lambda value: str(value.name) in regions)
+    if inputs != list(graph.inputs):
+        graph.inputs[:] = inputs
 
 
 @dataclass(frozen=True)
@@ -170,66 +222,150 @@ class _Reading:
     matched: Sequence[tuple[int, ...]]
     weights: Caffemodel
     settings: Settings
+    outputs: frozenset[str] | None = None
+    """Tops that may become outputs; None for all that no layer reads."""
+    names: Collection[str] = ()
+    """The names of all layers of the text, in every phase."""
 
     def run(self) -> tuple[Network, list[Wires]]:
-        """Return the network and what each layer reads and makes, with the batch size of the file if a layer computes with it."""
-        try:
-            return self._run()
-        except StaticBatchNeeded:
-            settings = replace(self.settings, static=True, batch=None, inputs=[])
-            return replace(self, settings=settings)._run()
+        """Return the network, and what each layer reads and makes.
 
-    def _run(self) -> tuple[Network, list[Wires]]:
+        The graph has the batch size of the file if a layer computes with it.
+        """
+        needs = find_needs(self.layers, self.settings.input_shapes)
+        unread = {(index, self.layers[index].tops[place]) for index, place in needs.unread}
+        settings = replace(self.settings, unread=frozenset(unread))
+        reading = replace(self, settings=settings)
+        try:
+            return reading._run(needs)
+        except StaticBatchNeeded:
+            return reading._static(needs)
+
+    def _static(self, needs: Needs) -> tuple[Network, list[Wires]]:
+        """Return the network with the batch size of the file, or with a smaller one.
+
+        What a file claims of its batch is no reason to take that much memory.
+        """
+        network, wires = self._with_batches(needs, {})
+        if largest_bytes(network) <= LARGEST_VALUE:
+            return network, wires
+        claimed = {number(shape[0]) for shape in network.inputs.values() if shape}
+        for batches in smaller_batches(claimed):
+            try:
+                small, own = self._with_batches(needs, batches)
+            except SecateurError:
+                continue  # a layer has a number of samples of its own
+            shown = ", ".join(f"{was} as {now}" for was, now in batches.items() if was != now)
+            note = Caution(f"batch sizes are taken smaller than in {self.file}: {shown}")
+            return replace(small, notes=(*small.notes, note)), own
+        return network, wires
+
+    def _with_batches(
+        self, needs: Needs, batches: Mapping[int, int]
+    ) -> tuple[Network, list[Wires]]:
+        """Return the network with batch sizes of the file, some of them replaced."""
+        settings = replace(
+            self.settings, static=True, batch=None, batches=batches, inputs=[], left_out={},
+            doubts={},
+        )  # fmt: skip
+        return replace(self, settings=settings)._run(needs)
+
+    def _run(self, needs: Needs) -> tuple[Network, list[Wires]]:
         builder = Builder(self.name)
         refs, sharers = self._references()
         shared: dict[tuple[BlobRef, ...], ir.Value] = {}
         values: dict[str, ir.Value | None] = {}
+        absent: dict[str, str] = {}
         unread: dict[str, ir.Value] = {}
         storage: dict[str, tuple[int, int]] = {}
         links: list[_Link] = []
+        seams = Seams(needs=needs)
         notes = [note for layer in self.layers for note in layer.notes()]
         for index, (text, layer) in enumerate(zip(self.texts, self.layers, strict=True)):
             builder.layer, builder.scope = index, layer.name or f"{layer.type}{index}"
             bottoms = [values[bottom] for bottom in layer.bottoms]
             with located(file=self.file, line=text.line, item=text.item):
                 present = [value for value in bottoms if value is not None]
-                stored: dict[str, np.ndarray] = {}
-                if len(present) == len(bottoms):
-                    shapes = layer.shapes(*(CaffeBuilder.shape(value) for value in present))
-                    stored = {
-                        name: self._blob(index, position, shape, sharers)
-                        for position, (name, shape) in enumerate(shapes.items())
-                    }
-                    notes += self._shape_notes(index, shapes)
-                elif layer.stored():
-                    raise UnsupportedError("a layer with weights reads what a data layer makes")
+                if layer.stored() and len(present) < len(bottoms):
+                    raise self._lacking(index, values)
+                stored = self._stored(index, present, sharers, notes) if layer.stored() else {}
                 b = CaffeBuilder(builder, stored, refs[index], shared, reading=self.settings)
-                tops = self._tops(b, layer, bottoms, notes)
+                border = layer.border or self._keeps_weights(index, bottoms)
+                if border:
+                    tops = seams.cross(b, self.layers, index, bottoms)
+                else:
+                    why = next((absent[name] for name in layer.bottoms if name in absent), "")
+                    tops = self._tops(b, layer, bottoms, why, notes)
                 left_out = len(present) < len(bottoms) and not any(tops)
-                for bottom in () if layer.decodes or left_out else layer.bottoms:
+                taken = border or not (layer.decodes or left_out)
+                for bottom in layer.bottoms if taken else ():
                     unread.pop(bottom, None)
                 self._check_memory(index, tops, values, unread, storage)
             for name, top in zip(layer.tops, tops, strict=True):
                 values[name] = top
-                if top is not None and (layer.bottoms or stored):
+                absent.pop(name, None)
+                if top is None and layer.bottoms:
+                    absent[name] = f"it reads what layer '{layer.name}' makes"
+                if top is not None and not border and (layer.bottoms or stored):
                     unread[name] = top
             links.append((bottoms, tops, sum(blob.size for blob in stored.values())))
         builder.layer, builder.scope = None, self.name
-        network = self._network(builder, unread, links, notes)
+        network = self._network(builder, unread, links, seams, [*notes, *self.settings.cautions()])
         return network, [(_names(bottoms), _names(tops)) for bottoms, tops, _ in links]
+
+    def _stored(
+        self,
+        index: int,
+        bottoms: Sequence[ir.Value],
+        sharers: Mapping[BlobRef, tuple[BlobRef, ...]],
+        notes: list[str],
+    ) -> dict[str, np.ndarray]:
+        """Return the stored blobs of a layer by name, in the shapes it needs. Adds to `notes`."""
+        shapes = self.layers[index].shapes(*map(CaffeBuilder.shape, bottoms))
+        notes += self._shape_notes(index, shapes)
+        return {
+            name: self._blob(index, position, shapes, sharers)
+            for position, name in enumerate(shapes)
+        }
+
+    def _keeps_weights(self, index: int, bottoms: Sequence[ir.Value | None]) -> bool:
+        """Whether a layer of an unknown type is left out and has weights, which fit its bottoms."""
+        unknown = isinstance(self.layers[index], Unknown)
+        return unknown and bool(self.matched[index]) and any(value is None for value in bottoms)
+
+    def _lacking(self, index: int, values: Mapping[str, ir.Value | None]) -> UnsupportedError:
+        """Return what to raise where a layer with weights has no value to read."""
+        name = next(bottom for bottom in self.layers[index].bottoms if values[bottom] is None)
+        maker = next(layer for layer in reversed(self.layers[:index]) if name in layer.tops)
+        hint = f"--input-shape {name}=C,H,W makes it an input"
+        if isinstance(maker, Unknown):
+            hint = f"--opaque {maker.type[:80]} keeps that layer as a border"
+        elif maker.bottoms:
+            hint = f"--opaque {maker.type[:80]} keeps layers of that type as borders"
+        return UnsupportedError(
+            f"it has weights, and reads '{name}', for which layer '{maker.name}' ({maker.type}) "
+            "gives no value",
+            hint=hint,
+        )
 
     def _tops(
         self,
         b: CaffeBuilder,
         layer: Layer,
         bottoms: Sequence[ir.Value | None],
+        why: str,
         notes: list[str],
     ) -> tuple[ir.Value | None, ...]:
-        """Return the tops of a layer; None for an absent top. Adds to `notes`."""
+        """Return the tops of a layer; None for an absent top. Adds to `notes`.
+
+        `why` says what makes a bottom absent; "" for labels.
+        """
         if any(bottom is None for bottom in bottoms):
             top = layer.without(b, *bottoms)
             what = "left out" if top is None else "read as inference does"
-            notes.append(f"layer '{layer.name}' ({layer.type}) is {what}: it has no labels")
+            notes.append(
+                f"layer '{layer.name}' ({layer.type}) is {what}: {why or 'it has no labels'}"
+            )
             return (top, *(None,) * (len(layer.tops) - 1)) if layer.tops else ()
         axes = b.rank(bottoms[0]) if bottoms and bottoms[0] is not None else 0
         least, most = layer.bottom_axes
@@ -267,24 +403,32 @@ class _Reading:
         self,
         index: int,
         position: int,
-        shape: tuple[int, ...],
+        shapes: Mapping[str, tuple[int, ...]],
         sharers: Mapping[BlobRef, tuple[BlobRef, ...]],
     ) -> np.ndarray:
-        """Return a stored blob in the shape `shape`, after a check of its stored shape.
+        """Return a stored blob in the shape that `shapes` gives it, once its stored shape fits.
 
         Layers that share parameters all get the values that stand last in the file.
         """
         layer = self.layers[index]
         own = BlobRef(index, position, layer.stored()[position].name)
+        shape = shapes[own.name]
         candidates = sorted(
             (entry, ref.index, ref)
             for ref in sharers.get(own, (own,))
             for entry in self.matched[ref.layer]
         )
+        if not candidates and self.settings.companion:
+            if math.prod(shape) > LARGEST_UNTRAINED:
+                raise UnsupportedError(f"{own.name} of {'×'.join(map(str, shape))} is too large")
+            return np.broadcast_to(np.float32(0), shape)
         if not candidates:
             shown = "×".join(map(str, shape))
             with located(file=str(self.weights.path), item=self.texts[index].item):
-                raise FormatError(f"no weights: {own.name} of {shown} is not in the file")
+                raise FormatError(
+                    f"no weights: {own.name} of {shown} is not in the file",
+                    hint=weights_elsewhere(self.texts[index], shapes, self.names, self.weights),
+                )
         for entry, _, ref in candidates:
             blob = self.weights.layers[entry].blobs[ref.index]
             # Caffe compares shapes for the layer's own blob, and only counts for a shared one.
@@ -353,6 +497,7 @@ class _Reading:
         builder: Builder,
         unread: Mapping[str, ir.Value],
         links: Sequence[_Link],
+        seams: Seams,
         notes: Sequence[str],
     ) -> Network:
         """Name the outputs and return the network.
@@ -361,19 +506,24 @@ class _Reading:
             builder: the graph.
             unread: blobs that no layer reads, by name.
             links: bottoms, tops, and number of stored values of each layer.
+            seams: what borders read and make.
             notes: notes on the layers.
 
         Raises:
             FormatError: there is no output.
         """
         inputs = set(self.settings.inputs)
-        outputs = {
-            f"{name}_out" if name in inputs else name: value for name, value in unread.items()
-        }
+        if self.outputs is not None:
+            unread = {name: value for name, value in unread.items() if name in self.outputs}
+        own = {f"{name}_out" if name in inputs else name: value for name, value in unread.items()}
+        crossed = seams.outputs({*inputs, *own})
+        outputs = {**crossed, **own}
         if not outputs:
             self._refuse_decoder()
             raise FormatError("the net computes nothing: no layer makes an output")
         model = builder.finish(outputs)
+        _put_regions_last(model.graph)
+        borders = seams.borders(self.texts, self._sharing(model))
         return Network(
             name=self.name,
             model=model,
@@ -385,8 +535,20 @@ class _Reading:
                 for head in layer.heads()
                 if head.output in outputs and len(CaffeBuilder.shape(outputs[head.output])) > 1
             ),
-            notes=tuple(notes),
+            borders=borders,
+            notes=(*notes, *seams.notes(self.layers, borders)),
         )
+
+    def _sharing(self, model: ir.Model) -> dict[str, tuple[str, ...]]:
+        """Return the name of a parameter that layers share → the initializers that hold it."""
+        found: dict[str, tuple[str, ...]] = {}
+        for value in model.graph.initializers.values():
+            for ref in blob_refs(value):
+                params = self.texts[ref.layer].params
+                name = params[ref.index][0] if ref.index < len(params) else ""
+                if name:
+                    found[name] = (*found.get(name, ()), str(value.name))
+        return found
 
     def _refuse_decoder(self) -> None:
         """Raise if a net without outputs has a layer that only decodes.
@@ -395,7 +557,7 @@ class _Reading:
             UnsupportedError: names the layer.
         """
         for layer, text in zip(self.layers, self.texts, strict=True):
-            if layer.decodes and layer.tops:
+            if (layer.decodes or layer.border) and layer.tops:
                 with located(file=self.file, line=text.line, item=text.item):
                     raise UnsupportedError(
                         "nothing is computed before this layer, and what it makes, and all "

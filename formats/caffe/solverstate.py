@@ -73,12 +73,16 @@ def read_solverstate(path: Path) -> SolverState:
 def _array(blob: Any, place: int) -> np.ndarray:
     values = np.array(blob.data or blob.double_data, np.float32)
     legacy = (blob.num, blob.channels, blob.height, blob.width)
-    shape = legacy if any(map(blob.HasField, ("num", "channels", "height", "width"))) else tuple(
-        blob.shape.dim
+    shape = (
+        legacy
+        if any(map(blob.HasField, ("num", "channels", "height", "width")))
+        else tuple(blob.shape.dim)
     )
     if any(dim < 0 for dim in shape) or math.prod(shape) != values.size:
         stored = "×".join(map(str, shape))
-        raise FormatError(f"blob {place} of the history is {stored}, but holds {values.size} values")
+        raise FormatError(
+            f"blob {place} of the history is {stored}, but holds {values.size} values"
+        )
     return values.reshape(shape)
 
 

@@ -14,9 +14,9 @@ from ...core.ir.rebuild import node_key
 from ...core.training.losses.total import TotalLoss
 from ...core.training.recipe import Objective, Recipe, Rule, Statistics
 from .document import Message
+from .fields import read_float
 from .layer import Layer
 from .layers.batch_norm import BatchNorm
-from .fields import read_float
 from .solver import SolverFile
 from .source import CaffeSource, SourceLayer
 
@@ -36,7 +36,7 @@ def recipe(network: Network, solver: SolverFile | None = None) -> Recipe:
     """
     source = network.source
     assert isinstance(source, CaffeSource), "not a network of this format"
-    if not source.options.training:
+    if not source.part.options.training:
         raise FormatError("the network was read for inference: its dropouts are not in the graph")
     with located(file=str(source.paths[".prototxt"])):
         objectives = tuple(_objectives(source))
@@ -59,7 +59,7 @@ def _objectives(source: CaffeSource) -> Iterator[Objective]:
             weights = [_number(text) for text in own.text.message.texts("loss_weight")]
             if len(weights) > max(len(own.layer.tops), 1):
                 raise FormatError(f"{len(weights)} loss_weight for {len(own.layer.tops)} tops")
-            loss = own.layer.loss(source.folder)
+            loss = own.layer.loss(source.part.folder)
             if loss is not None:
                 weight = weights[0] if weights else 1.0
                 if weight:
@@ -68,14 +68,14 @@ def _objectives(source: CaffeSource) -> Iterator[Objective]:
                 continue
             for top, value, weight in zip(own.layer.tops, own.tops, weights, strict=False):
                 if weight:
-                    yield Objective(name=top, loss=TotalLoss(), reads=(value or top,), weight=weight)
+                    yield Objective(
+                        name=top, loss=TotalLoss(), reads=(value or top,), weight=weight
+                    )
 
 
 def _reads(own: SourceLayer) -> tuple[str, ...]:
     """Return the values that a layer reads; what a data layer makes has the name of its blob."""
-    return tuple(
-        value or blob for value, blob in zip(own.bottoms, own.layer.bottoms, strict=True)
-    )
+    return tuple(value or blob for value, blob in zip(own.bottoms, own.layer.bottoms, strict=True))
 
 
 def _rules(network: Network, source: CaffeSource) -> Iterator[Rule]:
@@ -97,7 +97,7 @@ def _rules(network: Network, source: CaffeSource) -> Iterator[Rule]:
                 factors = given.pop(name)
                 rate = _agreed("lr_mult", [factor for factor, _ in factors])
                 decay = _agreed("decay_mult", [factor for _, factor in factors])
-                if isinstance(own.layer, BatchNorm) and position < STATISTICS:
+                if isinstance(own.layer, BatchNorm) and blob.name in STATISTICS:
                     if rate not in (None, 0.0):
                         raise FormatError("statistics are no parameters: their lr_mult must be 0")
                     rate = 0.0
@@ -106,7 +106,7 @@ def _rules(network: Network, source: CaffeSource) -> Iterator[Rule]:
             yield Rule(name=name, rate=rate, decay=decay, shape=shapes[index][blob.name])
 
 
-STATISTICS = 3
+STATISTICS = ("mean", "variance", "factor")
 """Blobs of BatchNorm that no gradient changes."""
 
 
@@ -148,9 +148,7 @@ def _number(text: str) -> float:
 def _initializers(network: Network) -> dict[BlobRef, str]:
     """Return blob of the file → initializer that holds it."""
     return {
-        ref: name
-        for name, value in network.graph.initializers.items()
-        for ref in blob_refs(value)
+        ref: name for name, value in network.graph.initializers.items() for ref in blob_refs(value)
     }
 
 

@@ -7,7 +7,7 @@ count), data.c. The keys of the last section with boxes count for all.
 from __future__ import annotations
 
 from ...core.data.augment.colour import Distortion
-from ...core.data.augment.geometry import DarknetCrop, Geometry, Jitter, Placed
+from ...core.data.augment.geometry import Geometry, Jitter, Placed, TurnedCrop
 from ...core.data.augment.recipe import Augmentation, Mix
 from ...core.errors import FormatError, located
 from .document import Block, Document
@@ -66,7 +66,7 @@ def _classes(net: Block) -> Geometry:
     width = int(_number(net, "width", 0))
     low = int(_number(net, "min_crop", width, least=1))
     high = int(_number(net, "max_crop", 2 * width, least=1))
-    return DarknetCrop(
+    return TurnedCrop(
         low=low,
         high=max(low, high),
         angle=_number(net, "angle", 0.0),

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 
-from ...core.errors import FormatError, located
+from ...core.errors import UnsupportedError, located
 from ...core.ir.network import BlobRef, Network, Piece, layer_of, tensors_by_blob
 from ..adapter import keys_of
-from .document import Document, parse
+from .document import Document
 from .section import Section
 
 __all__ = ["DarknetSource", "Record"]
@@ -45,17 +46,31 @@ class Record:
 class DarknetSource:
     """The cfg and weights that a network was read from; renders them for the changed network.
 
-    `tensors` holds the tensors of the graph as it was read. If a blob still has the same tensor
-    object, it did not change, and its bytes are written as they were read.
+    `model` is the graph as it was read. If a blob still has the same tensor object as there, it did
+    not change, and its bytes are written as they were read.
     """
 
     paths: Mapping[str, Path]
     document: Document
     header: bytes
     records: Sequence[Record]
-    tensors: Mapping[BlobRef, ir.TensorProtocol]
-    read_again: Callable[[Path, Path], Network]
+    model: ir.Model
+    read_again: Callable[[Path, Path, Sequence[Path]], Network]
+    """Reads files with the settings of the original."""
+    files: tuple[Path, ...] = ()
+    """Further cfgs that were read with the network."""
+    training: bool = False
+    """Whether it was read for training."""
     format: str = "darknet"
+
+    @cached_property
+    def tensors(self) -> Mapping[BlobRef, ir.TensorProtocol]:
+        """The tensors of the graph as it was read."""
+        return tensors_by_blob(self.model)
+
+    def unchanged(self, network: Network) -> bool:
+        """Whether the graph is the very one that was read."""
+        return network.model is self.model
 
     def render(self, network: Network) -> Mapping[str, bytes]:
         """Return cfg and weights for a network that was made from the one that was read.
@@ -73,28 +88,22 @@ class DarknetSource:
         document = self.document.replace(values) if values else self.document
         return {".cfg": [bytes(document)], ".weights": chunks}
 
-    def companion(self, network: Network, path: Path) -> bytes:
-        """Return another cfg of the same sections with the changed keys of `network`.
+    def companions(self, network: Network) -> dict[Path, bytes]:
+        """Return the further cfgs that were read with the network, for a changed network.
 
         Raises:
-            FormatError: the file cannot be read, or it describes other layers.
+            UnsupportedError: the network was changed, and its companions were not.
         """
-        values, _ = self._changes(network)
-        with located(file=str(path)):
-            try:
-                other = parse(path.read_bytes(), str(path))
-            except OSError as error:
-                raise FormatError(f"cannot be read: {error.strerror or error}") from error
-            if [b.name for b in other.sections] != [b.name for b in self.document.sections]:
-                raise FormatError("its sections are not those of the network")
-            for position, key in values:
-                own, theirs = (
-                    document.sections[position].options.get(key)
-                    for document in (self.document, other)
-                )
-                if (own.value if own else None) != (theirs.value if theirs else None):
-                    raise FormatError(f"{key} of section {position} is not that of the network")
-            return bytes(other.replace(values))
+        if len(network.companions) != len(self.files):
+            raise UnsupportedError(
+                "the network was changed without its companions",
+                hint="prune, apply_plan and densify change both",
+            )
+        found = {}
+        for path, companion in zip(self.files, network.companions, strict=True):
+            assert isinstance(companion.source, DarknetSource)
+            found[path] = companion.source.render(companion)[".cfg"]
+        return found
 
     def _changes(self, network: Network) -> tuple[dict[tuple[int, str], int | str], list[Piece]]:
         """Return (section, key) → new value, and the weights file in parts."""
@@ -112,9 +121,9 @@ class DarknetSource:
                 chunks += self._blobs(record, tensors)
         return values, chunks
 
-    def reread(self, paths: Mapping[str, Path]) -> Network:
+    def reread(self, paths: Mapping[str, Path], companions: Sequence[Path] = ()) -> Network:
         """Read written files again, with the settings of this source."""
-        return self.read_again(paths[".cfg"], paths[".weights"])
+        return self.read_again(paths[".cfg"], paths[".weights"], companions)
 
     def _changed_keys(
         self,

@@ -30,7 +30,7 @@ def _export(network: Network, name: str) -> Mapping[str, Sequence[Piece]]:
 
 
 def _same(network: Network, again: Network) -> bool:
-    from .identity import same
+    from ...core.verify.identity import same
     from .source import OnnxSource
 
     assert isinstance(again.source, OnnxSource)

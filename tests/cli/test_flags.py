@@ -92,15 +92,17 @@ def cases(folder: Path) -> Iterator[Case]:
             rate=0.25, criterion="l2", allocation="uniform", budget="latency",
             latencies={"conv1": 0.5}, repair="refit,bias", exclude=("a", "b"), sparse=True,
             overrides={"c": override(rate=0.5), "d": override(threshold=2.0)},
-            limits=secateur.Limits(round_to=4, max_rate=0.75), task="classification",
+            limits=secateur.Limits(round_to=4, max_rate=0.75, min_keep=0.25), task="classification",
+            as_far_as_possible=True,
         ),
         ["--rate", 0.25, "--criterion", "l2", "--allocation", "uniform", "--budget", "latency",
          "--latencies", times, "--repair", "refit,bias", "--exclude", "a", "--exclude", "b",
          "--mode", "sparse", "--layer-rate", "c=0.5", "--layer-threshold", "d=2",
-         "--round-to", 4, "--max-rate", 0.75, "--task", "classification"],
+         "--round-to", 4, "--max-rate", 0.75, "--min-keep", 0.25, "--as-far-as-possible",
+         "--task", "classification"],
         f"rate: 0.25\ncriterion: l2\nallocation: uniform\nbudget: latency\nlatencies: {times}\n"
         "task: classification\nrepair: [refit, bias]\nexclude: [a, b]\nmode: sparse\n"
-        "round-to: 4\nmax_rate: 0.75\n"
+        "round-to: 4\nmax_rate: 0.75\nmin-keep: 0.25\nas-far-as-possible: true\n"
         "layers:\n  c: {rate: 0.5}\n  d: {threshold: 2}\n",
     )  # fmt: skip
     yield Case(
@@ -158,12 +160,16 @@ def cases(folder: Path) -> Iterator[Case]:
     yield Case(
         secateur.LoadOptions(
             flavour="pjreddie", partial=True, reset_seen=True, phase="TRAIN", stages=("a", "b"),
-            level=2, input_shapes={"data": (3, 4, 5)},
+            level=2, input_shapes={"data": (3, 4, 5)}, batch_norm="stored", regions=300,
+            lrn="inexact", opaque=("Mine", "Yours"),
         ),
         ["--flavour", "pjreddie", "--partial", "--reset-seen", "--phase", "train", "--stage", "a",
-         "--stages", "b", "--level", 2, "--input-shape", "data=3,4,5"],
+         "--stages", "b", "--level", 2, "--input-shape", "data=3,4,5",
+         "--batch-norm", "stored", "--regions", 300, "--opaque", "Mine", "--opaque", "Yours",
+         "--lrn", "inexact"],
         "flavour: pjreddie\npartial: true\nreset-seen: true\nphase: TRAIN\nstage: [a, b]\n"
-        "level: 2\ninput-shape: data=3,4,5\n",
+        "level: 2\ninput-shape: data=3,4,5\nbatch-norm: stored\nregions: 300\n"
+        "opaque: [Mine, Yours]\nlrn: inexact\n",
     )  # fmt: skip
     yield Case(
         ScreenOptions(quiet=True, verbose=True, debug=True), ["-q", "--verbose", "--debug"], ""

@@ -11,6 +11,7 @@ import onnx_ir as ir
 import pytest
 
 import secateur
+from secateur.core.coupling import find_groups
 from secateur.formats.adapter import Handling, keys_of
 from support.contract.example_networks import Files, caffe_files, darknet_files_of, feed
 from support.contract.registries import (
@@ -149,6 +150,18 @@ def check_handling(network: secateur.Network, files: Files, format_: str, name: 
     elif example.handling is Handling.DECODED:
         assert where not in inside
         assert set(network.outputs) <= set(example.bottoms)
+    elif example.handling is Handling.BORDER:
+        (border,) = (border for border in network.borders if border.layer == where)
+        assert where not in inside
+        read = set(example.bottoms) - {"data", "regions"}
+        assert set(border.outputs) == read
+        assert read <= set(network.outputs)
+        assert set(border.inputs) == set(example.tops)
+        assert network.inputs.keys() >= set(border.inputs)
+        if "before" in border.outputs:
+            groups = find_groups(network)
+            (own,) = (group for group in groups.groups if files.before in group.layers)
+            assert f"read by 'layer' ({name}), which cannot be computed" in str(own.reason)
     elif example.handling is Handling.TRAINING or format_ == "caffe":
         told = any(f"'layer' ({name}) is" in note for note in network.notes)
         assert told == (example.handling in (Handling.TRAINING, Handling.LEFT_OUT))

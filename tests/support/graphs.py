@@ -101,9 +101,9 @@ def random_removal(groups: Groups, random: np.random.Generator) -> np.ndarray:
     removed = np.zeros(groups.unit_count, dtype=bool)
     for group in groups.groups:
         for partition in group.partitions:
-            each = int(random.integers(0, min(len(share) for share in partition)))
-            for share in partition:
-                for place in random.permutation(list(share))[:each]:
+            path = [(0,) * len(partition), *partition.path()]
+            for share, lost in zip(partition, path[random.integers(len(path))], strict=True):
+                for place in random.permutation(list(share))[:lost]:
                     removed[group.units[place]] = True
     for kept in groups.kept_units:
         if removed[list(kept)].all():

@@ -17,7 +17,8 @@ from secateur.core.ir.network import BlobRef
 from secateur.formats.caffe.caffemodel import Caffemodel
 from secateur.formats.caffe.document import parse
 from secateur.formats.caffe.layer import Settings
-from secateur.formats.caffe.reader import _read_layer, _Reading
+from secateur.formats.caffe.layer_reader import read_layer
+from secateur.formats.caffe.reader import _Reading
 from secateur.formats.caffe.upgrade import net_of
 from secateur.formats.wire import length_field
 from secateur.proto.caffe import fields_of, message_class
@@ -51,9 +52,14 @@ class _Filling(_Reading):
     random: np.random.Generator = field(default_factory=np.random.default_rng)
 
     def _blob(
-        self, index: int, position: int, shape: tuple[int, ...], sharers: Mapping[BlobRef, Any]
+        self,
+        index: int,
+        position: int,
+        shapes: Mapping[str, tuple[int, ...]],
+        sharers: Mapping[BlobRef, Any],
     ) -> np.ndarray:
         own = BlobRef(index, position, self.layers[index].stored()[position].name)
+        shape = shapes[own.name]
         first = sharers.get(own, (own,))[0]
         known = self.made.get(first)
         array = values(own.name, shape, self.random) if known is None else known.reshape(shape)
@@ -67,11 +73,17 @@ def caffemodel_for(
     *,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     stages: tuple[str, ...] = (),
+    phase: str = "TEST",
+    opaque: tuple[str, ...] = (),
+    further: Mapping[str, Sequence[np.ndarray]] | None = None,
 ) -> bytes:
-    """Return a caffemodel with random weights for the TEST phase of a net."""
+    """Return a caffemodel with random weights for a net.
+
+    `further` gives the blobs of layers that are not computed, by their names.
+    """
     net = net_of(parse(prototxt, Path("net.prototxt")))
-    texts, _ = net.active("TEST", stages, 0)
-    layers = tuple(_read_layer(text) for text in texts)
+    texts, _ = net.active(phase, stages, 0)
+    layers = tuple(read_layer(text, opaque) for text in texts)
     filling = _Filling(
         name="net", file="net.prototxt", texts=texts, layers=layers,
         matched=[()] * len(layers), weights=Caffemodel(Path("none"), memoryview(b""), ()),
@@ -85,7 +97,7 @@ def caffemodel_for(
             filling.made[BlobRef(index, position, blob.name)]
             for position, blob in enumerate(layer.stored())
         ]
-        entries.append((layer.name, layer.type, blobs))
+        entries.append((layer.name, layer.type, [*blobs, *(further or {}).get(layer.name, ())]))
     return caffemodel(entries)
 
 

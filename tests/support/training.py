@@ -52,7 +52,9 @@ def difference(got: Any, want: np.ndarray, tolerance: float, least: float) -> st
         return "not finite"
     off = float(np.abs(array - want).max(initial=0))
     scale = max(least, float(np.abs(want).max(initial=0)))
-    return f"off by {off / scale:.3g}, {tolerance:.3g} is allowed" if off > tolerance * scale else ""
+    return (
+        f"off by {off / scale:.3g}, {tolerance:.3g} is allowed" if off > tolerance * scale else ""
+    )
 
 
 def rates_differ(got: Any, want: np.ndarray) -> str:

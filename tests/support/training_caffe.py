@@ -147,8 +147,6 @@ class CaffeRun:
         ]
 
     def _mask(self, key: str, x: Any, ratio: float) -> Any:
-        index = next(
-            own.layer.name for own in self.network.source.layers if key in own.tops
-        )
+        index = next(own.layer.name for own in self.network.source.layers if key in own.tops)
         assert 0 < ratio < 1
         return self.torch.from_numpy(self.io[f"mask:{index}"][self._pass]).reshape(x.shape)

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from ..labels import Labels
 from ..reasons import Kind, Reason
-from ..trace import Trace, fix_input, static_shape
+from ..trace import INDEX, Trace, fix_input, static_shape
 from .attributes import constant_input, given_sizes, int_attribute, output_shape
 from .registry import rule
 from .unknown import unknown
@@ -89,11 +89,26 @@ def slice_(state: Trace, node: ir.Node) -> Sequence[Labels]:
 
 @rule("Gather")
 def gather(state: Trace, node: ir.Node) -> Sequence[Labels]:
-    """Return the labels, unless channels themselves are picked, which fixes them."""
+    """Return the labels; where constant numbers pick channels, those of the channels picked."""
     x, shape = state.of(node, 0), output_shape(node)
     axis = int_attribute(node, "axis", 0) % len(x.shape)
     if x.axis == axis:
-        return unknown(state, node)
+        return _picked(state, node, x, shape)
     if x.axis is None or x.axis < axis:
         return [Labels(shape, x.axis, x.vector)]
     return [Labels(shape, x.axis + len(shape) - len(x.shape), x.vector)]
+
+
+def _picked(state: Trace, node: ir.Node, x: Labels, shape: tuple[int, ...]) -> Sequence[Labels]:
+    """Return the labels of picked channels; each number counts the channels before its own."""
+    numbers = node.inputs[1]
+    rank = len(numbers.shape) if numbers is not None and numbers.shape is not None else 0
+    picked = constant_input(node, 1)
+    if not picked or rank != 1 or min(picked) < 0:
+        return unknown(state, node)
+    part = x.vector[list(picked)]
+    for entry, place in enumerate(picked):
+        state.size(numbers, entry, x.vector[:place])
+    state.use(numbers, INDEX, part)
+    state.nonempty.append(part)
+    return [Labels(shape, x.axis, part)]

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from ...ir.network import layer_of
 from ...ir.rebuild import node_key
+from ...ir.windows import window_of
 from ..indices import LabelVector
 from ..labels import Labels
 from ..reasons import Kind
@@ -89,6 +90,12 @@ def _from_the_left(state: Trace, node: ir.Node) -> Sequence[Labels]:
     rank = len(x.shape)
     if weight is None or rows is None or len(rows) < 2 or x.axis not in (rank - 2, None):
         return unknown(state, node)
+    window = window_of(weight)
+    if window is not None and window.free and x.axis is not None:
+        state.window(weight, x.vector, window.least)
+        return [Labels(shape, x.axis, x.vector)]
+    if window is not None:
+        return fixed_outputs(state, node, Kind.NEIGHBOURS)
     if not state.is_trained(weight):
         return fixed_outputs(state, node, Kind.MIXED)
     incoming = x.vector if x.axis is not None else np.repeat(x.vector[:1], x.shape[-2])

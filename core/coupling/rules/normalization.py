@@ -54,9 +54,19 @@ def normalized_axes(state: Trace, node: ir.Node, rank: int) -> range:
     return range(axis, axis + 1)
 
 
-@rule("LRN", "GroupNormalization", "MeanVarianceNormalization", "CumSum")
-def across_channels(state: Trace, node: ir.Node) -> Sequence[Labels]:
+@rule("LRN")
+def across_neighbours(state: Trace, node: ir.Node) -> Sequence[Labels]:
     """Fix everything: each output channel depends on its neighbours.
+
+    Where the user accepts other neighbours, the operator is written as a product with a window
+    (:func:`~...ir.windows.loosened`).
+    """
+    return fixed_outputs(state, node, Kind.NEIGHBOURS)
+
+
+@rule("GroupNormalization", "MeanVarianceNormalization", "CumSum")
+def across_channels(state: Trace, node: ir.Node) -> Sequence[Labels]:
+    """Fix everything: each output channel depends on others.
 
     MeanVarianceNormalization may normalise each channel on its own, but turns a masked one into
     NaN: it divides by the deviation, which is zero, and adds no epsilon.

@@ -30,7 +30,7 @@ class Shade:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Distortion:
-    """How far colours change at most. Source: image.c `random_distort_image` of Darknet.
+    """How far colours change at most. Source: image.c `random_distort_image` (AlexeyAB).
 
     Args:
         hue: most that is added to or taken from the hue, in turns.
@@ -61,7 +61,7 @@ def recoloured(image: np.ndarray, shade: Shade) -> np.ndarray:
     """Return an 8-bit image (H×W×3 in the order blue, green, red, or H×W grey) in other colours.
 
     Saturation, exposure and hue saturate at the ends of their 8-bit ranges, as in AlexeyAB's
-    Darknet with OpenCV: hues do not wrap around below 0.
+    code with OpenCV: hues do not wrap around below 0.
     """
     import cv2
 

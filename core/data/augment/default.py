@@ -13,7 +13,7 @@ SMALL = 64
 """Inputs below so many pixels are moved, not cut and resized: they would lose what they show."""
 
 MILD = Distortion(hue=0.1, saturation=1.5, exposure=1.5)
-"""As the cfg files of Darknet's YOLO networks have it (hue=.1, saturation=1.5, exposure=1.5)."""
+"""As detectors were usually trained (AlexeyAB: hue=.1, saturation=1.5, exposure=1.5)."""
 
 
 def usual_augmentation(size: tuple[int, int, int], kind: TargetKind) -> Augmentation:

@@ -14,13 +14,13 @@ from ...errors import DataError
 from .window import Window, whole
 
 __all__ = [
-    "DarknetCrop",
     "Geometry",
     "Jitter",
     "Placed",
     "RandomCrop",
     "ResizedCrop",
     "Shift",
+    "TurnedCrop",
     "Whole",
 ]
 
@@ -60,7 +60,7 @@ class Whole:
 class RandomCrop:
     """A part of the size of the input, from anywhere in the resized image.
 
-    Source: data_transformer.cpp of Caffe 1.0, phase TRAIN with `crop_size`.
+    Source: data_transformer.cpp (BVLC 9b89154), phase TRAIN with `crop_size`.
 
     Args:
         resize: height and width before the cut, or the length of the short side; empty for the
@@ -145,7 +145,7 @@ class Shift:
 class Jitter:
     """Each edge moves on its own, inwards or outwards.
 
-    Source: data.c `load_data_detection` of AlexeyAB's Darknet.
+    Source: data.c `load_data_detection` (AlexeyAB).
 
     Args:
         jitter: the most an edge moves, as a fraction of the image's side.
@@ -201,7 +201,7 @@ class Jitter:
 class Placed:
     """The image, of a changed shape and size, somewhere in the input.
 
-    Source: data.c `load_data_detection` of pjreddie's Darknet.
+    Source: data.c `load_data_detection` (pjreddie).
 
     Args:
         jitter: the most that width and height change, as a fraction of themselves.
@@ -237,10 +237,10 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class DarknetCrop:
+class TurnedCrop:
     """A part of the image, resized so that its short side has a random length, and turned.
 
-    Source: image.c `random_augment_image` and `rotate_crop_image` of Darknet.
+    Source: image.c `random_augment_image` and `rotate_crop_image` (pjreddie, AlexeyAB).
 
     Args:
         low: least length of the short side, in pixels.

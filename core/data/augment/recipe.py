@@ -18,7 +18,7 @@ class Mix:
         mosaic: four images in one.
         mixup: two images at half strength each.
         cutmix: a rectangle of another image (classes only).
-        probability: of a batch to be mixed at all. Source: data.c of Darknet, `random_gen() % 2`.
+        probability: of a batch to be mixed at all. Source: data.c (AlexeyAB), `random_gen() % 2`.
         bounded: objects in a mosaic are clipped to their own quarter.
     """
 

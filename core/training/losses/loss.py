@@ -12,7 +12,7 @@ from ..framework import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Loss", "NORMALIZATIONS", "Normalized", "labels_of", "valued"]
+__all__ = ["NORMALIZATIONS", "Loss", "Normalized", "labels_of", "valued"]
 
 NORMALIZATIONS = ("FULL", "VALID", "BATCH_SIZE", "NONE")
 """What a sum may be divided by."""

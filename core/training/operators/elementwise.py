@@ -69,29 +69,21 @@ def _mod(call: Call) -> Function:
 
 
 @operator("Max")
-def _max(_: Call) -> Function:
-    # The gradient of equal numbers goes to the last of two, as Caffe's Eltwise does it, and not
-    # to both by halves.
-    def pick(a: Tensor, b: Tensor) -> Tensor:
-        return torch.where((a > b) | a.isnan(), a, b)
+def _max(call: Call) -> Function:
+    if len(call.node.inputs) == 2 and call.constants[1] is not None:
+        return torch.maximum
 
+    # The gradient of equal numbers goes to the last of two, as eltwise_layer.cpp does it, and not
+    # to both by halves.
     def run(first: Tensor, *others: Tensor) -> Tensor:
         if not others:
             return first
-        top = pick(first, others[0])
+        top = torch.where((first > others[0]) | first.isnan(), first, others[0])
         for other in others[1:]:
             top = torch.where((other > top) | other.isnan(), other, top)
         return top
 
-    def constant(x: Tensor, low: Tensor) -> Tensor:
-        return torch.maximum(x, low)
-
-    return constant if call_is_bound(_) else run
-
-
-def call_is_bound(call: Call) -> bool:
-    """Whether a node compares one value with one constant."""
-    return len(call.node.inputs) == 2 and call.constants[1] is not None
+    return run
 
 
 @operator("Min")
@@ -131,23 +123,21 @@ def _cast(call: Call) -> Function:
 
 @operator("Clip", side=(1, 2))
 def _clip(call: Call) -> Function:
-    low, high = call.attribute("min"), call.attribute("max")
-    fixed = all(not call.given(place) or call.constants[place] is not None for place in (1, 2))
-    if fixed:
-        bounds = [
-            float(known.reshape(-1)[0]) if place < len(call.constants) and known is not None else given
-            for place, given in ((1, low), (2, high))
-            for known in [call.constants[place] if place < len(call.constants) else None]
-        ]
-        low, high = bounds
-        if low is None and high is None:
-            return lambda x, *_: x
-        return lambda x, *_: torch.clamp(x, low, high)
+    bounds = [call.attribute("min"), call.attribute("max")]  # inputs since opset 11
+    known = [call.constants[place] if call.given(place) else None for place in (1, 2)]
+    if any(call.given(place) and known[place - 1] is None for place in (1, 2)):
 
-    def run(x: Tensor, least: Tensor | None = None, most: Tensor | None = None) -> Tensor:
-        return torch.clamp(x, least, most)
+        def run(x: Tensor, least: Tensor | None = None, most: Tensor | None = None) -> Tensor:
+            return torch.clamp(x, least, most)
 
-    return run
+        return run
+    low, high = (
+        bound if array is None else float(array.reshape(-1)[0])
+        for bound, array in zip(bounds, known, strict=True)
+    )
+    if low is None and high is None:
+        return lambda x, *_: x
+    return lambda x, *_: torch.clamp(x, low, high)
 
 
 @operator("Elu")

@@ -117,5 +117,3 @@ def _matmul(_: Call) -> Function:
 def _einsum(call: Call) -> Function:
     equation = call.attribute("equation")
     return lambda *inputs: torch.einsum(equation, *inputs)
-
-

@@ -164,7 +164,7 @@ def _gather(call: Call) -> Function:
         where = torch.where(where < 0, where + x.shape[axis], where).long()
         before = x.shape[: axis % x.dim()]
         after = x.shape[axis % x.dim() + 1 :]
-        return x.index_select(axis, where.reshape(-1)).reshape(*before, *where.shape, *after)
+        return x.index_select(axis, where.reshape(-1)).reshape((*before, *where.shape, *after))
 
     return run
 

@@ -11,19 +11,23 @@ from .registry import Call, Function, Mode, operator
 if TYPE_CHECKING:
     from torch import Tensor
 
+EPSILON = 1e-5
+"""Added to the variance of a batch where the graph adds nothing to the stored one."""
+LEAST = 1e-30
+"""PyTorch refuses an epsilon of 0 in training."""
+
 
 @operator("BatchNormalization")
 def _batch_norm(call: Call) -> Function:
     epsilon = call.attribute("epsilon", 1e-5)
     mode, key = call.mode, call.key
-    default = Statistics(fraction=call.attribute("momentum", 0.9))
+    # An epsilon of 0 stands where the stored variance holds it already.
+    default = Statistics(fraction=call.attribute("momentum", 0.9), epsilon=epsilon or EPSILON)
 
     def run(x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         rule = mode.statistics.get(key, default) if mode.training else None
         if rule is None or rule.frozen:
-            return torch.batch_norm(
-                x, scale, bias, mean, variance, False, 0.0, epsilon, torch.backends.cudnn.enabled
-            )
+            return functional.batch_norm(x, mean, variance, scale, bias, eps=epsilon)
         own = epsilon if rule.epsilon is None else rule.epsilon
         return _of_batch(mode, rule, own, x, scale, bias, mean, variance)
 
@@ -37,12 +41,22 @@ def _of_batch(
     """Normalise by the statistics of the batch, and take them into the stored ones."""
     # With a momentum of 1, PyTorch leaves the batch's own mean and its variance by n − 1 there.
     own_mean, own_variance = torch.zeros_like(mean), torch.zeros_like(variance)
-    y = torch.batch_norm(
-        x, scale, bias, own_mean, own_variance, True, 1.0, epsilon, torch.backends.cudnn.enabled
-    )
+    if x.numel() > x.shape[1]:
+        y = functional.batch_norm(
+            x,
+            own_mean,
+            own_variance,
+            scale,
+            bias,
+            training=True,
+            momentum=1.0,
+            eps=max(epsilon, LEAST),
+        )
+    else:  # one value a channel is its own mean
+        column = (-1, *[1] * (x.dim() - 2))
+        y = (x - x) * scale.reshape(column) + bias.reshape(column)
+        own_mean = x.detach().reshape(-1)
     with torch.no_grad():
-        if x.numel() == x.shape[1]:
-            own_variance.zero_()  # one value a channel has none
         share: Any = 1 - rule.fraction
         if rule.factor:
             factor = mode.factors[rule.factor]
@@ -58,9 +72,7 @@ def _of_batch(
 @operator("InstanceNormalization")
 def _instance_norm(call: Call) -> Function:
     epsilon = call.attribute("epsilon", 1e-5)
-    return lambda x, scale, bias: functional.instance_norm(
-        x, None, None, scale, bias, True, 0.0, epsilon
-    )
+    return lambda x, scale, bias: functional.instance_norm(x, weight=scale, bias=bias, eps=epsilon)
 
 
 @operator("LayerNormalization")

@@ -101,7 +101,7 @@ def _average_pool(call: Call) -> Function:
         raise call.refusal("dilation")
     if window.even:
         half = window.half
-        return lambda x: function(x, kernel, stride, half, False, counted)
+        return lambda x: function(x, kernel, stride, half, count_include_pad=counted)
 
     def run(x: Tensor) -> Tensor:
         pads = outer_pads(window.pads(x.shape[2:]))
@@ -110,9 +110,7 @@ def _average_pool(call: Call) -> Function:
             return y
         ones = torch.ones((1, 1, *x.shape[2:]), dtype=x.dtype, device=x.device)
         if counted:  # what was asked for counts, what rounding up added does not
-            asked = outer_pads(
-                pads_of(call, x.shape[2:], kernel, stride, window.dilation)
-            )
+            asked = outer_pads(pads_of(call, x.shape[2:], kernel, stride, window.dilation))
             ones = functional.pad(ones, asked, value=1.0)
             rest = [have - had for have, had in zip(pads, asked, strict=True)]
             return y / function(functional.pad(ones, rest), kernel, stride)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 __all__ = [
-    "BurnIn", "Constant", "Cosine", "Exponential", "Inverse", "MultiStep", "Polynomial", "Schedule",
-    "Sigmoid", "Step", "Steps",
+    "BurnIn", "Constant", "Cosine", "Exponential", "Inverse", "MultiStep", "Polynomial", "Random",
+    "Schedule", "Sigmoid", "Step", "Steps",
 ]  # fmt: skip
 
 
@@ -145,7 +145,7 @@ class Inverse(Schedule):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Polynomial(Schedule):
-    """base · (1 − n / length)^power; 0 behind the end."""
+    """base · (1 − n / length)^power; behind the end it rises again where the power is even."""
 
     power: float
     length: int
@@ -155,7 +155,23 @@ class Polynomial(Schedule):
         del step
         # The engines compute in float32 what is left; near the end its rounding shows.
         left = float(np.float32(1) - np.float32(number) / np.float32(self.length))
-        return float(self.base * max(left, 0.0) ** self.power)
+        if left < 0 and not self.power.is_integer():
+            return 0.0
+        return float(self.base * left**self.power)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Random(Schedule):
+    """base · U^power, with U even between 0 and 1; the same for the same update and seed."""
+
+    power: float
+    seed: int = 0
+
+    def rate(self, number: int, step: int = 0) -> float:
+        """Return the rate."""
+        del step
+        drawn = np.random.default_rng((self.seed, number)).random()
+        return float(self.base * drawn**self.power)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

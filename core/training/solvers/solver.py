@@ -166,8 +166,10 @@ class Solver:
         clip = self.settings.clip
         if clip is None:
             return 1.0
-        gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
-        norm = float(torch.sqrt(sum((g.double().square().sum() for g in gradients), torch.zeros(()))))
+        squares = [
+            p.grad.double().square().sum() for p in self.module.parameters() if p.grad is not None
+        ]
+        norm = float(torch.stack(squares).sum().sqrt()) if squares else 0.0
         return clip / norm if norm > clip else 1.0
 
     def _histories(self, given: Sequence[np.ndarray]) -> list[list[Tensor]]:
@@ -190,7 +192,7 @@ class Solver:
                         f"the history of '{self.rules[place].name}' holds {array.size} numbers, "
                         f"the blob {tensor.numel()}"
                     )
-            found.append([
-                torch.from_numpy(np.array(a)).to(tensor).reshape(tensor.shape) for a in own
-            ])
+            found.append(
+                [torch.from_numpy(np.array(a)).to(tensor).reshape(tensor.shape) for a in own]
+            )
         return found

@@ -8,20 +8,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ....core.data.base import Batch, TargetKind, batch_size, limited
+from ....core.data.base import Batch, TargetKind, batch_size, first_batch, fixed_batch, limited
+from ....core.data.labels import check_labels
 from ....core.data.registry import Opening
+from ....core.data.rows import of_one_run, rows_per_sample
 from ....core.data.text import found_beside, numbered_lines
 from ....core.errors import DataError, Where, located
 from ....core.ir.dims import sample_fits, shape_text
+from ....core.ir.regions import region_inputs
 
 __all__ = ["SUFFIXES", "Hdf5Data"]
 
 SUFFIXES = (".h5", ".hdf5")
+
+PROBED = 1 << 24
+"""Labels that are looked at before long work. They are read in a second."""
+
+CHUNK = 1 << 16
+"""Labels that are read at once."""
 
 
 class Hdf5Data:
@@ -36,17 +46,21 @@ class Hdf5Data:
     """
 
     problems: tuple[str, ...] = ()
+    found_labels = ""
 
     def __init__(self, path: Path, opening: Opening):
         self.name = str(path)
         self._network = opening.network
         self._batch = batch_size(opening.network, opening.batch)
+        self._each = rows_per_sample(opening.network)
+        self._regions = region_inputs(opening.network.graph)
+        self._images = fixed_batch(opening.network) or 1
         self._files = [path] if path.suffix.lower() in SUFFIXES else _listed(path, opening.root)
         counts, shapes = [], []
         for file in self._files:
             with located(file=str(file)), self._opened(file) as content:
                 names = self._names(content)
-                counts.append(content[next(iter(names.values()))].shape[0])
+                counts.append(self._stored_samples(content, names))
                 shapes.append(self._label(content, counts[-1]))
         self.target_kind = _kind(shapes)
         self.labelled = bool(self.target_kind)
@@ -65,12 +79,43 @@ class Hdf5Data:
                     yield self._made(content, names, start, stop)
             left -= min(count, left)
 
+    def unlabelled(self) -> Hdf5Data:
+        """Return the same inputs without labels."""
+        inputs = copy(self)
+        inputs.target_kind, inputs.labelled = "", False
+        return inputs
+
+    def probe(self, classes: int | None) -> None:
+        """Look at the first samples, and at all labels.
+
+        Raises:
+            DataError: a file is broken, or a label is no class.
+        """
+        first_batch(self)
+        if classes is None or self.target_kind != "label":
+            return
+        left = min(self.samples, PROBED)
+        for file, count in zip(self._files, self._counts, strict=True):
+            with located(file=str(file)), self._opened(file) as content:
+                for start in range(0, min(count, left), CHUNK):
+                    self._check(content, start, min(start + CHUNK, count, left), classes)
+            left -= min(count, left)
+
+    def _check(self, content: Any, start: int, stop: int, classes: int) -> None:
+        """Raise if one of some labels of a file is no class."""
+        try:
+            labels = content["label"][start:stop].reshape(-1).astype(np.int64)
+        except (OSError, ValueError) as error:
+            raise DataError(f"cannot be read: {error}") from error
+        for number in np.flatnonzero((labels < 0) | (labels >= classes))[:1]:
+            place = Where(file=content.filename, item=f"label[{start + number}]")
+            check_labels(labels[number : number + 1], classes, [place])
+
     def _made(self, content: Any, names: dict[str, str], start: int, stop: int) -> Batch:
         """Return the samples from `start` to `stop` of a file."""
         try:
             inputs = {
-                name: np.ascontiguousarray(content[key][start:stop], np.float32)
-                for name, key in names.items()
+                name: self._fed(name, content[key], start, stop) for name, key in names.items()
             }
             rows = content["label"][start:stop] if self.labelled else None
         except (OSError, ValueError) as error:
@@ -87,6 +132,28 @@ class Hdf5Data:
                 ),
             )
         return Batch(inputs=inputs, values=rows.astype(np.float32))
+
+    def _fed(self, name: str, stored: Any, start: int, stop: int) -> np.ndarray:
+        """Return the rows of some samples for an input."""
+        each = self._each[name]
+        rows = np.ascontiguousarray(stored[int(start * each) : int(stop * each)], np.float32)
+        if name not in self._regions:
+            return rows
+        with located(item=f"dataset '{name}'"):
+            return of_one_run(rows, int(each), self._images)
+
+    def _stored_samples(self, content: Any, names: dict[str, str]) -> int:
+        """Return how many samples a file holds.
+
+        Raises:
+            DataError: its datasets do not agree.
+        """
+        counts = {content[key].shape[0] / self._each[name] for name, key in names.items()}
+        count = counts.pop()
+        if counts or count.denominator != 1:
+            shown = ", ".join(f"'{key}' has {content[key].shape[0]}" for key in names.values())
+            raise DataError(f"the datasets have different numbers of samples: {shown}")
+        return int(count)
 
     def _opened(self, path: Path) -> Any:
         try:
@@ -108,11 +175,11 @@ class Hdf5Data:
         """
         names = {}
         for name, shape in self._network.inputs.items():
-            key = name if name in content else "data"
+            alone = len(self._network.inputs) == 1
+            key = "data" if alone and name not in content else name
             if key not in content:
-                raise DataError(
-                    f"there is no dataset '{name}' or 'data'", hint=f"it has {', '.join(content)}"
-                )
+                known = f"'{name}' or 'data'" if alone and name != "data" else f"'{name}'"
+                raise DataError(f"there is no dataset {known}", hint=f"it has {', '.join(content)}")
             stored = content[key].shape
             if not stored or not sample_fits(stored, shape):
                 raise DataError(

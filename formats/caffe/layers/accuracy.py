@@ -30,6 +30,7 @@ class Accuracy(Layer):
 
     param: ClassVar = "accuracy_param"
     bottom_axes: ClassVar = (1, 32)
+    optional: ClassVar = True
     bottom_range: ClassVar = (2, 2)
     top_range: ClassVar = (1, 2)
     example: ClassVar = Example(

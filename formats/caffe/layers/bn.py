@@ -80,6 +80,12 @@ class BN(_Affine):
         if self.statistics:
             return _Affine.to_ir(self, b, x)
         if self.bn_mode == "LEARN":
+            if b.reading.phase == "TEST":
+                b.reading.caution(
+                    "bn_mode: LEARN takes the statistics of the batch in testing too: results then "
+                    "depend on the other samples of a batch",
+                    self.name,
+                )
             x = self._by_batch(b, x)
         column = (-1, *(1,) * (b.rank(x) - 2))
         y = b.op("Mul", x, b.parameter("scale", b.blobs["scale"].reshape(column)))

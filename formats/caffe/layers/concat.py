@@ -30,7 +30,7 @@ class Concat(Layer):
         axis = b.axis(bottoms[0], self.axis)
         if len(bottoms) == 1:
             return bottoms[0]
-        if axis == 0:
+        if axis == 0 or len({b.shape(x)[0] for x in bottoms}) > 1:
             for x in bottoms:
                 b.dims(x, 0)
         return b.op("Concat", *bottoms, axis=axis)

@@ -33,9 +33,7 @@ class Dropout(Layer):
         if not b.reading.training:
             return x
         if not 0 < self.dropout_ratio < 1:
-            raise FormatError(
-                f"dropout_ratio must lie between 0 and 1, got {self.dropout_ratio:g}"
-            )
+            raise FormatError(f"dropout_ratio must lie between 0 and 1, got {self.dropout_ratio:g}")
         return b.op("Dropout", x, b.scalar(self.dropout_ratio))
 
 
@@ -68,6 +66,7 @@ layer { name: "after" type: "InnerProduct" bottom: "sum" top: "after"
 class Silence(Layer):
     """Reads blobs, so that the net does not count them as outputs."""
 
+    optional: ClassVar = True
     bottom_range: ClassVar = (1, None)
     top_range: ClassVar = (0, 0)
     example: ClassVar = Example(

@@ -7,7 +7,8 @@ The first top becomes a graph input; labels have no value, and what reads only t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import onnx_ir as ir
@@ -19,10 +20,9 @@ from ..layer import CaffeBuilder, Example, Handling, Layer, key, layer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FromFiles(Layer):
-    """What every layer that reads images shares. `mirror` counts in training alone."""
+class Transformed(Layer):
+    """What every layer that makes inputs of images shares. `mirror` counts in training alone."""
 
-    batch_size: int = key(1)
     scale: float = key(1.0, "/transform_param.scale", "scale")
     mean_value: tuple[float, ...] = key((), "/transform_param.mean_value")
     mean_file: str = key("", "/transform_param.mean_file", "mean_file")
@@ -31,30 +31,23 @@ class FromFiles(Layer):
     force_color: bool = key(False, "/transform_param.force_color")  # noqa: FBT003
     force_gray: bool = key(False, "/transform_param.force_gray")  # noqa: FBT003
 
-    bottom_range: ClassVar = (0, 0)
-    top_range: ClassVar = (1, None)
-
     def image(self) -> tuple[int, int, int] | None:
         """Return channels, height and width where the fields tell them all."""
         channels = self.channels()
         return (channels, self.crop_size, self.crop_size) if channels and self.crop_size else None
+
+    def like(self, other: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Return the shape of another net's images, but for what the fields tell."""
+        if len(other) != 3:
+            return other or None
+        height, width = (self.crop_size or size for size in other[1:])
+        return (self.channels() or other[0], height, width)
 
     def channels(self) -> int:
         """Return the number of channels, 0 where it is not known."""
         if self.force_gray:
             return 1
         return 3 if self.force_color or len(self.mean_value) == 3 else 0
-
-    def to_ir(self, b: CaffeBuilder) -> tuple[ir.Value | None, ...]:
-        """Declare the input; the other tops are absent."""
-        top = self.tops[0]
-        shape = b.reading.input_shapes.get(top) or self.image()
-        if shape is None:
-            raise UnsupportedError(
-                f"the shape of '{top}' stands in the data, not in this file",
-                hint=f"--input-shape {top}=C,H,W",
-            )
-        return (b.input(top, (max(1, self.batch_size), *shape)), *(None,) * (len(self.tops) - 1))
 
     def preprocess(self) -> Preprocess | None:
         """Return what `transform_param` says."""
@@ -71,6 +64,35 @@ class FromFiles(Layer):
     def resize(self) -> tuple[int, ...]:
         """Return height and width that images have before the crop; empty for their own."""
         return ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FromFiles(Transformed):
+    """What every layer that reads images shares."""
+
+    batch_size: int = key(1)
+    place: int = 0
+    """Which top holds the images."""
+
+    bottom_range: ClassVar = (0, 0)
+    top_range: ClassVar = (1, None)
+
+    def absent(self) -> list[int]:
+        """Return the positions of the labels."""
+        return [k for k in range(len(self.tops)) if k != self.place]
+
+    def to_ir(self, b: CaffeBuilder) -> tuple[ir.Value | None, ...]:
+        """Declare the input; other tops are absent, but for those whose shape the user gives."""
+        top, shapes = self.tops[self.place], b.reading.input_shapes
+        shape = shapes.get(top) or self.image() or self.like(b.reading.like)
+        if shape is None:
+            raise UnsupportedError(
+                f"the shape of '{top}' stands in the data, not in this file",
+                hint=f"--input-shape {top}=C,H,W",
+            )
+        known = {**{t: shapes[t] for t in self.tops if t in shapes}, top: shape}
+        batch = max(1, self.batch_size)
+        return tuple(b.input(t, (batch, *known[t])) if t in known else None for t in self.tops)
 
 
 @layer("Data", "AnnotatedData", "LMDBData")
@@ -191,3 +213,18 @@ class MemoryData(FromFiles):
     def image(self) -> tuple[int, int, int] | None:
         """Return channels, height and width where the fields tell them all."""
         return (self.count, self.height, self.width)
+
+
+def with_images(layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """Return the layers of a net, in which each that reads HDF5 files knows which top is an image.
+
+    Its tops name data sets in any order. It is the first one that weights multiply.
+    """
+    weighed = {bottom for layer in layers if layer.stored() for bottom in layer.bottoms}
+    found = []
+    for each in layers:
+        if isinstance(each, HDF5Data):
+            place = next((k for k, top in enumerate(each.tops) if top in weighed), 0)
+            each = replace(each, place=place)
+        found.append(each)
+    return tuple(found)

@@ -32,7 +32,7 @@ class DummyData(Layer):
         text="dummy_data_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } }",
     )
 
-    def to_ir(self, b: CaffeBuilder) -> tuple[ir.Value, ...]:
+    def to_ir(self, b: CaffeBuilder) -> tuple[ir.Value | None, ...]:
         """Declare an input for every top."""
         legacy = (self.num, self.channels, self.height, self.width)
         if len({len(dims) for dims in legacy}) > 1:

@@ -32,8 +32,9 @@ class Eltwise(Layer):
 
     def to_ir(self, b: CaffeBuilder, *bottoms: ir.Value) -> ir.Value:
         """Emit a chain of operators with two inputs."""
-        if len({b.shape(x) for x in bottoms}) > 1:
+        if len({(b.rank(x), b.shape(x)[1:]) for x in bottoms}) > 1:
             raise FormatError(f"the bottoms differ in shape: {[b.shape(x) for x in bottoms]}")
+        b.one_batch(*bottoms)
         if self.coeff and (self.operation != "SUM" or len(self.coeff) != len(bottoms)):
             raise FormatError("coeff is for SUM and stands once for each bottom")
         terms = [
@@ -61,6 +62,7 @@ layer { name: "factors" type: "Pooling" bottom: "before" top: "factors"
 
     def to_ir(self, b: CaffeBuilder, a: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
         """Emit Mul and Add."""
+        b.one_batch(a, x, y)
         if b.rank(a) == 2:
             a = b.reshape(a, 0, 0, *(1,) * (b.rank(x) - 2))
         return b.op("Add", b.op("Mul", a, x), y)

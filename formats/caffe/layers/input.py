@@ -28,7 +28,7 @@ class Input(Layer):
         text="input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } }",
     )
 
-    def to_ir(self, b: CaffeBuilder) -> tuple[ir.Value, ...]:
+    def to_ir(self, b: CaffeBuilder) -> tuple[ir.Value | None, ...]:
         """Declare an input for every top."""
         if len(self.shape) not in (1, len(self.tops)):
             raise FormatError(f"{len(self.tops)} tops, but {len(self.shape)} shapes")

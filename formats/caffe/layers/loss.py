@@ -31,6 +31,7 @@ class Loss(Layer):
     normalization: str | None = key(None, "/loss_param.normalization", choices=_MODES)
     normalize: bool | None = key(None, "/loss_param.normalize", doc="old: VALID or BATCH_SIZE")
 
+    optional: ClassVar = True
     bottom_range: ClassVar = (2, 2)
     default_mode: ClassVar[str] = "BATCH_SIZE"
 

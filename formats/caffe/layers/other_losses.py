@@ -14,10 +14,12 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
+from ....core.errors import UnsupportedError
 from ....core.training.losses.euclidean import EuclideanLoss as Euclidean
 from ....core.training.losses.hinge import HingeLoss as Hinge
 from ....core.training.losses.multinomial import MultinomialLoss
 from ....core.training.losses.sigmoid import SigmoidLoss
+from ....core.training.losses.smooth_l1 import SmoothL1Loss as SmoothL1
 from ..layer import CaffeBuilder, Example, Handling, Layer, check_constant, key, layer
 from .loss import Loss, chosen
 
@@ -137,13 +139,38 @@ layer { name: "probability" type: "Softmax" bottom: "after" top: "probability" }
         return MultinomialLoss()
 
 
-@layer("HDF5Output", "SmoothL1Loss", "MultiBoxLoss", "DetectionEvaluate", "SegAccuracy")
+@layer("HDF5Output", "DetectionEvaluate", "SegAccuracy")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingOnly(Layer):
     """A layer for training or for scores, which is left out where its labels are absent."""
 
+    optional: ClassVar = True
     bottom_range: ClassVar = (1, None)
     top_range: ClassVar = (0, None)
     example: ClassVar = Example(
         handling=Handling.LEFT_OUT, bottoms=("after", "label"), values={"label": (0, 2)}
     )
+
+
+@layer("SmoothL1Loss")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SmoothL1Loss(Layer):
+    """Differences of two blobs, squared near 0, perhaps weighted; left out without labels."""
+
+    optional: ClassVar = True
+    bottom_range: ClassVar = (2, 4)
+    top_range: ClassVar = (0, 1)
+    example: ClassVar = Example(
+        handling=Handling.LEFT_OUT, bottoms=("after", "label"), values={"label": (0, 2)}
+    )
+
+    def loss(self, folder: Path) -> SmoothL1:
+        """Return the loss of training.
+
+        Raises:
+            UnsupportedError: it is that of another fork, with weights inside and outside.
+        """
+        del folder
+        if len(self.bottoms) > 3:
+            raise UnsupportedError("SmoothL1Loss with four bottoms cannot be trained")
+        return SmoothL1()

@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from ....core.errors import FormatError
 from ..layer import CaffeBuilder, Example, Layer, key, layer
+from .transpose import transposed
 
 
 @layer("Reshape")
@@ -127,5 +128,4 @@ class Permute(Layer):
         if len(set(self.order)) < len(self.order) or any(i not in range(rank) for i in self.order):
             raise FormatError(f"order {list(self.order)} is no order of {rank} axes")
         left = [axis for axis in range(rank) if axis not in self.order]
-        order = [*self.order, *left]
-        return x if order == list(range(rank)) else b.op("Transpose", x, perm=order)
+        return transposed(b, x, (*self.order, *left))

@@ -41,7 +41,10 @@ class _Broadcast(Layer):
         if end > rank or count < -1:
             raise FormatError(f"{count} axes from axis {axis} are more than the bottom has")
         found = shape[axis:end]
-        if second is not None and tuple(second) != tuple(found):
+        if second is not None and any(
+            a != b and isinstance(a, int) and isinstance(b, int)
+            for a, b in zip(second, found, strict=True)
+        ):
             raise FormatError(f"the second bottom is {second}, the axes it covers are {found}")
         return axis, found
 
@@ -61,6 +64,8 @@ class _Broadcast(Layer):
     def second(self, b: CaffeBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
         """Return the second bottom, with axes of length 1 behind."""
         axis, _ = self.covered(b.shape(x), b.shape(y))
+        if axis == 0 and b.rank(y):
+            b.one_batch(x, y)
         behind = b.rank(x) - axis - b.rank(y)
         if not behind or not b.rank(y):
             return y

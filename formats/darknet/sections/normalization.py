@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ....core.errors import FormatError, UnsupportedError
+from ....core.ir.windows import WINDOW, Window, neighbours
 from ...adapter import check_positive, key
 from ..section import Example, Section, SectionBuilder, section
 
@@ -40,15 +41,16 @@ class Normalization(Section):
         if channels > MOST_CHANNELS:
             raise UnsupportedError(f"more than {MOST_CHANNELS} channels")
         squares = b.op("Reshape", b.op("Mul", x, x), b.constant([0, 0, -1]))
-        sums = b.op("MatMul", b.constant(self.matrix(channels), np.float32), squares)
+        matrix = b.constant(self.matrix(channels), np.float32)
+        assert matrix.const_value is not None
+        matrix.meta[WINDOW] = Window(matrix.const_value.numpy(), least=self.size // 2 + 1)
+        sums = b.op("MatMul", matrix, squares)
         sums = b.op("Reshape", sums, b.constant([0, 0, height, width]))
         norms = b.op("Add", sums, b.scalar(self.kappa))
         return b.op("Mul", x, b.op("Pow", norms, b.scalar(-self.beta)))
 
     def matrix(self, channels: int) -> np.ndarray:
         """Return α times how often each square (column) counts in each sum (row)."""
-        row, column = np.indices((channels, channels), sparse=True)
-        low = row - (self.size - 1) // 2
-        matrix = ((column >= low) & (column <= row + self.size // 2)).astype(np.float64)
+        matrix = neighbours(channels, self.size, 1.0)
         matrix[:, self.size // 2] -= 1
         return np.asarray(self.alpha * matrix)

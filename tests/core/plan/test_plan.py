@@ -11,10 +11,11 @@ from secateur.core.coupling import find_groups
 from secateur.core.data import SyntheticDataset
 from secateur.core.errors import PlanError
 from secateur.core.plan.plan import Plan, PlanGroup, removed_units
-from secateur.core.pruning.apply import NOISE_SAMPLES, apply_plan
+from secateur.core.pruning.apply import apply_plan
 from secateur.core.pruning.choose import choose
 from secateur.core.pruning.options import PruneOptions
 from secateur.core.pruning.prune import prune
+from secateur.core.verify.small_input import NOISE_SAMPLES
 from support.graphs import Graph, weights
 
 

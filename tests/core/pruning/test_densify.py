@@ -84,7 +84,9 @@ def test_a_network_trained_within_the_mask_is_taken():
 def test_kept_channels_are_multiples(multiple, data):
     net = network()
     samples = SyntheticDataset(net, samples=data) if data else None
-    plan = prune(net, rate=0.5, limits=Limits(round_to=multiple), data=samples).plan
+    plan = prune(
+        net, rate=0.5, limits=Limits(round_to=multiple), data=samples, as_far_as_possible=True
+    ).plan
     assert any(group.removed for group in plan.groups)
     for group in plan.groups:
         assert group.kept % multiple == 0 or not group.removed
@@ -94,9 +96,14 @@ def test_kept_channels_are_multiples(multiple, data):
 def test_no_group_loses_more_than_its_share(data):
     net = network()
     samples = SyntheticDataset(net, samples=data) if data else None
-    pruned = prune(net, rate=0.6, limits=Limits(max_rate=0.25), data=samples)
+    settings = {"limits": Limits(max_rate=0.25), "data": samples}
+    with pytest.raises(
+        PlanError, match=r"lose at most 25 % of them \(hint: .* a larger --max-rate"
+    ):
+        prune(net, rate=0.6, **settings)
+    pruned = prune(net, rate=0.6, as_far_as_possible=True, **settings)
     assert all(len(group.removed) <= group.channels / 4 for group in pruned.plan.groups)
-    assert "was asked" in pruned.notes[-1]
+    assert "is out of reach" in pruned.notes[-1]
 
 
 @pytest.mark.parametrize(("limits", "counts"), [
@@ -105,12 +112,19 @@ def test_no_group_loses_more_than_its_share(data):
     (Limits(round_to=4), [1]),
     (Limits(round_to=8), []),
     (Limits(max_rate=0.5), [1, 2]),
+    (Limits(min_keep=0.5), [1, 2]),
+    (Limits(min_keep=0.4), [1, 2, 3]),
+    (Limits(min_keep=0.0), [1, 2, 3, 4]),
+    (Limits(min_keep=0.9, round_to=2), []),
 ])  # fmt: skip
 def test_counts_of_five_channels(limits, counts):
     assert limits.counts(5) == counts
 
 
-@pytest.mark.parametrize("values", [{"round_to": 0}, {"max_rate": 0.0}, {"max_rate": 1.5}])
+@pytest.mark.parametrize(
+    "values",
+    [{"round_to": 0}, {"max_rate": 0.0}, {"max_rate": 1.5}, {"min_keep": -0.1}, {"min_keep": 1.0}],
+)
 def test_impossible_limits_are_refused(values):
     with pytest.raises(PlanError):
         Limits(**values)

@@ -144,7 +144,7 @@ def test_inputs_of_different_batch_sizes_stay_as_they_are(tmp_path):
 
 def test_a_layer_with_weights_cannot_read_a_label(tmp_path):
     text = TRAIN_VAL.replace('bottom: "data" top: "c"', 'bottom: "label" top: "c"')
-    with pytest.raises(UnsupportedError, match="reads what a data layer makes"):
+    with pytest.raises(UnsupportedError, match="reads 'label', for which layer 'in'"):
         load(*write(tmp_path, text))
 
 
@@ -252,7 +252,7 @@ def test_a_loss_of_a_fork_is_left_out_and_other_unknown_layers_are_refused(tmp_p
     assert list(network.outputs) == ["c"]
     (caution,) = [note for note in network.notes if isinstance(note, Caution)]
     assert "'l' (RegionLoss) is left out" in caution
-    with pytest.raises(UnsupportedError, match=r"'l' \(RegionLoss\).*did you mean HingeLoss"):
+    with pytest.raises(UnsupportedError, match=r"'l' \(RegionLoss\).*hint: --opaque RegionLoss"):
         load(*write(tmp_path, data + CONV % "" + loss % ""))
 
 

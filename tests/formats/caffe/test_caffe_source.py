@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import SHARED
 
-from secateur.core.errors import UnsupportedError
+from secateur.core.errors import FormatError, UnsupportedError
 from secateur.core.ir.rebuild import rebuild
 from secateur.core.pruning.prune import prune
 from secateur.formats.caffe.reader import load
@@ -259,7 +259,7 @@ def test_a_change_that_leaves_a_blob_behind_is_refused(tmp_path):
     network = opened(tmp_path)
     cuts = {"a/weight": (0, [0, 1]), "a/bias": (0, [0, 1])}
     pruned = rebuild(network, tensors=taken(network, cuts))
-    with pytest.raises(UnsupportedError, match="mean is not in the graph"):
+    with pytest.raises(FormatError, match="mean has 4 values, the net needs 2"):
         pruned.source.render(pruned)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from secateur.core.data.augment.colour import Distortion
-from secateur.core.data.augment.geometry import DarknetCrop, Jitter, Placed
+from secateur.core.data.augment.geometry import Jitter, Placed, TurnedCrop
 from secateur.core.data.augment.recipe import Mix
 from secateur.core.errors import FormatError
 from secateur.formats.darknet.augmentation import augmentation_of
@@ -59,7 +59,7 @@ def test_the_older_darknet_places_images_and_knows_no_mosaic() -> None:
 
 def test_a_classifier_is_cut_by_its_short_side() -> None:
     found = augmentation_of(parse(CLASSIFIER, "darknet19.cfg"), Flavour.ALEXEYAB)
-    assert found.geometry == DarknetCrop(low=128, high=448, angle=7.0, aspect=0.75)
+    assert found.geometry == TurnedCrop(low=128, high=448, angle=7.0, aspect=0.75)
     assert found.colour == Distortion()
 
 

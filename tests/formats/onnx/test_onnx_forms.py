@@ -221,8 +221,12 @@ z = Mul (a, u)""", {"Conv:a": (("Conv:a", "MatMul:k"), 8, [[8]]), "MatMul:f": wh
            {"Conv:a": "mixed by 'Softmax:z' (Softmax)", "Conv:y": OUT}, opset=11),
     around("softmax_11_over_positions", "z = Softmax <axis = 2> (a)", opset=11),
     around("channels_picked", "z = Gather <axis = 1> (a, order)",
-           {"Conv:a": untraced("Gather:z", "Gather"), "Conv:y": OUT},
            order=i64(7, 6, 5, 4, 3, 2, 1, 0)),
+    around("channels_picked_twice", "z = Gather <axis = 1> (a, order)",
+           order=i64(3, 0, 3, 6, 5, 1, 1, 1)),
+    around("channels_picked_from_the_end", "z = Gather <axis = 1> (a, order)",
+           {"Conv:a": untraced("Gather:z", "Gather"), "Conv:y": OUT},
+           order=i64(-1, -2, -3, -4, -5, -6, -7, -8)),
     around("weights_by_identity", """w2 = Identity (wi)
 c = Conv (a, w2)
 z = Relu (c)""", PLAIN | {"Conv:c": whole("Conv:c", 8)}, weights={"wi": (8, 8, 1, 1)}),

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 import secateur
 from secateur.core.errors import FormatError, SecateurError
 from secateur.core.ir.rebuild import rebuild
-from secateur.formats.onnx.identity import same
+from secateur.core.verify.identity import same
 from secateur.formats.onnx.mapped import open_onnx
 from secateur.formats.onnx.reader import load
 from secateur.formats.onnx.writer import to_pieces

@@ -12,13 +12,13 @@ import pytest
 from secateur import load, open_dataset
 from secateur.core.data.augment.colour import Distortion, Shade, recoloured
 from secateur.core.data.augment.geometry import (
-    DarknetCrop,
     Geometry,
     Jitter,
     Placed,
     RandomCrop,
     ResizedCrop,
     Shift,
+    TurnedCrop,
     Whole,
 )
 from secateur.core.data.augment.mix import Picture, mixup
@@ -103,7 +103,7 @@ def test_boxes_follow_their_pixels(geometry: Geometry) -> None:
     assert found > 10
 
 
-@pytest.mark.parametrize("geometry", [*GEOMETRIES, DarknetCrop(70, 140, 20.0, 1.2)], ids=repr)
+@pytest.mark.parametrize("geometry", [*GEOMETRIES, TurnedCrop(70, 140, 20.0, 1.2)], ids=repr)
 def test_maps_follow_their_pixels(geometry: Geometry) -> None:
     made = samples("pixels", Augmentation(geometry=geometry, mirror=True))
     batch = made.batch_of(1, 1)

@@ -27,7 +27,7 @@ from ..training.solvers.solver import Solver
 from .checkpoint import Checkpoint, Checkpoints
 from .interrupt import Interruption, heard
 from .judge import Judge, Judgement
-from .rate import found_rate
+from .rate import BATCHES, found_rate
 from .result import Entry
 from .stages import Stage
 from .targets import tensors_of
@@ -300,15 +300,12 @@ def _rate(run: _Run, criterion: Criterion, rules: Sequence[Rule]) -> float:
         return course.settings.schedule.base
     if course.learning_rate is not None:
         return course.learning_rate
-    batches = run.feeding.batches(run.total, 1 << 30)
+    batches = list(run.feeding.batches(run.total, BATCHES))
 
-    def step(trial: TrainingModule, _: int) -> float:
-        return _gradients(trial, criterion, next(batches), course.precision, 0)
+    def step(trial: TrainingModule, number: int) -> float:
+        return _gradients(trial, criterion, batches[number], course.precision, 0)
 
-    try:
-        return found_rate(run.module, rules, course.method, step)
-    finally:
-        batches.close()  # type: ignore[attr-defined]  # a generator
+    return found_rate(run.module, rules, course.method, step)
 
 
 def _solver(

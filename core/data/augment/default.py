@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..base import TargetKind
 from .colour import Distortion
 from .geometry import Jitter, ResizedCrop, Shift
-from .recipe import Augmentation
+from .recipe import NO_AUGMENTATION, Augmentation
 
 __all__ = ["usual_augmentation"]
 
@@ -19,7 +19,8 @@ MILD = Distortion(hue=0.1, saturation=1.5, exposure=1.5)
 def usual_augmentation(size: tuple[int, int, int], kind: TargetKind) -> Augmentation:
     """Return what is usual for such inputs and labels.
 
-    Grey images are not mirrored: they are often text and digits.
+    Grey images are not mirrored: they are often text and digits. Small grey ones stay as they are,
+    since such networks are trained so.
 
     Args:
         size: channels, height and width of the input.
@@ -32,11 +33,12 @@ def usual_augmentation(size: tuple[int, int, int], kind: TargetKind) -> Augmenta
             geometry=Jitter(jitter=0.2), mirror=True, colour=MILD if coloured else None,
             source="the usual for detectors: edges move by up to a fifth, mirror, colours",
         )  # fmt: skip
+    if min(height, width) < SMALL and not coloured:
+        return NO_AUGMENTATION
     if min(height, width) < SMALL:
         return Augmentation(
-            geometry=Shift(), mirror=coloured, source="the usual for small images: moved"
-            + (" and mirrored" if coloured else ""),
-        )  # fmt: skip
+            geometry=Shift(), mirror=True, source="the usual for small images: moved and mirrored"
+        )
     return Augmentation(
         geometry=ResizedCrop(), mirror=coloured,
         source="the usual for photographs: parts of a quarter to all of the image"

@@ -33,6 +33,9 @@ from .core.evaluation.evaluate import evaluate as evaluate
 from .core.evaluation.evaluate import find_objects as find_objects
 from .core.evaluation.fidelity import Fidelity as Fidelity
 from .core.evaluation.fidelity import fidelity as fidelity
+from .core.evaluation.fitted import FittedData as FittedData
+from .core.evaluation.fitted import fit_data as fit_data
+from .core.evaluation.gate import Gate as Gate
 from .core.evaluation.gate import check_drop as check_drop
 from .core.evaluation.metrics.classification import Accuracy as Accuracy
 from .core.evaluation.metrics.detection import DetectionResult as DetectionResult
@@ -95,6 +98,8 @@ from .formats.loading import load as load
 from .formats.loading import load_all as load_all
 from .formats.options import LoadOptions as LoadOptions
 from .formats.saving import Saved as Saved
+from .formats.saving import check_free as check_free
+from .formats.saving import check_target as check_target
 from .formats.saving import save as save
 from .version import __version__ as __version__
 from .workflows.datasets import open_dataset as open_dataset

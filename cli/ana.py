@@ -14,8 +14,9 @@ from cyclopts import Parameter
 from secateur import AnalyzeOptions, DataOptions, LoadOptions
 
 from .cluster import computing_on
-from .common import AsJson, File
+from .common import AsJson, Companion, File
 from .flags import Fields, Panel, with_flags
+from .opened import fitted
 from .screen import ScreenOptions
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def command(
     restart: Annotated[
         bool, Parameter(help="Forget the finished measurements of an earlier run.")
     ] = False,
+    companion: Companion = None,
     cluster: Annotated[
         str | None,
         Parameter(
@@ -64,12 +66,13 @@ def command(
     import secateur
 
     terminal = screen.terminal()
-    network = secateur.load(*files, options=model)
+    network = secateur.load(*files, companions=companion or (), options=model)
     terminal.notes(network.notes)
-    dataset = secateur.open_dataset(data, network, reading)
+    found = fitted(terminal, network, data, reading, options.task)
+    dataset, task = found.dataset, found.task
+    secateur.check_free(output / secateur.ANALYSIS_FILE)
     if restart:  # else a killed run would leave the old result
         (output / secateur.ANALYSIS_FILE).unlink(missing_ok=True)
-    task = secateur.find_task(network, dataset, options.task)
     options = replace(options, task=task)
     with computing_on(cluster), terminal.bars() as progress:
         analysis = secateur.analyze(

@@ -37,7 +37,8 @@ Companion = Annotated[
     list[Path] | None,
     Parameter(
         metavar="FILE",
-        help="Another prototxt or cfg of the same layers, to be changed alike. May be repeated.",
+        help="Another prototxt or cfg for the same weights (a train_val). What it alone reads is "
+        "cut as well, what it demands is kept. May be repeated.",
     ),
 ]
 AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON instead of tables.")]

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from cyclopts import Token
 
+from .usage import FROM_FILE, Written
+
 if TYPE_CHECKING:
     import yaml
     from cyclopts import App
@@ -42,6 +44,8 @@ def read(_app: App, _commands: tuple[str, ...], arguments: ArgumentCollection) -
     flags = {
         name: argument for argument in arguments for name in argument.names if name.startswith("--")
     }
+    places: dict[str, Written] = {}
+    FROM_FILE.set(places)
     config = flags.get("--config")
     if config is None or not config.tokens:
         return
@@ -61,6 +65,8 @@ def read(_app: App, _commands: tuple[str, ...], arguments: ArgumentCollection) -
             raise entry.wrong(f"'{entry.key}' stands there twice, or both ways")
         seen.add(id(argument))
         if name not in given:
+            written = Written("", entry.key, entry.source)
+            places.update(dict.fromkeys((*argument.names, *argument.negatives), written))
             for token in _tokens(argument, name, entry):
                 argument.append(token)
 

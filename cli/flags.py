@@ -23,7 +23,7 @@ from cyclopts import Group, Parameter, Token
 
 from .screen import ScreenOptions
 from .spelling import NESTED, PANELS, Flag, Spelling, spelling_of
-from .usage import UsageError, Written
+from .usage import FROM_FILE, UsageError, Written
 
 if TYPE_CHECKING:
     import secateur
@@ -211,6 +211,9 @@ def _refused(
     for value in raw:
         if isinstance(value, tuple) and value:
             return value[-1].wrong(error.message, hint=error.hint)
+    switch = (FROM_FILE.get() or {}).get(flag)
+    if switch is not None:
+        return switch.wrong(error.message, hint=error.hint)
     return UsageError(error.message, flag=flag, hint=error.hint)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from secateur import LoadOptions
 
 from . import words
-from .common import AsJson, File
+from .common import AsJson, Companion, File
 from .flags import Fields, with_flags
 from .screen import ScreenOptions
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @with_flags
 def command(
     *files: File,
+    companion: Companion = None,
     as_json: AsJson = False,
     model: Annotated[LoadOptions, Fields(without=("reset_seen",))],
     screen: ScreenOptions,
@@ -29,7 +30,9 @@ def command(
     import secateur
 
     terminal = screen.terminal()
-    description = secateur.describe(secateur.load(*files, options=model))
+    description = secateur.describe(
+        secateur.load(*files, companions=companion or (), options=model)
+    )
     terminal.notes(description.notes)
     if as_json:
         print(json.dumps(as_data(description), indent=1, ensure_ascii=False))  # noqa: T201

@@ -13,6 +13,7 @@ from secateur import DataOptions, IterateOptions, LoadOptions
 from . import words
 from .common import AsJson, Companion, File
 from .flags import Panel, with_flags
+from .opened import fitted
 from .screen import ScreenOptions
 
 if TYPE_CHECKING:
@@ -48,17 +49,17 @@ def command(
     import secateur
 
     terminal = screen.terminal()
-    network = secateur.load(*files, options=model)
+    network = secateur.load(*files, companions=companion or (), options=model)
     terminal.notes(network.notes)
-    dataset = secateur.open_dataset(data, network, reading)
-    task = secateur.find_task(network, dataset, options.task)
+    asked = options.max_drop is not None
+    found_data = fitted(terminal, network, data, reading, options.task, asked=asked)
+    dataset, task = found_data.dataset, found_data.task
     with terminal.bars() as progress:
         found = secateur.iterate(
             network,
             dataset,
             output,
             options,
-            companions=companion or (),
             restart=restart,
             progress=progress,
         )

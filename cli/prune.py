@@ -10,6 +10,7 @@ from secateur import DataOptions, LoadOptions, PruneOptions
 
 from .common import Companion, Data, File, Output
 from .flags import with_flags
+from .opened import fitted
 from .screen import ScreenOptions
 from .summary import measure_and_save, print_summary
 
@@ -36,10 +37,19 @@ def command(
     import secateur
 
     terminal = screen.terminal()
-    network = secateur.load(*files, options=model)
+    network = secateur.load(*files, companions=companion or (), options=model)
     terminal.notes(network.notes)
     network = secateur.with_preprocess(network, reading)
-    dataset = secateur.open_dataset(data, network, reading) if data is not None else None
+    secateur.check_target(network, output)
+    gate = secateur.Gate(drop=max_drop)
+    dataset = None
+    if data is not None:
+        asked = max_drop is not None
+        found = fitted(terminal, network, data, reading, options.task, asked=asked)
+        dataset = found.dataset
+        gate.check(found.task)
+    else:
+        gate.check(None)
     with terminal.bars() as progress:
         pruned = secateur.prune(network, options, data=dataset, progress=progress)
         if max_drop is not None:
@@ -48,7 +58,7 @@ def command(
             )
         rows, saved = measure_and_save(
             network, pruned, files, output,
-            data=dataset, task=options.task, companions=companion or (), progress=progress,
+            data=dataset, task=options.task, progress=progress,
         )  # fmt: skip
     for note in pruned.notes:
         terminal.warn(note)

@@ -66,12 +66,22 @@ def measure(
         task: what is measured, if not what the data calls for.
 
     Raises:
-        DataError: the data does not fit; or there are no labels and not two models.
+        DataError: the data does not fit; or there are no labels that fit, and not two models.
     """
     import secateur
 
+    two = len(networks) == 2
+    fits = [  # what does not fit is told before the first one is measured
+        secateur.fit_data(network, opened(network, batch), options.task, options, asked=not two)
+        for network in networks
+    ]
+    left_out = [n for fit in fits for n in fit.notes if isinstance(n, secateur.Caution)]
     measured = []
     with terminal.bars() as progress:
+        if left_out:
+            terminal.warn(left_out[0])
+            plain = secateur.fit_data(networks[0], fits[0].dataset).dataset
+            return secateur.fidelity(networks[0], networks[1], plain, progress=progress)
         for network in networks:
             dataset = opened(network, batch)
             if batch is None and dataset.samples >= ENOUGH:

@@ -25,7 +25,6 @@ def measure_and_save(
     *,
     data: Dataset | None,
     task: Task | str | None = None,
-    companions: Sequence[Path],
     progress: Progress,
 ) -> tuple[Sequence[SummaryRow], secateur.Saved]:
     """Return the rows of the summary and what was written.
@@ -39,14 +38,13 @@ def measure_and_save(
         output: folder.
         data: for measurement and verification; None for noise.
         task: what is measured, if not what the data calls for.
-        companions: further descriptions of the network.
         progress: told how far the work is.
     """
     import secateur
 
     before = sum(path.stat().st_size for path in files)
     rows = secateur.summarize(original, compressed.network, data=data, task=task, progress=progress)
-    saved = secateur.save(compressed, output, data=data, companions=companions, progress=progress)
+    saved = secateur.save(compressed, output, data=data, progress=progress)
     return _with_sizes(rows, before, saved.size), saved
 
 

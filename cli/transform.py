@@ -11,6 +11,7 @@ from secateur import DataOptions, DensifyOptions, LoadOptions
 
 from .common import Companion, Data, File, Output
 from .flags import with_flags
+from .opened import fitted
 from .screen import ScreenOptions
 from .summary import measure_and_save, print_summary
 
@@ -33,17 +34,17 @@ def command(
     import secateur
 
     terminal = screen.terminal()
-    network = secateur.load(*files, options=model)
+    network = secateur.load(*files, companions=companion or (), options=model)
     terminal.notes(network.notes)
     network = secateur.with_preprocess(network, reading)
-    dataset = secateur.open_dataset(data, network, reading) if data is not None else None
+    secateur.check_target(network, output)
+    carried_out = secateur.load_plan(plan)
+    dataset = fitted(terminal, network, data, reading).dataset if data is not None else None
     with terminal.bars() as progress:
-        dense = secateur.densify(
-            network, secateur.load_plan(plan), options, data=dataset, progress=progress
-        )
+        dense = secateur.densify(network, carried_out, options, data=dataset, progress=progress)
         rows, saved = measure_and_save(
             network, dense, files, output,
-            data=dataset, companions=companion or (), progress=progress,
+            data=dataset, progress=progress,
         )  # fmt: skip
     for note in dense.notes:
         terminal.warn(note)

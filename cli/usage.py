@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cyclopts import Token
 
-__all__ = ["FROM_COMMAND_LINE", "UsageError", "Written", "place_of"]
+__all__ = ["FROM_COMMAND_LINE", "FROM_FILE", "UsageError", "Written", "place_of"]
 
 FROM_COMMAND_LINE = "cli"
 """The source of tokens that stand on the command line; those of a file are "file:line"."""
@@ -68,3 +69,8 @@ def place_of(source: str) -> dict[str, Any]:
     """Return file and line of a source "file:line"."""
     file, _, line = source.rpartition(":")
     return {"file": file, "line": int(line)}
+
+
+FROM_FILE: ContextVar[dict[str, Written] | None] = ContextVar("FROM_FILE", default=None)
+"""Flag → what a configuration file says of it, in the command that is read at present. The values
+of switches do not tell where they come from."""

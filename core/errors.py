@@ -13,10 +13,11 @@ layer, field) with :func:`located`.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+
+from .nearness import near_names
 
 __all__ = [
     "DataError",
@@ -157,13 +158,13 @@ def located(
         raise
 
 
-def nearest_hint(name: str, known: Iterable[str], otherwise: str) -> str:
-    """Return a hint for an unknown name: the most similar known name.
+def nearest_hint(name: str, known: Iterable[str], otherwise: str | None) -> str | None:
+    """Return a hint for an unknown name: the known names that were probably meant.
 
     Args:
         name: the name that the user wrote.
         known: the valid names.
-        otherwise: the hint if no valid name is similar.
+        otherwise: the hint if no valid name is near (:mod:`.nearness`).
     """
-    near = difflib.get_close_matches(name, sorted(known), n=1)
-    return f"did you mean {near[0]}?" if near else otherwise
+    near = near_names(name, known)
+    return f"did you mean {' or '.join(near)}?" if near else otherwise

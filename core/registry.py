@@ -64,16 +64,20 @@ class Registry(Mapping[str, T]):
         self._entries.update(dict.fromkeys(names, entry))
         return entry
 
-    def find(self, name: str) -> T:
+    def find(self, name: str, also: Iterable[str] = ()) -> T:
         """Return the entry of a name that a user gave.
+
+        Args:
+            name: the name.
+            also: names that the caller knows besides, for the hint.
 
         Raises:
             SecateurError: there is none; the hint names the nearest, or all that are known.
         """
         if name in self:
             return self[name]
-        otherwise = f"known are {', '.join(sorted(self))}"
-        hint = nearest_hint(name, self, otherwise)
+        known = sorted({*self, *also})
+        hint = nearest_hint(name, known, f"known are {', '.join(known)}")
         raise self._error(f"unknown {self.what} '{name[:80]}'", hint=hint)
 
     def __getitem__(self, name: str) -> T:

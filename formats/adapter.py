@@ -15,8 +15,7 @@ Reading, checking and writing back derive from these declarations.
 from __future__ import annotations
 
 import dataclasses
-import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, TypeVar
@@ -24,7 +23,7 @@ from typing import Any, TypeVar
 import numpy as np
 import onnx_ir as ir
 
-from ..core.errors import FormatError, UnsupportedError
+from ..core.errors import FormatError, UnsupportedError, nearest_hint
 from ..core.ir.builder import Attribute, Builder
 from ..core.ir.network import BLOCK, BlobRef
 from ..core.registry import Registry
@@ -268,22 +267,31 @@ class LayerRegistry(Registry[type[T]]):
 
         return claim
 
-    def find(self, name: str, remedy: str = "") -> type[T]:
+    def find(
+        self,
+        name: str,
+        also: Iterable[str] = (),
+        *,
+        remedy: str = "",
+        fits: Callable[[type[T]], bool] | None = None,
+    ) -> type[T]:
         """Return the class for a name.
 
         Args:
             name: the name in the file.
+            also: names that the caller knows besides, for the hint.
             remedy: what a user can do about a name that is spelled right.
+            fits: whether a class could be meant by what else the file says; None for all.
 
         Raises:
-            UnsupportedError: no class has it; the message suggests similar names.
+            UnsupportedError: no class has it; the message suggests names that are near.
         """
         if name in self:
             return self[name]
-        near = difflib.get_close_matches(name, self, n=3, cutoff=0.5)
+        known = [other for other, cls in self.items() if fits is None or fits(cls)]
         otherwise = remedy or f"docs/layers.md lists every supported {self.what}"
-        hint = f"did you mean {' or '.join(near)}?" if near else otherwise
-        hint += f" {remedy}" if near and remedy else ""
+        near = nearest_hint(name, [*known, *also], None)
+        hint = " ".join(filter(None, (near, remedy))) if near else otherwise
         raise UnsupportedError(f"unsupported {self.what} '{name[:80]}'", hint=hint)
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..core.errors import FormatError, Where, located
-from .registry import FORMATS, HEAD_BYTES
+from .impostors import head_of, refuse_stranger, sniffed
+from .registry import FORMATS
 
 __all__ = ["identify", "map_file", "models", "suffixes"]
 
@@ -45,17 +46,7 @@ def identify(path: Path) -> str | None:
     """
     if path.is_dir():
         return None
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-    except OSError as error:
-        raise FormatError(f"cannot be read: {error.strerror or error}") from error
-    if not head.strip():
-        return None
-    for known in sorted(FORMATS.values(), key=lambda known: known.rank):
-        if (suffix := known.sniff(head)) is not None:
-            return suffix
-    return None
+    return sniffed(head_of(path))
 
 
 def models(paths: Sequence[Path]) -> list[dict[str, Path]]:
@@ -65,17 +56,19 @@ def models(paths: Sequence[Path]) -> list[dict[str, Path]]:
     the names of the files are used instead.
 
     Raises:
-        FormatError: a file does not exist, or a model is incomplete.
+        FormatError: a file does not exist or belongs to no model, or a model is incomplete.
     """
     for path in paths:
         if not path.exists():
             with located(file=str(path)):
                 raise FormatError("no such file")
-    contents: list[str | None] = []
-    for path in paths:
-        with located(file=str(path)):
-            contents.append(identify(path))
     names = [next((s for s in path.suffixes[::-1] if s in suffixes()), None) for path in paths]
+    contents: list[str | None] = []
+    for path, name in zip(paths, names, strict=True):
+        with located(file=str(path)):
+            if path.is_file():
+                refuse_stranger(head_of(path), name)
+            contents.append(identify(path))
     guesses = ([c or n for c, n in zip(contents, names, strict=True)],
                [n or c for c, n in zip(contents, names, strict=True)])  # fmt: skip
     for kinds in guesses:

@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import FormatError
+from ..core.errors import FormatError, UnsupportedError
 from ..core.ir.network import Caution, Network
 from ..core.ir.repeats import repeats_of
 from ..core.ir.windows import loosened
@@ -21,20 +21,26 @@ __all__ = ["load", "load_all"]
 
 
 def load(
-    *files: str | PathLike[str], options: LoadOptions | None = None, **settings: Any
+    *files: str | PathLike[str],
+    companions: Sequence[str | PathLike[str]] = (),
+    options: LoadOptions | None = None,
+    **settings: Any,
 ) -> Network:
     """Load a model.
 
     Args:
         files: the files of one model in any order: .prototxt and .caffemodel, .cfg and .weights,
             or .onnx. Their content tells what they are.
+        companions: further descriptions of the network, with the same file of weights: a train_val
+            beside a deploy prototxt, a cfg for training. They are pruned with the network: what
+            they alone read is cut, what they demand is kept. `save` writes them beside it.
         options: how the files are read.
         settings: fields of :class:`LoadOptions`, instead of `options`: `load(cfg, weights,
             flavour="pjreddie")`.
 
     Raises:
         FormatError: the files are broken, incomplete or do not fit together.
-        UnsupportedError: a layer cannot be carried.
+        UnsupportedError: a layer cannot be carried, or the format has no companions.
     """
     options = options_of(LoadOptions, options, settings)
     found = models([Path(file) for file in files])
@@ -42,7 +48,7 @@ def load(
         raise FormatError(
             "no file was given" if not found else f"{len(found)} models were given, one is needed"
         )
-    return _read(found[0], options)
+    return _read(found[0], options, [Path(companion) for companion in companions])
 
 
 def load_all(
@@ -59,9 +65,17 @@ def load_all(
     return [_read(found, options) for found in models([Path(file) for file in files])]
 
 
-def _read(found: Mapping[str, Path], options: LoadOptions) -> Network:
+def _read(
+    found: Mapping[str, Path], options: LoadOptions, companions: Sequence[Path] = ()
+) -> Network:
     known = next(known for known in FORMATS.values() if set(known.suffixes) == set(found))
-    network = known.read(found, **{name: getattr(options, name) for name in known.settings})
+    settings = {name: getattr(options, name) for name in known.settings}
+    if companions and not known.companions:
+        raise UnsupportedError(
+            f"{companions[0]}: companions are further descriptions of a Caffe or Darknet network"
+        )
+    further = {"companions": companions} if companions else {}
+    network = known.read(found, **settings, **further)
     network = loosened(network) if options.lrn == "inexact" else network
     network = replace(network, regions=options.regions)
     return replace(network, notes=(*network.notes, *_uncounted(network)))

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from ..core.errors import FormatError
+from ..core.foreign import Foreign, is_text
 from ..core.ir.network import Network, Piece
 from ..core.registry import Registry
 
 if TYPE_CHECKING:
     from ..core.evaluation.task import Task
+    from ..core.training.recipe import Start
 
 __all__ = ["FORMATS", "HEAD_BYTES", "Format", "Reader", "first_line", "is_text"]
 
@@ -54,15 +56,21 @@ class Format:
         rank: formats are tried on a file by rising rank.
         sniff: returns the usual suffix for the first :data:`HEAD_BYTES` of a file; None if the
             file has another format.
+        relative: returns what a file is, by its first bytes, that belongs to the framework but to
+            no model (a solver, a mean image); None for others. None if there are no such files.
         missing: suffix → name of the file that is missing if a file of that suffix is alone.
         read: reads a model.
         settings: names of the settings that `read` takes.
+        companions: whether `read` takes `companions`, paths of further descriptions of a network.
         export: returns files by suffix, in pieces, for any network and a file name; None if only
             networks that were read from this format can be written in it.
         same: whether a network and the network read back from its export have the same graph and
             weights; None if only running them can show it.
         register_datasets: registers the kinds of data of this format.
         read_mean: reads a mean image as C×H×W float32; None if the format has none.
+        begin: reads a model for training, with its losses and its solver; None if the format says
+            nothing about training. The second path is that of a file with the solver, if the
+            format has such.
         named_accuracy: returns, for a network and a name in its files, the network to measure and
             the task. None if the files of the format name no measurements.
     """
@@ -71,13 +79,16 @@ class Format:
     suffixes: tuple[str, ...]
     rank: int
     sniff: Callable[[bytes], str | None]
+    relative: Callable[[bytes], Foreign | None] | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
     read: Reader
     settings: tuple[str, ...] = ()
+    companions: bool = False
     export: Callable[[Network, str], Mapping[str, Sequence[Piece]]] | None = None
     same: Callable[[Network, Network], bool] | None = None
     register_datasets: Callable[[], None] = lambda: None
     read_mean: Callable[[Path], np.ndarray] | None = None
+    begin: Callable[..., Start] | None = None
     named_accuracy: Callable[[Network, str], tuple[Network, Task]] | None = None
 
 
@@ -93,12 +104,6 @@ FORMATS: Registry[Format] = Registry(
     "format", modules=_declarations, group="secateur.formats", error=FormatError
 )
 """Every format by its name."""
-
-
-def is_text(head: bytes) -> bool:
-    """Whether bytes are text: no NUL, and at most 2 % other control characters."""
-    control = sum(byte < 9 or 13 < byte < 32 for byte in head[:4096])
-    return b"\0" not in head[:4096] and control * 50 <= len(head[:4096])
 
 
 def first_line(head: bytes) -> bytes:

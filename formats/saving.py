@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..core.data import Dataset
+from ..core.data.probe import found_labels, without_labels
 from ..core.errors import FormatError, UnsupportedError, located
 from ..core.files import same_bytes, write_synced
 from ..core.ir.network import Network, Piece
 from ..core.ir.windows import restored
 from ..core.progress import Progress, silent
+from ..core.pruning.companions import verify_companions
 from ..core.pruning.result import PruneResult
 from ..core.verify.equivalence import verify_equal
 from ..core.verify.identity import same
@@ -23,7 +25,7 @@ from ..core.verify.small_input import with_noise
 from .files import suffixes
 from .registry import FORMATS, Format
 
-__all__ = ["PLAN_NAME", "Saved", "render", "reread", "save"]
+__all__ = ["PLAN_NAME", "Saved", "check_free", "check_target", "render", "reread", "save"]
 
 PLAN_NAME = "plan.yaml"
 
@@ -75,11 +77,7 @@ def _pieces(network: Network, suffix: str | None, name: str) -> Mapping[str, Seq
     assert source is not None, "a network without a source is exported"
     files = source.pieces(network)
     if suffix is not None and suffix not in files:
-        own = " + ".join(files)
-        raise UnsupportedError(
-            f"a network read from {own} cannot be written as {suffix}",
-            hint=f"networks are written back in their own format ({own}) or as .onnx",
-        )
+        raise _other_format(files, suffix)
     return files
 
 
@@ -101,10 +99,12 @@ def save(
     target: str | os.PathLike[str],
     *,
     data: Dataset | None = None,
-    companions: Sequence[str | os.PathLike[str]] = (),
     progress: Progress = silent,
 ) -> Saved:
     """Write a network, verify that the files compute the same, and move them into place.
+
+    The companions that it was loaded with are written beside it, under their own names. All texts
+    are read again with the written weights before any file is moved.
 
     Args:
         pruned: the network to write, or the result of a pruning. The plan of a result is written
@@ -112,15 +112,16 @@ def save(
         target: a directory or a file. In a directory, the files keep the base names of the inputs.
             A file names the output itself; its partner is written beside it. ".onnx" writes ONNX.
         data: inputs for the verification *written = dense*; None for noise.
-        companions: further descriptions of the same layers (a train_val beside a deploy prototxt).
-            They get the same changes and are written beside the output under their own names.
         progress: called as the verification goes on.
 
     Raises:
-        UnsupportedError: the format of `target` is not the network's own.
+        UnsupportedError: the format of `target` is not the network's own, or has no place for its
+            companions.
         FormatError: the target cannot be written, or an input would be overwritten.
         VerificationError: the written files do not compute the same. No file is left behind.
     """
+    if data is not None and found_labels(data):
+        data = without_labels(data)  # broken ones are no reason to leave out inputs
     network, plan = (
         (pruned.network, pruned.plan) if isinstance(pruned, PruneResult) else (pruned, None)
     )
@@ -129,18 +130,19 @@ def save(
     files = _pieces(network, suffix, _name(network, target, suffix, ".onnx"))
     folder = target.parent if suffix else target
     paths = {end: folder / _name(network, target, suffix, end) for end in files}
-    further = _companions(network, companions, folder, paths)
+    further = _companions(network, folder, paths)
     plan_path = folder / PLAN_NAME if plan is not None else None
     with located(file=str(target)):
-        _refuse_inputs(network, (*paths.values(), *further), companions)
+        _refuse_inputs(network, (*paths.values(), *further))
     with _temporary_folder(target, folder) as temporary:
         written = {end: temporary / path.name for end, path in paths.items()}
         for end, parts in files.items():
             write_synced(written[end], parts)
         for path, content in further.items():
             write_synced(temporary / path.name, [content])
+        beside = [temporary / path.name for path in further]
         as_read = _as_read(network, written)
-        difference = 0.0 if as_read else _verified(network, written, data, progress)
+        difference = 0.0 if as_read else _verified(network, written, beside, data, progress)
         if plan is not None and plan_path is not None:
             write_synced(temporary / PLAN_NAME, [plan.to_yaml().encode()])
             (temporary / PLAN_NAME).replace(plan_path)
@@ -152,6 +154,67 @@ def save(
         difference=difference,
         as_read=as_read,
         companions=tuple(further),
+    )
+
+
+def check_target(
+    network: Network,
+    target: str | os.PathLike[str],
+) -> None:
+    """Check before long work that a network made of this one can be written.
+
+    Folders that have to be made are made for a moment.
+
+    Args:
+        network: the network, as it was read.
+        target: as for :func:`save`.
+
+    Raises:
+        UnsupportedError: the format of `target` is not the network's own.
+        FormatError: the target cannot be written, an input would be overwritten, a folder has the
+            name of a file, or a companion describes another network.
+    """
+    target = Path(target)
+    suffix = None if target.is_dir() else _suffix(target)
+    if _exporter(network, suffix) is not None:
+        ends: Iterable[str] = (suffix or ".onnx",)
+    else:
+        assert network.source is not None, "a network without a source is exported"
+        ends = network.source.paths
+        if suffix is not None and suffix not in ends:
+            raise _other_format(ends, suffix)
+    folder = target.parent if suffix else target
+    paths = {end: folder / _name(network, target, suffix, end) for end in ends}
+    further = _companions(network, folder, paths)
+    with located(file=str(target)):
+        _refuse_inputs(network, (*paths.values(), *further))
+    for path in (*paths.values(), *further, folder / PLAN_NAME):
+        check_free(path)
+    missing = _first_missing(folder)
+    with _temporary_folder(target, folder):
+        pass
+    if missing is not None:
+        shutil.rmtree(missing, ignore_errors=True)
+
+
+def check_free(path: Path) -> None:
+    """Raise if a folder stands where a file is to be written.
+
+    Raises:
+        FormatError: names it.
+    """
+    if path.is_dir():
+        with located(file=str(path)):
+            raise FormatError(
+                "cannot be written: a folder has this name", hint="choose another directory"
+            )
+
+
+def _other_format(files: Iterable[str], suffix: str) -> UnsupportedError:
+    own = " + ".join(files)
+    return UnsupportedError(
+        f"a network read from {own} cannot be written as {suffix}",
+        hint=f"networks are written back in their own format ({own}) or as .onnx",
     )
 
 
@@ -198,37 +261,38 @@ def _cannot_write(error: OSError) -> FormatError:
     return FormatError(f"cannot be written: {error.strerror or error}")
 
 
-def _companions(
-    network: Network,
-    companions: Sequence[str | os.PathLike[str]],
-    folder: Path,
-    paths: Mapping[str, Path],
-) -> dict[Path, bytes]:
+def _companions(network: Network, folder: Path, paths: Mapping[str, Path]) -> dict[Path, bytes]:
     """Return the content of each companion by the path it is to be written to.
 
     Raises:
-        UnsupportedError: the network has no files that could have companions.
-        FormatError: a companion does not describe the network, or two outputs have the same name.
+        UnsupportedError: the network was changed without them, or is written in another format.
+        FormatError: two outputs have the same name.
     """
-    if companions and network.source is None:
-        raise UnsupportedError("a network that was not read from files has no companions")
     found: dict[Path, bytes] = {}
-    for companion in map(Path, companions):
-        assert network.source is not None
+    companions = network.source.companions(network) if network.source is not None else {}
+    for companion, content in companions.items():
         path = folder / companion.name
         with located(file=str(companion)):
+            if _exported(paths) is not None:
+                raise UnsupportedError(
+                    "companions are further descriptions of a Caffe or Darknet network",
+                    hint="write the network in its own format, or load it without them",
+                )
             if path in found or path in paths.values():
                 raise FormatError("another output bears the same name")
-            found[path] = network.source.companion(network, companion)
+            found[path] = content
     return found
 
 
-def reread(network: Network, written: Mapping[str, Path]) -> Network:
+def reread(
+    network: Network, written: Mapping[str, Path], companions: Sequence[Path] = ()
+) -> Network:
     """Read the written files of a network again, with the settings it was read with.
 
     Args:
         network: the network.
         written: its written files by suffix.
+        companions: its written companions, in their order.
 
     Raises:
         FormatError: a file cannot be read.
@@ -237,7 +301,7 @@ def reread(network: Network, written: Mapping[str, Path]) -> Network:
     if exported is not None:
         return exported.read({suffix: written[suffix] for suffix in exported.suffixes})
     assert network.source is not None, "a network without a source is exported"
-    return replace(network.source.reread(written), regions=network.regions)
+    return replace(network.source.reread(written, companions), regions=network.regions)
 
 
 def _exported(written: Mapping[str, Path]) -> Format | None:
@@ -247,7 +311,11 @@ def _exported(written: Mapping[str, Path]) -> Format | None:
 
 
 def _verified(
-    network: Network, written: Mapping[str, Path], data: Dataset | None, progress: Progress
+    network: Network,
+    written: Mapping[str, Path],
+    companions: Sequence[Path],
+    data: Dataset | None,
+    progress: Progress,
 ) -> float:
     """Return the largest relative difference between written files and the network.
 
@@ -255,15 +323,19 @@ def _verified(
     show a difference.
 
     Raises:
-        VerificationError: the difference is too large.
+        VerificationError: the difference is too large, or a companion is not what it should be.
     """
-    again = reread(network, written)
+    again = reread(network, written, companions)
     exported = _exported(written)
     same_graph = same if exported is None or exported.same is None else exported.same
-    if same_graph(restored(network), again):
-        return 0.0
-    first, second, inputs = (network, again, data) if data else with_noise(network, again)
-    return verify_equal("written = dense", first, second, inputs, progress=progress).worst.relative
+    difference = 0.0
+    if not same_graph(restored(network), again):
+        first, second, inputs = (network, again, data) if data else with_noise(network, again)
+        found = verify_equal("written = dense", first, second, inputs, progress=progress)
+        difference = found.worst.relative
+    if exported is None:
+        verify_companions("written = dense", network.companions, again.companions, progress)
+    return difference
 
 
 def _as_read(network: Network, written: Mapping[str, Path]) -> bool:
@@ -291,16 +363,14 @@ def _name(network: Network, target: Path, suffix: str | None, end: str) -> str:
     return stem + end if found else source.name
 
 
-def _refuse_inputs(
-    network: Network, paths: Iterable[Path], companions: Iterable[str | os.PathLike[str]]
-) -> None:
+def _refuse_inputs(network: Network, paths: Iterable[Path]) -> None:
     """Raise if a path to be written is one of the files that were read.
 
     Raises:
         FormatError: names the input.
     """
-    own = network.source.paths.values() if network.source is not None else ()
-    sources = [*own, *map(Path, companions)]
+    own = network.source
+    sources = [*own.paths.values(), *own.companions(network)] if own is not None else []
     for path in paths:
         for source in sources:
             if path.exists() and source.exists() and path.samefile(source):

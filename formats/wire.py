@@ -37,9 +37,12 @@ class WireField:
     count: int = 1
 
 
-def bad(message: str, offset: int) -> FormatError:
+CUT_SHORT = "the file ends too early: download or copy it again"
+
+
+def bad(message: str, offset: int, hint: str | None = None) -> FormatError:
     """Return an error at an offset in bytes."""
-    return FormatError(message, where=Where(offset=offset))
+    return FormatError(message, where=Where(offset=offset), hint=hint)
 
 
 def read_varint(buffer: memoryview, position: int, end: int) -> tuple[int, int]:
@@ -51,7 +54,7 @@ def read_varint(buffer: memoryview, position: int, end: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         if position + shift // 7 >= end:
-            raise bad("cut short inside a number", position)
+            raise bad("cut short inside a number", position, CUT_SHORT)
         byte = buffer[position + shift // 7]
         value |= (byte & 127) << shift
         if byte < 128:
@@ -80,13 +83,15 @@ def walk(buffer: memoryview, start: int, end: int) -> Iterator[WireField]:
             after = position + size
             if after > end:
                 raise bad(
-                    f"cut short: field {number} claims {size} bytes, {end - position} remain", tag
+                    f"cut short: field {number} claims {size} bytes, {end - position} remain",
+                    tag,
+                    CUT_SHORT,
                 )
             yield WireField(number, kind, tag, position, after)
         elif kind in FIXED:
             after = position + FIXED[kind]
             if after > end:
-                raise bad(f"cut short inside field {number}", tag)
+                raise bad(f"cut short inside field {number}", tag, CUT_SHORT)
             count = _run(buffer, tag, position, after, end)
             after += (count - 1) * (after - tag)
             yield WireField(number, kind, tag, position, after, count=count)

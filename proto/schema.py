@@ -41,6 +41,9 @@ ENUMS: dict[str, str] = {
     ),
     "V1LayerParameter.DimCheckMode": "STRICT 0, PERMISSIVE 1",
     "V0LayerParameter.PoolMethod": "MAX 0, AVE 1, STOCHASTIC 2",
+    "SolverParameter.SnapshotFormat": "HDF5 0, BINARYPROTO 1",
+    "SolverParameter.SolverMode": "CPU 0, GPU 1",
+    "SolverParameter.SolverType": ("SGD 0, NESTEROV 1, ADAGRAD 2, RMSPROP 3, ADADELTA 4, ADAM 5"),
     "RawType": "DOUBLE 0, FLOAT 1, FLOAT16 2, INT 3, UINT 4",
 }
 
@@ -56,6 +59,27 @@ MESSAGES: dict[str, str] = {
     """,
     "BlobProtoVector": """
         blobs BlobProto* 1;
+    """,
+    "SolverParameter": """
+        train_net string 1; test_net string* 2; test_iter int32* 3; test_interval int32 4 = 0;
+        base_lr float 5; display int32 6; max_iter int32 7; lr_policy string 8; gamma float 9;
+        power float 10; momentum float 11; weight_decay float 12; stepsize int32 13;
+        snapshot int32 14 = 0; snapshot_prefix string 15; snapshot_diff bool 16 = false;
+        solver_mode SolverParameter.SolverMode 17 = GPU; device_id int32 18 = 0;
+        test_compute_loss bool 19 = false; random_seed int64 20 = -1;
+        train_net_param NetParameter 21; test_net_param NetParameter* 22;
+        debug_info bool 23 = false; net string 24; net_param NetParameter 25;
+        train_state NetState 26; test_state NetState* 27; snapshot_after_train bool 28 = true;
+        regularization_type string 29 = L2;
+        solver_type SolverParameter.SolverType 30 = SGD; delta float 31 = 1e-8;
+        test_initialization bool 32 = true; average_loss int32 33 = 1; stepvalue int32* 34;
+        clip_gradients float 35 = -1; iter_size int32 36 = 1;
+        snapshot_format SolverParameter.SnapshotFormat 37 = BINARYPROTO;
+        rms_decay float 38 = 0.99; momentum2 float 39 = 0.999; type string 40 = SGD;
+        layer_wise_reduce bool 41 = true; weights string* 42;
+    """,
+    "SolverState": """
+        iter int32 1; learned_net string 2; history BlobProto* 3; current_step int32 4 = 0;
     """,
     "Datum": """
         channels int32 1; height int32 2; width int32 3; data bytes 4; label int32 5;

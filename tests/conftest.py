@@ -35,10 +35,15 @@ def field(shared: Path) -> Path:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print how many golden cases of each format were run, and how many passed."""
-    for name in ("caffe", "darknet"):
+    places = {
+        "caffe": "caffe_golden.py::test_golden",
+        "darknet": "darknet_golden.py::test_golden",
+        "training": "golden_training.py::test_golden",
+    }
+    for name, place in places.items():
         counts = {
             outcome: sum(
-                f"{name}_golden.py::test_golden" in report.nodeid
+                place in report.nodeid
                 for report in terminalreporter.stats.get(outcome, [])
                 if getattr(report, "when", "call") == "call"
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from ..core.cost.layer_latency import layer_latencies
 from ..core.coupling import find_groups
 from ..core.data import Dataset
 from ..core.errors import DataError, FormatError, located
-from ..core.evaluation.task import find_task
+from ..core.evaluation.fitted import fit_data
 from ..core.files import alone_in, write_whole
 from ..core.ir.network import Network
 from ..core.options import options_of
@@ -32,7 +32,7 @@ from ..core.pruning.iterate import (
 from ..core.pruning.iterate import iterate as run
 from ..core.pruning.options import IterateOptions
 from ..core.pruning.result import PruneResult
-from ..formats.saving import reread, save
+from ..formats.saving import check_target, reread, save
 
 __all__ = ["ROUND_FILE", "iterate"]
 
@@ -55,7 +55,6 @@ def iterate(
     output: str | os.PathLike[str],
     options: IterateOptions | None = None,
     *,
-    companions: Sequence[str | os.PathLike[str]] = (),
     restart: bool = False,
     progress: Progress = silent,
     **settings: Any,
@@ -73,7 +72,6 @@ def iterate(
         output: folder.
         options: rates, limits on the loss, and how each round prunes. Latencies that a budget
             needs are measured once for all rounds.
-        companions: further descriptions of the network, as for :func:`~..formats.saving.save`.
         restart: forget the rounds that are there.
         progress: told how far the work is.
         settings: fields of :class:`IterateOptions`, instead of `options`.
@@ -88,7 +86,10 @@ def iterate(
     """
     options = options_of(IterateOptions, options, settings)
     folder = Path(output)
-    gate_of(options).check(find_task(network, data, options.task))
+    fitting = fit_data(network, data, options.task, asked=options.max_drop is not None)
+    data = fitting.dataset
+    gate_of(options).check(fitting.task)
+    check_target(network, folder / "round")
     with _made(folder), alone_in(folder):
         measured = options.budget == LATENCY and options.latencies is None
         if measured:
@@ -102,8 +103,9 @@ def iterate(
                 raise FormatError(f"cannot be written: {error.strerror or error}") from error
         if measured:
             _write(folder / LATENCIES, options.latencies)
-        store = _Folder(folder, network, data, companions, progress)
+        store = _Folder(folder, network, data, progress)
         found = run(network, data, options, store=store, progress=progress)
+        found = replace(found, notes=fitting.notes)
         _write(folder / ROUNDS_FILE, found.to_data())
         return found
 
@@ -116,13 +118,11 @@ class _Folder:
         folder: Path,
         network: Network,
         data: Dataset,
-        companions: Sequence[str | os.PathLike[str]],
         progress: Progress,
     ):
         self._folder = folder
         self._network = network
         self._data = data
-        self._companions = companions
         self._progress = progress
 
     def known(self, number: int, key: str) -> Round | None:
@@ -150,8 +150,10 @@ class _Folder:
     def network(self, number: int) -> Network:
         """Return the network of a round, read from its files."""
         folder = self._folder / folder_of(number)
-        names = _read(folder / ROUND_FILE)["files"]
-        return reread(self._network, {Path(name).suffix.lower(): folder / name for name in names})
+        content = _read(folder / ROUND_FILE)
+        paths = {Path(name).suffix.lower(): folder / name for name in content["files"]}
+        companions = [folder / name for name in content.get("companions", ())]
+        return reread(self._network, paths, companions)
 
     def keep(self, entry: Round, key: str, result: PruneResult) -> None:
         """Write a round aside, and give it its name once it is whole."""
@@ -164,12 +166,14 @@ class _Folder:
                     result,
                     aside,
                     data=self._data,
-                    companions=self._companions,
                     progress=self._progress,
                 )
-                names = [path.name for path in saved.paths]
+                names = {
+                    "files": [path.name for path in saved.paths],
+                    "companions": [path.name for path in saved.companions],
+                }
                 figures = {name: getattr(entry, name) for name in _KEPT}
-                _write(aside / ROUND_FILE, {"key": key, "files": names, **figures})
+                _write(aside / ROUND_FILE, {"key": key, **names, **figures})
                 aside.replace(final)
             except OSError as error:
                 raise FormatError(f"cannot be written: {error.strerror or error}") from error

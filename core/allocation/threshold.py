@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ..coupling.groups import Groups
 from ..coupling.indices import UnitMask
-from ..errors import PlanError
+from ..errors import PlanError, nearest_hint
 from ..plan.limits import NO_LIMITS, USUAL_LIMITS, Limits
 from ..plan.steps import Order, Step, legal_steps, partition_steps
 from .registry import AllocationContext, allocation
@@ -171,6 +171,10 @@ def _losses_by_group(groups: Groups, overrides: Mapping[str, float]) -> dict[str
     for name, loss in overrides.items():
         owners = [group for group in groups.groups if name in (group.name, *group.layers)]
         if not owners:
-            raise PlanError(f"there is no group or layer '{name}' to give a threshold")
+            known = {name for group in groups.groups for name in (group.name, *group.layers)}
+            raise PlanError(
+                f"there is no group or layer '{name}' to give a threshold",
+                hint=nearest_hint(name, known, "`secateur inspect` lists them"),
+            )
         found.update(dict.fromkeys((group.name for group in owners), loss))
     return found

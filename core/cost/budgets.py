@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import PlanError
+from ..errors import PlanError, nearest_hint
 
 __all__ = ["BUDGETS", "LATENCY", "OPERATIONS", "PARAMETERS", "check_budget"]
 
@@ -24,5 +24,7 @@ def check_budget(name: str) -> None:
     """
     if name not in BUDGETS:
         raise PlanError(
-            f"unknown budget '{name}'", hint=f"known are {', '.join(BUDGETS)}", option="budget"
+            f"unknown budget '{name}'",
+            hint=nearest_hint(name, BUDGETS, f"known are {', '.join(BUDGETS)}"),
+            option="budget",
         )

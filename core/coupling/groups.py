@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -24,6 +25,7 @@ from .partitions import Partition, Share, Shares, UnitSets, find_shares
 from .reasons import Kind, Reason
 from .rules import RULES
 from .rules.unknown import unknown
+from .sharing import unite_shared
 from .trace import FOLLOWER, Balance, CostTerm, Count, Producer, Trace, Use, static_shape
 
 __all__ = ["Group", "Groups", "Partition", "Share", "find_groups", "trace"]
@@ -84,6 +86,8 @@ class Groups:
         reasons: unit → why it cannot be removed, for units that cannot.
         values: name of a value → its labels.
         nonempty: sets of labels of which at least one must survive, since a value would be empty.
+        companions: for each companion of the network, the same groups with the places in its graph
+            (`producers`, `uses`, `counts`, `cost_terms`, `values`).
         crowds: sets of labels with the number that must survive, where that is more than one.
         widths: name of a group → channels that it had before earlier rounds of pruning; empty
             where there were none.
@@ -98,6 +102,7 @@ class Groups:
     reasons: dict[Unit, Reason]
     values: dict[str, Labels]
     nonempty: tuple[LabelVector, ...] = field(repr=False)
+    companions: tuple[Groups, ...] = field(default=(), repr=False)
     crowds: tuple[tuple[LabelVector, int], ...] = field(default=(), repr=False)
     widths: Mapping[str, int] = field(default_factory=dict)
 
@@ -148,9 +153,16 @@ class Groups:
         return LabelMask(~removed[self.units])
 
 
-def trace(network: Network) -> Trace:
-    """Run the graph of `network` on labels."""
+def trace(network: Network, before: Trace | None = None) -> Trace:
+    """Run the graph of `network` on labels.
+
+    Args:
+        network: the network.
+        before: a trace of another network whose labels are counted on, and united together.
+    """
     state = Trace(network)
+    if before is not None:
+        state.unions, state.count = before.unions, before.count
     for value in network.graph.inputs:
         shape = static_shape(value)
         assert shape is not None
@@ -222,20 +234,27 @@ def _follow(state: Trace, value: ir.Value, labels: Labels) -> None:
 def find_groups(network: Network) -> Groups:
     """Find which channels of a network must be removed together, and which cannot be removed.
 
+    Its companions are traced with it: stored parameters that they share unite their channels, and
+    what fixes a channel in one of them fixes it. The channels that only companions make stay.
+
     Returns:
         the groups; the network is not changed.
     """
-    state = trace(network)
-    rows = repeats_of(network).rows
-    roots = state.unions.roots(state.count)
+    traces = [state := trace(network)]
+    for companion in network.companions:
+        traces.append(trace(companion, traces[-1]))
+    unite_shared(traces)
+    roots = state.unions.roots(traces[-1].count)
     _, units = np.unique(roots, return_inverse=True)
     units = UnitVector(units.astype(np.int64))
-    reasons = _reasons(state, units)
-    balances = [Balance(units[b.labels], b.subject) for b in state.balances]
-    nonempty = UnitSets.of(units, state.nonempty)
+    reasons = _reasons([fixed for each in traces for fixed in each.fixed], units)
+    balances = [Balance(units[b.labels], b.subject) for each in traces for b in each.balances]
+    sets = [labels for each in traces for labels in each.nonempty]
+    crowds = [crowd for each in traces for crowd in each.crowds]
+    nonempty = UnitSets.of(units, sets)
     for alone in nonempty.single():
         reasons.setdefault(Unit(alone), Reason(Kind.ALONE, ""))
-    for labels, least in state.crowds:
+    for labels, least in crowds:
         crowd = np.unique(units[labels]).tolist()
         for unit in crowd if len(crowd) <= least else ():
             reasons.setdefault(Unit(unit), Reason(Kind.WINDOW, ""))
@@ -249,26 +268,36 @@ def find_groups(network: Network) -> Groups:
             members, find_shares(vectors, balances, fixed, nonempty), strict=True
         )
     )
-    return Groups(
+    found = Groups(
         groups=_distinct(groups),
         units=units,
-        producers=tuple(state.producers),
-        uses=tuple(state.uses.values()),
-        counts=tuple(state.counts),
-        nonempty=tuple(state.nonempty),
-        crowds=tuple(state.crowds),
-        cost_terms=tuple(
+        nonempty=tuple(sets),
+        crowds=tuple(crowds),
+        reasons=reasons,
+        **_places(state),
+    )
+    companions = tuple(replace(found, **_places(each)) for each in traces[1:])
+    return replace(found, companions=companions)
+
+
+def _places(state: Trace) -> dict[str, Any]:
+    """Return the fields of :class:`Groups` that name places in the graph of one network."""
+    rows = repeats_of(state.network).rows
+    return {
+        "producers": tuple(state.producers),
+        "uses": tuple(state.uses.values()),
+        "counts": tuple(state.counts),
+        "cost_terms": tuple(
             replace(term, rows=rows.get(term.node, term.rows)) for term in state.cost_terms
         ),
-        reasons=reasons,
-        values=dict(state.labels),
-    )
+        "values": dict(state.labels),
+    }
 
 
-def _reasons(state: Trace, units: UnitVector) -> dict[Unit, Reason]:
+def _reasons(facts: Sequence[tuple[LabelVector, Reason]], units: UnitVector) -> dict[Unit, Reason]:
     """Return the reason why each fixed unit is fixed: the smallest of its reasons."""
     found: dict[Unit, Reason] = {}
-    for labels, reason in sorted(state.fixed, key=lambda fixed: fixed[1], reverse=True):
+    for labels, reason in sorted(facts, key=lambda fixed: fixed[1], reverse=True):
         found.update(dict.fromkeys(units[labels].tolist(), reason))
     return found
 

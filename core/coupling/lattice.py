@@ -39,10 +39,10 @@ BUDGET = 20_000
 """Vectors that a search may visit. ShuffleNets and nested splits need a few hundred at most; the
 whole budget takes about a tenth of a second."""
 
-ROUNDS = 64
-"""Different steps that are looked for where the search ended at its budget."""
+EFFORT = 5_000
+"""Variables times steps that the mixed-integer solver looks for: 79 steps of 64 cells."""
 
-NODES = 10_000
+NODES = 1_000
 """Nodes that the mixed-integer solver may visit for one step."""
 
 Matrix = npt.NDArray[np.int64]
@@ -197,11 +197,8 @@ def _searched(system: _System) -> list[Matrix] | None:
     vectors = np.eye(count, dtype=np.int64)
     frozen = np.tri(count, k=-1, dtype=np.bool_)
     found: list[Matrix] = []
-    visited = 0
+    visited = count
     while len(vectors):
-        visited += len(vectors)
-        if visited > BUDGET:
-            return None
         solved = ~(vectors @ matrix.T).any(axis=1)
         found += list(np.unique(vectors[solved], axis=0))
         open_ = ~solved
@@ -210,6 +207,9 @@ def _searched(system: _System) -> list[Matrix] | None:
         vectors, frozen = vectors[open_], frozen[open_]
         towards = (vectors @ back < 0) & (vectors < bounds) & ~frozen
         parents, added = np.nonzero(towards)
+        visited += len(parents)
+        if visited > BUDGET:
+            return None
         frozen = frozen[parents] | (towards[parents] & (columns < added[:, None]))
         vectors = vectors[parents]
         vectors[np.arange(len(vectors)), added] += 1
@@ -226,7 +226,7 @@ def _smallest_first(system: _System, sizes: Matrix, kept: Sets) -> Iterator[Matr
         taking[place] = system.spread[:, cells].sum(axis=1)
     most = np.array([int(sizes[cells].sum()) - 1 for cells in rows], dtype=np.int64)
     left = system.bounds.copy()
-    for _ in range(ROUNDS):
+    for _ in range(1 + EFFORT // len(left)):
         step = _smallest(system.matrix, left, taking, most)
         if step is None:
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 __all__ = ["Kind", "Reason"]
@@ -44,8 +44,12 @@ _SENTENCES = {
 
 @dataclass(frozen=True, slots=True, order=True)
 class Reason:
-    """A kind of reason, and its subject: the name of the layer, node, input or output at fault."""
+    """A kind of reason, and its subject: the name of the layer, node, input or output at fault.
 
+    `network` names the companion that it is in; "" for the network itself, whose reasons go first.
+    """
+
+    network: str = field(default="", kw_only=True)
     kind: Kind
     subject: str
 
@@ -55,4 +59,5 @@ class Reason:
         return "--lrn inexact" if self.kind is Kind.NEIGHBOURS else None
 
     def __str__(self) -> str:
-        return _SENTENCES[self.kind].format(subject=self.subject)
+        sentence = _SENTENCES[self.kind].format(subject=self.subject)
+        return f"{sentence} in {self.network}" if self.network else sentence

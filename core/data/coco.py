@@ -64,6 +64,17 @@ class CocoSource:
             where=Where(file=self.name, item=f"image '{name}'"),
         )
 
+    labels_in_memory = True
+
+    def classes_in(self, index: int) -> list[int]:
+        """Return the classes of the objects in an image."""
+        boxes, _, _ = self._objects.get(self._images[index][0], ([], [], []))
+        return [int(box[0]) for box in boxes]
+
+    def place_of(self, index: int) -> Where:
+        """Return the entry of an image."""
+        return Where(file=self.name, item=f"image '{self._images[index][1]}'")
+
     def _read(self, content: Any) -> None:
         if not isinstance(content, dict) or not isinstance(content.get("images"), list):
             raise DataError("these are no COCO annotations: there is no list 'images'")

@@ -65,6 +65,20 @@ class ImageFolder:
             where=Where(file=str(path)),
         )
 
+    labels_in_memory = True
+
+    def classes_in(self, index: int) -> tuple[int, ...]:
+        """Return the class of an image's folder."""
+        return (self._labels[index],) if self._labels else ()
+
+    def place_of(self, index: int) -> Where:
+        """Return the image, whose folder is its label."""
+        return Where(file=str(self._files[index]))
+
+    def unlabelled(self) -> ImageFolder:
+        """Return the images without classes."""
+        return ImageFolder(self.path)
+
     def _classes(self, classes: Sequence[str]) -> list[int]:
         numbers = {name: number for number, name in enumerate(classes)}
         labels = []

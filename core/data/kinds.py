@@ -33,7 +33,8 @@ def _folder(path: Path, opening: Opening) -> Dataset:
         return stream(ImageFolder(path, read_names(opening.names)), opening)
     classes = class_folders(path)
     told = _classes(opening)
-    return stream(ImageFolder(path, classes if len(classes) == told else ()), opening)
+    source = ImageFolder(path, classes if len(classes) == told else ())
+    return stream(source, opening, found_labels="its folders are as many as the classes")
 
 
 def _classes(opening: Opening) -> int:
@@ -43,7 +44,8 @@ def _classes(opening: Opening) -> int:
 
 def _voc(path: Path, opening: Opening) -> Dataset:
     names = read_names(opening.names) if opening.names else ()
-    return stream(VocSource(path, opening.root, names), opening)
+    found = "the annotations beside the images" if path.is_dir() and not names else ""
+    return stream(VocSource(path, opening.root, names), opening, found_labels=found)
 
 
 def _names_annotations(path: Path) -> bool:

@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -22,15 +23,19 @@ from ..errors import DataError, Where, located
 from ..ir.dims import sample_fits, shape_text
 from ..ir.network import Network, Preprocess
 from ..ir.regions import region_inputs
-from .base import BATCH_SIZE, Batch, TargetKind, batch_size, fixed_batch, limited
+from .base import BATCH_SIZE, Batch, TargetKind, batch_size, first_batch, fixed_batch, limited
 from .labels import pixel_classes
 from .preprocess import normalized
+from .probe import check_batch
 from .rows import of_one_run, rows_per_sample
 
 __all__ = ["NpzDataset"]
 
 _BROKEN = (OSError, EOFError, ValueError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
 """What zipfile and np.lib.format raise at broken, encrypted or unknown archives."""
+
+PROBED = 1 << 26
+"""Bytes of maps of classes that are looked at before long work."""
 
 _HINT = "save N×C×H×W float32 as 'x' and integer labels as 'y': np.savez(path, x=…, y=…)"
 
@@ -73,6 +78,7 @@ class NpzDataset:
     """
 
     problems: tuple[str, ...] = ()
+    found_labels = ""
 
     def __init__(
         self,
@@ -149,6 +155,42 @@ class NpzDataset:
             return "values"
         return "pixels" if math.prod(self._labels.shape[1:]) > 1 else "label"
 
+    def unlabelled(self) -> NpzDataset:
+        """Return the same inputs without labels."""
+        inputs = copy(self)
+        inputs._labels = None
+        return inputs
+
+    def probe(self, classes: int | None) -> None:
+        """Look at the first samples, and at all labels, or maps of :data:`PROBED` bytes.
+
+        Raises:
+            DataError: the file is broken, or a label is no class.
+        """
+        first_batch(self)
+        if self._labels is None or classes is None or self.target_kind == "values":
+            return
+        left = PROBED
+        with located(file=self.name):
+            for number, rows in enumerate(self._rows(self._labels, Fraction(1))):
+                self._check(rows, classes, number * self._batch)
+                left -= rows.nbytes
+                if left <= 0 and self.target_kind == "pixels":
+                    return
+
+    def _check(self, rows: np.ndarray, classes: int, start: int) -> None:
+        """Raise if a label of a batch is no class; places are made for a wrong one only."""
+        labels = (
+            rows.reshape(len(rows)).astype(np.int64)
+            if self.target_kind == "label"
+            else (pixel_classes(rows.reshape(len(rows), *rows.shape[-2:]), self._ignore_label))
+        )
+        try:
+            check_batch(Batch(inputs={"": labels}, labels=labels), classes)
+        except DataError:
+            places = self._places(start, len(rows))
+            check_batch(Batch(inputs={"": labels}, labels=labels, places=places), classes)
+
     def __iter__(self) -> Iterator[Batch]:
         """Stream the samples; raises DataError where the file turns out to be broken."""
         with located(file=self.name):
@@ -201,7 +243,9 @@ class NpzDataset:
             self._keys = ["x"]
             message = "the file cannot be read as a numpy array"
             with _reading(message), self.path.open("rb") as stream:
-                return {"x": _read_header("x", stream)}
+                header = _read_header("x", stream)
+                _check_size(header, self.path.stat().st_size - stream.tell())
+                return {"x": header}
         with _reading("the file cannot be read as a numpy archive"):
             archive = zipfile.ZipFile(self.path)
         with archive:
@@ -211,6 +255,8 @@ class NpzDataset:
                 message = f"array '{key}' cannot be read"
                 with _reading(message), archive.open(f"{key}.npy") as stream:
                     headers[key] = _read_header(key, stream)
+                    size = archive.getinfo(f"{key}.npy").file_size
+                    _check_size(headers[key], size - stream.tell())
         return headers
 
     def _check_there(self, headers: dict[str, _Header], inputs: list[str]) -> None:
@@ -322,6 +368,25 @@ def _read_header(key: str, stream: IO[bytes]) -> _Header:
     else:
         raise ValueError(f"format version {version[0]}.{version[1]} is not for plain arrays")
     return _Header(key=key, shape=shape, fortran=fortran and len(shape) > 1, dtype=dtype)
+
+
+def _check_size(header: _Header, stored: int) -> None:
+    """Raise if an array ends before its last sample.
+
+    Args:
+        header: its head.
+        stored: bytes behind the head.
+
+    Raises:
+        DataError: says where it ends.
+    """
+    if not header.shape or header.dtype.hasobject:
+        return
+    width = header.dtype.itemsize * math.prod(header.shape[1:])
+    if stored < width * header.shape[0]:
+        raise DataError(
+            f"array '{header.key}' ends in sample {stored // max(1, width)} of {header.shape[0]}"
+        )
 
 
 def _label_header(headers: dict[str, _Header], network: Network) -> _Header | None:

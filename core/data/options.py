@@ -71,6 +71,11 @@ class DataOptions:
             len(self.resize) in (1, 2) and all(size > 0 for size in self.resize)
         ):
             raise DataError("sizes are one or two positive numbers", option="resize")
+        if self.letterbox and (self.crop or self.resize is not None):
+            raise DataError(
+                "letterbox keeps the whole image, crop and resize cut it: give one of them",
+                option="letterbox",
+            )
         if self.ignore_label is not None and self.ignore_label < 0:
             raise DataError(f"classes count from 0, got {self.ignore_label}", option="ignore_label")
         if self.batch is not None and self.batch < 1:

@@ -75,8 +75,17 @@ KINDS: Registry[Kind] = Registry(
 """Every kind by its name. Formats add those that belong to one framework."""
 
 
-def stream(source: ImageSource, opening: Opening, *, tolerant: bool = True) -> ImageStream:
-    """Return the images of a source as batches."""
+def stream(
+    source: ImageSource, opening: Opening, *, tolerant: bool = True, found_labels: str = ""
+) -> ImageStream:
+    """Return the images of a source as batches.
+
+    Args:
+        source: the images.
+        opening: how they are opened.
+        tolerant: whether a few broken images are left out.
+        found_labels: where the labels were found, in words, if the user did not name them.
+    """
     return ImageStream(
         source,
         opening.network,
@@ -85,4 +94,5 @@ def stream(source: ImageSource, opening: Opening, *, tolerant: bool = True) -> I
         limit=opening.options.limit,
         ignore_label=opening.options.ignore_label,
         tolerant=tolerant,
+        found_labels=found_labels if source.target_kind else "",
     )

@@ -18,6 +18,7 @@ from .base import BATCH_SIZE, Batch, Frame, Objects, TargetKind, batch_size, lim
 from .labels import pixel_classes
 from .prefetch import ahead
 from .preprocess import channel_order, frame_of, labels_to_input, to_input
+from .probe import check_batch, probe_classes, spread
 
 __all__ = ["MAX_BROKEN", "ImageSource", "ImageStream", "Sample", "image_input"]
 
@@ -107,6 +108,7 @@ class ImageStream:
         limit: use only so many images from the start.
         ignore_label: in maps of classes, pixels of this class do not count.
         tolerant: leave out up to :data:`MAX_BROKEN` broken images; False for none.
+        found_labels: where the labels were found, in words, if nobody asked for them.
 
     Raises:
         DataError: there is no image, or the network takes something else than images.
@@ -122,8 +124,13 @@ class ImageStream:
         limit: int | None = None,
         ignore_label: int | None = None,
         tolerant: bool = True,
+        found_labels: str = "",
     ):
         self.source = source
+        self.found_labels = found_labels
+        self._network = network
+        self._limit = limit
+        self._probed: set[int | None] = set()
         self.name = source.name
         self.labelled = bool(source.target_kind)
         self.preprocess = preprocess or network.preprocess
@@ -174,6 +181,54 @@ class ImageStream:
             yield self._stacked(made)
         elif not found:
             raise self._nothing()
+
+    def unlabelled(self) -> ImageStream:
+        """Return the same images without what is known of them."""
+        own = getattr(self.source, "unlabelled", None)
+        return ImageStream(
+            own() if own is not None else _Unlabelled(self.source),
+            self._network,
+            preprocess=self.preprocess,
+            batch=self._batch,
+            limit=self._limit,
+            tolerant=self._tolerant,
+        )
+
+    def probe(self, classes: int | None) -> None:
+        """Look at the labels, and make inputs of the first and the last image.
+
+        Args:
+            classes: how many classes labels may be of; None for any.
+
+        Raises:
+            DataError: no image can be read, too many labels are broken, or one is no class.
+        """
+        if classes in self._probed:
+            return
+        most = MAX_BROKEN if self._tolerant else 0
+        probe_classes(self.source, self.samples, classes, most)
+        good = broken = 0
+        for index in spread(self.samples, 2 * (MAX_BROKEN + 1)):
+            made = self._make(index)
+            if isinstance(made, DataError):
+                broken += 1
+                if broken > most:
+                    raise (
+                        DataError(
+                            f"{broken} of {good + broken} images cannot be read; the last: {made}",
+                            hint="is this the right folder or list of images?",
+                        )
+                        if self._tolerant
+                        else made
+                    )
+                continue
+            check_batch(self._stacked([made]), classes)
+            good += 1
+            if good == 2:
+                break
+        if not good:
+            raise self._nothing()
+        self._probed.add(classes)
 
     def each(self, work: Callable[[Batch], T], workers: int) -> Iterator[tuple[Batch, T]]:
         """Yield every batch with what `work` makes of it; each thread reads what it works on.
@@ -268,6 +323,24 @@ class ImageStream:
                 f"more than {MAX_BROKEN} images cannot be read; the last: {error}",
                 hint="is this the right folder or list of images?",
             )
+
+
+class _Unlabelled:
+    """The images of a source, without what is known of them."""
+
+    target_kind: TargetKind = ""
+
+    def __init__(self, source: ImageSource):
+        self._source = source
+        self.name = source.name
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def read(self, index: int, *, gray: bool) -> Sample:
+        """Return an image."""
+        found = self._source.read(index, gray=gray)
+        return Sample(image=found.image, where=found.where)
 
 
 def _batched(arrays: list[np.ndarray]) -> np.ndarray:

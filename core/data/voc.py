@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 from ..errors import DataError, Where, located
 from .base import Objects, TargetKind
 from .images import SUFFIXES, read_image
-from .stream import Sample
+from .stream import ImageSource, Sample
 from .text import numbered_lines, reading
 
 __all__ = ["VOC_CLASSES", "VocSource", "annotation_folder"]
@@ -72,6 +72,28 @@ class VocSource:
         where = Where(file=str(path))
         return Sample(image=image, objects=Objects.of(rows, ignored), where=where)
 
+    labels_in_memory = False
+
+    def classes_in(self, index: int) -> list[int]:
+        """Return the classes of the objects in an image."""
+        path = self._files[index]
+        with located(file=str(path)):
+            return [self._row(element)[0] for element in _parsed(path).iter("object")]
+
+    def place_of(self, index: int) -> Where:
+        """Return the file of an image's objects."""
+        return Where(file=str(self._files[index]))
+
+    def unlabelled(self) -> ImageSource:
+        """Return the images of the annotations, whatever objects they name."""
+        return _Images(self)
+
+    def read_image(self, index: int, *, gray: bool) -> Sample:
+        """Return an image without its objects."""
+        path = self._files[index]
+        image = read_image(self._image(path, _parsed(path)), gray=gray)
+        return Sample(image=image, where=Where(file=str(path)))
+
     def _row(self, element: ElementTree.Element) -> tuple[int, float, float, float, float]:
         name = _text(element, "name")
         if name not in self._numbers:
@@ -104,6 +126,23 @@ class VocSource:
             with located(file=str(path)):
                 found.update(_text(element, "name") for element in _parsed(path).iter("object"))
         return VOC_CLASSES if found <= set(VOC_CLASSES) else tuple(sorted(found))
+
+
+class _Images:
+    """The images of annotations, without their objects."""
+
+    target_kind: TargetKind = ""
+
+    def __init__(self, source: VocSource):
+        self._source = source
+        self.name = source.name
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def read(self, index: int, *, gray: bool) -> Sample:
+        """Return an image."""
+        return self._source.read_image(index, gray=gray)
 
 
 def annotation_folder(path: Path) -> Path | None:

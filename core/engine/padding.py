@@ -52,7 +52,7 @@ def for_speed(network: Network) -> Network:
         # A model that is its own value would keep itself alive for ever.
         _KNOWN[network.model] = None if found is network else found.model
     model = _KNOWN[network.model]
-    return network if model is None else replace(network, model=model)
+    return network if model is None else replace(network, model=model, companions=())
 
 
 @cache

@@ -13,13 +13,13 @@ from ..ir.heads import box_heads, classes_of, no_head
 from ..ir.network import Network
 from ..options import options_of
 from ..progress import Progress, silent
+from .fitted import fit_data
 from .measure import measured
 from .metrics.decode import Detections
 from .metrics.detection import Finder
 from .metrics.metric import Result
 from .options import EvaluateOptions
 from .runner import computed
-from .task import find_task
 
 __all__ = ["evaluate", "find_objects"]
 
@@ -53,7 +53,7 @@ def evaluate(
     options = options_of(EvaluateOptions, options, settings)
     if options.task is None and not dataset.labelled:
         raise _unlabelled(network, dataset)
-    found = find_task(network, dataset, options.task, options)
+    found = fit_data(network, dataset, options.task, options, asked=True).task
     if found.needs_original:
         raise DataError(
             f"{found.metric} compares a network with the one it was made from, and there is one",

@@ -8,8 +8,9 @@ from ..data import Dataset
 from ..errors import DataError, VerificationError
 from ..ir.network import Network
 from ..progress import Progress, silent
+from .fitted import fit_data
 from .loss import LossMeter
-from .task import Task, find_task
+from .task import Task
 
 __all__ = ["Gate", "check_drop"]
 
@@ -31,15 +32,18 @@ class Gate:
     drop: float | None = None
     divergence: float | None = None
 
-    def check(self, task: Task) -> None:
+    def check(self, task: Task | None) -> None:
         """Raise where the gate does not fit what is measured.
+
+        Args:
+            task: what is measured; None where there is no data.
 
         Raises:
             DataError: a drop needs labels, and a divergence is not measured where there are some.
         """
-        if self.drop is not None and task.needs_original:
+        if self.drop is not None and (task is None or task.needs_original):
             raise _unlabelled()
-        if self.divergence is not None and not task.needs_original:
+        if self.divergence is not None and task is not None and not task.needs_original:
             raise DataError(
                 "divergence is for data without labels", hint="limit the drop (--max-drop)"
             )
@@ -77,7 +81,7 @@ def check_drop(
     """
     if data is None:
         raise _unlabelled()
-    gate, task = Gate(drop=points), find_task(original, data, task)
+    gate, task = Gate(drop=points), fit_data(original, data, task, asked=True).task
     gate.check(task)
     meter = LossMeter.of(original, data, task, progress=progress)
     lost = task.points * meter.loss(meter.value(compressed, progress=progress))

@@ -19,8 +19,9 @@ from ..ir.windows import restored
 from ..progress import Progress, silent
 from ..verify.small_input import within_memory
 from .fidelity import fidelity
+from .fitted import fit_data
 from .loss import LossMeter
-from .task import Task, find_task
+from .task import Task
 
 __all__ = ["PADDED", "SummaryRow", "summarize"]
 
@@ -150,7 +151,8 @@ def _quality(
     task: Task | str | None,
     progress: Progress,
 ) -> Sequence[SummaryRow]:
-    found = find_task(original, data, task)
+    fitting = fit_data(original, data, task)
+    data, found = fitting.dataset, fitting.task
     if task is None and found.needs_original:
         return _agreement(original, compressed, data, progress)
     meter = LossMeter.of(original, data, found, progress=progress)

@@ -62,6 +62,14 @@ class Task(ABC):
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs that are read."""
 
+    def label_count(self, network: Network) -> int | None:  # noqa: ARG002
+        """Return how many classes labels may be of; None where labels are no classes.
+
+        Args:
+            network: what is measured.
+        """
+        return None
+
     @abstractmethod
     def make_metric(self) -> Metric:
         """Return a fresh metric that gives the main figure."""

@@ -156,6 +156,8 @@ class Assembly:
     def network(self, outputs: Sequence[str]) -> Network:
         """Return the network of the new graph, with everything else as the original has it.
 
+        It has no companions: they fit the graph of the original.
+
         Args:
             outputs: names of the values that become its outputs, in their order.
         """
@@ -180,7 +182,7 @@ class Assembly:
             doc_string=model.doc_string,
             metadata_props=dict(model.metadata_props),
         )
-        return replace(self._network, model=copied)
+        return replace(self._network, model=copied, companions=())
 
     def _copied_node(
         self,

@@ -161,12 +161,17 @@ class Source(Protocol):
         """Return the files of `render`, each as the parts whose concatenation it is."""
         ...
 
-    def companion(self, network: Network, path: Path) -> bytes:
-        """Return another description of the same layers with the changes of `network`."""
+    def companions(self, network: Network) -> Mapping[Path, bytes]:
+        """Return further descriptions of the network by the files they were read from, changed."""
         ...
 
-    def reread(self, paths: Mapping[str, Path]) -> Network:
-        """Read written files again, with the settings this source was read with."""
+    def reread(self, paths: Mapping[str, Path], companions: Sequence[Path] = ()) -> Network:
+        """Read written files again, with the settings this source was read with.
+
+        Args:
+            paths: the written files by their usual suffix.
+            companions: the written companions, in the order of :meth:`companions`.
+        """
         ...
 
 
@@ -191,6 +196,10 @@ class Network:
     notes: tuple[str, ...] = ()
     """Messages of the reader for the user (ignored weights, unused keys). `--verbose` shows all of
     them; a :class:`Caution` is always shown."""
+    companions: tuple[Network, ...] = ()
+    """Other nets with the same stored parameters: a train_val in each of its phases, what the file
+    of weights says of layers that no text mentions. They are pruned together with the network.
+    A copy with other sizes has none, until they are cut as well."""
     regions: int | None = None
     """Regions of a sample that the user says there are; None for what the files say."""
 

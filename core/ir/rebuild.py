@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
 
-from ..errors import PlanError
+from ..errors import PlanError, nearest_hint
 from .assemble import NONE, Assembly, Tensors
 from .builder import Attribute
 from .network import Network
@@ -50,7 +51,8 @@ def rebuild(
 ) -> Network:
     """Return a copy of `network` with some initializers and attributes replaced.
 
-    The other tensors are shared with the original. Shapes are inferred again where sizes changed.
+    The other tensors are shared with the original. Shapes are inferred again where sizes changed;
+    the copy then has no companions, which would not fit it.
 
     Args:
         network: the network to copy.
@@ -77,7 +79,8 @@ def rebuild(
             copy.add(node)
     for name, inner in extra_outputs.items():
         copy.op("Identity", [copy.values[inner]], name, like=copy.values[inner])
-    return copy.network([*network.outputs, *extra_outputs])
+    found = copy.network([*network.outputs, *extra_outputs])
+    return found if resized else replace(found, companions=network.companions)
 
 
 def _resized(
@@ -114,5 +117,8 @@ def expose(network: Network, layers: Sequence[str] | None = None) -> Network:
     names = list(by_name) if layers is None else list(layers)
     for name in names:
         if name not in by_name:
-            raise PlanError(f"the network has no layer '{name}' to expose")
+            raise PlanError(
+                f"the network has no layer '{name}' to expose",
+                hint=nearest_hint(name, by_name, "`secateur inspect` lists them"),
+            )
     return rebuild(network, extra_outputs={f"layer:{name}": by_name[name] for name in names})

@@ -93,8 +93,16 @@ def loosened(network: Network) -> Network:
     """Return the network with free windows, through which channels can be removed.
 
     Its outputs are the same up to the order of sums. A network without sums over neighbouring
-    channels, and one whose windows are free already, is returned itself.
+    channels, and one whose windows are free already, is returned itself. Its companions have free
+    windows likewise.
     """
+    companions = tuple(map(loosened, network.companions))
+    found = _loosened(network)
+    same = all(a is b for a, b in zip(companions, network.companions, strict=True))
+    return network if found is network and same else replace(found, companions=companions)
+
+
+def _loosened(network: Network) -> Network:
     replaced = {id(node) for node in network.graph if _replaceable(node)}
     if not replaced and all(window.free for _, _, window in windows(network)):
         return network

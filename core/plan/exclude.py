@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..coupling.groups import Groups
-from ..errors import PlanError
+from ..errors import PlanError, nearest_hint
 from ..ir.network import Network
 
 __all__ = ["check_excluded", "closed"]
@@ -21,7 +21,10 @@ def check_excluded(network: Network, exclude: Sequence[str]) -> None:
     known = {info.name for info in network.layers}
     for name in exclude:
         if name not in known:
-            raise PlanError(f"cannot exclude '{name}': the network has no such layer")
+            raise PlanError(
+                f"cannot exclude '{name}': the network has no such layer",
+                hint=nearest_hint(name, known, "`secateur inspect` lists them"),
+            )
 
 
 def closed(network: Network, groups: Groups, exclude: Sequence[str]) -> Groups:

@@ -20,6 +20,7 @@ from ..repair import Repairs, find_repairs, repaired
 from ..verify.equivalence import verify_equal
 from ..verify.small_input import with_noise
 from ..verify.stable_cuts import compare_pieces, hidden_in_both, narrowed
+from .companions import cut_companions, forgotten, masked_companions, uncompensated
 from .complete import complete_plan
 from .options import AUTOMATIC
 from .result import Inexact, PruneResult, Verification
@@ -93,18 +94,24 @@ def apply_plan(
     if records:
         provenance["repair"] = [record.to_data() for record in records]
     result = PruneResult(
-        network=dense,
+        network=replace(dense, companions=cut_companions(state, dense, progress=progress)),
         plan=replace(plan, provenance=provenance),
         verification=verification,
         repairs=records,
         history=state.history,
-        notes=(*_below_floor(plan), *([inexact.note] if inexact is not None else [])),
+        notes=(
+            *_below_floor(plan),
+            *([inexact.note] if inexact is not None else []),
+            *forgotten(plan, network),
+            *uncompensated(state),
+        ),
     )
     if not sparse:
         return result
     full = state.expanded(dense)
     first, second, inputs = _verified_on(full, dense, state.data)
     verify_equal("sparse = dense", first, second, inputs, narrow=narrow, progress=progress)
+    full = replace(full, companions=masked_companions(state, full))
     return replace(result, network=full)
 
 

@@ -85,6 +85,7 @@ def choose(
     provenance = {
         "model": network.name,
         "digest": f"sha256:{digest(network)}",
+        **({"companions": [c.name for c in network.companions]} if network.companions else {}),
         "criterion": method.criterion,
         "allocation": method.allocation.name,
         "rate": {

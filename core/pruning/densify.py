@@ -10,8 +10,9 @@ from ..coupling.edit import carried
 from ..coupling.groups import Groups
 from ..data import Dataset
 from ..errors import PlanError
+from ..evaluation.fitted import fit_data
 from ..ir.digest import digest
-from ..ir.network import Network
+from ..ir.network import Caution, Network
 from ..options import options_of
 from ..plan.plan import Plan, removed_units
 from ..progress import Progress, silent
@@ -46,10 +47,16 @@ def densify(
         settings: fields of :class:`DensifyOptions`, instead of `options`.
 
     Raises:
+        DataError: the data does not fit the network.
         PlanError: the plan does not fit, or removed channels carry weight again.
         VerificationError: the dense network does not equal the masked one.
     """
     options = options_of(DensifyOptions, options, settings)
+    notes: tuple[str, ...] = ()
+    if data is not None:
+        fitting = fit_data(network, data)
+        data = fitting.dataset
+        notes = tuple(note for note in fitting.notes if isinstance(note, Caution))
     network, _ = planned(network, plan)
     groups = find_groups(network)
     lost = _carried_weight(network, groups, plan)
@@ -58,7 +65,7 @@ def densify(
     result = apply_plan(
         network, plan, groups=groups, data=data, repair=options.repair, progress=progress
     )
-    return replace(result, notes=(lost, *result.notes)) if lost else result
+    return replace(result, notes=(*notes, *((lost,) if lost else ()), *result.notes))
 
 
 def _carried_weight(network: Network, groups: Groups, plan: Plan) -> str:

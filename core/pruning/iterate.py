@@ -8,7 +8,7 @@ that a run that was interrupted goes on where it was.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from ..cost.budget import PARAMETERS
@@ -97,6 +97,7 @@ class Iteration:
         operations: of the original.
         parameters: of the original.
         rounds: in order; the last one may not have passed.
+        notes: what users should know of this run; files do not keep them.
     """
 
     model: str
@@ -107,6 +108,7 @@ class Iteration:
     operations: int
     parameters: int
     rounds: tuple[Round, ...]
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def best(self) -> Round | None:
@@ -117,6 +119,7 @@ class Iteration:
         """Return plain values for JSON; the original's figure keeps its key "baseline"."""
         best = self.best
         plain = asdict(self)
+        del plain["notes"]
         return {
             "version": VERSION,
             **{"baseline" if key == "original_value" else key: plain[key] for key in plain},
@@ -197,6 +200,7 @@ def iterate(
     check_rates(network, groups, options, data)
     cost = measure_cost(network, groups)
     known = f"{VERSION} {digest(network)} {_fingerprint(network, data, progress)} {options.key()}"
+    known += "".join(f" {digest(companion)}" for companion in network.companions)
     if found.metric != find_task(network, data).metric:
         known += f" {found.metric}"
     meter = LossMeter.of(network, data, found, progress=progress)

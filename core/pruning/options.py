@@ -136,8 +136,12 @@ class PruneOptions(ChoiceOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if [self.rate, self.threshold, self.plan].count(None) != 2:
-            raise PlanError("give one of a rate, a threshold and a plan", option="rate")
+        wanted = {"rate": self.rate, "threshold": self.threshold, "plan": self.plan}
+        given = [name for name, value in wanted.items() if value is not None]
+        if len(given) != 1:
+            raise PlanError(
+                "give one of a rate, a threshold and a plan", option=[*given, "rate"][0]
+            )
         if self.rate is not None and not 0.0 <= self.rate < 1.0:
             raise PlanError(f"the rate must be from 0 to below 1, got {self.rate:g}", option="rate")
         if self.as_far_as_possible and self.rate is None:

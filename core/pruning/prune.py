@@ -8,7 +8,8 @@ from typing import Any
 from ..coupling import Groups, find_groups
 from ..data import Dataset
 from ..engine.threads import within_cores
-from ..ir.network import Network
+from ..evaluation.fitted import fit_data
+from ..ir.network import Caution, Network
 from ..options import options_of
 from ..progress import Progress, silent
 from .apply import apply_plan, check_sparse
@@ -43,12 +44,18 @@ def prune(
     Raises:
         PlanError: options are out of range, contradict each other or do not fit the network,
             no channel can be removed, or the rate is out of reach.
-        DataError: the data does not fit the network.
+        DataError: the data does not fit the network, or labels do not that the user named. Labels
+            that nobody asked for are then left out; a note of the result says so.
         VerificationError: the dense network does not equal the masked one.
     """
     options = options_of(PruneOptions, options, settings)
+    notes: tuple[str, ...] = ()
+    if data is not None:
+        fitting = fit_data(network, data, options.task)
+        data = fitting.dataset
+        notes = tuple(note for note in fitting.notes if isinstance(note, Caution))
     if options.plan is not None:
-        return apply_plan(
+        applied = apply_plan(
             network,
             options.plan,
             groups=groups,
@@ -58,6 +65,7 @@ def prune(
             sparse=options.sparse,
             progress=progress,
         )
+        return replace(applied, notes=(*notes, *applied.notes))
     if options.sparse:
         check_sparse(network)
     groups = groups or find_groups(network)
@@ -72,4 +80,4 @@ def prune(
         sparse=options.sparse,
         progress=progress,
     )
-    return replace(result, notes=(*choice.notes, *result.notes))
+    return replace(result, notes=(*notes, *choice.notes, *result.notes))

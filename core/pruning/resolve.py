@@ -82,7 +82,7 @@ def resolved_criterion(name: str, analysis: Analysis | None, data: Dataset | Non
     if name == OBS:
         if data is None:
             raise PlanError("obs needs data to calibrate on", hint="give images or an .npz")
-    elif CRITERIA.find(name).needs_data and data is None:
+    elif CRITERIA.find(name, also=(AUTOMATIC, OBS)).needs_data and data is None:
         raise PlanError(f"criterion '{name}' needs data", hint="give images or an .npz")
     return name
 
@@ -96,7 +96,7 @@ def _resolved_allocation(options: ChoiceOptions, criterion: str, rate: float | N
     name, analysis = options.allocation, options.analysis
     if name == AUTOMATIC:
         name = _usual_allocation(criterion, analysis, rate)
-    found = ALLOCATIONS.find(name)
+    found = ALLOCATIONS.find(name, also=(AUTOMATIC,))
     if found.needs_analysis and analysis is None:
         if rate is None:
             raise PlanError(

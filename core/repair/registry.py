@@ -90,7 +90,7 @@ def find_repairs(names: Repairs, *, data: bool) -> tuple[Repair, ...]:
     for name in wanted:
         if name in ("auto", "none"):
             raise PlanError(f"repair '{name}' cannot be combined with others")
-        found = REPAIRS.find(name)
+        found = REPAIRS.find(name, also=("auto", "none"))
         if wanted.count(name) > 1:
             raise PlanError(f"repair '{name}' is named twice")
         if found.needs_data and not data:

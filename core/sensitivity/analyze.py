@@ -16,8 +16,9 @@ from ..data import Dataset
 from ..data.shards import shard_size
 from ..engine.padding import channel_block, padded
 from ..errors import PlanError
+from ..evaluation.fitted import fit_data
 from ..evaluation.metrics.metric import Metric
-from ..evaluation.task import Task, find_task
+from ..evaluation.task import Task
 from ..files import alone_in
 from ..ir.digest import digest
 from ..ir.network import Network
@@ -82,13 +83,14 @@ def analyze(
     groups = groups or find_groups(network)
     if not any(group.prunable for group in groups.groups):
         raise PlanError("no channel of this network can be removed")
+    check_excluded(network, options.exclude)
+    fitting = fit_data(network, data, options.task)
+    data, task = fitting.dataset, fitting.task
     with ExitStack() as held:
         place = None if state is None else Path(state)
         if place is not None:
             held.enter_context(place_of(place))
             held.enter_context(alone_in(place.parent))
-        check_excluded(network, options.exclude)
-        task = find_task(network, data, options.task)
         curves = _curves(network, groups, data, task, options)
         original = measure_original(
             network, data, task, memory=options.memory, jobs=_workers(options), progress=progress
@@ -109,6 +111,7 @@ def analyze(
         original_value=original.value,
         criterion=options.criterion,
         threshold=options.threshold,
+        notes=fitting.notes,
         groups=tuple(
             GroupAnalysis(
                 name=curve.group.name,

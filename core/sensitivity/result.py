@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,7 @@ class Analysis:
         criterion: what ordered the channels.
         threshold: the loss that curves were followed up to; None where they are complete.
         groups: in the order of the network.
+        notes: what users should know of this run; files do not keep them.
     """
 
     model: str
@@ -93,6 +94,7 @@ class Analysis:
     criterion: str
     threshold: float | None
     groups: tuple[GroupAnalysis, ...]
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def by_name(self, name: str) -> GroupAnalysis | None:
         """Return the curve of a group."""
@@ -101,6 +103,7 @@ class Analysis:
     def to_data(self) -> dict[str, Any]:
         """Return plain values for JSON, which has no infinity: an infinite loss is null."""
         named = {ORIGINAL_KEY if k == "original_value" else k: v for k, v in asdict(self).items()}
+        del named["notes"]
         data: dict[str, Any] = {"version": VERSION, **named}
         for group in data["groups"]:
             for point in group["points"]:

@@ -187,6 +187,8 @@ def input_shape(
     told = layer.top_shape(position, *bottoms)
     if told is not None:
         return told if layer.regions is None else (rows, *told[1:])
+    if not layer.bottoms and not position and settings.like and top not in needs.regions:
+        return (batch, *settings.like)
     if position < len(layer.bottoms) and layer.bottoms[position] == name:
         same = bottoms[position] or settings.left_out.get(name)
         if same:

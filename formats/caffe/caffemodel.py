@@ -19,6 +19,8 @@ import numpy as np
 from ...core.errors import FormatError, Where, located
 from ...core.ir.network import Piece
 from ...proto.caffe import fields_of, message_class
+from ..impostors import refuse_impostor
+from ..registry import HEAD_BYTES
 from ..wire import (
     DOUBLE,
     FLOAT,
@@ -45,6 +47,11 @@ _RAW_TYPES: dict[int, np.dtype[np.floating[Any]]] = {
     1: np.dtype("<f4"),
     2: np.dtype("<f2"),
 }
+_INTEGERS = (3, 4)
+"""Types of raw_data that are integers. Source: NVIDIA's caffe.proto, enum Type: INT, UINT."""
+
+QUANTISED_HINT = "prune the network before it is quantised: give the files with float weights"
+
 _DATA: dict[int, np.dtype[np.floating[Any]]] = {
     _BLOB["data"]: np.dtype("<f4"),
     _BLOB["double_data"]: np.dtype("<f8"),
@@ -54,13 +61,6 @@ MAX_DIM = 2**31 - 1
 
 MAX_AXES = 32
 """Largest number of axes of a blob (blob.hpp kMaxBlobAxes)."""
-
-_FOREIGN = {
-    b"\x1f\x8b": "a gzip file: unpack it first",
-    b"PK\x03\x04": "a zip file: unpack it first",
-    b"<": "a web page or XML file",
-    b"version https://git-lfs": "a Git LFS pointer: fetch the file itself",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +181,19 @@ class Caffemodel:
             edits[layer.entry.tag] = length_field(layer.entry.number, pieces)
         return _rewrite(self.buffer, 0, len(self.buffer), edits)
 
+    def without_blobs(self) -> bytes:
+        """Return the file without its weights: the definition of a net, if it holds one."""
+        edits: dict[int, list[Piece]] = {}
+        for layer in self.layers:
+            content = layer.inner or layer.entry
+            dropped: dict[int, list[Piece]] = {blob.tag: [] for blob in layer.blobs}
+            pieces = _rewrite(self.buffer, content.start, content.end, dropped)
+            if layer.inner is not None:
+                nested = {layer.inner.tag: length_field(layer.inner.number, pieces)}
+                pieces = _rewrite(self.buffer, layer.entry.start, layer.entry.end, nested)
+            edits[layer.entry.tag] = length_field(layer.entry.number, pieces)
+        return b"".join(_rewrite(self.buffer, 0, len(self.buffer), edits))
+
     def _changed_layer(
         self, layer: StoredLayer, content: WireField, change: LayerChange
     ) -> list[Piece]:
@@ -284,9 +297,8 @@ def open_caffemodel(path: Path) -> Caffemodel:
         buffer = _map(path)
         if bytes(buffer[: len(MAGIC)]) == MAGIC:
             buffer = memoryview(caffemodel_bytes(path))
-        for magic, what in _FOREIGN.items():
-            if bytes(buffer[: len(magic)]) == magic:
-                raise bad(f"not a caffemodel but {what}", 0)
+        else:
+            refuse_impostor(bytes(buffer[:HEAD_BYTES]), ".caffemodel")
         layers = []
         for found in walk(buffer, 0, len(buffer)):
             if found.number in (_LAYER, _V1_LAYER):
@@ -357,6 +369,7 @@ def _blob(buffer: memoryview, place: WireField) -> StoredBlob:
     floats: dict[int, list[_Run]] = {number: [] for number in _DATA}
     raw: WireField | None = None
     raw_type = 1
+    others: list[int] = []
     for found in walk(buffer, place.start, place.end):
         if found.number in _LEGACY and found.kind == VARINT:
             legacy[found.number] = _dim(found.value, found.tag)
@@ -368,12 +381,16 @@ def _blob(buffer: memoryview, place: WireField) -> StoredBlob:
             raw = found
         elif found.number == _BLOB["raw_data_type"] and found.kind == VARINT:
             raw_type = found.value
+        elif found.kind == LENGTH and found.number not in _BLOB.values():
+            others.append(found.end - found.start)
     shape = tuple(legacy.get(number, 0) for number in _LEGACY) if legacy else tuple(dims)
     data_field = _BLOB["double_data"] if floats[_BLOB["double_data"]] else _BLOB["data"]
     runs = floats[data_field]
     if raw is not None and not runs:
         dtype = _RAW_TYPES.get(raw_type)
         if dtype is None:
+            if raw_type in _INTEGERS:
+                raise _quantised(raw.tag)
             raise bad(f"raw_data of type {raw_type} cannot be read", raw.tag)
         data_field, runs = _BLOB["raw_data"], [_packed(raw, dtype)]
     blob = StoredBlob(
@@ -381,9 +398,16 @@ def _blob(buffer: memoryview, place: WireField) -> StoredBlob:
     )
     claimed = math.prod(shape)
     if blob.size != claimed:
+        if not blob.size and claimed in others:  # a byte a value, in a field of a fork
+            raise _quantised(place.tag)
         shown = "×".join(map(str, shape)) or "no dims"
         raise bad(f"a blob of {shown} needs {claimed} values, {blob.size} are stored", place.tag)
     return blob
+
+
+def _quantised(offset: int) -> FormatError:
+    """Return the error for a blob of integers."""
+    return bad("the blob holds integers: the network is quantised", offset, QUANTISED_HINT)
 
 
 def _dims(buffer: memoryview, place: WireField) -> list[int]:

@@ -13,9 +13,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ...core.errors import FormatError, Where
+from ...core.errors import FormatError, Where, located
+from ..impostors import refuse_impostor
+from ..registry import HEAD_BYTES
 
-__all__ = ["Document", "Field", "Insert", "Message", "Replace", "Scalar", "Span", "parse"]
+__all__ = [
+    "Document", "Field", "Insert", "Message", "Replace", "Scalar", "Span", "parse",
+    "read_document",
+]  # fmt: skip
 
 MAX_DEPTH = 100
 """Largest depth of nested messages. Caffe's own messages nest less than ten deep."""
@@ -178,6 +183,23 @@ def parse(data: bytes, file: str | Path = "") -> Document:
     """
     parser = _Parser(data, str(file))
     return Document(data, parser.read(), str(file))
+
+
+def read_document(path: Path) -> Document:
+    """Return the document of a file.
+
+    Raises:
+        FormatError: it cannot be read, or is no prototxt.
+    """
+    with located(file=str(path)):
+        if path.is_dir():
+            raise FormatError("this is a directory, not a prototxt")
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise FormatError(f"cannot be read: {error.strerror}") from error
+        refuse_impostor(data[:HEAD_BYTES], ".prototxt")
+        return parse(data, path)
 
 
 class _Parser:

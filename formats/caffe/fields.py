@@ -15,7 +15,7 @@ from ...proto.caffe import fields_of
 from ..adapter import REQUIRED, Key, keys_of
 from .document import Field, Message, Scalar
 
-__all__ = ["check_schema", "is_pair", "places", "read_fields", "unread_fields"]
+__all__ = ["check_schema", "is_pair", "places", "read_fields", "read_float", "unread_fields"]
 
 _TRUE, _FALSE = {"true", "True", "t", "1"}, {"false", "False", "f", "0"}
 _LARGEST = 2**32
@@ -185,13 +185,22 @@ def _int(value: Scalar | Message) -> int:
 
 
 def _float(value: Scalar) -> float:
-    text = value.text.rstrip("fF") if value.text[-4:].lower() not in ("inf", "-inf") else value.text
+    return read_float(value.text)
+
+
+def read_float(written: str) -> float:
+    """Return a number as protobuf's text form writes it.
+
+    Raises:
+        FormatError: it is no finite number.
+    """
+    text = written.rstrip("fF") if written[-4:].lower() not in ("inf", "-inf") else written
     try:
         number = float(text)
     except ValueError:
-        raise FormatError(f"'{value.text[:40]}' is not a number") from None
+        raise FormatError(f"'{written[:40]}' is not a number") from None
     if not math.isfinite(number):
-        raise FormatError(f"{value.text} is no finite number")
+        raise FormatError(f"{written} is no finite number")
     return number
 
 

@@ -15,6 +15,8 @@ import onnx_ir as ir
 from ...core.errors import FormatError, UnsupportedError
 from ...core.ir.heads import Head
 from ...core.ir.network import BATCH, FOLLOWERS, Caution, Preprocess
+from ...core.training.losses.loss import Loss
+from ...core.training.recipe import Statistics
 from ..adapter import (
     Blob,
     Handling,
@@ -141,6 +143,11 @@ class Settings:
     """Blob name → (C, H, W) for data layers whose shape the file does not state."""
     folder: Path = Path()
     """Folder with the files that the net names."""
+    like: tuple[int, ...] = ()
+    """(C, H, W) of data layers whose shape the text does not state; () for none."""
+    companion: bool = False
+    """Whether the net is read beside another. Layers that the caffemodel does not hold are then
+    read as zeros: they are still to be trained."""
     phase: str = "TEST"
     """The phase of the net."""
     batch_norm: str = "auto"
@@ -153,6 +160,8 @@ class Settings:
     """Batch size in the file, from the first input that was read."""
     inputs: list[str] = field(default_factory=list)
     """Names of the graph's inputs that are read so far."""
+    training: bool = False
+    """Whether the graph is to be trained: it then holds dropouts, statistics and their factors."""
     unread: frozenset[tuple[int, str]] = frozenset()
     """Layers and their tops that would be inputs which nothing in the graph reads."""
     left_out: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -348,6 +357,21 @@ class Layer:
         """Return the heads that the layer describes. The reader drops heads of no output."""
         return ()
 
+    def loss(self, folder: Path) -> Loss | None:  # noqa: ARG002
+        """Return the loss that training minimises; None for a layer that is no loss.
+
+        Args:
+            folder: with the files that the net names.
+
+        Raises:
+            FormatError: its fields contradict each other.
+        """
+        return None
+
+    def rolling(self) -> Statistics | None:
+        """Return how its batch normalisation behaves in training; None if it has none."""
+        return None
+
     def absent(self) -> Collection[int]:
         """Return the positions of tops that have no value, as labels have none."""
         return ()
@@ -394,6 +418,9 @@ class Unknown(Layer):
     Forks have losses and metrics of their own. They read labels and are no part of inference.
     """
 
+    params: tuple[str, ...] = ()
+    """Names of the messages that hold its fields."""
+
     bottom_range: ClassVar = (0, None)
     top_range: ClassVar = (0, None)
     optional: ClassVar = True
@@ -405,7 +432,12 @@ class Unknown(Layer):
             UnsupportedError: always.
         """
         del b, bottoms
-        LAYERS.find(self.type, f"--opaque {self.type[:80]} keeps it as a border")
+        LAYERS.find(
+            self.type,
+            remedy=f"--opaque {self.type[:80]} keeps it as a border",
+            # A name that is near is no help where the fields are those of another type.
+            fits=lambda cls: not self.params or cls.param in self.params,
+        )
         raise AssertionError(f"{self.type} is known")
 
     def notes(self) -> tuple[str, ...]:

@@ -5,16 +5,17 @@ Source: net.cpp `AppendBottom`, `AppendTop`, `CopyTrainedLayersFrom`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from ...core.errors import FormatError, located
-from .caffemodel import Caffemodel
+from ...core.nearness import near_names
+from .caffemodel import Caffemodel, StoredLayer
 from .layer import Layer, Unknown
 from .upgrade import LayerText
 
-__all__ = ["check_links", "definitions", "match", "twins"]
+__all__ = ["check_links", "definitions", "match", "twins", "weights_elsewhere"]
 
 
 def check_links(texts: Sequence[LayerText], others: Sequence[LayerText] = ()) -> None:
@@ -147,3 +148,61 @@ def definitions(
 def twins(text: LayerText, others: Sequence[LayerText]) -> tuple[LayerText, ...]:
     """Return the layers of other phases with the same name and type."""
     return tuple(other for other in others if (other.name, other.type) == (text.name, text.type))
+
+
+def weights_elsewhere(
+    text: LayerText,
+    shapes: Mapping[str, tuple[int, ...]],
+    names: Iterable[str],
+    weights: Caffemodel,
+) -> str:
+    """Return a hint at the weights of a layer whose name is not in the caffemodel.
+
+    A layer that was renamed in the text left its weights under the old name: an entry of the same
+    shapes that no layer of the text bears the name of.
+
+    Args:
+        text: the layer.
+        shapes: name → shape of every blob that it stores.
+        names: the names of all layers of the text, in every phase.
+        weights: the caffemodel.
+    """
+    taken = set(names)
+    stored = [entry for entry in weights.layers if entry.blobs]
+    left = [entry for entry in stored if entry.name not in taken]
+    if len(left) == len(stored):
+        return "no layer of the prototxt is in the caffemodel: it belongs to another net"
+    wanted = tuple(shapes.values())
+    same = [entry for entry in left if _fits(entry, wanted)]
+    if same:
+        near = near_names(text.name, [entry.name for entry in same])
+        shown = " or ".join(f"'{name[:80]}'" for name in near or [e.name for e in same[:3]])
+        return (
+            f"was the layer renamed? {shown} of the caffemodel has the same sizes, and no layer of "
+            "the prototxt has that name: give the layer its former name"
+        )
+    alike = [entry for entry in left if _reads_alike(entry, wanted)]
+    if alike:
+        sizes = "×".join(map(str, alike[0].blobs[0].shape))
+        return (
+            f"the caffemodel has '{alike[0].name[:80]}' of {sizes} in its place, as before "
+            "fine-tuning: give the caffemodel that this layer was trained into"
+        )
+    return "give the caffemodel that was trained with this prototxt, or leave the layer out"
+
+
+def _fits(entry: StoredLayer, shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Whether the blobs of an entry have these shapes."""
+    return len(entry.blobs) == len(shapes) and all(
+        blob.fits(shape) or blob.fits_but_for_ones(shape)
+        for blob, shape in zip(entry.blobs, shapes, strict=True)
+    )
+
+
+def _reads_alike(entry: StoredLayer, shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Whether the first blob of an entry has these sizes but for the first, the outputs."""
+    # Old files store a matrix as 1×1×outputs×inputs.
+    own, wanted = (
+        [size for size in sizes if size != 1] for sizes in (entry.blobs[0].shape, shapes[0])
+    )
+    return len(entry.blobs) == len(shapes) and len(wanted) > 1 and own[1:] == wanted[1:]

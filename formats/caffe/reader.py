@@ -6,7 +6,7 @@ Source: net.cpp `Init`, `AppendBottom`, `AppendTop`, `AppendParam`, `CopyTrained
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,15 +23,29 @@ from ...core.ir.regions import region_inputs
 from ..adapter import StaticBatchNeeded
 from .borders import Needs, Seams, find_needs
 from .caffemodel import Caffemodel, open_caffemodel
-from .document import Document, parse
+from .companions import read_companions
+from .document import Message, read_document
 from .fields import check_schema, read_fields, unread_fields
 from .layer import LAYERS, CaffeBuilder, Layer, Settings, Unknown, number
 from .layers.border import Border
-from .matching import check_links, definitions, fit, match, twins
-from .source import CaffeSource, Options, SourceLayer
+from .layers.data import with_images
+from .matching import check_links, definitions, fit, match, twins, weights_elsewhere
+from .part import Options, Part
+from .source import CaffeSource, SourceLayer
+from .unknown import class_of
 from .upgrade import LayerText, net_of
 
 __all__ = ["load"]
+
+LARGEST_UNTRAINED = 2**28
+"""Largest number of values of a parameter that is still to be trained: a number in a text file
+must not demand any amount of memory. The largest layer of VGG16 has 2**27."""
+
+_Link = tuple[Sequence[ir.Value | None], Sequence[ir.Value | None], int]
+"""Bottoms and tops of a layer, and how many numbers it stores."""
+
+Wires = tuple[tuple[str, ...], tuple[str, ...]]
+"""Names of the values that a layer reads and makes; "" for what a data layer makes."""
 
 
 def load(
@@ -44,6 +58,8 @@ def load(
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     batch_norm: str = "auto",
     opaque: Sequence[str] = (),
+    companions: Sequence[Path] = (),
+    training: bool = False,
 ) -> Network:
     """Read a Caffe network.
 
@@ -59,30 +75,87 @@ def load(
             testing: "stored", "batch", or "auto" for what the file gives reason to think.
         opaque: layer types that become borders: what they read becomes outputs, what they make
             inputs.
+        companions: further prototxts of the same weights, read in each of their phases.
+        training: keep what only training needs in the graph: dropouts, and the statistics of
+            batch normalisations that the file bids to take those of the batch.
 
     Raises:
-        FormatError: a file is broken, or the two files do not fit together; names the place.
+        FormatError: a file is broken, or the files do not fit together; names the place.
         UnsupportedError: the net has a layer or a setting that is not supported.
     """
     options = Options(
         phase=phase, stages=tuple(stages), level=level, input_shapes=dict(input_shapes or {}),
-        batch_norm=batch_norm, opaque=tuple(opaque),
+        batch_norm=batch_norm, opaque=tuple(opaque), training=training,
     )  # fmt: skip
-    return _load(prototxt, caffemodel, options=options, folder=prototxt.parent)
+    files = [(path, path.parent) for path in companions]
+    return _load(prototxt, caffemodel, files, options=options, folder=prototxt.parent)
 
 
-def _load(prototxt: Path, caffemodel: Path, *, options: Options, folder: Path) -> Network:
-    """Read a net; `folder` holds the files that it names."""
-    document = _read_document(prototxt)
+def _load(
+    prototxt: Path,
+    caffemodel: Path,
+    companions: Sequence[tuple[Path, Path]] = (),
+    *,
+    options: Options,
+    folder: Path,
+) -> Network:
+    """Read a net with its companions.
+
+    Args:
+        prototxt: the net.
+        caffemodel: the weights.
+        companions: further prototxts, each with the folder of the files that it names.
+        options: the settings of the reading.
+        folder: the folder of the files that the net names.
+    """
+    document = read_document(prototxt)
     weights = open_caffemodel(caffemodel)
     with located(file=str(prototxt)):
-        notes = check_schema(document.root, {cls.param for cls in LAYERS.values()})
         net = net_of(document)
-        chosen, others = net.active(options.phase, options.stages, options.level)
+        chosen, _ = net.active(options.phase, options.stages, options.level)
         if not chosen:
             raise FormatError(f"no layer is left in phase {options.phase}")
-        layers = tuple(_read_layer(text, options.opaque) for text in chosen)
-        notes += _unused_types(options.opaque, layers)
+    network = _read(
+        Part(
+            document=document, path=prototxt, net=net, chosen=chosen, weights=weights,
+            options=options, folder=folder, target=prototxt,
+        )
+    )  # fmt: skip
+    assert isinstance(network.source, CaffeSource)
+    source = replace(
+        network.source,
+        files=tuple(path for path, _ in companions),
+        reader=partial(_reread, options=options, folders=[folder, *(f for _, f in companions)]),
+    )
+    network = replace(network, source=source)
+    found, notes = read_companions(network, companions, _read)
+    return replace(network, companions=found, notes=(*network.notes, *notes))
+
+
+def _reread(
+    prototxt: Path,
+    caffemodel: Path,
+    companions: Sequence[Path],
+    *,
+    options: Options,
+    folders: Sequence[Path],
+) -> Network:
+    """Read written files; each names files in the folder of its original."""
+    first, *further = folders
+    files = list(zip(companions, further, strict=False))
+    return _load(prototxt, caffemodel, files, options=options, folder=first)
+
+
+def _read(part: Part) -> Network:
+    """Read one net."""
+    prototxt, document, weights, chosen = part.path, part.document, part.weights, part.chosen
+    others, options = part.others, part.options
+    # A companion need not be computed: what an unknown layer reads in it is kept.
+    unknown = Border if part.companion else Unknown
+    with located(file=str(prototxt)):
+        notes = check_schema(document.root, {cls.param for cls in LAYERS.values()})
+        layers = with_images([_read_layer(text, options.opaque, unknown) for text in chosen])
+        notes += [] if part.companion else _unused_types(options.opaque, layers)
         notes += [
             Caution(f"{text.item} in line {text.line}: {param} has {field}, which is not Caffe's "
                     "own and not read: what a fork does by it is not done")
@@ -92,16 +165,19 @@ def _load(prototxt: Path, caffemodel: Path, *, options: Options, folder: Path) -
         check_links(chosen, others)
         layers = fit(layers, weights)
         matched = match(chosen, layers, weights, str(prototxt))
-        network = _Reading(
-            name=net.name or prototxt.stem, file=str(prototxt), texts=chosen, layers=layers,
-            matched=matched, weights=weights,
+        network, wires = _Reading(
+            name=part.name or part.net.name or prototxt.stem, file=str(prototxt), texts=chosen,
+            layers=layers, matched=matched, weights=weights, outputs=part.outputs,
             settings=Settings(
-                input_shapes=options.input_shapes, folder=folder,
+                input_shapes=options.input_shapes, folder=part.folder, like=part.like,
+                companion=part.companion,
                 phase=options.phase, batch_norm=options.batch_norm,
+                training=options.training and not part.companion,
             ),
+            names={text.name for text in part.net.layers},
         ).run()  # fmt: skip
     source = CaffeSource(
-        paths={".prototxt": prototxt, ".caffemodel": caffemodel},
+        paths={".prototxt": prototxt, ".caffemodel": weights.path},
         document=document,
         weights=weights,
         layers=tuple(
@@ -110,13 +186,21 @@ def _load(prototxt: Path, caffemodel: Path, *, options: Options, folder: Path) -
                 text=text,
                 stored=stored or definitions(text, chosen, weights),
                 twins=twins(text, others),
+                bottoms=bottoms,
+                tops=tops,
             )
-            for text, layer, stored in zip(chosen, layers, matched, strict=True)
+            for text, layer, stored, (bottoms, tops) in zip(
+                chosen, layers, matched, wires, strict=True
+            )
         ),
+        part=part,
         model=network.model,
-        reader=partial(_load, options=options, folder=folder),
     )
     return replace(network, source=source, notes=(*notes, *network.notes))
+
+
+def _names(values: Sequence[ir.Value | None]) -> tuple[str, ...]:
+    return tuple("" if value is None else str(value.name) for value in values)
 
 
 def _put_regions_last(graph: ir.Graph) -> None:
@@ -125,17 +209,6 @@ def _put_regions_last(graph: ir.Graph) -> None:
     inputs = sorted(graph.inputs, key=lambda value: str(value.name) in regions)
     if inputs != list(graph.inputs):
         graph.inputs[:] = inputs
-
-
-def _read_document(path: Path) -> Document:
-    with located(file=str(path)):
-        if path.is_dir():
-            raise FormatError("this is a directory, not a prototxt")
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise FormatError(f"cannot be read: {error.strerror}") from error
-        return parse(data, path)
 
 
 def _unused_types(opaque: Sequence[str], layers: Sequence[Layer]) -> list[Caution]:
@@ -148,13 +221,19 @@ def _unused_types(opaque: Sequence[str], layers: Sequence[Layer]) -> list[Cautio
     ]
 
 
-def _read_layer(text: LayerText, opaque: Sequence[str] = ()) -> Layer:
+def _read_layer(
+    text: LayerText, opaque: Sequence[str] = (), unknown: type[Layer] = Unknown
+) -> Layer:
     """Return the layer with its fields from the document."""
     with located(line=text.line, item=text.item):
-        cls = LAYERS.get(text.type, Unknown)
-        if text.type in opaque and not cls.border:
+        named = text.type in opaque
+        cls = LAYERS.get(text.type, Unknown) if named else class_of(text)
+        cls = unknown if cls is Unknown else cls
+        if named and not cls.border:
             cls = Border
         values = read_fields(cls, text.message, cls.param)
+        if cls is Unknown:
+            values["params"] = _own_params(text.message)
         found = cls(
             name=text.name,
             type=text.type,
@@ -172,6 +251,12 @@ def _read_layer(text: LayerText, opaque: Sequence[str] = ()) -> Layer:
         return found
 
 
+def _own_params(message: Message) -> tuple[str, ...]:
+    """Return the messages with a layer's own fields; every layer can have the others."""
+    names = dict.fromkeys(f.name for f in message.fields if f.name.endswith("_param"))
+    return tuple(name for name in names if name not in ("transform_param", "loss_param"))
+
+
 @dataclass(frozen=True)
 class _Reading:
     """One pass over the layers of a net, with a symbolic or a static batch."""
@@ -183,9 +268,16 @@ class _Reading:
     matched: Sequence[tuple[int, ...]]
     weights: Caffemodel
     settings: Settings
+    outputs: frozenset[str] | None = None
+    """Tops that may become outputs; None for all that no layer reads."""
+    names: Collection[str] = ()
+    """The names of all layers of the text, in every phase."""
 
-    def run(self) -> Network:
-        """Return the network, with the batch size of the file if a layer computes with it."""
+    def run(self) -> tuple[Network, list[Wires]]:
+        """Return the network, and what each layer reads and makes.
+
+        The graph has the batch size of the file if a layer computes with it.
+        """
         needs = find_needs(self.layers, self.settings.input_shapes)
         unread = {(index, self.layers[index].tops[place]) for index, place in needs.unread}
         settings = replace(self.settings, unread=frozenset(unread))
@@ -195,26 +287,28 @@ class _Reading:
         except StaticBatchNeeded:
             return reading._static(needs)
 
-    def _static(self, needs: Needs) -> Network:
+    def _static(self, needs: Needs) -> tuple[Network, list[Wires]]:
         """Return the network with the batch size of the file, or with a smaller one.
 
         What a file claims of its batch is no reason to take that much memory.
         """
-        network = self._with_batches(needs, {})
+        network, wires = self._with_batches(needs, {})
         if largest_bytes(network) <= LARGEST_VALUE:
-            return network
+            return network, wires
         claimed = {number(shape[0]) for shape in network.inputs.values() if shape}
         for batches in smaller_batches(claimed):
             try:
-                small = self._with_batches(needs, batches)
+                small, own = self._with_batches(needs, batches)
             except SecateurError:
                 continue  # a layer has a number of samples of its own
             shown = ", ".join(f"{was} as {now}" for was, now in batches.items() if was != now)
             note = Caution(f"batch sizes are taken smaller than in {self.file}: {shown}")
-            return replace(small, notes=(*small.notes, note))
-        return network
+            return replace(small, notes=(*small.notes, note)), own
+        return network, wires
 
-    def _with_batches(self, needs: Needs, batches: Mapping[int, int]) -> Network:
+    def _with_batches(
+        self, needs: Needs, batches: Mapping[int, int]
+    ) -> tuple[Network, list[Wires]]:
         """Return the network with batch sizes of the file, some of them replaced."""
         settings = replace(
             self.settings, static=True, batch=None, batches=batches, inputs=[], left_out={},
@@ -222,7 +316,7 @@ class _Reading:
         )  # fmt: skip
         return replace(self, settings=settings)._run(needs)
 
-    def _run(self, needs: Needs) -> Network:
+    def _run(self, needs: Needs) -> tuple[Network, list[Wires]]:
         builder = Builder(self.name)
         refs, sharers = self._references()
         shared: dict[tuple[BlobRef, ...], ir.Value] = {}
@@ -230,7 +324,7 @@ class _Reading:
         absent: dict[str, str] = {}
         unread: dict[str, ir.Value] = {}
         storage: dict[str, tuple[int, int]] = {}
-        links: list[tuple[list[ir.Value], list[ir.Value], int]] = []
+        links: list[_Link] = []
         seams = Seams(needs=needs)
         notes = [note for layer in self.layers for note in layer.notes()]
         for index, (text, layer) in enumerate(zip(self.texts, self.layers, strict=True)):
@@ -260,10 +354,10 @@ class _Reading:
                     absent[name] = f"it reads what layer '{layer.name}' makes"
                 if top is not None and not border and (layer.bottoms or stored):
                     unread[name] = top
-            kept = [top for top in tops if top is not None]
-            links.append((present, kept, sum(blob.size for blob in stored.values())))
+            links.append((bottoms, tops, sum(blob.size for blob in stored.values())))
         builder.layer, builder.scope = None, self.name
-        return self._network(builder, unread, links, seams, [*notes, *self.settings.cautions()])
+        network = self._network(builder, unread, links, seams, [*notes, *self.settings.cautions()])
+        return network, [(_names(bottoms), _names(tops)) for bottoms, tops, _ in links]
 
     def _stored(
         self,
@@ -276,8 +370,8 @@ class _Reading:
         shapes = self.layers[index].shapes(*map(CaffeBuilder.shape, bottoms))
         notes += self._shape_notes(index, shapes)
         return {
-            name: self._blob(index, position, shape, sharers)
-            for position, (name, shape) in enumerate(shapes.items())
+            name: self._blob(index, position, shapes, sharers)
+            for position, name in enumerate(shapes)
         }
 
     def _keeps_weights(self, index: int, bottoms: Sequence[ir.Value | None]) -> bool:
@@ -355,24 +449,32 @@ class _Reading:
         self,
         index: int,
         position: int,
-        shape: tuple[int, ...],
+        shapes: Mapping[str, tuple[int, ...]],
         sharers: Mapping[BlobRef, tuple[BlobRef, ...]],
     ) -> np.ndarray:
-        """Return a stored blob in the shape `shape`, after a check of its stored shape.
+        """Return a stored blob in the shape that `shapes` gives it, once its stored shape fits.
 
         Layers that share parameters all get the values that stand last in the file.
         """
         layer = self.layers[index]
         own = BlobRef(index, position, layer.stored()[position].name)
+        shape = shapes[own.name]
         candidates = sorted(
             (entry, ref.index, ref)
             for ref in sharers.get(own, (own,))
             for entry in self.matched[ref.layer]
         )
+        if not candidates and self.settings.companion:
+            if math.prod(shape) > LARGEST_UNTRAINED:
+                raise UnsupportedError(f"{own.name} of {'×'.join(map(str, shape))} is too large")
+            return np.broadcast_to(np.float32(0), shape)
         if not candidates:
             shown = "×".join(map(str, shape))
             with located(file=str(self.weights.path), item=self.texts[index].item):
-                raise FormatError(f"no weights: {own.name} of {shown} is not in the file")
+                raise FormatError(
+                    f"no weights: {own.name} of {shown} is not in the file",
+                    hint=weights_elsewhere(self.texts[index], shapes, self.names, self.weights),
+                )
         for entry, _, ref in candidates:
             blob = self.weights.layers[entry].blobs[ref.index]
             # Caffe compares shapes for the layer's own blob, and only counts for a shared one.
@@ -440,7 +542,7 @@ class _Reading:
         self,
         builder: Builder,
         unread: Mapping[str, ir.Value],
-        links: Sequence[tuple[list[ir.Value], list[ir.Value], int]],
+        links: Sequence[_Link],
         seams: Seams,
         notes: Sequence[str],
     ) -> Network:
@@ -457,6 +559,8 @@ class _Reading:
             FormatError: there is no output.
         """
         inputs = set(self.settings.inputs)
+        if self.outputs is not None:
+            unread = {name: value for name, value in unread.items() if name in self.outputs}
         own = {f"{name}_out" if name in inputs else name: value for name, value in unread.items()}
         crossed = seams.outputs({*inputs, *own})
         outputs = {**crossed, **own}
@@ -506,16 +610,14 @@ class _Reading:
                         "that follows, is left to its framework: nothing to read is left"
                     )
 
-    def _infos(
-        self, links: Sequence[tuple[list[ir.Value], list[ir.Value], int]]
-    ) -> tuple[LayerInfo, ...]:
+    def _infos(self, links: Sequence[_Link]) -> tuple[LayerInfo, ...]:
         """Return the layers as users know them."""
         return tuple(
             LayerInfo(
                 name=layer.name,
                 type=layer.type,
-                bottoms=tuple(str(value.name) for value in bottoms),
-                tops=tuple(str(value.name) for value in tops),
+                bottoms=tuple(name for name in _names(bottoms) if name),
+                tops=tuple(name for name in _names(tops) if name),
                 line=text.line,
                 stored=stored,
             )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,28 +13,18 @@ from ...core.errors import FormatError, UnsupportedError, located
 from ...core.ir.network import BlobRef, Network, Piece, layer_of, shape_of, tensors_by_blob
 from ..adapter import Key, keys_of
 from .caffemodel import Caffemodel, LayerChange, StoredLayer
-from .document import Document, Insert, Message, Replace, Scalar, parse
-from .fields import places, read_fields
+from .document import Document, Insert, Message, Replace, Scalar
+from .fields import places
 from .layer import Layer
-from .upgrade import V0_FIELDS, LayerText, net_of
+from .part import Part
+from .upgrade import V0_FIELDS, LayerText
 
-__all__ = ["CaffeSource", "Options", "SourceLayer"]
+__all__ = ["CaffeSource", "SourceLayer"]
 
 Tensors = Mapping[BlobRef, ir.TensorProtocol]
+Edits = list[Replace | Insert]
 Fields = Mapping[str, tuple[int, ...]]
 """Attribute of a layer → the numbers of its field in the changed network."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
-    """The settings with which a net was read."""
-
-    phase: str = "TEST"
-    stages: tuple[str, ...] = ()
-    level: int = 0
-    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    batch_norm: str = "auto"
-    opaque: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,12 +36,16 @@ class SourceLayer:
         text: the layer in the document.
         stored: positions of its entries in the caffemodel.
         twins: layers of other phases with the same name and type.
+        bottoms: names of the graph's values that it reads; "" for what a data layer makes.
+        tops: names of the values that it makes, likewise.
     """
 
     layer: Layer
     text: LayerText
     stored: tuple[int, ...]
     twins: tuple[LayerText, ...] = ()
+    bottoms: tuple[str, ...] = ()
+    tops: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +56,14 @@ class CaffeSource:
     document: Document
     weights: Caffemodel
     layers: tuple[SourceLayer, ...]
+    part: Part
+    """What was read as this net."""
     model: ir.Model
     """The graph as it was read. A tensor that is still the same object did not change."""
-    reader: Callable[[Path, Path], Network]
-    """Reads files with the settings of the original."""
+    files: tuple[Path, ...] = ()
+    """Further texts that were read with the net."""
+    reader: Callable[[Path, Path, Sequence[Path]], Network] | None = None
+    """Reads files with the settings of the original; companions have none."""
     format: str = "caffe"
 
     def unchanged(self, network: Network) -> bool:
@@ -82,51 +80,89 @@ class CaffeSource:
 
     def pieces(self, network: Network) -> dict[str, list[Piece]]:
         """Return the files of :meth:`render`, each as a list of consecutive parts."""
-        edits, changes, _ = self._changes(network)
-        text = bytes(self.document.replace(edits)) if edits else self.document.data
-        return {".prototxt": [text], ".caffemodel": self.weights.pieces(changes)}
+        texts, changes = self._written(network)
+        prototxt = texts[self.paths[".prototxt"]]
+        return {".prototxt": [prototxt], ".caffemodel": self.weights.pieces(changes)}
 
-    def companion(self, network: Network, path: Path) -> bytes:
-        """Return another prototxt of the same layers with the changed fields of `network`.
-
-        Layers are found by name and type, in all phases. All other text stays as it is.
+    def companions(self, network: Network) -> dict[Path, bytes]:
+        """Return the further texts that were read with the net, for a changed network.
 
         Raises:
-            FormatError: the file cannot be read, or a field to be replaced has another value than
-                in the network.
+            UnsupportedError: the network was changed, and its companions were not.
         """
-        _, _, fields = self._changes(network)
-        with located(file=str(path)):
-            try:
-                document = parse(path.read_bytes(), path)
-            except OSError as error:
-                raise FormatError(f"cannot be read: {error.strerror or error}") from error
-            texts = net_of(document).layers
-            known = {(own.text.name, own.text.type) for own in self.layers if own.layer.stored()}
-            if not known & {(text.name, text.type) for text in texts}:
-                raise FormatError("it has no layer of the network that has weights")
-            edits = []
-            for own, changed in fields:
-                for text in texts:
-                    if (text.name, text.type) != (own.text.name, own.text.type):
-                        continue
-                    with located(line=text.line, item=text.item):
-                        _check_same(own.layer, text, changed)
-                        edits += _field_edits(own.layer, text, changed)
-            return bytes(document.replace(edits)) if edits else document.data
+        if not self.files:
+            return {}
+        texts, _ = self._written(network)
+        if any(path not in texts for path in self.files):
+            raise UnsupportedError(
+                "the network was changed without its companions",
+                hint="prune, apply_plan and densify change both",
+            )
+        return {path: texts[path] for path in self.files}
+
+    def reread(self, paths: Mapping[str, Path], companions: Sequence[Path] = ()) -> Network:
+        """Read written files with the settings of the original."""
+        assert self.reader is not None, "a companion is read with its network"
+        return self.reader(paths[".prototxt"], paths[".caffemodel"], companions)
+
+    def _written(self, network: Network) -> tuple[dict[Path, bytes], dict[int, LayerChange]]:
+        """Return all texts by their files, and the changes of the caffemodel.
+
+        For a layer that several nets have, the first one says what its weights are.
+        """
+        documents: dict[Path, Document] = {}
+        edits: dict[Path, Edits] = {}
+        changes: dict[int, LayerChange] = {}
+        held: set[int] = set()
+        for net in (network, *network.companions):
+            source = self if net is network else net.source
+            assert isinstance(source, CaffeSource)
+            own_edits, own_changes = source._changes(net, held)
+            changes.update((k, change) for k, change in own_changes.items() if k not in held)
+            held.update(entry for own in source.layers for entry in own.stored)
+            target = source.part.target
+            if target is not None:
+                documents.setdefault(target, source.document)
+                with located(file=str(target)):
+                    edits[target] = _joined(edits.get(target, []), own_edits)
+        texts = {
+            path: bytes(document.replace(edits[path])) if edits[path] else document.data
+            for path, document in documents.items()
+        }
+        return texts, changes
+
+    def blob_shapes(self, network: Network) -> list[dict[str, tuple[int, ...]]]:
+        """Return for each layer of a network the shapes of its blobs in a file, by name."""
+        tensors = tensors_by_blob(network.model)
+        nodes = _by_layer(network)
+        dims = {name: shape_of(value) for name, value in network.values().items() if value.shape}
+        found = []
+        for index, own in enumerate(self.layers):
+            arrays = {
+                blob.name: tensors[ref].numpy()
+                for i, blob in enumerate(own.layer.stored())
+                if (ref := BlobRef(index, i, blob.name)) in tensors
+            }
+            new = own.layer.from_ir(nodes.get(index, []), arrays) if arrays else own.layer
+            bottoms = [dims.get(name, ()) for name in network.layers[index].bottoms]
+            found.append(new.shapes(*bottoms) if arrays else {})
+        return found
 
     def _changes(
-        self, network: Network
-    ) -> tuple[list[Replace | Insert], dict[int, LayerChange], list[tuple[SourceLayer, Fields]]]:
-        """Return edits of the prototxt, changes of the caffemodel, and changed fields by layer."""
+        self, network: Network, held: Collection[int] = ()
+    ) -> tuple[Edits, dict[int, LayerChange]]:
+        """Return edits of the prototxt, and changes of the caffemodel, of this net alone.
+
+        Args:
+            network: the changed net.
+            held: entries of the caffemodel whose blobs another net changes.
+        """
         before, now = tensors_by_blob(self.model), tensors_by_blob(network.model)
-        by_layer: dict[int, list[ir.Node]] = {}
-        for node in network.graph:
-            by_layer.setdefault(_index(node), []).append(node)
+        by_layer = _by_layer(network)
         dims = {name: shape_of(value) for name, value in network.values().items() if value.shape}
-        edits: list[Replace | Insert] = []
+        changeable = network.model is not self.model
+        edits: Edits = []
         changes: dict[int, LayerChange] = {}
-        by_field: list[tuple[SourceLayer, Fields]] = []
         for index, own in enumerate(self.layers):
             bottoms = [dims.get(name, ()) for name in network.layers[index].bottoms]
             with located(file=str(self.paths[".prototxt"]), line=own.text.line, item=own.text.item):
@@ -143,12 +179,11 @@ class CaffeSource:
                 nodes = by_layer.get(index, [])
                 new = own.layer.from_ir(nodes, arrays) if nodes or arrays else own.layer
                 fields = _changed_fields(own.layer, new)
-                if fields:
-                    by_field.append((own, fields))
                 for text in (own.text, *own.twins) if fields else ():
                     edits += _field_edits(own.layer, text, fields)
                 blobs: Mapping[str, np.ndarray] = {}
-                if own.stored and own.layer.stored() and network.model is not self.model:
+                others = bool(own.stored) and own.stored[-1] in held
+                if own.stored and own.layer.stored() and changeable and not others:
                     shapes = new.shapes(*bottoms)
                     self._check_left(own, shapes, arrays)
                     shaped = _shaped(arrays, shapes)
@@ -156,11 +191,7 @@ class CaffeSource:
                 if changed or fields:
                     for entry in own.stored:
                         changes[entry] = self._change(entry, own, blobs, fields)
-        return edits, changes, by_field
-
-    def reread(self, paths: Mapping[str, Path]) -> Network:
-        """Read written files with the settings of the original."""
-        return self.reader(paths[".prototxt"], paths[".caffemodel"])
+        return edits, changes
 
     def _check_left(
         self,
@@ -174,8 +205,10 @@ class CaffeSource:
             UnsupportedError: names the blob.
         """
         for position, blob in enumerate(own.layer.stored()):
-            place = self.weights.layers[own.stored[-1]].blobs[position]
-            if blob.name not in arrays and not place.fits(shapes[blob.name]):
+            blobs = self.weights.layers[own.stored[-1]].blobs
+            if blob.name in arrays or position >= len(blobs):
+                continue
+            if not blobs[position].fits(shapes[blob.name]):
                 raise UnsupportedError(f"{blob.name} is not in the graph and cannot follow it")
 
     def _change(
@@ -197,9 +230,13 @@ class CaffeSource:
         return LayerChange(blobs=by_position, fields=_binary_fields(own.layer, stored, fields))
 
 
-def _index(node: ir.Node) -> int:
-    found = layer_of(node)
-    return -1 if found is None else found
+def _by_layer(network: Network) -> dict[int, list[ir.Node]]:
+    """Return the nodes of each layer; those of none are at −1."""
+    found: dict[int, list[ir.Node]] = {}
+    for node in network.graph:
+        index = layer_of(node)
+        found.setdefault(-1 if index is None else index, []).append(node)
+    return found
 
 
 def _changed_fields(old: Layer, new: Layer) -> dict[str, tuple[int, ...]]:
@@ -232,18 +269,29 @@ def _shaped(
     return shaped
 
 
-def _check_same(layer: Layer, text: LayerText, fields: Fields) -> None:
-    """Raise if a layer of another file has other values in the fields to be replaced.
+def _joined(first: Edits, second: Edits) -> Edits:
+    """Return the edits of one text by several nets, which share layers.
 
     Raises:
-        FormatError: names the field.
+        UnsupportedError: two nets give one place different values.
     """
-    theirs = read_fields(type(layer), text.message, layer.param)
-    for attribute in fields:
-        field, _ = keys_of(layer)[attribute]
-        value, own = theirs.get(attribute, field.default), getattr(layer, attribute)
-        if value != own:
-            raise FormatError(f"{attribute} is {value}, and {own} in the network")
+    known = {_place(edit): edit.text for edit in first}
+    joined = list(first)
+    for edit in second:
+        text = known.get(_place(edit))
+        if text is None:
+            joined.append(edit)
+        elif isinstance(edit, Replace) and text != edit.text:
+            raise UnsupportedError(
+                f"a number in line {edit.value.line} would become {text} in one phase and "
+                f"{edit.text} in the other"
+            )
+    return joined
+
+
+def _place(edit: Replace | Insert) -> tuple[object, ...]:
+    """Return what an edit changes."""
+    return (edit.value.span,) if isinstance(edit, Replace) else (edit.message.span, edit.name)
 
 
 def _field_edits(layer: Layer, text: LayerText, fields: Fields) -> list[Replace | Insert]:

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ...core.errors import FormatError, UnsupportedError, located
+from ...core.errors import FormatError, UnsupportedError, located, nearest_hint
 from ...proto.schema import ENUMS
 from .document import Document, Field, Message, Scalar
 
-__all__ = ["V0_FIELDS", "LayerText", "Net", "net_of"]
+__all__ = ["V0_FIELDS", "LayerText", "Net", "current_type", "net_of"]
 
 _V1_TYPES = {
     "ABSVAL": "AbsVal", "ACCURACY": "Accuracy", "ARGMAX": "ArgMax", "BNLL": "BNLL",
@@ -129,8 +129,11 @@ def net_of(document: Document) -> Net:
     if not old and not new:
         raise FormatError("there are no layers in the file")
     if old and new:
-        raise FormatError("both 'layer' and 'layers' are there: Caffe reads only one kind", hint=(
-            "write every layer as layer { type: \"…\" }"))  # fmt: skip
+        with located(line=max(old[0].line, new[0].line)):
+            raise FormatError(
+                "both 'layer' and 'layers' are there: Caffe reads only one kind",
+                hint='write every layer as layer { type: "…" }',
+            )
     if any(layer.first("layer") for layer in old):
         layers = _padded([_v0(layer) for layer in old])
         layers = _inputs(root, shapes=()) + layers
@@ -139,6 +142,19 @@ def net_of(document: Document) -> Net:
         layers += [_v1(layer) for layer in old] + [_v2(layer) for layer in new]
     stages = tuple(text for state in root.messages("state") for text in state.texts("stage"))
     return Net(name=_text(root, "name"), layers=tuple(layers), stages=stages)
+
+
+def current_type(word: str) -> str | None:
+    """Return what a layer type of an old version is called now; None for other words."""
+    return _V1_TYPES.get(word.upper()) or _V0_TYPES.get(word.lower())
+
+
+def _old_type_hint(word: str) -> str | None:
+    """Return a hint for a type in a block `layers` that is none of the old version's words."""
+    meant = next((old for old, new in _V1_TYPES.items() if new == word), None)
+    if meant is not None:
+        return f"in a block 'layers' it is type: {meant}; '{word}' belongs into a block 'layer'"
+    return nearest_hint(word, _V1_TYPES, 'newer types need blocks layer { type: "…" }')
 
 
 def _text(message: Message, name: str) -> str:
@@ -183,7 +199,9 @@ def _v1(message: Message) -> LayerText:
     kind = _V1_TYPES.get(word)
     if kind is None:
         with located(line=message.line, item=f"layer '{name}'", field="type"):
-            raise UnsupportedError(f"unsupported old layer type '{word[:80]}'")
+            raise UnsupportedError(
+                f"unsupported old layer type '{word[:80]}'", hint=_old_type_hint(word)
+            )
     modes = message.texts("blob_share_mode")
     params = tuple(
         (text, index < len(modes) and modes[index] in ("PERMISSIVE", "1"))
@@ -204,7 +222,10 @@ def _v0(outer: Message) -> LayerText:
     name, word = _text(flat, "name"), _text(flat, "type")
     if word != "padding" and word not in _V0_TYPES:
         with located(line=flat.line, item=f"layer '{name}'", field="type"):
-            raise UnsupportedError(f"unsupported old layer type '{word[:80]}'")
+            raise UnsupportedError(
+                f"unsupported old layer type '{word[:80]}'",
+                hint=nearest_hint(word, _V0_TYPES, None),
+            )
     param, names = V0_FIELDS.get(word, ("", {}))
     fields = [field for field in outer.fields if field.name != "layer"]
     fields += _moved(flat, param, names) + _moved(flat, "transform_param", _V0_TRANSFORM)

@@ -3,14 +3,39 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ...core.errors import UnsupportedError
+from ...core.foreign import Foreign
 from ...core.ir.network import Network
 from ..registry import FORMATS, Format, first_line, is_text
 
+if TYPE_CHECKING:
+    from ...core.training.recipe import Start
+
 __all__ = ["DARKNET"]
+
+
+def _begin(
+    paths: Mapping[str, Path], solver: Path | None, *, all_layers: bool = False, **settings: Any
+) -> Start:
+    """Read a network with its losses and its schedule, which stand in the cfg.
+
+    Raises:
+        UnsupportedError: a file with a solver is given.
+    """
+    from ...core.training.recipe import Start
+    from .reader import load
+    from .recipe import recipe, seen, with_seen
+
+    if solver is not None:
+        raise UnsupportedError("a cfg holds its own schedule: no solver file is read beside it")
+    network = load(paths[".cfg"], paths[".weights"], training=True, **settings)
+    found = recipe(network, all_layers=all_layers)
+    return Start(network=network, recipe=found, seen=seen(network), finish=with_seen)
 
 
 def _sniff(head: bytes) -> str | None:
@@ -24,6 +49,16 @@ def _sniff(head: bytes) -> str | None:
     versions = [int.from_bytes(head[k : k + 4], "little", signed=True) for k in (0, 4, 8)]
     small = all(0 <= version < 1 << 16 for version in versions)
     return ".weights" if len(head) >= 16 and small else None
+
+
+_DATA = re.compile(rb"^\s*(?:classes|train|valid|test|names|labels|backup|top)\s*=", re.MULTILINE)
+
+
+def _relative(head: bytes) -> Foreign | None:
+    """Return that a text is a `.data` file; None for others. A cfg begins with a section."""
+    if is_text(head) and first_line(head)[:1] != b"[" and len(_DATA.findall(head)) > 1:
+        return Foreign("a .data file of Darknet", "it names data: give it to --data")
+    return None
 
 
 def _read(paths: Mapping[str, Path], **settings: Any) -> Network:
@@ -43,9 +78,12 @@ DARKNET = FORMATS.add(
         suffixes=(".cfg", ".weights"),
         rank=10,
         sniff=_sniff,
+        relative=_relative,
         missing={".cfg": "a .weights file", ".weights": "its .cfg"},
         read=_read,
         settings=("flavour", "partial", "reset_seen"),
+        begin=_begin,
+        companions=True,
         register_datasets=_register_datasets,
     ),
 )

@@ -71,6 +71,8 @@ class Context:
     width: int = 0
     height: int = 0
 
+    training: bool = False
+    """Whether the graph is to be trained: it then holds dropouts."""
     common: bool = False
     """Whether the user did not choose a flavour, and both Darknets can run the cfg."""
 
@@ -186,6 +188,8 @@ class Section:
     example: ClassVar[Example]
     """The section in a small network, for tests and for the support tables. Its text holds its
     keys. Its inputs are two convolutions of 16 filters on 8×8 maps, at −2 and −1."""
+    in_place: ClassVar[bool] = False
+    """Whether its output lies in the memory of its input, which changes with it."""
     loss: ClassVar[bool] = False
     """Whether only training uses it: it then counts neither as a reader nor as an output."""
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from ...core.errors import FormatError, located
+from ...core.errors import UnsupportedError, located
 from ...core.ir.network import BlobRef, Network, Piece, layer_of, tensors_by_blob
 from ..adapter import keys_of
-from .document import Document, parse
+from .document import Document
 from .section import Section
 
 __all__ = ["DarknetSource", "Record"]
@@ -55,7 +55,12 @@ class DarknetSource:
     header: bytes
     records: Sequence[Record]
     model: ir.Model
-    read_again: Callable[[Path, Path], Network]
+    read_again: Callable[[Path, Path, Sequence[Path]], Network]
+    """Reads files with the settings of the original."""
+    files: tuple[Path, ...] = ()
+    """Further cfgs that were read with the network."""
+    training: bool = False
+    """Whether it was read for training."""
     format: str = "darknet"
 
     @cached_property
@@ -83,28 +88,22 @@ class DarknetSource:
         document = self.document.replace(values) if values else self.document
         return {".cfg": [bytes(document)], ".weights": chunks}
 
-    def companion(self, network: Network, path: Path) -> bytes:
-        """Return another cfg of the same sections with the changed keys of `network`.
+    def companions(self, network: Network) -> dict[Path, bytes]:
+        """Return the further cfgs that were read with the network, for a changed network.
 
         Raises:
-            FormatError: the file cannot be read, or it describes other layers.
+            UnsupportedError: the network was changed, and its companions were not.
         """
-        values, _ = self._changes(network)
-        with located(file=str(path)):
-            try:
-                other = parse(path.read_bytes(), str(path))
-            except OSError as error:
-                raise FormatError(f"cannot be read: {error.strerror or error}") from error
-            if [b.name for b in other.sections] != [b.name for b in self.document.sections]:
-                raise FormatError("its sections are not those of the network")
-            for position, key in values:
-                own, theirs = (
-                    document.sections[position].options.get(key)
-                    for document in (self.document, other)
-                )
-                if (own.value if own else None) != (theirs.value if theirs else None):
-                    raise FormatError(f"{key} of section {position} is not that of the network")
-            return bytes(other.replace(values))
+        if len(network.companions) != len(self.files):
+            raise UnsupportedError(
+                "the network was changed without its companions",
+                hint="prune, apply_plan and densify change both",
+            )
+        found = {}
+        for path, companion in zip(self.files, network.companions, strict=True):
+            assert isinstance(companion.source, DarknetSource)
+            found[path] = companion.source.render(companion)[".cfg"]
+        return found
 
     def _changes(self, network: Network) -> tuple[dict[tuple[int, str], int | str], list[Piece]]:
         """Return (section, key) → new value, and the weights file in parts."""
@@ -122,9 +121,9 @@ class DarknetSource:
                 chunks += self._blobs(record, tensors)
         return values, chunks
 
-    def reread(self, paths: Mapping[str, Path]) -> Network:
+    def reread(self, paths: Mapping[str, Path], companions: Sequence[Path] = ()) -> Network:
         """Read written files again, with the settings of this source."""
-        return self.read_again(paths[".cfg"], paths[".weights"])
+        return self.read_again(paths[".cfg"], paths[".weights"], companions)
 
     def _changed_keys(
         self,

@@ -16,21 +16,12 @@ import numpy as np
 
 from ...core.errors import FormatError
 from ..files import map_file
+from ..impostors import refuse_impostor
+from ..registry import HEAD_BYTES
 from .flavour import Flavour
 
-__all__ = ["Header", "Stream", "WrongCount", "unseen"]
+__all__ = ["Header", "Stream", "WrongCount", "seen_of", "stamped", "unseen"]
 
-_MAGICS = {
-    b"PK\x03\x04": "a zip archive",
-    b"\x1f\x8b": "a gzip archive",
-    b"\x89HDF": "an HDF5 file",
-    b"\x7fELF": "a program",
-    b"<!DO": "an HTML page",
-    b"<htm": "an HTML page",
-    b"vers": "a Git LFS pointer or a text file",
-    b"[net": "a cfg file",
-    b"\x80\x02": "a Python pickle",
-}
 _CHUNK = 1 << 20
 """Bytes of values that are checked at once."""
 MOST_MISSING = 1 << 27
@@ -104,7 +95,7 @@ class Stream:
                 raise WrongCount(f"{wanted} missing values are more than a partial file may lack")
             return {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
         if 4 * wanted > self.left:
-            hint = None
+            hint = "do these weights belong to this cfg, and was the whole file copied?"
             if self.left == 0:
                 hint = "a file that ends between two sections can be read as a partial one"
             raise WrongCount(
@@ -156,14 +147,26 @@ class Stream:
 
 def unseen(header: bytes) -> bytes:
     """Return a header with 0 images seen in training, of the same version and length."""
-    return header[:12] + bytes(len(header) - 12)
+    return stamped(header, 0)
+
+
+def seen_of(header: bytes) -> int:
+    """Return the number of images that a header says training saw."""
+    return int.from_bytes(header[12:], "little")
+
+
+def stamped(header: bytes, seen: int) -> bytes:
+    """Return a header with a number of images seen, of the same version and length.
+
+    Old headers have 4 bytes for it, in which Darknet lets larger numbers wrap around.
+    """
+    size = len(header) - 12
+    return header[:12] + (seen % (1 << 8 * size)).to_bytes(size, "little")
 
 
 def _read_header(data: mmap.mmap, flavour: Flavour) -> Header:
     start = data[:20]
-    for magic, what in _MAGICS.items():
-        if start.startswith(magic):
-            raise FormatError(f"not a Darknet weights file but {what}, by its first bytes")
+    refuse_impostor(data[:HEAD_BYTES], ".weights")
     if len(start) < 16:
         raise FormatError(f"not a Darknet weights file: {len(data)} bytes hold no header")
     major, minor, revision = struct.unpack("<3i", start[:12])

@@ -19,6 +19,8 @@ from google.protobuf.message import DecodeError, Message
 from ...core.errors import FormatError
 from ...core.ir.network import Piece
 from ..files import map_file
+from ..impostors import refuse_impostor
+from ..registry import HEAD_BYTES
 from ..wire import LENGTH, WireField, length_field, walk
 from .external import map_external
 
@@ -62,6 +64,7 @@ def open_onnx(path: Path) -> Mapped:
         FormatError: the file cannot be read, or is no ONNX file.
     """
     mapped = map_file(path)
+    refuse_impostor(mapped[:HEAD_BYTES], ".onnx")
     buffer = memoryview(mapped)
     large: dict[str, ir.Tensor[np.ndarray]] = {}
     pieces: list[Piece] = []

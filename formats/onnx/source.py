@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...core.errors import UnsupportedError
 from ...core.ir.network import Network, Piece
 
 __all__ = ["OnnxSource"]
@@ -36,17 +35,11 @@ class OnnxSource:
 
         return to_pieces(network, self.paths[".onnx"].name)
 
-    def companion(self, network: Network, path: Path) -> bytes:  # noqa: ARG002
-        """Raise: an ONNX file has no companions.
+    def companions(self, network: Network) -> Mapping[Path, bytes]:  # noqa: ARG002
+        """Return nothing: an ONNX file has no companions."""
+        return {}
 
-        Raises:
-            UnsupportedError: always.
-        """
-        raise UnsupportedError(
-            f"{path}: companions are further descriptions of a Caffe or Darknet network"
-        )
-
-    def reread(self, paths: Mapping[str, Path]) -> Network:
+    def reread(self, paths: Mapping[str, Path], companions: Sequence[Path] = ()) -> Network:  # noqa: ARG002
         """Read a written file again."""
         from .reader import load
 

@@ -79,7 +79,7 @@ def test_sets_that_make_no_model_are_refused(files, message):
 def test_a_file_of_no_kind_is_refused(tmp_path):
     path = tmp_path / "x.bin"
     path.write_bytes(b"PK\x03\x04 and so on")
-    with pytest.raises(secateur.FormatError, match="neither a network description nor weights"):
+    with pytest.raises(secateur.FormatError, match="this is a zip archive, not a file of a model"):
         secateur.load(path)
 
 

@@ -32,8 +32,8 @@ def cifar(shared: Path) -> tuple[Path, Path, Path]:
 
 def test_a_companion_gets_the_same_changes(shared: Path, tmp_path: Path) -> None:
     deploy, weights, train_val = cifar(shared)
-    pruned = secateur.prune(secateur.load(deploy, weights), rate=0.4)
-    saved = secateur.save(pruned, tmp_path, companions=[train_val])
+    pruned = secateur.prune(secateur.load(deploy, weights, companions=[train_val]), rate=0.4)
+    saved = secateur.save(pruned, tmp_path)
     assert saved.companions == (tmp_path / train_val.name,)
     before, after = train_val.read_text(), saved.companions[0].read_text()
     assert before != after
@@ -54,49 +54,65 @@ def test_a_companion_gets_the_same_changes(shared: Path, tmp_path: Path) -> None
 
 def test_companions_that_do_not_fit_are_refused(shared: Path, tmp_path: Path) -> None:
     deploy, weights, train_val = cifar(shared)
-    pruned = secateur.prune(secateur.load(deploy, weights), rate=0.4)
     wrong = tmp_path / "wrong.prototxt"
     wrong.write_text(train_val.read_text().replace("num_output: 32", "num_output: 33", 1))
     other = shared / "structures/BVLC+caffe/examples__mnist__mnist_autoencoder.prototxt"
-    out = tmp_path / "out"
+    typed = tmp_path / "typed.prototxt"
+    typed.write_text(train_val.read_text().replace('type: "InnerProduct"', 'type: "Convolution"'))
     for companion, message in (
         (wrong, "num_output is 33, and 32 in the network"),
+        (typed, "'ip1'.*its type is Convolution, and InnerProduct in the network"),
         (other, "no layer of the network that has weights"),
         (tmp_path / "nowhere.prototxt", "cannot be read"),
-        (deploy, "bears the same name"),
     ):
         with pytest.raises(FormatError, match=message) as caught:
-            secateur.save(pruned, out, companions=[companion])
+            secateur.load(deploy, weights, companions=[companion])
         assert str(companion) in str(caught.value)
-        assert not out.exists()
+    out = tmp_path / "out"
+    with pytest.raises(FormatError, match="bears the same name"):
+        secateur.save(secateur.load(deploy, weights, companions=[deploy]), out)
+    assert not out.exists()
     (tmp_path / "train.prototxt").write_text(train_val.read_text())
+    again = secateur.load(deploy, weights, companions=[tmp_path / "train.prototxt"])
     with pytest.raises(FormatError, match="would overwrite"):
-        secateur.save(pruned, tmp_path, companions=[tmp_path / "train.prototxt"])
+        secateur.save(secateur.prune(again, rate=0.4), tmp_path)
     assert not (tmp_path / deploy.name).exists()
 
 
 def test_a_companion_of_a_cfg(tmp_path: Path) -> None:
     head = "[convolutional]\nfilters=4\nsize=1\nactivation=linear\n"
     cfg, weights = with_random_weights(tmp_path, NET + CONV + CONV + head)
-    pruned = secateur.prune(secateur.load(cfg, weights), rate=0.4)
     test = tmp_path / "test.cfg"
     test.write_text(cfg.read_text().replace("[net]\n", "[net]\nbatch=1 # at test\nangle=7\n"))
-    saved = secateur.save(pruned, tmp_path / "out", companions=[test])
+    pruned = secateur.prune(secateur.load(cfg, weights, companions=[test]), rate=0.4)
+    saved = secateur.save(pruned, tmp_path / "out")
     text = saved.companions[0].read_text()
     assert "batch=1 # at test\nangle=7\n" in text
     own = (tmp_path / "out" / cfg.name).read_text()
     assert text.replace("batch=1 # at test\nangle=7\n", "") == own
     assert own != cfg.read_text()
-    test.write_text(NET + CONV)
-    with pytest.raises(FormatError, match="sections are not those"):
-        secateur.save(pruned, tmp_path / "out", companions=[test])
+    written = secateur.load(saved.companions[0], tmp_path / "out" / weights.name)
+    assert written.outputs == pruned.network.outputs
+    for text, message in (
+        (NET + CONV, "sections are not those"),
+        (cfg.read_text() + head, "sections are not those"),
+        (cfg.read_text().replace("filters=8", "filters=9", 1), "filters of section 1 is not"),
+        (cfg.read_text().replace("size=1", "size=5"), "read with the companion test.cfg"),
+    ):
+        test.write_text(text)
+        with pytest.raises(FormatError, match=message):
+            secateur.load(cfg, weights, companions=[test])
 
 
 def test_an_onnx_file_has_no_companions(tmp_path: Path) -> None:
     secateur.save(secateur.load(*with_random_weights(tmp_path, NET + CONV)), tmp_path / "a.onnx")
-    network = secateur.load(tmp_path / "a.onnx")
     with pytest.raises(UnsupportedError, match="companions"):
-        secateur.save(network, tmp_path / "b.onnx", companions=[tmp_path / "a.onnx"])
+        secateur.load(tmp_path / "a.onnx", companions=[tmp_path / "a.onnx"])
+    cfg, weights = with_random_weights(tmp_path, NET + CONV)
+    test = tmp_path / "test.cfg"
+    test.write_text(cfg.read_text())
+    with pytest.raises(UnsupportedError, match="companions"):
+        secateur.save(secateur.load(cfg, weights, companions=[test]), tmp_path / "b.onnx")
     assert not (tmp_path / "b.onnx").exists()
 
 

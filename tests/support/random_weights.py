@@ -51,9 +51,14 @@ class _Filling(_Reading):
     random: np.random.Generator = field(default_factory=np.random.default_rng)
 
     def _blob(
-        self, index: int, position: int, shape: tuple[int, ...], sharers: Mapping[BlobRef, Any]
+        self,
+        index: int,
+        position: int,
+        shapes: Mapping[str, tuple[int, ...]],
+        sharers: Mapping[BlobRef, Any],
     ) -> np.ndarray:
         own = BlobRef(index, position, self.layers[index].stored()[position].name)
+        shape = shapes[own.name]
         first = sharers.get(own, (own,))[0]
         known = self.made.get(first)
         array = values(own.name, shape, self.random) if known is None else known.reshape(shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ...data.base import Dataset
@@ -52,6 +53,12 @@ class Classification(Task):
     def outputs(self) -> tuple[str, ...]:
         """The scores of the classes."""
         return (self.output,)
+
+    def label_count(self, network: Network) -> int | None:
+        """Return the length of the vector of scores."""
+        shape = network.outputs[self.output]
+        sizes = [size for size in shape[1:] if isinstance(size, int)]
+        return math.prod(sizes) if len(sizes) == len(shape) - 1 else None
 
     def make_metric(self) -> AccuracyMetric:
         """Return a fresh metric of the accuracy."""

@@ -63,6 +63,10 @@ class Detection(Task):
         """What boxes are made of."""
         return tuple(dict.fromkeys(name for head in self.finder.heads for name in head.reads))
 
+    def label_count(self, network: Network) -> int | None:  # noqa: ARG002
+        """Return how many classes the heads tell apart."""
+        return self.finder.heads[0].classes
+
     def make_metric(self) -> PrecisionMetric:
         """Return a fresh metric of the area under the curve alone."""
         return PrecisionMetric(self.finder, self.overlap)

@@ -59,6 +59,10 @@ class Segmentation(Task):
         """The scores of the classes."""
         return (self.output,)
 
+    def label_count(self, network: Network) -> int | None:  # noqa: ARG002
+        """Return how many classes a pixel may have."""
+        return self.classes
+
     def make_metric(self) -> PixelMetric:
         """Return a fresh metric."""
         return PixelMetric(self.output, self.classes)

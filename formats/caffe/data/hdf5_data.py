@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ....core.data.base import Batch, TargetKind, batch_size, fixed_batch, limited
+from ....core.data.base import Batch, TargetKind, batch_size, first_batch, fixed_batch, limited
+from ....core.data.labels import check_labels
 from ....core.data.registry import Opening
 from ....core.data.rows import of_one_run, rows_per_sample
 from ....core.data.text import found_beside, numbered_lines
@@ -24,6 +26,12 @@ from ....core.ir.regions import region_inputs
 __all__ = ["SUFFIXES", "Hdf5Data"]
 
 SUFFIXES = (".h5", ".hdf5")
+
+PROBED = 1 << 24
+"""Labels that are looked at before long work. They are read in a second."""
+
+CHUNK = 1 << 16
+"""Labels that are read at once."""
 
 
 class Hdf5Data:
@@ -38,6 +46,7 @@ class Hdf5Data:
     """
 
     problems: tuple[str, ...] = ()
+    found_labels = ""
 
     def __init__(self, path: Path, opening: Opening):
         self.name = str(path)
@@ -69,6 +78,38 @@ class Hdf5Data:
                     stop = min(start + self._batch, count, left)
                     yield self._made(content, names, start, stop)
             left -= min(count, left)
+
+    def unlabelled(self) -> Hdf5Data:
+        """Return the same inputs without labels."""
+        inputs = copy(self)
+        inputs.target_kind, inputs.labelled = "", False
+        return inputs
+
+    def probe(self, classes: int | None) -> None:
+        """Look at the first samples, and at all labels.
+
+        Raises:
+            DataError: a file is broken, or a label is no class.
+        """
+        first_batch(self)
+        if classes is None or self.target_kind != "label":
+            return
+        left = min(self.samples, PROBED)
+        for file, count in zip(self._files, self._counts, strict=True):
+            with located(file=str(file)), self._opened(file) as content:
+                for start in range(0, min(count, left), CHUNK):
+                    self._check(content, start, min(start + CHUNK, count, left), classes)
+            left -= min(count, left)
+
+    def _check(self, content: Any, start: int, stop: int, classes: int) -> None:
+        """Raise if one of some labels of a file is no class."""
+        try:
+            labels = content["label"][start:stop].reshape(-1).astype(np.int64)
+        except (OSError, ValueError) as error:
+            raise DataError(f"cannot be read: {error}") from error
+        for number in np.flatnonzero((labels < 0) | (labels >= classes))[:1]:
+            place = Where(file=content.filename, item=f"label[{start + number}]")
+            check_labels(labels[number : number + 1], classes, [place])
 
     def _made(self, content: Any, names: dict[str, str], start: int, stop: int) -> Batch:
         """Return the samples from `start` to `stop` of a file."""

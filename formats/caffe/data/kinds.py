@@ -54,7 +54,9 @@ for _kind in (
     Kind(
         name="Caffe LMDB",
         claims=_is_lmdb,
-        open=lambda path, opening: stream(LmdbData(path), opening),
+        open=lambda path, opening: stream(
+            LmdbData(path), opening, found_labels="every image of the database has one"
+        ),
         rank=10,
     ),
     Kind(

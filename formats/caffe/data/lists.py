@@ -57,17 +57,28 @@ class ImageList:
     def __len__(self) -> int:
         return len(self._paths)
 
+    labels_in_memory = True
+
+    def classes_in(self, index: int) -> tuple[int, ...]:
+        """Return the label of an image."""
+        label = self._labels[index]
+        if label < 0:
+            with located(file=self.name, line=self._lines[index]):
+                raise DataError(f"the label {label} is negative")
+        return (label,)
+
+    def place_of(self, index: int) -> Where:
+        """Return the line of an image."""
+        return Where(file=self.name, line=self._lines[index])
+
     def read(self, index: int, *, gray: bool) -> Sample:
         """Return an image and its label."""
+        (label,) = self.classes_in(index)
+        path = self._base / self._paths[index]
         with located(file=self.name, line=self._lines[index]):
-            path = self._base / self._paths[index]
-            label = self._labels[index]
-            if label < 0:
-                raise DataError(f"the label {label} is negative")
             if not path.is_file():
                 raise DataError(f"there is no image '{path}'")
-        where = Where(file=self.name, line=self._lines[index])
-        return Sample(image=read_image(path, gray=gray), label=label, where=where)
+        return Sample(image=read_image(path, gray=gray), label=label, where=self.place_of(index))
 
 
 class PairList:

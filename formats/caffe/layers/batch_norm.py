@@ -26,6 +26,7 @@ from typing import ClassVar, Self
 import numpy as np
 import onnx_ir as ir
 
+from ....core.training.recipe import Statistics
 from ...adapter import blob_shapes
 from ..layer import Blob, CaffeBuilder, Example, Layer, Settings, Shape, key, layer, number
 
@@ -112,7 +113,10 @@ class BatchNorm(Layer):
         channels = b.blobs["mean"].size
         mean, variance = (self._true(b.blobs, name).reshape(-1) for name in ("mean", "variance"))
         statistics = [b.parameter("mean", mean), b.parameter("variance", variance)]
-        if self._by_batch(b.reading):
+        if b.reading.training:
+            if self.order is not VITIS:
+                b.parameter("factor")
+        elif self._by_batch(b.reading):
             return self._of_batch(b, x, statistics)
         if self.affine:
             affine = [b.parameter(name, b.blobs[name].reshape(-1)) for name in ("scale", "shift")]
@@ -176,7 +180,21 @@ class BatchNorm(Layer):
         return b.op("Add", y, b.parameter("shift", b.blobs["shift"].reshape(column)))
 
     def store(self, arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """Return mean and variance as they are, with a factor of 1 where it is read."""
+        """Return mean and variance times the factor, or as they are with a factor of 1.
+
+        It is in the graph only where that was read for training.
+        """
         if "mean" not in arrays or self.order is VITIS:
             return arrays
-        return {**arrays, "factor": np.ones(1, np.float32)}
+        if "factor" not in arrays:
+            return {**arrays, "factor": np.ones(1, np.float32)}
+        factor = np.float32(arrays["factor"].reshape(-1)[0])
+        return {**arrays, **{name: arrays[name] * factor for name in ("mean", "variance")}}
+
+    def rolling(self) -> Statistics:
+        """Return what training does: each batch's statistics go into a weighted mean."""
+        return Statistics(
+            frozen=bool(self.use_global_stats),
+            fraction=self.moving_average_fraction,
+            factor="" if self.order is VITIS else "factor",
+        )

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
+from ....core.training.recipe import Statistics
 from ..layer import Blob, CaffeBuilder, Example, Layer, Shape, key, layer, number
 
 
@@ -20,6 +21,8 @@ class _Affine(Layer):
     """What these layers share: the blobs and where they go."""
 
     eps: float = key(1e-5)
+    momentum: float = key(0.9, doc="not used when testing")
+    frozen: bool = key(default=False, doc="not used when testing")
 
     bottom_axes: ClassVar = (2, 4)
     blobs: ClassVar = (
@@ -46,6 +49,12 @@ class _Affine(Layer):
         ]
         return b.op("BatchNormalization", x, *vectors, epsilon=self.eps)
 
+    def rolling(self) -> Statistics | None:
+        """Return what training does: each batch's statistics go into a weighted mean."""
+        if not self.statistics:
+            return None
+        return Statistics(frozen=self.frozen, fraction=self.momentum)
+
 
 @layer("BN")
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,8 +66,6 @@ class BN(_Affine):
         choices=("LEARN", "INFERENCE"),
         doc="SegNet: INFERENCE scales and shifts, LEARN takes statistics of the batch first",
     )
-    momentum: float = key(0.9, doc="not used when testing")
-    frozen: bool = key(default=False, doc="not used when testing")
 
     param: ClassVar = "bn_param"
     example: ClassVar = Example(text="bn_param { bn_mode: INFERENCE }")
@@ -95,9 +102,6 @@ class BN(_Affine):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CuDNNBatchNorm(_Affine):
     """Normalisation by stored statistics, then scale and shift."""
-
-    momentum: float = key(0.9, doc="not used when testing")
-    frozen: bool = key(default=False, doc="not used when testing")
 
     param: ClassVar = "cudnn_batch_norm_param"
     example: ClassVar = Example()

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import onnx_ir as ir
 
 from ....core.errors import FormatError
+from ....core.training.losses.contrastive import ContrastiveLoss as Contrastive
 from ..layer import CaffeBuilder, Example, Handling, key, layer
 from .loss import Loss
 
@@ -55,3 +57,8 @@ layer { name: "twin" type: "InnerProduct" bottom: "before" top: "twin"
         same = b.op("Cast", b.reshape(alike, count), to=int(ir.DataType.INT64))
         terms = b.op("Where", b.op("Equal", same, b.constant(0)), apart, square)
         return b.op("Mul", self.total(b, terms), b.scalar(0.5 / count))
+
+    def loss(self, folder: Path) -> Contrastive:
+        """Return the loss of training."""
+        del folder
+        return Contrastive(margin=self.margin, legacy=self.legacy_version)

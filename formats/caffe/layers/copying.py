@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
+from ....core.errors import FormatError
 from ..layer import CaffeBuilder, Example, Layer, key, layer
 
 
@@ -24,9 +25,16 @@ class Dropout(Layer):
     example: ClassVar = Example(text="dropout_param { dropout_ratio: 0.3 }")
 
     def to_ir(self, b: CaffeBuilder, x: ir.Value) -> ir.Value:
-        """Return the bottom."""
-        del b
-        return x
+        """Return the bottom; for training, emit Dropout, which does the same when testing.
+
+        Raises:
+            FormatError: the ratio is none, which Caffe refuses too.
+        """
+        if not b.reading.training:
+            return x
+        if not 0 < self.dropout_ratio < 1:
+            raise FormatError(f"dropout_ratio must lie between 0 and 1, got {self.dropout_ratio:g}")
+        return b.op("Dropout", x, b.scalar(self.dropout_ratio))
 
 
 @layer("Split")

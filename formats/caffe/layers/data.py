@@ -7,7 +7,8 @@ The first top becomes a graph input; labels have no value, and what reads only t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import onnx_ir as ir
@@ -34,6 +35,13 @@ class Transformed(Layer):
         """Return channels, height and width where the fields tell them all."""
         channels = self.channels()
         return (channels, self.crop_size, self.crop_size) if channels and self.crop_size else None
+
+    def like(self, other: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Return the shape of another net's images, but for what the fields tell."""
+        if len(other) != 3:
+            return other or None
+        height, width = (self.crop_size or size for size in other[1:])
+        return (self.channels() or other[0], height, width)
 
     def channels(self) -> int:
         """Return the number of channels, 0 where it is not known."""
@@ -63,26 +71,28 @@ class FromFiles(Transformed):
     """What every layer that reads images shares."""
 
     batch_size: int = key(1)
+    place: int = 0
+    """Which top holds the images."""
 
     bottom_range: ClassVar = (0, 0)
     top_range: ClassVar = (1, None)
 
-    def absent(self) -> range:
+    def absent(self) -> list[int]:
         """Return the positions of the labels."""
-        return range(1, len(self.tops))
+        return [k for k in range(len(self.tops)) if k != self.place]
 
     def to_ir(self, b: CaffeBuilder) -> tuple[ir.Value | None, ...]:
         """Declare the input; other tops are absent, but for those whose shape the user gives."""
-        top = self.tops[0]
-        shape = b.reading.input_shapes.get(top) or self.image()
+        top, shapes = self.tops[self.place], b.reading.input_shapes
+        shape = shapes.get(top) or self.image() or self.like(b.reading.like)
         if shape is None:
             raise UnsupportedError(
                 f"the shape of '{top}' stands in the data, not in this file",
                 hint=f"--input-shape {top}=C,H,W",
             )
-        batch, shapes = max(1, self.batch_size), b.reading.input_shapes
-        labels = (b.input(t, (batch, *shapes[t])) if t in shapes else None for t in self.tops[1:])
-        return (b.input(top, (batch, *shape)), *labels)
+        known = {**{t: shapes[t] for t in self.tops if t in shapes}, top: shape}
+        batch = max(1, self.batch_size)
+        return tuple(b.input(t, (batch, *known[t])) if t in known else None for t in self.tops)
 
 
 @layer("Data", "AnnotatedData", "LMDBData")
@@ -203,3 +213,18 @@ class MemoryData(FromFiles):
     def image(self) -> tuple[int, int, int] | None:
         """Return channels, height and width where the fields tell them all."""
         return (self.count, self.height, self.width)
+
+
+def with_images(layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """Return the layers of a net, in which each that reads HDF5 files knows which top is an image.
+
+    Its tops name data sets in any order. It is the first one that weights multiply.
+    """
+    weighed = {bottom for layer in layers if layer.stored() for bottom in layer.bottoms}
+    found = []
+    for each in layers:
+        if isinstance(each, HDF5Data):
+            place = next((k for k, top in enumerate(each.tops) if top in weighed), 0)
+            each = replace(each, place=place)
+        found.append(each)
+    return tuple(found)

@@ -16,6 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ....core.errors import FormatError, UnsupportedError, located
+from ....core.training.losses.infogain import InfogainLoss as Infogain
 from ..blob import read_blob
 from ..layer import CaffeBuilder, Example, Handling, key, layer
 from .loss import Loss
@@ -77,15 +78,25 @@ layer { name: "matrix" type: "Input" top: "matrix"
         return (loss, probability)[: len(self.tops)]
 
     def _stored(self, b: CaffeBuilder) -> ir.Value:
+        return b.constant(self._matrix(b.reading.folder), np.float32)
+
+    def loss(self, folder: Path) -> Infogain:
+        """Return the loss of training."""
+        return Infogain(
+            normalization=self.mode(), ignore_label=self.ignore_label, axis=self.axis,
+            matrix=None if len(self.bottoms) == 3 else self._matrix(folder),
+        )  # fmt: skip
+
+    def _matrix(self, folder: Path) -> np.ndarray:
         if not self.source:
             raise FormatError("the matrix must be a third bottom, or infogain_loss_param.source")
-        path = b.reading.folder / self.source
+        path = folder / self.source
         if not path.is_file() and Path(self.source).is_absolute():
-            path = b.reading.folder / Path(self.source).name
+            path = folder / Path(self.source).name
         with located(file=str(path)):
             if not path.is_file():
                 raise UnsupportedError(
                     "the matrix of InfogainLoss is not there",
                     hint="put it beside the prototxt, or take the layer out",
                 )
-            return b.constant(read_blob(path, "matrix", FormatError), np.float32)
+            return read_blob(path, "matrix", FormatError)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import onnx_ir as ir
 
 from ....core.errors import FormatError, UnsupportedError
 from ....core.ir.heads import ClassifierHead
+from ....core.training.losses.softmax import SoftmaxLoss
 from ..layer import CaffeBuilder, Example, Handling, Layer, key, layer
 
 SMALLEST = 1.1754943508222875e-38
@@ -102,6 +104,13 @@ class SoftmaxWithLoss(Loss):
         """Return Softmax of the scores."""
         x = bottoms[0]
         return None if x is None else b.op("Softmax", x, axis=b.axis(x, self.axis))
+
+    def loss(self, folder: Path) -> SoftmaxLoss:
+        """Return the loss of training."""
+        del folder
+        return SoftmaxLoss(
+            normalization=self.mode(), ignore_label=self.ignore_label, axis=self.axis
+        )
 
     def heads(self) -> tuple[ClassifierHead, ...]:
         """Return how to read the outputs as answers."""

@@ -9,10 +9,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import onnx_ir as ir
 
+from ....core.errors import UnsupportedError
+from ....core.training.losses.euclidean import EuclideanLoss as Euclidean
+from ....core.training.losses.hinge import HingeLoss as Hinge
+from ....core.training.losses.multinomial import MultinomialLoss
+from ....core.training.losses.sigmoid import SigmoidLoss
+from ....core.training.losses.smooth_l1 import SmoothL1Loss as SmoothL1
 from ..layer import CaffeBuilder, Example, Handling, Layer, check_constant, key, layer
 from .loss import Loss, chosen
 
@@ -34,6 +41,11 @@ class EuclideanLoss(Loss):
         difference = b.op("Sub", x, b.reshape(y, *b.dims(x, 0)))
         total = self.total(b, b.op("Mul", difference, difference))
         return b.op("Mul", total, b.scalar(0.5 / b.dims(x, 0)[0]))
+
+    def loss(self, folder: Path) -> Euclidean:
+        """Return the loss of training."""
+        del folder
+        return Euclidean()
 
 
 @layer("SigmoidCrossEntropyLoss")
@@ -60,6 +72,11 @@ class SigmoidCrossEntropyLoss(Loss):
             counts = b.op("Not", b.op("Equal", target, b.scalar(self.ignore_label)))
             valid = b.op("Cast", counts, to=int(ir.DataType.FLOAT))
         return self.mean(b, terms, valid, dims[0], math.prod(dims))
+
+    def loss(self, folder: Path) -> SigmoidLoss:
+        """Return the loss of training."""
+        del folder
+        return SigmoidLoss(normalization=self.mode(), ignore_label=self.ignore_label)
 
 
 @layer("HingeLoss")
@@ -90,6 +107,11 @@ class HingeLoss(Loss):
             terms = b.op("Mul", terms, terms)
         return b.op("Mul", self.total(b, terms), b.scalar(1 / outer))
 
+    def loss(self, folder: Path) -> Hinge:
+        """Return the loss of training."""
+        del folder
+        return Hinge(squared=self.norm == "L2")
+
 
 @layer("MultinomialLogisticLoss")
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,8 +133,13 @@ layer { name: "probability" type: "Softmax" bottom: "after" top: "probability" }
         terms = b.op("Neg", b.op("Log", b.op("Max", picked, b.scalar(1e-20))))
         return b.op("Mul", self.total(b, terms), b.scalar(1 / b.dims(x, 0)[0]))
 
+    def loss(self, folder: Path) -> MultinomialLoss:
+        """Return the loss of training."""
+        del folder
+        return MultinomialLoss()
 
-@layer("HDF5Output", "SmoothL1Loss", "MultiBoxLoss", "DetectionEvaluate", "SegAccuracy")
+
+@layer("HDF5Output", "DetectionEvaluate", "SegAccuracy")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingOnly(Layer):
     """A layer for training or for scores, which is left out where its labels are absent."""
@@ -123,3 +150,27 @@ class TrainingOnly(Layer):
     example: ClassVar = Example(
         handling=Handling.LEFT_OUT, bottoms=("after", "label"), values={"label": (0, 2)}
     )
+
+
+@layer("SmoothL1Loss")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SmoothL1Loss(Layer):
+    """Differences of two blobs, squared near 0, perhaps weighted; left out without labels."""
+
+    optional: ClassVar = True
+    bottom_range: ClassVar = (2, 4)
+    top_range: ClassVar = (0, 1)
+    example: ClassVar = Example(
+        handling=Handling.LEFT_OUT, bottoms=("after", "label"), values={"label": (0, 2)}
+    )
+
+    def loss(self, folder: Path) -> SmoothL1:
+        """Return the loss of training.
+
+        Raises:
+            UnsupportedError: it is that of another fork, with weights inside and outside.
+        """
+        del folder
+        if len(self.bottoms) > 3:
+            raise UnsupportedError("SmoothL1Loss with four bottoms cannot be trained")
+        return SmoothL1()

@@ -48,7 +48,9 @@ def _list(path: Path, opening: Opening) -> Dataset:
         known: TargetKind = "objects" if label_path(images[0][0]).is_file() else ""
     else:
         known = "label" if names else ""
-    return stream(DarknetImages(str(path), images, target_kind=known, classes=names), opening)
+    source = DarknetImages(str(path), images, target_kind=known, classes=names)
+    found = "the label files beside the images" if known == "objects" and not names else ""
+    return stream(source, opening, found_labels=found)
 
 
 for _kind in (

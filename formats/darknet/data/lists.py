@@ -48,6 +48,30 @@ class DarknetImages:
     def __len__(self) -> int:
         return len(self._images)
 
+    @property
+    def labels_in_memory(self) -> bool:
+        """Whether classes are told by paths, not by label files."""
+        return self.target_kind != "objects"
+
+    def classes_in(self, index: int) -> list[int]:
+        """Return the classes of the objects in an image, or its class by its path."""
+        path, line = self._images[index]
+        if self.target_kind == "objects":
+            return list(map(int, read_labels(label_path(path), 1, 1).classes))
+        with located(file=self.name, line=line):
+            return [self._named(str(path))] if self.target_kind else []
+
+    def place_of(self, index: int) -> Where:
+        """Return where an image's label stands: its label file, or its line in the list."""
+        path, line = self._images[index]
+        if self.target_kind == "objects":
+            return Where(file=str(label_path(path)))
+        return Where(file=self.name, line=line)
+
+    def unlabelled(self) -> DarknetImages:
+        """Return the images without labels."""
+        return DarknetImages(self.name, self._images, target_kind="")
+
     def read(self, index: int, *, gray: bool) -> Sample:
         """Return an image and its label or objects."""
         path, line = self._images[index]

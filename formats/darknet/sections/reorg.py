@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_ir as ir
 
 from ....core.errors import FormatError, UnsupportedError
@@ -49,6 +50,8 @@ class Reorg(Section):
         if height % step or width % step:
             raise FormatError(f"{height}×{width} cannot be cut into blocks of {step}×{step}")
         down = [height // step, width // step]
+        if self.context.training and self.overlapping(channels):
+            return self._overlapped(b, x, down)
         blocks = self._blocks(b, x, down)
         x = b.op("Transpose", blocks, perm=[0, 3, 5, 1, 2, 4])
         return b.op("Reshape", x, b.constant([0, -1, *down]))
@@ -59,6 +62,23 @@ class Reorg(Section):
             raise FormatError(f"{channels} channels are no multiple of {self.stride}²")
         b.blocks(x, self.stride**2)
         return b.op("Reshape", x, b.constant([0, -1, height, self.stride, width, self.stride]))
+
+    def overlapping(self, channels: int) -> bool:
+        """Whether blocks do not divide the channels: Darknet then reads some values twice."""
+        return not self.reverse and channels % self.stride**2 != 0 < channels // self.stride**2
+
+    def _overlapped(self, b: SectionBuilder, x: ir.Value, down: list[int]) -> ir.Value:
+        """Emit what Darknet computes of a single image."""
+        step, (channels, height, width) = self.stride, b.size(x)
+        inner = channels // step**2
+        k, j, i = np.indices((channels, height, width), sparse=True)
+        offset = k // inner
+        column, row = i * step + offset % step, j * step + offset // step
+        places = column + width * step * (row + height * step * (k % inner))
+        if places.max() >= channels * height * width:
+            raise FormatError(f"{channels} channels are no multiple of {step}²")
+        flat = b.op("Gather", b.flat(x), b.constant(places.reshape(-1)), axis=1)
+        return b.op("Reshape", flat, b.constant([0, channels * step**2, *down]))
 
     def _flatten(self, b: SectionBuilder, x: ir.Value) -> ir.Value:
         """Emit the values pixel by pixel in memory, while the shape claims to be what it was."""

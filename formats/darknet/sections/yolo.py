@@ -65,7 +65,12 @@ class Yolo(Section):
         check_positive(num=count)
         wrong = next((place for place in self.mask if not 0 <= place < self.num), None)
         if wrong is not None:
-            raise FormatError(f"mask names anchor {wrong}, but num={self.num}")
+            raise FormatError(
+                f"mask names anchor {wrong}, but num={self.num}: Darknet keeps the anchors "
+                f"0…{self.num - 1} and would read beyond them",
+                hint=f"num= counts the pairs of anchors=, not those of mask=: "
+                f"{len(self.anchors) // 2} are listed",
+            )
         if self.classes < 0 or x.channels > LIMIT:
             raise UnsupportedError(f"{self.classes} classes in {x.channels} channels")
         entries = self.classes + self.before_classes

@@ -8,12 +8,15 @@ from functools import cache
 import numpy as np
 import pytest
 
-from secateur.core.coupling import lattice
+from secateur.core.coupling import find_groups, lattice
 from secateur.core.coupling.lattice import minimal_losses
 from secateur.core.coupling.partitions import Partition, UnitSets, find_shares
 from secateur.core.coupling.trace import Balance
+from secateur.core.errors import PlanError
 from secateur.core.plan.limits import NO_LIMITS, Limits
 from secateur.core.plan.losses import largest_loss, legal_path, nearest, reachable
+from secateur.core.plan.plan import Plan, removed_units
+from support.graphs import Graph, shown
 
 
 def random_rules(random, cells):
@@ -214,3 +217,42 @@ def test_free_channels_beside_fixed_ones_may_all_leave():
     (partition,) = shares_of([rule], fixed, [[0, 1], [2, 3]], 4).partitions
     assert partition.path() == legal_path(partition, NO_LIMITS) == [(1, 1)]
     assert legal_path(partition, Limits()) == [(1, 1)]
+
+
+def sliced(g, x, *sizes):
+    """Cut a value into parts of given sizes."""
+    g.builder.layer, g.builder.scope = 0, "cut"
+    return g.builder.ops("Split", x, g.builder.constant(list(sizes)), count=len(sizes), axis=1)
+
+
+def test_a_channel_that_is_all_of_a_value_is_fixed():
+    g = Graph()
+    parts = sliced(g, g.conv("a", g.data, 3), 1, 1, 1)
+    b = sliced(g, g.conv("b", g.data, 5), 1, 4)
+    outputs = {f"y{k}": g.conv(f"y{k}", part, 2) for k, part in enumerate((*parts, *b))}
+    groups = find_groups(g.network(**outputs))
+    assert shown(groups)["a"] == "has one channel"
+    assert shown(groups)["b"] == (("b",), 5, [[4]])
+    assert groups.by_name("a").step == 0
+    with pytest.raises(PlanError, match="channel 0 cannot be removed: it has one channel"):
+        removed_units(
+            Plan.from_yaml("version: 1\ngroups: [{name: b, channels: 5, removed: [0]}]"), groups
+        )
+
+
+def test_a_crossed_order_has_a_step_for_each_pair():
+    """Quarters read in two orders by layers of two groups: 0 goes with 3, and 1 with 2."""
+    g = Graph()
+    wide = g.conv("w", g.data, 12)
+    quarters = sliced(g, wide, 3, 3, 3, 3)
+    other = g.op("turn", "Concat", *(quarters[k] for k in (0, 2, 1, 3)), axis=1)
+    network = g.network(
+        y=g.conv("y", wide, 4, group=2),
+        z=g.conv("z", other, 4, group=2),
+    )
+    group = find_groups(network).by_name("w")
+    (partition,) = group.partitions
+    # Equal shares lose one channel each, as they always did; a plan may follow the rules exactly.
+    assert partition.steps == ((1, 1, 1, 1),)
+    assert partition.obeys((1, 0, 0, 1))
+    assert not partition.obeys((1, 1, 0, 0))

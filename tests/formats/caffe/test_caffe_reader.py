@@ -252,7 +252,7 @@ def test_a_loss_of_a_fork_is_left_out_and_other_unknown_layers_are_refused(tmp_p
     assert list(network.outputs) == ["c"]
     (caution,) = [note for note in network.notes if isinstance(note, Caution)]
     assert "'l' (RegionLoss) is left out" in caution
-    with pytest.raises(UnsupportedError, match=r"'l' \(RegionLoss\).*did you mean HingeLoss"):
+    with pytest.raises(UnsupportedError, match=r"'l' \(RegionLoss\).*hint: --opaque RegionLoss"):
         load(*write(tmp_path, data + CONV % "" + loss % ""))
 
 

@@ -1,0 +1,77 @@
+"""Data looked at before long work: whether its samples and labels fit the network and the task.
+
+Labels that nobody asked for (label files beside a folder of images) are used where they fit and
+left out where they do not. Labels that the user named end the work before it begins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..data import Dataset
+from ..data.probe import found_labels, probe, without_labels
+from ..errors import DataError
+from ..ir.network import Caution, Network
+from .task import USUAL, Task, TaskOptions, find_task
+
+__all__ = ["FittedData", "fit_data"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FittedData:
+    """Data that fits a network, as far as a moment can tell.
+
+    Args:
+        dataset: the samples, without labels that do not fit and that nobody asked for.
+        task: what the network is measured by.
+        notes: what was done with labels that nobody asked for; cautions where they were left out.
+    """
+
+    dataset: Dataset
+    task: Task
+    notes: tuple[str, ...] = ()
+
+
+def fit_data(
+    network: Network,
+    dataset: Dataset,
+    task: Task | str | None = None,
+    options: TaskOptions = USUAL,
+    *,
+    asked: bool = False,
+) -> FittedData:
+    """Check data before long work: labels, the first and the last sample, and the task.
+
+    Every label in memory is checked, and some of those that stand in files of their own. Later
+    calls with the same data take no time.
+
+    Args:
+        network: what the data was opened for.
+        dataset: the data.
+        task: as for :func:`~.task.find_task`. A task that is given asks for its labels.
+        options: likewise.
+        asked: whether the user asks for labels, wherever they were found.
+
+    Raises:
+        DataError: samples cannot be read or do not fit the network, the task does not fit, or a
+            label that was asked for is no class of the network.
+    """
+    found = found_labels(dataset)
+    try:
+        fitting = find_task(network, dataset, task, options)
+        probe(dataset, fitting.label_count(network))
+    except DataError as error:
+        if not found or asked or task is not None:
+            raise
+        plain = without_labels(dataset)
+        probe(plain)
+        place = f"{error.where}: " if str(error.where) else ""
+        note = Caution(
+            f"{dataset.name}: labels were found ({found}), but they do not fit and are not used: "
+            f"{place}{error.message}"
+        )
+        return FittedData(dataset=plain, task=find_task(network, plain, None, options),
+                          notes=(note,))  # fmt: skip
+    used = found and not asked and task is None
+    notes = (f"{dataset.name}: labels were found ({found}) and are used",) if used else ()
+    return FittedData(dataset=dataset, task=fitting, notes=notes)

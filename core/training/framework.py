@@ -1,0 +1,36 @@
+"""PyTorch, imported when it is first used. The rest of secateur works without it."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UnsupportedError
+
+__all__ = ["functional", "torch"]
+
+
+class _Lazy:
+    """A module that is imported when one of its names is first read."""
+
+    def __init__(self, name: str):
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            module = importlib.import_module(self._name)
+        except ImportError as error:
+            raise UnsupportedError(
+                "training needs PyTorch", hint="pip install 'secateur[train]'"
+            ) from error
+        found = getattr(module, name)
+        vars(self)[name] = found
+        return found
+
+
+if TYPE_CHECKING:
+    import torch
+    import torch.nn.functional as functional
+else:
+    torch = _Lazy("torch")
+    functional = _Lazy("torch.nn.functional")

@@ -1,0 +1,3 @@
+"""Losses, one file each. A loss is a frozen record that is called with tensors; it needs PyTorch
+only then.
+"""

@@ -24,15 +24,15 @@ from ..adapter import StaticBatchNeeded
 from .borders import Needs, Seams, find_needs
 from .caffemodel import Caffemodel, open_caffemodel
 from .companions import read_companions
-from .document import Message, read_document
-from .fields import check_schema, read_fields, unread_fields
+from .document import read_document
+from .fields import check_schema, unread_fields
 from .layer import LAYERS, CaffeBuilder, Layer, Settings, Unknown, number
+from .layer_reader import read_layer, unused_types
 from .layers.border import Border
 from .layers.data import with_images
 from .matching import check_links, definitions, fit, match, twins, weights_elsewhere
 from .part import Options, Part
 from .source import CaffeSource, SourceLayer
-from .unknown import class_of
 from .upgrade import LayerText, net_of
 
 __all__ = ["load"]
@@ -154,8 +154,8 @@ def _read(part: Part) -> Network:
     unknown = Border if part.companion else Unknown
     with located(file=str(prototxt)):
         notes = check_schema(document.root, {cls.param for cls in LAYERS.values()})
-        layers = with_images([_read_layer(text, options.opaque, unknown) for text in chosen])
-        notes += [] if part.companion else _unused_types(options.opaque, layers)
+        layers = with_images([read_layer(text, options.opaque, unknown) for text in chosen])
+        notes += [] if part.companion else unused_types(options.opaque, layers)
         notes += [
             Caution(f"{text.item} in line {text.line}: {param} has {field}, which is not Caffe's "
                     "own and not read: what a fork does by it is not done")
@@ -209,52 +209,6 @@ def _put_regions_last(graph: ir.Graph) -> None:
     inputs = sorted(graph.inputs, key=lambda value: str(value.name) in regions)
     if inputs != list(graph.inputs):
         graph.inputs[:] = inputs
-
-
-def _unused_types(opaque: Sequence[str], layers: Sequence[Layer]) -> list[Caution]:
-    """Return a note for each type that the user named and no layer has."""
-    known = {layer.type for layer in layers}
-    return [
-        Caution(f"--opaque {name}: no layer that is read has this type")
-        for name in opaque
-        if name not in known
-    ]
-
-
-def _read_layer(
-    text: LayerText, opaque: Sequence[str] = (), unknown: type[Layer] = Unknown
-) -> Layer:
-    """Return the layer with its fields from the document."""
-    with located(line=text.line, item=text.item):
-        named = text.type in opaque
-        cls = LAYERS.get(text.type, Unknown) if named else class_of(text)
-        cls = unknown if cls is Unknown else cls
-        if named and not cls.border:
-            cls = Border
-        values = read_fields(cls, text.message, cls.param)
-        if cls is Unknown:
-            values["params"] = _own_params(text.message)
-        found = cls(
-            name=text.name,
-            type=text.type,
-            bottoms=tuple(bottom.text for bottom in text.bottoms),
-            tops=tuple(top.text for top in text.tops),
-            **values,
-        )
-        for what, names, (least, most) in (
-            ("bottoms", found.bottoms, cls.bottom_range),
-            ("tops", found.tops, cls.top_range),
-        ):
-            if len(names) < least or (most is not None and len(names) > most):
-                limit = f"{least}" if least == most else f"{least} to {most or 'any number'}"
-                raise FormatError(f"{len(names)} {what}, but this layer has {limit}")
-        return found
-
-
-def _own_params(message: Message) -> tuple[str, ...]:
-    """Return the messages with a layer's own fields; every layer can have the others."""
-    names = dict.fromkeys(f.name for f in message.fields if f.name.endswith("_param"))
-    return tuple(name for name in names if name not in ("transform_param", "loss_param"))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from secateur.core.ir.network import BlobRef
 from secateur.formats.caffe.caffemodel import Caffemodel
 from secateur.formats.caffe.document import parse
 from secateur.formats.caffe.layer import Settings
-from secateur.formats.caffe.reader import _read_layer, _Reading
+from secateur.formats.caffe.layer_reader import read_layer
+from secateur.formats.caffe.reader import _Reading
 from secateur.formats.caffe.upgrade import net_of
 from secateur.formats.wire import length_field
 from secateur.proto.caffe import fields_of, message_class
@@ -82,7 +83,7 @@ def caffemodel_for(
     """
     net = net_of(parse(prototxt, Path("net.prototxt")))
     texts, _ = net.active(phase, stages, 0)
-    layers = tuple(_read_layer(text, opaque) for text in texts)
+    layers = tuple(read_layer(text, opaque) for text in texts)
     filling = _Filling(
         name="net", file="net.prototxt", texts=texts, layers=layers,
         matched=[()] * len(layers), weights=Caffemodel(Path("none"), memoryview(b""), ()),

@@ -32,15 +32,18 @@ SMALL = 64
 """Rows and columns. Inputs up to this size stay as they are."""
 
 
-def with_noise(first: Network, second: Network) -> tuple[Network, Network, Dataset]:
+def with_noise(
+    first: Network, second: Network, samples: int = NOISE_SAMPLES
+) -> tuple[Network, Network, Dataset]:
     """Return two networks at the smallest input that suits both, and noise for it.
 
     Args:
         first: the reference.
         second: a network with the same inputs.
+        samples: of noise; fewer where each is much work.
     """
     first, second = smallest(*_fewer_samples(first, second))
-    return first, second, SyntheticDataset(first, samples=affordable(first, NOISE_SAMPLES))
+    return first, second, SyntheticDataset(first, samples=affordable(first, samples))
 
 
 def within_memory(*networks: Network) -> tuple[Network, ...]:

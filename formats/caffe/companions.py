@@ -100,8 +100,9 @@ def _named(path: Path) -> Iterator[None]:
         with located(file=str(path)):
             yield
     except SecateurError as error:
-        if error.where.file != str(path) and error.hint is None:
-            error.hint = f"read with the companion {path.name}"
+        if error.where.file != str(path):
+            said = f"{error.hint}; " if error.hint else ""
+            error.hint = f"{said}read with the companion {path.name}"
         raise
 
 

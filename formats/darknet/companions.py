@@ -38,8 +38,9 @@ def with_companions(
         try:
             companion = source.read_again(path, source.paths[".weights"], ())
         except SecateurError as error:
-            if error.where.file != str(path) and error.hint is None:
-                error.hint = f"read with the companion {path.name}"
+            if error.where.file != str(path):
+                said = f"{error.hint}; " if error.hint else ""
+                error.hint = f"{said}read with the companion {path.name}"
             raise
         found.append(replace(companion, name=path.name))
     return replace(network, companions=tuple(found), source=replace(source, files=tuple(paths)))

@@ -124,6 +124,11 @@ class Checkpoints:
     def __init__(self, folder: Path):
         self.folder = folder
 
+    @property
+    def any(self) -> bool:
+        """Whether there are any."""
+        return bool(self._files())
+
     def newest(self, key: str) -> Checkpoint | None:
         """Return the newest checkpoint; None where there is none.
 

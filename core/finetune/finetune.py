@@ -24,6 +24,7 @@ from ..errors import DataError, PlanError, UnsupportedError
 from ..evaluation.loss import LossMeter
 from ..evaluation.task import Task
 from ..ir.digest import digest
+from ..ir.heads import classifier_output, is_classifier
 from ..ir.network import Network, blob_refs
 from ..ir.rebuild import node_key, rebuild
 from ..options import options_of
@@ -134,12 +135,12 @@ def finetune(
     recipe = lessons.recipe
     module = TrainingModule(
         network, statistics=_statistics(network, recipe, options, trained.batch),
-        frozen=recipe.frozen,
+        frozen=recipe.frozen, passings=recipe.passings, channels_last=True,
     ).to(device)  # fmt: skip
     feeding = Feeding(
         samples=trained,
         labels=label_names((o for s in stages for o in s.objectives), module.names),
-        classes=_classes(module, stages) if kind == "label" else 0,
+        classes=_classes(network) if kind == "label" else 0,
         teacher=teacher,
         device=device,
     )
@@ -168,6 +169,7 @@ def finetune(
         samples=len(trained.used),
         held_out=len(judged) if apart else 0,
         steps=outcome.steps,
+        batch=trained.batch,
         images=outcome.images,
         notes=tuple(notes),
     )
@@ -261,15 +263,12 @@ def _statistics(
     return found
 
 
-def _classes(module: TrainingModule, stages: Sequence[Stage]) -> int:
-    """Return how many classes the scores have that labels are compared with; 0 for none."""
-    values = module.source.values()
-    for objective in stages[-1].objectives:
-        if "shares" in objective.reads:
-            shape = values[objective.reads[0]].shape
-            assert shape is not None
-            return int(math.prod(int(size) for size in list(shape)[1:]))
-    return 0
+def _classes(network: Network) -> int:
+    """Return how many classes a classifier tells apart; 0 for other networks."""
+    if not is_classifier(network):
+        return 0
+    return math.prod(size for size in network.outputs[classifier_output(network)][1:]
+                     if isinstance(size, int))  # fmt: skip
 
 
 def _course(

@@ -56,7 +56,10 @@ class FinetuneOptions:
     """Highest learning rate. If not given, a short test finds it."""
 
     method: str = "adam"
-    """Solver."""
+    """Solver: adam or sgd."""
+
+    own_solver: bool = False
+    """Train by the schedule that the files name (Darknet: [net]), from the images seen on."""
 
     momentum: float = 0.9
     """Momentum of the solver sgd."""
@@ -68,13 +71,14 @@ class FinetuneOptions:
     """With labels and a teacher: share of the teacher in the loss, 0 to 1. If not given, 0.5."""
 
     match: str = "auto"
-    """What is compared with the teacher. auto: features, then features and outputs."""
+    """What is compared with the teacher: features, outputs or both. auto: features, then both."""
 
     temperature: float = 2.0
     """Temperature of the softmax that compares classes with the teacher's."""
 
     train: str = "auto"
-    """What is trained. auto: vectors first, then everything."""
+    """What is trained: all, or vectors alone (biases, factors of normalisations). auto: with a
+    teacher alone vectors first, else all."""
 
     freeze: Sequence[str] = ()
     """Layers whose weights stay as they are."""
@@ -84,7 +88,8 @@ class FinetuneOptions:
     auto: those of the batch from 16 samples on."""
 
     augment: str = "auto"
-    """What is done to training images at random. auto: what the files say, else the usual."""
+    """What is done to training images at random: the usual, or none. auto: what the files say, else
+    the usual."""
 
     patience: int | None = None
     """Stop after this many measurements without a better one."""
@@ -102,7 +107,7 @@ class FinetuneOptions:
     """Where to train: cpu, cuda, cuda:1 and so on. auto: cuda where there is one."""
 
     precision: str = "float32"
-    """Type that the network is computed in; weights stay float32."""
+    """Type that the network is computed in: float32, bfloat16 or float16. Weights stay float32."""
 
     def __post_init__(self) -> None:
         if [self.epochs, self.steps, self.time].count(None) < 2:

@@ -50,6 +50,7 @@ class FinetuneResult:
         samples: so many samples were trained on.
         held_out: so many were not, to measure on.
         steps: updates that were made.
+        batch: samples of an update.
         images: samples a second, from reading to update.
         notes: what a user must know.
     """
@@ -61,6 +62,7 @@ class FinetuneResult:
     samples: int
     held_out: int
     steps: int
+    batch: int
     images: float
     notes: tuple[str, ...] = ()
 

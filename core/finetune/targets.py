@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["LABEL", "SHARES", "TRUTH", "VALUES", "label_names", "tensors_of", "truth_rows"]
 
 LABEL, SHARES, TRUTH, VALUES = "label", "shares", "truth", "values"
-"""Keys of targets: a class a sample or pixel, the shares of mixed classes (N×classes), the objects
-of each image (N×objects×5), and what an output should be."""
+"""Keys of targets: a class a sample or pixel, the shares of classes (N×classes), the objects of each
+image (N×objects×5) or again the shares, and what an output should be."""
 
 
 def label_names(objectives: Iterable[Objective], known: Iterable[str]) -> tuple[str, ...]:
@@ -49,7 +49,7 @@ def tensors_of(
     if batch.labels is not None:
         found.update(dict.fromkeys(labels, torch.from_numpy(batch.labels)))
     if batch.labels is not None and batch.labels.ndim == 1 and classes:
-        found[SHARES] = torch.from_numpy(_shares(batch, classes))
+        found[SHARES] = found[TRUTH] = torch.from_numpy(_shares(batch, classes))
     if batch.objects is not None:
         height, width = next(iter(batch.inputs.values())).shape[2:]
         found[TRUTH] = torch.from_numpy(truth_rows(batch.objects, height, width))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..data.augment.recipe import Augmentation
     from ..ir.network import Network
     from .losses.loss import Loss
     from .passing import Passing
@@ -111,9 +112,11 @@ class Start:
         recipe: what its files say.
         seen: images that training saw before.
         finish: returns a trained network, whose files will say how many images were seen.
+        augmentation: what the files say about training images; None where they say nothing.
     """
 
     network: Network
     recipe: Recipe
     seen: int = 0
     finish: Callable[[Network, int], Network] = lambda network, _: network
+    augmentation: Augmentation | None = None

@@ -9,8 +9,9 @@ from __future__ import annotations
 from ...core.data.augment.geometry import RandomCrop, Whole
 from ...core.data.augment.recipe import Augmentation
 from .layers.data import FromFiles
+from .source import CaffeSource
 
-__all__ = ["augmentation_of"]
+__all__ = ["augmentation_of", "stated_augmentation"]
 
 
 def augmentation_of(layer: FromFiles) -> Augmentation:
@@ -21,3 +22,10 @@ def augmentation_of(layer: FromFiles) -> Augmentation:
         mirror=layer.mirror,
         source=f"transform_param of layer '{layer.name}'",
     )
+
+
+def stated_augmentation(source: CaffeSource) -> Augmentation | None:
+    """Return what a net's first data layer does to training images; None where it has none."""
+    layers = (own.layer for own in source.layers)
+    found = next((layer for layer in layers if isinstance(layer, FromFiles)), None)
+    return augmentation_of(found) if found is not None else None

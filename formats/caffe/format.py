@@ -26,15 +26,19 @@ def _begin(
 ) -> Start:
     """Read a net in phase TRAIN, with its losses; `all_layers` is for formats with idle ones."""
     from ...core.training.recipe import Start
+    from .augmentation import stated_augmentation
     from .reader import load
     from .solver import read_solver
+    from .source import CaffeSource
     from .training import recipe
 
     del all_layers
     settings["phase"] = "TRAIN"
     network = load(paths[".prototxt"], paths[".caffemodel"], training=True, **settings)
     file = read_solver(solver) if solver is not None else None
-    return Start(network=network, recipe=recipe(network, file))
+    assert isinstance(network.source, CaffeSource), "read from Caffe's files"
+    augmentation = stated_augmentation(network.source)
+    return Start(network=network, recipe=recipe(network, file), augmentation=augmentation)
 
 
 def _sniff(head: bytes) -> str | None:

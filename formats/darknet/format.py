@@ -28,14 +28,22 @@ def _begin(
         UnsupportedError: a file with a solver is given.
     """
     from ...core.training.recipe import Start
+    from .augmentation import augmentation_of
     from .reader import load
     from .recipe import recipe, seen, with_seen
+    from .source import DarknetSource
 
     if solver is not None:
         raise UnsupportedError("a cfg holds its own schedule: no solver file is read beside it")
     network = load(paths[".cfg"], paths[".weights"], training=True, **settings)
     found = recipe(network, all_layers=all_layers)
-    return Start(network=network, recipe=found, seen=seen(network), finish=with_seen)
+    source = network.source
+    assert isinstance(source, DarknetSource), "read from Darknet's files"
+    flavour = source.records[0].section.context.flavour
+    return Start(
+        network=network, recipe=found, seen=seen(network), finish=with_seen,
+        augmentation=augmentation_of(source.document, flavour),
+    )  # fmt: skip
 
 
 def _sniff(head: bytes) -> str | None:

@@ -1,0 +1,147 @@
+"""`secateur finetune`: train a pruned model further, by labels or by what its original computes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from secateur import DataOptions, FinetuneOptions, LoadOptions
+
+from .common import AsJson, File
+from .flags import Fields, Panel, with_flags
+from .screen import ScreenOptions
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from secateur import FinetuneEntry, FinetuneResult, Task
+
+    from .terminal import Terminal
+
+DIGITS = 4
+"""Digits of losses and metrics."""
+
+
+@with_flags
+def command(
+    *files: File,
+    output: Annotated[
+        Path, Parameter(name=("--output", "-o"), help="Folder of the model and its history.")
+    ],
+    teacher: Annotated[
+        list[Path] | None,
+        Parameter(
+            metavar="FILES",
+            consume_multiple=True,
+            help="The model to learn from, usually that before pruning.",
+        ),
+    ] = None,
+    plan: Annotated[
+        Path | None,
+        Parameter(
+            metavar="PLAN",
+            help="The plan.yaml that the model was pruned by. For a sparse model, its zeros stay.",
+        ),
+    ] = None,
+    solver: Annotated[
+        Path | None,
+        Parameter(metavar="FILE", help="Caffe: a solver.prototxt, whose schedule is followed."),
+    ] = None,
+    options: FinetuneOptions,
+    resume: Annotated[bool, Parameter(help="Go on from the newest checkpoint.")] = False,
+    restart: Annotated[bool, Parameter(help="Forget checkpoints of an earlier run.")] = False,
+    as_json: AsJson = False,
+    data: Annotated[
+        Path, Parameter(help="Training data: images or .npz. Labels are used.", group=Panel.DATA)
+    ],
+    val: Annotated[
+        Path | None,
+        Parameter(
+            help="Data to measure on; the best measurement is kept. Without it, a tenth of the "
+            "training data is held out.",
+            group=Panel.DATA,
+        ),
+    ] = None,
+    reading: Annotated[DataOptions, Fields(without=("batch",))],
+    model: LoadOptions,
+    screen: ScreenOptions,
+) -> None:
+    """Train a model further, by labels or by what the model before pruning computes."""
+    import dataclasses
+
+    import secateur
+
+    terminal = screen.terminal()
+    network = secateur.load(*files, options=model)
+    terminal.notes(network.notes)
+    secateur.check_target(network, output)
+    if solver is not None:
+        options = dataclasses.replace(options, own_solver=True)
+    start = secateur.start_of(*files, solver=solver, options=model)
+    dataset = secateur.open_dataset(data, start.network, reading)
+    original = secateur.load(*teacher, options=model) if teacher else None
+    validation = secateur.open_dataset(val, network, reading) if val is not None else None
+    task = secateur.find_task(original or network, validation) if validation is not None else None
+    lessons = secateur.Lessons(
+        teacher=original,
+        plan=secateur.load_plan(plan) if plan is not None else None,
+        validation=validation,
+        task=task,
+    )
+    with terminal.bars() as progress:
+        tuned = secateur.finetune_files(
+            files, dataset, output, options,
+            lessons=lessons, start=start, resume=resume, restart=restart, progress=progress,
+        )  # fmt: skip
+    for note in tuned.result.notes:
+        terminal.note(note)
+    if as_json:
+        print(json.dumps(tuned.result.to_data(), indent=1, ensure_ascii=False))  # noqa: T201
+    else:
+        terminal.out.print(_table(tuned.result, task))
+        _tell(terminal, tuned.result, task)
+    folder = Path(output)
+    for path in (*tuned.saved.paths, folder / "history.csv", folder / "finetune.json"):
+        terminal.note(f"wrote {path}")
+
+
+def _table(result: FinetuneResult, task: Task | None) -> Table:
+    from rich.table import Table
+
+    table = Table(header_style="bold")
+    names = ["Step", "Stage", "Rate", "Loss", "Held out", *([result.metric] if task else [])]
+    for name in names:
+        table.add_column(name, justify="left" if name == "Stage" else "right")
+    for entry in result.history:
+        table.add_row(
+            f"{entry.step}" + (" *" if entry is result.best else ""),
+            entry.stage,
+            f"{entry.rate:.2g}" if entry.rate else "-",
+            f"{entry.loss:.{DIGITS}g}" if entry.loss is not None else "-",
+            f"{entry.held_out:.{DIGITS}g}",
+            *([_value(task, entry)] if task else []),
+        )
+    return table
+
+
+def _value(task: Task | None, entry: FinetuneEntry) -> str:
+    if task is None or entry.value is None:
+        return "-"
+    return task.text(entry.value, digits=DIGITS)
+
+
+def _tell(terminal: Terminal, result: FinetuneResult, task: Task | None) -> None:
+    """Say what training came to."""
+    apart = f", {result.held_out} held out" if result.held_out else ""
+    terminal.note(
+        f"{result.samples} samples{apart}, {result.steps} steps of {result.batch}, "
+        f"{result.images:.0f} images a second"
+    )
+    if result.best.step == 0:
+        terminal.warn("training made nothing better: the model is written as it was")
+    elif task is not None:
+        before, after = _value(task, result.start), _value(task, result.best)
+        terminal.note(f"{result.metric}: {before} before, {after} at step {result.best.step}")

@@ -1,0 +1,195 @@
+"""Fine-tuning between files: reading for training, checkpoints in a folder, and what is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from ..core.data import Dataset
+from ..core.errors import DataError, FormatError, located
+from ..core.evaluation.task import Task
+from ..core.files import alone_in, write_whole
+from ..core.finetune.checkpoint import Checkpoints
+from ..core.finetune.finetune import Lessons
+from ..core.finetune.finetune import finetune as train
+from ..core.finetune.options import FinetuneOptions
+from ..core.finetune.result import Entry, FinetuneResult, history_csv
+from ..core.ir.network import Network
+from ..core.options import options_of
+from ..core.plan.plan import Plan
+from ..core.progress import Progress, silent
+from ..core.training.recipe import Start
+from ..formats.saving import Saved, save
+from ..formats.training import begin
+
+__all__ = ["FINETUNE_FILE", "HISTORY_FILE", "Tuned", "finetune", "finetune_files", "start_of"]
+
+FINETUNE_FILE, HISTORY_FILE = "finetune.json", "history.csv"
+"""Files beside a fine-tuned model: what training came to, and its measurements."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tuned:
+    """A fine-tuned model and its files.
+
+    Args:
+        result: what training came to.
+        saved: the files.
+    """
+
+    result: FinetuneResult
+    saved: Saved
+
+
+def finetune(
+    network: Network,
+    data: Dataset,
+    options: FinetuneOptions | None = None,
+    *,
+    teacher: Network | None = None,
+    plan: Plan | None = None,
+    validation: Dataset | None = None,
+    task: Task | str | None = None,
+    start: Start | None = None,
+    tell: Callable[[Entry], None] = lambda _: None,
+    progress: Progress = silent,
+    **settings: Any,
+) -> FinetuneResult:
+    """Train a network further, by labels, by what another network computes, or by both.
+
+    Args:
+        network: the network; it stays as it is.
+        data: training data. Labels are used where there are any.
+        options: how the network is trained.
+        teacher: a network to learn from, usually that before pruning.
+        plan: what was removed from the teacher, so that its channels are known; or, for a sparse
+            network, what is held at zero.
+        validation: data that the network is measured on; the best measurement is kept. Without it,
+            samples that are held out from `data` decide.
+        task: what is measured there, if not what its labels call for.
+        start: the network as it was read for training (:func:`begin`), with the losses of its
+            files. Its network is trained instead of `network`.
+        tell: called with every measurement.
+        progress: told how far the work is.
+        settings: fields of :class:`FinetuneOptions`, instead of `options`.
+
+    Raises:
+        DataError: the data does not fit, or there is nothing to learn from.
+        PlanError: the plan does not fit.
+        UnsupportedError: PyTorch is not installed, or a layer cannot be trained.
+    """
+    options = options_of(FinetuneOptions, options, settings)
+    lessons = Lessons(
+        teacher=teacher, plan=plan, validation=validation, task=task,
+        **_from_files(start, options),
+    )  # fmt: skip
+    trained = start.network if start is not None else network
+    result = train(trained, data, options, lessons=lessons, tell=tell, progress=progress)
+    return _finished(result, start)
+
+
+def finetune_files(
+    files: Sequence[str | PathLike[str]],
+    data: Dataset,
+    output: str | PathLike[str],
+    options: FinetuneOptions,
+    *,
+    lessons: Lessons,
+    start: Start,
+    resume: bool = False,
+    restart: bool = False,
+    tell: Callable[[Entry], None] = lambda _: None,
+    progress: Progress = silent,
+) -> Tuned:
+    """Train a model further, and write it to a folder.
+
+    Checkpoints stand in the folder while training is under way. The written model is verified like
+    any other.
+
+    Args:
+        files: the model.
+        data: training data.
+        output: folder.
+        options: how it is trained.
+        lessons: what it learns from beside the data.
+        start: the model as it was read for training.
+        resume: go on from the newest checkpoint in the folder, if there is one.
+        restart: forget checkpoints that are there.
+        tell: called with every measurement.
+        progress: told how far the work is.
+
+    Raises:
+        DataError: as for :func:`finetune`; or the folder holds checkpoints and neither `resume` nor
+            `restart` is given, or another run is at work in it.
+        FormatError: the folder cannot be written.
+        VerificationError: the written files do not compute the same.
+    """
+    folder = Path(output)
+    with located(file=str(folder)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FormatError(f"cannot be written: {error.strerror or error}") from error
+    with alone_in(folder):
+        checkpoints = Checkpoints(folder)
+        if restart:
+            checkpoints.clear()
+        elif checkpoints.any and not resume:
+            with located(file=str(folder)):
+                raise DataError(
+                    "there are checkpoints of an earlier training",
+                    hint="--resume goes on from them, --restart forgets them",
+                )
+        filled = replace(lessons, **_from_files(start, options))
+        result = train(
+            start.network, data, options, lessons=filled, checkpoints=checkpoints, resume=resume,
+            tell=tell, progress=progress,
+        )  # fmt: skip
+        result = _finished(result, start)
+        saved = save(result.network, folder, data=None, progress=progress)
+        content = {"files": [Path(file).name for file in files], **result.to_data()}
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        write_whole(folder / FINETUNE_FILE, text.encode(), error=FormatError)
+        table = history_csv(result.history)
+        write_whole(folder / HISTORY_FILE, table.encode(), error=FormatError)
+        checkpoints.clear()
+    return Tuned(result=result, saved=saved)
+
+
+def start_of(
+    *files: str | PathLike[str], solver: str | PathLike[str] | None = None, **settings: Any
+) -> Start:
+    """Read a model for training; what its format says nothing about is left to the defaults.
+
+    Args:
+        files: the files of one model in any order.
+        solver: a solver.prototxt, for Caffe.
+        settings: fields of :class:`LoadOptions`.
+
+    Raises:
+        FormatError: the files are broken.
+        UnsupportedError: the format cannot be trained.
+    """
+    return begin(*files, solver=solver, **settings)
+
+
+def _from_files(start: Start | None, options: FinetuneOptions) -> dict[str, Any]:
+    """Return what lessons take from the files of a model."""
+    if start is None:
+        return {}
+    recipe = start.recipe
+    if not options.own_solver:
+        recipe = replace(recipe, settings=None)
+    return {"recipe": recipe, "augmentation": start.augmentation}
+
+
+def _finished(result: FinetuneResult, start: Start | None) -> FinetuneResult:
+    """Return the result with a network whose files say how many images were seen."""
+    if start is None:
+        return result
+    seen = start.seen + result.best.step * result.batch
+    return replace(result, network=start.finish(result.network, seen))

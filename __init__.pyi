@@ -57,6 +57,11 @@ from .core.evaluation.tasks.divergence import Divergence as Divergence
 from .core.evaluation.tasks.output_error import OutputError as OutputError
 from .core.evaluation.tasks.regression import Regression as Regression
 from .core.evaluation.tasks.segmentation import Segmentation as Segmentation
+from .core.finetune.checkpoint import Checkpoints as Checkpoints
+from .core.finetune.finetune import Lessons as Lessons
+from .core.finetune.options import FinetuneOptions as FinetuneOptions
+from .core.finetune.result import FinetuneEntry as FinetuneEntry
+from .core.finetune.result import FinetuneResult as FinetuneResult
 from .core.ir.heads import check_detector as check_detector
 from .core.ir.heads import classifier_output as classifier_output
 from .core.ir.network import Border as Border
@@ -104,5 +109,9 @@ from .formats.saving import save as save
 from .version import __version__ as __version__
 from .workflows.datasets import open_dataset as open_dataset
 from .workflows.datasets import with_preprocess as with_preprocess
+from .workflows.finetuning import Tuned as Tuned
+from .workflows.finetuning import finetune as finetune
+from .workflows.finetuning import finetune_files as finetune_files
+from .workflows.finetuning import start_of as start_of
 from .workflows.measures import named_accuracy as named_accuracy
 from .workflows.rounds import iterate as iterate

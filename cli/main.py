@@ -30,6 +30,7 @@ NAMES: tuple[tuple[str, ...], ...] = (
     ("convert",),
     ("ana", "analyze"),
     ("prune",),
+    ("finetune",),
     ("iterate",),
     ("transform",),
     ("compare",),

@@ -18,6 +18,9 @@ __all__ = ["BY_FIELD", "BY_TYPE", "NESTED", "PANELS", "Flag", "Spelling", "shown
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 """Units of memory."""
 
+SECONDS = {"s": 1, "m": 60, "h": 3600}
+"""Units of time."""
+
 Values = tuple[Written, ...]
 """What was given for a flag, one text for each time; empty where it was not given."""
 
@@ -198,6 +201,21 @@ def _overrides(rates: Values, thresholds: Values) -> dict[str, Any]:
     return {**found[False], **found[True]}
 
 
+def _seconds(values: Values) -> float:
+    """Return a time in seconds, which may end in s, m or h."""
+    text = _text(values).strip().lower()
+    unit = SECONDS.get(text[-1:])
+    return _number_of(text if unit is None else text[:-1]) * (unit or 1)
+
+
+def _shown_seconds(value: float | None) -> str:
+    """Return a time with the largest unit that leaves a whole number."""
+    if value is None:
+        return ""
+    unit = next((name for name, size in reversed(SECONDS.items()) if value % size == 0), "")
+    return f"{value / SECONDS.get(unit, 1):g}{unit}"
+
+
 def _bytes(values: Values) -> int:
     """Return a number of bytes, which may end in K, M or G."""
     text = _text(values).upper().removesuffix("B").removesuffix("I")
@@ -341,6 +359,15 @@ BY_FIELD: Mapping[str, Spelling] = {
     "AnalyzeOptions.threshold": _flag(_number, metavar="LOSS"),
     "AnalyzeOptions.exclude": _flag(_texts, metavar="LAYER", kind=list[str]),
     "AnalyzeOptions.memory": replace(_flag(_bytes, metavar="BYTES"), shown=_shown_bytes),
+    "FinetuneOptions.time": replace(_flag(_seconds, metavar="10m"), shown=_shown_seconds),
+    "FinetuneOptions.checkpoint": replace(_flag(_seconds, metavar="5m"), shown=_shown_seconds),
+    "FinetuneOptions.method": _flag(_text, metavar="adam|sgd"),
+    "FinetuneOptions.match": _flag(_text, metavar="auto|features|outputs|both"),
+    "FinetuneOptions.train": _flag(_text, metavar="auto|all|vectors"),
+    "FinetuneOptions.normalize": _flag(_text, metavar="auto|batch|stored"),
+    "FinetuneOptions.augment": _flag(_text, metavar="auto|usual|none"),
+    "FinetuneOptions.precision": _flag(_text, metavar="float32|bfloat16|float16"),
+    "FinetuneOptions.freeze": _flag(_texts, metavar="LAYER", kind=list[str]),
     "TaskOptions.top": _flag(_integers, "--top-k", metavar="K,K…"),
     "TaskOptions.suppress": _flag(_number, "--nms", metavar="R"),
     "TaskOptions.overlap": _flag(_number, "--iou", metavar="R"),

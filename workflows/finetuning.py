@@ -17,7 +17,7 @@ from ..core.finetune.checkpoint import Checkpoints
 from ..core.finetune.finetune import Lessons
 from ..core.finetune.finetune import finetune as train
 from ..core.finetune.options import FinetuneOptions
-from ..core.finetune.result import Entry, FinetuneResult, history_csv
+from ..core.finetune.result import FinetuneEntry, FinetuneResult, history_csv
 from ..core.ir.network import Network
 from ..core.options import options_of
 from ..core.plan.plan import Plan
@@ -55,7 +55,7 @@ def finetune(
     validation: Dataset | None = None,
     task: Task | str | None = None,
     start: Start | None = None,
-    tell: Callable[[Entry], None] = lambda _: None,
+    tell: Callable[[FinetuneEntry], None] = lambda _: None,
     progress: Progress = silent,
     **settings: Any,
 ) -> FinetuneResult:
@@ -102,7 +102,7 @@ def finetune_files(
     start: Start,
     resume: bool = False,
     restart: bool = False,
-    tell: Callable[[Entry], None] = lambda _: None,
+    tell: Callable[[FinetuneEntry], None] = lambda _: None,
     progress: Progress = silent,
 ) -> Tuned:
     """Train a model further, and write it to a folder.

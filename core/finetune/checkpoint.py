@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import DataError, located
 from ..files import write_whole
-from .result import Entry
+from .result import FinetuneEntry
 
 __all__ = ["Checkpoint", "Checkpoints"]
 
@@ -58,7 +58,7 @@ class Checkpoint:
     rate: float
     losses: tuple[float, int]
     seconds: float
-    history: tuple[Entry, ...]
+    history: tuple[FinetuneEntry, ...]
     now: Mapping[str, np.ndarray]
     best: Mapping[str, np.ndarray]
     solver: tuple[int, int, tuple[np.ndarray, ...]]
@@ -105,7 +105,7 @@ class Checkpoint:
             **{
                 **plain,
                 "losses": tuple(plain["losses"]),
-                "history": tuple(Entry(**entry) for entry in plain["history"]),
+                "history": tuple(FinetuneEntry(**entry) for entry in plain["history"]),
             },
             now=tensors[0],
             best=tensors[1],

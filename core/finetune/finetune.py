@@ -41,7 +41,7 @@ from .checkpoint import Checkpoints
 from .judge import Judge, held_out
 from .loop import Course, Feeding, train
 from .options import FinetuneOptions
-from .result import Entry, FinetuneResult
+from .result import FinetuneEntry, FinetuneResult
 from .stages import Stage, stages_of, task_objectives
 from .targets import label_names
 from .teacher import Comparisons, Teacher, comparisons
@@ -100,7 +100,7 @@ def finetune(
     lessons: Lessons | None = None,
     checkpoints: Checkpoints | None = None,
     resume: bool = False,
-    tell: Callable[[Entry], None] = lambda _: None,
+    tell: Callable[[FinetuneEntry], None] = lambda _: None,
     progress: Progress = silent,
     **settings: Any,
 ) -> FinetuneResult:
@@ -131,7 +131,7 @@ def finetune(
     samples, augmentation = _samples(network, data, kind, options, lessons)
     judged, apart = held_out(samples)
     stages, teacher = _stages(network, data, kind, samples, options, lessons, device)
-    trained = samples.without(judged) if apart else samples
+    trained = samples.without(judged.tolist()) if apart else samples
     recipe = lessons.recipe
     module = TrainingModule(
         network, statistics=_statistics(network, recipe, options, trained.batch),
@@ -250,8 +250,8 @@ def _statistics(
     network: Network, recipe: Recipe, options: FinetuneOptions, batch: int
 ) -> Mapping[str, Statistics]:
     """Return node key → how each batch normalisation behaves in training."""
-    stored = options.batch_norm == "stored" or (
-        options.batch_norm == "auto" and batch < NORMALIZED_FROM
+    stored = options.normalize == "stored" or (
+        options.normalize == "auto" and batch < NORMALIZED_FROM
     )
     found = dict(recipe.statistics)
     if not stored:

@@ -28,7 +28,7 @@ from .checkpoint import Checkpoint, Checkpoints
 from .interrupt import Interruption, heard
 from .judge import Judge, Judgement
 from .rate import BATCHES, found_rate
-from .result import Entry
+from .result import FinetuneEntry
 from .stages import Stage
 from .targets import tensors_of
 from .teacher import Teacher
@@ -134,8 +134,8 @@ class Outcome:
         notes: what a user must know.
     """
 
-    history: tuple[Entry, ...]
-    best: Entry
+    history: tuple[FinetuneEntry, ...]
+    best: FinetuneEntry
     steps: int
     images: float
     notes: tuple[str, ...]
@@ -151,12 +151,12 @@ class _Run:
         course: Course,
         judge: Judge,
         checkpoints: Checkpoints | None,
-        tell: Callable[[Entry], None],
+        tell: Callable[[FinetuneEntry], None],
         progress: Progress,
     ):
         self.module, self.feeding, self.course, self.judge = module, feeding, course, judge
         self.checkpoints, self.tell, self.progress = checkpoints, tell, progress
-        self.history: list[Entry] = []
+        self.history: list[FinetuneEntry] = []
         self.best: dict[str, np.ndarray] = {}
         self.badness = math.inf
         self.total = 0
@@ -179,7 +179,7 @@ class _Run:
         if better:
             self.badness = found.badness
             self.best = _arrays(self.module)
-        entry = Entry(
+        entry = FinetuneEntry(
             step=self.total, stage=stage.name, loss=total / count if count else None,
             held_out=found.held_out, value=found.value, rate=rate,
             seconds=round(self.seconds, 3), best=better,
@@ -202,7 +202,7 @@ def train(
     *,
     checkpoints: Checkpoints | None = None,
     resume: bool = False,
-    tell: Callable[[Entry], None] = lambda _: None,
+    tell: Callable[[FinetuneEntry], None] = lambda _: None,
     progress: Progress = silent,
 ) -> Outcome:
     """Train a module in place; at the end it holds the best of the measured weights.

@@ -83,7 +83,7 @@ class FinetuneOptions:
     freeze: Sequence[str] = ()
     """Layers whose weights stay as they are."""
 
-    batch_norm: str = "auto"
+    normalize: str = "auto"
     """Statistics that batch normalisations use in training: those of the batch, or the stored ones.
     auto: those of the batch from 16 samples on."""
 
@@ -128,7 +128,7 @@ class FinetuneOptions:
             raise DataError(f"a share is from 0 to 1, got {self.distill:g}", option="distill")
         for name, choices in (
             ("method", METHODS), ("match", MATCHES), ("train", TRAINED),
-            ("augment", AUGMENTATIONS), ("batch_norm", NORMS), ("precision", PRECISIONS),
+            ("augment", AUGMENTATIONS), ("normalize", NORMS), ("precision", PRECISIONS),
         ):  # fmt: skip
             if getattr(self, name) not in choices:
                 raise DataError(

@@ -10,11 +10,11 @@ from typing import Any
 
 from ..ir.network import Network
 
-__all__ = ["Entry", "FinetuneResult", "history_csv"]
+__all__ = ["FinetuneEntry", "FinetuneResult", "history_csv"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class FinetuneEntry:
     """One measurement during training.
 
     Args:
@@ -56,8 +56,8 @@ class FinetuneResult:
     """
 
     network: Network
-    history: tuple[Entry, ...]
-    best: Entry
+    history: tuple[FinetuneEntry, ...]
+    best: FinetuneEntry
     metric: str
     samples: int
     held_out: int
@@ -67,7 +67,7 @@ class FinetuneResult:
     notes: tuple[str, ...] = ()
 
     @property
-    def start(self) -> Entry:
+    def start(self) -> FinetuneEntry:
         """The measurement before the first update."""
         return self.history[0]
 
@@ -85,10 +85,10 @@ class FinetuneResult:
         }
 
 
-def history_csv(history: Sequence[Entry]) -> str:
+def history_csv(history: Sequence[FinetuneEntry]) -> str:
     """Return measurements as a table of comma-separated values with a head line."""
     text = io.StringIO()
-    names = [field.name for field in fields(Entry)]
+    names = [field.name for field in fields(FinetuneEntry)]
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(asdict(entry) for entry in history)

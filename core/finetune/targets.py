@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["LABEL", "SHARES", "TRUTH", "VALUES", "label_names", "tensors_of", "truth_rows"]
 
 LABEL, SHARES, TRUTH, VALUES = "label", "shares", "truth", "values"
-"""Keys of targets: a class a sample or pixel, the shares of classes (N×classes), the objects of each
-image (N×objects×5) or again the shares, and what an output should be."""
+"""Keys of targets: a class a sample or pixel; the shares of classes (N×classes); the objects of
+each image (N×objects×5), or the shares once more; and what an output should be."""
 
 
 def label_names(objectives: Iterable[Objective], known: Iterable[str]) -> tuple[str, ...]:

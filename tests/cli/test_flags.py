@@ -50,6 +50,7 @@ CURVES = secateur.analyze(NETWORK, secateur.open_dataset(DATA, NETWORK, limit=4)
 
 LIBRARY = {
     secateur.PruneOptions: "prune",
+    secateur.FinetuneOptions: "finetune",
     secateur.IterateOptions: "iterate",
     secateur.DensifyOptions: "transform",
     secateur.AnalyzeOptions: "ana",
@@ -121,6 +122,26 @@ def cases(folder: Path) -> Iterator[Case]:
         ["--to", 0.5, "--rounds", 2, "--max-divergence", 2],
         "to: 0.5\nrounds: 2\nmax-divergence: 2\n",
     )
+    yield Case(
+        secateur.FinetuneOptions(
+            time=600.0, batch_size=8, learning_rate=0.01, method="sgd", own_solver=True,
+            momentum=0.5, weight_decay=0.25, distill=0.75, match="features", temperature=4.0,
+            train="vectors", freeze=("a", "b"), normalize="stored", augment="none", patience=3,
+            measurements=5, checkpoint=60.0, seed=1, device="cpu", precision="bfloat16",
+        ),
+        ["--time", "10m", "--batch-size", 8, "--learning-rate", 0.01, "--method", "sgd",
+         "--own-solver", "--momentum", 0.5, "--weight-decay", 0.25, "--distill", 0.75,
+         "--match", "features", "--temperature", 4, "--train", "vectors", "--freeze", "a",
+         "--freeze", "b", "--normalize", "stored", "--augment", "none", "--patience", 3,
+         "--measurements", 5, "--checkpoint", "1m", "--seed", 1, "--device", "cpu",
+         "--precision", "bfloat16"],
+        "time: 10m\nbatch-size: 8\nlearning-rate: 0.01\nmethod: sgd\nown-solver: true\n"
+        "momentum: 0.5\nweight-decay: 0.25\ndistill: 0.75\nmatch: features\ntemperature: 4\n"
+        "train: vectors\nfreeze: [a, b]\nnormalize: stored\naugment: none\npatience: 3\n"
+        "measurements: 5\ncheckpoint: 60\nseed: 1\ndevice: cpu\nprecision: bfloat16\n",
+    )  # fmt: skip
+    yield Case(secateur.FinetuneOptions(epochs=2.5), ["--epochs", 2.5], "epochs: 2.5\n")
+    yield Case(secateur.FinetuneOptions(steps=7), ["--steps", 7], "steps: 7\n")
     yield Case(
         secateur.DensifyOptions(repair="bias", force=True),
         ["--repair", "bias", "--force"],

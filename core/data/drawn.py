@@ -26,9 +26,7 @@ WHOLE = Frame(width=1, height=1)
 """An image that fills its input."""
 
 
-def placed(
-    image: Regions, noise: np.ndarray, number: int | np.ndarray, frame: Frame = WHOLE
-) -> np.ndarray:
+def placed(image: Regions, noise: np.ndarray, number: int, frame: Frame = WHOLE) -> np.ndarray:
     """Return rows of regions made of noise, in its shape: the number of an image, and a box in it.
 
     Boxes have between a quarter and all of the width and of the height of the image.
@@ -70,10 +68,13 @@ class DrawnRegions:
 
     @staticmethod
     def of(network: Network) -> DrawnRegions | None:
-        """Return the inputs to draw boxes for; None unless they are all inputs but one."""
+        """Return the inputs to draw boxes for; None unless they are all but the first.
+
+        The first input says how many images a batch holds.
+        """
         shapes, inputs = network.inputs, dict(region_inputs(network.graph))
         others = [name for name in shapes if name not in inputs]
-        if not inputs or len(others) != 1:
+        if not inputs or others != list(shapes)[:1]:
             return None
         rows = rows_per_sample(network)
         return DrawnRegions(
@@ -113,6 +114,7 @@ def _caution(network: Network, image: str, names: Collection[str]) -> Caution:
     stored = ", ".join(f"'{name}'" for name in (image, *names))
     them = "it" if len(names) == 1 else "them"
     return Caution(
-        f"{', '.join(origins)}: boxes drawn at random stand for {them}, and labels are not used, since outputs behind such boxes say nothing about them; "
+        f"{', '.join(origins)}: boxes drawn at random stand for {them}, "
+        "and labels are not used, since outputs behind such boxes say nothing about them; "
         f"give a .npz with {stored} to calibrate on real ones"
     )

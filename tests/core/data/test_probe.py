@@ -85,7 +85,8 @@ def test_all_labels_of_a_list_are_checked_and_two_images_decoded(
 
 def test_labels_beyond_the_limit_do_not_count(tmp_path: Path) -> None:
     path = listed(tmp_path, wrong=20)
-    secateur.fit_data(CLASSIFIER, secateur.open_dataset(path, CLASSIFIER, limit=20))
+    found = secateur.fit_data(CLASSIFIER, secateur.open_dataset(path, CLASSIFIER, limit=20))
+    assert found.dataset.labelled
 
 
 @pytest.mark.parametrize("wrong", [0, 13, COUNT - 1])

@@ -148,7 +148,7 @@ PRUNED = [
 @pytest.mark.parametrize("case", PRUNED)
 def test_every_kind_of_net_is_written_as_pruned(tmp_path, case, shared):
     network = opened(GOLDEN / "cases" / case)
-    pruned = prune(network, rate=0.4, criterion="l1").network
+    pruned = prune(network, rate=0.4, criterion="l1", as_far_as_possible=True).network
     again, lines = written(pruned, tmp_path)
     assert lines
     feed = feed_of(pruned)
@@ -207,7 +207,7 @@ def test_groups_shrink_with_a_depthwise_convolution(tmp_path, kind):
             layer.blobs.add(shape={"dim": shape}, data=random.normal(size=shape).ravel())
     (tmp_path / "model.prototxt").write_text(DEPTHWISE % kind)
     (tmp_path / "model.caffemodel").write_bytes(net.SerializeToString())
-    pruned = prune(opened(tmp_path), rate=0.4, criterion="l1").network
+    pruned = prune(opened(tmp_path), rate=0.4, criterion="l1", as_far_as_possible=True).network
     again, lines = written(pruned, tmp_path)
     left = pruned.graph.initializers["b/weight"].shape[0]
     assert left < 4

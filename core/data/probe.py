@@ -19,6 +19,7 @@ __all__ = [
     "LABEL_FILES",
     "LabelledSource",
     "ProbedDataset",
+    "cautions",
     "check_batch",
     "found_labels",
     "probe",
@@ -90,6 +91,12 @@ class LabelledSource(Protocol):
 def found_labels(dataset: Dataset) -> str:
     """Return where labels were found that nobody asked for; "" where there are none such."""
     return dataset.found_labels if isinstance(dataset, ProbedDataset) else ""
+
+
+def cautions(dataset: Dataset | None) -> tuple[str, ...]:
+    """Return what a user should know of inputs that the data does not hold."""
+    caution: str = getattr(dataset, "caution", "")
+    return (caution,) if caution else ()
 
 
 def without_labels(dataset: Dataset) -> Dataset:

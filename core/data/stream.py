@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -15,6 +15,7 @@ from ..ir.dims import shape_text
 from ..ir.heads import image_output
 from ..ir.network import Network, Preprocess
 from .base import BATCH_SIZE, Batch, Frame, Objects, TargetKind, batch_size, limited
+from .drawn import DrawnRegions
 from .labels import pixel_classes
 from .prefetch import ahead
 from .preprocess import channel_order, frame_of, labels_to_input, to_input
@@ -86,8 +87,9 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """A sample as the network takes it."""
+    """A sample as the network takes it; `number` is its place in the source."""
 
+    number: int
     input: np.ndarray
     frame: Frame
     label: int | None
@@ -100,15 +102,19 @@ class _Made:
 class ImageStream:
     """The images of a source, as batches for a network.
 
+    Inputs that hold regions of the images, if all others do, get boxes drawn at random, the same
+    ones at every reading. The images have no labels then.
+
     Args:
         source: the images.
-        network: its only input (N×C×H×W) gives the size.
+        network: its only input, or the only one that holds no regions (N×C×H×W), gives the size.
         preprocess: instead of the network's own.
         batch: samples a batch.
         limit: use only so many images from the start.
         ignore_label: in maps of classes, pixels of this class do not count.
         tolerant: leave out up to :data:`MAX_BROKEN` broken images; False for none.
         found_labels: where the labels were found, in words, if nobody asked for them.
+        cautious: whether :attr:`caution` is still to be said.
 
     Raises:
         DataError: there is no image, or the network takes something else than images.
@@ -125,17 +131,22 @@ class ImageStream:
         ignore_label: int | None = None,
         tolerant: bool = True,
         found_labels: str = "",
+        cautious: bool = True,
     ):
+        self._drawn = DrawnRegions.of(network)
         self.source = source
-        self.found_labels = found_labels
+        self._images = _plain(source) if self._drawn is not None else source
+        self.found_labels = found_labels if self._drawn is None else ""
+        self.caution = self._drawn.caution if self._drawn is not None and cautious else ""
+        """What a user should know of inputs that were not read; "" where that is nothing."""
         self._network = network
         self._limit = limit
         self._probed: set[int | None] = set()
         self.name = source.name
-        self.labelled = bool(source.target_kind)
+        self.labelled = bool(self._images.target_kind)
         self.preprocess = preprocess or network.preprocess
-        self._input, self._size = image_input(network)
-        self.target = image_output(network) if source.target_kind == "values" else None
+        self._input, self._size = image_input(network, self._drawn.inputs if self._drawn else ())
+        self.target = image_output(network) if self.target_kind == "values" else None
         channel_order(self.preprocess, self._size[0])
         self._batch = batch_size(network, batch)
         self.ignore_label = ignore_label
@@ -147,7 +158,7 @@ class ImageStream:
     @property
     def target_kind(self) -> TargetKind:
         """What is known of each image."""
-        return self.source.target_kind
+        return self._images.target_kind
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -183,15 +194,15 @@ class ImageStream:
             raise self._nothing()
 
     def unlabelled(self) -> ImageStream:
-        """Return the same images without what is known of them."""
-        own = getattr(self.source, "unlabelled", None)
+        """Return the same images without what is known of them, and without caution."""
         return ImageStream(
-            own() if own is not None else _Unlabelled(self.source),
+            _plain(self._images),
             self._network,
             preprocess=self.preprocess,
             batch=self._batch,
             limit=self._limit,
             tolerant=self._tolerant,
+            cautious=False,
         )
 
     def probe(self, classes: int | None) -> None:
@@ -206,7 +217,7 @@ class ImageStream:
         if classes in self._probed:
             return
         most = MAX_BROKEN if self._tolerant else 0
-        probe_classes(self.source, self.samples, classes, most)
+        probe_classes(self._images, self.samples, classes, most)
         good = broken = 0
         for index in spread(self.samples, 2 * (MAX_BROKEN + 1)):
             made = self._make(index)
@@ -272,9 +283,10 @@ class ImageStream:
     def _make(self, index: int) -> _Made | DataError:
         channels, height, width = self._size
         try:
-            sample = self.source.read(index, gray=channels == 1)
+            sample = self._images.read(index, gray=channels == 1)
             pixels, target = sample.pixels, sample.target
             return _Made(
+                index,
                 to_input(sample.image, self._size, self.preprocess),
                 frame_of(sample.image, height, width, self.preprocess),
                 sample.label,
@@ -296,8 +308,12 @@ class ImageStream:
         elif kind == "pixels":
             maps = np.stack([s.pixels for s in made if s.pixels is not None])
             labels = pixel_classes(maps, self.ignore_label)
+        frames = tuple(sample.frame for sample in made)
+        inputs = {self._input: _batched([sample.input for sample in made])}
+        if self._drawn is not None:
+            inputs |= self._drawn.beside([sample.number for sample in made], frames)
         return Batch(
-            inputs={self._input: _batched([sample.input for sample in made])},
+            inputs=inputs,
             labels=labels,
             objects=tuple(s.objects for s in made if s.objects is not None)
             if kind == "objects"
@@ -305,7 +321,7 @@ class ImageStream:
             values=np.stack([s.target for s in made if s.target is not None])
             if kind == "values"
             else None,
-            frames=tuple(sample.frame for sample in made),
+            frames=frames,
             places=tuple(sample.where for sample in made),
         )
 
@@ -343,20 +359,33 @@ class _Unlabelled:
         return Sample(image=found.image, where=found.where)
 
 
+def _plain(source: ImageSource) -> ImageSource:
+    """Return the images of a source without what is known of them."""
+    if not source.target_kind:
+        return source
+    own: Callable[[], ImageSource] | None = getattr(source, "unlabelled", None)
+    return own() if own is not None else _Unlabelled(source)
+
+
 def _batched(arrays: list[np.ndarray]) -> np.ndarray:
     """Return arrays as one with the samples along axis 0; a single one is not copied."""
     return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
 
 
-def image_input(network: Network) -> tuple[str, tuple[int, int, int]]:
+def image_input(network: Network, drawn: Collection[str] = ()) -> tuple[str, tuple[int, int, int]]:
     """Return the name of the only input and its channels, height and width.
+
+    Args:
+        network: the network.
+        drawn: inputs that images need not feed.
 
     Raises:
         DataError: there are several inputs, or the only one takes no images.
     """
     shapes = network.inputs
     hint = "give the inputs as arrays in a .npz file"
-    if len(shapes) != 1:
+    taking = [name for name in shapes if name not in drawn]
+    if len(taking) != 1:
         made = [name for border in network.borders if border.outputs for name in border.inputs]
         fed = [name for name in shapes if name not in made]
         if len(fed) == 1:
@@ -366,7 +395,7 @@ def image_input(network: Network) -> tuple[str, tuple[int, int, int]]:
             )
         names = ", ".join(f"'{name}'" for name in shapes)
         raise DataError(f"images feed one input, but the network has {names}", hint=hint)
-    name, shape = next(iter(shapes.items()))
+    name, shape = taking[0], shapes[taking[0]]
     sizes = tuple(size for size in shape[1:] if isinstance(size, int))
     if len(shape) != 4 or len(sizes) != 3:
         raise DataError(f"input '{name}' ({shape_text(shape)}) takes no images", hint=hint)

@@ -11,8 +11,9 @@ from ..errors import DataError
 from ..ir.dims import shape_text
 from ..ir.footprint import multiply_adds
 from ..ir.network import Network, Preprocess
-from ..ir.regions import Regions, region_inputs
+from ..ir.regions import region_inputs
 from .base import BATCH_SIZE, Batch, batch_size, fixed_batch
+from .drawn import placed
 from .preprocess import normalized
 from .rows import rows_per_sample
 
@@ -20,11 +21,6 @@ __all__ = ["SyntheticDataset", "affordable"]
 
 FULL_SCALE = 255.0
 """The largest value of a pixel before preprocessing."""
-
-SMALLEST_REGION = 0.25
-"""Width and height of the smallest region, in parts of the image's. Smaller ones would give
-windows of one pixel."""
-
 
 WORK = 20_000_000_000
 """Multiplications that noise may cost a network: some seconds of two cores."""
@@ -112,7 +108,7 @@ class SyntheticDataset:
             count = int((number + 1) * self._rows[name]) - int(number * self._rows[name])
             noise = generator.random((count, *shape), dtype=np.float32)
             if name in self._regions:
-                noise = self._placed(self._regions[name], number, noise)
+                noise = placed(self._regions[name], noise, number % self._images)
             elif (
                 name not in self._plain
                 and len(shape) == 3
@@ -122,19 +118,6 @@ class SyntheticDataset:
                 noise = normalized(pixels, _for_size(self._preprocess, shape))
             sample[name] = noise
         return sample
-
-    def _placed(self, image: Regions, number: int, noise: np.ndarray) -> np.ndarray:
-        """Return rows of regions: the image in the batch that the network fixes, and a box in it.
-
-        Boxes have between a quarter and all of the width and of the height of the image.
-        """
-        rows = noise.reshape(-1, 5)
-        sides = np.array([image.width, image.height], np.float32) - 1
-        size = SMALLEST_REGION + (1 - SMALLEST_REGION) * rows[:, 1:3]
-        corner = (1 - size) * rows[:, 3:]
-        images = np.full((len(rows), 1), number % self._images)
-        placed = np.concatenate([images, corner * sides, (corner + size) * sides], axis=1)
-        return placed.astype(np.float32).reshape(noise.shape)
 
 
 def _for_size(preprocess: Preprocess, shape: tuple[int, ...]) -> Preprocess:

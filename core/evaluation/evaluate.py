@@ -7,6 +7,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from ..data import Batch, Dataset, Frame
+from ..data.probe import cautions
 from ..engine.session import Arrays
 from ..errors import DataError
 from ..ir.heads import box_heads, classes_of, no_head
@@ -51,7 +52,7 @@ def evaluate(
         DataError: there are no labels, they do not fit the network, or the task compares networks.
     """
     options = options_of(EvaluateOptions, options, settings)
-    if options.task is None and not dataset.labelled:
+    if options.task is None and not dataset.labelled and not cautions(dataset):
         raise _unlabelled(network, dataset)
     found = fit_data(network, dataset, options.task, options, asked=True).task
     if found.needs_original:

@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 
 from ..data import Batch, Dataset, Objects
+from ..data.probe import cautions
 from ..data.targets import Targets
 from ..engine.session import Arrays
 from ..errors import VerificationError
@@ -58,7 +59,7 @@ class Fidelity:
     Args:
         outputs: one by one.
         samples: how many.
-        notes: how outputs with other names were paired.
+        notes: how outputs with other names were paired, and which inputs were drawn.
         detections: mean average precision of the pruned detector, where what the original finds
             with a score of at least 0.25 counts as an object; None for other networks, and
             where boxes were not asked for.
@@ -136,7 +137,7 @@ def fidelity(
         original, pruned, pairing, dataset, made, threads=threads, progress=progress
     ):
         total.merge(part)
-    return replace(total.compute(), notes=pairing.notes)
+    return replace(total.compute(), notes=(*pairing.notes, *cautions(dataset)))
 
 
 class FidelityMetric(Metric):

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..data import Dataset
-from ..data.probe import found_labels, probe, without_labels
+from ..data.probe import ProbedDataset, cautions, found_labels, probe, without_labels
 from ..errors import DataError
 from ..ir.network import Caution, Network
-from .task import USUAL, Task, TaskOptions, find_task
+from .task import TASKS, USUAL, Task, TaskOptions, find_task
 
 __all__ = ["FittedData", "fit_data"]
 
@@ -24,7 +24,8 @@ class FittedData:
     Args:
         dataset: the samples, without labels that do not fit and that nobody asked for.
         task: what the network is measured by.
-        notes: what was done with labels that nobody asked for; cautions where they were left out.
+        notes: what was done with labels that nobody asked for; cautions where they were left out,
+            and where inputs were not read but drawn.
     """
 
     dataset: Dataset
@@ -54,8 +55,11 @@ def fit_data(
 
     Raises:
         DataError: samples cannot be read or do not fit the network, the task does not fit, or a
-            label that was asked for is no class of the network.
+            label that was asked for is no class of the network, or cannot be used.
     """
+    drawn = cautions(dataset)
+    if drawn:
+        return _beside_drawn(network, dataset, task, options, drawn[0], asked=asked)
     found = found_labels(dataset)
     try:
         fitting = find_task(network, dataset, task, options)
@@ -75,3 +79,27 @@ def fit_data(
     used = found and not asked and task is None
     notes = (f"{dataset.name}: labels were found ({found}) and are used",) if used else ()
     return FittedData(dataset=dataset, task=fitting, notes=notes)
+
+
+def _beside_drawn(
+    network: Network,
+    dataset: Dataset,
+    task: Task | str | None,
+    options: TaskOptions,
+    caution: str,
+    *,
+    asked: bool,
+) -> FittedData:
+    """Return data some inputs of which are drawn: nothing is measured by its labels.
+
+    Raises:
+        DataError: the user asks for labels, or samples cannot be read.
+    """
+    kind = TASKS.find(task) if isinstance(task, str) else task
+    if asked or (kind is not None and kind.target_kind):
+        raise DataError(f"{dataset.name}: nothing can be measured by labels here: {caution}")
+    assert isinstance(dataset, ProbedDataset)
+    plain = dataset.unlabelled()
+    probe(plain)
+    note = Caution(f"{dataset.name}: {caution}")
+    return FittedData(dataset=plain, task=find_task(network, plain, task, options), notes=(note,))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..data import Dataset, SyntheticDataset, streamed
+from ..data.probe import cautions
 from ..engine.session import Session
 from ..errors import DataError, VerificationError
 from ..ir.dims import shape_text
@@ -46,7 +47,10 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """The differences of all outputs compared, over `samples` samples."""
+    """The differences of all outputs compared, over `samples` samples.
+
+    Notes tell of outputs with other names, and of inputs that were drawn.
+    """
 
     outputs: tuple[Difference, ...]
     samples: int
@@ -124,7 +128,7 @@ def compare(
         meters[name].result(name, partner, shapes[name])
         for name, partner in pairing.outputs.items()
     )
-    return Comparison(outputs=found, samples=samples, notes=pairing.notes)
+    return Comparison(outputs=found, samples=samples, notes=(*pairing.notes, *cautions(dataset)))
 
 
 def pair(a: Network, b: Network, outputs: Sequence[str] | None = None) -> Pairing:

@@ -139,20 +139,91 @@ def test_every_input_needs_data(field: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "many.npz", data=images, rois=regions_of(6, 3, numbered=False))
     mixed = regions_of(6, 1, numbered=False)
     np.savez(tmp_path / "short.npz", data=images, rois=mixed[:5])
-    import cv2
-
-    (tmp_path / "images").mkdir()
-    cv2.imwrite(str(tmp_path / "images" / "a.png"), np.zeros((32, 32, 3), np.uint8))
     for name, message in (
         ("images.npz", r"no arrays for the inputs 'data', 'rois', only 'x'"),
         ("data.npz", r"no array 'rois' for input 'rois', only 'data'"),
         ("many.npz", r"'rois' has 18 \(hint: --input-shape rois=3,5 reads"),
         ("short.npz", r"different numbers of samples: 'data' has 6, 'rois' has 5"),
-        ("images", r"images feed input 'data' alone, and 'rois' lack data"),
     ):
         with pytest.raises(secateur.DataError, match=message) as caught:
             secateur.open_dataset(tmp_path / name, network)
         assert len(str(caught.value).splitlines()) == 1
+
+
+def with_images(folder: Path, count: int = 6) -> Path:
+    """Write images of several sizes, in folders by class."""
+    import cv2
+
+    rng = np.random.default_rng(2)
+    for number in range(count):
+        place = folder / "abc"[number % 3]
+        place.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (30 + number, 40, 3), np.uint8)
+        assert cv2.imwrite(str(place / f"{number}.png"), pixels)
+    return folder
+
+
+def test_images_feed_a_two_stage_detector(field: Path, tmp_path: Path) -> None:
+    paths, images = files(field, "python_proposal"), with_images(tmp_path / "images")
+    options = ["--input-shape", "rois=3,5", "--data", images]
+    told = run("prune", *paths, "--rate", "0.3", "-o", tmp_path / "a", *options).stderr
+    caution = (
+        f"warning: {images}: 'rois' is made by 'proposal' (Python), which cannot be computed: "
+        "boxes drawn at random stand for it, and labels are not used, since outputs behind such "
+        "boxes say nothing about them; give a .npz with 'data', 'rois' to calibrate on real ones"
+    )
+    assert told.count("drawn at random") == 1
+    assert caution in told.splitlines()
+    assert "masked = dense: 0.0e+00, written = dense: 0.0e+00" in told
+    assert f"6 samples of {images}" in told
+    run("prune", *paths, "--rate", "0.3", "-o", tmp_path / "b", *options)
+    first, second = ((tmp_path / name / "net.caffemodel").read_bytes() for name in "ab")
+    assert first == second
+    assert len(first) < paths[1].stat().st_size
+    written = [tmp_path / "a" / path.name for path in paths]
+    compared = run("valid", *paths, *written, *options)
+    assert "Output" not in compared.stdout
+    assert "Cosine" in compared.stdout
+    assert compared.stderr.count("drawn at random") == 1
+    plan = ("--plan", tmp_path / "a" / "plan.yaml")
+    moved = run("transform", *paths, *plan, "-o", tmp_path / "c", *options)
+    assert moved.stderr.count("drawn at random") == 1
+    assert (tmp_path / "c" / "net.caffemodel").is_file()
+
+
+def test_drawn_regions_serve_every_workflow_and_no_labels(field: Path, tmp_path: Path) -> None:
+    network = secateur.load(*files(field, "python_proposal"), input_shapes={"rois": (3, 5)})
+    images = with_images(tmp_path / "images")
+    data = secateur.open_dataset(images, network)
+    assert not data.labelled
+    for found in (
+        secateur.analyze(network, data, rates=(0.3,)),
+        secateur.iterate(network, data, tmp_path / "rounds", rates=(0.3,)),
+        secateur.prune(network, rate=0.3, data=data),
+        secateur.fidelity(network, network, data),
+        secateur.compare(network, network, data),
+    ):
+        assert sum("drawn at random" in note for note in found.notes) == 1
+    fitted = secateur.fit_data(network, data)
+    assert fitted.task.needs_original
+    assert not secateur.fit_data(network, fitted.dataset).notes
+    told = r"images: nothing can be measured by labels here: 'rois' is made by 'proposal'"
+    for settings in ({"asked": True}, {"task": "classification"}):
+        with pytest.raises(secateur.DataError, match=told):
+            secateur.fit_data(network, data, **settings)
+    with pytest.raises(secateur.DataError, match=told):
+        secateur.evaluate(network, data)
+
+
+def test_images_do_not_feed_inputs_of_other_kinds(field: Path, tmp_path: Path) -> None:
+    net, weights = files(field, "python_proposal")
+    path = tmp_path / "net.prototxt"
+    read = 'layer { name: "p" type: "Power" bottom: "im_info" top: "p" power_param { scale: 2 } }'
+    path.write_text(f"{net.read_text()}\n{read}\n")
+    network = secateur.load(path, weights)
+    assert list(network.inputs) == ["data", "im_info", "rois"]
+    with pytest.raises(secateur.DataError, match=r"images feed one input, but the network has"):
+        secateur.open_dataset(with_images(tmp_path / "images"), network)
 
 
 def test_regions_of_one_image_name_one_image(field: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import h5py
 import numpy as np
 import pytest
@@ -66,6 +67,83 @@ def test_noise_for_regions_is_boxes_inside_their_images() -> None:
     assert len(np.unique(rois[:, 1:], axis=0)) == 120
     later = list(SyntheticDataset(detector(), samples=40, batch=4))
     assert np.array_equal(np.concatenate([one.inputs["rois"] for one in later]), rois)
+
+
+def written(folder: Path, count: int) -> Path:
+    """Write grey images twice as high as wide, each full of its number."""
+    folder.mkdir()
+    for number in range(count):
+        cv2.imwrite(str(folder / f"{number:02}.png"), np.full((40, 20), number, np.uint8))
+    return folder
+
+
+def boxes_of(folder: Path, **settings: object) -> dict[int, np.ndarray]:
+    """Return number of an image → its rows of regions, without the number in the batch."""
+    found = {}
+    for batch in secateur.open_dataset(folder, detector(), **settings):
+        rows = batch.inputs["rois"].reshape(batch.size, EACH, 5)
+        assert (rows[:, :, 0] == np.arange(batch.size)[:, None] % IMAGES).all()
+        names = batch.inputs["x"].max(axis=(1, 2, 3)).astype(int)
+        found |= dict(zip(names.tolist(), rows[:, :, 1:], strict=True))
+    return found
+
+
+def test_boxes_are_drawn_beside_images(tmp_path: Path) -> None:
+    folder = written(tmp_path / "images", 10)
+    found = boxes_of(folder)
+    rows = np.concatenate(list(found.values()))
+    assert sorted(found) == list(range(10))
+    assert len(np.unique(rows, axis=0)) == 10 * EACH
+    assert rows.min() >= 0
+    assert (rows.max(axis=0) <= [19, 11, 19, 11]).all()
+    assert (rows[:, 2:] - rows[:, :2] >= np.array([19, 11]) / 4 - 1e-5).all()
+
+
+@pytest.mark.parametrize("settings", [{"batch": 4}, {"limit": 6}], ids=["batch", "limit"])
+def test_drawn_boxes_depend_on_the_image_alone(settings: dict[str, int], tmp_path: Path) -> None:
+    folder = written(tmp_path / "images", 10)
+    whole, part = boxes_of(folder), boxes_of(folder, **settings)
+    assert len(part) == settings.get("limit", 10)
+    for number, rows in part.items():
+        np.testing.assert_array_equal(rows, whole[number])
+
+
+def test_drawn_boxes_stay_with_images_when_one_is_broken(tmp_path: Path) -> None:
+    folder = written(tmp_path / "images", 10)
+    whole = boxes_of(folder)
+    for number in (3, 4):
+        (folder / f"{number:02}.png").write_bytes(b"broken")
+    rest = boxes_of(folder)
+    assert sorted(rest) == [0, 1, 2, 5, 6, 7, 8, 9]
+    for number, rows in rest.items():
+        np.testing.assert_array_equal(rows, whole[number])
+
+
+def test_drawn_boxes_lie_in_the_image_not_in_its_margins(tmp_path: Path) -> None:
+    rows = np.concatenate(list(boxes_of(written(tmp_path / "images", 10), letterbox=True).values()))
+    left, right = 7 / 20 * 19, 13 / 20 * 19  # 40 × 20 pixels become 12 × 6, between margins of 7
+    assert rows[:, 0].min() >= left - 1e-4
+    assert rows[:, 2].max() <= right + 1e-4
+
+
+def test_regions_beside_images_come_in_batches_of_any_size(tmp_path: Path) -> None:
+    network = detector()
+    dataset = secateur.open_dataset(written(tmp_path / "images", 10), network, batch=4)
+    whole = np.concatenate([batch.inputs["rois"] for batch in dataset])
+    for parts in (Rebatched(dataset, IMAGES), shards(dataset, IMAGES)):
+        found = [part.inputs["rois"] for part in parts]
+        assert [len(rows) for rows in found] == [IMAGES * EACH] * 5
+        np.testing.assert_array_equal(np.concatenate(found), whole)
+
+
+def test_images_alone_do_not_feed_a_network_whose_first_input_holds_regions(tmp_path: Path) -> None:
+    b = Builder("net")
+    rois, x = b.input("rois", (6, 5)), b.input("x", (1, 1, 12, 20))
+    network = Network(
+        name="net", model=b.finish({"y": b.op("MaxRoiPool", x, rois, pooled_shape=[2, 2])})
+    )
+    with pytest.raises(DataError, match="images feed one input, but the network has 'rois', 'x'"):
+        secateur.open_dataset(written(tmp_path / "images", 2), network)
 
 
 def test_noise_for_what_a_border_makes_is_no_image() -> None:

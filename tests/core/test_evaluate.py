@@ -177,5 +177,7 @@ def test_latency_stays_within_its_time() -> None:
 
     (time,) = latency([linear(np.ones((3, 4)), batch=4)], seconds=0, repeats=10**9, progress=note)
     assert time > 0
-    assert rounds == [0, 1, 2, 3, 10**9]
+    assert rounds[0] == 0
+    assert rounds[-1] == 10**9
+    assert len(rounds) <= 5  # three rounds at most, and their ends
     assert latency([]) == []

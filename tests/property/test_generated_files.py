@@ -164,7 +164,7 @@ def check(paths: tuple[Path, Path], rate: float) -> None:
     assert network.source.render(network) == before
     if not any(group.prunable for group in find_groups(network).groups):
         return
-    pruned = secateur.prune(network, rate=rate)
+    pruned = secateur.prune(network, rate=rate, as_far_as_possible=True)
     saved = secateur.save(pruned, paths[0].parent / "out")
     assert saved.difference < 1e-4
     again = secateur.load(*saved.paths)

@@ -378,7 +378,7 @@ def test_names_of_repairs(names, found):
     [
         ("refitt", "unknown repair 'refitt' .* did you mean refit"),
         ("auto,refit", "repair 'auto' cannot be combined with others"),
-        ("", "unknown repair ''.*known are absorb, bias"),
+        ("", "unknown repair ''.*known are absorb, auto, bias"),
         ("refit,refit", "named twice"),
     ],
 )

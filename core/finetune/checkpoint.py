@@ -143,7 +143,8 @@ class Checkpoints:
             return None
         with located(file=str(found[-1])):
             try:
-                with np.load(found[-1], allow_pickle=False) as content:
+                data = io.BytesIO(found[-1].read_bytes())
+                with np.load(data, allow_pickle=False) as content:
                     checkpoint = Checkpoint.of(dict(content))
             except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
                 raise DataError("the checkpoint cannot be read", hint="remove it") from error

@@ -24,8 +24,7 @@ from ..errors import DataError, PlanError, UnsupportedError
 from ..evaluation.loss import LossMeter
 from ..evaluation.task import Task
 from ..ir.digest import digest
-from ..ir.heads import classifier_output, is_classifier
-from ..ir.network import Network, blob_refs
+from ..ir.network import Network, blob_refs, shape_of
 from ..ir.rebuild import node_key, rebuild
 from ..options import options_of
 from ..plan.plan import Plan, removed_units
@@ -43,7 +42,7 @@ from .loop import Course, Feeding, train
 from .options import FinetuneOptions
 from .result import FinetuneEntry, FinetuneResult
 from .stages import Stage, stages_of, task_objectives
-from .targets import label_names
+from .targets import SHARES, TRUTH, label_names
 from .teacher import Comparisons, Teacher, comparisons
 
 if TYPE_CHECKING:
@@ -140,7 +139,7 @@ def finetune(
     feeding = Feeding(
         samples=trained,
         labels=label_names((o for s in stages for o in s.objectives), module.names),
-        classes=_classes(network) if kind == "label" else 0,
+        classes=_classes(network, stages) if kind == "label" else 0,
         teacher=teacher,
         device=device,
     )
@@ -263,12 +262,15 @@ def _statistics(
     return found
 
 
-def _classes(network: Network) -> int:
-    """Return how many classes a classifier tells apart; 0 for other networks."""
-    if not is_classifier(network):
-        return 0
-    return math.prod(size for size in network.outputs[classifier_output(network)][1:]
-                     if isinstance(size, int))  # fmt: skip
+def _classes(network: Network, stages: Sequence[Stage]) -> int:
+    """Return how many classes the scores have that labels are compared with; 0 for none."""
+    values = network.values()
+    for objective in stages[-1].objectives:
+        if {SHARES, TRUTH} & set(objective.reads):
+            scores = next((values[name] for name in objective.reads if name in values), None)
+            if scores is not None and scores.shape is not None:
+                return math.prod(size for size in shape_of(scores)[1:] if isinstance(size, int))
+    return 0
 
 
 def _course(

@@ -59,7 +59,7 @@ class FinetuneOptions:
     """Solver: adam or sgd."""
 
     own_solver: bool = False
-    """Train by the schedule that the files name (Darknet: [net]), from the images seen on."""
+    """Train by the schedule that the model's own files name, from the images seen on."""
 
     momentum: float = 0.9
     """Momentum of the solver sgd."""

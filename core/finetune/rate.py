@@ -34,7 +34,15 @@ EXPLODED = 2.0
 """The test ends where losses are so many times their first."""
 
 SAFETY = 0.05
-"""The rate is so much of the one where losses explode: training takes it for hundreds of steps."""
+"""The rate is at most so much of the one where losses explode: training takes it for hundreds of
+steps."""
+
+BEST, BETTER = 0.3, 0.97
+"""Where losses fell below `BETTER` of their first, the rate is at most `BEST` of the one where they
+were least: a network that is far from good hardly explodes."""
+
+LARGEST = 1e-3
+"""The rate is never more. Source: the default of Adam (Kingma 2015, arXiv 1412.6980)."""
 
 
 def found_rate(
@@ -58,6 +66,7 @@ def found_rate(
     solver = Solver(trial, rules, settings)
     first: list[float] = []
     mean, rate = 1.0, FIRST
+    least, best = BETTER, math.inf
     for number in range(STEPS):
         rate = solver.rate
         loss = step(trial, number % BATCHES)
@@ -68,5 +77,7 @@ def found_rate(
         mean = SMOOTHED * mean + (1 - SMOOTHED) * loss / first[number % BATCHES]
         if mean > EXPLODED:
             break
+        if number >= BATCHES and mean < least:
+            least, best = mean, rate
         solver.step()
-    return SAFETY * rate
+    return min(SAFETY * rate, BEST * best, LARGEST)

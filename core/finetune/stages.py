@@ -67,7 +67,7 @@ def task_objectives(network: Network, kind: TargetKind) -> tuple[Objective, ...]
         return (Objective(name="values", loss=EuclideanLoss(), reads=(name, VALUES)),)
     raise DataError(
         "the loss of these boxes stands in files that were not given",
-        hint="give a teacher to learn from, or the training prototxt",
+        hint="give a teacher to learn from, or the files that training used",
     )
 
 

@@ -53,5 +53,5 @@ def heard() -> Iterator[Interruption]:
     try:
         yield found
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for heard_signal, handler in before.items():
+            signal.signal(heard_signal, handler)

@@ -178,10 +178,20 @@ def start_of(
 
 
 def _from_files(start: Start | None, options: FinetuneOptions) -> dict[str, Any]:
-    """Return what lessons take from the files of a model."""
+    """Return what lessons take from the files of a model.
+
+    Raises:
+        DataError: their own schedule is asked for, and they have none.
+    """
     if start is None:
         return {}
     recipe = start.recipe
+    if options.own_solver and recipe.settings is None:
+        raise DataError(
+            "the model's files name no schedule",
+            hint="--solver FILE gives that of Caffe",
+            option="own_solver",
+        )
     if not options.own_solver:
         recipe = replace(recipe, settings=None)
     return {"recipe": recipe, "augmentation": start.augmentation}

@@ -79,6 +79,8 @@ def test_what_is_wrong_is_told_in_one_line(tmp_path: Path) -> None:
     assert "--teacher" in one_line(failed)
     failed = run("finetune", *small, *data, "--steps", 0, "-o", tmp_path / "a", code=2)
     assert "--steps: it must be over 0, got 0" in one_line(failed)
+    failed = run("finetune", *small, *data, "--own-solver", "-o", tmp_path / "a", code=1)
+    assert "the model's files name no schedule" in one_line(failed)
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "checkpoint-00000007.npz").write_bytes(b"")
     failed = run("finetune", *small, *data, *QUICK, "-o", tmp_path / "b", code=1)

@@ -29,6 +29,8 @@ def test_every_command_with_data_takes_the_same_flags() -> None:
     for name in COMMANDS:
         source = {"--input"} if name == "compare" else {"--data"}
         assert panels.pop(name) == flags | source, name
+    # What trains says itself how many samples an update takes, and may measure on other data.
+    assert panels.pop("finetune") == (flags - {"--batch"}) | {"--data", "--val"}
     assert not any(panels.values())
 
 

@@ -22,7 +22,17 @@ LONGEST, LARGEST = 5.0, 500_000_000
 DRIVER = """
 import contextlib, io, json, resource, sys, time
 from secateur.cli.main import main
-unit = 1 if sys.platform == "darwin" else 1024
+
+
+def peak_bytes():
+    # Linux counts what the parent had before the program was loaded in ru_maxrss, not in VmHWM.
+    if sys.platform == "linux":
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) * 1024 for line in status if line[:6] == "VmHWM:")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
 for line in sys.stdin:
     case = json.loads(line)
     out, err, code = io.StringIO(), io.StringIO(), 0
@@ -34,7 +44,7 @@ for line in sys.stdin:
         except SystemExit as exit:
             code = exit.code or 0
     seconds = time.process_time() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    peak = peak_bytes()
     print(json.dumps({"name": case["name"], "code": code, "out": out.getvalue(),
                       "err": err.getvalue(), "seconds": seconds, "peak": peak}), flush=True)
 """

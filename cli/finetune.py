@@ -12,6 +12,7 @@ from secateur import DataOptions, FinetuneOptions, LoadOptions
 
 from .common import AsJson, File
 from .flags import Fields, Panel, with_flags
+from .opened import fitted
 from .screen import ScreenOptions
 
 if TYPE_CHECKING:
@@ -80,10 +81,12 @@ def command(
     secateur.check_target(network, output)
     if solver is not None:
         options = dataclasses.replace(options, own_solver=True)
-    start = secateur.start_of(*files, solver=solver, options=model)
-    dataset = secateur.open_dataset(data, start.network, reading)
+    start = secateur.start_of(
+        *files, solver=solver, all_layers=not options.own_solver, options=model
+    )
+    dataset = fitted(terminal, network, data, reading).dataset
     original = secateur.load(*teacher, options=model) if teacher else None
-    validation = secateur.open_dataset(val, network, reading) if val is not None else None
+    validation = fitted(terminal, network, val, reading).dataset if val is not None else None
     task = secateur.find_task(original or network, validation) if validation is not None else None
     lessons = secateur.Lessons(
         teacher=original,

@@ -194,7 +194,7 @@ def _from_files(start: Start | None, options: FinetuneOptions) -> dict[str, Any]
         )
     if not options.own_solver:
         recipe = replace(recipe, settings=None)
-    return {"recipe": recipe, "augmentation": start.augmentation}
+    return {"recipe": recipe, "augmentation": start.augmentation, "seen": start.seen}
 
 
 def _finished(result: FinetuneResult, start: Start | None) -> FinetuneResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -32,18 +33,19 @@ from ..progress import Progress, silent
 from ..training.criterion import Criterion
 from ..training.framework import torch
 from ..training.module import TrainingModule
+from ..training.passing import Passing
 from ..training.recipe import Objective, Recipe, Rule, Statistics
 from ..training.solvers.adaptive import Adam
-from ..training.solvers.settings import Method
+from ..training.solvers.settings import Method, Settings
 from ..training.solvers.sgd import Momentum
 from .checkpoint import Checkpoints
 from .judge import Judge, held_out
 from .loop import Course, Feeding, train
 from .options import FinetuneOptions
 from .result import FinetuneEntry, FinetuneResult
-from .stages import Stage, stages_of, task_objectives
+from .stages import BOTH, Stage, stages_of, task_objectives
 from .targets import SHARES, TRUTH, label_names
-from .teacher import Comparisons, Teacher, comparisons
+from .teacher import TEACHER, Comparisons, Teacher, comparisons
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,6 +82,7 @@ class Lessons:
         task: what is measured there, if not what its labels call for.
         recipe: what the network's files say about training.
         augmentation: what they say about training images; None where they say nothing.
+        seen: images that earlier training saw; a schedule of the files goes on from there.
     """
 
     teacher: Network | None = None
@@ -88,6 +91,7 @@ class Lessons:
     task: Task | str | None = None
     recipe: Recipe = NOTHING_SAID
     augmentation: Augmentation | None = None
+    seen: int = 0
 
 
 @within_cores()
@@ -129,12 +133,12 @@ def finetune(
     kind = target_kind(data)
     samples, augmentation = _samples(network, data, kind, options, lessons)
     judged, apart = held_out(samples)
-    stages, teacher = _stages(network, data, kind, samples, options, lessons, device)
+    stages, teacher = _stages(network, kind, samples, options, lessons, device)
     trained = samples.without(judged.tolist()) if apart else samples
     recipe = lessons.recipe
     module = TrainingModule(
         network, statistics=_statistics(network, recipe, options, trained.batch),
-        frozen=recipe.frozen, passings=recipe.passings, channels_last=True,
+        frozen=recipe.frozen, passings=_passings(recipe, stages), channels_last=True,
     ).to(device)  # fmt: skip
     feeding = Feeding(
         samples=trained,
@@ -168,7 +172,7 @@ def finetune(
         samples=len(trained.used),
         held_out=len(judged) if apart else 0,
         steps=outcome.steps,
-        batch=trained.batch,
+        batch=trained.batch * (recipe.settings.passes if recipe.settings is not None else 1),
         images=outcome.images,
         notes=tuple(notes),
     )
@@ -196,7 +200,8 @@ def _samples(
 ) -> tuple[TrainingSamples, Augmentation]:
     """Return the training samples, and what is done to them."""
     settings = lessons.recipe.settings
-    batch = options.batch_size or (settings.images if settings is not None else 0) or BATCH
+    images = settings.images // settings.passes if settings is not None else 0
+    batch = options.batch_size or images or BATCH
     samples = training_samples(data, network, batch=batch, seed=options.seed)
     augmentation = NO_AUGMENTATION
     if options.augment != "none":
@@ -210,7 +215,6 @@ def _samples(
 
 def _stages(
     network: Network,
-    data: Dataset,
     kind: TargetKind,
     samples: TrainingSamples,
     options: FinetuneOptions,
@@ -219,7 +223,7 @@ def _stages(
 ) -> tuple[tuple[Stage, ...], Teacher | None]:
     """Return the stages, and the teacher with the values that they compare."""
     compared: Comparisons | None = None
-    share = options.distill if options.distill is not None else 0.5
+    share = options.distill if options.distill is not None else BOTH
     if lessons.teacher is not None and (not kind or share):
         looked = samples.plain(samples.used[:LOOKED_AT].tolist())
         compared = comparisons(
@@ -235,13 +239,12 @@ def _stages(
     if compared is None or lessons.teacher is None:
         return stages, None
     wanted = [
-        name.removeprefix("teacher:")
+        name.removeprefix(TEACHER)
         for stage in stages
         for objective in stage.objectives
         for name in objective.reads
-        if name.startswith("teacher:")
+        if name.startswith(TEACHER)
     ]
-    del data
     return stages, Teacher(lessons.teacher, wanted, device)
 
 
@@ -260,6 +263,13 @@ def _statistics(
             key = node_key(node)
             found[key] = replace(found.get(key, Statistics()), frozen=True)
     return found
+
+
+def _passings(recipe: Recipe, stages: Sequence[Stage]) -> Mapping[str, Passing]:
+    """Return how gradients pass: as the files' engine does it for its own losses, else truly."""
+    names = {objective.name for objective in recipe.objectives}
+    used = any(one.name in names for stage in stages for one in stage.objectives)
+    return recipe.passings if used else {}
 
 
 def _classes(network: Network, stages: Sequence[Stage]) -> int:
@@ -293,6 +303,7 @@ def _course(
         rules=rules,
         method=method,
         settings=recipe.settings,
+        seen=lessons.seen,
         learning_rate=options.learning_rate,
         decay=options.weight_decay,
         measurements=options.measurements,
@@ -314,22 +325,36 @@ def _steps(
     if options.time is not None:
         return max(1, int(options.time / _seconds(module, feeding, course)))
     if options.epochs is None and course.settings is not None and course.settings.updates:
-        return course.settings.updates
+        return _left(course.settings, course.seen)
     passes = course.settings.passes if course.settings is not None else 1
     return max(1, round((options.epochs or EPOCHS) * feeding.samples.batches / passes))
+
+
+def _left(settings: Settings, seen: int) -> int:
+    """Return the updates that a schedule of the files still has.
+
+    Raises:
+        DataError: it has ended.
+    """
+    done = seen // settings.images if settings.images else 0
+    if done >= settings.updates:
+        raise DataError(
+            f"the schedule of the files ends after {settings.updates} updates, and {done} are done",
+            hint="--epochs or --steps says how long; --reset-seen begins it anew",
+        )
+    return settings.updates - done
 
 
 def _seconds(module: TrainingModule, feeding: Feeding, course: Course) -> float:
     """Return the seconds of a step, measured; the network stays as it is."""
     criterion = Criterion(course.stages[-1].objectives)
-    module.train()
+    trial = copy.deepcopy(module).train()
     batches = feeding.batches(0, MEASURED)
     start = time.monotonic()
     for number, batch in enumerate(batches):
         if number == 1:
             start = time.monotonic()  # the first one compiles and fills caches
-        criterion(module, batch).total.backward()
-    module.zero_grad(set_to_none=True)
+        criterion(trial, batch).total.backward()
     return (time.monotonic() - start) / (MEASURED - 1)
 
 

@@ -91,6 +91,7 @@ class Course:
         rules: what the solver does with each parameter.
         method: of the solver.
         settings: those of the user's solver file, which then count instead of method and rate.
+        seen: images that earlier training saw.
         learning_rate: highest rate; None to find it.
         decay: weight decay.
         measurements: how often the network is measured.
@@ -106,6 +107,7 @@ class Course:
     rules: tuple[Rule, ...]
     method: Method
     settings: Settings | None = None
+    seen: int = 0
     learning_rate: float | None = None
     decay: float = 0.0
     measurements: int = 10
@@ -225,8 +227,10 @@ def train(
         KeyboardInterrupt: at Ctrl-C, after a checkpoint was written.
         SystemExit: at SIGTERM, likewise.
     """
-    run = _Run(module, feeding, course, judge, checkpoints, tell, progress)
     state = checkpoints.newest(course.key) if checkpoints is not None and resume else None
+    if state is not None:  # a time that was given is not measured again
+        course = replace(course, steps=state.steps)
+    run = _Run(module, feeding, course, judge, checkpoints, tell, progress)
     if state is not None:
         _resume(run, state)
     else:
@@ -319,7 +323,8 @@ def _solver(
     if state is not None:
         updates, step, history = state.solver
         progress = SolverProgress(updates=updates, step=step, history=history)
-    return Solver(run.module, rules, settings, progress=progress)
+    seen = course.seen + run.total * settings.images
+    return Solver(run.module, rules, settings, progress=progress, seen=seen)
 
 
 def _schedule(rate: float, length: int) -> Schedule:

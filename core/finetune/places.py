@@ -27,14 +27,12 @@ class Places:
             output itself.
         features: the values that the last layers read: feature maps before a global pooling, or
             what the layers that make the outputs read.
-        layers: what layers with weights make.
         classes: outputs of `scores` that hold the classes of a sample.
         boxes: heads with boxes.
     """
 
     scores: dict[str, str]
     features: tuple[str, ...]
-    layers: tuple[str, ...]
     classes: frozenset[str]
     boxes: tuple[BoxHead, ...]
 
@@ -45,7 +43,6 @@ def places_of(network: Network) -> Places:
     return Places(
         scores={str(value.name): scores_of(value) for value in outputs},
         features=tuple(dict.fromkeys(name for value in outputs for name in features_of(value))),
-        layers=tuple(str(node.outputs[0].name) for node in network.graph if _is_layer(node)),
         classes=frozenset(name for name, shape in network.outputs.items() if is_vector(shape)),
         boxes=tuple(box_heads(network)),
     )

@@ -51,7 +51,7 @@ class FinetuneResult:
         held_out: so many were not, to measure on.
         steps: updates that were made.
         batch: samples of an update.
-        images: samples a second, from reading to update.
+        images: samples a second, from reading to update, measurements included.
         notes: what a user must know.
     """
 

@@ -17,7 +17,7 @@ from .places import places_of
 from .targets import LABEL, SHARES, VALUES
 from .teacher import Comparisons
 
-__all__ = ["Stage", "stages_of", "task_objectives"]
+__all__ = ["BOTH", "Stage", "stages_of", "task_objectives"]
 
 BOTH = 0.5
 """Share of the teacher in the loss where there are labels too."""

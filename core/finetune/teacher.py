@@ -33,7 +33,7 @@ from .places import Places, places_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["TEACHER", "Teacher", "comparisons"]
+__all__ = ["TEACHER", "Comparisons", "Teacher", "comparisons"]
 
 TEACHER = "teacher:"
 """Begins the key under which a batch holds a value of the teacher."""
@@ -49,12 +49,10 @@ class Comparisons:
     Args:
         features: feature maps before the outputs.
         outputs: outputs, or their scores before a softmax.
-        layers: what every layer makes that the teacher has too.
     """
 
     features: tuple[Objective, ...]
     outputs: tuple[Objective, ...]
-    layers: tuple[Objective, ...]
 
 
 class Teacher:
@@ -100,7 +98,6 @@ def comparisons(
         PlanError: the plan does not fit the teacher.
     """
     places = places_of(student)
-    theirs = teacher.values()
     outputs = tuple(
         objective
         for name, scores in places.scores.items()
@@ -111,22 +108,19 @@ def comparisons(
             f"the teacher '{teacher.name}' has none of the outputs of '{student.name}'",
             hint=f"they are {', '.join(student.outputs)}",
         )
-    shared = [n for n in (*places.features, *places.layers) if n in theirs]
-    kept = _kept(student, teacher, dict.fromkeys(shared), batches, plan)
-    features, layers = (
-        tuple(
-            Objective(
-                name=f"features '{name}'",
-                loss=FeatureError(kept=kept[name]),
-                reads=(name, TEACHER + name),
-                weight=1.0 / len(names),
-            )
-            for name in names
+    theirs = teacher.values()
+    shared = [name for name in places.features if name in theirs]
+    kept = _kept(student, teacher, shared, batches, plan)
+    features = tuple(
+        Objective(
+            name=f"features '{name}'",
+            loss=FeatureError(kept=kept[name]),
+            reads=(name, TEACHER + name),
+            weight=1.0 / len(kept),
         )
-        for names in ([n for n in places.features if n in kept],
-                      [n for n in places.layers if n in kept])
-    )  # fmt: skip
-    return Comparisons(features=features, outputs=outputs, layers=layers)
+        for name in kept
+    )
+    return Comparisons(features=features, outputs=outputs)
 
 
 def _output(

@@ -57,7 +57,6 @@ from .core.evaluation.tasks.divergence import Divergence as Divergence
 from .core.evaluation.tasks.output_error import OutputError as OutputError
 from .core.evaluation.tasks.regression import Regression as Regression
 from .core.evaluation.tasks.segmentation import Segmentation as Segmentation
-from .core.finetune.checkpoint import Checkpoints as Checkpoints
 from .core.finetune.finetune import Lessons as Lessons
 from .core.finetune.options import FinetuneOptions as FinetuneOptions
 from .core.finetune.result import FinetuneEntry as FinetuneEntry
@@ -107,11 +106,11 @@ from .formats.saving import check_free as check_free
 from .formats.saving import check_target as check_target
 from .formats.saving import save as save
 from .version import __version__ as __version__
+from .formats.training import begin as begin
 from .workflows.datasets import open_dataset as open_dataset
 from .workflows.datasets import with_preprocess as with_preprocess
 from .workflows.finetuning import Tuned as Tuned
 from .workflows.finetuning import finetune as finetune
 from .workflows.finetuning import finetune_files as finetune_files
-from .workflows.finetuning import start_of as start_of
 from .workflows.measures import named_accuracy as named_accuracy
 from .workflows.rounds import iterate as iterate

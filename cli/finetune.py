@@ -81,7 +81,7 @@ def command(
     secateur.check_target(network, output)
     if solver is not None:
         options = dataclasses.replace(options, own_solver=True)
-    start = secateur.start_of(
+    start = secateur.begin(
         *files, solver=solver, all_layers=not options.own_solver, options=model
     )
     dataset = fitted(terminal, network, data, reading).dataset

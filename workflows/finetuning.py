@@ -24,9 +24,8 @@ from ..core.plan.plan import Plan
 from ..core.progress import Progress, silent
 from ..core.training.recipe import Start
 from ..formats.saving import Saved, save
-from ..formats.training import begin
 
-__all__ = ["FINETUNE_FILE", "HISTORY_FILE", "Tuned", "finetune", "finetune_files", "start_of"]
+__all__ = ["FINETUNE_FILE", "HISTORY_FILE", "Tuned", "finetune", "finetune_files"]
 
 FINETUNE_FILE, HISTORY_FILE = "finetune.json", "history.csv"
 """Files beside a fine-tuned model: what training came to, and its measurements."""
@@ -158,23 +157,6 @@ def finetune_files(
         write_whole(folder / HISTORY_FILE, table.encode(), error=FormatError)
         checkpoints.clear()
     return Tuned(result=result, saved=saved)
-
-
-def start_of(
-    *files: str | PathLike[str], solver: str | PathLike[str] | None = None, **settings: Any
-) -> Start:
-    """Read a model for training; what its format says nothing about is left to the defaults.
-
-    Args:
-        files: the files of one model in any order.
-        solver: a solver.prototxt, for Caffe.
-        settings: fields of :class:`LoadOptions`.
-
-    Raises:
-        FormatError: the files are broken.
-        UnsupportedError: the format cannot be trained.
-    """
-    return begin(*files, solver=solver, **settings)
 
 
 def _from_files(start: Start | None, options: FinetuneOptions) -> dict[str, Any]:

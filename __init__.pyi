@@ -105,8 +105,8 @@ from .formats.saving import Saved as Saved
 from .formats.saving import check_free as check_free
 from .formats.saving import check_target as check_target
 from .formats.saving import save as save
-from .version import __version__ as __version__
 from .formats.training import begin as begin
+from .version import __version__ as __version__
 from .workflows.datasets import open_dataset as open_dataset
 from .workflows.datasets import with_preprocess as with_preprocess
 from .workflows.finetuning import Tuned as Tuned

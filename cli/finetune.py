@@ -81,9 +81,7 @@ def command(
     secateur.check_target(network, output)
     if solver is not None:
         options = dataclasses.replace(options, own_solver=True)
-    start = secateur.begin(
-        *files, solver=solver, all_layers=not options.own_solver, options=model
-    )
+    start = secateur.begin(*files, solver=solver, all_layers=not options.own_solver, options=model)
     dataset = fitted(terminal, network, data, reading).dataset
     original = secateur.load(*teacher, options=model) if teacher else None
     validation = fitted(terminal, network, val, reading).dataset if val is not None else None

@@ -61,6 +61,8 @@ from .core.finetune.finetune import Lessons as Lessons
 from .core.finetune.options import FinetuneOptions as FinetuneOptions
 from .core.finetune.result import FinetuneEntry as FinetuneEntry
 from .core.finetune.result import FinetuneResult as FinetuneResult
+from .core.finetune.schedules.registry import SCHEDULES as SCHEDULES
+from .core.finetune.sparsify import SparsifyOptions as SparsifyOptions
 from .core.ir.heads import check_detector as check_detector
 from .core.ir.heads import classifier_output as classifier_output
 from .core.ir.network import Border as Border

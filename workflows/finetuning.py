@@ -18,6 +18,7 @@ from ..core.finetune.finetune import Lessons
 from ..core.finetune.finetune import finetune as train
 from ..core.finetune.options import FinetuneOptions
 from ..core.finetune.result import FinetuneEntry, FinetuneResult, history_csv
+from ..core.finetune.sparsify import SparsifyOptions
 from ..core.ir.network import Network
 from ..core.options import options_of
 from ..core.plan.plan import Plan
@@ -54,6 +55,7 @@ def finetune(
     validation: Dataset | None = None,
     task: Task | str | None = None,
     start: Start | None = None,
+    sparsify: SparsifyOptions | None = None,
     tell: Callable[[FinetuneEntry], None] = lambda _: None,
     progress: Progress = silent,
     **settings: Any,
@@ -72,18 +74,20 @@ def finetune(
         task: what is measured there, if not what its labels call for.
         start: the network as it was read for training (:func:`begin`), with the losses of its
             files. Its network is trained instead of `network`.
+        sparsify: how channels leave during training. They are zero in the trained network, and the
+            result's plan names them: :func:`densify` takes them out.
         tell: called with every measurement.
         progress: told how far the work is.
         settings: fields of :class:`FinetuneOptions`, instead of `options`.
 
     Raises:
         DataError: the data does not fit, or there is nothing to learn from.
-        PlanError: the plan does not fit.
+        PlanError: the plan does not fit, or channels cannot leave as asked.
         UnsupportedError: PyTorch is not installed, or a layer cannot be trained.
     """
     options = options_of(FinetuneOptions, options, settings)
     lessons = Lessons(
-        teacher=teacher, plan=plan, validation=validation, task=task,
+        teacher=teacher, plan=plan, validation=validation, task=task, sparsify=sparsify,
         **_from_files(start, options),
     )  # fmt: skip
     trained = start.network if start is not None else network

@@ -10,7 +10,7 @@ import io
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -23,7 +23,7 @@ from .result import FinetuneEntry
 
 __all__ = ["Checkpoint", "Checkpoints"]
 
-VERSION = 1
+VERSION = 2
 KEPT = 2
 """Checkpoints that are kept."""
 
@@ -48,6 +48,7 @@ class Checkpoint:
         best: those of the best measurement.
         solver: what the solver keeps: updates, step, and arrays.
         random: state of PyTorch's generator.
+        sparse: what the schedule of masks remembers, by name; empty without one.
     """
 
     key: str
@@ -63,6 +64,7 @@ class Checkpoint:
     best: Mapping[str, np.ndarray]
     solver: tuple[int, int, tuple[np.ndarray, ...]]
     random: np.ndarray
+    sparse: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """Return the content of a file."""
@@ -71,13 +73,14 @@ class Checkpoint:
             "step": self.step, "total": self.total, "rate": self.rate,
             "losses": list(self.losses), "seconds": self.seconds,
             "history": [asdict(entry) for entry in self.history],
-            "solver": list(self.solver[:2]), "names": [list(self.now), list(self.best)],
+            "solver": list(self.solver[:2]), "names": [list(self.now), list(self.best), list(self.sparse)],
         }  # fmt: skip
         arrays: dict[str, np.ndarray] = {
             "plain": np.frombuffer(json.dumps(plain).encode(), np.uint8),
             "random": self.random,
         }
-        for kind, tensors in (("now", self.now), ("best", self.best)):
+        kinds = (("now", self.now), ("best", self.best), ("sparse", self.sparse))
+        for kind, tensors in kinds:
             arrays.update({f"{kind}{k}": a for k, a in enumerate(tensors.values())})
         arrays.update({f"solver{k}": a for k, a in enumerate(self.solver[2])})
         file = io.BytesIO()
@@ -97,7 +100,7 @@ class Checkpoint:
         names = plain.pop("names")
         tensors = [
             {name: content[f"{kind}{k}"] for k, name in enumerate(own)}
-            for kind, own in zip(("now", "best"), names, strict=True)
+            for kind, own in zip(("now", "best", "sparse"), names, strict=True)
         ]
         count = sum(name.startswith("solver") for name in content)
         updates, step = plain.pop("solver")
@@ -109,6 +112,7 @@ class Checkpoint:
             },
             now=tensors[0],
             best=tensors[1],
+            sparse=tensors[2],
             solver=(updates, step, tuple(content[f"solver{k}"] for k in range(count))),
             random=content["random"],
         )

@@ -43,7 +43,11 @@ from .judge import Judge, held_out
 from .loop import Course, Feeding, train
 from .options import FinetuneOptions
 from .result import FinetuneEntry, FinetuneResult
-from .stages import BOTH, Stage, stages_of, task_objectives
+from .schedules import SCHEDULES
+from .sparsify import SparsifyOptions
+from .sparsity import Places, Sparsity
+from .stages import BOTH, Stage, sparsified, stages_of, task_objectives
+from .target import Target
 from .targets import SHARES, TRUTH, label_names
 from .teacher import TEACHER, Comparisons, Teacher, comparisons
 
@@ -83,6 +87,7 @@ class Lessons:
         recipe: what the network's files say about training.
         augmentation: what they say about training images; None where they say nothing.
         seen: images that earlier training saw; a schedule of the files goes on from there.
+        sparsify: how channels leave during training; None where none do.
     """
 
     teacher: Network | None = None
@@ -92,6 +97,7 @@ class Lessons:
     recipe: Recipe = NOTHING_SAID
     augmentation: Augmentation | None = None
     seen: int = 0
+    sparsify: SparsifyOptions | None = None
 
 
 @within_cores()
@@ -123,17 +129,21 @@ def finetune(
 
     Raises:
         DataError: the data does not fit, or there is nothing to learn from.
-        PlanError: the plan does not fit the teacher or the network.
+        PlanError: the plan does not fit the teacher or the network, or channels cannot leave as
+            asked.
         UnsupportedError: PyTorch is not installed, or a layer cannot be trained.
     """
     options = options_of(FinetuneOptions, options, settings)
     lessons = lessons or Lessons()
+    target = _target(network, lessons)
     torch.manual_seed(options.seed)
     device = _device(options.device)
     kind = target_kind(data)
     samples, augmentation = _samples(network, data, kind, options, lessons)
     judged, apart = held_out(samples)
     stages, teacher = _stages(network, kind, samples, options, lessons, device)
+    if lessons.sparsify is not None and lessons.sparsify.method:
+        stages = sparsified(stages, lessons.sparsify.method, lessons.sparsify.ramp)
     trained = samples.without(judged.tolist()) if apart else samples
     recipe = lessons.recipe
     module = TrainingModule(
@@ -148,6 +158,7 @@ def finetune(
         device=device,
     )
     course = _course(network, module, feeding, stages, options, lessons)
+    course = replace(course, sparsity=_sparsity(module, target, options, lessons))
     judge = Judge(
         Criterion(stages[-1].objectives),
         [feeding.made(samples.plain(part.tolist())) for part in _parts(judged, samples.batch)],
@@ -175,6 +186,7 @@ def finetune(
         batch=trained.batch * (recipe.settings.passes if recipe.settings is not None else 1),
         images=outcome.images,
         notes=tuple(notes),
+        plan=outcome.plan,
     )
 
 
@@ -404,6 +416,38 @@ def _masks(network: Network, module: TrainingModule, lessons: Lessons) -> dict[s
     }
 
 
+def _target(network: Network, lessons: Lessons) -> Target | None:
+    """Return what is to be removed during training; None where nothing is.
+
+    Raises:
+        PlanError: it cannot be, or the plan does not fit.
+    """
+    if lessons.sparsify is None or not lessons.sparsify.method:
+        return None
+    SCHEDULES.find(lessons.sparsify.method)
+    groups = find_groups(network)
+    plan, before = lessons.plan, groups.mask(())
+    if plan is not None and _fits(network, plan):
+        before = removed_units(plan, groups)
+    return Target.of(network, groups, before, lessons.sparsify)
+
+
+def _sparsity(
+    module: TrainingModule, target: Target | None, options: FinetuneOptions, lessons: Lessons
+) -> Sparsity | None:
+    """Return how channels leave during training; None where none do."""
+    if target is None or lessons.sparsify is None:
+        return None
+    return Sparsity(
+        name=lessons.sparsify.method,
+        schedule=SCHEDULES[lessons.sparsify.method],
+        target=target,
+        places=Places.of(module, target.whole),
+        every=lessons.sparsify.every,
+        seed=options.seed,
+    )
+
+
 def _fits(network: Network, plan: Plan) -> bool:
     """Whether a plan counts the channels of this network, and not of a smaller one."""
     groups = find_groups(network)
@@ -436,6 +480,7 @@ def _key(
         digest(network),
         digest(lessons.teacher) if lessons.teacher is not None else "",
         lessons.plan.to_yaml() if lessons.plan is not None else "",
+        repr(lessons.sparsify),
         samples.source.name,
         str(len(samples.used)),
         repr(samples.augmentation),

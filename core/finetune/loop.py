@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from ..data.augment.training import TrainingSamples
 from ..data.prefetch import ahead
 from ..engine.threads import cores
 from ..errors import DataError
+from ..plan.plan import Plan
 from ..progress import Progress, silent
 from ..training.criterion import Criterion
 from ..training.framework import torch
@@ -29,6 +30,8 @@ from .interrupt import Interruption, heard
 from .judge import Judge, Judgement
 from .rate import BATCHES, found_rate
 from .result import FinetuneEntry
+from .schedules.registry import Memory
+from .sparsity import Sparsity
 from .stages import Stage
 from .targets import tensors_of
 from .teacher import Teacher
@@ -99,6 +102,7 @@ class Course:
         checkpoint: seconds between checkpoints.
         precision: type that the network is computed in.
         masks: parameter → 1 where it may differ from 0.
+        sparsity: how channels leave during training; None where none do.
         key: digest of all that the training depends on.
     """
 
@@ -115,6 +119,7 @@ class Course:
     checkpoint: float = math.inf
     precision: str = "float32"
     masks: Mapping[str, Tensor] = field(default_factory=dict)
+    sparsity: Sparsity | None = None
     key: str = ""
 
     def lengths(self) -> list[int]:
@@ -134,6 +139,7 @@ class Outcome:
         steps: updates that were made.
         images: samples a second.
         notes: what a user must know.
+        plan: which channels left during training; None where none were to.
     """
 
     history: tuple[FinetuneEntry, ...]
@@ -141,6 +147,7 @@ class Outcome:
     steps: int
     images: float
     notes: tuple[str, ...]
+    plan: Plan | None = None
 
 
 class _Run:
@@ -167,29 +174,75 @@ class _Run:
         self.started = self.written = time.monotonic()
         self.trained = 0  # samples of this run
         self.notes: list[str] = []
+        self.masks = course.masks
+        self.memory: Memory | None = None  # where channels leave during training
+        self.penalties: Mapping[str, Tensor] = {}
 
     @property
     def seconds(self) -> float:
         """Seconds of training, those of earlier runs included."""
         return self.before + time.monotonic() - self.started
 
-    def measure(self, stage: Stage, rate: float) -> bool:
-        """Measure the network; return whether it is the best so far."""
+    def leave(self, step: int, length: int) -> None:
+        """Let channels leave after an update, where the schedule says so.
+
+        Args:
+            step: updates of the stage so far.
+            length: of the stage.
+        """
+        assert self.course.sparsity is not None and self.memory is not None, "channels are to leave"
+        found = self.course.sparsity.after(self.memory, self.module.network, step, length)
+        if found is not self.memory:
+            self.sparsify(found)
+
+    def present(self) -> AbstractContextManager[None]:
+        """Leave out the channels that do not take part in the next update."""
+        sparsity = self.course.sparsity
+        if sparsity is None or self.memory is None:
+            return nullcontext()
+        present = sparsity.present(self.memory, self.total + 1)
+        return nullcontext() if present is None else sparsity.places.dropped(self.module, present)
+
+    def sparsify(self, memory: Memory) -> None:
+        """Take over what a schedule of masks says, and put zeros where channels left."""
+        assert self.course.sparsity is not None, "only a schedule has a memory"
+        if self.memory is None or memory.removed is not self.memory.removed:
+            self.masks = self.course.sparsity.places.masks(memory.removed)
+        self.memory = memory
+        self.penalties = self.course.sparsity.penalties(memory)
+        _hold(self.module, self.masks)
+
+    def measure(self, stage: Stage, rate: float, *, counts: bool = True) -> bool:
+        """Measure the network; return whether it is the best so far.
+
+        Args:
+            stage: that is at work.
+            rate: learning rate of the last update.
+            counts: whether it may be the best; before the last channel has left it may not.
+        """
         found: Judgement = self.judge(self.module)
         total, count = self.losses
-        better = found.badness < self.badness
+        better = counts and found.badness < self.badness
         if better:
             self.badness = found.badness
             self.best = _arrays(self.module)
         entry = FinetuneEntry(
             step=self.total, stage=stage.name, loss=total / count if count else None,
             held_out=found.held_out, value=found.value, rate=rate,
-            seconds=round(self.seconds, 3), best=better,
+            seconds=round(self.seconds, 3), best=better, removed=self.removed,
         )  # fmt: skip
         self.losses = (0.0, 0)
         self.history.append(entry)
         self.tell(entry)
         return better
+
+    @property
+    def removed(self) -> float | None:
+        """The part of the operations that left during training; None where none are to."""
+        sparsity = self.course.sparsity
+        if sparsity is None or self.memory is None:
+            return None
+        return round(sparsity.reached(self.memory), 6)
 
     def restore(self) -> None:
         """Put the best weights back."""
@@ -235,7 +288,10 @@ def train(
         _resume(run, state)
     else:
         module.eval()
-        run.measure(replace(course.stages[0], name="start"), 0.0)
+        if course.sparsity is not None:
+            run.sparsify(course.sparsity.begin(module.network()))
+        start = replace(course.stages[0], name="start")
+        run.measure(start, 0.0, counts=not start.sparsifies)
     with heard() as interruption:
         for number, length in enumerate(course.lengths()):
             if state is not None and number < state.stage:
@@ -243,6 +299,8 @@ def train(
             own = state if state is not None and number == state.stage else None
             if not _stage(run, number, length, own, interruption):
                 break
+    if not run.best:  # the loss became infinite while channels left
+        raise DataError(f"channels were still to leave: {run.notes[-1]}")
     run.restore()
     module.eval()
     best = next(entry for entry in reversed(run.history) if entry.best)
@@ -250,6 +308,7 @@ def train(
     return Outcome(
         history=tuple(run.history), best=best, steps=run.total, images=run.trained / passed,
         notes=tuple(run.notes),
+        plan=course.sparsity.plan(run.memory) if course.sparsity and run.memory else None,
     )  # fmt: skip
 
 
@@ -275,8 +334,11 @@ def _stage(
     batches = run.feeding.batches(run.total * passes, (length - first) * passes)
     for step in range(first, length):
         now = solver.rate
+        solver.penalties = run.penalties
         for _ in range(passes):
-            loss = _gradients(module, criterion, next(batches), course.precision, solver.seen)
+            batch = next(batches)
+            with run.present():
+                loss = _gradients(module, criterion, batch, course.precision, solver.seen)
             run.losses = (run.losses[0] + loss, run.losses[1] + 1)
             run.trained += run.feeding.samples.batch
             if not math.isfinite(loss):
@@ -286,11 +348,14 @@ def _stage(
                 )
                 return False
             solver.step()
-        _hold(module, course.masks)
+        _hold(module, run.masks)
         run.total += 1
+        leaving = stage.sparsifies and step + 1 < length
+        if stage.sparsifies:
+            run.leave(step + 1, length)
         run.progress(f"training {stage.name}", run.total, sum(course.lengths()))
         if step + 1 in marks:
-            run.measure(stage, now)
+            run.measure(stage, now, counts=not leaving)
             if _exhausted(run):
                 return False
         _keep(run, number, step + 1, rate, solver, interruption)
@@ -371,7 +436,8 @@ def _marks(length: int, count: int) -> set[int]:
 def _exhausted(run: _Run) -> bool:
     """Whether the last measurements brought nothing better, and that is enough."""
     patience = run.course.patience
-    if patience is None or len(run.history) <= patience:
+    counted = next((k for k, entry in enumerate(run.history) if entry.best), len(run.history))
+    if patience is None or len(run.history) - counted <= patience:
         return False
     if any(entry.best for entry in run.history[-patience:]):
         return False
@@ -392,6 +458,7 @@ def _keep(
             history=tuple(run.history), now=_arrays(run.module), best=run.best,
             solver=(kept.updates, kept.step, kept.history),
             random=torch.get_rng_state().numpy(),
+            sparse={} if run.memory is None else run.memory.to_arrays(),
         )  # fmt: skip
         try:
             run.checkpoints.keep(state)
@@ -407,8 +474,11 @@ def _resume(run: _Run, state: Checkpoint) -> None:
     run.best = dict(state.best)
     run.history = list(state.history)
     run.total, run.losses, run.before = state.total, state.losses, state.seconds
-    best = next(entry for entry in reversed(run.history) if entry.best)
-    run.badness = run.judge.badness(best.held_out, best.value)
+    best = next((entry for entry in reversed(run.history) if entry.best), None)
+    if best is not None:
+        run.badness = run.judge.badness(best.held_out, best.value)
+    if state.sparse:
+        run.sparsify(Memory.of(state.sparse))
     torch.set_rng_state(torch.from_numpy(state.random.copy()))
 
 

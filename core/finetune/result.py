@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ..ir.network import Network
+from ..plan.plan import Plan
 
 __all__ = ["FinetuneEntry", "FinetuneResult", "history_csv"]
 
@@ -25,7 +26,8 @@ class FinetuneEntry:
         value: the metric on the validation data; None without any.
         rate: learning rate of the last update.
         seconds: of training so far.
-        best: whether it is better than all before.
+        best: whether it is better than all before. While channels leave, none is.
+        removed: where channels leave during training: the part of the operations that is gone.
     """
 
     step: int
@@ -36,6 +38,7 @@ class FinetuneEntry:
     rate: float
     seconds: float
     best: bool
+    removed: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +56,7 @@ class FinetuneResult:
         batch: samples of an update.
         images: samples a second, from reading to update, measurements included.
         notes: what a user must know.
+        plan: where channels left during training: which. They are zero in `network`.
     """
 
     network: Network
@@ -65,6 +69,12 @@ class FinetuneResult:
     batch: int
     images: float
     notes: tuple[str, ...] = ()
+    plan: Plan | None = None
+
+    @property
+    def removed(self) -> float | None:
+        """The part of the operations that left during training; None where none were to."""
+        return self.best.removed
 
     @property
     def start(self) -> FinetuneEntry:

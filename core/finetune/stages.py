@@ -17,7 +17,7 @@ from .places import places_of
 from .targets import LABEL, SHARES, VALUES
 from .teacher import Comparisons
 
-__all__ = ["BOTH", "Stage", "stages_of", "task_objectives"]
+__all__ = ["BOTH", "Stage", "sparsified", "stages_of", "task_objectives"]
 
 BOTH = 0.5
 """Share of the teacher in the loss where there are labels too."""
@@ -35,12 +35,14 @@ class Stage:
         objectives: what is minimised.
         vectors: only parameters with one axis are trained: biases, and factors of normalisations.
         share: of all steps.
+        sparsifies: channels leave in this stage.
     """
 
     name: str
     objectives: tuple[Objective, ...]
     vectors: bool = False
     share: float = 1.0
+    sparsifies: bool = False
 
 
 def task_objectives(network: Network, kind: TargetKind) -> tuple[Objective, ...]:
@@ -116,6 +118,21 @@ def stages_of(
         rest = [replace(stage, share=stage.share * (1 - VECTORS)) for stage in stages]
         return (first, *rest)
     return tuple(stages)
+
+
+def sparsified(stages: Sequence[Stage], name: str, ramp: float) -> tuple[Stage, ...]:
+    """Return stages with one before them in which channels leave.
+
+    Args:
+        stages: those that train what is left; there are none where `ramp` is 1.
+        name: of the stage in which channels leave. It minimises what the last stage does.
+        ramp: its share of all steps.
+    """
+    last = stages[-1]
+    first = replace(last, name=name, share=ramp, sparsifies=True)
+    whole = sum(stage.share for stage in stages)
+    rest = (replace(stage, share=stage.share / whole * (1.0 - ramp)) for stage in stages)
+    return (first, *rest) if ramp < 1.0 else (first,)
 
 
 def _weighted(objectives: Sequence[Objective], share: float) -> tuple[Objective, ...]:

@@ -4,7 +4,7 @@ an update.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,6 +67,8 @@ class Solver:
         self.updates = progress.updates if progress else 0
         self._step = progress.step if progress else 0
         self._passes = 0
+        self.penalties: Mapping[str, Tensor] = {}
+        """Initializer → factors of an L2 penalty, one for each element, beside the decay."""
         if settings.images:
             self.updates = self.updates or seen // settings.images
         self._before = seen - self.updates * settings.images
@@ -159,6 +161,9 @@ class Solver:
         if decay:
             stored = self.module.stored(rule.name)
             scaled.add_(stored.sign() if self.settings.absolute else stored, alpha=decay)
+        penalty = self.penalties.get(rule.name)
+        if penalty is not None:
+            scaled.add_(penalty * tensor)
         return scaled
 
     def _clipping(self) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from secateur import DataOptions, FinetuneOptions, LoadOptions
+from secateur import DataOptions, FinetuneOptions, LoadOptions, SparsifyOptions
 
 from .common import AsJson, File
 from .flags import Fields, Panel, with_flags
@@ -51,7 +51,17 @@ def command(
         Path | None,
         Parameter(metavar="FILE", help="Caffe: a solver.prototxt, whose schedule is followed."),
     ] = None,
+    rewind: Annotated[
+        list[Path] | None,
+        Parameter(
+            metavar="FILES",
+            consume_multiple=True,
+            help="The model before pruning at an early moment, or its weights alone: begin with "
+            "the weights that the kept channels had there.",
+        ),
+    ] = None,
     options: FinetuneOptions,
+    sparsify: SparsifyOptions,
     resume: Annotated[bool, Parameter(help="Go on from the newest checkpoint.")] = False,
     restart: Annotated[bool, Parameter(help="Forget checkpoints of an earlier run.")] = False,
     as_json: AsJson = False,
@@ -82,6 +92,9 @@ def command(
     if solver is not None:
         options = dataclasses.replace(options, own_solver=True)
     start = secateur.begin(*files, solver=solver, all_layers=not options.own_solver, options=model)
+    early = None
+    if rewind:
+        early = secateur.begin_early(rewind, files, solver=solver, options=model)
     dataset = fitted(terminal, network, data, reading).dataset
     original = secateur.load(*teacher, options=model) if teacher else None
     validation = fitted(terminal, network, val, reading).dataset if val is not None else None
@@ -91,11 +104,13 @@ def command(
         plan=secateur.load_plan(plan) if plan is not None else None,
         validation=validation,
         task=task,
+        sparsify=sparsify if sparsify.method else None,
     )
     with terminal.bars() as progress:
         tuned = secateur.finetune_files(
             files, dataset, output, options,
-            lessons=lessons, start=start, resume=resume, restart=restart, progress=progress,
+            lessons=lessons, start=start, rewind=early, resume=resume, restart=restart,
+            progress=progress,
         )  # fmt: skip
     for note in tuned.result.notes:
         terminal.note(note)
@@ -105,27 +120,40 @@ def command(
         terminal.out.print(_table(tuned.result, task))
         _tell(terminal, tuned.result, task)
     folder = Path(output)
-    for path in (*tuned.saved.paths, folder / "history.csv", folder / "finetune.json"):
+    written = [*tuned.saved.paths, folder / "history.csv", folder / "finetune.json"]
+    if tuned.result.plan is not None:
+        written.append(folder / "plan.yaml")
+    for path in written:
         terminal.note(f"wrote {path}")
+    if tuned.result.plan is not None:
+        terminal.note("the model has its full size with zeros: `secateur transform --plan "
+                      f"{folder / 'plan.yaml'}` makes it small")  # fmt: skip
 
 
 def _table(result: FinetuneResult, task: Task | None) -> Table:
     from rich.table import Table
 
     table = Table(header_style="bold")
-    names = ["Step", "Stage", "Rate", "Loss", "Held out", *([result.metric] if task else [])]
+    sparse = ["Removed"] if result.plan is not None else []
+    metric = [result.metric] if task else []
+    names = ["Step", "Stage", *sparse, "Rate", "Loss", "Held out", *metric]
     for name in names:
         table.add_column(name, justify="left" if name == "Stage" else "right")
     for entry in result.history:
         table.add_row(
             f"{entry.step}" + (" *" if entry is result.best else ""),
             entry.stage,
+            *([_share(entry.removed)] if sparse else []),
             f"{entry.rate:.2g}" if entry.rate else "-",
             f"{entry.loss:.{DIGITS}g}" if entry.loss is not None else "-",
             f"{entry.held_out:.{DIGITS}g}",
             *([_value(task, entry)] if task else []),
         )
     return table
+
+
+def _share(removed: float | None) -> str:
+    return "-" if removed is None else f"{removed * 100:.1f} %"
 
 
 def _value(task: Task | None, entry: FinetuneEntry) -> str:
@@ -141,6 +169,8 @@ def _tell(terminal: Terminal, result: FinetuneResult, task: Task | None) -> None
         f"{result.samples} samples{apart}, {result.steps} steps of {result.batch}, "
         f"{result.images:.0f} images a second"
     )
+    if result.removed is not None:
+        terminal.note(f"{_share(result.removed)} of the operations are gone")
     if result.best.step == 0:
         terminal.warn("training made nothing better: the model is written as it was")
     elif task is not None:

@@ -62,10 +62,18 @@ def _tasks() -> Iterator[Line]:
         yield name, entry.summary
 
 
+def _schedules() -> Iterator[Line]:
+    import secateur
+
+    for name, entry in sorted(secateur.SCHEDULES.items()):
+        yield name, f"{entry.summary} ({entry.source})"
+
+
 LISTINGS: Mapping[str, Callable[[], Iterator[Line]]] = {
     "--criterion": _criteria,
     "--allocation": _allocations,
     "--repair": _repairs,
     "--task": _tasks,
+    "--sparsify": _schedules,
 }
 """Flags and what their values may be."""

@@ -368,6 +368,9 @@ BY_FIELD: Mapping[str, Spelling] = {
     "FinetuneOptions.augment": _flag(_text, metavar="auto|usual|none"),
     "FinetuneOptions.precision": _flag(_text, metavar="float32|bfloat16|float16"),
     "FinetuneOptions.freeze": _flag(_texts, metavar="LAYER", kind=list[str]),
+    "SparsifyOptions.method": _flag(_text, "--sparsify", metavar="NAME|help"),
+    "SparsifyOptions.criterion": _flag(_text, metavar="NAME"),
+    "SparsifyOptions.exclude": _flag(_texts, metavar="LAYER", kind=list[str]),
     "TaskOptions.top": _flag(_integers, "--top-k", metavar="K,K…"),
     "TaskOptions.suppress": _flag(_number, "--nms", metavar="R"),
     "TaskOptions.overlap": _flag(_number, "--iou", metavar="R"),
@@ -397,6 +400,7 @@ PANELS: Mapping[str, str] = {
     "DataOptions": "DATA",
     "LoadOptions": "MODEL",
     "ScreenOptions": "SCREEN",
+    "SparsifyOptions": "CHOICE",
 }
 """Panels of the fields that a class declares; others stand among the options of the command."""
 

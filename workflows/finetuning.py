@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -24,12 +25,25 @@ from ..core.options import options_of
 from ..core.plan.plan import Plan
 from ..core.progress import Progress, silent
 from ..core.training.recipe import Start
-from ..formats.saving import Saved, save
+from ..formats.options import LoadOptions
+from ..formats.saving import PLAN_NAME, Saved, save
+from ..formats.training import begin
 
-__all__ = ["FINETUNE_FILE", "HISTORY_FILE", "Tuned", "finetune", "finetune_files"]
+__all__ = [
+    "FINETUNE_FILE",
+    "HISTORY_FILE",
+    "Tuned",
+    "begin_early",
+    "finetune",
+    "finetune_files",
+]
 
 FINETUNE_FILE, HISTORY_FILE = "finetune.json", "history.csv"
 """Files beside a fine-tuned model: what training came to, and its measurements."""
+
+
+SNAPSHOT = re.compile(r"_iter_(\d+)$")
+"""How Caffe ends the names of its snapshots: with the number of updates."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +70,7 @@ def finetune(
     task: Task | str | None = None,
     start: Start | None = None,
     sparsify: SparsifyOptions | None = None,
+    rewind: Start | None = None,
     tell: Callable[[FinetuneEntry], None] = lambda _: None,
     progress: Progress = silent,
     **settings: Any,
@@ -76,6 +91,8 @@ def finetune(
             files. Its network is trained instead of `network`.
         sparsify: how channels leave during training. They are zero in the trained network, and the
             result's plan names them: :func:`densify` takes them out.
+        rewind: the model before pruning at an early moment (:func:`begin`), to go back to: the
+            network gets the weights of that moment, and the files' schedule goes on from there.
         tell: called with every measurement.
         progress: told how far the work is.
         settings: fields of :class:`FinetuneOptions`, instead of `options`.
@@ -86,13 +103,13 @@ def finetune(
         UnsupportedError: PyTorch is not installed, or a layer cannot be trained.
     """
     options = options_of(FinetuneOptions, options, settings)
-    lessons = Lessons(
+    filled = Lessons(
         teacher=teacher, plan=plan, validation=validation, task=task, sparsify=sparsify,
-        **_from_files(start, options),
+        **_from_files(start, options, rewind),
     )  # fmt: skip
     trained = start.network if start is not None else network
-    result = train(trained, data, options, lessons=lessons, tell=tell, progress=progress)
-    return _finished(result, start)
+    result = train(trained, data, options, lessons=filled, tell=tell, progress=progress)
+    return _finished(result, start, filled.seen)
 
 
 def finetune_files(
@@ -103,6 +120,7 @@ def finetune_files(
     *,
     lessons: Lessons,
     start: Start,
+    rewind: Start | None = None,
     resume: bool = False,
     restart: bool = False,
     tell: Callable[[FinetuneEntry], None] = lambda _: None,
@@ -120,6 +138,7 @@ def finetune_files(
         options: how it is trained.
         lessons: what it learns from beside the data.
         start: the model as it was read for training.
+        rewind: the model before pruning at an early moment (:func:`begin_early`), to go back to.
         resume: go on from the newest checkpoint in the folder, if there is one.
         restart: forget checkpoints that are there.
         tell: called with every measurement.
@@ -147,30 +166,70 @@ def finetune_files(
                     "there are checkpoints of an earlier training",
                     hint="--resume goes on from them, --restart forgets them",
                 )
-        filled = replace(lessons, **_from_files(start, options))
+        filled = replace(lessons, **_from_files(start, options, rewind))
         result = train(
             start.network, data, options, lessons=filled, checkpoints=checkpoints, resume=resume,
             tell=tell, progress=progress,
         )  # fmt: skip
-        result = _finished(result, start)
+        result = _finished(result, start, filled.seen)
         saved = save(result.network, folder, data=None, progress=progress)
         content = {"files": [Path(file).name for file in files], **result.to_data()}
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
         write_whole(folder / FINETUNE_FILE, text.encode(), error=FormatError)
         table = history_csv(result.history)
         write_whole(folder / HISTORY_FILE, table.encode(), error=FormatError)
+        if result.plan is not None:
+            write_whole(folder / PLAN_NAME, result.plan.to_yaml().encode(), error=FormatError)
         checkpoints.clear()
     return Tuned(result=result, saved=saved)
 
 
-def _from_files(start: Start | None, options: FinetuneOptions) -> dict[str, Any]:
-    """Return what lessons take from the files of a model.
+def begin_early(
+    early: Sequence[str | PathLike[str]],
+    files: Sequence[str | PathLike[str]],
+    *,
+    solver: str | PathLike[str] | None = None,
+    options: LoadOptions | None = None,
+) -> Start:
+    """Return a model at an early moment, as training goes back to it.
+
+    The moment is the number of images that its weights have seen. Caffe's files do not hold it, but
+    Caffe calls its snapshots `…_iter_N`.
+
+    Args:
+        early: its files; with its weights alone, the others are those of `files`.
+        files: the model that is trained.
+        solver: the file with the solver, for formats that have such.
+        options: how files are read.
+
+    Raises:
+        FormatError: the files are broken, incomplete or do not fit together.
+    """
+    paths = [Path(file) for file in early]
+    if len(paths) == 1:
+        paths += [Path(file) for file in files if Path(file).suffix != paths[0].suffix]
+    found = begin(*paths, solver=solver, options=options)
+    numbers = [int(named[1]) for path in paths if (named := SNAPSHOT.search(path.stem))]
+    if not found.seen and numbers and found.recipe.settings is not None:
+        return replace(found, seen=numbers[0] * found.recipe.settings.images)
+    return found
+
+
+def _from_files(
+    start: Start | None, options: FinetuneOptions, rewind: Start | None
+) -> dict[str, Any]:
+    """Return what lessons take from the files of a model, and of an early one.
 
     Raises:
         DataError: their own schedule is asked for, and they have none.
     """
+    if options.rewind_rate and rewind is None:
+        raise DataError(
+            "there is no early model to go back to", hint="--rewind FILES", option="rewind_rate"
+        )
+    early = {} if rewind is None else {"early": rewind.network}
     if start is None:
-        return {}
+        return early
     recipe = start.recipe
     if options.own_solver and recipe.settings is None:
         raise DataError(
@@ -180,12 +239,19 @@ def _from_files(start: Start | None, options: FinetuneOptions) -> dict[str, Any]
         )
     if not options.own_solver:
         recipe = replace(recipe, settings=None)
-    return {"recipe": recipe, "augmentation": start.augmentation, "seen": start.seen}
+    seen = start.seen if rewind is None else rewind.seen
+    return {"recipe": recipe, "augmentation": start.augmentation, "seen": seen, **early}
 
 
-def _finished(result: FinetuneResult, start: Start | None) -> FinetuneResult:
-    """Return the result with a network whose files say how many images were seen."""
+def _finished(result: FinetuneResult, start: Start | None, before: int) -> FinetuneResult:
+    """Return the result with a network whose files say how many images were seen.
+
+    Args:
+        result: the result.
+        start: the model as it was read for training.
+        before: images that were seen at the start.
+    """
     if start is None:
         return result
-    seen = start.seen + result.best.step * result.batch
+    seen = before + result.best.step * result.batch
     return replace(result, network=start.finish(result.network, seen))

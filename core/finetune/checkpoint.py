@@ -73,7 +73,8 @@ class Checkpoint:
             "step": self.step, "total": self.total, "rate": self.rate,
             "losses": list(self.losses), "seconds": self.seconds,
             "history": [asdict(entry) for entry in self.history],
-            "solver": list(self.solver[:2]), "names": [list(self.now), list(self.best), list(self.sparse)],
+            "solver": list(self.solver[:2]),
+            "names": [list(self.now), list(self.best), list(self.sparse)],
         }  # fmt: skip
         arrays: dict[str, np.ndarray] = {
             "plain": np.frombuffer(json.dumps(plain).encode(), np.uint8),

@@ -43,6 +43,7 @@ from .judge import Judge, held_out
 from .loop import Course, Feeding, train
 from .options import FinetuneOptions
 from .result import FinetuneEntry, FinetuneResult
+from .rewind import reinitialized, rewound
 from .schedules import SCHEDULES
 from .sparsify import SparsifyOptions
 from .sparsity import Places, Sparsity
@@ -88,6 +89,7 @@ class Lessons:
         augmentation: what they say about training images; None where they say nothing.
         seen: images that earlier training saw; a schedule of the files goes on from there.
         sparsify: how channels leave during training; None where none do.
+        early: the network before pruning at an early moment, to go back to; None to go on.
     """
 
     teacher: Network | None = None
@@ -98,6 +100,7 @@ class Lessons:
     augmentation: Augmentation | None = None
     seen: int = 0
     sparsify: SparsifyOptions | None = None
+    early: Network | None = None
 
 
 @within_cores()
@@ -135,6 +138,7 @@ def finetune(
     """
     options = options_of(FinetuneOptions, options, settings)
     lessons = lessons or Lessons()
+    network = _begun(network, options, lessons)
     target = _target(network, lessons)
     torch.manual_seed(options.seed)
     device = _device(options.device)
@@ -188,6 +192,33 @@ def finetune(
         notes=tuple(notes),
         plan=outcome.plan,
     )
+
+
+def _begun(network: Network, options: FinetuneOptions, lessons: Lessons) -> Network:
+    """Return the network with the weights that training begins with.
+
+    Raises:
+        DataError: options contradict each other.
+        PlanError: the early network does not fit, or the plan.
+    """
+    early, plan = lessons.early, lessons.plan
+    if options.rewind_rate and lessons.recipe.settings is None:
+        raise DataError(
+            "only the files' schedule has a moment to go back to; any other begins anew",
+            hint="--own-solver, or --solver FILE",
+            option="rewind_rate",
+        )
+    if options.reinitialize:
+        if early is not None:
+            raise DataError(
+                "weights are fresh or those of an early model, not both", option="reinitialize"
+            )
+        sparse = plan if plan is not None and _fits(network, plan) else None
+        factors = {rule.factor for rule in lessons.recipe.statistics.values()} - {""}
+        return reinitialized(network, options.seed, sparse, factors)
+    if early is not None and not options.rewind_rate:
+        return rewound(network, early, plan)
+    return network
 
 
 def _device(name: str) -> str:

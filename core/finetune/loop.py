@@ -21,7 +21,7 @@ from ..training.criterion import Criterion
 from ..training.framework import torch
 from ..training.module import TrainingModule
 from ..training.recipe import Rule
-from ..training.solvers.schedule import BurnIn, Cosine, Schedule
+from ..training.solvers.schedule import BurnIn, Constant, Cosine, Schedule
 from ..training.solvers.settings import Method, Settings
 from ..training.solvers.solver import Progress as SolverProgress
 from ..training.solvers.solver import Solver
@@ -190,8 +190,10 @@ class _Run:
             step: updates of the stage so far.
             length: of the stage.
         """
-        assert self.course.sparsity is not None and self.memory is not None, "channels are to leave"
-        found = self.course.sparsity.after(self.memory, self.module.network, step, length)
+        sparsity = self.course.sparsity
+        if sparsity is None or self.memory is None:
+            return
+        found = sparsity.after(self.memory, self.module.network, step, length)
         if found is not self.memory:
             self.sparsify(found)
 
@@ -302,6 +304,8 @@ def train(
     if not run.best:  # the loss became infinite while channels left
         raise DataError(f"channels were still to leave: {run.notes[-1]}")
     run.restore()
+    if course.sparsity is not None and run.memory is not None:
+        run.notes.extend(course.sparsity.schedule.notes(run.memory))
     module.eval()
     best = next(entry for entry in reversed(run.history) if entry.best)
     passed = max(time.monotonic() - run.started, 1e-9)
@@ -326,7 +330,7 @@ def _stage(
         parameter.requires_grad_(name in names)
     criterion = Criterion(stage.objectives)
     rate = state.rate if state is not None else _rate(run, criterion, rules)
-    solver = _solver(run, rules, rate, length, state)
+    solver = _solver(run, stage, rules, rate, length, state)
     passes = solver.settings.passes
     first = state.step if state is not None else 0
     marks = _marks(length, max(1, round(course.measurements * length / sum(course.lengths()))))
@@ -378,11 +382,17 @@ def _rate(run: _Run, criterion: Criterion, rules: Sequence[Rule]) -> float:
 
 
 def _solver(
-    run: _Run, rules: Sequence[Rule], rate: float, length: int, state: Checkpoint | None
+    run: _Run,
+    stage: Stage,
+    rules: Sequence[Rule],
+    rate: float,
+    length: int,
+    state: Checkpoint | None,
 ) -> Solver:
     course = run.course
+    schedule = _schedule(rate, length, level=stage.sparsifies)
     settings = course.settings or Settings(
-        method=course.method, schedule=_schedule(rate, length), decay=course.decay
+        method=course.method, schedule=schedule, decay=course.decay
     )
     progress = None
     if state is not None:
@@ -392,10 +402,18 @@ def _solver(
     return Solver(run.module, rules, settings, progress=progress, seen=seen)
 
 
-def _schedule(rate: float, length: int) -> Schedule:
-    """Return a rate that rises for a short while and falls along half a cosine."""
+def _schedule(rate: float, length: int, *, level: bool) -> Schedule:
+    """Return a rate that rises for a short while and falls along half a cosine.
+
+    Args:
+        rate: the highest.
+        length: updates.
+        level: do not let it fall: while channels leave, the others have to make up for them.
+    """
     warm = max(1, round(WARM_UP * length))
-    then = Cosine(base=rate, least=LEAST_RATE * rate, cycle=max(1, length), factor=1)
+    then: Schedule = Constant(base=rate)
+    if not level:
+        then = Cosine(base=rate, least=LEAST_RATE * rate, cycle=max(1, length), factor=1)
     return BurnIn(base=rate, length=warm, power=1.0, then=then)
 
 

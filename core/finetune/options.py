@@ -91,6 +91,13 @@ class FinetuneOptions:
     """What is done to training images at random: the usual, or none. auto: what the files say, else
     the usual."""
 
+    rewind_rate: bool = False
+    """With an early model: keep the weights, and take from it only the moment at which the learning
+    rate of the files' schedule starts."""
+
+    reinitialize: bool = False
+    """Begin with fresh weights, to see what those that were kept are worth."""
+
     patience: int | None = None
     """Stop after this many measurements without a better one."""
 
@@ -124,6 +131,10 @@ class FinetuneOptions:
                 raise DataError(
                     f"it must be from 0 to below 1, got {getattr(self, name):g}", option=name
                 )
+        if self.reinitialize and self.rewind_rate:
+            raise DataError(
+                "fresh weights have no earlier moment to go back to", option="reinitialize"
+            )
         if self.distill is not None and not 0.0 <= self.distill <= 1.0:
             raise DataError(f"a share is from 0 to 1, got {self.distill:g}", option="distill")
         for name, choices in (

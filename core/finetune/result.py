@@ -89,6 +89,7 @@ class FinetuneResult:
             "held_out": self.held_out,
             "steps": self.steps,
             "images_per_second": round(self.images, 1),
+            **({"removed": self.removed} if self.plan is not None else {}),
             "best": asdict(self.best),
             "history": [asdict(entry) for entry in self.history],
             "notes": list(self.notes),

@@ -22,7 +22,7 @@ from ..plan.exclude import closed
 from ..plan.floors import Floors, find_floors
 from ..plan.limits import USUAL_LIMITS, Limits
 from ..plan.plan import Plan, make_plan
-from ..plan.quotas import asked_steps, quotas_of
+from ..plan.quotas import asked_steps
 from ..plan.reach import find_reach
 from ..plan.steps import SLACK, Step, cut, legal_steps, partition_steps
 from .sparsify import SparsifyOptions
@@ -127,12 +127,14 @@ class Target:
                 f"the plan removes {gone:.3f} of the operations already, over the rate "
                 f"{self.rate:g}",
                 hint="a higher --rate",
+                option="rate",
             )
         most = find_reach(self.groups, self.costs, self.limits, {}, self.floors).most
         if self.rate > max(most, gone) + SLACK:
             raise PlanError(
                 f"rate {self.rate:g} is out of reach, {max(most, 0.0):.3f} is the most",
                 hint="a lower --rate, a smaller --min-keep, or fewer layers in --exclude",
+                option="rate",
             )
 
     def scores(self, network: Network) -> Scores:

@@ -51,6 +51,7 @@ CURVES = secateur.analyze(NETWORK, secateur.open_dataset(DATA, NETWORK, limit=4)
 LIBRARY = {
     secateur.PruneOptions: "prune",
     secateur.FinetuneOptions: "finetune",
+    secateur.SparsifyOptions: "finetune",
     secateur.IterateOptions: "iterate",
     secateur.DensifyOptions: "transform",
     secateur.AnalyzeOptions: "ana",
@@ -142,6 +143,23 @@ def cases(folder: Path) -> Iterator[Case]:
     )  # fmt: skip
     yield Case(secateur.FinetuneOptions(epochs=2.5), ["--epochs", 2.5], "epochs: 2.5\n")
     yield Case(secateur.FinetuneOptions(steps=7), ["--steps", 7], "steps: 7\n")
+    yield Case(
+        secateur.FinetuneOptions(rewind_rate=True), ["--rewind-rate"], "rewind-rate: true\n"
+    )
+    yield Case(
+        secateur.FinetuneOptions(reinitialize=True), ["--reinitialize"], "reinitialize: true\n"
+    )
+    yield Case(
+        secateur.SparsifyOptions(
+            method="cubic", rate=0.5, every=7, ramp=0.75, criterion="l2", exclude=("a", "b"),
+            limits=secateur.Limits(round_to=4, max_rate=0.75, min_keep=0.25),
+        ),
+        ["--sparsify", "cubic", "--rate", 0.5, "--every", 7, "--ramp", 0.75, "--criterion", "l2",
+         "--exclude", "a", "--exclude", "b", "--round-to", 4, "--max-rate", 0.75,
+         "--min-keep", 0.25],
+        "sparsify: cubic\nrate: 0.5\nevery: 7\nramp: 0.75\ncriterion: l2\nexclude: [a, b]\n"
+        "round-to: 4\nmax-rate: 0.75\nmin-keep: 0.25\n",
+    )  # fmt: skip
     yield Case(
         secateur.DensifyOptions(repair="bias", force=True),
         ["--repair", "bias", "--force"],

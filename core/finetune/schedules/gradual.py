@@ -33,7 +33,7 @@ class Gradual(Schedule):
     def rate(self, first: float, last: float, part: float) -> float:
         """Return the rate after a part of the events, 0 to 1."""
 
-    def begin(self, target: Target, scores: Scores) -> Memory:
+    def begin(self, target: Target, scores: Scores) -> Memory:  # noqa: ARG002
         """Return the memory before the first update."""
         return Memory(removed=target.before)
 

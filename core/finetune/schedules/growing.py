@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from ...criteria.registry import Scores
 from ..target import Target
-from .probabilistic import LEAVE, change_of, left_by_rank, shares_of
+from .probabilistic import FORCED, LEAVE, change_of, forced_notes, left_by_rank, shares_of
 from .registry import SCHEDULES, Event, Memory, Schedule
 
 __all__ = ["Growing", "Incremental"]
@@ -102,7 +102,7 @@ class Incremental(Schedule):
     def change(self, target: Target, memory: Memory, event: Event) -> Memory:
         """Return the memory with other penalties; channels at the ceiling are gone."""
         penalty, mean = memory.arrays[PENALTY].copy(), memory.arrays[MEAN].copy()
-        removed, shares = memory.removed, shares_of(target, memory)
+        removed, shares, forced = memory.removed, shares_of(target, memory), 0.0
         largest = self.ceiling / max(1.0, self.part * event.count)
         for share in shares:
             ranked, missing = left_by_rank(share, removed, event.scores)
@@ -118,11 +118,16 @@ class Incremental(Schedule):
             removed = target.legal(removed, ranked[full].tolist()[:missing])
         if event.number == event.count:
             order = mean / max(1, len(mean)) - penalty
-            removed = target.filled(removed, order, shares)
+            before, removed = removed, target.filled(removed, order, shares)
+            forced = float((removed & ~before).sum())
             penalty = np.zeros_like(penalty)
         penalty = np.where(removed, 0.0, penalty)
-        arrays = {**memory.arrays, PENALTY: penalty, MEAN: mean}
+        arrays = {**memory.arrays, PENALTY: penalty, MEAN: mean, FORCED: np.array([forced])}
         return replace(memory, removed=removed, arrays=arrays)
+
+    def notes(self, memory: Memory) -> tuple[str, ...]:
+        """Return whether channels had to leave at the last event."""
+        return forced_notes(memory)
 
     def penalties(self, memory: Memory) -> npt.NDArray[np.float64] | None:
         """Return the penalty of each unit."""

@@ -89,7 +89,9 @@ class Schedule(ABC):
         """Return the memory after an event; the last one removes what is still missing."""
 
     def present(
-        self, memory: Memory, generator: np.random.Generator
+        self,
+        memory: Memory,  # noqa: ARG002  # for others
+        generator: np.random.Generator,  # noqa: ARG002
     ) -> npt.NDArray[np.bool_] | None:
         """Return the units that take part in one update, of those that are left; None for all.
 
@@ -99,12 +101,16 @@ class Schedule(ABC):
         """
         return None
 
-    def penalties(self, memory: Memory) -> npt.NDArray[np.float64] | None:
+    def penalties(self, memory: Memory) -> npt.NDArray[np.float64] | None:  # noqa: ARG002
         """Return the factor of the L2 penalty of each unit [units]; None without penalties.
 
         The gradient of a weight w grows by factor · w.
         """
         return None
+
+    def notes(self, memory: Memory) -> tuple[str, ...]:  # noqa: ARG002
+        """Return what a user must know in the end."""
+        return ()
 
 
 SCHEDULES: Registry[Schedule] = Registry(

@@ -88,3 +88,64 @@ def test_what_is_wrong_is_told_in_one_line(tmp_path: Path) -> None:
     failed = run("finetune", *small, *data, *QUICK, "--resume", "-o", tmp_path / "b",
                  "--teacher", *CAFFE, code=1)  # fmt: skip
     assert "the checkpoint cannot be read" in one_line(failed)
+
+
+def test_channels_leave_during_training_and_transform_makes_it_small(tmp_path: Path) -> None:
+    out, dense = tmp_path / "tuned", tmp_path / "dense"
+    data = ("--data", FIXTURES / "shapes.npz")
+    result = run("finetune", *CAFFE, *data, *QUICK, "--sparsify", "cubic", "--rate", 0.4,
+                 "--learning-rate", 1e-3, "-o", out)  # fmt: skip
+    assert "Removed" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert "of the operations are gone" in result.stderr
+    assert "secateur transform --plan" in result.stderr
+    content = json.loads((out / "finetune.json").read_text())
+    assert 0.38 < content["removed"] <= 0.4
+    rows = list(csv.DictReader((out / "history.csv").read_text().splitlines()))
+    assert float(rows[-1]["removed"]) == content["removed"]
+    files = [out / path.name for path in CAFFE]
+    before, plan = secateur.load(*CAFFE), out / "plan.yaml"
+    assert secateur.load(*files).inputs == before.inputs
+    run("transform", *files, "--plan", plan, "-o", dense)
+    sizes = [(folder / CAFFE[1].name).stat().st_size for folder in (out, dense)]
+    assert sizes[1] < 0.8 * sizes[0]
+    # Without the schedule, the plan holds the zeros in a further training.
+    again = tmp_path / "again"
+    run("finetune", *files, "--plan", plan, *data, *QUICK, "-o", again)
+    run("transform", *(again / path.name for path in CAFFE), "--plan", plan, "-o", dense)
+
+
+def test_rewinding_to_early_weights(tmp_path: Path) -> None:
+    network = secateur.load(*DARKNET)
+    result = secateur.prune(network, rate=0.5, criterion="l1", repair="none")
+    (tmp_path / "pruned").mkdir()
+    small = list(secateur.save(result, tmp_path / "pruned").paths)[:2]
+    early = tmp_path / "early.weights"
+    content = bytearray(DARKNET[1].read_bytes())
+    content[12:20] = (640).to_bytes(8, "little")
+    early.write_bytes(content)
+    out = tmp_path / "tuned"
+    run("finetune", *small, "--rewind", DARKNET[0], early, "--plan", tmp_path / "pruned/plan.yaml",
+        "--data", FIXTURES / "shapes.npz", *QUICK, "-o", out)  # fmt: skip
+    best = json.loads((out / "finetune.json").read_text())["best"]["step"]
+    assert _seen(out / small[1].name) == 640 + 16 * best
+    # Weights alone go with the cfg of the model.
+    run("finetune", *DARKNET, "--rewind", early, "--rewind-rate", "--own-solver",
+        "--data", FIXTURES / "shapes.npz", *QUICK, "-o", tmp_path / "rate")  # fmt: skip
+    failed = run("finetune", *small, "--rewind", *DARKNET, "--data", FIXTURES / "shapes.npz",
+                 *QUICK, "-o", tmp_path / "x", code=1)  # fmt: skip
+    assert "give the early model before pruning, and the plan" in one_line(failed)
+
+
+def test_what_is_wrong_with_a_schedule_is_told_in_one_line(tmp_path: Path) -> None:
+    data = ("--data", FIXTURES / "shapes.npz", "-o", tmp_path / "a")
+    listed = run("finetune", "--sparsify", "help").stdout
+    assert all(f"{name} " in listed for name in ("spp", "cubic", "greg"))
+    for given, message, code in (
+        (("--sparsify", "cubix", "--rate", 0.5), "unknown schedule 'cubix'", 1),
+        (("--sparsify", "cubic"), "--sparsify: a schedule needs a rate to reach", 2),
+        (("--rate", 0.5), "--rate: a rate needs a schedule", 2),
+        (("--sparsify", "spp", "--rate", 0.999), "is out of reach", 1),
+    ):
+        assert message in one_line(run("finetune", *CAFFE, *data, *given, code=code))
+    assert not (tmp_path / "a").exists() or not list((tmp_path / "a").iterdir())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -18,7 +18,7 @@ from ..core.finetune.checkpoint import Checkpoints
 from ..core.finetune.finetune import Lessons
 from ..core.finetune.finetune import finetune as train
 from ..core.finetune.options import FinetuneOptions
-from ..core.finetune.result import FinetuneEntry, FinetuneResult, history_csv
+from ..core.finetune.result import FinetuneResult, Tell, history_csv, unheard
 from ..core.finetune.sparsify import SparsifyOptions
 from ..core.ir.network import Network
 from ..core.options import options_of
@@ -71,7 +71,7 @@ def finetune(
     start: Start | None = None,
     sparsify: SparsifyOptions | None = None,
     rewind: Start | None = None,
-    tell: Callable[[FinetuneEntry], None] = lambda _: None,
+    tell: Tell = unheard,
     progress: Progress = silent,
     **settings: Any,
 ) -> FinetuneResult:
@@ -93,7 +93,7 @@ def finetune(
             result's plan names them: :func:`densify` takes them out.
         rewind: the model before pruning at an early moment (:func:`begin`), to go back to: the
             network gets the weights of that moment, and the files' schedule goes on from there.
-        tell: called with every measurement.
+        tell: called with every measurement and the network that was measured.
         progress: told how far the work is.
         settings: fields of :class:`FinetuneOptions`, instead of `options`.
 
@@ -123,7 +123,7 @@ def finetune_files(
     rewind: Start | None = None,
     resume: bool = False,
     restart: bool = False,
-    tell: Callable[[FinetuneEntry], None] = lambda _: None,
+    tell: Tell = unheard,
     progress: Progress = silent,
 ) -> Tuned:
     """Train a model further, and write it to a folder.
@@ -141,7 +141,7 @@ def finetune_files(
         rewind: the model before pruning at an early moment (:func:`begin_early`), to go back to.
         resume: go on from the newest checkpoint in the folder, if there is one.
         restart: forget checkpoints that are there.
-        tell: called with every measurement.
+        tell: called with every measurement and the network that was measured.
         progress: told how far the work is.
 
     Raises:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ from .checkpoint import Checkpoints
 from .judge import Judge, held_out
 from .loop import Course, Feeding, train
 from .options import FinetuneOptions
-from .result import FinetuneEntry, FinetuneResult
+from .result import FinetuneResult, Tell, unheard
 from .rewind import reinitialized, rewound
 from .schedules import SCHEDULES
 from .sparsify import SparsifyOptions
@@ -112,7 +112,7 @@ def finetune(
     lessons: Lessons | None = None,
     checkpoints: Checkpoints | None = None,
     resume: bool = False,
-    tell: Callable[[FinetuneEntry], None] = lambda _: None,
+    tell: Tell = unheard,
     progress: Progress = silent,
     **settings: Any,
 ) -> FinetuneResult:
@@ -126,7 +126,7 @@ def finetune(
         lessons: what it learns from beside the data.
         checkpoints: where the state of the training is kept; None for nowhere.
         resume: go on from the newest checkpoint, if there is one.
-        tell: called with every measurement.
+        tell: called with every measurement and the network that was measured.
         progress: told how far the work is.
         settings: fields of :class:`FinetuneOptions`, instead of `options`.
 

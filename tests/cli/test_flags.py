@@ -143,9 +143,7 @@ def cases(folder: Path) -> Iterator[Case]:
     )  # fmt: skip
     yield Case(secateur.FinetuneOptions(epochs=2.5), ["--epochs", 2.5], "epochs: 2.5\n")
     yield Case(secateur.FinetuneOptions(steps=7), ["--steps", 7], "steps: 7\n")
-    yield Case(
-        secateur.FinetuneOptions(rewind_rate=True), ["--rewind-rate"], "rewind-rate: true\n"
-    )
+    yield Case(secateur.FinetuneOptions(rewind_rate=True), ["--rewind-rate"], "rewind-rate: true\n")
     yield Case(
         secateur.FinetuneOptions(reinitialize=True), ["--reinitialize"], "reinitialize: true\n"
     )

@@ -24,6 +24,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from ...coupling.indices import UnitMask
 from ...criteria.registry import Scores
 from ..target import Target
 from .probabilistic import FORCED, LEAVE, change_of, forced_notes, left_by_rank, shares_of
@@ -59,7 +60,7 @@ class Growing(Schedule):
         """Return the memory with larger penalties; after the last event with none."""
         chosen = memory.arrays[CHOSEN]
         if event.number == event.count:
-            removed = target.before | target.groups.mask(np.flatnonzero(chosen).tolist())
+            removed = UnitMask(target.before | (chosen > 0))
             arrays = {**memory.arrays, PENALTY: np.zeros(len(chosen))}
             return replace(memory, removed=removed, arrays=arrays)
         penalty = self.ceiling * event.number / max(1, event.count - 1) * chosen

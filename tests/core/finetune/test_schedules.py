@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -165,7 +166,7 @@ def test_the_target_is_reached_by_a_legal_plan(
     assert rates[0] == 0.0
     assert all(
         not (earlier.removed & ~later.removed).any()
-        for earlier, later in zip(memories, memories[1:], strict=False)
+        for earlier, later in pairwise(memories)
     ), "a channel came back"
     assert 0.48 < rates[-1] <= 0.5
     plan = wanted.plan(memories[-1].removed, name)

@@ -135,6 +135,7 @@ def finetune_files(
             raise FormatError(f"cannot be written: {error.strerror or error}") from error
     with alone_in(folder):
         checkpoints = Checkpoints(folder)
+        checkpoints.tidy()
         if restart:
             checkpoints.clear()
         elif checkpoints.any and not resume:

@@ -439,6 +439,9 @@ def _key(
         samples.source.name,
         str(len(samples.used)),
         repr(samples.augmentation),
+        repr(lessons.recipe.settings),
+        str(lessons.seen),
+        lessons.validation.name if lessons.validation is not None else "",
         json.dumps(plain, sort_keys=True),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -167,6 +167,7 @@ class _Run:
         self.started = self.written = time.monotonic()
         self.trained = 0  # samples of this run
         self.notes: list[str] = []
+        self.failed = False
 
     @property
     def seconds(self) -> float:
@@ -190,6 +191,12 @@ class _Run:
         self.history.append(entry)
         self.tell(entry)
         return better
+
+    def unkept(self, error: DataError) -> None:
+        """Note once that checkpoints cannot be written."""
+        if not self.failed:
+            self.notes.append(f"no checkpoint at step {self.total} and perhaps later: {error}")
+        self.failed = True
 
     def restore(self) -> None:
         """Put the best weights back."""
@@ -243,6 +250,7 @@ def train(
             own = state if state is not None and number == state.stage else None
             if not _stage(run, number, length, own, interruption):
                 break
+    _ended(run)
     run.restore()
     module.eval()
     best = next(entry for entry in reversed(run.history) if entry.best)
@@ -384,28 +392,44 @@ def _keep(
 ) -> None:
     """Write a checkpoint where it is time or a signal came, and answer the signal."""
     due = time.monotonic() - run.written >= run.course.checkpoint
+    told = f"training stopped at step {run.total}"
     if run.checkpoints is not None and (due or interruption.signal is not None):
-        kept = solver.progress
-        state = Checkpoint(
-            key=run.course.key, steps=run.course.steps, stage=stage, step=step,
-            total=run.total, rate=rate, losses=run.losses, seconds=run.seconds,
-            history=tuple(run.history), now=_arrays(run.module), best=run.best,
-            solver=(kept.updates, kept.step, kept.history),
-            random=torch.get_rng_state().numpy(),
-        )  # fmt: skip
         try:
-            run.checkpoints.keep(state)
+            run.checkpoints.keep(_state(run, stage, step, rate, solver.progress))
+            told += "; --resume goes on from there"
         except DataError as error:  # a full disk must not cost what was trained so far
-            run.notes.append(f"no checkpoint at step {run.total}: {error}")
+            run.unkept(error)
+            told += f"; no checkpoint: {error}"
         run.written = time.monotonic()
-    interruption.answer()
+    interruption.answer(told)
+
+
+def _ended(run: _Run) -> None:
+    """Write a last checkpoint: where the model cannot be written, nothing is trained again."""
+    if run.checkpoints is None:
+        return
+    try:
+        run.checkpoints.keep(_state(run, len(run.course.stages), 0, 0.0, SolverProgress()))
+    except DataError as error:
+        run.unkept(error)
+
+
+def _state(run: _Run, stage: int, step: int, rate: float, kept: SolverProgress) -> Checkpoint:
+    """Return the state of a training."""
+    return Checkpoint(
+        key=run.course.key, steps=run.course.steps, stage=stage, step=step,
+        total=run.total, rate=rate, losses=run.losses, seconds=run.seconds,
+        history=tuple(run.history), notes=tuple(run.notes), now=_arrays(run.module), best=run.best,
+        solver=(kept.updates, kept.step, kept.history),
+        random=torch.get_rng_state().numpy(),
+    )  # fmt: skip
 
 
 def _resume(run: _Run, state: Checkpoint) -> None:
     """Take over the state of a checkpoint."""
     _load(run.module, state.now)
     run.best = dict(state.best)
-    run.history = list(state.history)
+    run.history, run.notes = list(state.history), list(state.notes)
     run.total, run.losses, run.before = state.total, state.losses, state.seconds
     best = next(entry for entry in reversed(run.history) if entry.best)
     run.badness = run.judge.badness(best.held_out, best.value)

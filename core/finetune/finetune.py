@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ from .checkpoint import Checkpoints
 from .judge import Judge, held_out
 from .loop import Course, Feeding, train
 from .options import FinetuneOptions
-from .result import FinetuneEntry, FinetuneResult
+from .result import FinetuneResult, Tell, unheard
 from .stages import BOTH, Stage, stages_of, task_objectives
 from .targets import SHARES, TRUTH, label_names
 from .teacher import TEACHER, Comparisons, Teacher, comparisons
@@ -103,7 +103,7 @@ def finetune(
     lessons: Lessons | None = None,
     checkpoints: Checkpoints | None = None,
     resume: bool = False,
-    tell: Callable[[FinetuneEntry], None] = lambda _: None,
+    tell: Tell = unheard,
     progress: Progress = silent,
     **settings: Any,
 ) -> FinetuneResult:
@@ -117,7 +117,7 @@ def finetune(
         lessons: what it learns from beside the data.
         checkpoints: where the state of the training is kept; None for nowhere.
         resume: go on from the newest checkpoint, if there is one.
-        tell: called with every measurement.
+        tell: called with every measurement and the network that was measured.
         progress: told how far the work is.
         settings: fields of :class:`FinetuneOptions`, instead of `options`.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ from .checkpoint import Checkpoint, Checkpoints
 from .interrupt import Interruption, heard
 from .judge import Judge, Judgement
 from .rate import BATCHES, found_rate
-from .result import FinetuneEntry
+from .result import FinetuneEntry, Tell, unheard
 from .stages import Stage
 from .targets import tensors_of
 from .teacher import Teacher
@@ -153,7 +153,7 @@ class _Run:
         course: Course,
         judge: Judge,
         checkpoints: Checkpoints | None,
-        tell: Callable[[FinetuneEntry], None],
+        tell: Tell,
         progress: Progress,
     ):
         self.module, self.feeding, self.course, self.judge = module, feeding, course, judge
@@ -189,7 +189,7 @@ class _Run:
         )  # fmt: skip
         self.losses = (0.0, 0)
         self.history.append(entry)
-        self.tell(entry)
+        self.tell(entry, self.module.network())
         return better
 
     def unkept(self, error: DataError) -> None:
@@ -211,7 +211,7 @@ def train(
     *,
     checkpoints: Checkpoints | None = None,
     resume: bool = False,
-    tell: Callable[[FinetuneEntry], None] = lambda _: None,
+    tell: Tell = unheard,
     progress: Progress = silent,
 ) -> Outcome:
     """Train a module in place; at the end it holds the best of the measured weights.
@@ -226,7 +226,7 @@ def train(
         judge: measures it.
         checkpoints: where the state is kept; None for nowhere.
         resume: go on from the newest checkpoint, if there is one.
-        tell: called with every measurement.
+        tell: called with every measurement and the network that was measured.
         progress: told how far the work is.
 
     Raises:

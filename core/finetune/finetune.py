@@ -38,12 +38,14 @@ from ..training.recipe import Objective, Recipe, Rule, Statistics
 from ..training.solvers.adaptive import Adam
 from ..training.solvers.settings import Method, Settings
 from ..training.solvers.sgd import Momentum
+from .balance import BATCHES as PULLED
+from .balance import factor_of, per_sample, pulls
 from .checkpoint import Checkpoints
 from .judge import Judge, held_out
 from .loop import Course, Feeding, train
 from .options import FinetuneOptions
 from .result import FinetuneResult, Tell, unheard
-from .stages import BOTH, Stage, stages_of, task_objectives
+from .stages import BOTH, Stage, matched, stages_of, task_objectives
 from .targets import SHARES, TRUTH, label_names
 from .teacher import TEACHER, Comparisons, Teacher, comparisons
 
@@ -133,7 +135,8 @@ def finetune(
     kind = target_kind(data)
     samples, augmentation = _samples(network, data, kind, options, lessons)
     judged, apart = held_out(samples)
-    stages, teacher = _stages(network, kind, samples, options, lessons, device)
+    labels, compared = _objectives(network, kind, samples, options, lessons)
+    stages = stages_of(options, labels, compared)
     trained = samples.without(judged.tolist()) if apart else samples
     recipe = lessons.recipe
     module = TrainingModule(
@@ -144,12 +147,13 @@ def finetune(
         samples=trained,
         labels=label_names((o for s in stages for o in s.objectives), module.names),
         classes=_classes(network, stages) if kind == "label" else 0,
-        teacher=teacher,
+        teacher=_teacher(lessons, stages, device),
         device=device,
     )
+    stages, judged_by = _weighed(module, feeding, options, labels, compared, recipe)
     course = _course(network, module, feeding, stages, options, lessons)
     judge = Judge(
-        Criterion(stages[-1].objectives),
+        Criterion(judged_by),
         [feeding.made(samples.plain(part.tolist())) for part in _parts(judged, samples.batch)],
         _meter(network, lessons, progress),
     )
@@ -213,17 +217,20 @@ def _samples(
     return replace(samples, batch=min(batch, len(samples.used))), augmentation
 
 
-def _stages(
+def _objectives(
     network: Network,
     kind: TargetKind,
     samples: TrainingSamples,
     options: FinetuneOptions,
     lessons: Lessons,
-    device: str,
-) -> tuple[tuple[Stage, ...], Teacher | None]:
-    """Return the stages, and the teacher with the values that they compare."""
+) -> tuple[Sequence[Objective], Comparisons | None]:
+    """Return the losses of labels, and what is compared with the teacher; None without one.
+
+    Raises:
+        DataError: a share of a teacher is asked for, and there is none.
+    """
     compared: Comparisons | None = None
-    share = options.distill if options.distill is not None else BOTH
+    share = _share(options)
     if lessons.teacher is not None and (not kind or share):
         looked = samples.plain(samples.used[:LOOKED_AT].tolist())
         compared = comparisons(
@@ -235,9 +242,15 @@ def _stages(
     labels: Sequence[Objective] = ()
     if kind and not (compared is not None and share == 1):
         labels = lessons.recipe.objectives or task_objectives(network, kind)
-    stages = stages_of(options, labels, compared)
-    if compared is None or lessons.teacher is None:
-        return stages, None
+    return labels, compared
+
+
+def _share(options: FinetuneOptions) -> float:
+    return options.distill if options.distill is not None else BOTH
+
+
+def _teacher(lessons: Lessons, stages: Sequence[Stage], device: str) -> Teacher | None:
+    """Return the teacher with the values that are compared; None where nothing is."""
     wanted = [
         name.removeprefix(TEACHER)
         for stage in stages
@@ -245,7 +258,34 @@ def _stages(
         for name in objective.reads
         if name.startswith(TEACHER)
     ]
-    return stages, Teacher(lessons.teacher, wanted, device)
+    return Teacher(lessons.teacher, wanted, device) if lessons.teacher and wanted else None
+
+
+def _weighed(
+    module: TrainingModule,
+    feeding: Feeding,
+    options: FinetuneOptions,
+    labels: Sequence[Objective],
+    compared: Comparisons | None,
+    recipe: Recipe,
+) -> tuple[tuple[Stage, ...], tuple[Objective, ...]]:
+    """Return the stages, and the losses that networks are judged by.
+
+    The solver of the files divides sums by itself; everywhere else a loss is a mean over samples.
+    """
+    means = per_sample(labels)
+    trained = labels if recipe.settings is not None else means
+    if not labels or compared is None:
+        judged = stages_of(options, means, compared)
+        return stages_of(options, trained, compared), judged[-1].objectives
+    batches = list(feeding.batches(0, PULLED))
+    *mine, theirs = pulls(module, (trained, means, matched(options, compared)), batches)
+    sides = (
+        stages_of(options, side, compared.times(factor_of(length, theirs)))
+        for side, length in zip((trained, means), mine, strict=True)
+    )
+    stages, judged = sides
+    return stages, judged[-1].objectives
 
 
 def _statistics(

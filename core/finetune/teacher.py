@@ -9,7 +9,7 @@ vary as they did.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,6 +53,14 @@ class Comparisons:
 
     features: tuple[Objective, ...]
     outputs: tuple[Objective, ...]
+
+    def times(self, factor: float) -> Comparisons:
+        """Return the same with other weights."""
+        features, outputs = (
+            tuple(replace(one, weight=one.weight * factor) for one in kind)
+            for kind in (self.features, self.outputs)
+        )
+        return Comparisons(features=features, outputs=outputs)
 
 
 class Teacher:

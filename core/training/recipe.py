@@ -72,12 +72,14 @@ class Objective:
         loss: the function.
         reads: graph values or keys of a batch, in the order of the loss's arguments.
         weight: factor in the sum that is minimised.
+        per_sample: a sum over the samples of a batch is divided by their number.
     """
 
     name: str
     loss: Loss
     reads: tuple[str, ...]
     weight: float = 1.0
+    per_sample: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

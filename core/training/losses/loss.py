@@ -22,6 +22,11 @@ NORMALIZATIONS = ("FULL", "VALID", "BATCH_SIZE", "NONE")
 class Loss(ABC):
     """A function of scores and targets to a scalar whose gradient trains."""
 
+    @property
+    def summed(self) -> bool:
+        """Whether the loss of a batch is a sum over its samples, not a mean."""
+        return False
+
     @abstractmethod
     def __call__(self, *inputs: Tensor, seen: int = 0) -> Tensor:
         """Return the loss of a batch.
@@ -46,6 +51,11 @@ class Normalized(Loss):
 
     normalization: str = "BATCH_SIZE"
     ignore_label: int | None = None
+
+    @property
+    def summed(self) -> bool:
+        """Whether nothing is divided."""
+        return self.normalization == "NONE"
 
     def mean(self, terms: Tensor, valid: Tensor | None, outer: int) -> Tensor:
         """Return the sum of terms, divided by what the normalization says, at least by 1.

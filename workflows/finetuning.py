@@ -177,7 +177,10 @@ def _from_files(start: Start | None, options: FinetuneOptions) -> dict[str, Any]
         )
     if not options.own_solver:
         recipe = replace(recipe, settings=None)
-    return {"recipe": recipe, "augmentation": start.augmentation, "seen": start.seen}
+    return {
+        "recipe": recipe, "augmentation": start.augmentation, "seen": start.seen,
+        "resize": start.resize,
+    }  # fmt: skip
 
 
 def _finished(result: FinetuneResult, start: Start | None) -> FinetuneResult:

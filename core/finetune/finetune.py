@@ -45,6 +45,7 @@ from .judge import Judge, held_out
 from .loop import Course, Feeding, train
 from .options import FinetuneOptions
 from .result import FinetuneResult, Tell, unheard
+from .sizes import Resize, Resizing, refusal
 from .stages import BOTH, Stage, matched, stages_of, task_objectives
 from .targets import SHARES, TRUTH, label_names
 from .teacher import TEACHER, Comparisons, Teacher, comparisons
@@ -85,6 +86,7 @@ class Lessons:
         recipe: what the network's files say about training.
         augmentation: what they say about training images; None where they say nothing.
         seen: images that earlier training saw; a schedule of the files goes on from there.
+        resize: returns a network of the files' format at another size of its input.
     """
 
     teacher: Network | None = None
@@ -94,6 +96,7 @@ class Lessons:
     recipe: Recipe = NOTHING_SAID
     augmentation: Augmentation | None = None
     seen: int = 0
+    resize: Resize | None = None
 
 
 @within_cores()
@@ -143,12 +146,14 @@ def finetune(
         network, statistics=_statistics(network, recipe, options, trained.batch),
         frozen=recipe.frozen, passings=_passings(recipe, stages), channels_last=True,
     ).to(device)  # fmt: skip
+    resizing, fixed = _resizing(network, samples, lessons)
     feeding = Feeding(
         samples=trained,
         labels=label_names((o for s in stages for o in s.objectives), module.names),
         classes=_classes(network, stages) if kind == "label" else 0,
         teacher=_teacher(lessons, stages, device),
         device=device,
+        resizing=resizing,
     )
     stages, judged_by = _weighed(module, feeding, options, labels, compared, recipe)
     course = _course(network, module, feeding, stages, options, lessons)
@@ -162,6 +167,7 @@ def finetune(
         checkpoints=checkpoints, resume=resume, tell=tell, progress=progress,
     )  # fmt: skip
     notes = [f"training images: {augmentation.source}"] if augmentation.source else []
+    notes += fixed
     if not apart:
         notes.append(
             f"only {len(samples.used)} samples: none was held out, so the losses say nothing "
@@ -217,6 +223,25 @@ def _samples(
     return replace(samples, batch=min(batch, len(samples.used))), augmentation
 
 
+def _resizing(
+    network: Network, samples: TrainingSamples, lessons: Lessons
+) -> tuple[Resizing | None, list[str]]:
+    """Return the sizes of the input that training takes, and what a user must know of them."""
+    sizes = samples.augmentation.sizes
+    if sizes is None or lessons.resize is None:
+        return None, []
+    own = samples.size[1], samples.size[2]
+    networks = (network,) if lessons.teacher is None else (network, lessons.teacher)
+    if why := refusal(sizes, own, lessons.resize, networks):
+        return None, [f"the size of the input stays, though the files say random: {why}"]
+    settings = lessons.recipe.settings
+    left = _left(settings, lessons.seen) if settings is not None and settings.updates else None
+    return Resizing(
+        sizes=sizes, own=own, make=lessons.resize, seed=samples.seed, left=left,
+        passes=settings.passes if settings is not None else 1,
+    ), []  # fmt: skip
+
+
 def _objectives(
     network: Network,
     kind: TargetKind,
@@ -258,7 +283,9 @@ def _teacher(lessons: Lessons, stages: Sequence[Stage], device: str) -> Teacher 
         for name in objective.reads
         if name.startswith(TEACHER)
     ]
-    return Teacher(lessons.teacher, wanted, device) if lessons.teacher and wanted else None
+    if lessons.teacher is None or not wanted:
+        return None
+    return Teacher(lessons.teacher, wanted, device, lessons.resize)
 
 
 def _weighed(

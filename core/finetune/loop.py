@@ -29,6 +29,7 @@ from .interrupt import Interruption, heard
 from .judge import Judge, Judgement
 from .rate import BATCHES, found_rate
 from .result import FinetuneEntry, Tell, unheard
+from .sizes import AtSizes, Resizing, criterion_at
 from .stages import Stage
 from .targets import tensors_of
 from .teacher import Teacher
@@ -55,6 +56,7 @@ class Feeding:
         classes: how many there are, for mixed samples.
         teacher: whose values are compared; None without one.
         device: where tensors are to be.
+        resizing: sizes of the input that change; None for the network's own alone.
     """
 
     samples: TrainingSamples
@@ -62,6 +64,7 @@ class Feeding:
     classes: int
     teacher: Teacher | None
     device: str
+    resizing: Resizing | None = None
 
     def made(self, batch: Any) -> dict[str, Tensor]:
         """Return the tensors of a batch, with the teacher's values."""
@@ -70,15 +73,28 @@ class Feeding:
             found.update(self.teacher(found))
         return found
 
-    def batches(self, first: int, count: int) -> Iterator[dict[str, Tensor]]:
-        """Yield batches from one number on, read ahead in threads."""
+    def batches(
+        self, first: int, count: int, *, resized: bool = False
+    ) -> Iterator[dict[str, Tensor]]:
+        """Yield batches from one number on, read ahead in threads.
+
+        Args:
+            first: their number in the training, from 0.
+            count: how many.
+            resized: at the sizes that are drawn, not at the network's own.
+        """
 
         def work(number: int) -> Any:
             epoch, place = divmod(number, self.samples.batches)
-            return self.samples.batch_of(epoch, place)
+            return self.samples.batch_of(epoch, place, self.size(number) if resized else None)
 
         for batch in ahead(work, range(first, first + count), cores()):
             yield self.made(batch)
+
+    def size(self, number: int) -> tuple[int, int]:
+        """Return height and width of the input for a batch of the training."""
+        own = self.samples.size[1], self.samples.size[2]
+        return own if self.resizing is None else self.resizing.size(number)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +174,8 @@ class _Run:
     ):
         self.module, self.feeding, self.course, self.judge = module, feeding, course, judge
         self.checkpoints, self.tell, self.progress = checkpoints, tell, progress
+        resizing, size = feeding.resizing, feeding.samples.size
+        self.modules = AtSizes(module, size[1:], resizing.make if resizing else None)
         self.history: list[FinetuneEntry] = []
         self.best: dict[str, np.ndarray] = {}
         self.badness = math.inf
@@ -280,11 +298,21 @@ def _stage(
     first = state.step if state is not None else 0
     marks = _marks(length, max(1, round(course.measurements * length / sum(course.lengths()))))
     module.train()
-    batches = run.feeding.batches(run.total * passes, (length - first) * passes)
+    numbers = range(run.total * passes, (run.total + length - first) * passes)
+    batches = zip(
+        numbers, run.feeding.batches(numbers.start, len(numbers), resized=True), strict=True
+    )
+    criteria: dict[tuple[int, int], Criterion] = {}
     for step in range(first, length):
         now = solver.rate
         for _ in range(passes):
-            loss = _gradients(module, criterion, next(batches), course.precision, solver.seen)
+            place, batch = next(batches)
+            size = run.feeding.size(place)
+            if size not in criteria:
+                criteria[size] = criterion_at(criterion, size)
+            loss = _gradients(
+                run.modules.at(size), criteria[size], batch, course.precision, solver.seen
+            )
             run.losses = (run.losses[0] + loss, run.losses[1] + 1)
             run.trained += run.feeding.samples.batch
             if not math.isfinite(loss):

@@ -115,6 +115,8 @@ class Start:
         seen: images that training saw before.
         finish: returns a trained network, whose files will say how many images were seen.
         augmentation: what the files say about training images; None where they say nothing.
+        resize: returns a network of this format at another height and width of its input; None
+            where there is no such way.
     """
 
     network: Network
@@ -122,3 +124,4 @@ class Start:
     seen: int = 0
     finish: Callable[[Network, int], Network] = lambda network, _: network
     augmentation: Augmentation | None = None
+    resize: Callable[[Network, int, int], Network] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ...errors import DataError
 from ..framework import torch
@@ -21,6 +21,11 @@ NORMALIZATIONS = ("FULL", "VALID", "BATCH_SIZE", "NONE")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Loss(ABC):
     """A function of scores and targets to a scalar whose gradient trains."""
+
+    def at(self, height: int, width: int) -> Self:
+        """Return the loss for another size of the network's input, in pixels."""
+        del height, width
+        return self
 
     @property
     def summed(self) -> bool:

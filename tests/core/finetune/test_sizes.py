@@ -99,9 +99,9 @@ def test_losses_know_the_size(files: list[Path]) -> None:
         output = torch.full_like(x, 0.5)
         output[:, [2, 3, 9, 10]] = 0.0  # widths and heights stay raw
         right = loss.at(side, side).deltas(x, output, truth).own[0, :, 1, 1]
-        wrong = loss.at(2 * side, 2 * side).deltas(x, output, truth).own[0, :, 1, 1]
+        wrong = loss.at(3 * side, 3 * side).deltas(x, output, truth).own[0, :, 1, 1]
         assert right[2:4].abs().max() < 1e-6
-        assert wrong[2:4].abs().min() > 0.1
+        assert wrong[9:11].min() > 0.1  # 48 pixels, beside an anchor of 32
         assert right[0] == pytest.approx(-0.5 * loss.box_factor * (2 - (16 / side) ** 2))
 
 

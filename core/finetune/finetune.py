@@ -32,6 +32,7 @@ from ..plan.plan import Plan, removed_units
 from ..progress import Progress, silent
 from ..training.criterion import Criterion
 from ..training.framework import torch
+from ..training.losses.multibox import MultiBoxLoss
 from ..training.module import TrainingModule
 from ..training.passing import Passing
 from ..training.recipe import Objective, Recipe, Rule, Statistics
@@ -154,6 +155,7 @@ def finetune(
         teacher=_teacher(lessons, stages, device),
         device=device,
         resizing=resizing,
+        background=_background(labels),
     )
     stages, judged_by = _weighed(module, feeding, options, labels, compared, recipe)
     course = _course(network, module, feeding, stages, options, lessons)
@@ -337,6 +339,12 @@ def _passings(recipe: Recipe, stages: Sequence[Stage]) -> Mapping[str, Passing]:
     names = {objective.name for objective in recipe.objectives}
     used = any(one.name in names for stage in stages for one in stage.objectives)
     return recipe.passings if used else {}
+
+
+def _background(labels: Sequence[Objective]) -> int | None:
+    """Return the class of nothing of losses that read lists of objects; None for others."""
+    losses = (one.loss for one in labels)
+    return next((loss.background for loss in losses if isinstance(loss, MultiBoxLoss)), None)
 
 
 def _classes(network: Network, stages: Sequence[Stage]) -> int:

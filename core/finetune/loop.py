@@ -54,6 +54,7 @@ class Feeding:
         samples: what is trained on.
         labels: what losses call the labels.
         classes: how many there are, for mixed samples.
+        background: the class of nothing, where losses count it; None where none does.
         teacher: whose values are compared; None without one.
         device: where tensors are to be.
         resizing: sizes of the input that change; None for the network's own alone.
@@ -64,11 +65,12 @@ class Feeding:
     classes: int
     teacher: Teacher | None
     device: str
+    background: int | None = None
     resizing: Resizing | None = None
 
     def made(self, batch: Any) -> dict[str, Tensor]:
         """Return the tensors of a batch, with the teacher's values."""
-        found = tensors_of(batch, self.labels, self.classes, self.device)
+        found = tensors_of(batch, self.labels, self.classes, self.device, self.background)
         if self.teacher is not None:
             found.update(self.teacher(found))
         return found

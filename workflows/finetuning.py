@@ -135,6 +135,7 @@ def finetune_files(
             raise FormatError(f"cannot be written: {error.strerror or error}") from error
     with alone_in(folder):
         checkpoints = Checkpoints(folder)
+        checkpoints.tidy()
         if restart:
             checkpoints.clear()
         elif checkpoints.any and not resume:
@@ -176,7 +177,10 @@ def _from_files(start: Start | None, options: FinetuneOptions) -> dict[str, Any]
         )
     if not options.own_solver:
         recipe = replace(recipe, settings=None)
-    return {"recipe": recipe, "augmentation": start.augmentation, "seen": start.seen}
+    return {
+        "recipe": recipe, "augmentation": start.augmentation, "seen": start.seen,
+        "resize": start.resize,
+    }  # fmt: skip
 
 
 def _finished(result: FinetuneResult, start: Start | None) -> FinetuneResult:

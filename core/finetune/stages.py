@@ -17,7 +17,7 @@ from .places import places_of
 from .targets import LABEL, SHARES, VALUES
 from .teacher import Comparisons
 
-__all__ = ["BOTH", "Stage", "stages_of", "task_objectives"]
+__all__ = ["BOTH", "Stage", "matched", "stages_of", "task_objectives"]
 
 BOTH = 0.5
 """Share of the teacher in the loss where there are labels too."""
@@ -71,6 +71,17 @@ def task_objectives(network: Network, kind: TargetKind) -> tuple[Objective, ...]
     )
 
 
+def matched(options: FinetuneOptions, compared: Comparisons) -> tuple[Objective, ...]:
+    """Return what a network is compared with its teacher in, in the end."""
+    features, outputs = compared.features, compared.outputs
+    return {
+        "features": features or outputs,
+        "outputs": outputs,
+        "both": (*features, *outputs),
+        "auto": (*features, *outputs),
+    }[options.match]
+
+
 def stages_of(
     options: FinetuneOptions, labels: Sequence[Objective], compared: Comparisons | None
 ) -> tuple[Stage, ...]:
@@ -91,13 +102,7 @@ def stages_of(
                 hint="--teacher FILES: learn from the network before pruning",
             )
         return (Stage(name="labels", objectives=tuple(labels), vectors=options.train == "vectors"),)
-    features, outputs = compared.features, compared.outputs
-    chosen = {
-        "features": features or outputs,
-        "outputs": outputs,
-        "both": (*features, *outputs),
-        "auto": (*features, *outputs),
-    }[options.match]
+    features, chosen = compared.features, matched(options, compared)
     share = options.distill if options.distill is not None else BOTH
     if labels:
         both = (*_weighted(labels, 1 - share), *_weighted(chosen, share))

@@ -9,7 +9,7 @@ vary as they did.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +29,7 @@ from ..training.losses.feature_error import FeatureError
 from ..training.module import TrainingModule
 from ..training.recipe import Objective
 from .places import Places, places_of
+from .sizes import AtSizes, Resize
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,6 +55,14 @@ class Comparisons:
     features: tuple[Objective, ...]
     outputs: tuple[Objective, ...]
 
+    def times(self, factor: float) -> Comparisons:
+        """Return the same with other weights."""
+        features, outputs = (
+            tuple(replace(one, weight=one.weight * factor) for one in kind)
+            for kind in (self.features, self.outputs)
+        )
+        return Comparisons(features=features, outputs=outputs)
+
 
 class Teacher:
     """A network that a student is compared with.
@@ -62,18 +71,34 @@ class Teacher:
         network: the teacher.
         wanted: names of its values that are compared.
         device: where it runs.
+        make: makes the network of other sizes of its input; None where there are none.
     """
 
-    def __init__(self, network: Network, wanted: Iterable[str], device: str = "cpu"):
-        self.module = TrainingModule(network, frozen=frozenset(network.graph.initializers))
-        self.module.eval().to(device)
+    def __init__(
+        self,
+        network: Network,
+        wanted: Iterable[str],
+        device: str = "cpu",
+        make: Resize | None = None,
+    ):
+        module = TrainingModule(network, frozen=frozenset(network.graph.initializers))
+        module.eval().to(device)
+        (self._input, shape), *_ = network.inputs.items()
+        self._modules = AtSizes(module, _sides(shape), make)
         self.wanted = tuple(dict.fromkeys(wanted))
 
     def __call__(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the values of a batch by :data:`TEACHER` + name."""
+        module = self._modules.at(_sides(feeds[self._input].shape))
         with torch.no_grad():
-            values = self.module(feeds, self.wanted)
+            values = module(feeds, self.wanted)
         return {TEACHER + name: value for name, value in values.items()}
+
+
+def _sides(shape: Sequence[int | str]) -> tuple[int, int]:
+    """Return height and width of an image's shape; 0 for what is not there or open."""
+    height, width = (side if isinstance(side, int) else 0 for side in (*shape[2:4], 0, 0)[:2])
+    return height, width
 
 
 def comparisons(

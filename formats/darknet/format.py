@@ -31,6 +31,7 @@ def _begin(
     from .augmentation import augmentation_of
     from .reader import load
     from .recipe import recipe, seen, with_seen
+    from .resize import at_size
     from .source import DarknetSource
 
     if solver is not None:
@@ -42,7 +43,7 @@ def _begin(
     flavour = source.records[0].section.context.flavour
     return Start(
         network=network, recipe=found, seen=seen(network), finish=with_seen,
-        augmentation=augmentation_of(source.document, flavour),
+        augmentation=augmentation_of(source.document, flavour), resize=at_size,
     )  # fmt: skip
 
 

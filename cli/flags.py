@@ -157,7 +157,9 @@ class _Entry:
 
     def _flag_names(self, flag: Flag) -> tuple[str, ...]:
         names = flag.names or (_flag_name(self.field),)
-        return tuple(f"--{self.prefix}{name.removeprefix('--')}" for name in names)
+        if not self.prefix:
+            return names
+        return tuple(f"--{self.prefix}{name[2:]}" for name in names if name.startswith("--"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -135,7 +135,7 @@ def _tuned_table(found: Iteration, task: Task) -> Table:
 
     loss = found.original_value is not None
     table = Table(header_style="bold", caption=found.metric, caption_justify="left")
-    for name in ("Round", "Removed", "Op", "Params", "Pruned", "Tuned"):
+    for name in ("Round", "Delta", "Op", "Params", "Pruned", "Tuned"):
         table.add_column(name, justify="right")
     if loss:
         table.add_column("Drop", justify="right")
@@ -150,7 +150,7 @@ def _tuned_table(found: Iteration, task: Task) -> Table:
         before = entry.pruned_value
         table.add_row(
             f"{entry.number}" + ("" if entry.passed else " ✗"),
-            words.percent(entry.achieved),
+            words.percent(-entry.achieved),
             words.count(entry.operations),
             words.count(entry.parameters),
             task.text(before, digits=4) if before is not None else "-",
@@ -170,12 +170,10 @@ def _tell(terminal: Terminal, found: Iteration, output: Path) -> None:
     for entry in found.rounds:
         for note in entry.notes:
             terminal.warn(f"{place(entry)}: {note}")
-    said = set()
-    for entry in found.rounds:
-        for note in entry.training_notes:
-            if note not in said:
-                said.add(note)
-                terminal.note(f"{place(entry)}: {note}")
+    for note in dict.fromkeys(note for entry in found.rounds for note in entry.training_notes):
+        own = [entry.folder for entry in found.rounds if note in entry.training_notes]
+        everywhere = len(own) == len(found.rounds)
+        terminal.note(note if everywhere else f"{', '.join(own)}: {note}")
     last = found.rounds[-1]
     if not last.passed:
         lost = f"{last.loss:.2f} points" if found.original_value is not None else f"{last.loss:.4g}"

@@ -70,7 +70,7 @@ class Format:
         read_mean: reads a mean image as C×H×W float32; None if the format has none.
         begin: reads a model for training, with its losses and its solver; None if the format says
             nothing about training. The second path is that of a file with the solver, if the
-            format has such.
+            format has such. With `like`, a network of this format, its settings count.
         named_accuracy: returns, for a network and a name in its files, the network to measure and
             the task. None if the files of the format name no measurements.
     """

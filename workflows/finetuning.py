@@ -25,7 +25,14 @@ from ..core.progress import Progress, silent
 from ..core.training.recipe import Start
 from ..formats.saving import Saved, save
 
-__all__ = ["FINETUNE_FILE", "HISTORY_FILE", "Tuned", "finetune", "finetune_files"]
+__all__ = [
+    "FINETUNE_FILE",
+    "HISTORY_FILE",
+    "Tuned",
+    "finetune",
+    "finetune_files",
+    "from_files",
+]
 
 FINETUNE_FILE, HISTORY_FILE = "finetune.json", "history.csv"
 """Files beside a fine-tuned model: what training came to, and its measurements."""
@@ -84,7 +91,7 @@ def finetune(
     options = options_of(FinetuneOptions, options, settings)
     lessons = Lessons(
         teacher=teacher, plan=plan, validation=validation, task=task,
-        **_from_files(start, options),
+        **from_files(start, options),
     )  # fmt: skip
     trained = start.network if start is not None else network
     result = train(trained, data, options, lessons=lessons, tell=tell, progress=progress)
@@ -144,7 +151,7 @@ def finetune_files(
                     "there are checkpoints of an earlier training",
                     hint="--resume goes on from them, --restart forgets them",
                 )
-        filled = replace(lessons, **_from_files(start, options))
+        filled = replace(lessons, **from_files(start, options))
         result = train(
             start.network, data, options, lessons=filled, checkpoints=checkpoints, resume=resume,
             tell=tell, progress=progress,
@@ -160,7 +167,7 @@ def finetune_files(
     return Tuned(result=result, saved=saved)
 
 
-def _from_files(start: Start | None, options: FinetuneOptions) -> dict[str, Any]:
+def from_files(start: Start | None, options: FinetuneOptions) -> dict[str, Any]:
     """Return what lessons take from the files of a model.
 
     Raises:

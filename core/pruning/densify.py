@@ -20,7 +20,7 @@ from .apply import apply_plan, planned
 from .options import DensifyOptions
 from .result import PruneResult
 
-__all__ = ["CARRIED_WEIGHT", "densify"]
+__all__ = ["CARRIED_WEIGHT", "carried_out", "densify"]
 
 CARRIED_WEIGHT = 1e-3
 """Largest part of a weight's norm that removed channels may carry without counting as a loss."""
@@ -66,6 +66,25 @@ def densify(
         network, plan, groups=groups, data=data, repair=options.repair, progress=progress
     )
     return replace(result, notes=(*notes, *((lost,) if lost else ()), *result.notes))
+
+
+def carried_out(network: Network, plan: Plan) -> bool:
+    """Whether a network has lost the channels of a plan already.
+
+    Each of its groups then has as many channels as the plan keeps, and one has fewer than before.
+
+    Args:
+        network: any network.
+        plan: a plan that says which channels leave.
+    """
+    network, _ = planned(network, plan)
+    groups = find_groups(network)
+    left = [groups.by_name(entry.name) for entry in plan.groups]
+    same = all(
+        group is not None and len(group.units) == entry.kept
+        for group, entry in zip(left, plan.groups, strict=True)
+    )
+    return same and plan.removes
 
 
 def _carried_weight(network: Network, groups: Groups, plan: Plan) -> str:

@@ -75,6 +75,7 @@ from .core.plan.plan import Plan as Plan
 from .core.progress import Progress as Progress
 from .core.pruning.apply import apply_plan as apply_plan
 from .core.pruning.densify import carried_out as carried_out
+from .core.pruning.densify import check_finite as check_finite
 from .core.pruning.densify import densify as densify
 from .core.pruning.iterate import ROUNDS_FILE as ROUNDS_FILE
 from .core.pruning.iterate import Iteration as Iteration

@@ -147,7 +147,9 @@ def _emission(
     name = network.source.format if network.source is not None else "onnx"
     known = FORMATS[name]
     if known.emit is None:
-        raise UnsupportedError(f"{name} files hold no losses, so that nothing can be trained by them")
+        raise UnsupportedError(
+            f"{name} files hold no losses, so that nothing can be trained by them"
+        )
     emission = known.emit(
         network, Path(solver) if solver is not None else None, Path(data) if data else None
     )

@@ -174,7 +174,7 @@ def _named_nets(solver: Path) -> set[str]:
 
 def _unfilled(name: str, named: NamedFiles) -> list[str]:
     return [
-        f"{name}, line {line}: {field} \"{text}\" is looked for from this folder, and is not there"
+        f'{name}, line {line}: {field} "{text}" is looked for from this folder, and is not there'
         for line, field, text in named.missing
     ]
 

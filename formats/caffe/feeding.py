@@ -71,9 +71,7 @@ def feeding(
         for phase, size in zip(("TRAIN", "TEST"), batch, strict=True)
     )  # fmt: skip
     kind = "images and boxes (create_annoset)" if boxes else "images and classes (convert_imageset)"
-    fill = [
-        f"train_val.prototxt: {FILL}/train_lmdb and {FILL}/test_lmdb, your databases of {kind}"
-    ]
+    fill = [f"train_val.prototxt: {FILL}/train_lmdb and {FILL}/test_lmdb, your databases of {kind}"]
     if boxes:
         fill.append(f"train_val.prototxt: {FILL}/labelmap.prototxt, the names of the classes")
     fill += _transform_unknown(preprocess)
@@ -109,9 +107,7 @@ def _arrays(image: str, shape: Sequence[int], derived: Derived, layer: str) -> F
     )  # fmt: skip
 
 
-def _transform(
-    phase: str, shape: Sequence[int], preprocess: Preprocess, *, boxes: bool
-) -> str:
+def _transform(phase: str, shape: Sequence[int], preprocess: Preprocess, *, boxes: bool) -> str:
     """Return transform_param."""
     training = phase == "TRAIN"
     lines = []
@@ -140,7 +136,9 @@ def _annotated(phase: str) -> str:
     """Return annotated_data_param, with the windows that SSD draws in training."""
     lines = [f'label_map_file: "{FILL}/labelmap.prototxt"']
     if phase == "TRAIN":
-        sampler = "sampler { min_scale: 0.3 max_scale: 1 min_aspect_ratio: 0.5 max_aspect_ratio: 2 }"
+        sampler = (
+            "sampler { min_scale: 0.3 max_scale: 1 min_aspect_ratio: 0.5 max_aspect_ratio: 2 }"
+        )
         lines.append("batch_sampler { max_sample: 1 max_trials: 1 }")
         lines += [
             f"batch_sampler {{ {sampler} sample_constraint {{ min_jaccard_overlap: {overlap} }} "
@@ -161,9 +159,7 @@ def _transform_unknown(preprocess: Preprocess) -> list[str]:
     ]
 
 
-def _image_notes(
-    shape: Sequence[int], preprocess: Preprocess, *, boxes: bool
-) -> tuple[str, ...]:
+def _image_notes(shape: Sequence[int], preprocess: Preprocess, *, boxes: bool) -> tuple[str, ...]:
     """Return what must be true of the images in the database."""
     height, width = shape[1:]
     notes = []
@@ -176,7 +172,9 @@ def _image_notes(
                 "TRAIN layer where left and right mean the same"
             )
         else:
-            notes.append(f"images in the databases must be {height}×{width}: convert_imageset {size}")
+            notes.append(
+                f"images in the databases must be {height}×{width}: convert_imageset {size}"
+            )
     if shape[0] == 1:
         notes.append("the net reads grey images: convert_imageset --gray")
     if preprocess.channels == "rgb":

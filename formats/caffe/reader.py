@@ -90,9 +90,7 @@ def load(
         batch_norm=batch_norm, opaque=tuple(opaque), training=training,
     )  # fmt: skip
     files = [(path, path.parent) for path in companions]
-    return _load(
-        prototxt, caffemodel, files, options=options, folder=prototxt.parent, like=like
-    )
+    return _load(prototxt, caffemodel, files, options=options, folder=prototxt.parent, like=like)
 
 
 def _load(

@@ -8,14 +8,13 @@ region_layer.c (both Darknets).
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import FormatError, UnsupportedError, located
 from ...core.ir.network import Network, Piece
-from ..emission import FILL, Command, Emission
-from .data.data_file import DataFile, read_data_file
+from ..emission import Command, Emission
+from .data_text import data_text
 from .document import Document, parse
 from .net_training import NetTraining
 from .recipe import HEADLESS, with_seen
@@ -87,13 +86,18 @@ def emission(network: Network, solver: Path | None = None, data: Path | None = N
     name, weights = source.paths[".cfg"].name, _weights_name(source)
     settings = _settings(parse(content, str(path)), source)
     seen, clear = _seen(document, settings)
-    held, unfilled = _data_file(document, kind, data)
+    lists = data_text(
+        data, labels=kind is CLASSIFIER, classes=classes_of(document), images=kind.images,
+        backup=BACKUP,
+    )  # fmt: skip
+    counted = with_seen(network, seen)
+    assert isinstance(counted.source, DarknetSource), "the same files"
     pieces: dict[str, list[Piece]] = {
-        name: [content], DATA: [held],
-        weights: list(with_seen(network, seen).source.pieces(  # type: ignore[union-attr]
-            with_seen(network, seen))[".weights"]),
-        **{file: [bytes_] for file, bytes_ in files.items()},
-    }  # fmt: skip
+        name: [content],
+        DATA: [lists.content],
+        weights: list(counted.source.pieces(counted)[".weights"]),
+        **{file: [held] for file, held in files.items()},
+    }
     base = name.split(".")[0]
     words = [kind.command, "train", DATA, shlex.quote(name), shlex.quote(weights), clear]
     command = " ".join(["${DARKNET:-darknet}", *filter(None, words)])
@@ -108,11 +112,8 @@ def emission(network: Network, solver: Path | None = None, data: Path | None = N
             weights: "the pruned weights, which training starts from",
         },
         loss=f"that of {', '.join(f'[{head}]' for head in text.heads)}",
-        fill_in=(*unfilled, *text.fill_in),
-        notes=(
-            *text.notes, _schedule(settings), _count(seen),
-            *_flavours(source, network),
-        ),
+        fill_in=tuple(f"{DATA}, {line}" for line in lists.fill_in),
+        notes=(*text.notes, _schedule(settings), _count(seen), *_flavours(source, network)),
         folders=(BACKUP,),
         commands=(
             Command(text=command, comment="Darknet (DARKNET=/path/to/darknet if it is not in "
@@ -128,8 +129,9 @@ def emission(network: Network, solver: Path | None = None, data: Path | None = N
 def _cfg(network: Network, source: DarknetSource) -> tuple[Path, Document]:
     """Return the pruned cfg that is trained: a companion with a schedule, else the cfg itself."""
     own = source.paths[".cfg"]
-    texts = {own: b"".join(map(bytes, source.pieces(network)[".cfg"])), **source.companions(network)}
-    documents = {path: parse(bytes(text), str(path)) for path, text in texts.items()}
+    text = b"".join(map(bytes, source.pieces(network)[".cfg"]))
+    texts = {own: text, **source.companions(network)}
+    documents = {path: parse(text, str(path)) for path, text in texts.items()}
     stated = (
         path for path, document in documents.items()
         if path != own and "learning_rate" in document.sections[0].options
@@ -189,12 +191,12 @@ def _seen(document: Document, settings: NetTraining) -> tuple[int, str]:
 def _count(seen: int) -> str:
     if not seen:
         return (
-            "the count of images seen is 0 in these weights, and -clear sets it to 0 again: with the "
-            "count of the first training, Darknet would think that all is done"
+            "the count of images seen is 0 in these weights, and -clear sets it to 0 again: with "
+            "the count of the first training, Darknet would think that all is done"
         )
     return (
-        f"the count of images seen is {seen} in these weights: below {FIRST_IMAGES}, [region] pulls "
-        "all boxes to their anchors. So do not give -clear"
+        f"the count of images seen is {seen} in these weights: below {FIRST_IMAGES}, [region] "
+        "pulls all boxes to their anchors. So do not give -clear"
     )
 
 
@@ -255,44 +257,3 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _data_file(
-    document: Document, kind: _Kind, data: Path | None
-) -> tuple[bytes, tuple[str, ...]]:
-    """Return the `.data` file, and what is to be filled in."""
-    given = read_data_file(data) if data is not None and data.suffix == ".data" else None
-    keys = {"train": "train.txt", "valid": "valid.txt", "names": "classes.names"}
-    if kind is CLASSIFIER:
-        keys |= {"labels": "classes.list"}
-    lines = [f"classes = {_classes(document, given)}"]
-    missing = []
-    for key, name in keys.items():
-        found = _given(given, key)
-        if found is None:
-            missing.append(key)
-        lines.append(f"{key} = {found if found is not None else f'{FILL}/{name}'}")
-    lines.append(f"backup = {BACKUP}")
-    unfilled = {
-        "train": f"{DATA}, train= and valid=: {kind.images}",
-        "valid": f"{DATA}, train= and valid=: {kind.images}",
-        "names": f"{DATA}, names=: the names of the classes, one a line",
-        "labels": f"{DATA}, labels=: the words that tell the class in the path of an image, one a "
-        "line",
-    }
-    fill = tuple(dict.fromkeys(unfilled[key] for key in missing))
-    return ("\n".join(lines) + "\n").encode(), fill
-
-
-def _given(data: DataFile | None, key: str) -> Path | None:
-    """Return the file that the user's own `.data` file names for a key."""
-    keys: Mapping[str, tuple[str, ...]] = {"valid": ("valid", "test"), "labels": ("labels", "names")}
-    if data is None:
-        return None
-    found = data.file(*keys.get(key, (key,)))
-    return found.absolute() if found is not None else None
-
-
-def _classes(document: Document, data: DataFile | None) -> int:
-    stated = data.number("classes") if data is not None else 0
-    return stated or classes_of(document)

@@ -28,7 +28,7 @@ SCHEDULE = {
     "steps": "8000,9000",
     "scales": ".1,.1",
 }
-"""For a cfg without a schedule: a low rate, warmed up for a moment, a hundredth of it in the end."""
+"""For a cfg without a schedule: a low rate, warmed up, and a hundredth of it in the end."""
 COLOURS = {"saturation": "1.5", "exposure": "1.5", "hue": ".1"}
 YOLO = {"ignore_thresh": ".7", "truth_thresh": "1", "jitter": ".3", "random": "0"}
 REGION = {
@@ -48,13 +48,11 @@ class TrainingText:
     Args:
         content: the text.
         heads: names of the sections with losses.
-        fill_in: what the user must look at.
         notes: what the user must know.
     """
 
     content: bytes
     heads: tuple[str, ...]
-    fill_in: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -160,16 +158,18 @@ def _stated_batch(document: Document, net: Block) -> tuple[int, int]:
     if len(document.sections) > 1:
         end = document.data.rfind(b"[", 0, document.sections[1].end)
     inside = document.data[net.end : end]
-    found = {
-        key: int(match[1])
-        for key in (b"batch", b"subdivisions")
-        if (match := re.search(rb"^[ \t]*[#;][ \t#;]*" + key + rb"[ \t]*=[ \t]*(\d{1,6})", inside, re.M))
-    }
-    batch = found.get(b"batch", 0)
+    batch, parts = (_commented(inside, key) for key in (b"batch", b"subdivisions"))
     if batch <= 1:
         return BATCH, SUBDIVISIONS
-    parts = max(1, min(found.get(b"subdivisions", 1), batch))
-    return batch, parts
+    return batch, max(1, min(parts, batch))
+
+
+def _commented(text: bytes, key: bytes) -> int:
+    """Return the number of a key in a comment; 0 where none gives it."""
+    found = re.search(
+        rb"^[ \t]*[#;][ \t#;]*" + key + rb"[ \t]*=[ \t]*(\d{1,6})", text, re.MULTILINE
+    )
+    return int(found[1]) if found else 0
 
 
 def _set(
@@ -193,7 +193,7 @@ def _written(
     added: Mapping[int, Mapping[str, str]],
     tail: bytes,
 ) -> bytes:
-    """Return the text with all changes. pjreddie's Darknet refuses `\\r`, so there is none."""
+    """Return the text with all changes, in lines that pjreddie's Darknet reads (LF alone)."""
     data = bytes(document.replace(values) if values else document).replace(b"\r\n", b"\n")
     changed = parse(data, document.file)
     for place in sorted(added, reverse=True):

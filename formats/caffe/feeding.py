@@ -120,6 +120,8 @@ def _transform(phase: str, shape: Sequence[int], preprocess: Preprocess, *, boxe
         ]
     elif shape[1] == shape[2]:
         lines += [f"crop_size: {shape[1]}"]
+    if shape[0] in (1, 3):  # how packed images are unpacked, whatever they hold
+        lines.append("force_gray: true" if shape[0] == 1 else "force_color: true")
     if preprocess.mean_file:
         lines.append(f"mean_file: {quoted(preprocess.mean_file)}")
     else:

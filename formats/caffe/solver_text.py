@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from .document import Insert, Replace, Scalar, read_document
+from .document import Insert, Replace, Scalar
 from .new_layer import quoted
-from .solver import read_solver
+from .solver import read_solver, solver_document
 
 __all__ = ["default_solver", "own_solver"]
 
@@ -67,7 +67,7 @@ def own_solver(
         UnsupportedError: its type or its policy is unknown.
     """
     read_solver(path).settings()
-    document = read_document(path)
+    document = solver_document(path)
     stem = Path(main).stem
     edits: list[Replace | Insert] = []
     prefix = f"{folder}/{stem}"

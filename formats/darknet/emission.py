@@ -86,6 +86,9 @@ def emission(network: Network, solver: Path | None = None, data: Path | None = N
     name, weights = source.paths[".cfg"].name, _weights_name(source)
     settings = _settings(parse(content, str(path)), source)
     seen, clear = _seen(document, settings)
+    late = _late(settings, seen)
+    if late:
+        content = bytes(parse(content, str(path)).replace({(0, "max_batches"): late}))
     lists = data_text(
         data, labels=kind is CLASSIFIER, classes=classes_of(document), images=kind.images,
         backup=BACKUP,
@@ -113,7 +116,13 @@ def emission(network: Network, solver: Path | None = None, data: Path | None = N
         },
         loss=f"that of {', '.join(f'[{head}]' for head in text.heads)}",
         fill_in=tuple(f"{DATA}, {line}" for line in lists.fill_in),
-        notes=(*text.notes, _schedule(settings), _count(seen), *_flavours(source, network)),
+        notes=(
+            *text.notes,
+            _schedule(settings),
+            _count(seen),
+            *([f"so max_batches is {late}, to leave room for training"] if late else []),
+            *_flavours(source, network),
+        ),
         folders=(BACKUP,),
         commands=(
             Command(text=command, comment="Darknet (DARKNET=/path/to/darknet if it is not in "
@@ -186,6 +195,12 @@ def _seen(document: Document, settings: NetTraining) -> tuple[int, str]:
         return 0, "-clear"
     images = settings.images * settings.subdivisions
     return -(-FIRST_IMAGES // images) * images, ""
+
+
+def _late(settings: NetTraining, seen: int) -> int:
+    """Return the last batch for weights that count as seen already; 0 where that of the cfg does."""
+    first = seen // (settings.images * settings.subdivisions)
+    return settings.max_batches + first if 0 < settings.max_batches < 2 * first else 0
 
 
 def _count(seen: int) -> str:

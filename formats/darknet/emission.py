@@ -198,7 +198,7 @@ def _seen(document: Document, settings: NetTraining) -> tuple[int, str]:
 
 
 def _late(settings: NetTraining, seen: int) -> int:
-    """Return the last batch for weights that count as seen already; 0 where that of the cfg does."""
+    """Return the last batch for weights that begin late; 0 where that of the cfg leaves room."""
     first = seen // (settings.images * settings.subdivisions)
     return settings.max_batches + first if 0 < settings.max_batches < 2 * first else 0
 

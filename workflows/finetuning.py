@@ -36,6 +36,7 @@ __all__ = [
     "begin_early",
     "finetune",
     "finetune_files",
+    "from_files",
 ]
 
 FINETUNE_FILE, HISTORY_FILE = "finetune.json", "history.csv"
@@ -105,7 +106,7 @@ def finetune(
     options = options_of(FinetuneOptions, options, settings)
     filled = Lessons(
         teacher=teacher, plan=plan, validation=validation, task=task, sparsify=sparsify,
-        **_from_files(start, options, rewind),
+        **from_files(start, options, rewind),
     )  # fmt: skip
     trained = start.network if start is not None else network
     result = train(trained, data, options, lessons=filled, tell=tell, progress=progress)
@@ -158,6 +159,7 @@ def finetune_files(
             raise FormatError(f"cannot be written: {error.strerror or error}") from error
     with alone_in(folder):
         checkpoints = Checkpoints(folder)
+        checkpoints.tidy()
         if restart:
             checkpoints.clear()
         elif checkpoints.any and not resume:
@@ -166,7 +168,7 @@ def finetune_files(
                     "there are checkpoints of an earlier training",
                     hint="--resume goes on from them, --restart forgets them",
                 )
-        filled = replace(lessons, **_from_files(start, options, rewind))
+        filled = replace(lessons, **from_files(start, options, rewind))
         result = train(
             start.network, data, options, lessons=filled, checkpoints=checkpoints, resume=resume,
             tell=tell, progress=progress,
@@ -215,8 +217,8 @@ def begin_early(
     return found
 
 
-def _from_files(
-    start: Start | None, options: FinetuneOptions, rewind: Start | None
+def from_files(
+    start: Start | None, options: FinetuneOptions, rewind: Start | None = None
 ) -> dict[str, Any]:
     """Return what lessons take from the files of a model, and of an early one.
 
@@ -239,8 +241,13 @@ def _from_files(
         )
     if not options.own_solver:
         recipe = replace(recipe, settings=None)
-    seen = start.seen if rewind is None else rewind.seen
-    return {"recipe": recipe, "augmentation": start.augmentation, "seen": seen, **early}
+    return {
+        "recipe": recipe,
+        "augmentation": start.augmentation,
+        "seen": start.seen if rewind is None else rewind.seen,
+        "resize": start.resize,
+        **early,
+    }
 
 
 def _finished(result: FinetuneResult, start: Start | None, before: int) -> FinetuneResult:

@@ -20,6 +20,7 @@ from ..data.augment.default import usual_augmentation
 from ..data.augment.recipe import NO_AUGMENTATION, Augmentation
 from ..data.augment.training import TrainingSamples, training_samples
 from ..data.base import TargetKind, target_kind
+from ..data.part import first_part
 from ..engine.threads import within_cores
 from ..errors import DataError, PlanError, UnsupportedError
 from ..evaluation.loss import LossMeter
@@ -32,12 +33,15 @@ from ..plan.plan import Plan, removed_units
 from ..progress import Progress, silent
 from ..training.criterion import Criterion
 from ..training.framework import torch
+from ..training.losses.multibox import MultiBoxLoss
 from ..training.module import TrainingModule
 from ..training.passing import Passing
 from ..training.recipe import Objective, Recipe, Rule, Statistics
 from ..training.solvers.adaptive import Adam
 from ..training.solvers.settings import Method, Settings
 from ..training.solvers.sgd import Momentum
+from .balance import BATCHES as PULLED
+from .balance import factor_of, per_sample, pulls
 from .checkpoint import Checkpoints
 from .judge import Judge, held_out
 from .loop import Course, Feeding, train
@@ -45,9 +49,10 @@ from .options import FinetuneOptions
 from .result import FinetuneResult, Tell, unheard
 from .rewind import reinitialized, rewound
 from .schedules import SCHEDULES
+from .sizes import Resize, Resizing, refusal
 from .sparsify import SparsifyOptions
 from .sparsity import Places, Sparsity
-from .stages import BOTH, Stage, sparsified, stages_of, task_objectives
+from .stages import BOTH, Stage, matched, sparsified, stages_of, task_objectives
 from .target import Target
 from .targets import SHARES, TRUTH, label_names
 from .teacher import TEACHER, Comparisons, Teacher, comparisons
@@ -55,7 +60,7 @@ from .teacher import TEACHER, Comparisons, Teacher, comparisons
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Lessons", "finetune"]
+__all__ = ["Lessons", "check", "finetune"]
 
 EPOCHS = 10
 """Passes over the data where nobody says otherwise."""
@@ -90,6 +95,7 @@ class Lessons:
         seen: images that earlier training saw; a schedule of the files goes on from there.
         sparsify: how channels leave during training; None where none do.
         early: the network before pruning at an early moment, to go back to; None to go on.
+        resize: returns a network of the files' format at another size of its input.
     """
 
     teacher: Network | None = None
@@ -101,6 +107,7 @@ class Lessons:
     seen: int = 0
     sparsify: SparsifyOptions | None = None
     early: Network | None = None
+    resize: Resize | None = None
 
 
 @within_cores()
@@ -145,26 +152,31 @@ def finetune(
     kind = target_kind(data)
     samples, augmentation = _samples(network, data, kind, options, lessons)
     judged, apart = held_out(samples)
-    stages, teacher = _stages(network, kind, samples, options, lessons, device)
-    if lessons.sparsify is not None and lessons.sparsify.method:
-        stages = sparsified(stages, lessons.sparsify.method, lessons.sparsify.ramp)
+    labels, compared = _objectives(network, kind, samples, options, lessons)
+    stages = stages_of(options, labels, compared)
     trained = samples.without(judged.tolist()) if apart else samples
     recipe = lessons.recipe
     module = TrainingModule(
         network, statistics=_statistics(network, recipe, options, trained.batch),
         frozen=recipe.frozen, passings=_passings(recipe, stages), channels_last=True,
     ).to(device)  # fmt: skip
+    resizing, fixed = _resizing(network, samples, lessons)
     feeding = Feeding(
         samples=trained,
         labels=label_names((o for s in stages for o in s.objectives), module.names),
         classes=_classes(network, stages) if kind == "label" else 0,
-        teacher=teacher,
+        teacher=_teacher(lessons, stages, device),
         device=device,
+        resizing=resizing,
+        background=_background(labels),
     )
+    stages, judged_by = _weighed(module, feeding, options, labels, compared, recipe)
+    if lessons.sparsify is not None and lessons.sparsify.method:
+        stages = sparsified(stages, lessons.sparsify.method, lessons.sparsify.ramp)
     course = _course(network, module, feeding, stages, options, lessons)
     course = replace(course, sparsity=_sparsity(module, target, options, lessons))
     judge = Judge(
-        Criterion(stages[-1].objectives),
+        Criterion(judged_by),
         [feeding.made(samples.plain(part.tolist())) for part in _parts(judged, samples.batch)],
         _meter(network, lessons, progress),
     )
@@ -173,6 +185,7 @@ def finetune(
         checkpoints=checkpoints, resume=resume, tell=tell, progress=progress,
     )  # fmt: skip
     notes = [f"training images: {augmentation.source}"] if augmentation.source else []
+    notes += fixed
     if not apart:
         notes.append(
             f"only {len(samples.used)} samples: none was held out, so the losses say nothing "
@@ -221,6 +234,23 @@ def _begun(network: Network, options: FinetuneOptions, lessons: Lessons) -> Netw
     return network
 
 
+def check(network: Network, data: Dataset, options: FinetuneOptions, lessons: Lessons) -> None:
+    """Look, before long work, whether networks made of this one can be trained so.
+
+    Raises:
+        DataError, PlanError, UnsupportedError: as for :func:`finetune`.
+    """
+    device, kind = _device(options.device), target_kind(data)
+    samples, _ = _samples(network, first_part(data, LOOKED_AT), kind, options, lessons)
+    stages, _ = _stages(network, kind, samples, options, lessons, device)
+    recipe = lessons.recipe
+    module = TrainingModule(
+        network, statistics=_statistics(network, recipe, options, samples.batch),
+        frozen=recipe.frozen, passings=_passings(recipe, stages),
+    )  # fmt: skip
+    _rules(network, module, options, recipe)
+
+
 def _device(name: str) -> str:
     """Return where to train.
 
@@ -256,17 +286,39 @@ def _samples(
     return replace(samples, batch=min(batch, len(samples.used))), augmentation
 
 
-def _stages(
+def _resizing(
+    network: Network, samples: TrainingSamples, lessons: Lessons
+) -> tuple[Resizing | None, list[str]]:
+    """Return the sizes of the input that training takes, and what a user must know of them."""
+    sizes = samples.augmentation.sizes
+    if sizes is None or lessons.resize is None:
+        return None, []
+    own = samples.size[1], samples.size[2]
+    networks = (network,) if lessons.teacher is None else (network, lessons.teacher)
+    if why := refusal(sizes, own, lessons.resize, networks):
+        return None, [f"the size of the input stays, though the files say random: {why}"]
+    settings = lessons.recipe.settings
+    left = _left(settings, lessons.seen) if settings is not None and settings.updates else None
+    return Resizing(
+        sizes=sizes, own=own, make=lessons.resize, seed=samples.seed, left=left,
+        passes=settings.passes if settings is not None else 1,
+    ), []  # fmt: skip
+
+
+def _objectives(
     network: Network,
     kind: TargetKind,
     samples: TrainingSamples,
     options: FinetuneOptions,
     lessons: Lessons,
-    device: str,
-) -> tuple[tuple[Stage, ...], Teacher | None]:
-    """Return the stages, and the teacher with the values that they compare."""
+) -> tuple[Sequence[Objective], Comparisons | None]:
+    """Return the losses of labels, and what is compared with the teacher; None without one.
+
+    Raises:
+        DataError: a share of a teacher is asked for, and there is none.
+    """
     compared: Comparisons | None = None
-    share = options.distill if options.distill is not None else BOTH
+    share = _share(options)
     if lessons.teacher is not None and (not kind or share):
         looked = samples.plain(samples.used[:LOOKED_AT].tolist())
         compared = comparisons(
@@ -278,9 +330,15 @@ def _stages(
     labels: Sequence[Objective] = ()
     if kind and not (compared is not None and share == 1):
         labels = lessons.recipe.objectives or task_objectives(network, kind)
-    stages = stages_of(options, labels, compared)
-    if compared is None or lessons.teacher is None:
-        return stages, None
+    return labels, compared
+
+
+def _share(options: FinetuneOptions) -> float:
+    return options.distill if options.distill is not None else BOTH
+
+
+def _teacher(lessons: Lessons, stages: Sequence[Stage], device: str) -> Teacher | None:
+    """Return the teacher with the values that are compared; None where nothing is."""
     wanted = [
         name.removeprefix(TEACHER)
         for stage in stages
@@ -288,7 +346,36 @@ def _stages(
         for name in objective.reads
         if name.startswith(TEACHER)
     ]
-    return stages, Teacher(lessons.teacher, wanted, device)
+    if lessons.teacher is None or not wanted:
+        return None
+    return Teacher(lessons.teacher, wanted, device, lessons.resize)
+
+
+def _weighed(
+    module: TrainingModule,
+    feeding: Feeding,
+    options: FinetuneOptions,
+    labels: Sequence[Objective],
+    compared: Comparisons | None,
+    recipe: Recipe,
+) -> tuple[tuple[Stage, ...], tuple[Objective, ...]]:
+    """Return the stages, and the losses that networks are judged by.
+
+    The solver of the files divides sums by itself; everywhere else a loss is a mean over samples.
+    """
+    means = per_sample(labels)
+    trained = labels if recipe.settings is not None else means
+    if not labels or compared is None:
+        judged = stages_of(options, means, compared)
+        return stages_of(options, trained, compared), judged[-1].objectives
+    batches = list(feeding.batches(0, PULLED))
+    *mine, theirs = pulls(module, (trained, means, matched(options, compared)), batches)
+    sides = (
+        stages_of(options, side, compared.times(factor_of(length, theirs)))
+        for side, length in zip((trained, means), mine, strict=True)
+    )
+    stages, judged = sides
+    return stages, judged[-1].objectives
 
 
 def _statistics(
@@ -313,6 +400,12 @@ def _passings(recipe: Recipe, stages: Sequence[Stage]) -> Mapping[str, Passing]:
     names = {objective.name for objective in recipe.objectives}
     used = any(one.name in names for stage in stages for one in stage.objectives)
     return recipe.passings if used else {}
+
+
+def _background(labels: Sequence[Objective]) -> int | None:
+    """Return the class of nothing of losses that read lists of objects; None for others."""
+    losses = (one.loss for one in labels)
+    return next((loss.background for loss in losses if isinstance(loss, MultiBoxLoss)), None)
 
 
 def _classes(network: Network, stages: Sequence[Stage]) -> int:
@@ -515,6 +608,9 @@ def _key(
         samples.source.name,
         str(len(samples.used)),
         repr(samples.augmentation),
+        repr(lessons.recipe.settings),
+        str(lessons.seen),
+        lessons.validation.name if lessons.validation is not None else "",
         json.dumps(plain, sort_keys=True),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -31,6 +31,7 @@ from .judge import Judge, Judgement
 from .rate import BATCHES, found_rate
 from .result import FinetuneEntry, Tell, unheard
 from .schedules.registry import Memory
+from .sizes import AtSizes, Resizing, criterion_at
 from .sparsity import Sparsity
 from .stages import Stage
 from .targets import tensors_of
@@ -56,8 +57,10 @@ class Feeding:
         samples: what is trained on.
         labels: what losses call the labels.
         classes: how many there are, for mixed samples.
+        background: the class of nothing, where losses count it; None where none does.
         teacher: whose values are compared; None without one.
         device: where tensors are to be.
+        resizing: sizes of the input that change; None for the network's own alone.
     """
 
     samples: TrainingSamples
@@ -65,23 +68,38 @@ class Feeding:
     classes: int
     teacher: Teacher | None
     device: str
+    background: int | None = None
+    resizing: Resizing | None = None
 
     def made(self, batch: Any) -> dict[str, Tensor]:
         """Return the tensors of a batch, with the teacher's values."""
-        found = tensors_of(batch, self.labels, self.classes, self.device)
+        found = tensors_of(batch, self.labels, self.classes, self.device, self.background)
         if self.teacher is not None:
             found.update(self.teacher(found))
         return found
 
-    def batches(self, first: int, count: int) -> Iterator[dict[str, Tensor]]:
-        """Yield batches from one number on, read ahead in threads."""
+    def batches(
+        self, first: int, count: int, *, resized: bool = False
+    ) -> Iterator[dict[str, Tensor]]:
+        """Yield batches from one number on, read ahead in threads.
+
+        Args:
+            first: their number in the training, from 0.
+            count: how many.
+            resized: at the sizes that are drawn, not at the network's own.
+        """
 
         def work(number: int) -> Any:
             epoch, place = divmod(number, self.samples.batches)
-            return self.samples.batch_of(epoch, place)
+            return self.samples.batch_of(epoch, place, self.size(number) if resized else None)
 
         for batch in ahead(work, range(first, first + count), cores()):
             yield self.made(batch)
+
+    def size(self, number: int) -> tuple[int, int]:
+        """Return height and width of the input for a batch of the training."""
+        own = self.samples.size[1], self.samples.size[2]
+        return own if self.resizing is None else self.resizing.size(number)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +183,8 @@ class _Run:
     ):
         self.module, self.feeding, self.course, self.judge = module, feeding, course, judge
         self.checkpoints, self.tell, self.progress = checkpoints, tell, progress
+        resizing, size = feeding.resizing, feeding.samples.size
+        self.modules = AtSizes(module, size[1:], resizing.make if resizing else None)
         self.history: list[FinetuneEntry] = []
         self.best: dict[str, np.ndarray] = {}
         self.badness = math.inf
@@ -177,6 +197,7 @@ class _Run:
         self.masks = course.masks
         self.memory: Memory | None = None  # where channels leave during training
         self.penalties: Mapping[str, Tensor] = {}
+        self.failed = False
 
     @property
     def seconds(self) -> float:
@@ -246,6 +267,12 @@ class _Run:
             return None
         return round(sparsity.reached(self.memory), 6)
 
+    def unkept(self, error: DataError) -> None:
+        """Note once that checkpoints cannot be written."""
+        if not self.failed:
+            self.notes.append(f"no checkpoint at step {self.total} and perhaps later: {error}")
+        self.failed = True
+
     def restore(self) -> None:
         """Put the best weights back."""
         _load(self.module, self.best)
@@ -303,6 +330,7 @@ def train(
                 break
     if not run.best:  # the loss became infinite while channels left
         raise DataError(f"channels were still to leave: {run.notes[-1]}")
+    _ended(run)
     run.restore()
     if course.sparsity is not None and run.memory is not None:
         run.notes.extend(course.sparsity.schedule.notes(run.memory))
@@ -335,14 +363,23 @@ def _stage(
     first = state.step if state is not None else 0
     marks = _marks(length, max(1, round(course.measurements * length / sum(course.lengths()))))
     module.train()
-    batches = run.feeding.batches(run.total * passes, (length - first) * passes)
+    numbers = range(run.total * passes, (run.total + length - first) * passes)
+    batches = zip(
+        numbers, run.feeding.batches(numbers.start, len(numbers), resized=True), strict=True
+    )
+    criteria: dict[tuple[int, int], Criterion] = {}
     for step in range(first, length):
         now = solver.rate
         solver.penalties = run.penalties
         for _ in range(passes):
-            batch = next(batches)
+            place, batch = next(batches)
+            size = run.feeding.size(place)
+            if size not in criteria:
+                criteria[size] = criterion_at(criterion, size)
             with run.present():
-                loss = _gradients(module, criterion, batch, course.precision, solver.seen)
+                loss = _gradients(
+                    run.modules.at(size), criteria[size], batch, course.precision, solver.seen
+                )
             run.losses = (run.losses[0] + loss, run.losses[1] + 1)
             run.trained += run.feeding.samples.batch
             if not math.isfinite(loss):
@@ -468,29 +505,45 @@ def _keep(
 ) -> None:
     """Write a checkpoint where it is time or a signal came, and answer the signal."""
     due = time.monotonic() - run.written >= run.course.checkpoint
+    told = f"training stopped at step {run.total}"
     if run.checkpoints is not None and (due or interruption.signal is not None):
-        kept = solver.progress
-        state = Checkpoint(
-            key=run.course.key, steps=run.course.steps, stage=stage, step=step,
-            total=run.total, rate=rate, losses=run.losses, seconds=run.seconds,
-            history=tuple(run.history), now=_arrays(run.module), best=run.best,
-            solver=(kept.updates, kept.step, kept.history),
-            random=torch.get_rng_state().numpy(),
-            sparse={} if run.memory is None else run.memory.to_arrays(),
-        )  # fmt: skip
         try:
-            run.checkpoints.keep(state)
+            run.checkpoints.keep(_state(run, stage, step, rate, solver.progress))
+            told += "; --resume goes on from there"
         except DataError as error:  # a full disk must not cost what was trained so far
-            run.notes.append(f"no checkpoint at step {run.total}: {error}")
+            run.unkept(error)
+            told += f"; no checkpoint: {error}"
         run.written = time.monotonic()
-    interruption.answer()
+    interruption.answer(told)
+
+
+def _ended(run: _Run) -> None:
+    """Write a last checkpoint: where the model cannot be written, nothing is trained again."""
+    if run.checkpoints is None:
+        return
+    try:
+        run.checkpoints.keep(_state(run, len(run.course.stages), 0, 0.0, SolverProgress()))
+    except DataError as error:
+        run.unkept(error)
+
+
+def _state(run: _Run, stage: int, step: int, rate: float, kept: SolverProgress) -> Checkpoint:
+    """Return the state of a training."""
+    return Checkpoint(
+        key=run.course.key, steps=run.course.steps, stage=stage, step=step,
+        total=run.total, rate=rate, losses=run.losses, seconds=run.seconds,
+        history=tuple(run.history), notes=tuple(run.notes), now=_arrays(run.module), best=run.best,
+        solver=(kept.updates, kept.step, kept.history),
+        random=torch.get_rng_state().numpy(),
+        sparse={} if run.memory is None else run.memory.to_arrays(),
+    )  # fmt: skip
 
 
 def _resume(run: _Run, state: Checkpoint) -> None:
     """Take over the state of a checkpoint."""
     _load(run.module, state.now)
     run.best = dict(state.best)
-    run.history = list(state.history)
+    run.history, run.notes = list(state.history), list(state.notes)
     run.total, run.losses, run.before = state.total, state.losses, state.seconds
     best = next((entry for entry in reversed(run.history) if entry.best), None)
     if best is not None:

@@ -165,8 +165,7 @@ def test_the_target_is_reached_by_a_legal_plan(
     rates = [wanted.reached(memory.removed) for memory in memories]
     assert rates[0] == 0.0
     assert all(
-        not (earlier.removed & ~later.removed).any()
-        for earlier, later in pairwise(memories)
+        not (earlier.removed & ~later.removed).any() for earlier, later in pairwise(memories)
     ), "a channel came back"
     assert 0.48 < rates[-1] <= 0.5
     plan = wanted.plan(memories[-1].removed, name)

@@ -240,9 +240,10 @@ def check(network: Network, data: Dataset, options: FinetuneOptions, lessons: Le
     Raises:
         DataError, PlanError, UnsupportedError: as for :func:`finetune`.
     """
-    device, kind = _device(options.device), target_kind(data)
+    _device(options.device)
+    kind = target_kind(data)
     samples, _ = _samples(network, first_part(data, LOOKED_AT), kind, options, lessons)
-    stages, _ = _stages(network, kind, samples, options, lessons, device)
+    stages = stages_of(options, *_objectives(network, kind, samples, options, lessons))
     recipe = lessons.recipe
     module = TrainingModule(
         network, statistics=_statistics(network, recipe, options, samples.batch),

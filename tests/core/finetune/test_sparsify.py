@@ -92,7 +92,8 @@ def test_darknet_and_a_teacher_without_labels(tmp_path: Path) -> None:
     )
     assert result.plan is not None
     stages = list(dict.fromkeys(entry.stage for entry in result.history))
-    assert stages == ["start", "cubic", "vectors", "features", "features and outputs"]
+    assert stages[:3] == ["start", "cubic", "vectors"]
+    assert stages[-1] == "features and outputs"
     secateur.save(result.network, tmp_path)
     again = secateur.load(*(tmp_path / path.name for path in DARKNET))
     assert secateur.densify(again, result.plan, repair="none").verification.difference <= 1e-5

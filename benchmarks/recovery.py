@@ -301,7 +301,7 @@ def _tuned(
         if (value := getattr(arguments, key)) is not None
     }
     result = secateur.finetune(
-        start.network, data, start=start, teacher=teacher, plan=plan, distill=distill,
+        start, data, teacher=teacher, plan=plan, distill=distill,
         time=arguments.time, tell=tell, **settings,
     )  # fmt: skip
     for note in result.notes:

@@ -45,7 +45,7 @@ class Tuned:
 
 
 def finetune(
-    network: Network,
+    network: Network | Start,
     data: Dataset,
     options: FinetuneOptions | None = None,
     *,
@@ -53,7 +53,6 @@ def finetune(
     plan: Plan | None = None,
     validation: Dataset | None = None,
     task: Task | str | None = None,
-    start: Start | None = None,
     tell: Tell = unheard,
     progress: Progress = silent,
     **settings: Any,
@@ -61,7 +60,8 @@ def finetune(
     """Train a network further, by labels, by what another network computes, or by both.
 
     Args:
-        network: the network; it stays as it is.
+        network: the network; it stays as it is. Read for training (:func:`begin`), it brings the
+            losses, the schedule and the augmentation of its files with it.
         data: training data. Labels are used where there are any.
         options: how the network is trained.
         teacher: a network to learn from, usually that before pruning.
@@ -70,8 +70,6 @@ def finetune(
         validation: data that the network is measured on; the best measurement is kept. Without it,
             samples that are held out from `data` decide.
         task: what is measured there, if not what its labels call for.
-        start: the network as it was read for training (:func:`begin`), with the losses of its
-            files. Its network is trained instead of `network`.
         tell: called with every measurement and the network that was measured.
         progress: told how far the work is.
         settings: fields of :class:`FinetuneOptions`, instead of `options`.
@@ -82,11 +80,12 @@ def finetune(
         UnsupportedError: PyTorch is not installed, or a layer cannot be trained.
     """
     options = options_of(FinetuneOptions, options, settings)
+    start = network if isinstance(network, Start) else None
     lessons = Lessons(
         teacher=teacher, plan=plan, validation=validation, task=task,
         **_from_files(start, options),
     )  # fmt: skip
-    trained = start.network if start is not None else network
+    trained = network if isinstance(network, Network) else network.network
     result = train(trained, data, options, lessons=lessons, tell=tell, progress=progress)
     return _finished(result, start)
 

@@ -39,6 +39,7 @@ class Checkpoint:
     Args:
         key: digest of all that the training depends on.
         steps: updates that the whole training takes.
+        stages: how many the training has.
         stage: number of the stage; that of the stages where training has ended.
         step: updates of the stage so far.
         total: updates of the training so far.
@@ -55,6 +56,7 @@ class Checkpoint:
 
     key: str
     steps: int
+    stages: int
     stage: int
     step: int
     total: int
@@ -71,8 +73,8 @@ class Checkpoint:
     def to_bytes(self) -> bytes:
         """Return the content of a file."""
         plain = {
-            "version": VERSION, "key": self.key, "steps": self.steps, "stage": self.stage,
-            "step": self.step, "total": self.total, "rate": self.rate,
+            "version": VERSION, "key": self.key, "steps": self.steps, "stages": self.stages,
+            "stage": self.stage, "step": self.step, "total": self.total, "rate": self.rate,
             "losses": list(self.losses), "seconds": self.seconds,
             "history": [asdict(entry) for entry in self.history], "notes": list(self.notes),
             "solver": list(self.solver[:2]), "names": [list(self.now), list(self.best)],

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -37,11 +35,12 @@ from ..training.module import TrainingModule
 from ..training.passing import Passing
 from ..training.recipe import Objective, Recipe, Rule, Statistics
 from ..training.solvers.adaptive import Adam
-from ..training.solvers.settings import Method, Settings
+from ..training.solvers.settings import Method
 from ..training.solvers.sgd import Momentum
 from .balance import BATCHES as PULLED
 from .balance import factor_of, per_sample, pulls
 from .checkpoint import Checkpoints
+from .duration import left, planned, timed
 from .judge import Judge, held_out
 from .loop import Course, Feeding, train
 from .options import FinetuneOptions
@@ -56,17 +55,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Lessons", "finetune"]
 
-EPOCHS = 10
-"""Passes over the data where nobody says otherwise."""
-
 BATCH = 32
 """Samples an update where nobody says otherwise."""
 
 NORMALIZED_FROM = 16
 """Samples of a batch from which its own statistics are good enough to normalise by."""
-
-MEASURED = 4
-"""Steps whose time tells how many fit into the time that is given."""
 
 LOOKED_AT = 64
 """Samples that channels of the teacher are told apart by."""
@@ -164,9 +157,17 @@ def finetune(
         [feeding.made(samples.plain(part.tolist())) for part in _parts(judged, samples.batch)],
         _meter(network, lessons, progress),
     )
+    state = checkpoints.newest(course.key) if checkpoints is not None and resume else None
+    if state is not None:  # a time that was given is not measured again
+        course = replace(course, steps=state.steps, stages=course.stages[-state.stages :])
+    elif options.time is None:
+        course = planned(course, feeding, options)
+    else:
+        course, told = timed(module, feeding, course, judge, options.time)
+        fixed.append(told)
     outcome = train(
         module, feeding, course, judge,
-        checkpoints=checkpoints, resume=resume, tell=tell, progress=progress,
+        checkpoints=checkpoints, state=state, tell=tell, progress=progress,
     )  # fmt: skip
     notes = [f"training images: {augmentation.source}"] if augmentation.source else []
     notes += fixed
@@ -237,9 +238,9 @@ def _resizing(
     if why := refusal(sizes, own, lessons.resize, networks):
         return None, [f"the size of the input stays, though the files say random: {why}"]
     settings = lessons.recipe.settings
-    left = _left(settings, lessons.seen) if settings is not None and settings.updates else None
+    until = left(settings, lessons.seen) if settings is not None and settings.updates else None
     return Resizing(
-        sizes=sizes, own=own, make=lessons.resize, seed=samples.seed, left=left,
+        sizes=sizes, own=own, make=lessons.resize, seed=samples.seed, left=until,
         passes=settings.passes if settings is not None else 1,
     ), []  # fmt: skip
 
@@ -372,7 +373,7 @@ def _course(
     method: Method = Adam(first=0.9)
     if options.method == "sgd":
         method = Momentum(momentum=options.momentum)
-    course = Course(
+    return Course(
         stages=stages,
         steps=1,
         rules=rules,
@@ -388,49 +389,6 @@ def _course(
         masks=_masks(network, module, lessons),
         key=_key(network, feeding.samples, options, lessons),
     )
-    return replace(course, steps=_steps(module, feeding, course, options))
-
-
-def _steps(
-    module: TrainingModule, feeding: Feeding, course: Course, options: FinetuneOptions
-) -> int:
-    """Return the updates of the whole training."""
-    if options.steps is not None:
-        return max(1, int(options.steps))
-    if options.time is not None:
-        return max(1, int(options.time / _seconds(module, feeding, course)))
-    if options.epochs is None and course.settings is not None and course.settings.updates:
-        return _left(course.settings, course.seen)
-    passes = course.settings.passes if course.settings is not None else 1
-    return max(1, round((options.epochs or EPOCHS) * feeding.samples.batches / passes))
-
-
-def _left(settings: Settings, seen: int) -> int:
-    """Return the updates that a schedule of the files still has.
-
-    Raises:
-        DataError: it has ended.
-    """
-    done = seen // settings.images if settings.images else 0
-    if done >= settings.updates:
-        raise DataError(
-            f"the schedule of the files ends after {settings.updates} updates, and {done} are done",
-            hint="--epochs or --steps says how long; --reset-seen begins it anew",
-        )
-    return settings.updates - done
-
-
-def _seconds(module: TrainingModule, feeding: Feeding, course: Course) -> float:
-    """Return the seconds of a step, measured; the network stays as it is."""
-    criterion = Criterion(course.stages[-1].objectives)
-    trial = copy.deepcopy(module).train()
-    batches = feeding.batches(0, MEASURED)
-    start = time.monotonic()
-    for number, batch in enumerate(batches):
-        if number == 1:
-            start = time.monotonic()  # the first one compiles and fills caches
-        criterion(trial, batch).total.backward()
-    return (time.monotonic() - start) / (MEASURED - 1)
 
 
 def _rules(

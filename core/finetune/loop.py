@@ -135,6 +135,16 @@ class Course:
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     key: str = ""
 
+    @property
+    def passes(self) -> int:
+        """Batches of an update."""
+        return self.settings.passes if self.settings is not None else 1
+
+    @property
+    def tested(self) -> bool:
+        """Whether the learning rate is known, so that no test has to find it."""
+        return self.settings is not None or self.learning_rate is not None
+
     def lengths(self) -> list[int]:
         """Return the updates of each stage; each has one at least."""
         ends = np.cumsum([stage.share for stage in self.stages])
@@ -230,7 +240,7 @@ def train(
     judge: Judge,
     *,
     checkpoints: Checkpoints | None = None,
-    resume: bool = False,
+    state: Checkpoint | None = None,
     tell: Tell = unheard,
     progress: Progress = silent,
 ) -> Outcome:
@@ -245,7 +255,7 @@ def train(
         course: how it is trained.
         judge: measures it.
         checkpoints: where the state is kept; None for nowhere.
-        resume: go on from the newest checkpoint, if there is one.
+        state: the checkpoint to go on from; None to begin.
         tell: called with every measurement and the network that was measured.
         progress: told how far the work is.
 
@@ -254,9 +264,6 @@ def train(
         KeyboardInterrupt: at Ctrl-C, after a checkpoint was written.
         SystemExit: at SIGTERM, likewise.
     """
-    state = checkpoints.newest(course.key) if checkpoints is not None and resume else None
-    if state is not None:  # a time that was given is not measured again
-        course = replace(course, steps=state.steps)
     run = _Run(module, feeding, course, judge, checkpoints, tell, progress)
     if state is not None:
         _resume(run, state)
@@ -447,7 +454,8 @@ def _ended(run: _Run) -> None:
 def _state(run: _Run, stage: int, step: int, rate: float, kept: SolverProgress) -> Checkpoint:
     """Return the state of a training."""
     return Checkpoint(
-        key=run.course.key, steps=run.course.steps, stage=stage, step=step,
+        key=run.course.key, steps=run.course.steps, stages=len(run.course.stages),
+        stage=stage, step=step,
         total=run.total, rate=rate, losses=run.losses, seconds=run.seconds,
         history=tuple(run.history), notes=tuple(run.notes), now=_arrays(run.module), best=run.best,
         solver=(kept.updates, kept.step, kept.history),

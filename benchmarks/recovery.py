@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from quality import names_of_tiny, sorted_names
@@ -268,9 +269,11 @@ def run(name: str, arguments: argparse.Namespace, scratch: Path) -> None:
         )
         saved = secateur.save(pruned, scratch / f"pruned-{rate}")
         start = secateur.begin(*saved.paths)
-        for distill in (1.0, 0.5) if arguments.labels else (1.0,):
+        ways = [(1.0, match) for match in arguments.match]
+        for distill, match in [*ways, (0.5, "auto")] if arguments.labels else ways:
             data = train if distill == 1.0 else labelled
-            tuned = _tuned(network, pruned.plan, start, data, distill, measure, arguments)
+            settings = {"distill": distill, "match": match, **_settings(arguments)}
+            tuned = _tuned(network, pruned.plan, start, data, measure, settings)
             share = (tuned - before) / (original - before) if original > before else float("nan")
             print(f"\n{tuned:.2f}: {100 * share:.0f} % of the loss is back", flush=True)
 
@@ -280,12 +283,12 @@ def _tuned(
     plan: secateur.Plan,
     start: secateur.Start,
     data: Dataset,
-    distill: float,
     measure: Callable[[Network], float],
-    arguments: argparse.Namespace,
+    settings: dict[str, Any],
 ) -> float:
     """Train a pruned network, print what was measured on the way, return the figure at the end."""
-    print(f"\n{'labels and teacher' if distill < 1 else 'teacher alone'}\n")
+    kind = "labels and teacher" if settings["distill"] < 1 else "teacher alone"
+    print(f"\n{kind}, match {settings['match']}\n")
     print("| step | stage | rate | held out | test | s |\n|---:|---|---:|---:|---:|---:|")
 
     def tell(entry: secateur.FinetuneEntry, now: Network) -> None:
@@ -295,19 +298,19 @@ def _tuned(
             flush=True,
         )
 
-    settings = {
-        key: value
-        for key in ("learning_rate", "match", "batch_size", "normalize", "train")
-        if (value := getattr(arguments, key)) is not None
-    }
     result = secateur.finetune(
-        start, data, teacher=teacher, plan=plan, distill=distill,
-        time=arguments.time, tell=tell, **settings,
+        start, data, teacher=teacher, plan=plan, tell=tell, **settings,
     )  # fmt: skip
     for note in result.notes:
         print(f"note: {note}")
     print(f"{result.steps} steps of {result.batch}, {result.images:.1f} images a second")
     return measure(result.network)
+
+
+def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of fine-tuning that the command line gives."""
+    names = ("time", "learning_rate", "batch_size", "normalize", "train", "seed")
+    return {n: value for n in names if (value := getattr(arguments, n)) is not None}
 
 
 def main() -> None:
@@ -319,10 +322,11 @@ def main() -> None:
     parser.add_argument("--time", type=float, default=600.0, help="seconds of each training")
     parser.add_argument("--labels", action="store_true", help="a second training by labels as well")
     parser.add_argument("--learning-rate", type=float)
-    parser.add_argument("--match")
+    parser.add_argument("--match", nargs="+", default=["auto"], help="a training for each")
     parser.add_argument("--train")
     parser.add_argument("--normalize")
     parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--seed", type=int)
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
     arguments = parser.parse_args()
     for name in arguments.models:

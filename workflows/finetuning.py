@@ -25,7 +25,14 @@ from ..core.progress import Progress, silent
 from ..core.training.recipe import Start
 from ..formats.saving import Saved, save
 
-__all__ = ["FINETUNE_FILE", "HISTORY_FILE", "Tuned", "finetune", "finetune_files"]
+__all__ = [
+    "FINETUNE_FILE",
+    "HISTORY_FILE",
+    "Tuned",
+    "finetune",
+    "finetune_files",
+    "from_files",
+]
 
 FINETUNE_FILE, HISTORY_FILE = "finetune.json", "history.csv"
 """Files beside a fine-tuned model: what training came to, and its measurements."""
@@ -83,7 +90,7 @@ def finetune(
     start = network if isinstance(network, Start) else None
     lessons = Lessons(
         teacher=teacher, plan=plan, validation=validation, task=task,
-        **_from_files(start, options),
+        **from_files(start, options),
     )  # fmt: skip
     trained = network if isinstance(network, Network) else network.network
     result = train(trained, data, options, lessons=lessons, tell=tell, progress=progress)
@@ -143,7 +150,7 @@ def finetune_files(
                     "there are checkpoints of an earlier training",
                     hint="--resume goes on from them, --restart forgets them",
                 )
-        filled = replace(lessons, **_from_files(start, options))
+        filled = replace(lessons, **from_files(start, options))
         result = train(
             start.network, data, options, lessons=filled, checkpoints=checkpoints, resume=resume,
             tell=tell, progress=progress,
@@ -159,7 +166,7 @@ def finetune_files(
     return Tuned(result=result, saved=saved)
 
 
-def _from_files(start: Start | None, options: FinetuneOptions) -> dict[str, Any]:
+def from_files(start: Start | None, options: FinetuneOptions) -> dict[str, Any]:
     """Return what lessons take from the files of a model.
 
     Raises:

@@ -18,6 +18,7 @@ from ..data.augment.default import usual_augmentation
 from ..data.augment.recipe import NO_AUGMENTATION, Augmentation
 from ..data.augment.training import TrainingSamples, training_samples
 from ..data.base import TargetKind, target_kind
+from ..data.part import first_part
 from ..engine.threads import within_cores
 from ..errors import DataError, PlanError, UnsupportedError
 from ..evaluation.loss import LossMeter
@@ -53,7 +54,7 @@ from .teacher import TEACHER, Comparisons, Teacher, comparisons
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Lessons", "finetune"]
+__all__ = ["Lessons", "check", "finetune"]
 
 BATCH = 32
 """Samples an update where nobody says otherwise."""
@@ -189,6 +190,23 @@ def finetune(
         images=outcome.images,
         notes=tuple(notes),
     )
+
+
+def check(network: Network, data: Dataset, options: FinetuneOptions, lessons: Lessons) -> None:
+    """Look, before long work, whether networks made of this one can be trained so.
+
+    Raises:
+        DataError, PlanError, UnsupportedError: as for :func:`finetune`.
+    """
+    device, kind = _device(options.device), target_kind(data)
+    samples, _ = _samples(network, first_part(data, LOOKED_AT), kind, options, lessons)
+    stages, _ = _stages(network, kind, samples, options, lessons, device)
+    recipe = lessons.recipe
+    module = TrainingModule(
+        network, statistics=_statistics(network, recipe, options, samples.batch),
+        frozen=recipe.frozen, passings=_passings(recipe, stages),
+    )  # fmt: skip
+    _rules(network, module, options, recipe)
 
 
 def _device(name: str) -> str:

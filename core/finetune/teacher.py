@@ -48,20 +48,22 @@ class Comparisons:
     """What a student is compared in, by kind.
 
     Args:
+        layers: what each layer with weights makes.
         features: feature maps before the outputs.
         outputs: outputs, or their scores before a softmax.
     """
 
+    layers: tuple[Objective, ...]
     features: tuple[Objective, ...]
     outputs: tuple[Objective, ...]
 
     def times(self, factor: float) -> Comparisons:
         """Return the same with other weights."""
-        features, outputs = (
+        layers, features, outputs = (
             tuple(replace(one, weight=one.weight * factor) for one in kind)
-            for kind in (self.features, self.outputs)
+            for kind in (self.layers, self.features, self.outputs)
         )
-        return Comparisons(features=features, outputs=outputs)
+        return Comparisons(layers=layers, features=features, outputs=outputs)
 
 
 class Teacher:
@@ -134,18 +136,29 @@ def comparisons(
             hint=f"they are {', '.join(student.outputs)}",
         )
     theirs = teacher.values()
-    shared = [name for name in places.features if name in theirs]
-    kept = _kept(student, teacher, shared, batches, plan)
-    features = tuple(
+    wanted = dict.fromkeys((*places.features, *places.layers))
+    kept = _kept(student, teacher, [name for name in wanted if name in theirs], batches, plan)
+    return Comparisons(
+        layers=_errors("layer", places.layers, kept),
+        features=_errors("features", places.features, kept),
+        outputs=outputs,
+    )
+
+
+def _errors(
+    kind: str, names: Iterable[str], kept: Mapping[str, tuple[int, ...] | None]
+) -> tuple[Objective, ...]:
+    """Return the mean of the errors of some values, those left out that cannot be compared."""
+    found = [name for name in names if name in kept]
+    return tuple(
         Objective(
-            name=f"features '{name}'",
+            name=f"{kind} '{name}'",
             loss=FeatureError(kept=kept[name]),
             reads=(name, TEACHER + name),
-            weight=1.0 / len(kept),
+            weight=1.0 / len(found),
         )
-        for name in kept
+        for name in found
     )
-    return Comparisons(features=features, outputs=outputs)
 
 
 def _output(

@@ -17,13 +17,15 @@ from ..registry import FORMATS, Format, first_line, is_text
 if TYPE_CHECKING:
     from ...core.evaluation.task import Task
     from ...core.training.recipe import Start
+    from ..emission import Emission
 
 __all__ = ["CAFFE"]
 
 
 def _begin(
-    paths: Mapping[str, Path], solver: Path | None, *, all_layers: bool = False, **settings: Any
-) -> Start:
+    paths: Mapping[str, Path], solver: Path | None, *, all_layers: bool = False,
+    like: Network | None = None, **settings: Any,
+) -> Start:  # fmt: skip
     """Read a net in phase TRAIN, with its losses; `all_layers` is for formats with idle ones."""
     from ...core.training.recipe import Start
     from .augmentation import stated_augmentation
@@ -33,12 +35,22 @@ def _begin(
     from .training import recipe
 
     del all_layers
-    settings["phase"] = "TRAIN"
-    network = load(paths[".prototxt"], paths[".caffemodel"], training=True, **settings)
+    if like is not None:
+        assert isinstance(like.source, CaffeSource), "read from Caffe's files"
+        network = like.source.reread(paths, training=True)
+    else:
+        settings["phase"] = "TRAIN"
+        network = load(paths[".prototxt"], paths[".caffemodel"], training=True, **settings)
     file = read_solver(solver) if solver is not None else None
     assert isinstance(network.source, CaffeSource), "read from Caffe's files"
     augmentation = stated_augmentation(network.source)
     return Start(network=network, recipe=recipe(network, file), augmentation=augmentation)
+
+
+def _emit(network: Network, solver: Path | None, data: Path | None) -> Emission:
+    from .emission import emission
+
+    return emission(network, solver, data)
 
 
 def _sniff(head: bytes) -> str | None:
@@ -127,6 +139,7 @@ CAFFE = FORMATS.add(
         read=_read,
         settings=("phase", "stages", "level", "input_shapes", "batch_norm", "opaque"),
         begin=_begin,
+        emit=_emit,
         companions=True,
         register_datasets=_register_datasets,
         read_mean=_read_mean,

@@ -15,13 +15,15 @@ from ..registry import FORMATS, Format, first_line, is_text
 
 if TYPE_CHECKING:
     from ...core.training.recipe import Start
+    from ..emission import Emission
 
 __all__ = ["DARKNET"]
 
 
 def _begin(
-    paths: Mapping[str, Path], solver: Path | None, *, all_layers: bool = False, **settings: Any
-) -> Start:
+    paths: Mapping[str, Path], solver: Path | None, *, all_layers: bool = False,
+    like: Network | None = None, **settings: Any,
+) -> Start:  # fmt: skip
     """Read a network with its losses and its schedule, which stand in the cfg.
 
     Raises:
@@ -36,7 +38,11 @@ def _begin(
 
     if solver is not None:
         raise UnsupportedError("a cfg holds its own schedule: no solver file is read beside it")
-    network = load(paths[".cfg"], paths[".weights"], training=True, **settings)
+    if like is not None:
+        assert isinstance(like.source, DarknetSource), "read from Darknet's files"
+        network = like.source.reread(paths, training=True)
+    else:
+        network = load(paths[".cfg"], paths[".weights"], training=True, **settings)
     found = recipe(network, all_layers=all_layers)
     source = network.source
     assert isinstance(source, DarknetSource), "read from Darknet's files"
@@ -45,6 +51,12 @@ def _begin(
         network=network, recipe=found, seen=seen(network), finish=with_seen,
         augmentation=augmentation_of(source.document, flavour), resize=at_size,
     )  # fmt: skip
+
+
+def _emit(network: Network, solver: Path | None, data: Path | None) -> Emission:
+    from .emission import emission
+
+    return emission(network, solver, data)
 
 
 def _sniff(head: bytes) -> str | None:
@@ -92,6 +104,7 @@ DARKNET = FORMATS.add(
         read=_read,
         settings=("flavour", "partial", "reset_seen"),
         begin=_begin,
+        emit=_emit,
         companions=True,
         register_datasets=_register_datasets,
     ),

@@ -67,7 +67,7 @@ def test_a_teacher_makes_it_better_without_labels(
         pruned.network, unlabelled(network), teacher=network, plan=pruned.plan, **QUICK
     )
     assert {entry.stage for entry in result.history} == {
-        "start", "vectors", "features", "features and outputs",
+        "start", "vectors", "layers", "features", "features and outputs",
     }  # fmt: skip
     assert result.best.held_out < 0.8 * result.start.held_out
     before, after = (

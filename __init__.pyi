@@ -98,6 +98,7 @@ from .core.sensitivity import load_analysis as load_analysis
 from .core.sensitivity import save_analysis as save_analysis
 from .core.sensitivity.result import ANALYSIS_FILE as ANALYSIS_FILE
 from .core.sensitivity.state import STATE_FILE as STATE_FILE
+from .core.training.team import team_place as team_place
 from .core.verify.compare import Comparison as Comparison
 from .core.verify.compare import compare as compare
 from .formats.loading import load as load

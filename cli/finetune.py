@@ -75,10 +75,12 @@ def command(
 
     import secateur
 
-    terminal = screen.terminal()
+    first = secateur.team_place()[0] == 0  # the first process speaks for all that torchrun started
+    terminal = screen.terminal(mute=not first)
     network = secateur.load(*files, options=model)
     terminal.notes(network.notes)
-    secateur.check_target(network, output)
+    if first:
+        secateur.check_target(network, output)
     if solver is not None:
         options = dataclasses.replace(options, own_solver=True)
     start = secateur.begin(*files, solver=solver, all_layers=not options.own_solver, options=model)
@@ -97,6 +99,8 @@ def command(
             files, dataset, output, options,
             lessons=lessons, start=start, resume=resume, restart=restart, progress=progress,
         )  # fmt: skip
+    if not first:
+        return
     for note in tuned.result.notes:
         terminal.note(note)
     if as_json:

@@ -22,9 +22,10 @@ PLAIN_WIDTH = 120
 class Terminal:
     """The two streams of a command, and how talkative it is."""
 
-    def __init__(self, *, quiet: bool = False, verbose: bool = False):
-        self.quiet = quiet
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, mute: bool = False):
+        self.quiet = quiet or mute
         self.verbose = verbose
+        self.mute = mute
         width = None if sys.stdout.isatty() else PLAIN_WIDTH
         self.out = Console(width=width, highlight=False, soft_wrap=False)
         self.err = Console(stderr=True, highlight=False)
@@ -46,7 +47,8 @@ class Terminal:
 
     def warn(self, text: str) -> None:
         """Print a warning, which --quiet does not silence."""
-        self.err.print(f"warning: {text}", markup=False, soft_wrap=True)
+        if not self.mute:
+            self.err.print(f"warning: {text}", markup=False, soft_wrap=True)
 
     @contextmanager
     def bars(self) -> Iterator[Bars]:

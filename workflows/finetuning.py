@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -23,6 +24,7 @@ from ..core.options import options_of
 from ..core.plan.plan import Plan
 from ..core.progress import Progress, silent
 from ..core.training.recipe import Start
+from ..core.training.team import joined
 from ..formats.saving import Saved, save
 
 __all__ = [
@@ -139,31 +141,52 @@ def finetune_files(
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FormatError(f"cannot be written: {error.strerror or error}") from error
-    with alone_in(folder):
+    with joined() as team, alone_in(folder) if team.rank == 0 else nullcontext():
         checkpoints = Checkpoints(folder)
-        checkpoints.tidy()
-        if restart:
-            checkpoints.clear()
-        elif checkpoints.any and not resume:
-            with located(file=str(folder)):
-                raise DataError(
-                    "there are checkpoints of an earlier training",
-                    hint="--resume goes on from them, --restart forgets them",
-                )
+        team.first(lambda: _open(checkpoints, resume=resume, restart=restart))
         filled = replace(lessons, **from_files(start, options))
         result = train(
             start.network, data, options, lessons=filled, checkpoints=checkpoints, resume=resume,
             tell=tell, progress=progress,
         )  # fmt: skip
         result = _finished(result, start)
-        saved = save(result.network, folder, data=None, progress=progress)
-        content = {"files": [Path(file).name for file in files], **result.to_data()}
-        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        write_whole(folder / FINETUNE_FILE, text.encode(), error=FormatError)
-        table = history_csv(result.history)
-        write_whole(folder / HISTORY_FILE, table.encode(), error=FormatError)
-        checkpoints.clear()
+        saved = team.first(lambda: _written(files, result, checkpoints, progress))
     return Tuned(result=result, saved=saved)
+
+
+def _open(checkpoints: Checkpoints, *, resume: bool, restart: bool) -> None:
+    """Look at the checkpoints of a folder before a training begins there.
+
+    Raises:
+        DataError: there are some, and nobody says what to do with them.
+    """
+    checkpoints.tidy()
+    if restart:
+        checkpoints.clear()
+    elif checkpoints.any and not resume:
+        with located(file=str(checkpoints.folder)):
+            raise DataError(
+                "there are checkpoints of an earlier training",
+                hint="--resume goes on from them, --restart forgets them",
+            )
+
+
+def _written(
+    files: Sequence[str | PathLike[str]],
+    result: FinetuneResult,
+    checkpoints: Checkpoints,
+    progress: Progress,
+) -> Saved:
+    """Write the model and what training came to; the checkpoints have done their work."""
+    folder = checkpoints.folder
+    saved = save(result.network, folder, data=None, progress=progress)
+    content = {"files": [Path(file).name for file in files], **result.to_data()}
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    write_whole(folder / FINETUNE_FILE, text.encode(), error=FormatError)
+    table = history_csv(result.history)
+    write_whole(folder / HISTORY_FILE, table.encode(), error=FormatError)
+    checkpoints.clear()
+    return saved
 
 
 def from_files(start: Start | None, options: FinetuneOptions) -> dict[str, Any]:

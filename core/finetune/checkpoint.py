@@ -51,7 +51,7 @@ class Checkpoint:
         now: the network's tensors by name.
         best: those of the best measurement.
         solver: what the solver keeps: updates, step, and arrays.
-        random: state of PyTorch's generator.
+        random: states of PyTorch's generators, one a process.
     """
 
     key: str

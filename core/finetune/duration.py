@@ -62,8 +62,8 @@ def left(settings: Settings, seen: int) -> int:
 
 def timed(
     module: TrainingModule, feeding: Feeding, course: Course, judge: Judge, seconds: float
-) -> tuple[Course, str]:
-    """Return a course that takes a given time, and what to tell of it.
+) -> tuple[int, int, str]:
+    """Return the updates that fit into a time, how many of the last stages, and what to tell.
 
     What is subtracted from the time: the measurements, and the tests of learning rates. Where few
     updates fit, the first stages are left out.
@@ -91,7 +91,7 @@ def timed(
     if first:
         named = ", ".join(f"'{stage.name}'" for stage in course.stages[:first])
         told += f"; too few for the stage{'s' * (first > 1)} {named}"
-    return replace(course, stages=stages, steps=steps), told
+    return steps, len(stages), told
 
 
 def _update(module: TrainingModule, feeding: Feeding, course: Course) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ from ..training.recipe import Objective, Recipe, Rule, Statistics
 from ..training.solvers.adaptive import Adam
 from ..training.solvers.settings import Method
 from ..training.solvers.sgd import Momentum
+from ..training.team import ALONE, Team, joined
 from .balance import BATCHES as PULLED
 from .balance import factor_of, per_sample, pulls
 from .checkpoint import Checkpoints
@@ -127,20 +129,43 @@ def finetune(
         UnsupportedError: PyTorch is not installed, or a layer cannot be trained.
     """
     options = options_of(FinetuneOptions, options, settings)
-    lessons = lessons or Lessons()
-    torch.manual_seed(options.seed)
-    device = _device(options.device)
+    with joined() as team:
+        first = team.rank == 0
+        return _finetune(
+            network, data, options, lessons or Lessons(), team,
+            checkpoints=checkpoints, resume=resume,
+            tell=tell if first else unheard, progress=progress if first else silent,
+        )  # fmt: skip
+
+
+def _finetune(
+    network: Network,
+    data: Dataset,
+    options: FinetuneOptions,
+    lessons: Lessons,
+    team: Team,
+    *,
+    checkpoints: Checkpoints | None,
+    resume: bool,
+    tell: Tell,
+    progress: Progress,
+) -> FinetuneResult:
+    """Train a network further in one of the processes of a team."""
+    torch.manual_seed(options.seed + (team.rank << 32))
+    device = _device(options.device, team)
     kind = target_kind(data)
     samples, augmentation = _samples(network, data, kind, options, lessons)
     judged, apart = held_out(samples)
     labels, compared = _objectives(network, kind, samples, options, lessons)
     stages = stages_of(options, labels, compared)
     trained = samples.without(judged.tolist()) if apart else samples
+    team.first(lambda: _check_shares(trained.batch, team))
     recipe = lessons.recipe
     module = TrainingModule(
-        network, statistics=_statistics(network, recipe, options, trained.batch),
+        network, statistics=_statistics(network, recipe, options, _normed(trained, options, team)),
         frozen=recipe.frozen, passings=_passings(recipe, stages), channels_last=True,
     ).to(device)  # fmt: skip
+    module.mode.summed = team.summed if options.sync_norm and team.size > 1 else None
     resizing, fixed = _resizing(network, samples, lessons)
     feeding = Feeding(
         samples=trained,
@@ -150,6 +175,7 @@ def finetune(
         device=device,
         resizing=resizing,
         background=_background(labels),
+        team=team,
     )
     stages, judged_by = _weighed(module, feeding, options, labels, compared, recipe)
     course = _course(network, module, feeding, stages, options, lessons)
@@ -158,17 +184,21 @@ def finetune(
         [feeding.made(samples.plain(part.tolist())) for part in _parts(judged, samples.batch)],
         _meter(network, lessons, progress),
     )
-    state = checkpoints.newest(course.key) if checkpoints is not None and resume else None
+    kept = checkpoints if resume else None
+    state = team.first(lambda: kept.newest(course.key) if kept is not None else None)
     if state is not None:  # a time that was given is not measured again
         course = replace(course, steps=state.steps, stages=course.stages[-state.stages :])
     elif options.time is None:
         course = planned(course, feeding, options)
     else:
-        course, told = timed(module, feeding, course, judge, options.time)
+        seconds = options.time
+        steps, count, told = team.first(lambda: timed(module, feeding, course, judge, seconds))
+        course = replace(course, steps=steps, stages=course.stages[-count:])
         fixed.append(told)
     outcome = train(
         module, feeding, course, judge,
-        checkpoints=checkpoints, state=state, tell=tell, progress=progress,
+        checkpoints=checkpoints if team.rank == 0 else None, state=state, tell=tell,
+        progress=progress,
     )  # fmt: skip
     notes = [f"training images: {augmentation.source}"] if augmentation.source else []
     notes += fixed
@@ -198,9 +228,10 @@ def check(network: Network, data: Dataset, options: FinetuneOptions, lessons: Le
     Raises:
         DataError, PlanError, UnsupportedError: as for :func:`finetune`.
     """
-    device, kind = _device(options.device), target_kind(data)
+    kind = target_kind(data)
+    _device(options.device)
     samples, _ = _samples(network, first_part(data, LOOKED_AT), kind, options, lessons)
-    stages, _ = _stages(network, kind, samples, options, lessons, device)
+    stages = stages_of(options, *_objectives(network, kind, samples, options, lessons))
     recipe = lessons.recipe
     module = TrainingModule(
         network, statistics=_statistics(network, recipe, options, samples.batch),
@@ -209,14 +240,37 @@ def check(network: Network, data: Dataset, options: FinetuneOptions, lessons: Le
     _rules(network, module, options, recipe)
 
 
-def _device(name: str) -> str:
-    """Return where to train.
+def _check_shares(batch: int, team: Team) -> None:
+    """Raise if the processes of a team would get different parts of a batch.
+
+    Raises:
+        DataError: that is so.
+    """
+    if batch % team.size:
+        raise DataError(
+            f"a batch of {batch} samples cannot be shared evenly by {team.size} processes",
+            hint=f"--batch-size {-(-batch // team.size) * team.size}, or as many processes as "
+            "divide it",
+        )
+
+
+def _normed(samples: TrainingSamples, options: FinetuneOptions, team: Team) -> int:
+    """Return over how many samples batch normalisations would take statistics."""
+    return samples.batch if options.sync_norm else samples.batch // team.size
+
+
+def _device(name: str, team: Team = ALONE) -> str:
+    """Return where to train; with several processes, each has a device of its own.
 
     Raises:
         UnsupportedError: PyTorch does not see such a device.
     """
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and team.size > 1:
+        name = f"cuda:{os.environ.get('LOCAL_RANK', team.rank)}"
+    if name == "cpu":
+        return name
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:
@@ -327,12 +381,12 @@ def _weighed(
         judged = stages_of(options, means, compared)
         return stages_of(options, trained, compared), judged[-1].objectives
     batches = list(feeding.batches(0, PULLED))
-    *mine, theirs = pulls(module, (trained, means, matched(options, compared)), batches)
-    sides = (
+    sides = (trained, means, matched(options, compared))
+    *mine, theirs = feeding.team.first(lambda: pulls(module, sides, batches))
+    stages, judged = (
         stages_of(options, side, compared.times(factor_of(length, theirs)))
         for side, length in zip((trained, means), mine, strict=True)
     )
-    stages, judged = sides
     return stages, judged[-1].objectives
 
 
@@ -405,7 +459,7 @@ def _course(
         checkpoint=options.checkpoint,
         precision=options.precision,
         masks=_masks(network, module, lessons),
-        key=_key(network, feeding.samples, options, lessons),
+        key=_key(network, feeding, options, lessons),
     )
 
 
@@ -474,16 +528,16 @@ def _parts(numbers: np.ndarray, size: int) -> list[np.ndarray]:
     return [numbers[start : start + size] for start in range(0, len(numbers), size)]
 
 
-def _key(
-    network: Network, samples: TrainingSamples, options: FinetuneOptions, lessons: Lessons
-) -> str:
+def _key(network: Network, feeding: Feeding, options: FinetuneOptions, lessons: Lessons) -> str:
     """Return a digest of all that the training depends on, the length of a time apart."""
     plain = {
         name: value
         for name, value in options.plain().items()
         if name not in ("checkpoint", "device", "patience")
     }
+    samples = feeding.samples
     parts = [
+        str(feeding.team.size),
         digest(network),
         digest(lessons.teacher) if lessons.teacher is not None else "",
         lessons.plan.to_yaml() if lessons.plan is not None else "",

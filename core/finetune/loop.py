@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,13 +19,14 @@ from ..progress import Progress, silent
 from ..training.criterion import Criterion
 from ..training.framework import torch
 from ..training.module import TrainingModule
-from ..training.recipe import Rule
+from ..training.recipe import Objective, Rule
 from ..training.solvers.schedule import BurnIn, Cosine, Schedule
 from ..training.solvers.settings import Method, Settings
 from ..training.solvers.solver import Progress as SolverProgress
 from ..training.solvers.solver import Solver
+from ..training.team import ALONE, Team
 from .checkpoint import Checkpoint, Checkpoints
-from .interrupt import Interruption, heard
+from .interrupt import SIGNALS, Interruption, heard
 from .judge import Judge, Judgement
 from .rate import BATCHES, found_rate
 from .result import FinetuneEntry, Tell, unheard
@@ -58,6 +59,7 @@ class Feeding:
         teacher: whose values are compared; None without one.
         device: where tensors are to be.
         resizing: sizes of the input that change; None for the network's own alone.
+        team: the processes that train together; each has its part of every batch.
     """
 
     samples: TrainingSamples
@@ -67,6 +69,7 @@ class Feeding:
     device: str
     background: int | None = None
     resizing: Resizing | None = None
+    team: Team = ALONE
 
     def made(self, batch: Any) -> dict[str, Tensor]:
         """Return the tensors of a batch, with the teacher's values."""
@@ -78,7 +81,7 @@ class Feeding:
     def batches(
         self, first: int, count: int, *, resized: bool = False
     ) -> Iterator[dict[str, Tensor]]:
-        """Yield batches from one number on, read ahead in threads.
+        """Yield this process's part of batches from one number on, read ahead in threads.
 
         Args:
             first: their number in the training, from 0.
@@ -88,7 +91,8 @@ class Feeding:
 
         def work(number: int) -> Any:
             epoch, place = divmod(number, self.samples.batches)
-            return self.samples.batch_of(epoch, place, self.size(number) if resized else None)
+            size = self.size(number) if resized else None
+            return self.samples.batch_of(epoch, place, size, (self.team.rank, self.team.size))
 
         for batch in ahead(work, range(first, first + count), cores()):
             yield self.made(batch)
@@ -171,6 +175,20 @@ class Outcome:
     notes: tuple[str, ...]
 
 
+class _Agreed(NamedTuple):
+    """What all processes know at the end of an update.
+
+    Args:
+        loss: the sum of their losses.
+        signal: one that came to any of them.
+        due: a checkpoint is to be written.
+    """
+
+    loss: float
+    signal: int | None
+    due: bool
+
+
 class _Run:
     """One training at work: the only place where its state changes."""
 
@@ -186,6 +204,7 @@ class _Run:
     ):
         self.module, self.feeding, self.course, self.judge = module, feeding, course, judge
         self.checkpoints, self.tell, self.progress = checkpoints, tell, progress
+        self.team = feeding.team
         resizing, size = feeding.resizing, feeding.samples.size
         self.modules = AtSizes(module, size[1:], resizing.make if resizing else None)
         self.history: list[FinetuneEntry] = []
@@ -206,7 +225,7 @@ class _Run:
 
     def measure(self, stage: Stage, rate: float) -> bool:
         """Measure the network; return whether it is the best so far."""
-        found: Judgement = self.judge(self.module)
+        found: Judgement = self.team.first(lambda: self.judge(self.module))
         total, count = self.losses
         better = found.badness < self.badness
         if better:
@@ -219,8 +238,37 @@ class _Run:
         )  # fmt: skip
         self.losses = (0.0, 0)
         self.history.append(entry)
-        self.tell(entry, self.module.network())
+        if self.team.rank == 0:
+            self.tell(entry, self.module.network())
         return better
+
+    def finish(
+        self, loss: float, interruption: Interruption, statistics: Sequence[Tensor]
+    ) -> _Agreed:
+        """Sum the gradients of an update over all processes, and agree on what follows.
+
+        Args:
+            loss: of this process's batches.
+            interruption: whether a signal came to this process.
+            statistics: what batch normalisations store; it becomes the mean of all processes.
+        """
+        due = self.checkpoints is not None and (
+            time.monotonic() - self.written >= self.course.checkpoint
+        )
+        if self.team.size == 1:
+            return _Agreed(loss, interruption.signal, due)
+        told = [float(interruption.signal == number) for number in SIGNALS]
+        small = self.module.tensor(next(iter(self.module.state_dict()))).new_tensor(
+            [loss, float(due), *told], dtype=torch.float32
+        )
+        gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
+        with torch.no_grad():
+            self.team.sum([*gradients, *statistics, small])
+            for tensor in statistics:
+                tensor /= self.team.size
+        loss, due_there, *heard_there = small.tolist()
+        came = [number for number, count in zip(SIGNALS, heard_there, strict=True) if count]
+        return _Agreed(loss, came[0] if came else None, bool(due_there))
 
     def unkept(self, error: DataError) -> None:
         """Note once that checkpoints cannot be written."""
@@ -312,25 +360,31 @@ def _stage(
         numbers, run.feeding.batches(numbers.start, len(numbers), resized=True), strict=True
     )
     criteria: dict[tuple[int, int], Criterion] = {}
+    parts = Criterion(_of_parts(stage.objectives, run.team))
+    statistics = _moving(module, run.team)
     for step in range(first, length):
-        now = solver.rate
-        for _ in range(passes):
+        now, loss = solver.rate, 0.0
+        for done in range(passes):
+            if done:
+                solver.step()
             place, batch = next(batches)
             size = run.feeding.size(place)
             if size not in criteria:
-                criteria[size] = criterion_at(criterion, size)
-            loss = _gradients(
+                criteria[size] = criterion_at(parts, size)
+            loss += _gradients(
                 run.modules.at(size), criteria[size], batch, course.precision, solver.seen
             )
-            run.losses = (run.losses[0] + loss, run.losses[1] + 1)
-            run.trained += run.feeding.samples.batch
-            if not math.isfinite(loss):
-                run.notes.append(
-                    f"the loss became {loss} at step {run.total + 1} (learning rate {now:.2g}): "
-                    "training ended with the best network before; a lower --learning-rate helps"
-                )
-                return False
-            solver.step()
+        agreed = run.finish(loss, interruption, statistics)
+        run.losses = (run.losses[0] + agreed.loss, run.losses[1] + passes)
+        run.trained += run.feeding.samples.batch * passes
+        if not math.isfinite(agreed.loss):
+            run.notes.append(
+                f"the loss became {agreed.loss} at step {run.total + 1} (learning rate "
+                f"{now:.2g}): training ended with the best network before; a lower "
+                "--learning-rate helps"
+            )
+            return False
+        solver.step()
         _hold(module, course.masks)
         run.total += 1
         run.progress(f"training {stage.name}", run.total, sum(course.lengths()))
@@ -338,8 +392,25 @@ def _stage(
             run.measure(stage, now)
             if _exhausted(run):
                 return False
-        _keep(run, number, step + 1, rate, solver, interruption)
+        _keep(run, number, step + 1, rate, solver, agreed, interruption)
     return True
+
+
+def _of_parts(objectives: Sequence[Objective], team: Team) -> list[Objective]:
+    """Return losses of parts of a batch that sum to those of the whole; parts are equal."""
+    return [
+        one if one.loss.summed and not one.per_sample
+        else replace(one, weight=one.weight / team.size)
+        for one in objectives
+    ]  # fmt: skip
+
+
+def _moving(module: TrainingModule, team: Team) -> list[Tensor]:
+    """Return the statistics that processes of a team must not move apart."""
+    if team.size == 1 or module.mode.summed is not None:
+        return []
+    kept = dict(module.named_parameters())
+    return [t for name, t in module.state_dict().items() if name not in kept]
 
 
 def _rate(run: _Run, criterion: Criterion, rules: Sequence[Rule]) -> float:
@@ -349,12 +420,12 @@ def _rate(run: _Run, criterion: Criterion, rules: Sequence[Rule]) -> float:
         return course.settings.schedule.base
     if course.learning_rate is not None:
         return course.learning_rate
-    batches = list(run.feeding.batches(run.total, BATCHES))
+    batches = list(run.feeding.batches(run.total * course.passes, BATCHES))
 
     def step(trial: TrainingModule, number: int) -> float:
         return _gradients(trial, criterion, batches[number], course.precision, 0)
 
-    return found_rate(run.module, rules, course.method, step)
+    return run.team.first(lambda: found_rate(run.module, rules, course.method, step))
 
 
 def _solver(
@@ -425,33 +496,47 @@ def _exhausted(run: _Run) -> bool:
 
 
 def _keep(
-    run: _Run, stage: int, step: int, rate: float, solver: Solver, interruption: Interruption
-) -> None:
+    run: _Run, stage: int, step: int, rate: float, solver: Solver, agreed: _Agreed,
+    interruption: Interruption,
+) -> None:  # fmt: skip
     """Write a checkpoint where it is time or a signal came, and answer the signal."""
-    due = time.monotonic() - run.written >= run.course.checkpoint
+    alone = run.team.size == 1
+    signal = interruption.signal if alone else agreed.signal
     told = f"training stopped at step {run.total}"
-    if run.checkpoints is not None and (due or interruption.signal is not None):
+    random = _random(run) if agreed.due or signal is not None else None
+    if run.checkpoints is not None and random is not None:
         try:
-            run.checkpoints.keep(_state(run, stage, step, rate, solver.progress))
+            run.checkpoints.keep(_state(run, stage, step, rate, solver.progress, random))
             told += "; --resume goes on from there"
         except DataError as error:  # a full disk must not cost what was trained so far
             run.unkept(error)
             told += f"; no checkpoint: {error}"
         run.written = time.monotonic()
-    interruption.answer(told)
+    if signal is not None:
+        interruption.signal = signal
+        interruption.answer(told if run.team.rank == 0 else "")
+
+
+def _random(run: _Run) -> np.ndarray:
+    """Return the states of PyTorch's generators in all processes, one a row."""
+    return run.team.gathered(torch.get_rng_state().numpy())
 
 
 def _ended(run: _Run) -> None:
     """Write a last checkpoint: where the model cannot be written, nothing is trained again."""
+    random = _random(run)
     if run.checkpoints is None:
         return
+    state = _state(run, len(run.course.stages), 0, 0.0, SolverProgress(), random)
     try:
-        run.checkpoints.keep(_state(run, len(run.course.stages), 0, 0.0, SolverProgress()))
+        run.checkpoints.keep(state)
     except DataError as error:
         run.unkept(error)
 
 
-def _state(run: _Run, stage: int, step: int, rate: float, kept: SolverProgress) -> Checkpoint:
+def _state(
+    run: _Run, stage: int, step: int, rate: float, kept: SolverProgress, random: np.ndarray
+) -> Checkpoint:
     """Return the state of a training."""
     return Checkpoint(
         key=run.course.key, steps=run.course.steps, stages=len(run.course.stages),
@@ -459,7 +544,7 @@ def _state(run: _Run, stage: int, step: int, rate: float, kept: SolverProgress) 
         total=run.total, rate=rate, losses=run.losses, seconds=run.seconds,
         history=tuple(run.history), notes=tuple(run.notes), now=_arrays(run.module), best=run.best,
         solver=(kept.updates, kept.step, kept.history),
-        random=torch.get_rng_state().numpy(),
+        random=random,
     )  # fmt: skip
 
 
@@ -471,7 +556,7 @@ def _resume(run: _Run, state: Checkpoint) -> None:
     run.total, run.losses, run.before = state.total, state.losses, state.seconds
     best = next(entry for entry in reversed(run.history) if entry.best)
     run.badness = run.judge.badness(best.held_out, best.value)
-    torch.set_rng_state(torch.from_numpy(state.random.copy()))
+    torch.set_rng_state(torch.from_numpy(state.random[run.team.rank].copy()))
 
 
 def _arrays(module: TrainingModule) -> dict[str, np.ndarray]:

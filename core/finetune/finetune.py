@@ -228,8 +228,8 @@ def check(network: Network, data: Dataset, options: FinetuneOptions, lessons: Le
     Raises:
         DataError, PlanError, UnsupportedError: as for :func:`finetune`.
     """
-    kind = target_kind(data)
     _device(options.device)
+    kind = target_kind(data)
     samples, _ = _samples(network, first_part(data, LOOKED_AT), kind, options, lessons)
     stages = stages_of(options, *_objectives(network, kind, samples, options, lessons))
     recipe = lessons.recipe

@@ -110,6 +110,7 @@ from .formats.saving import check_target as check_target
 from .formats.saving import save as save
 from .formats.training import begin as begin
 from .version import __version__ as __version__
+from .workflows.board import board as board
 from .workflows.datasets import open_dataset as open_dataset
 from .workflows.datasets import with_preprocess as with_preprocess
 from .workflows.emitting import TrainingFiles as TrainingFiles

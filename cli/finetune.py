@@ -54,6 +54,10 @@ def command(
     options: FinetuneOptions,
     resume: Annotated[bool, Parameter(help="Go on from the newest checkpoint.")] = False,
     restart: Annotated[bool, Parameter(help="Forget checkpoints of an earlier run.")] = False,
+    tensorboard: Annotated[
+        Path | None,
+        Parameter(metavar="FOLDER", help="Write losses and metrics for TensorBoard, too."),
+    ] = None,
     as_json: AsJson = False,
     data: Annotated[
         Path, Parameter(help="Training data: images or .npz. Labels are used.", group=Panel.DATA)
@@ -94,10 +98,10 @@ def command(
         validation=validation,
         task=task,
     )
-    with terminal.bars() as progress:
+    with secateur.board(tensorboard) as tell, terminal.bars() as progress:
         tuned = secateur.finetune_files(
-            files, dataset, output, options,
-            lessons=lessons, start=start, resume=resume, restart=restart, progress=progress,
+            files, dataset, output, options, lessons=lessons, start=start, resume=resume,
+            restart=restart, tell=tell, progress=progress,
         )  # fmt: skip
     if not first:
         return

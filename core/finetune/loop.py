@@ -270,6 +270,16 @@ class _Run:
         came = [number for number, count in zip(SIGNALS, heard_there, strict=True) if count]
         return _Agreed(loss, came[0] if came else None, bool(due_there))
 
+    def told(self) -> str:
+        """Return how the training goes, in a few words."""
+        (total, count), last = self.losses, self.history[-1]
+        measured = f"held out {last.held_out:.3g}"
+        if last.value is not None:
+            measured = f"{self.judge.metric} {last.value:.4g}"
+        speed = self.trained / max(time.monotonic() - self.started, 1e-9)
+        loss = f"loss {total / count:.3g}, " if count else ""
+        return f"{loss}{measured}, {speed:.3g} images/s"
+
     def unkept(self, error: DataError) -> None:
         """Note once that checkpoints cannot be written."""
         if not self.failed:
@@ -387,7 +397,7 @@ def _stage(
         solver.step()
         _hold(module, course.masks)
         run.total += 1
-        run.progress(f"training {stage.name}", run.total, sum(course.lengths()))
+        run.progress(f"training {stage.name} · {run.told()}", run.total, sum(course.lengths()))
         if step + 1 in marks:
             run.measure(stage, now)
             if _exhausted(run):

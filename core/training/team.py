@@ -102,7 +102,7 @@ class Team:
         done, found = box[0]
         if not done:
             raise SystemExit(found)
-        return found  # type: ignore[no-any-return]
+        return found
 
     def gathered(self, array: np.ndarray) -> np.ndarray:
         """Return the arrays of all processes, stacked in their order; they have the same shape."""

@@ -68,7 +68,7 @@ def weights(files: list[Path], folder: Path) -> dict[str, np.ndarray]:
     }
 
 
-def same(files: list[Path], one: Path, other: Path) -> None:
+def assert_same(files: list[Path], one: Path, other: Path) -> None:
     before, first, second = (
         weights(files, files[0].parent),
         weights(files, one),
@@ -97,7 +97,7 @@ def test_two_processes_train_like_one(
     told = together("finetune", *caffe, *LABELS, *norm, "-o", tmp_path / "two")
     assert told.stderr.count("12 steps of 16") == 1
     assert told.stdout.count("Held out") == 1
-    same(caffe, tmp_path / "one", tmp_path / "two")
+    assert_same(caffe, tmp_path / "one", tmp_path / "two")
     names = sorted(path.name for path in (tmp_path / "two").iterdir())
     assert names == ["finetune.json", "history.csv", "shapes.caffemodel", "shapes.prototxt"]
 
@@ -110,7 +110,7 @@ def test_sums_of_darknet_are_summed(tmp_path: Path) -> None:
                "--normalize", "stored")  # fmt: skip
     run("finetune", *files, *options, "-o", tmp_path / "one")
     together("finetune", *files, *options, "-o", tmp_path / "two")
-    same(files, tmp_path / "one", tmp_path / "two")
+    assert_same(files, tmp_path / "one", tmp_path / "two")
 
 
 def test_a_stopped_team_goes_on_to_the_same_bytes(tmp_path: Path) -> None:

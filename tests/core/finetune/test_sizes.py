@@ -112,8 +112,8 @@ class Watched:
         self.seen: dict[tuple[int, int], int] = {}
         real = TrainingSamples.batch_of
 
-        def batch_of(samples: TrainingSamples, epoch: int, number: int, size: Any = None) -> Any:
-            batch = real(samples, epoch, number, size)
+        def batch_of(samples: TrainingSamples, *place: Any) -> Any:
+            batch = real(samples, *place)
             height, width = batch.inputs["data"].shape[2:]
             self.seen[height, width] = self.seen.get((height, width), 0) + 1
             assert batch.objects is None or all(

@@ -175,8 +175,10 @@ class _Options:
         """Yield a parameter for every flag."""
         for entry in self.entries:
             yield from entry.parameters()
-        for options in (*self.nested.values(), *self.optional.values()):
+        for options in self.nested.values():
             yield from options.parameters()
+        for optional in self.optional.values():
+            yield from optional.parameters()
 
     def made(self, values: dict[str, Any], notes: list[str]) -> Any:
         """Return the object that the flags make, and take their values out of `values`.

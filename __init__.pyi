@@ -74,6 +74,8 @@ from .core.plan.limits import Limits as Limits
 from .core.plan.plan import Plan as Plan
 from .core.progress import Progress as Progress
 from .core.pruning.apply import apply_plan as apply_plan
+from .core.pruning.densify import carried_out as carried_out
+from .core.pruning.densify import check_finite as check_finite
 from .core.pruning.densify import densify as densify
 from .core.pruning.options import ChoiceOptions as ChoiceOptions
 from .core.pruning.options import DensifyOptions as DensifyOptions
@@ -109,6 +111,9 @@ from .formats.training import begin as begin
 from .version import __version__ as __version__
 from .workflows.datasets import open_dataset as open_dataset
 from .workflows.datasets import with_preprocess as with_preprocess
+from .workflows.emitting import TrainingFiles as TrainingFiles
+from .workflows.emitting import check_training as check_training
+from .workflows.emitting import emit_training as emit_training
 from .workflows.finetuning import Tuned as Tuned
 from .workflows.finetuning import finetune as finetune
 from .workflows.finetuning import finetune_files as finetune_files

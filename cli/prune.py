@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -12,7 +13,7 @@ from .common import Companion, Data, File, Output
 from .flags import with_flags
 from .opened import fitted
 from .screen import ScreenOptions
-from .summary import measure_and_save, print_summary
+from .summary import measure_and_save, print_summary, print_training
 
 
 @with_flags
@@ -28,6 +29,21 @@ def command(
         ),
     ] = None,
     companion: Companion = None,
+    emit_training: Annotated[
+        Path | None,
+        Parameter(
+            metavar="FOLDER",
+            help="Write also what your own Caffe or Darknet needs to train the pruned model, to "
+            "this new folder: the net with its loss, a solver, the weights, the commands.",
+        ),
+    ] = None,
+    solver: Annotated[
+        Path | None,
+        Parameter(
+            metavar="FILE",
+            help="Caffe, with --emit-training: your solver.prototxt, whose settings are kept.",
+        ),
+    ] = None,
     data: Data = None,
     reading: DataOptions,
     model: LoadOptions,
@@ -41,6 +57,10 @@ def command(
     terminal.notes(network.notes)
     network = secateur.with_preprocess(network, reading)
     secateur.check_target(network, output)
+    if emit_training is not None:
+        secateur.check_training(network, emit_training, solver=solver, data=data)
+    elif solver is not None:
+        raise secateur.FormatError("a solver is used with --emit-training only", option="solver")
     gate = secateur.Gate(drop=max_drop)
     dataset = None
     if data is not None:
@@ -60,6 +80,13 @@ def command(
             network, pruned, files, output,
             data=dataset, task=options.task, progress=progress,
         )  # fmt: skip
+        training = (
+            secateur.emit_training(pruned, emit_training, solver=solver, data=data, saved=saved)
+            if emit_training is not None
+            else None
+        )
     for note in pruned.notes:
         terminal.warn(note)
     print_summary(terminal, rows, pruned, saved)
+    if training is not None:
+        print_training(terminal, training)

@@ -91,6 +91,16 @@ def print_summary(
         terminal.note(f"wrote {path}")
 
 
+def print_training(terminal: Terminal, training: secateur.TrainingFiles) -> None:
+    """Print which files for training were written, and what is to be done with them."""
+    for path in training.paths:
+        terminal.note(f"wrote {path}")
+    terminal.note(f"training: the loss is {training.loss}")
+    for text in training.fill_in:
+        terminal.note(f"fill in: {text}")
+    terminal.note(f"afterwards: {training.back}")
+
+
 def _repairs(records: Sequence[RepairRecord]) -> list[str]:
     """Return a line on the repairs that were tried; "kept" and "left out" say what came of each."""
     if not records:

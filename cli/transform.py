@@ -1,27 +1,40 @@
-"""`secateur transform`: carry out a plan on the original or on a fine-tuned sparse model."""
+"""`secateur transform`: carry out a plan on the original or on a fine-tuned sparse model, or take
+the weights that a training elsewhere gave to a pruned one.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from secateur import DataOptions, DensifyOptions, LoadOptions
 
+from . import quality
 from .common import Companion, Data, File, Output
 from .flags import with_flags
 from .opened import fitted
 from .screen import ScreenOptions
 from .summary import measure_and_save, print_summary
 
+if TYPE_CHECKING:
+    from secateur import Dataset, Network
+
+    from .terminal import Terminal
+
 
 @with_flags
 def command(
     *files: File,
     plan: Annotated[
-        Path, Parameter(metavar="PLAN", help="The plan.yaml that says which channels to remove.")
-    ],
+        Path | None,
+        Parameter(
+            metavar="PLAN",
+            help="The plan.yaml that says which channels to remove. Without it, the model is taken "
+            "as one that was pruned before its weights were trained: nothing is removed.",
+        ),
+    ] = None,
     output: Output,
     options: DensifyOptions,
     companion: Companion = None,
@@ -30,15 +43,32 @@ def command(
     model: LoadOptions,
     screen: ScreenOptions,
 ) -> None:
-    """Remove the channels of a plan from the original model, or from a fine-tuned sparse one."""
+    """Remove the channels of a plan, or take over weights that a pruned model was trained to."""
     import secateur
 
     terminal = screen.terminal()
-    network = secateur.load(*files, companions=companion or (), options=model)
+    try:
+        network = secateur.load(*files, companions=companion or (), options=model)
+    except secateur.FormatError as error:
+        error.hint = error.hint or (
+            "weights that were trained after pruning go with the pruned text, those of a sparse "
+            "model with a text of full size"
+        )
+        raise
     terminal.notes(network.notes)
     network = secateur.with_preprocess(network, reading)
     secateur.check_target(network, output)
-    carried_out = secateur.load_plan(plan)
+    carried_out = secateur.load_plan(plan) if plan is not None else None
+    if carried_out is None or secateur.carried_out(network, carried_out):
+        for option in ("force", "repair"):
+            if getattr(options, option) != getattr(type(options)(), option):
+                raise secateur.PlanError(
+                    "there is nothing to remove",
+                    hint="it goes with the plan of a model of full size",
+                    option=option,
+                )
+        _take_over(terminal, network, output, data, reading, planned=carried_out is not None)
+        return
     dataset = fitted(terminal, network, data, reading).dataset if data is not None else None
     with terminal.bars() as progress:
         dense = secateur.densify(network, carried_out, options, data=dataset, progress=progress)
@@ -49,3 +79,40 @@ def command(
     for note in dense.notes:
         terminal.warn(note)
     print_summary(terminal, rows, dense, saved)
+
+
+def _measure(terminal: Terminal, network: Network, dataset: Dataset, data: Path) -> None:
+    """Print the figures of a model where there are labels."""
+    import secateur
+
+    if dataset.labelled:
+        with terminal.bars() as progress:
+            result = secateur.evaluate(network, dataset, progress=progress)
+        rows = quality.rows_of([result], per_class=False)
+        quality.show(terminal, [network.name], rows, result.samples, data)
+
+
+def _take_over(
+    terminal: Terminal,
+    network: Network,
+    output: Path,
+    data: Path | None,
+    reading: DataOptions,
+    *,
+    planned: bool,
+) -> None:
+    """Write a pruned model with its trained weights, and measure it where there is data."""
+    import secateur
+
+    secateur.check_finite(network)
+    dataset = None
+    if data is not None:
+        dataset = fitted(terminal, network, data, reading).dataset
+        _measure(terminal, network, dataset, data)
+    with terminal.bars() as progress:
+        saved = secateur.save(network, output, data=dataset, progress=progress)
+    reason = "the channels of the plan are gone already" if planned else "no plan is given"
+    terminal.note(f"nothing is removed: {reason}")
+    for path in (*saved.paths, *saved.companions):
+        terminal.note(f"wrote {path}")
+    terminal.note(f"read again, it computes the same (difference {saved.difference:.1e})")

@@ -75,6 +75,11 @@ class Plan:
         """Names of the groups for which the plan leaves open which channels are removed."""
         return tuple(group.name for group in self.groups if group.open)
 
+    @property
+    def removes(self) -> bool:
+        """Whether the plan removes a channel at all."""
+        return any(group.removed for group in self.groups)
+
     def to_yaml(self) -> str:
         """Return the plan as YAML text; the same plan gives the same bytes."""
         document = {

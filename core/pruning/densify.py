@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from ..coupling import find_groups
 from ..coupling.edit import carried
 from ..coupling.groups import Groups
 from ..data import Dataset
-from ..errors import PlanError
+from ..errors import FormatError, PlanError
 from ..evaluation.fitted import fit_data
 from ..ir.digest import digest
 from ..ir.network import Caution, Network
@@ -20,7 +22,7 @@ from .apply import apply_plan, planned
 from .options import DensifyOptions
 from .result import PruneResult
 
-__all__ = ["CARRIED_WEIGHT", "densify"]
+__all__ = ["CARRIED_WEIGHT", "carried_out", "check_finite", "densify"]
 
 CARRIED_WEIGHT = 1e-3
 """Largest part of a weight's norm that removed channels may carry without counting as a loss."""
@@ -66,6 +68,43 @@ def densify(
         network, plan, groups=groups, data=data, repair=options.repair, progress=progress
     )
     return replace(result, notes=(*notes, *((lost,) if lost else ()), *result.notes))
+
+
+def carried_out(network: Network, plan: Plan) -> bool:
+    """Whether a network has lost the channels of a plan already.
+
+    Each of its groups then has as many channels as the plan keeps, and one has fewer than before.
+
+    Args:
+        network: any network.
+        plan: a plan that says which channels leave.
+    """
+    network, _ = planned(network, plan)
+    groups = find_groups(network)
+    left = [groups.by_name(entry.name) for entry in plan.groups]
+    same = all(
+        group is not None and len(group.units) == entry.kept
+        for group, entry in zip(left, plan.groups, strict=True)
+    )
+    return same and plan.removes
+
+
+def check_finite(network: Network) -> None:
+    """Raise where a weight is no number: a training that went astray leaves such files.
+
+    Args:
+        network: a network with trained weights.
+
+    Raises:
+        FormatError: names the parameter.
+    """
+    for name in network.graph.initializers:
+        array = network.array(name)
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise FormatError(
+                f"'{name}' holds NaN or infinite values: the training diverged",
+                hint="take an earlier snapshot, and train with a lower rate",
+            )
 
 
 def _carried_weight(network: Network, groups: Groups, plan: Plan) -> str:

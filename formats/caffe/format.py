@@ -17,6 +17,7 @@ from ..registry import FORMATS, Format, first_line, is_text
 if TYPE_CHECKING:
     from ...core.evaluation.task import Task
     from ...core.training.recipe import Start
+    from ..emission import Emission
 
 __all__ = ["CAFFE"]
 
@@ -44,6 +45,12 @@ def _begin(
     assert isinstance(network.source, CaffeSource), "read from Caffe's files"
     augmentation = stated_augmentation(network.source)
     return Start(network=network, recipe=recipe(network, file), augmentation=augmentation)
+
+
+def _emit(network: Network, solver: Path | None, data: Path | None) -> Emission:
+    from .emission import emission
+
+    return emission(network, solver, data)
 
 
 def _sniff(head: bytes) -> str | None:
@@ -132,6 +139,7 @@ CAFFE = FORMATS.add(
         read=_read,
         settings=("phase", "stages", "level", "input_shapes", "batch_norm", "opaque"),
         begin=_begin,
+        emit=_emit,
         companions=True,
         register_datasets=_register_datasets,
         read_mean=_read_mean,

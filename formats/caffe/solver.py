@@ -26,10 +26,10 @@ from ...core.training.solvers.schedule import (
 from ...core.training.solvers.settings import Method, Settings
 from ...core.training.solvers.sgd import Nesterov, RatedMomentum
 from ..adapter import key
-from .document import parse
+from .document import Document, parse
 from .fields import check_schema, read_fields
 
-__all__ = ["SolverFile", "read_solver"]
+__all__ = ["SolverFile", "read_solver", "solver_document"]
 
 _ENUM = ("SGD", "NESTEROV", "ADAGRAD", "RMSPROP", "ADADELTA", "ADAM")
 _TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
@@ -163,6 +163,17 @@ def read_solver(path: Path) -> SolverFile:
     Raises:
         FormatError: it cannot be read, or is no solver file; names the place.
     """
+    document = solver_document(path)
+    with located(file=str(path)):
+        return SolverFile(**read_fields(SolverFile, document.root, ""))
+
+
+def solver_document(path: Path) -> Document:
+    """Return the text of a solver file.
+
+    Raises:
+        FormatError: as for :func:`read_solver`.
+    """
     with located(file=str(path)):
         try:
             if path.stat().st_size > MOST_BYTES:
@@ -174,7 +185,7 @@ def read_solver(path: Path) -> SolverFile:
         if document.root.all("layer") or document.root.all("layers"):
             raise FormatError("this is a net, not a solver file")
         check_schema(document.root, schema="SolverParameter")
-        return SolverFile(**read_fields(SolverFile, document.root, ""))
+        return document
 
 
 def _float(number: float) -> float:

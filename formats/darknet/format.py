@@ -15,6 +15,7 @@ from ..registry import FORMATS, Format, first_line, is_text
 
 if TYPE_CHECKING:
     from ...core.training.recipe import Start
+    from ..emission import Emission
 
 __all__ = ["DARKNET"]
 
@@ -32,6 +33,7 @@ def _begin(
     from .augmentation import augmentation_of
     from .reader import load
     from .recipe import recipe, seen, with_seen
+    from .resize import at_size
     from .source import DarknetSource
 
     if solver is not None:
@@ -47,8 +49,14 @@ def _begin(
     flavour = source.records[0].section.context.flavour
     return Start(
         network=network, recipe=found, seen=seen(network), finish=with_seen,
-        augmentation=augmentation_of(source.document, flavour),
+        augmentation=augmentation_of(source.document, flavour), resize=at_size,
     )  # fmt: skip
+
+
+def _emit(network: Network, solver: Path | None, data: Path | None) -> Emission:
+    from .emission import emission
+
+    return emission(network, solver, data)
 
 
 def _sniff(head: bytes) -> str | None:
@@ -96,6 +104,7 @@ DARKNET = FORMATS.add(
         read=_read,
         settings=("flavour", "partial", "reset_seen"),
         begin=_begin,
+        emit=_emit,
         companions=True,
         register_datasets=_register_datasets,
     ),

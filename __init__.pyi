@@ -77,9 +77,6 @@ from .core.pruning.apply import apply_plan as apply_plan
 from .core.pruning.densify import carried_out as carried_out
 from .core.pruning.densify import check_finite as check_finite
 from .core.pruning.densify import densify as densify
-from .core.pruning.iterate import ROUNDS_FILE as ROUNDS_FILE
-from .core.pruning.iterate import Iteration as Iteration
-from .core.pruning.iterate import Round as Round
 from .core.pruning.options import ChoiceOptions as ChoiceOptions
 from .core.pruning.options import DensifyOptions as DensifyOptions
 from .core.pruning.options import IterateOptions as IterateOptions
@@ -88,6 +85,9 @@ from .core.pruning.options import rising_rates as rising_rates
 from .core.pruning.prune import prune as prune
 from .core.pruning.result import PruneResult as PruneResult
 from .core.pruning.result import Verification as Verification
+from .core.pruning.rounds import ROUNDS_FILE as ROUNDS_FILE
+from .core.pruning.rounds import Iteration as Iteration
+from .core.pruning.rounds import Round as Round
 from .core.repair import REPAIRS as REPAIRS
 from .core.repair import RepairRecord as RepairRecord
 from .core.repair import find_repairs as find_repairs

@@ -139,7 +139,7 @@ def _tell(terminal: Terminal, result: FinetuneResult, task: Task | None) -> None
     apart = f", {result.held_out} held out" if result.held_out else ""
     terminal.note(
         f"{result.samples} samples{apart}, {result.steps} steps of {result.batch}, "
-        f"{result.images:.0f} images a second"
+        f"{result.images:.3g} images a second"
     )
     if result.best.step == 0:
         terminal.warn("training made nothing better: the model is written as it was")

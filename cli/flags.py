@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Group, Parameter, Token
 
 from .screen import ScreenOptions
-from .spelling import NESTED, PANELS, Flag, Spelling, spelling_of
+from .spelling import NESTED, OPTIONAL, PANELS, Flag, Spelling, spelling_of
 from .usage import FROM_FILE, UsageError, Written
 
 if TYPE_CHECKING:
@@ -47,9 +47,10 @@ class Panel:
 
     OPTIONS = Group("Options", sort_key=0)
     CHOICE = Group("Choice", sort_key=1)
-    DATA = Group("Data", sort_key=2)
-    MODEL = Group("Model", sort_key=3)
-    SCREEN = Group("Screen", sort_key=4)
+    TRAINING = Group("Fine-tuning", sort_key=2)
+    DATA = Group("Data", sort_key=3)
+    MODEL = Group("Model", sort_key=4)
+    SCREEN = Group("Screen", sort_key=5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +124,7 @@ class _Entry:
     default: Any
     panel: Group
     names: tuple[str, ...]
+    prefix: str = ""
 
     def flags(self) -> Iterator[tuple[str, Flag]]:
         """Yield the name of the parameter and the flag."""
@@ -133,7 +135,7 @@ class _Entry:
         for name, flag in self.flags():
             shown = self.spelling.shown(self.default) if flag is self.spelling.flags[0] else ""
             about = Parameter(
-                name=flag.names or _flag_name(self.field),
+                name=self._flag_names(flag),
                 converter=_written,
                 help=f"{flag.help or self.help}{REPEATED if flag.kind == list[str] else ''}",
                 metavar=flag.metavar or None,
@@ -151,7 +153,13 @@ class _Entry:
 
     def first_name(self) -> str:
         """Return the flag as users write it."""
-        return (self.spelling.flags[0].names or (_flag_name(self.field),))[0]
+        return self._flag_names(self.spelling.flags[0])[0]
+
+    def _flag_names(self, flag: Flag) -> tuple[str, ...]:
+        names = flag.names or (_flag_name(self.field),)
+        if not self.prefix:
+            return names
+        return tuple(f"--{self.prefix}{name[2:]}" for name in names if name.startswith("--"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +169,7 @@ class _Options:
     kind: type[Any]
     entries: tuple[_Entry, ...]
     nested: Mapping[str, _Options]
+    optional: Mapping[str, _Optional]
 
     def parameters(self) -> Iterator[inspect.Parameter]:
         """Yield a parameter for every flag."""
@@ -168,6 +177,8 @@ class _Options:
             yield from entry.parameters()
         for options in self.nested.values():
             yield from options.parameters()
+        for optional in self.optional.values():
+            yield from optional.parameters()
 
     def made(self, values: dict[str, Any], notes: list[str]) -> Any:
         """Return the object that the flags make, and take their values out of `values`.
@@ -180,10 +191,28 @@ class _Options:
             UsageError: a value of the command line is impossible.
             FormatError: a value of a configuration file is impossible.
         """
+        return self.completed({}, {}, values, notes)
+
+    def completed(
+        self,
+        given: dict[str, Any],
+        places: dict[str, tuple[str, Sequence[Raw]]],
+        values: dict[str, Any],
+        notes: list[str],
+    ) -> Any:
+        """Return the object that the flags make beside values that are known.
+
+        Args:
+            given: field → value.
+            places: field → its flag, and what was given for it.
+            values: as for :meth:`made`.
+            notes: likewise.
+
+        Raises:
+            UsageError, FormatError: as for :meth:`made`.
+        """
         import secateur
 
-        given: dict[str, Any] = {}
-        places: dict[str, tuple[str, Sequence[Raw]]] = {}
         for entry in self.entries:
             raw = [values.pop(name, NOT_GIVEN) for name in entry.names]
             places[entry.field] = (entry.first_name(), raw)
@@ -191,10 +220,47 @@ class _Options:
                 given[entry.field] = _read(entry, raw, notes)
         for name, options in self.nested.items():
             given[name] = options.made(values, notes)
+        for name, optional in self.optional.items():
+            given[name] = optional.made(values, notes)
         try:
             return self.kind(**given)
         except secateur.SecateurError as error:
             raise _refused(error, places) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Optional:
+    """An option dataclass that is a field of another, or None there.
+
+    One flag says that it is wanted, with some of its fields. Those for the others have the name of
+    the field before their own.
+    """
+
+    wanted: _Entry
+    options: _Options
+
+    def parameters(self) -> Iterator[inspect.Parameter]:
+        """Yield a parameter for every flag."""
+        yield from self.wanted.parameters()
+        yield from self.options.parameters()
+
+    def made(self, values: dict[str, Any], notes: list[str]) -> Any:
+        """Return the object that the flags make; None where it is not wanted.
+
+        Raises:
+            UsageError: flags say more of something that is not wanted.
+        """
+        (name,), flag = self.wanted.names, self.wanted.first_name()
+        raw = values.pop(name, NOT_GIVEN)
+        if raw == NOT_GIVEN:
+            for entry in self.options.entries:
+                given = [values.pop(own, NOT_GIVEN) for own in entry.names]
+                if any(one != NOT_GIVEN for one in given):
+                    raise UsageError(f"it goes with {flag}", flag=entry.first_name())
+            return None
+        known = _read(self.wanted, [raw], notes)
+        places: dict[str, tuple[str, Sequence[Raw]]] = dict.fromkeys(known, (flag, [raw]))
+        return self.options.completed(known, places, values, notes)
 
 
 def _refused(
@@ -244,9 +310,20 @@ def _options(name: str, annotation: Any) -> _Options | None:
     return _described(annotation, name, chosen, None)
 
 
-def _described(kind: type[Any], prefix: str, chosen: Fields, panel: Group | None) -> _Options:
+def _described(
+    kind: type[Any], prefix: str, chosen: Fields, panel: Group | None, before: str = ""
+) -> _Options:
+    """Return the flags of a class.
+
+    Args:
+        kind: the class.
+        prefix: begins the names of parameters.
+        chosen: the fields to take.
+        panel: where its flags stand; None for where each field belongs.
+        before: begins the names of flags.
+    """
     texts = field_texts(kind)
-    entries, nested = [], {}
+    entries, nested, optional = [], {}, {}
     for field in dataclasses.fields(kind):
         if field.name not in chosen:
             continue
@@ -257,17 +334,29 @@ def _described(kind: type[Any], prefix: str, chosen: Fields, panel: Group | None
             nested[field.name] = _described(type(field.default), name, ALL, group)
             continue
         spelling = spelling_of(owner.__name__, field.name, str(field.type))
-        entries.append(
-            _Entry(
-                field=field.name,
-                spelling=spelling,
-                help=texts.get(field.name, ""),
-                default=field.default,
-                panel=group,
-                names=tuple(f"{name}__{number}" for number in range(len(spelling.flags))),
-            )
+        entry = _Entry(
+            field=field.name,
+            spelling=spelling,
+            help=texts.get(field.name, ""),
+            default=field.default,
+            panel=group,
+            names=tuple(f"{name}__{number}" for number in range(len(spelling.flags))),
+            prefix=before,
         )
-    return _Options(kind=kind, entries=tuple(entries), nested=nested)
+        inner = OPTIONAL.get(str(field.type))
+        if inner is None:
+            entries.append(entry)
+            continue
+        import secateur
+
+        optional[field.name] = _Optional(
+            wanted=dataclasses.replace(entry, panel=Panel.TRAINING),
+            options=_described(
+                getattr(secateur, inner.name), name, Fields(without=inner.wanted),
+                Panel.TRAINING, f"{field.name.replace('_', '-')}-",
+            ),
+        )  # fmt: skip
+    return _Options(kind=kind, entries=tuple(entries), nested=nested, optional=optional)
 
 
 def _flag_name(name: str) -> str:

@@ -15,6 +15,7 @@ from .common import AsJson, Companion, File
 from .flags import Panel, with_flags
 from .opened import fitted
 from .screen import ScreenOptions
+from .usage import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,40 +34,69 @@ def command(
     options: IterateOptions,
     restart: Annotated[bool, Parameter(help="Forget the rounds of an earlier run.")] = False,
     companion: Companion = None,
+    finetune_solver: Annotated[
+        Path | None,
+        Parameter(
+            metavar="FILE",
+            help="Caffe: a solver.prototxt, whose schedule fine-tuning follows.",
+            group=Panel.TRAINING,
+        ),
+    ] = None,
     as_json: AsJson = False,
     data: Annotated[
         Path,
         Parameter(
-            help="Images or .npz. Rounds are measured by labels, or else against the original.",
+            help="Images or .npz, for calibration and training. Labels are used.",
             group=Panel.DATA,
         ),
     ],
+    val: Annotated[
+        Path | None,
+        Parameter(
+            help="Data that rounds are measured on: by labels, or else against the original. "
+            "Without it: --data, of which a tenth is held out from fine-tuning.",
+            group=Panel.DATA,
+        ),
+    ] = None,
     reading: DataOptions,
     model: LoadOptions,
     screen: ScreenOptions,
 ) -> int:
-    """Prune in rounds with a rising rate, measure each, stop when too much is lost."""
+    """Prune in rounds with a rising rate, fine-tune, measure each, stop when too much is lost."""
     import secateur
 
     terminal = screen.terminal()
+    if finetune_solver is not None and options.finetune is None:
+        raise UsageError("it goes with --finetune", flag="--finetune-solver")
     network = secateur.load(*files, companions=companion or (), options=model)
     terminal.notes(network.notes)
     asked = options.max_drop is not None
-    found_data = fitted(terminal, network, data, reading, options.task, asked=asked)
-    dataset, task = found_data.dataset, found_data.task
+    if val is not None:
+        training = fitted(terminal, network, data, reading)
+        judged = fitted(terminal, network, val, reading, options.task, asked=asked)
+    else:
+        training = judged = fitted(terminal, network, data, reading, options.task, asked=asked)
     with terminal.bars() as progress:
         found = secateur.iterate(
             network,
-            dataset,
+            training.dataset,
             output,
             options,
+            validation=judged.dataset if val is not None else None,
+            solver=finetune_solver,
             restart=restart,
             progress=progress,
         )
+    said = {*training.notes, *judged.notes}
+    for note in found.notes:
+        if note not in said:
+            (terminal.warn if isinstance(note, secateur.Caution) else terminal.note)(note)
+    task = judged.task
     if as_json:
         print(json.dumps(found.to_data(), indent=1, ensure_ascii=False))  # noqa: T201
     else:
-        terminal.out.print(_table(found, task))
+        tuned = options.finetune is not None
+        terminal.out.print(_tuned_table(found, task) if tuned else _table(found, task))
     _tell(terminal, found, output)
     terminal.note(f"wrote {output / secateur.ROUNDS_FILE}")
     return 0 if found.best is not None else 3
@@ -99,6 +129,38 @@ def _table(found: Iteration, task: Task) -> Table:
     return table
 
 
+def _tuned_table(found: Iteration, task: Task) -> Table:
+    """Return the table of rounds that were fine-tuned: the metric before and after that."""
+    from rich.table import Table
+
+    loss = found.original_value is not None
+    table = Table(header_style="bold", caption=found.metric, caption_justify="left")
+    for name in ("Round", "Delta", "Op", "Params", "Pruned", "Tuned"):
+        table.add_column(name, justify="right")
+    if loss:
+        table.add_column("Drop", justify="right")
+    table.add_column("Time", justify="right")
+    first = found.original_value
+    original = task.text(first, digits=4) if first is not None else "-"
+    table.add_row(
+        "-", "-", words.count(found.operations), words.count(found.parameters), original, original,
+        *(["-"] if loss else []), "-",
+    )  # fmt: skip
+    for entry in found.rounds:
+        before = entry.pruned_value
+        table.add_row(
+            f"{entry.number}" + ("" if entry.passed else " ✗"),
+            words.percent(-entry.achieved),
+            words.count(entry.operations),
+            words.count(entry.parameters),
+            task.text(before, digits=4) if before is not None else "-",
+            task.text(entry.value, digits=4),
+            *([f"{entry.loss:+.2f}"] if loss else []),
+            words.time(entry.seconds) if entry.seconds is not None else "-",
+        )
+    return table
+
+
 def _tell(terminal: Terminal, found: Iteration, output: Path) -> None:
     """Say which round is the last one that may be used, and why there is no other."""
 
@@ -108,6 +170,10 @@ def _tell(terminal: Terminal, found: Iteration, output: Path) -> None:
     for entry in found.rounds:
         for note in entry.notes:
             terminal.warn(f"{place(entry)}: {note}")
+    for note in dict.fromkeys(note for entry in found.rounds for note in entry.training_notes):
+        own = [entry.folder for entry in found.rounds if note in entry.training_notes]
+        everywhere = len(own) == len(found.rounds)
+        terminal.note(note if everywhere else f"{', '.join(own)}: {note}")
     last = found.rounds[-1]
     if not last.passed:
         lost = f"{last.loss:.2f} points" if found.original_value is not None else f"{last.loss:.4g}"

@@ -1,6 +1,7 @@
 """The program `secateur`: collects the commands, and turns errors into one line and an exit code.
 
-Exit codes: 0 done, 1 error, 2 usage, 3 a verification, a comparison or a limit failed.
+Exit codes: 0 done, 1 error, 2 usage, 3 a verification, a comparison or a limit failed, 130 stopped
+by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ NAMES: tuple[tuple[str, ...], ...] = (
 
 HELP = ("--help", "-h")
 
+STOPPED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
+
 
 def _show_commands(console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
     """Print the commands with all their names, in one line each."""
@@ -66,6 +70,7 @@ app = App(
     group_parameters=Panel.OPTIONS,
     group_commands=Group("Commands", help_formatter=_show_commands),
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 for _place, _names in enumerate(NAMES):
     app.command(f"{__package__}.{_names[0]}:command", name=_names, sort_key=_place)
@@ -84,6 +89,9 @@ def main() -> None:
         # Who reads has seen enough (`| head`). Python would write what is left at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "stopped", file=sys.stderr)  # noqa: T201
+        sys.exit(STOPPED)
     except Exception as error:
         if debug:
             raise

@@ -13,7 +13,18 @@ from typing import Any
 
 from .usage import UsageError, Written
 
-__all__ = ["BY_FIELD", "BY_TYPE", "NESTED", "PANELS", "Flag", "Spelling", "shown", "spelling_of"]
+__all__ = [
+    "BY_FIELD",
+    "BY_TYPE",
+    "NESTED",
+    "OPTIONAL",
+    "PANELS",
+    "Flag",
+    "Optional",
+    "Spelling",
+    "shown",
+    "spelling_of",
+]
 
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 """Units of memory."""
@@ -73,6 +84,19 @@ class Spelling:
     shown: Callable[[Any], str] = shown
     former: Mapping[str, str] = field(default_factory=dict)
     always: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optional:
+    """An option dataclass that may be a field of another.
+
+    Args:
+        name: of the class, a public name.
+        wanted: its fields that the flag of the field says.
+    """
+
+    name: str
+    wanted: tuple[str, ...]
 
 
 def _text(values: Values) -> str:
@@ -145,19 +169,47 @@ def _shown_rates(rates: Sequence[float]) -> str:
     return f"{rates[0]:g}:{rates[-1]:g}:{step:g}"
 
 
-def _rounds(rates: Values, to: Values, rounds: Values) -> tuple[float, ...]:
-    """Return the rates of all rounds, as a list or in equal steps."""
+def _rounds(rates: Values, to: Values, rounds: Values, schedule: Values) -> tuple[float, ...]:
+    """Return the rates of all rounds, as a list or as a schedule gives them."""
     if bool(rates) == bool(to) or bool(to) != bool(rounds):
         raise UsageError("give --rates, or --to with --rounds", flag="--rates")
+    if rates and schedule:
+        raise schedule[-1].wrong("it goes with --to and --rounds")
     if rates:
         return _numbers(rates)
     import secateur
 
     try:
-        return secateur.rising_rates(_number(to), _integer(rounds))
+        chosen = {"schedule": _text(schedule)} if schedule else {}
+        return secateur.rising_rates(_number(to), _integer(rounds), **chosen)
     except secateur.PlanError as error:
-        wrong = rounds if error.option == "rounds" else to
+        wrong = {"rounds": rounds, "schedule": schedule}.get(error.option or "", to)
         raise wrong[-1].wrong(error.message) from error
+
+
+LENGTHS = {"": "epochs", "epoch": "epochs", "epochs": "epochs", "step": "steps", "steps": "steps"}
+"""What ends a length of training → the field that says it."""
+
+
+def _length(values: Values) -> dict[str, float]:
+    """Return epochs, steps or a time in seconds by the field that says it."""
+    text = _text(values).strip().lower()
+    number = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
+    unit = text[len(number) :].strip()
+    wrong = f"'{text}' is no length, such as 2epochs, 500steps or 10m"
+    try:
+        if LENGTHS.get(unit) == "steps":
+            return {"steps": int(number)}
+        size = float(number) * SECONDS.get(unit, 1)
+        if math.isfinite(size):
+            return {"time" if unit in SECONDS else LENGTHS[unit]: size}
+    except (ValueError, KeyError):
+        pass
+    raise ValueError(wrong)
+
+
+def _start(values: Values) -> bool:
+    return bool(_choice("original", "previous").read(values))
 
 
 def _sizes(values: Values) -> tuple[int, ...]:
@@ -328,6 +380,11 @@ BY_TYPE: Mapping[str, Spelling] = {
 NESTED = frozenset({"Limits"})
 """Types whose own fields are flags."""
 
+OPTIONAL: Mapping[str, Optional] = {
+    "FinetuneOptions | None": Optional(name="FinetuneOptions", wanted=("epochs", "steps", "time")),
+}
+"""Types whose own fields are flags with the name of the field before theirs."""
+
 BY_FIELD: Mapping[str, Spelling] = {
     "ChoiceOptions.criterion": replace(
         _flag(_text, metavar="NAME|help"), former={"surgery": "obs"}
@@ -346,13 +403,20 @@ BY_FIELD: Mapping[str, Spelling] = {
             Flag(
                 names=("--to",),
                 metavar="R",
-                help="Rate of the last round. --rounds says in how many equal steps.",
+                help="Rate of the last round. --rounds says in how many steps.",
             ),
             Flag(names=("--rounds",), metavar="N", help="Number of rounds that lead to --to."),
+            Flag(
+                names=("--schedule",),
+                metavar="linear|geometric",
+                help="How rates rise to --to: in equal steps, or so that each round takes the same "
+                "part of what is left (linear if not given).",
+            ),
         ),
         always=True,
     ),
-    "IterateOptions.previous": _named(_choice("original", "previous"), "--from"),
+    "IterateOptions.previous": _flag(_start, "--from", metavar="original|previous"),
+    "IterateOptions.finetune": _flag(_length, metavar="LENGTH"),
     "IterateOptions.max_drop": _flag(_number, metavar="POINTS"),
     "IterateOptions.max_divergence": _flag(_number, metavar="D"),
     "AnalyzeOptions.criterion": _flag(_text, metavar="NAME|help"),

@@ -30,6 +30,16 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:+.1f} %"
 
 
+def time(seconds: float) -> str:
+    """Return a time with the units that tell it to two digits: 7500 → "2 h 05"."""
+    if seconds < 100:
+        return f"{seconds:.{1 if seconds < 10 else 0}f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.{1 if seconds < 600 else 0}f} min"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d}"
+
+
 def sample(regions: Sequence[int]) -> str:
     """Return what operations are counted for, given the numbers of regions of a sample."""
     if not regions:

@@ -71,7 +71,7 @@ class Format:
         read_mean: reads a mean image as C×H×W float32; None if the format has none.
         begin: reads a model for training, with its losses and its solver; None if the format says
             nothing about training. The second path is that of a file with the solver, if the
-            format has such.
+            format has such. With `like`, a network of this format, its settings count.
         emit: makes the files with which a network is trained in the framework of the format; None
             if there are none.
         named_accuracy: returns, for a network and a name in its files, the network to measure and

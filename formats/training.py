@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import FormatError, UnsupportedError
+from ..core.ir.network import Network
 from ..core.options import options_of
-from ..core.training.recipe import Start
+from ..core.training.recipe import Recipe, Start
 from .files import models
 from .options import LoadOptions
 from .registry import FORMATS
+from .saving import reread
 
 __all__ = ["begin"]
 
@@ -20,6 +22,7 @@ def begin(
     *files: str | PathLike[str],
     solver: str | PathLike[str] | None = None,
     all_layers: bool = False,
+    like: Network | None = None,
     options: LoadOptions | None = None,
     **settings: Any,
 ) -> Start:
@@ -29,6 +32,8 @@ def begin(
         files: the files of one model in any order.
         solver: the file with the solver, for formats that have such.
         all_layers: train layers too that the framework of the files never updates.
+        like: a network; the files, made of its own, are read with its settings, instead of
+            `options`. Files of a format that says nothing about training are read as well.
         options: how the files are read.
         settings: fields of :class:`LoadOptions`, instead of `options`.
 
@@ -43,8 +48,12 @@ def begin(
             "no file was given" if not found else f"{len(found)} models were given, one is needed"
         )
     known = next(known for known in FORMATS.values() if set(known.suffixes) == set(found[0]))
+    if known.begin is None and like is not None:
+        return Start(network=reread(like, found[0]), recipe=Recipe())
     if known.begin is None:
         raise UnsupportedError(f"{known.name} files hold no losses to train with")
-    given = {name: getattr(options, name) for name in known.settings}
     path = None if solver is None else Path(solver)
+    if like is not None:
+        return known.begin(found[0], path, all_layers=all_layers, like=like)
+    given = {name: getattr(options, name) for name in known.settings}
     return known.begin(found[0], path, all_layers=all_layers, **given)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -17,7 +17,7 @@ from ..core.finetune.checkpoint import Checkpoints
 from ..core.finetune.finetune import Lessons
 from ..core.finetune.finetune import finetune as train
 from ..core.finetune.options import FinetuneOptions
-from ..core.finetune.result import FinetuneEntry, FinetuneResult, history_csv
+from ..core.finetune.result import FinetuneResult, Tell, history_csv, unheard
 from ..core.ir.network import Network
 from ..core.options import options_of
 from ..core.plan.plan import Plan
@@ -25,7 +25,14 @@ from ..core.progress import Progress, silent
 from ..core.training.recipe import Start
 from ..formats.saving import Saved, save
 
-__all__ = ["FINETUNE_FILE", "HISTORY_FILE", "Tuned", "finetune", "finetune_files"]
+__all__ = [
+    "FINETUNE_FILE",
+    "HISTORY_FILE",
+    "Tuned",
+    "finetune",
+    "finetune_files",
+    "from_files",
+]
 
 FINETUNE_FILE, HISTORY_FILE = "finetune.json", "history.csv"
 """Files beside a fine-tuned model: what training came to, and its measurements."""
@@ -54,7 +61,7 @@ def finetune(
     validation: Dataset | None = None,
     task: Task | str | None = None,
     start: Start | None = None,
-    tell: Callable[[FinetuneEntry], None] = lambda _: None,
+    tell: Tell = unheard,
     progress: Progress = silent,
     **settings: Any,
 ) -> FinetuneResult:
@@ -72,7 +79,7 @@ def finetune(
         task: what is measured there, if not what its labels call for.
         start: the network as it was read for training (:func:`begin`), with the losses of its
             files. Its network is trained instead of `network`.
-        tell: called with every measurement.
+        tell: called with every measurement and the network that was measured.
         progress: told how far the work is.
         settings: fields of :class:`FinetuneOptions`, instead of `options`.
 
@@ -84,7 +91,7 @@ def finetune(
     options = options_of(FinetuneOptions, options, settings)
     lessons = Lessons(
         teacher=teacher, plan=plan, validation=validation, task=task,
-        **_from_files(start, options),
+        **from_files(start, options),
     )  # fmt: skip
     trained = start.network if start is not None else network
     result = train(trained, data, options, lessons=lessons, tell=tell, progress=progress)
@@ -101,7 +108,7 @@ def finetune_files(
     start: Start,
     resume: bool = False,
     restart: bool = False,
-    tell: Callable[[FinetuneEntry], None] = lambda _: None,
+    tell: Tell = unheard,
     progress: Progress = silent,
 ) -> Tuned:
     """Train a model further, and write it to a folder.
@@ -118,7 +125,7 @@ def finetune_files(
         start: the model as it was read for training.
         resume: go on from the newest checkpoint in the folder, if there is one.
         restart: forget checkpoints that are there.
-        tell: called with every measurement.
+        tell: called with every measurement and the network that was measured.
         progress: told how far the work is.
 
     Raises:
@@ -135,6 +142,7 @@ def finetune_files(
             raise FormatError(f"cannot be written: {error.strerror or error}") from error
     with alone_in(folder):
         checkpoints = Checkpoints(folder)
+        checkpoints.tidy()
         if restart:
             checkpoints.clear()
         elif checkpoints.any and not resume:
@@ -143,7 +151,7 @@ def finetune_files(
                     "there are checkpoints of an earlier training",
                     hint="--resume goes on from them, --restart forgets them",
                 )
-        filled = replace(lessons, **_from_files(start, options))
+        filled = replace(lessons, **from_files(start, options))
         result = train(
             start.network, data, options, lessons=filled, checkpoints=checkpoints, resume=resume,
             tell=tell, progress=progress,
@@ -159,7 +167,7 @@ def finetune_files(
     return Tuned(result=result, saved=saved)
 
 
-def _from_files(start: Start | None, options: FinetuneOptions) -> dict[str, Any]:
+def from_files(start: Start | None, options: FinetuneOptions) -> dict[str, Any]:
     """Return what lessons take from the files of a model.
 
     Raises:
@@ -176,7 +184,10 @@ def _from_files(start: Start | None, options: FinetuneOptions) -> dict[str, Any]
         )
     if not options.own_solver:
         recipe = replace(recipe, settings=None)
-    return {"recipe": recipe, "augmentation": start.augmentation, "seen": start.seen}
+    return {
+        "recipe": recipe, "augmentation": start.augmentation, "seen": start.seen,
+        "resize": start.resize,
+    }  # fmt: skip
 
 
 def _finished(result: FinetuneResult, start: Start | None) -> FinetuneResult:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -205,6 +206,15 @@ class ImageStream:
             cautious=False,
         )
 
+    def part(self, numbers: Sequence[int]) -> ImageStream:
+        """Return some of the images, by their numbers, as data of the same kind."""
+        found = copy(self)
+        found.source = _Chosen(self.source, numbers)
+        found._images = _plain(found.source) if self._drawn is not None else found.source
+        found._limit, found._probed, found._broken = None, set(), []
+        found.samples = len(numbers)
+        return found
+
     def probe(self, classes: int | None) -> None:
         """Look at the labels, and make inputs of the first and the last image.
 
@@ -357,6 +367,31 @@ class _Unlabelled:
         """Return an image."""
         found = self._source.read(index, gray=gray)
         return Sample(image=found.image, where=found.where)
+
+
+class _Chosen:
+    """Some of the images of a source."""
+
+    def __init__(self, source: ImageSource, numbers: Sequence[int]):
+        self._source, self._numbers = source, tuple(numbers)
+        self.name = source.name
+        self.classes: tuple[str, ...] = tuple(getattr(source, "classes", ()))
+
+    @property
+    def target_kind(self) -> TargetKind:
+        """What is known of each image."""
+        return self._source.target_kind
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def read(self, index: int, *, gray: bool) -> Sample:
+        """Return an image with what is known of it."""
+        return self._source.read(self._numbers[index], gray=gray)
+
+    def unlabelled(self) -> _Chosen:
+        """Return the same images without what is known of them."""
+        return _Chosen(_plain(self._source), self._numbers)
 
 
 def _plain(source: ImageSource) -> ImageSource:

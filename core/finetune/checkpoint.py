@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ from .result import FinetuneEntry
 
 __all__ = ["Checkpoint", "Checkpoints"]
 
-VERSION = 1
+VERSION = 2
 KEPT = 2
 """Checkpoints that are kept."""
 
 NAME = re.compile(r"checkpoint-(\d{8})\.npz")
+UNFINISHED = re.compile(rf"\.{NAME.pattern}\.\d+")
+"""Names under which `write_whole` writes one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,13 +39,14 @@ class Checkpoint:
     Args:
         key: digest of all that the training depends on.
         steps: updates that the whole training takes.
-        stage: number of the stage.
+        stage: number of the stage; that of the stages where training has ended.
         step: updates of the stage so far.
         total: updates of the training so far.
         rate: highest learning rate of the stage.
         losses: sum and number of the training losses since the last measurement.
         seconds: of training so far.
         history: measurements so far.
+        notes: what a user must know of it.
         now: the network's tensors by name.
         best: those of the best measurement.
         solver: what the solver keeps: updates, step, and arrays.
@@ -59,6 +62,7 @@ class Checkpoint:
     losses: tuple[float, int]
     seconds: float
     history: tuple[FinetuneEntry, ...]
+    notes: tuple[str, ...]
     now: Mapping[str, np.ndarray]
     best: Mapping[str, np.ndarray]
     solver: tuple[int, int, tuple[np.ndarray, ...]]
@@ -70,7 +74,7 @@ class Checkpoint:
             "version": VERSION, "key": self.key, "steps": self.steps, "stage": self.stage,
             "step": self.step, "total": self.total, "rate": self.rate,
             "losses": list(self.losses), "seconds": self.seconds,
-            "history": [asdict(entry) for entry in self.history],
+            "history": [asdict(entry) for entry in self.history], "notes": list(self.notes),
             "solver": list(self.solver[:2]), "names": [list(self.now), list(self.best)],
         }  # fmt: skip
         arrays: dict[str, np.ndarray] = {
@@ -106,6 +110,7 @@ class Checkpoint:
                 **plain,
                 "losses": tuple(plain["losses"]),
                 "history": tuple(FinetuneEntry(**entry) for entry in plain["history"]),
+                "notes": tuple(plain["notes"]),
             },
             now=tensors[0],
             best=tensors[1],
@@ -158,18 +163,36 @@ class Checkpoints:
     def keep(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint, and remove all but the newest.
 
+        Where the disk is full, the older ones make room: the newest stays until another is whole.
+
         Raises:
-            DataError: it cannot be written; those before it are still there.
+            DataError: it cannot be written; the newest before it is still there.
         """
         path = self.folder / f"checkpoint-{checkpoint.total:08d}.npz"
-        write_whole(path, checkpoint.to_bytes())
-        for old in self._files()[:-KEPT]:
-            old.unlink(missing_ok=True)
+        content = checkpoint.to_bytes()
+        try:
+            write_whole(path, content)
+        except DataError:
+            older = self._files()[:-1]
+            if not older:
+                raise
+            _remove(older)
+            write_whole(path, content)
+        _remove(self._files()[:-KEPT])
 
     def clear(self) -> None:
         """Remove all checkpoints."""
-        for path in self._files():
-            path.unlink(missing_ok=True)
+        _remove(self._files())
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove what a killed run had written of a checkpoint. Nobody else may be at work here."""
+        _remove(path for path in self.folder.iterdir() if UNFINISHED.fullmatch(path.name))
 
     def _files(self) -> list[Path]:
         return sorted(path for path in self.folder.iterdir() if NAME.fullmatch(path.name))
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)

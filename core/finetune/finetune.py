@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from ..data.augment.default import usual_augmentation
 from ..data.augment.recipe import NO_AUGMENTATION, Augmentation
 from ..data.augment.training import TrainingSamples, training_samples
 from ..data.base import TargetKind, target_kind
+from ..data.part import first_part
 from ..engine.threads import within_cores
 from ..errors import DataError, PlanError, UnsupportedError
 from ..evaluation.loss import LossMeter
@@ -32,25 +33,29 @@ from ..plan.plan import Plan, removed_units
 from ..progress import Progress, silent
 from ..training.criterion import Criterion
 from ..training.framework import torch
+from ..training.losses.multibox import MultiBoxLoss
 from ..training.module import TrainingModule
 from ..training.passing import Passing
 from ..training.recipe import Objective, Recipe, Rule, Statistics
 from ..training.solvers.adaptive import Adam
 from ..training.solvers.settings import Method, Settings
 from ..training.solvers.sgd import Momentum
+from .balance import BATCHES as PULLED
+from .balance import factor_of, per_sample, pulls
 from .checkpoint import Checkpoints
 from .judge import Judge, held_out
 from .loop import Course, Feeding, train
 from .options import FinetuneOptions
-from .result import FinetuneEntry, FinetuneResult
-from .stages import BOTH, Stage, stages_of, task_objectives
+from .result import FinetuneResult, Tell, unheard
+from .sizes import Resize, Resizing, refusal
+from .stages import BOTH, Stage, matched, stages_of, task_objectives
 from .targets import SHARES, TRUTH, label_names
 from .teacher import TEACHER, Comparisons, Teacher, comparisons
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Lessons", "finetune"]
+__all__ = ["Lessons", "check", "finetune"]
 
 EPOCHS = 10
 """Passes over the data where nobody says otherwise."""
@@ -83,6 +88,7 @@ class Lessons:
         recipe: what the network's files say about training.
         augmentation: what they say about training images; None where they say nothing.
         seen: images that earlier training saw; a schedule of the files goes on from there.
+        resize: returns a network of the files' format at another size of its input.
     """
 
     teacher: Network | None = None
@@ -92,6 +98,7 @@ class Lessons:
     recipe: Recipe = NOTHING_SAID
     augmentation: Augmentation | None = None
     seen: int = 0
+    resize: Resize | None = None
 
 
 @within_cores()
@@ -103,7 +110,7 @@ def finetune(
     lessons: Lessons | None = None,
     checkpoints: Checkpoints | None = None,
     resume: bool = False,
-    tell: Callable[[FinetuneEntry], None] = lambda _: None,
+    tell: Tell = unheard,
     progress: Progress = silent,
     **settings: Any,
 ) -> FinetuneResult:
@@ -117,7 +124,7 @@ def finetune(
         lessons: what it learns from beside the data.
         checkpoints: where the state of the training is kept; None for nowhere.
         resume: go on from the newest checkpoint, if there is one.
-        tell: called with every measurement.
+        tell: called with every measurement and the network that was measured.
         progress: told how far the work is.
         settings: fields of :class:`FinetuneOptions`, instead of `options`.
 
@@ -133,23 +140,28 @@ def finetune(
     kind = target_kind(data)
     samples, augmentation = _samples(network, data, kind, options, lessons)
     judged, apart = held_out(samples)
-    stages, teacher = _stages(network, kind, samples, options, lessons, device)
+    labels, compared = _objectives(network, kind, samples, options, lessons)
+    stages = stages_of(options, labels, compared)
     trained = samples.without(judged.tolist()) if apart else samples
     recipe = lessons.recipe
     module = TrainingModule(
         network, statistics=_statistics(network, recipe, options, trained.batch),
         frozen=recipe.frozen, passings=_passings(recipe, stages), channels_last=True,
     ).to(device)  # fmt: skip
+    resizing, fixed = _resizing(network, samples, lessons)
     feeding = Feeding(
         samples=trained,
         labels=label_names((o for s in stages for o in s.objectives), module.names),
         classes=_classes(network, stages) if kind == "label" else 0,
-        teacher=teacher,
+        teacher=_teacher(lessons, stages, device),
         device=device,
+        resizing=resizing,
+        background=_background(labels),
     )
+    stages, judged_by = _weighed(module, feeding, options, labels, compared, recipe)
     course = _course(network, module, feeding, stages, options, lessons)
     judge = Judge(
-        Criterion(stages[-1].objectives),
+        Criterion(judged_by),
         [feeding.made(samples.plain(part.tolist())) for part in _parts(judged, samples.batch)],
         _meter(network, lessons, progress),
     )
@@ -158,6 +170,7 @@ def finetune(
         checkpoints=checkpoints, resume=resume, tell=tell, progress=progress,
     )  # fmt: skip
     notes = [f"training images: {augmentation.source}"] if augmentation.source else []
+    notes += fixed
     if not apart:
         notes.append(
             f"only {len(samples.used)} samples: none was held out, so the losses say nothing "
@@ -176,6 +189,24 @@ def finetune(
         images=outcome.images,
         notes=tuple(notes),
     )
+
+
+def check(network: Network, data: Dataset, options: FinetuneOptions, lessons: Lessons) -> None:
+    """Look, before long work, whether networks made of this one can be trained so.
+
+    Raises:
+        DataError, PlanError, UnsupportedError: as for :func:`finetune`.
+    """
+    _device(options.device)
+    kind = target_kind(data)
+    samples, _ = _samples(network, first_part(data, LOOKED_AT), kind, options, lessons)
+    stages = stages_of(options, *_objectives(network, kind, samples, options, lessons))
+    recipe = lessons.recipe
+    module = TrainingModule(
+        network, statistics=_statistics(network, recipe, options, samples.batch),
+        frozen=recipe.frozen, passings=_passings(recipe, stages),
+    )  # fmt: skip
+    _rules(network, module, options, recipe)
 
 
 def _device(name: str) -> str:
@@ -213,17 +244,39 @@ def _samples(
     return replace(samples, batch=min(batch, len(samples.used))), augmentation
 
 
-def _stages(
+def _resizing(
+    network: Network, samples: TrainingSamples, lessons: Lessons
+) -> tuple[Resizing | None, list[str]]:
+    """Return the sizes of the input that training takes, and what a user must know of them."""
+    sizes = samples.augmentation.sizes
+    if sizes is None or lessons.resize is None:
+        return None, []
+    own = samples.size[1], samples.size[2]
+    networks = (network,) if lessons.teacher is None else (network, lessons.teacher)
+    if why := refusal(sizes, own, lessons.resize, networks):
+        return None, [f"the size of the input stays, though the files say random: {why}"]
+    settings = lessons.recipe.settings
+    left = _left(settings, lessons.seen) if settings is not None and settings.updates else None
+    return Resizing(
+        sizes=sizes, own=own, make=lessons.resize, seed=samples.seed, left=left,
+        passes=settings.passes if settings is not None else 1,
+    ), []  # fmt: skip
+
+
+def _objectives(
     network: Network,
     kind: TargetKind,
     samples: TrainingSamples,
     options: FinetuneOptions,
     lessons: Lessons,
-    device: str,
-) -> tuple[tuple[Stage, ...], Teacher | None]:
-    """Return the stages, and the teacher with the values that they compare."""
+) -> tuple[Sequence[Objective], Comparisons | None]:
+    """Return the losses of labels, and what is compared with the teacher; None without one.
+
+    Raises:
+        DataError: a share of a teacher is asked for, and there is none.
+    """
     compared: Comparisons | None = None
-    share = options.distill if options.distill is not None else BOTH
+    share = _share(options)
     if lessons.teacher is not None and (not kind or share):
         looked = samples.plain(samples.used[:LOOKED_AT].tolist())
         compared = comparisons(
@@ -235,9 +288,15 @@ def _stages(
     labels: Sequence[Objective] = ()
     if kind and not (compared is not None and share == 1):
         labels = lessons.recipe.objectives or task_objectives(network, kind)
-    stages = stages_of(options, labels, compared)
-    if compared is None or lessons.teacher is None:
-        return stages, None
+    return labels, compared
+
+
+def _share(options: FinetuneOptions) -> float:
+    return options.distill if options.distill is not None else BOTH
+
+
+def _teacher(lessons: Lessons, stages: Sequence[Stage], device: str) -> Teacher | None:
+    """Return the teacher with the values that are compared; None where nothing is."""
     wanted = [
         name.removeprefix(TEACHER)
         for stage in stages
@@ -245,7 +304,36 @@ def _stages(
         for name in objective.reads
         if name.startswith(TEACHER)
     ]
-    return stages, Teacher(lessons.teacher, wanted, device)
+    if lessons.teacher is None or not wanted:
+        return None
+    return Teacher(lessons.teacher, wanted, device, lessons.resize)
+
+
+def _weighed(
+    module: TrainingModule,
+    feeding: Feeding,
+    options: FinetuneOptions,
+    labels: Sequence[Objective],
+    compared: Comparisons | None,
+    recipe: Recipe,
+) -> tuple[tuple[Stage, ...], tuple[Objective, ...]]:
+    """Return the stages, and the losses that networks are judged by.
+
+    The solver of the files divides sums by itself; everywhere else a loss is a mean over samples.
+    """
+    means = per_sample(labels)
+    trained = labels if recipe.settings is not None else means
+    if not labels or compared is None:
+        judged = stages_of(options, means, compared)
+        return stages_of(options, trained, compared), judged[-1].objectives
+    batches = list(feeding.batches(0, PULLED))
+    *mine, theirs = pulls(module, (trained, means, matched(options, compared)), batches)
+    sides = (
+        stages_of(options, side, compared.times(factor_of(length, theirs)))
+        for side, length in zip((trained, means), mine, strict=True)
+    )
+    stages, judged = sides
+    return stages, judged[-1].objectives
 
 
 def _statistics(
@@ -270,6 +358,12 @@ def _passings(recipe: Recipe, stages: Sequence[Stage]) -> Mapping[str, Passing]:
     names = {objective.name for objective in recipe.objectives}
     used = any(one.name in names for stage in stages for one in stage.objectives)
     return recipe.passings if used else {}
+
+
+def _background(labels: Sequence[Objective]) -> int | None:
+    """Return the class of nothing of losses that read lists of objects; None for others."""
+    losses = (one.loss for one in labels)
+    return next((loss.background for loss in losses if isinstance(loss, MultiBoxLoss)), None)
 
 
 def _classes(network: Network, stages: Sequence[Stage]) -> int:
@@ -439,6 +533,9 @@ def _key(
         samples.source.name,
         str(len(samples.used)),
         repr(samples.augmentation),
+        repr(lessons.recipe.settings),
+        str(lessons.seen),
+        lessons.validation.name if lessons.validation is not None else "",
         json.dumps(plain, sort_keys=True),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -18,15 +18,18 @@ class Interruption:
     def __init__(self) -> None:
         self.signal: int | None = None
 
-    def answer(self) -> None:
+    def answer(self, text: str = "") -> None:
         """End the program as the signal would have ended it.
 
+        Args:
+            text: what a user must know.
+
         Raises:
-            KeyboardInterrupt: for Ctrl-C.
+            KeyboardInterrupt: for Ctrl-C, with the text.
             SystemExit: for SIGTERM, with the usual status 128 + 15.
         """
         if self.signal == signal.SIGINT:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(text)
         if self.signal is not None:
             raise SystemExit(128 + self.signal)
 

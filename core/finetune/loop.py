@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,8 @@ from .checkpoint import Checkpoint, Checkpoints
 from .interrupt import Interruption, heard
 from .judge import Judge, Judgement
 from .rate import BATCHES, found_rate
-from .result import FinetuneEntry
+from .result import FinetuneEntry, Tell, unheard
+from .sizes import AtSizes, Resizing, criterion_at
 from .stages import Stage
 from .targets import tensors_of
 from .teacher import Teacher
@@ -53,8 +54,10 @@ class Feeding:
         samples: what is trained on.
         labels: what losses call the labels.
         classes: how many there are, for mixed samples.
+        background: the class of nothing, where losses count it; None where none does.
         teacher: whose values are compared; None without one.
         device: where tensors are to be.
+        resizing: sizes of the input that change; None for the network's own alone.
     """
 
     samples: TrainingSamples
@@ -62,23 +65,38 @@ class Feeding:
     classes: int
     teacher: Teacher | None
     device: str
+    background: int | None = None
+    resizing: Resizing | None = None
 
     def made(self, batch: Any) -> dict[str, Tensor]:
         """Return the tensors of a batch, with the teacher's values."""
-        found = tensors_of(batch, self.labels, self.classes, self.device)
+        found = tensors_of(batch, self.labels, self.classes, self.device, self.background)
         if self.teacher is not None:
             found.update(self.teacher(found))
         return found
 
-    def batches(self, first: int, count: int) -> Iterator[dict[str, Tensor]]:
-        """Yield batches from one number on, read ahead in threads."""
+    def batches(
+        self, first: int, count: int, *, resized: bool = False
+    ) -> Iterator[dict[str, Tensor]]:
+        """Yield batches from one number on, read ahead in threads.
+
+        Args:
+            first: their number in the training, from 0.
+            count: how many.
+            resized: at the sizes that are drawn, not at the network's own.
+        """
 
         def work(number: int) -> Any:
             epoch, place = divmod(number, self.samples.batches)
-            return self.samples.batch_of(epoch, place)
+            return self.samples.batch_of(epoch, place, self.size(number) if resized else None)
 
         for batch in ahead(work, range(first, first + count), cores()):
             yield self.made(batch)
+
+    def size(self, number: int) -> tuple[int, int]:
+        """Return height and width of the input for a batch of the training."""
+        own = self.samples.size[1], self.samples.size[2]
+        return own if self.resizing is None else self.resizing.size(number)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,11 +171,13 @@ class _Run:
         course: Course,
         judge: Judge,
         checkpoints: Checkpoints | None,
-        tell: Callable[[FinetuneEntry], None],
+        tell: Tell,
         progress: Progress,
     ):
         self.module, self.feeding, self.course, self.judge = module, feeding, course, judge
         self.checkpoints, self.tell, self.progress = checkpoints, tell, progress
+        resizing, size = feeding.resizing, feeding.samples.size
+        self.modules = AtSizes(module, size[1:], resizing.make if resizing else None)
         self.history: list[FinetuneEntry] = []
         self.best: dict[str, np.ndarray] = {}
         self.badness = math.inf
@@ -167,6 +187,7 @@ class _Run:
         self.started = self.written = time.monotonic()
         self.trained = 0  # samples of this run
         self.notes: list[str] = []
+        self.failed = False
 
     @property
     def seconds(self) -> float:
@@ -188,8 +209,14 @@ class _Run:
         )  # fmt: skip
         self.losses = (0.0, 0)
         self.history.append(entry)
-        self.tell(entry)
+        self.tell(entry, self.module.network())
         return better
+
+    def unkept(self, error: DataError) -> None:
+        """Note once that checkpoints cannot be written."""
+        if not self.failed:
+            self.notes.append(f"no checkpoint at step {self.total} and perhaps later: {error}")
+        self.failed = True
 
     def restore(self) -> None:
         """Put the best weights back."""
@@ -204,7 +231,7 @@ def train(
     *,
     checkpoints: Checkpoints | None = None,
     resume: bool = False,
-    tell: Callable[[FinetuneEntry], None] = lambda _: None,
+    tell: Tell = unheard,
     progress: Progress = silent,
 ) -> Outcome:
     """Train a module in place; at the end it holds the best of the measured weights.
@@ -219,7 +246,7 @@ def train(
         judge: measures it.
         checkpoints: where the state is kept; None for nowhere.
         resume: go on from the newest checkpoint, if there is one.
-        tell: called with every measurement.
+        tell: called with every measurement and the network that was measured.
         progress: told how far the work is.
 
     Raises:
@@ -243,6 +270,7 @@ def train(
             own = state if state is not None and number == state.stage else None
             if not _stage(run, number, length, own, interruption):
                 break
+    _ended(run)
     run.restore()
     module.eval()
     best = next(entry for entry in reversed(run.history) if entry.best)
@@ -272,11 +300,21 @@ def _stage(
     first = state.step if state is not None else 0
     marks = _marks(length, max(1, round(course.measurements * length / sum(course.lengths()))))
     module.train()
-    batches = run.feeding.batches(run.total * passes, (length - first) * passes)
+    numbers = range(run.total * passes, (run.total + length - first) * passes)
+    batches = zip(
+        numbers, run.feeding.batches(numbers.start, len(numbers), resized=True), strict=True
+    )
+    criteria: dict[tuple[int, int], Criterion] = {}
     for step in range(first, length):
         now = solver.rate
         for _ in range(passes):
-            loss = _gradients(module, criterion, next(batches), course.precision, solver.seen)
+            place, batch = next(batches)
+            size = run.feeding.size(place)
+            if size not in criteria:
+                criteria[size] = criterion_at(criterion, size)
+            loss = _gradients(
+                run.modules.at(size), criteria[size], batch, course.precision, solver.seen
+            )
             run.losses = (run.losses[0] + loss, run.losses[1] + 1)
             run.trained += run.feeding.samples.batch
             if not math.isfinite(loss):
@@ -384,28 +422,44 @@ def _keep(
 ) -> None:
     """Write a checkpoint where it is time or a signal came, and answer the signal."""
     due = time.monotonic() - run.written >= run.course.checkpoint
+    told = f"training stopped at step {run.total}"
     if run.checkpoints is not None and (due or interruption.signal is not None):
-        kept = solver.progress
-        state = Checkpoint(
-            key=run.course.key, steps=run.course.steps, stage=stage, step=step,
-            total=run.total, rate=rate, losses=run.losses, seconds=run.seconds,
-            history=tuple(run.history), now=_arrays(run.module), best=run.best,
-            solver=(kept.updates, kept.step, kept.history),
-            random=torch.get_rng_state().numpy(),
-        )  # fmt: skip
         try:
-            run.checkpoints.keep(state)
+            run.checkpoints.keep(_state(run, stage, step, rate, solver.progress))
+            told += "; --resume goes on from there"
         except DataError as error:  # a full disk must not cost what was trained so far
-            run.notes.append(f"no checkpoint at step {run.total}: {error}")
+            run.unkept(error)
+            told += f"; no checkpoint: {error}"
         run.written = time.monotonic()
-    interruption.answer()
+    interruption.answer(told)
+
+
+def _ended(run: _Run) -> None:
+    """Write a last checkpoint: where the model cannot be written, nothing is trained again."""
+    if run.checkpoints is None:
+        return
+    try:
+        run.checkpoints.keep(_state(run, len(run.course.stages), 0, 0.0, SolverProgress()))
+    except DataError as error:
+        run.unkept(error)
+
+
+def _state(run: _Run, stage: int, step: int, rate: float, kept: SolverProgress) -> Checkpoint:
+    """Return the state of a training."""
+    return Checkpoint(
+        key=run.course.key, steps=run.course.steps, stage=stage, step=step,
+        total=run.total, rate=rate, losses=run.losses, seconds=run.seconds,
+        history=tuple(run.history), notes=tuple(run.notes), now=_arrays(run.module), best=run.best,
+        solver=(kept.updates, kept.step, kept.history),
+        random=torch.get_rng_state().numpy(),
+    )  # fmt: skip
 
 
 def _resume(run: _Run, state: Checkpoint) -> None:
     """Take over the state of a checkpoint."""
     _load(run.module, state.now)
     run.best = dict(state.best)
-    run.history = list(state.history)
+    run.history, run.notes = list(state.history), list(state.notes)
     run.total, run.losses, run.before = state.total, state.losses, state.seconds
     best = next(entry for entry in reversed(run.history) if entry.best)
     run.badness = run.judge.badness(best.held_out, best.value)

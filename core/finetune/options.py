@@ -13,7 +13,7 @@ __all__ = ["MATCHES", "METHODS", "PRECISIONS", "TRAINED", "FinetuneOptions"]
 METHODS = ("adam", "sgd")
 """Solvers that can be asked for where no solver file is given."""
 
-MATCHES = ("auto", "features", "outputs", "both")
+MATCHES = ("auto", "layers", "features", "outputs", "both")
 """What is compared with the teacher."""
 
 TRAINED = ("auto", "all", "vectors")
@@ -71,7 +71,8 @@ class FinetuneOptions:
     """With labels and a teacher: share of the teacher in the loss, 0 to 1. If not given, 0.5."""
 
     match: str = "auto"
-    """What is compared with the teacher: features, outputs or both. auto: features, then both."""
+    """What is compared with the teacher: layers (what each makes), features (what the last ones
+    read), outputs, or both of these. auto: layers, then features, then both."""
 
     temperature: float = 2.0
     """Temperature of the softmax that compares classes with the teacher's."""

@@ -9,11 +9,14 @@ import onnx_ir as ir
 from ..ir.heads import BoxHead, box_heads, is_vector
 from ..ir.network import Network, shape_of
 
-__all__ = ["Places", "features_of", "places_of", "scores_of"]
+__all__ = ["Places", "features_of", "layers_of", "places_of", "scores_of"]
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 PASSING = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"})
 """Operators that hand values on as they are."""
+
+AFTER = frozenset({"BatchNormalization", "Mul", "Add"})
+"""Operators that belong to the layer before them, if their other inputs are stored."""
 
 POOLING = frozenset({"GlobalAveragePool", "GlobalMaxPool"})
 
@@ -27,12 +30,15 @@ class Places:
             output itself.
         features: the values that the last layers read: feature maps before a global pooling, or
             what the layers that make the outputs read.
+        layers: what each layer with weights makes, its normalisation and bias included, before an
+            activation.
         classes: outputs of `scores` that hold the classes of a sample.
         boxes: heads with boxes.
     """
 
     scores: dict[str, str]
     features: tuple[str, ...]
+    layers: tuple[str, ...]
     classes: frozenset[str]
     boxes: tuple[BoxHead, ...]
 
@@ -43,6 +49,7 @@ def places_of(network: Network) -> Places:
     return Places(
         scores={str(value.name): scores_of(value) for value in outputs},
         features=tuple(dict.fromkeys(name for value in outputs for name in features_of(value))),
+        layers=layers_of(network),
         classes=frozenset(name for name, shape in network.outputs.items() if is_vector(shape)),
         boxes=tuple(box_heads(network)),
     )
@@ -89,6 +96,22 @@ def features_of(output: ir.Value) -> list[str]:
         else:
             waiting += [each for each in node.inputs if each is not None]
     return list(dict.fromkeys(found))
+
+
+def layers_of(network: Network) -> tuple[str, ...]:
+    """Return what each layer with weights makes, its normalisation and bias included."""
+    return tuple(dict.fromkeys(_made(node.outputs[0]) for node in network.graph if _is_layer(node)))
+
+
+def _made(value: ir.Value) -> str:
+    """Return the last value of a layer before its activation."""
+    while len(readers := value.consumers()) == 1 and not value.is_graph_output():
+        (reader,) = readers
+        others = [each for each in reader.inputs if each is not None and each is not value]
+        if reader.op_type not in AFTER or any(each.const_value is None for each in others):
+            break
+        value = reader.outputs[0]
+    return str(value.name)
 
 
 def _before_pooling(value: ir.Value) -> str | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ..ir.network import Network
 
-__all__ = ["FinetuneEntry", "FinetuneResult", "history_csv"]
+__all__ = ["FinetuneEntry", "FinetuneResult", "Tell", "history_csv", "unheard"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +36,14 @@ class FinetuneEntry:
     rate: float
     seconds: float
     best: bool
+
+
+Tell = Callable[[FinetuneEntry, Network], None]
+"""What hears of a measurement, with the network that was measured."""
+
+
+def unheard(entry: FinetuneEntry, network: Network) -> None:
+    """Listen to nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,13 +17,14 @@ from .places import places_of
 from .targets import LABEL, SHARES, VALUES
 from .teacher import Comparisons
 
-__all__ = ["BOTH", "Stage", "stages_of", "task_objectives"]
+__all__ = ["BOTH", "Stage", "matched", "stages_of", "task_objectives"]
 
 BOTH = 0.5
 """Share of the teacher in the loss where there are labels too."""
 
-VECTORS, FEATURES = 0.1, 0.5
-"""Shares of all steps that the first two stages take where there is a teacher alone."""
+VECTORS, LAYERS, FEATURES = 0.1, 0.3, 0.5
+"""Where there is a teacher alone: the share of all steps that trains vectors, and the shares of the
+others that compare layers and features."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +72,18 @@ def task_objectives(network: Network, kind: TargetKind) -> tuple[Objective, ...]
     )
 
 
+def matched(options: FinetuneOptions, compared: Comparisons) -> tuple[Objective, ...]:
+    """Return what a network is compared with its teacher in, in the end."""
+    features, outputs = compared.features, compared.outputs
+    return {
+        "layers": compared.layers or outputs,
+        "features": features or outputs,
+        "outputs": outputs,
+        "both": (*features, *outputs),
+        "auto": (*features, *outputs),
+    }[options.match]
+
+
 def stages_of(
     options: FinetuneOptions, labels: Sequence[Objective], compared: Comparisons | None
 ) -> tuple[Stage, ...]:
@@ -91,24 +104,15 @@ def stages_of(
                 hint="--teacher FILES: learn from the network before pruning",
             )
         return (Stage(name="labels", objectives=tuple(labels), vectors=options.train == "vectors"),)
-    features, outputs = compared.features, compared.outputs
-    chosen = {
-        "features": features or outputs,
-        "outputs": outputs,
-        "both": (*features, *outputs),
-        "auto": (*features, *outputs),
-    }[options.match]
+    chosen = matched(options, compared)
     share = options.distill if options.distill is not None else BOTH
     if labels:
         both = (*_weighted(labels, 1 - share), *_weighted(chosen, share))
         name = "labels and teacher" if 0 < share < 1 else "teacher" if share else "labels"
         return (Stage(name=name, objectives=both, vectors=options.train == "vectors"),)
     stages = [Stage(name="teacher", objectives=chosen)]
-    if options.match == "auto" and features:
-        stages = [
-            Stage(name="features", objectives=features, share=FEATURES),
-            Stage(name="features and outputs", objectives=chosen, share=1 - FEATURES),
-        ]
+    if options.match == "auto":
+        stages = _ladder(compared, chosen)
     if options.train == "vectors":
         return tuple(replace(stage, vectors=True) for stage in stages)
     if options.train == "auto":
@@ -116,6 +120,20 @@ def stages_of(
         rest = [replace(stage, share=stage.share * (1 - VECTORS)) for stage in stages]
         return (first, *rest)
     return tuple(stages)
+
+
+def _ladder(compared: Comparisons, chosen: tuple[Objective, ...]) -> list[Stage]:
+    """Return stages that compare every layer, then what the last ones read, then outputs too."""
+    before = [
+        Stage(name=name, objectives=objectives, share=share)
+        for name, objectives, share in (
+            ("layers", compared.layers, LAYERS), ("features", compared.features, FEATURES),
+        )
+        if objectives
+    ]  # fmt: skip
+    rest = 1 - sum(stage.share for stage in before)
+    last = "features and outputs" if compared.features else "outputs"
+    return [*before, Stage(name=last, objectives=chosen, share=rest)]
 
 
 def _weighted(objectives: Sequence[Objective], share: float) -> tuple[Objective, ...]:

@@ -15,7 +15,9 @@ from ..training.recipe import Objective
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["LABEL", "SHARES", "TRUTH", "VALUES", "label_names", "tensors_of", "truth_rows"]
+__all__ = [
+    "LABEL", "SHARES", "TRUTH", "VALUES", "label_names", "listed_rows", "tensors_of", "truth_rows",
+]  # fmt: skip
 
 LABEL, SHARES, TRUTH, VALUES = "label", "shares", "truth", "values"
 """Keys of targets: a class a sample or pixel; the shares of classes (N×classes); the objects of
@@ -35,7 +37,11 @@ def label_names(objectives: Iterable[Objective], known: Iterable[str]) -> tuple[
 
 
 def tensors_of(
-    batch: Batch, labels: Sequence[str] = (LABEL,), classes: int = 0, device: str = "cpu"
+    batch: Batch,
+    labels: Sequence[str] = (LABEL,),
+    classes: int = 0,
+    device: str = "cpu",
+    background: int | None = None,
 ) -> dict[str, Tensor]:
     """Return the inputs and targets of a batch by name.
 
@@ -44,6 +50,8 @@ def tensors_of(
         labels: what losses call the labels.
         classes: how many there are, for mixed samples.
         device: where the tensors are to be.
+        background: the class of nothing, where losses count it and read objects as rows of a list;
+            None where there is none.
     """
     found = {name: torch.from_numpy(array) for name, array in batch.inputs.items()}
     if batch.labels is not None:
@@ -53,6 +61,9 @@ def tensors_of(
     if batch.objects is not None:
         height, width = next(iter(batch.inputs.values())).shape[2:]
         found[TRUTH] = torch.from_numpy(truth_rows(batch.objects, height, width))
+        if background is not None:
+            rows = torch.from_numpy(listed_rows(batch.objects, height, width, background))
+            found.update(dict.fromkeys(labels, rows))
     if batch.values is not None:
         found[VALUES] = torch.from_numpy(np.asarray(batch.values, np.float32))
     return {name: tensor.to(device, non_blocking=True) for name, tensor in found.items()}
@@ -89,3 +100,28 @@ def truth_rows(objects: Sequence[Objects], height: int, width: int) -> np.ndarra
         row[: len(boxes), 2:4] = boxes[:, 2:] - boxes[:, :2]
         row[: len(boxes), 4] = classes
     return rows
+
+
+def listed_rows(objects: Sequence[Objects], height: int, width: int, background: int) -> np.ndarray:
+    """Return the objects of a batch as the rows that the losses of prior boxes read.
+
+    Source: annotated_data_layer.cpp `load_batch` (SSD).
+
+    Args:
+        objects: boxes in pixels of the input; classes without the background.
+        height: rows of the input.
+        width: columns of the input.
+        background: the class of nothing: classes from it on move up by one. Below 0 for none.
+
+    Returns:
+        1×1×objects×8 float32: image, class, instance, left, top, right and bottom in parts of the
+        input, difficult. One row of −1 where there are no objects.
+    """
+    rows = []
+    for image, found in enumerate(objects):
+        boxes = found.boxes / np.array([width, height] * 2)
+        moved = (found.classes >= background) if background >= 0 else np.zeros(len(boxes), bool)
+        for place in np.flatnonzero(~found.crowd):
+            label = int(found.classes[place]) + int(moved[place])
+            rows.append([image, label, place, *boxes[place], float(found.ignored[place])])
+    return np.array(rows or [[-1.0] * 8], np.float32).reshape(1, 1, -1, 8)

@@ -9,7 +9,7 @@ vary as they did.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +29,7 @@ from ..training.losses.feature_error import FeatureError
 from ..training.module import TrainingModule
 from ..training.recipe import Objective
 from .places import Places, places_of
+from .sizes import AtSizes, Resize
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,12 +48,22 @@ class Comparisons:
     """What a student is compared in, by kind.
 
     Args:
+        layers: what each layer with weights makes.
         features: feature maps before the outputs.
         outputs: outputs, or their scores before a softmax.
     """
 
+    layers: tuple[Objective, ...]
     features: tuple[Objective, ...]
     outputs: tuple[Objective, ...]
+
+    def times(self, factor: float) -> Comparisons:
+        """Return the same with other weights."""
+        layers, features, outputs = (
+            tuple(replace(one, weight=one.weight * factor) for one in kind)
+            for kind in (self.layers, self.features, self.outputs)
+        )
+        return Comparisons(layers=layers, features=features, outputs=outputs)
 
 
 class Teacher:
@@ -62,18 +73,34 @@ class Teacher:
         network: the teacher.
         wanted: names of its values that are compared.
         device: where it runs.
+        make: makes the network of other sizes of its input; None where there are none.
     """
 
-    def __init__(self, network: Network, wanted: Iterable[str], device: str = "cpu"):
-        self.module = TrainingModule(network, frozen=frozenset(network.graph.initializers))
-        self.module.eval().to(device)
+    def __init__(
+        self,
+        network: Network,
+        wanted: Iterable[str],
+        device: str = "cpu",
+        make: Resize | None = None,
+    ):
+        module = TrainingModule(network, frozen=frozenset(network.graph.initializers))
+        module.eval().to(device)
+        (self._input, shape), *_ = network.inputs.items()
+        self._modules = AtSizes(module, _sides(shape), make)
         self.wanted = tuple(dict.fromkeys(wanted))
 
     def __call__(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the values of a batch by :data:`TEACHER` + name."""
+        module = self._modules.at(_sides(feeds[self._input].shape))
         with torch.no_grad():
-            values = self.module(feeds, self.wanted)
+            values = module(feeds, self.wanted)
         return {TEACHER + name: value for name, value in values.items()}
+
+
+def _sides(shape: Sequence[int | str]) -> tuple[int, int]:
+    """Return height and width of an image's shape; 0 for what is not there or open."""
+    height, width = (side if isinstance(side, int) else 0 for side in (*shape[2:4], 0, 0)[:2])
+    return height, width
 
 
 def comparisons(
@@ -109,18 +136,29 @@ def comparisons(
             hint=f"they are {', '.join(student.outputs)}",
         )
     theirs = teacher.values()
-    shared = [name for name in places.features if name in theirs]
-    kept = _kept(student, teacher, shared, batches, plan)
-    features = tuple(
+    wanted = dict.fromkeys((*places.features, *places.layers))
+    kept = _kept(student, teacher, [name for name in wanted if name in theirs], batches, plan)
+    return Comparisons(
+        layers=_errors("layer", places.layers, kept),
+        features=_errors("features", places.features, kept),
+        outputs=outputs,
+    )
+
+
+def _errors(
+    kind: str, names: Iterable[str], kept: Mapping[str, tuple[int, ...] | None]
+) -> tuple[Objective, ...]:
+    """Return the mean of the errors of some values, those left out that cannot be compared."""
+    found = [name for name in names if name in kept]
+    return tuple(
         Objective(
-            name=f"features '{name}'",
+            name=f"{kind} '{name}'",
             loss=FeatureError(kept=kept[name]),
             reads=(name, TEACHER + name),
-            weight=1.0 / len(kept),
+            weight=1.0 / len(found),
         )
-        for name in kept
+        for name in found
     )
-    return Comparisons(features=features, outputs=outputs)
 
 
 def _output(

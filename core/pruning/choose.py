@@ -26,7 +26,7 @@ from ..progress import Progress, silent
 from .demand import Demand
 from .options import PruneOptions
 
-__all__ = ["Choice", "choose"]
+__all__ = ["Choice", "choose", "followed"]
 
 NOTED_MISS = 0.01
 """A rate missed by more than this is explained."""
@@ -134,7 +134,7 @@ def _by_order(
     Where the criterion is OBS, the allocation gives the numbers and OBS chooses the channels.
     """
     options, groups = demand.options, demand.open
-    removed, steps = _followed(demand, demand.context(data))
+    removed, steps = followed(demand, demand.context(data))
     if options.analysis is not None and options.rate is not None:
         check_reach(options.analysis, options.rate, demand.achieved(removed))
     if not demand.method.obs:
@@ -145,7 +145,7 @@ def _by_order(
     return remove_to_rate(start, goal, progress)
 
 
-def _followed(demand: Demand, context: AllocationContext) -> tuple[UnitMask, list[Step]]:
+def followed(demand: Demand, context: AllocationContext) -> tuple[UnitMask, list[Step]]:
     """Return a mask over the units that an order removes, and the steps.
 
     Raises:

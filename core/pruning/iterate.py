@@ -1,15 +1,17 @@
 """Rounds of pruning with a rising rate, each measured, until one loses more than allowed.
 
 A round prunes the original further than the round before it, or prunes what that round left. Rates
-are fractions of the original's budget either way. The caller's :class:`Store` keeps the rounds, so
-that a run that was interrupted goes on where it was.
+and plans count from the original either way. A round may be fine-tuned before it is measured. The
+caller's :class:`Store` keeps the rounds, so that a run that was interrupted goes on where it was.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from ..cost.budget import PARAMETERS
 from ..cost.network_cost import NetworkCost, measure_cost
@@ -22,115 +24,28 @@ from ..evaluation.task import find_task
 from ..ir.digest import digest
 from ..ir.network import Network
 from ..ir.windows import loosened, windows
+from ..plan.compose import composed
+from ..plan.plan import Plan, make_plan, removed_units
 from ..progress import Progress, silent
+from .apply import apply_plan
+from .counted import channels_left, counted_plan
 from .demand import Demand
 from .options import IterateOptions
 from .prune import prune
+from .resolve import resolved_criterion
 from .result import PruneResult
+from .rounds import VERSION, Iteration, Round, Trained
 
-__all__ = [
-    "ROUNDS_FILE",
-    "Iteration",
-    "Round",
-    "Store",
-    "check_rates",
-    "folder_of",
-    "gate_of",
-    "iterate",
-]
-
-VERSION = 1
-
-ROUNDS_FILE = "rounds.json"
-"""Name of the table of all rounds, where they are kept in a folder."""
-
-
-def folder_of(number: int) -> str:
-    """Return the name of the folder of a round."""
-    return f"round-{number:02d}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Round:
-    """What one round came to.
-
-    Args:
-        number: from 1.
-        rate: fraction of the original's budget that was to go.
-        achieved: fraction of the original's operations that is gone.
-        operations: of one sample.
-        parameters: stored values.
-        value: the metric (0…1 for accuracy, mean average precision …), or the divergence.
-        loss: points of a hundred of the metric that are lost (negative for a gain), or the
-            divergence.
-        passed: whether the gate allows that loss.
-        notes: what the user should know of its removal.
-    """
-
-    number: int
-    rate: float
-    achieved: float
-    operations: int
-    parameters: int
-    value: float
-    loss: float
-    passed: bool = True
-    notes: tuple[str, ...] = ()
-
-    @property
-    def folder(self) -> str:
-        """Name of its folder, where rounds are kept in folders."""
-        return folder_of(self.number)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Iteration:
-    """All rounds, with what they are compared with.
-
-    Args:
-        model: name of the network.
-        data: name of the data.
-        samples: how many.
-        metric: name of the figure: that of the labels, else "KL divergence" in nats (classifiers)
-            or "Output error" (‖difference‖ / ‖output‖ of the worst output).
-        original_value: the original's figure; None for distances from it.
-        operations: of the original.
-        parameters: of the original.
-        rounds: in order; the last one may not have passed.
-        notes: what users should know of this run; files do not keep them.
-    """
-
-    model: str
-    data: str
-    samples: int
-    metric: str
-    original_value: float | None
-    operations: int
-    parameters: int
-    rounds: tuple[Round, ...]
-    notes: tuple[str, ...] = field(default=(), compare=False)
-
-    @property
-    def best(self) -> Round | None:
-        """The last round that passed."""
-        return next((entry for entry in reversed(self.rounds) if entry.passed), None)
-
-    def to_data(self) -> dict[str, Any]:
-        """Return plain values for JSON; the original's figure keeps its key "baseline"."""
-        best = self.best
-        plain = asdict(self)
-        del plain["notes"]
-        return {
-            "version": VERSION,
-            **{"baseline" if key == "original_value" else key: plain[key] for key in plain},
-            "rounds": [asdict(entry) for entry in self.rounds],
-            "best": best.number if best is not None else None,
-        }
+__all__ = ["Measured", "Store", "check_rates", "gate_of", "iterate"]
 
 
 def gate_of(options: IterateOptions) -> Gate:
     """Return how much a round may lose by the options."""
     return Gate(drop=options.max_drop, divergence=options.max_divergence)
+
+
+Measured = Callable[[Network, Trained], Round]
+"""Returns what a fine-tuned round came to."""
 
 
 class Store(Protocol):
@@ -148,8 +63,34 @@ class Store(Protocol):
         """Return the network of a round that is there."""
         ...
 
+    def plan(self, number: int) -> Plan:
+        """Return the plan of a round that is there."""
+        ...
+
     def keep(self, entry: Round, key: str, result: PruneResult) -> None:
         """Keep a round."""
+        ...
+
+    def begun(self, number: int, key: str) -> Round | None:
+        """Return a round that is pruned and is to be fine-tuned.
+
+        Raises:
+            DataError: as for :meth:`known`.
+        """
+        ...
+
+    def begin(self, entry: Round, key: str, result: PruneResult) -> None:
+        """Keep a round that is pruned and is to be fine-tuned."""
+        ...
+
+    def tune(self, entry: Round, key: str, measured: Measured) -> Round:
+        """Fine-tune a round that was begun, and keep it.
+
+        Args:
+            entry: the round.
+            key: as for :meth:`known`.
+            measured: returns the figures of the network that is kept, and of its training.
+        """
         ...
 
 
@@ -176,15 +117,17 @@ def iterate(
     options: IterateOptions,
     *,
     store: Store,
+    validation: Dataset | None = None,
     progress: Progress = silent,
 ) -> Iteration:
-    """Prune round by round, and measure each.
+    """Prune round by round, fine-tune where that is asked for, and measure each.
 
     Args:
         network: the original.
-        data: samples that rounds are calibrated, verified and measured on.
-        options: rates, limits on the loss, and how each round prunes.
+        data: samples that rounds are calibrated, verified and trained on.
+        options: rates, limits on the loss, and how each round prunes and is trained.
         store: where rounds are kept; those that it holds are not made again.
+        validation: samples that rounds are measured on; None for `data`.
         progress: told how far the work is.
 
     Raises:
@@ -193,32 +136,27 @@ def iterate(
         DataError: the data does not fit, or the store holds rounds of something else.
         VerificationError: a dense network does not equal the masked one.
     """
-    found = find_task(network, data, options.task)
+    judged = data if validation is None else validation
+    found = find_task(network, judged, options.task)
     gate = gate_of(options)
     gate.check(found)
     groups = find_groups(network)
     check_rates(network, groups, options, data)
-    cost = measure_cost(network, groups)
-    known = f"{VERSION} {digest(network)} {_fingerprint(network, data, progress)} {options.key()}"
-    known += "".join(f" {digest(companion)}" for companion in network.companions)
-    if found.metric != find_task(network, data).metric:
+    known = _key(network, data, options, progress)
+    if found.metric != find_task(network, judged).metric:
         known += f" {found.metric}"
-    meter = LossMeter.of(network, data, found, progress=progress)
+    if validation is not None:
+        known += f" {_fingerprint(network, validation, progress)}"
+    work = _Work(
+        network=network, groups=groups, cost=measure_cost(network, groups), data=data,
+        options=options, meter=LossMeter.of(network, judged, found, progress=progress),
+        store=store, progress=progress,
+    )  # fmt: skip
     rounds: list[Round] = []
     for number, rate in enumerate(options.rates, 1):
-        path = tuple(options.rates[:number]) if options.previous else (rate,)
+        path = tuple(options.rates[:number]) if options.goes_on else (rate,)
         key = hashlib.sha256(f"{known} {path}".encode()).hexdigest()
-        entry = store.known(number, key)
-        if entry is None:
-            start = store.network(number - 1) if options.previous and number > 1 else network
-            if any(window.free for _, _, window in windows(network)):
-                start = loosened(start)
-            now = find_groups(start) if start is not network else groups
-            now = replace(now, widths={one.name: len(one.units) for one in groups.groups})
-            result = _pruned(start, now, cost, rate, data, options, progress)
-            entry = _measured(result.network, cost, number, rate, meter, progress)
-            entry = replace(entry, notes=result.notes)
-            store.keep(entry, key, result)
+        entry = store.known(number, key) or work.made(number, rate, key)
         rounds.append(replace(entry, passed=gate.passes(entry.loss)))
         if not rounds[-1].passed:
             break
@@ -226,56 +164,140 @@ def iterate(
         model=network.name,
         data=data.name,
         samples=data.samples,
-        metric=meter.metric,
-        original_value=meter.original_value,
-        operations=cost.operations,
-        parameters=cost.parameters,
+        metric=work.meter.metric,
+        original_value=work.meter.original_value,
+        operations=work.cost.operations,
+        parameters=work.cost.parameters,
         rounds=tuple(rounds),
+        validation=judged.name if judged is not data else "",
+        validation_samples=judged.samples if judged is not data else 0,
     )
 
 
-def _pruned(
-    start: Network,
-    groups: Groups,
-    cost: NetworkCost,
-    rate: float,
-    data: Dataset,
-    options: IterateOptions,
-    progress: Progress,
-) -> PruneResult:
-    """Return what a round makes of the network it starts from.
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What all rounds have in common."""
 
-    The rate is a fraction of the original's cost. For a smaller network it is converted to a
-    fraction of that network's cost. Floors are fractions of the original's channels, too.
-    """
-    if options.previous:
+    network: Network
+    groups: Groups
+    cost: NetworkCost
+    data: Dataset
+    options: IterateOptions
+    meter: LossMeter
+    store: Store
+    progress: Progress
+
+    def made(self, number: int, rate: float, key: str) -> Round:
+        """Make a round and keep it."""
+        if self.options.finetune is None:
+            result = self.pruned(number, rate)
+            entry = self.measured(result.network, number, rate)
+            entry = replace(entry, notes=result.notes)
+            self.store.keep(entry, key, result)
+            return entry
+        begun = self.store.begun(number, key) or self.begun(number, rate, key)
+
+        def tuned(network: Network, training: Trained) -> Round:
+            entry = self.measured(network, number, rate)
+            return replace(
+                entry,
+                notes=begun.notes,
+                pruned_value=begun.value,
+                seconds=round((begun.seconds or 0.0) + training.seconds, 1),
+                training_notes=training.notes,
+            )
+
+        return self.store.tune(begun, key, tuned)
+
+    def begun(self, number: int, rate: float, key: str) -> Round:
+        """Make a round up to its fine-tuning, and keep that."""
+        start = time.monotonic()
+        result = self.pruned(number, rate)
+        entry = self.measured(result.network, number, rate)
+        passed = round(time.monotonic() - start, 3)
+        entry = replace(entry, notes=result.notes, seconds=passed)
+        self.store.begin(entry, key, result)
+        return entry
+
+    def pruned(self, number: int, rate: float) -> PruneResult:
+        """Return what a round makes of the network it starts from; its plan is of the original.
+
+        Floors are fractions of the original's channels, whatever the round starts from.
+        """
+        first = number == 1 or not self.options.goes_on
+        start = self.network if first else self.store.network(number - 1)
+        if any(window.free for _, _, window in windows(self.network)):
+            start = loosened(start)
+        groups = find_groups(start) if start is not self.network else self.groups
+        now = replace(groups, widths={one.name: len(one.units) for one in self.groups.groups})
+        if first:
+            return self._prune(start, now, rate)
+        if self.options.analysis is not None:
+            result = self._count(start, now, rate)
+        else:
+            result = self._prune(start, now, self._rate_of(start, now, rate))
+        return replace(result, plan=self._composed(result, now, number, rate))
+
+    def _prune(self, start: Network, groups: Groups, rate: float) -> PruneResult:
+        return prune(
+            start, self.options.of_round(rate), groups=groups, data=self.data,
+            progress=self.progress,
+        )  # fmt: skip
+
+    def _count(self, start: Network, groups: Groups, rate: float) -> PruneResult:
+        """Prune to the numbers of channels that the curves of the original give."""
+        options = self.options
+        asked = options.of_round(rate)
+        left = channels_left(self.network, self.groups, asked, self.data)
+        return apply_plan(
+            start, counted_plan(groups, left), groups=groups, data=self.data,
+            criterion=resolved_criterion(options.criterion, options.analysis, self.data),
+            repair=options.repair, progress=self.progress,
+        )  # fmt: skip
+
+    def _rate_of(self, start: Network, groups: Groups, rate: float) -> float:
+        """Return a rate of the original as one of a smaller network."""
         now = measure_cost(start, groups)
-        by_parameters = options.budget == PARAMETERS
-        before = cost.parameters if by_parameters else cost.operations
-        left = now.parameters if by_parameters else now.operations
-        rate = max(0.0, 1.0 - (1.0 - rate) * before / left)
-    return prune(start, options.of_round(rate), groups=groups, data=data, progress=progress)
+        return max(0.0, 1.0 - (1.0 - rate) * self._spent(self.cost) / self._spent(now))
+
+    def _spent(self, cost: NetworkCost) -> int:
+        return cost.parameters if self.options.budget == PARAMETERS else cost.operations
+
+    def _composed(self, result: PruneResult, groups: Groups, number: int, rate: float) -> Plan:
+        """Return what was removed from the original in all rounds so far."""
+        before = removed_units(self.store.plan(number - 1), self.groups)
+        removed = composed(before, self.groups, removed_units(result.plan, groups), groups)
+        now = measure_cost(result.network, find_groups(result.network))
+        achieved = 1.0 - self._spent(now) / max(self._spent(self.cost), 1)
+        provenance = {
+            **result.plan.provenance,
+            "model": self.network.name,
+            "digest": f"sha256:{digest(self.network)}",
+            "rate": {"asked": float(rate), "achieved": round(achieved, 6)},
+        }
+        return make_plan(self.groups, removed, provenance)
+
+    def measured(self, pruned: Network, number: int, rate: float) -> Round:
+        """Return the figures of the network of a round."""
+        now = measure_cost(pruned, find_groups(pruned))
+        value = self.meter.value(pruned, progress=self.progress)
+        return Round(
+            number=number,
+            rate=rate,
+            achieved=round(1.0 - now.operations / max(self.cost.operations, 1), 6),
+            operations=now.operations,
+            parameters=now.parameters,
+            value=value,
+            loss=self.meter.task.points * self.meter.loss(value),
+        )
 
 
-def _measured(
-    pruned: Network,
-    cost: NetworkCost,
-    number: int,
-    rate: float,
-    meter: LossMeter,
-    progress: Progress,
-) -> Round:
-    now = measure_cost(pruned, find_groups(pruned))
-    value = meter.value(pruned, progress=progress)
-    return Round(
-        number=number,
-        rate=rate,
-        achieved=round(1.0 - now.operations / max(cost.operations, 1), 6),
-        operations=now.operations,
-        parameters=now.parameters,
-        value=value,
-        loss=meter.task.points * meter.loss(value),
-    )
+def _key(network: Network, data: Dataset, options: IterateOptions, progress: Progress) -> str:
+    """Return a text of what all rounds depend on."""
+    found = f"{VERSION} {digest(network)} {_fingerprint(network, data, progress)} {options.key()}"
+    if options.goes_on:
+        found += " plans of the original"
+    return found + "".join(f" {digest(companion)}" for companion in network.companions)
 
 
 def _fingerprint(network: Network, data: Dataset, progress: Progress) -> str:

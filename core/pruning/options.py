@@ -20,12 +20,14 @@ from ..plan.limits import USUAL_LIMITS, Limits
 if TYPE_CHECKING:  # options load without what computes
     from ..allocation.overrides import Override
     from ..evaluation.task import Task
+    from ..finetune.options import FinetuneOptions
     from ..plan.plan import Plan
     from ..repair.registry import Repairs
     from ..sensitivity.result import Analysis
 
 __all__ = [
     "AUTOMATIC",
+    "SCHEDULES",
     "ChoiceOptions",
     "DensifyOptions",
     "IterateOptions",
@@ -35,6 +37,12 @@ __all__ = [
 
 AUTOMATIC = "auto"
 """Lets the rest of the options decide: OBS where there is data, else the L1 norm."""
+
+SCHEDULES = ("linear", "geometric")
+"""How rates rise: in equal steps, or so that every round takes the same part of what is left."""
+
+UNCHANGING = ("checkpoint", "device")
+"""Options of fine-tuning that do not change what it comes to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,9 +173,15 @@ class IterateOptions(ChoiceOptions):
     """Rate of each round: fraction of the original's budget to remove. It rises from round to
     round."""
 
-    previous: bool = False
-    """Where a round starts: from the original, or from the network of the previous round. Rates are
-    fractions of the original either way."""
+    previous: bool | None = None
+    """Where a round starts: from the original, or from the network of the previous round. Rates and
+    plans count from the original either way. If not given: from the previous round where rounds are
+    fine-tuned, else from the original."""
+
+    finetune: FinetuneOptions | None = None
+    """Fine-tune the network of each round for so long before it is measured: by labels where the
+    data has them, and by what the original computes. 2epochs, 500steps or 10m; a number alone means
+    epochs."""
 
     max_drop: float | None = None
     """With labels: stop after a round that loses more percentage points than this."""
@@ -182,10 +196,9 @@ class IterateOptions(ChoiceOptions):
                 raise PlanError(f"rates must be over 0 and below 1, got {rate:g}", option="rates")
         if not self.rates or any(one >= other for one, other in pairwise(self.rates)):
             raise PlanError("rates must rise from round to round", option="rates")
-        if not self.previous:
+        if not self.goes_on:
             return
         for given, what in (
-            (self.analysis is not None, "an analysis"),
             (self.budget == LATENCY, "a budget of latency"),
             (bool(self.overrides), "a layer's own rate"),
             (self.limits.max_rate < 1.0, "a largest share"),
@@ -193,9 +206,14 @@ class IterateOptions(ChoiceOptions):
             if given:
                 raise PlanError(
                     f"{what} is of the original network",
-                    hint="start from the original",
+                    hint="start from the original (--from original)",
                     option="previous",
                 )
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a round starts from the network of the one before it."""
+        return self.previous if self.previous is not None else self.finetune is not None
 
     def key(self) -> str:
         """Return a text that is equal for equal choices in every round only.
@@ -205,7 +223,10 @@ class IterateOptions(ChoiceOptions):
         """
         out = ("task", "as_far_as_possible")
         plain = {name: value for name, value in self.plain().items() if name not in out}
-        return json.dumps({**plain, "previous": self.previous}, sort_keys=True)
+        if self.finetune is not None:
+            training = self.finetune.plain().items()
+            plain["finetune"] = {name: value for name, value in training if name not in UNCHANGING}
+        return json.dumps({**plain, "previous": self.goes_on}, sort_keys=True)
 
     def of_round(self, rate: float) -> PruneOptions:
         """Return the options of one round.
@@ -230,14 +251,26 @@ class DensifyOptions:
     """Remove channels even where they carry weight again."""
 
 
-def rising_rates(to: float, rounds: int) -> tuple[float, ...]:
-    """Return rates that rise to `to` in equal steps.
+def rising_rates(to: float, rounds: int, schedule: str = "linear") -> tuple[float, ...]:
+    """Return rates that rise to `to`, one a round.
+
+    Args:
+        to: the last.
+        rounds: how many.
+        schedule: one of :data:`SCHEDULES`.
 
     Raises:
-        PlanError: there is no round, or the rate is out of range.
+        PlanError: there is no round, the rate is out of range, or there is no such schedule.
     """
+    if schedule not in SCHEDULES:
+        raise PlanError(
+            f"a schedule of rates is {' or '.join(SCHEDULES)}, not {schedule}", option="schedule"
+        )
     if rounds < 1:
         raise PlanError("there must be at least one round", option="rounds")
     if not 0.0 < to < 1.0:
         raise PlanError(f"the last rate must be over 0 and below 1, got {to:g}", option="to")
-    return tuple(round(to * number / rounds, 9) for number in range(1, rounds + 1))
+    parts = [number / rounds for number in range(1, rounds + 1)]
+    if schedule == "linear":
+        return tuple(round(to * part, 9) for part in parts)
+    return tuple(round(1.0 - (1.0 - to) ** part, 9) for part in parts)

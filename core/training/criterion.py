@@ -77,6 +77,8 @@ class Criterion:
         for one in self.objectives:
             inputs = [self._input(one, name, values, batch) for name in one.reads]
             part = one.loss(*inputs, seen=seen)
+            if one.per_sample and one.loss.summed:
+                part = part / max(1, len(inputs[0]))
             parts[one.name] = part.detach()
             weighted = part if one.weight == 1 else part * one.weight
             total = weighted if total is None else total + weighted

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UnsupportedError
 
-__all__ = ["functional", "torch"]
+__all__ = ["check_installed", "functional", "torch"]
 
 
 class _Lazy:
@@ -34,3 +34,12 @@ if TYPE_CHECKING:
 else:
     torch = _Lazy("torch")
     functional = _Lazy("torch.nn.functional")
+
+
+def check_installed() -> None:
+    """Raise where there is no PyTorch.
+
+    Raises:
+        UnsupportedError: says what to install.
+    """
+    _ = torch.float32

@@ -146,6 +146,26 @@ class TrainingModule(torch.nn.Module):
         copied.mode.draw = self.mode.draw
         return copied.train(self.training)
 
+    def sharing(self, network: Network) -> TrainingModule:
+        """Return a module in training mode that has the tensors of this one.
+
+        Args:
+            network: the same network at another size of its input: with the same initializers, but
+                for constants that no file holds.
+        """
+        found = TrainingModule(
+            network, statistics=self.mode.statistics, passings=self.passings,
+            channels_last=self.channels_last,
+        )  # fmt: skip
+        device = next(iter(self.state_dict().values())).device
+        found.to(device)
+        found.mode = self.mode
+        found._parameters = self._parameters
+        for name, tensor in self._buffers.items():
+            if name not in self._constants:
+                found._buffers[name] = tensor
+        return found.train()
+
     def train(self, mode: bool = True) -> TrainingModule:
         """Switch to training, or to evaluation."""
         super().train(mode)

@@ -72,12 +72,14 @@ class Objective:
         loss: the function.
         reads: graph values or keys of a batch, in the order of the loss's arguments.
         weight: factor in the sum that is minimised.
+        per_sample: a sum over the samples of a batch is divided by their number.
     """
 
     name: str
     loss: Loss
     reads: tuple[str, ...]
     weight: float = 1.0
+    per_sample: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,6 +115,8 @@ class Start:
         seen: images that training saw before.
         finish: returns a trained network, whose files will say how many images were seen.
         augmentation: what the files say about training images; None where they say nothing.
+        resize: returns a network of this format at another height and width of its input; None
+            where there is no such way.
     """
 
     network: Network
@@ -120,3 +124,4 @@ class Start:
     seen: int = 0
     finish: Callable[[Network, int], Network] = lambda network, _: network
     augmentation: Augmentation | None = None
+    resize: Callable[[Network, int, int], Network] | None = None

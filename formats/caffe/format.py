@@ -23,8 +23,9 @@ __all__ = ["CAFFE"]
 
 
 def _begin(
-    paths: Mapping[str, Path], solver: Path | None, *, all_layers: bool = False, **settings: Any
-) -> Start:
+    paths: Mapping[str, Path], solver: Path | None, *, all_layers: bool = False,
+    like: Network | None = None, **settings: Any,
+) -> Start:  # fmt: skip
     """Read a net in phase TRAIN, with its losses; `all_layers` is for formats with idle ones."""
     from ...core.training.recipe import Start
     from .augmentation import stated_augmentation
@@ -34,8 +35,12 @@ def _begin(
     from .training import recipe
 
     del all_layers
-    settings["phase"] = "TRAIN"
-    network = load(paths[".prototxt"], paths[".caffemodel"], training=True, **settings)
+    if like is not None:
+        assert isinstance(like.source, CaffeSource), "read from Caffe's files"
+        network = like.source.reread(paths, training=True)
+    else:
+        settings["phase"] = "TRAIN"
+        network = load(paths[".prototxt"], paths[".caffemodel"], training=True, **settings)
     file = read_solver(solver) if solver is not None else None
     assert isinstance(network.source, CaffeSource), "read from Caffe's files"
     augmentation = stated_augmentation(network.source)

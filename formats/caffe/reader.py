@@ -143,8 +143,11 @@ def _reread(
     *,
     options: Options,
     folders: Sequence[Path],
+    training: bool = False,
 ) -> Network:
-    """Read written files; each names files in the folder of its original."""
+    """Read written files, perhaps for training; each names files in the folder of its original."""
+    if training:
+        options = replace(options, training=True, phase="TRAIN")
     first, *further = folders
     files = list(zip(companions, further, strict=False))
     return _load(prototxt, caffemodel, files, options=options, folder=first)

@@ -62,8 +62,9 @@ class CaffeSource:
     """The graph as it was read. A tensor that is still the same object did not change."""
     files: tuple[Path, ...] = ()
     """Further texts that were read with the net."""
-    reader: Callable[[Path, Path, Sequence[Path]], Network] | None = None
-    """Reads files with the settings of the original; companions have none."""
+    reader: Callable[..., Network] | None = None
+    """Reads files with the settings of the original, for training where `training` is true;
+    companions have none."""
     format: str = "caffe"
 
     def unchanged(self, network: Network) -> bool:
@@ -100,10 +101,13 @@ class CaffeSource:
             )
         return {path: texts[path] for path in self.files}
 
-    def reread(self, paths: Mapping[str, Path], companions: Sequence[Path] = ()) -> Network:
-        """Read written files with the settings of the original."""
+    def reread(
+        self, paths: Mapping[str, Path], companions: Sequence[Path] = (), *, training: bool = False
+    ) -> Network:
+        """Read written files with the settings of the original, or those but for training."""
         assert self.reader is not None, "a companion is read with its network"
-        return self.reader(paths[".prototxt"], paths[".caffemodel"], companions)
+        further = {"training": True} if training else {}
+        return self.reader(paths[".prototxt"], paths[".caffemodel"], companions, **further)
 
     def _written(self, network: Network) -> tuple[dict[Path, bytes], dict[int, LayerChange]]:
         """Return all texts by their files, and the changes of the caffemodel.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ...core.data.augment.colour import Distortion
 from ...core.data.augment.geometry import Geometry, Jitter, Placed, TurnedCrop
 from ...core.data.augment.recipe import Augmentation, Mix
+from ...core.data.augment.sizes import FactorSizes, Sizes, SquareSizes
 from ...core.errors import FormatError, located
 from .document import Block, Document
 from .flavour import Flavour
@@ -18,6 +19,13 @@ __all__ = ["augmentation_of"]
 HEADS = ("yolo", "region", "Gaussian_yolo", "detection")
 JITTER = 0.2
 """Default of a head's `jitter`. Source: parser.c parse_yolo, parse_region."""
+
+FACTOR, STEP = 1.4, 32
+"""What random=1 stands for, and the default of `resize_step`."""
+
+LAST, LAST_SQUARES = 100, 200
+"""Updates at the end of the schedule that have the largest size. Source: detector.c
+`train_detector` of AlexeyAB and of pjreddie."""
 
 GREY = (127.5,)
 """pjreddie's Darknet fills with half of full scale. Source: data.c `load_data_detection`."""
@@ -45,8 +53,9 @@ def augmentation_of(document: Document, flavour: Flavour) -> Augmentation:
         )
         geometry, fill = _boxes(net, heads[-1], flavour) if heads else (_classes(net), GREY)
         mix = _mix(net, detector=bool(heads)) if own else Mix()
+        sizes = _sizes(net, heads[-1], flavour) if heads else None
     return Augmentation(
-        geometry=geometry, mirror=mirror, colour=colour, mix=mix, fill=fill,
+        geometry=geometry, mirror=mirror, colour=colour, mix=mix, fill=fill, sizes=sizes,
         source=f"the keys of {document.file or 'the cfg'}",
     )  # fmt: skip
 
@@ -59,6 +68,17 @@ def _boxes(net: Block, head: Block, flavour: Flavour) -> tuple[Geometry, tuple[f
     resize = _number(head, "resize", 1.0, least=1e-3)
     letterbox = bool(_number(net, "letter_box", 0))
     return Jitter(jitter=jitter, resize=resize, letterbox=letterbox), None
+
+
+def _sizes(net: Block, head: Block, flavour: Flavour) -> Sizes | None:
+    """Return the sizes that a detector is trained at; None with random=0."""
+    factor = _number(head, "random", 0.0, least=0.0)
+    if not factor:
+        return None
+    if flavour is Flavour.PJREDDIE:
+        return SquareSizes(last=LAST_SQUARES)
+    step = int(_number(net, "resize_step", STEP, least=1))
+    return FactorSizes(factor=FACTOR if factor == 1 else factor, step=step, last=LAST)
 
 
 def _classes(net: Block) -> Geometry:

@@ -21,8 +21,9 @@ __all__ = ["DARKNET"]
 
 
 def _begin(
-    paths: Mapping[str, Path], solver: Path | None, *, all_layers: bool = False, **settings: Any
-) -> Start:
+    paths: Mapping[str, Path], solver: Path | None, *, all_layers: bool = False,
+    like: Network | None = None, **settings: Any,
+) -> Start:  # fmt: skip
     """Read a network with its losses and its schedule, which stand in the cfg.
 
     Raises:
@@ -32,18 +33,23 @@ def _begin(
     from .augmentation import augmentation_of
     from .reader import load
     from .recipe import recipe, seen, with_seen
+    from .resize import at_size
     from .source import DarknetSource
 
     if solver is not None:
         raise UnsupportedError("a cfg holds its own schedule: no solver file is read beside it")
-    network = load(paths[".cfg"], paths[".weights"], training=True, **settings)
+    if like is not None:
+        assert isinstance(like.source, DarknetSource), "read from Darknet's files"
+        network = like.source.reread(paths, training=True)
+    else:
+        network = load(paths[".cfg"], paths[".weights"], training=True, **settings)
     found = recipe(network, all_layers=all_layers)
     source = network.source
     assert isinstance(source, DarknetSource), "read from Darknet's files"
     flavour = source.records[0].section.context.flavour
     return Start(
         network=network, recipe=found, seen=seen(network), finish=with_seen,
-        augmentation=augmentation_of(source.document, flavour),
+        augmentation=augmentation_of(source.document, flavour), resize=at_size,
     )  # fmt: skip
 
 

@@ -55,8 +55,8 @@ class DarknetSource:
     header: bytes
     records: Sequence[Record]
     model: ir.Model
-    read_again: Callable[[Path, Path, Sequence[Path]], Network]
-    """Reads files with the settings of the original."""
+    read_again: Callable[..., Network]
+    """Reads files with the settings of the original, for training where `training` is true."""
     files: tuple[Path, ...] = ()
     """Further cfgs that were read with the network."""
     training: bool = False
@@ -121,9 +121,12 @@ class DarknetSource:
                 chunks += self._blobs(record, tensors)
         return values, chunks
 
-    def reread(self, paths: Mapping[str, Path], companions: Sequence[Path] = ()) -> Network:
-        """Read written files again, with the settings of this source."""
-        return self.read_again(paths[".cfg"], paths[".weights"], companions)
+    def reread(
+        self, paths: Mapping[str, Path], companions: Sequence[Path] = (), *, training: bool = False
+    ) -> Network:
+        """Read written files again with the settings of this source, or those but for training."""
+        further = {"training": True} if training else {}
+        return self.read_again(paths[".cfg"], paths[".weights"], companions, **further)
 
     def _changed_keys(
         self,

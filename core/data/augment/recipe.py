@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from .colour import Distortion
 from .geometry import Geometry, Whole
+from .sizes import Sizes
 
 __all__ = ["NO_AUGMENTATION", "Augmentation", "Mix"]
 
@@ -43,6 +44,7 @@ class Augmentation:
         mirror: half of the images are mirrored.
         colour: how far colours change.
         mix: how samples are mixed.
+        sizes: which sizes of the input are drawn; None for the network's own alone.
         fill: 8-bit colour outside an image in the order blue, green, red; None for its mean.
         source: where this comes from, for the log.
     """
@@ -51,6 +53,7 @@ class Augmentation:
     mirror: bool = False
     colour: Distortion | None = None
     mix: Mix = Mix()
+    sizes: Sizes | None = None
     fill: tuple[float, ...] | None = None
     source: str = ""
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -116,6 +116,10 @@ class AnchorLoss(DeltaLoss):
     objectness: ClassVar[int] = 4
     class_first: ClassVar[bool] = False
     lowest: ClassVar[int] = 0
+
+    def at(self, height: int, width: int) -> Self:
+        """Return the loss at another size: anchors stay as many pixels."""
+        return replace(self, height=height, width=width)
 
     def deltas(self, *inputs: Tensor, seen: int = 0) -> Deltas:
         """Return the delta and the reported cost."""

@@ -39,6 +39,11 @@ class Deltas:
 class DeltaLoss(Loss):
     """A loss of which the engine says the delta. The first input gets the gradient."""
 
+    @property
+    def summed(self) -> bool:
+        """Deltas are those of each sample, divided by nothing."""
+        return True
+
     @abstractmethod
     def deltas(self, *inputs: Tensor, seen: int = 0) -> Deltas:
         """Return the delta and the cost of a batch; the arguments are those of a call."""

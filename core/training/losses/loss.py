@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ...errors import DataError
 from ..framework import torch
@@ -21,6 +21,16 @@ NORMALIZATIONS = ("FULL", "VALID", "BATCH_SIZE", "NONE")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Loss(ABC):
     """A function of scores and targets to a scalar whose gradient trains."""
+
+    def at(self, height: int, width: int) -> Self:
+        """Return the loss for another size of the network's input, in pixels."""
+        del height, width
+        return self
+
+    @property
+    def summed(self) -> bool:
+        """Whether the loss of a batch is a sum over its samples, not a mean."""
+        return False
 
     @abstractmethod
     def __call__(self, *inputs: Tensor, seen: int = 0) -> Tensor:
@@ -46,6 +56,11 @@ class Normalized(Loss):
 
     normalization: str = "BATCH_SIZE"
     ignore_label: int | None = None
+
+    @property
+    def summed(self) -> bool:
+        """Whether nothing is divided."""
+        return self.normalization == "NONE"
 
     def mean(self, terms: Tensor, valid: Tensor | None, outer: int) -> Tensor:
         """Return the sum of terms, divided by what the normalization says, at least by 1.

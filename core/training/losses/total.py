@@ -17,6 +17,11 @@ __all__ = ["TotalLoss"]
 class TotalLoss(Loss):
     """The sum of all elements."""
 
+    @property
+    def summed(self) -> bool:
+        """It is."""
+        return True
+
     def __call__(self, *inputs: Tensor, seen: int = 0) -> Tensor:
         """Return the sum."""
         del seen

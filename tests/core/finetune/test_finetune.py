@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from secateur.core.errors import DataError, PlanError
 from secateur.core.finetune.checkpoint import Checkpoints
 from secateur.core.finetune.finetune import Lessons
 from secateur.core.finetune.finetune import finetune as train
+from secateur.core.finetune.result import Tell
 from secateur.core.finetune.teacher import _matched, _planned
 from secateur.core.ir.network import blob_refs
 from support.training import need_torch
@@ -67,7 +67,7 @@ def test_a_teacher_makes_it_better_without_labels(
         pruned.network, unlabelled(network), teacher=network, plan=pruned.plan, **QUICK
     )
     assert {entry.stage for entry in result.history} == {
-        "start", "vectors", "features", "features and outputs",
+        "start", "vectors", "layers", "features", "features and outputs",
     }  # fmt: skip
     assert result.best.held_out < 0.8 * result.start.held_out
     before, after = (
@@ -132,8 +132,8 @@ class Stopped(Exception):
     """Stands for a kill."""
 
 
-def stopping(after: int) -> Callable[[secateur.FinetuneEntry], None]:
-    def tell(entry: secateur.FinetuneEntry) -> None:
+def stopping(after: int) -> Tell:
+    def tell(entry: secateur.FinetuneEntry, network: secateur.Network) -> None:
         if entry.step >= after:
             raise Stopped
 

@@ -9,6 +9,7 @@ import pytest
 from secateur.core.data.augment.colour import Distortion
 from secateur.core.data.augment.geometry import Jitter, Placed, TurnedCrop
 from secateur.core.data.augment.recipe import Mix
+from secateur.core.data.augment.sizes import FactorSizes, SquareSizes
 from secateur.core.errors import FormatError
 from secateur.formats.darknet.augmentation import augmentation_of
 from secateur.formats.darknet.document import parse
@@ -80,3 +81,20 @@ def test_every_cfg_of_a_real_network_is_read(shared: Path) -> None:
 def test_a_number_that_cannot_be_is_refused(text: bytes, message: str) -> None:
     with pytest.raises(FormatError, match=message):
         augmentation_of(parse(text, "x.cfg"), Flavour.ALEXEYAB)
+
+
+@pytest.mark.parametrize(
+    ("net", "random", "expected"),
+    [
+        (b"", b"random=0", None),
+        (b"", b"random=1", FactorSizes(factor=1.4, step=32, last=100)),
+        (b"resize_step=64\n", b"random=1.2", FactorSizes(factor=1.2, step=64, last=100)),
+    ],
+)
+def test_random_says_at_which_sizes_a_detector_is_trained(
+    net: bytes, random: bytes, expected: FactorSizes | None
+) -> None:
+    text = b"[net]\nwidth=416\nheight=416\n" + net + b"[yolo]\n" + random + b"\n"
+    assert augmentation_of(parse(text, "x.cfg"), Flavour.ALEXEYAB).sizes == expected
+    older = None if expected is None else SquareSizes(last=200)
+    assert augmentation_of(parse(text, "x.cfg"), Flavour.PJREDDIE).sizes == older

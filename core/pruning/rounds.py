@@ -1,0 +1,120 @@
+"""What rounds of pruning came to: figures of each, and of all together."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+__all__ = ["ROUNDS_FILE", "VERSION", "Iteration", "Round", "Trained", "folder_of"]
+
+VERSION = 1
+
+ROUNDS_FILE = "rounds.json"
+"""Name of the table of all rounds, where they are kept in a folder."""
+
+
+def folder_of(number: int) -> str:
+    """Return the name of the folder of a round."""
+    return f"round-{number:02d}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Round:
+    """What one round came to.
+
+    Args:
+        number: from 1.
+        rate: fraction of the original's budget that was to go.
+        achieved: fraction of the original's operations that is gone.
+        operations: of one sample.
+        parameters: stored values.
+        value: the metric (0…1 for accuracy, mean average precision …), or the divergence.
+        loss: points of a hundred of the metric that are lost (negative for a gain), or the
+            divergence.
+        passed: whether the gate allows that loss.
+        notes: what the user should know of its removal.
+        pruned_value: the metric after pruning and repair; None where `value` is that, since nothing
+            was fine-tuned.
+        seconds: of pruning and fine-tuning; None where nothing was fine-tuned.
+        training_notes: what the user should know of its fine-tuning.
+    """
+
+    number: int
+    rate: float
+    achieved: float
+    operations: int
+    parameters: int
+    value: float
+    loss: float
+    passed: bool = True
+    notes: tuple[str, ...] = ()
+    pruned_value: float | None = None
+    seconds: float | None = None
+    training_notes: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> str:
+        """Name of its folder, where rounds are kept in folders."""
+        return folder_of(self.number)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trained:
+    """What the fine-tuning of a round came to.
+
+    Args:
+        seconds: of training, those before interruptions included.
+        notes: what the user should know.
+    """
+
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Iteration:
+    """All rounds, with what they are compared with.
+
+    Args:
+        model: name of the network.
+        data: name of the data.
+        samples: how many.
+        validation: name of the data that rounds were measured on; "" for `data`.
+        validation_samples: how many.
+        metric: name of the figure: that of the labels, else "KL divergence" in nats (classifiers)
+            or "Output error" (‖difference‖ / ‖output‖ of the worst output).
+        original_value: the original's figure; None for distances from it.
+        operations: of the original.
+        parameters: of the original.
+        rounds: in order; the last one may not have passed.
+        notes: what users should know of this run; files do not keep them.
+    """
+
+    model: str
+    data: str
+    samples: int
+    metric: str
+    original_value: float | None
+    operations: int
+    parameters: int
+    rounds: tuple[Round, ...]
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    validation: str = ""
+    validation_samples: int = 0
+
+    @property
+    def best(self) -> Round | None:
+        """The last round that passed."""
+        return next((entry for entry in reversed(self.rounds) if entry.passed), None)
+
+    def to_data(self) -> dict[str, Any]:
+        """Return plain values for JSON; the original's figure keeps its key "baseline"."""
+        best = self.best
+        plain = asdict(self)
+        del plain["notes"]
+        return {
+            "version": VERSION,
+            **{"baseline" if key == "original_value" else key: plain[key] for key in plain},
+            "rounds": [asdict(entry) for entry in self.rounds],
+            "best": best.number if best is not None else None,
+        }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -45,10 +46,12 @@ class Tuned:
     Args:
         result: what training came to.
         saved: the files.
+        state: the state of the user's solver beside them, for the framework; None without one.
     """
 
     result: FinetuneResult
     saved: Saved
+    state: Path | None = None
 
 
 def finetune(
@@ -163,8 +166,24 @@ def finetune_files(
         write_whole(folder / FINETUNE_FILE, text.encode(), error=FormatError)
         table = history_csv(result.history)
         write_whole(folder / HISTORY_FILE, table.encode(), error=FormatError)
+        state = _snapshot(result, start, saved)
         checkpoints.clear()
-    return Tuned(result=result, saved=saved)
+    return Tuned(result=result, saved=saved, state=state)
+
+
+def _snapshot(result: FinetuneResult, start: Start, saved: Saved) -> Path | None:
+    """Write the state of the solver beside the weights, as its framework names it.
+
+    Raises:
+        FormatError: it cannot be written.
+    """
+    if start.snapshot is None or result.solver is None or not result.solver.history:
+        return None
+    weights = saved.paths[-1]
+    stem = re.sub(r"_iter_\d+$", "", weights.stem)
+    path = weights.with_name(f"{stem}_iter_{result.solver.updates}.solverstate")
+    write_whole(path, start.snapshot(result.solver, weights.name), error=FormatError)
+    return path
 
 
 def from_files(start: Start | None, options: FinetuneOptions) -> dict[str, Any]:
@@ -186,7 +205,8 @@ def from_files(start: Start | None, options: FinetuneOptions) -> dict[str, Any]:
         recipe = replace(recipe, settings=None)
     return {
         "recipe": recipe, "augmentation": start.augmentation, "seen": start.seen,
-        "resize": start.resize,
+        "resize": start.resize, "state": start.state if options.own_solver else None,
+        "keep_solver": options.own_solver and start.snapshot is not None,
     }  # fmt: skip
 
 

@@ -40,6 +40,7 @@ from ..training.recipe import Objective, Recipe, Rule, Statistics
 from ..training.solvers.adaptive import Adam
 from ..training.solvers.settings import Method, Settings
 from ..training.solvers.sgd import Momentum
+from ..training.solvers.solver import Progress as SolverProgress
 from .balance import BATCHES as PULLED
 from .balance import factor_of, per_sample, pulls
 from .checkpoint import Checkpoints
@@ -88,6 +89,8 @@ class Lessons:
         recipe: what the network's files say about training.
         augmentation: what they say about training images; None where they say nothing.
         seen: images that earlier training saw; a schedule of the files goes on from there.
+        state: how far the solver of the files came in it; None for a new training.
+        keep_solver: whether the state of the solver at the best measurement is of use.
         resize: returns a network of the files' format at another size of its input.
     """
 
@@ -98,6 +101,8 @@ class Lessons:
     recipe: Recipe = NOTHING_SAID
     augmentation: Augmentation | None = None
     seen: int = 0
+    state: SolverProgress | None = None
+    keep_solver: bool = False
     resize: Resize | None = None
 
 
@@ -188,7 +193,13 @@ def finetune(
         batch=trained.batch * (recipe.settings.passes if recipe.settings is not None else 1),
         images=outcome.images,
         notes=tuple(notes),
+        solver=outcome.solver if _whole(stages, options) else None,
     )
+
+
+def _whole(stages: Sequence[Stage], options: FinetuneOptions) -> bool:
+    """Whether the solver trains all that the files let it, from the first update to the last."""
+    return len(stages) == 1 and not stages[0].vectors and not options.freeze
 
 
 def check(network: Network, data: Dataset, options: FinetuneOptions, lessons: Lessons) -> None:
@@ -398,6 +409,8 @@ def _course(
         method=method,
         settings=recipe.settings,
         seen=lessons.seen,
+        state=lessons.state,
+        keep_solver=lessons.keep_solver,
         learning_rate=options.learning_rate,
         decay=options.weight_decay,
         measurements=options.measurements,
@@ -419,18 +432,20 @@ def _steps(
     if options.time is not None:
         return max(1, int(options.time / _seconds(module, feeding, course)))
     if options.epochs is None and course.settings is not None and course.settings.updates:
-        return _left(course.settings, course.seen)
+        return _left(course.settings, course.seen, course.state)
     passes = course.settings.passes if course.settings is not None else 1
     return max(1, round((options.epochs or EPOCHS) * feeding.samples.batches / passes))
 
 
-def _left(settings: Settings, seen: int) -> int:
+def _left(settings: Settings, seen: int, state: SolverProgress | None = None) -> int:
     """Return the updates that a schedule of the files still has.
 
     Raises:
         DataError: it has ended.
     """
     done = seen // settings.images if settings.images else 0
+    if state is not None:
+        done = state.updates
     if done >= settings.updates:
         raise DataError(
             f"the schedule of the files ends after {settings.updates} updates, and {done} are done",
@@ -517,6 +532,16 @@ def _parts(numbers: np.ndarray, size: int) -> list[np.ndarray]:
     return [numbers[start : start + size] for start in range(0, len(numbers), size)]
 
 
+def _told(state: SolverProgress | None) -> str:
+    """Return a text that is equal for equal states only."""
+    if state is None:
+        return ""
+    content = hashlib.sha256()
+    for array in state.history:
+        content.update(array.tobytes())
+    return f"{state.updates} {state.step} {content.hexdigest()}"
+
+
 def _key(
     network: Network, samples: TrainingSamples, options: FinetuneOptions, lessons: Lessons
 ) -> str:
@@ -535,6 +560,7 @@ def _key(
         repr(samples.augmentation),
         repr(lessons.recipe.settings),
         str(lessons.seen),
+        _told(lessons.state),
         lessons.validation.name if lessons.validation is not None else "",
         json.dumps(plain, sort_keys=True),
     ]

@@ -110,6 +110,8 @@ class Course:
         method: of the solver.
         settings: those of the user's solver file, which then count instead of method and rate.
         seen: images that earlier training saw.
+        state: how far the solver came in it, where it is known.
+        keep_solver: whether the state of the solver at the best measurement is of use.
         learning_rate: highest rate; None to find it.
         decay: weight decay.
         measurements: how often the network is measured.
@@ -126,6 +128,8 @@ class Course:
     method: Method
     settings: Settings | None = None
     seen: int = 0
+    state: SolverProgress | None = None
+    keep_solver: bool = False
     learning_rate: float | None = None
     decay: float = 0.0
     measurements: int = 10
@@ -152,6 +156,7 @@ class Outcome:
         steps: updates that were made.
         images: samples a second.
         notes: what a user must know.
+        solver: how far the user's solver had come at the best measurement; None without one.
     """
 
     history: tuple[FinetuneEntry, ...]
@@ -159,6 +164,7 @@ class Outcome:
     steps: int
     images: float
     notes: tuple[str, ...]
+    solver: SolverProgress | None = None
 
 
 class _Run:
@@ -180,6 +186,7 @@ class _Run:
         self.modules = AtSizes(module, size[1:], resizing.make if resizing else None)
         self.history: list[FinetuneEntry] = []
         self.best: dict[str, np.ndarray] = {}
+        self.best_solver = course.state
         self.badness = math.inf
         self.total = 0
         self.losses = (0.0, 0)
@@ -194,7 +201,7 @@ class _Run:
         """Seconds of training, those of earlier runs included."""
         return self.before + time.monotonic() - self.started
 
-    def measure(self, stage: Stage, rate: float) -> bool:
+    def measure(self, stage: Stage, rate: float, solver: Solver | None = None) -> bool:
         """Measure the network; return whether it is the best so far."""
         found: Judgement = self.judge(self.module)
         total, count = self.losses
@@ -202,6 +209,8 @@ class _Run:
         if better:
             self.badness = found.badness
             self.best = _arrays(self.module)
+            if solver is not None and self.course.keep_solver:
+                self.best_solver = solver.progress
         entry = FinetuneEntry(
             step=self.total, stage=stage.name, loss=total / count if count else None,
             held_out=found.held_out, value=found.value, rate=rate,
@@ -277,7 +286,7 @@ def train(
     passed = max(time.monotonic() - run.started, 1e-9)
     return Outcome(
         history=tuple(run.history), best=best, steps=run.total, images=run.trained / passed,
-        notes=tuple(run.notes),
+        notes=tuple(run.notes), solver=run.best_solver,
     )  # fmt: skip
 
 
@@ -328,7 +337,7 @@ def _stage(
         run.total += 1
         run.progress(f"training {stage.name}", run.total, sum(course.lengths()))
         if step + 1 in marks:
-            run.measure(stage, now)
+            run.measure(stage, now, solver)
             if _exhausted(run):
                 return False
         _keep(run, number, step + 1, rate, solver, interruption)
@@ -357,7 +366,7 @@ def _solver(
     settings = course.settings or Settings(
         method=course.method, schedule=_schedule(rate, length), decay=course.decay
     )
-    progress = None
+    progress = course.state if not run.total else None
     if state is not None:
         updates, step, history = state.solver
         progress = SolverProgress(updates=updates, step=step, history=history)
@@ -450,15 +459,23 @@ def _state(run: _Run, stage: int, step: int, rate: float, kept: SolverProgress) 
         key=run.course.key, steps=run.course.steps, stage=stage, step=step,
         total=run.total, rate=rate, losses=run.losses, seconds=run.seconds,
         history=tuple(run.history), notes=tuple(run.notes), now=_arrays(run.module), best=run.best,
-        solver=(kept.updates, kept.step, kept.history),
+        solver=_plain(kept),
+        best_solver=_plain(run.best_solver) if run.best_solver is not None else None,
         random=torch.get_rng_state().numpy(),
     )  # fmt: skip
+
+
+def _plain(kept: SolverProgress) -> tuple[int, int, tuple[np.ndarray, ...]]:
+    return kept.updates, kept.step, kept.history
 
 
 def _resume(run: _Run, state: Checkpoint) -> None:
     """Take over the state of a checkpoint."""
     _load(run.module, state.now)
     run.best = dict(state.best)
+    if state.best_solver is not None:
+        updates, step, history = state.best_solver
+        run.best_solver = SolverProgress(updates=updates, step=step, history=history)
     run.history, run.notes = list(state.history), list(state.notes)
     run.total, run.losses, run.before = state.total, state.losses, state.seconds
     best = next(entry for entry in reversed(run.history) if entry.best)

@@ -51,6 +51,13 @@ def command(
         Path | None,
         Parameter(metavar="FILE", help="Caffe: a solver.prototxt, whose schedule is followed."),
     ] = None,
+    solver_state: Annotated[
+        Path | None,
+        Parameter(
+            metavar="FILE",
+            help="Caffe, with --solver: a .solverstate of an earlier training, which goes on.",
+        ),
+    ] = None,
     options: FinetuneOptions,
     resume: Annotated[bool, Parameter(help="Go on from the newest checkpoint.")] = False,
     restart: Annotated[bool, Parameter(help="Forget checkpoints of an earlier run.")] = False,
@@ -87,7 +94,10 @@ def command(
         secateur.check_target(network, output)
     if solver is not None:
         options = dataclasses.replace(options, own_solver=True)
-    start = secateur.begin(*files, solver=solver, all_layers=not options.own_solver, options=model)
+    start = secateur.begin(
+        *files, solver=solver, solver_state=solver_state, all_layers=not options.own_solver,
+        options=model,
+    )  # fmt: skip
     dataset = fitted(terminal, network, data, reading).dataset
     original = secateur.load(*teacher, options=model) if teacher else None
     validation = fitted(terminal, network, val, reading).dataset if val is not None else None
@@ -113,7 +123,9 @@ def command(
         terminal.out.print(_table(tuned.result, task))
         _tell(terminal, tuned.result, task)
     folder = Path(output)
-    for path in (*tuned.saved.paths, folder / "history.csv", folder / "finetune.json"):
+    states = (tuned.state,) if tuned.state is not None else ()
+    written = (*tuned.saved.paths, *states, folder / "history.csv", folder / "finetune.json")
+    for path in written:
         terminal.note(f"wrote {path}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -47,10 +48,12 @@ class Tuned:
     Args:
         result: what training came to.
         saved: the files.
+        state: the state of the user's solver beside them, for the framework; None without one.
     """
 
     result: FinetuneResult
     saved: Saved
+    state: Path | None = None
 
 
 def finetune(
@@ -150,8 +153,23 @@ def finetune_files(
             tell=tell, progress=progress,
         )  # fmt: skip
         result = _finished(result, start)
-        saved = team.first(lambda: _written(files, result, checkpoints, progress))
-    return Tuned(result=result, saved=saved)
+        saved, state = team.first(lambda: _written(files, result, start, checkpoints, progress))
+    return Tuned(result=result, saved=saved, state=state)
+
+
+def _snapshot(result: FinetuneResult, start: Start, saved: Saved) -> Path | None:
+    """Write the state of the solver beside the weights, as its framework names it.
+
+    Raises:
+        FormatError: it cannot be written.
+    """
+    if start.snapshot is None or result.solver is None or not result.solver.history:
+        return None
+    weights = saved.paths[-1]
+    stem = re.sub(r"_iter_\d+$", "", weights.stem)
+    path = weights.with_name(f"{stem}_iter_{result.solver.updates}.solverstate")
+    write_whole(path, start.snapshot(result.solver, weights.name), error=FormatError)
+    return path
 
 
 def _open(checkpoints: Checkpoints, *, resume: bool, restart: bool) -> None:
@@ -174,9 +192,10 @@ def _open(checkpoints: Checkpoints, *, resume: bool, restart: bool) -> None:
 def _written(
     files: Sequence[str | PathLike[str]],
     result: FinetuneResult,
+    start: Start,
     checkpoints: Checkpoints,
     progress: Progress,
-) -> Saved:
+) -> tuple[Saved, Path | None]:
     """Write the model and what training came to; the checkpoints have done their work."""
     folder = checkpoints.folder
     saved = save(result.network, folder, data=None, progress=progress)
@@ -185,8 +204,9 @@ def _written(
     write_whole(folder / FINETUNE_FILE, text.encode(), error=FormatError)
     table = history_csv(result.history)
     write_whole(folder / HISTORY_FILE, table.encode(), error=FormatError)
+    state = _snapshot(result, start, saved)
     checkpoints.clear()
-    return saved
+    return saved, state
 
 
 def from_files(start: Start | None, options: FinetuneOptions) -> dict[str, Any]:
@@ -208,7 +228,8 @@ def from_files(start: Start | None, options: FinetuneOptions) -> dict[str, Any]:
         recipe = replace(recipe, settings=None)
     return {
         "recipe": recipe, "augmentation": start.augmentation, "seen": start.seen,
-        "resize": start.resize,
+        "resize": start.resize, "state": start.state if options.own_solver else None,
+        "keep_solver": options.own_solver and start.snapshot is not None,
     }  # fmt: skip
 
 

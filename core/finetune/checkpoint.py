@@ -23,7 +23,7 @@ from .result import FinetuneEntry
 
 __all__ = ["Checkpoint", "Checkpoints"]
 
-VERSION = 2
+VERSION = 3
 KEPT = 2
 """Checkpoints that are kept."""
 
@@ -51,6 +51,7 @@ class Checkpoint:
         now: the network's tensors by name.
         best: those of the best measurement.
         solver: what the solver keeps: updates, step, and arrays.
+        best_solver: what it kept at the best measurement; None where that is not of use.
         random: states of PyTorch's generators, one a process.
     """
 
@@ -69,6 +70,7 @@ class Checkpoint:
     best: Mapping[str, np.ndarray]
     solver: tuple[int, int, tuple[np.ndarray, ...]]
     random: np.ndarray
+    best_solver: tuple[int, int, tuple[np.ndarray, ...]] | None = None
 
     def to_bytes(self) -> bytes:
         """Return the content of a file."""
@@ -77,7 +79,9 @@ class Checkpoint:
             "stage": self.stage, "step": self.step, "total": self.total, "rate": self.rate,
             "losses": list(self.losses), "seconds": self.seconds,
             "history": [asdict(entry) for entry in self.history], "notes": list(self.notes),
-            "solver": list(self.solver[:2]), "names": [list(self.now), list(self.best)],
+            "solver": list(self.solver[:2]),
+            "best_solver": list(self.best_solver[:2]) if self.best_solver else None,
+            "names": [list(self.now), list(self.best)],
         }  # fmt: skip
         arrays: dict[str, np.ndarray] = {
             "plain": np.frombuffer(json.dumps(plain).encode(), np.uint8),
@@ -86,6 +90,8 @@ class Checkpoint:
         for kind, tensors in (("now", self.now), ("best", self.best)):
             arrays.update({f"{kind}{k}": a for k, a in enumerate(tensors.values())})
         arrays.update({f"solver{k}": a for k, a in enumerate(self.solver[2])})
+        kept = self.best_solver[2] if self.best_solver else ()
+        arrays.update({f"kept{k}": a for k, a in enumerate(kept)})
         file = io.BytesIO()
         np.savez(file, **arrays)  # type: ignore[arg-type]  # names are keywords
         return file.getvalue()
@@ -105,8 +111,8 @@ class Checkpoint:
             {name: content[f"{kind}{k}"] for k, name in enumerate(own)}
             for kind, own in zip(("now", "best"), names, strict=True)
         ]
-        count = sum(name.startswith("solver") for name in content)
         updates, step = plain.pop("solver")
+        kept = plain.pop("best_solver")
         return Checkpoint(
             **{
                 **plain,
@@ -116,9 +122,16 @@ class Checkpoint:
             },
             now=tensors[0],
             best=tensors[1],
-            solver=(updates, step, tuple(content[f"solver{k}"] for k in range(count))),
+            solver=(updates, step, _numbered(content, "solver")),
+            best_solver=(*kept, _numbered(content, "kept")) if kept else None,
             random=content["random"],
         )
+
+
+def _numbered(content: Mapping[str, np.ndarray], word: str) -> tuple[np.ndarray, ...]:
+    """Return the arrays whose names are a word and a number, in order."""
+    count = sum(name.startswith(word) for name in content)
+    return tuple(content[f"{word}{k}"] for k in range(count))
 
 
 class Checkpoints:

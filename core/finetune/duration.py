@@ -11,7 +11,7 @@ from ..training.criterion import Criterion
 from ..training.module import TrainingModule
 from ..training.solvers.schedule import Constant
 from ..training.solvers.settings import Settings
-from ..training.solvers.solver import Solver
+from ..training.solvers.solver import Progress, Solver
 from .judge import Judge
 from .loop import Course, Feeding
 from .options import FinetuneOptions
@@ -39,19 +39,21 @@ def planned(course: Course, feeding: Feeding, options: FinetuneOptions) -> Cours
     if options.steps is not None:
         return replace(course, steps=max(1, int(options.steps)))
     if options.epochs is None and settings is not None and settings.updates:
-        return replace(course, steps=left(settings, course.seen))
+        return replace(course, steps=left(settings, course.seen, course.state))
     passes = settings.passes if settings is not None else 1
     steps = max(1, round((options.epochs or EPOCHS) * feeding.samples.batches / passes))
     return replace(course, steps=steps)
 
 
-def left(settings: Settings, seen: int) -> int:
+def left(settings: Settings, seen: int, state: Progress | None = None) -> int:
     """Return the updates that a schedule of the files still has.
 
     Raises:
         DataError: it has ended.
     """
     done = seen // settings.images if settings.images else 0
+    if state is not None:
+        done = state.updates
     if done >= settings.updates:
         raise DataError(
             f"the schedule of the files ends after {settings.updates} updates, and {done} are done",

@@ -39,6 +39,7 @@ from ..training.recipe import Objective, Recipe, Rule, Statistics
 from ..training.solvers.adaptive import Adam
 from ..training.solvers.settings import Method
 from ..training.solvers.sgd import Momentum
+from ..training.solvers.solver import Progress as SolverProgress
 from ..training.team import ALONE, Team, joined
 from .balance import BATCHES as PULLED
 from .balance import factor_of, per_sample, pulls
@@ -83,6 +84,8 @@ class Lessons:
         recipe: what the network's files say about training.
         augmentation: what they say about training images; None where they say nothing.
         seen: images that earlier training saw; a schedule of the files goes on from there.
+        state: how far the solver of the files came in it; None for a new training.
+        keep_solver: whether the state of the solver at the best measurement is of use.
         resize: returns a network of the files' format at another size of its input.
     """
 
@@ -93,6 +96,8 @@ class Lessons:
     recipe: Recipe = NOTHING_SAID
     augmentation: Augmentation | None = None
     seen: int = 0
+    state: SolverProgress | None = None
+    keep_solver: bool = False
     resize: Resize | None = None
 
 
@@ -219,7 +224,13 @@ def _finetune(
         batch=trained.batch * (recipe.settings.passes if recipe.settings is not None else 1),
         images=outcome.images,
         notes=tuple(notes),
+        solver=outcome.solver if _whole(stages, options) else None,
     )
+
+
+def _whole(stages: Sequence[Stage], options: FinetuneOptions) -> bool:
+    """Whether the solver trains all that the files let it, from the first update to the last."""
+    return len(stages) == 1 and not stages[0].vectors and not options.freeze
 
 
 def check(network: Network, data: Dataset, options: FinetuneOptions, lessons: Lessons) -> None:
@@ -310,7 +321,11 @@ def _resizing(
     if why := refusal(sizes, own, lessons.resize, networks):
         return None, [f"the size of the input stays, though the files say random: {why}"]
     settings = lessons.recipe.settings
-    until = left(settings, lessons.seen) if settings is not None and settings.updates else None
+    until = (
+        left(settings, lessons.seen, lessons.state)
+        if settings is not None and settings.updates
+        else None
+    )
     return Resizing(
         sizes=sizes, own=own, make=lessons.resize, seed=samples.seed, left=until,
         passes=settings.passes if settings is not None else 1,
@@ -452,6 +467,8 @@ def _course(
         method=method,
         settings=recipe.settings,
         seen=lessons.seen,
+        state=lessons.state,
+        keep_solver=lessons.keep_solver,
         learning_rate=options.learning_rate,
         decay=options.weight_decay,
         measurements=options.measurements,
@@ -528,6 +545,16 @@ def _parts(numbers: np.ndarray, size: int) -> list[np.ndarray]:
     return [numbers[start : start + size] for start in range(0, len(numbers), size)]
 
 
+def _told(state: SolverProgress | None) -> str:
+    """Return a text that is equal for equal states only."""
+    if state is None:
+        return ""
+    content = hashlib.sha256()
+    for array in state.history:
+        content.update(array.tobytes())
+    return f"{state.updates} {state.step} {content.hexdigest()}"
+
+
 def _key(network: Network, feeding: Feeding, options: FinetuneOptions, lessons: Lessons) -> str:
     """Return a digest of all that the training depends on, the length of a time apart."""
     plain = {
@@ -546,6 +573,7 @@ def _key(network: Network, feeding: Feeding, options: FinetuneOptions, lessons: 
         repr(samples.augmentation),
         repr(lessons.recipe.settings),
         str(lessons.seen),
+        _told(lessons.state),
         lessons.validation.name if lessons.validation is not None else "",
         json.dumps(plain, sort_keys=True),
     ]

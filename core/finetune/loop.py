@@ -114,6 +114,8 @@ class Course:
         method: of the solver.
         settings: those of the user's solver file, which then count instead of method and rate.
         seen: images that earlier training saw.
+        state: how far the solver came in it, where it is known.
+        keep_solver: whether the state of the solver at the best measurement is of use.
         learning_rate: highest rate; None to find it.
         decay: weight decay.
         measurements: how often the network is measured.
@@ -130,6 +132,8 @@ class Course:
     method: Method
     settings: Settings | None = None
     seen: int = 0
+    state: SolverProgress | None = None
+    keep_solver: bool = False
     learning_rate: float | None = None
     decay: float = 0.0
     measurements: int = 10
@@ -166,6 +170,7 @@ class Outcome:
         steps: updates that were made.
         images: samples a second.
         notes: what a user must know.
+        solver: how far the user's solver had come at the best measurement; None without one.
     """
 
     history: tuple[FinetuneEntry, ...]
@@ -173,6 +178,7 @@ class Outcome:
     steps: int
     images: float
     notes: tuple[str, ...]
+    solver: SolverProgress | None = None
 
 
 class _Agreed(NamedTuple):
@@ -209,6 +215,7 @@ class _Run:
         self.modules = AtSizes(module, size[1:], resizing.make if resizing else None)
         self.history: list[FinetuneEntry] = []
         self.best: dict[str, np.ndarray] = {}
+        self.best_solver = course.state
         self.badness = math.inf
         self.total = 0
         self.losses = (0.0, 0)
@@ -223,7 +230,7 @@ class _Run:
         """Seconds of training, those of earlier runs included."""
         return self.before + time.monotonic() - self.started
 
-    def measure(self, stage: Stage, rate: float) -> bool:
+    def measure(self, stage: Stage, rate: float, solver: Solver | None = None) -> bool:
         """Measure the network; return whether it is the best so far."""
         found: Judgement = self.team.first(lambda: self.judge(self.module))
         total, count = self.losses
@@ -231,6 +238,8 @@ class _Run:
         if better:
             self.badness = found.badness
             self.best = _arrays(self.module)
+            if solver is not None and self.course.keep_solver:
+                self.best_solver = solver.progress
         entry = FinetuneEntry(
             step=self.total, stage=stage.name, loss=total / count if count else None,
             held_out=found.held_out, value=found.value, rate=rate,
@@ -342,7 +351,7 @@ def train(
     passed = max(time.monotonic() - run.started, 1e-9)
     return Outcome(
         history=tuple(run.history), best=best, steps=run.total, images=run.trained / passed,
-        notes=tuple(run.notes),
+        notes=tuple(run.notes), solver=run.best_solver,
     )  # fmt: skip
 
 
@@ -399,7 +408,7 @@ def _stage(
         run.total += 1
         run.progress(f"training {stage.name} · {run.told()}", run.total, sum(course.lengths()))
         if step + 1 in marks:
-            run.measure(stage, now)
+            run.measure(stage, now, solver)
             if _exhausted(run):
                 return False
         _keep(run, number, step + 1, rate, solver, agreed, interruption)
@@ -445,7 +454,7 @@ def _solver(
     settings = course.settings or Settings(
         method=course.method, schedule=_schedule(rate, length), decay=course.decay
     )
-    progress = None
+    progress = course.state if not run.total else None
     if state is not None:
         updates, step, history = state.solver
         progress = SolverProgress(updates=updates, step=step, history=history)
@@ -553,15 +562,23 @@ def _state(
         stage=stage, step=step,
         total=run.total, rate=rate, losses=run.losses, seconds=run.seconds,
         history=tuple(run.history), notes=tuple(run.notes), now=_arrays(run.module), best=run.best,
-        solver=(kept.updates, kept.step, kept.history),
+        solver=_plain(kept),
+        best_solver=_plain(run.best_solver) if run.best_solver is not None else None,
         random=random,
     )  # fmt: skip
+
+
+def _plain(kept: SolverProgress) -> tuple[int, int, tuple[np.ndarray, ...]]:
+    return kept.updates, kept.step, kept.history
 
 
 def _resume(run: _Run, state: Checkpoint) -> None:
     """Take over the state of a checkpoint."""
     _load(run.module, state.now)
     run.best = dict(state.best)
+    if state.best_solver is not None:
+        updates, step, history = state.best_solver
+        run.best_solver = SolverProgress(updates=updates, step=step, history=history)
     run.history, run.notes = list(state.history), list(state.notes)
     run.total, run.losses, run.before = state.total, state.losses, state.seconds
     best = next(entry for entry in reversed(run.history) if entry.best)

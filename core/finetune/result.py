@@ -6,9 +6,12 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..ir.network import Network
+
+if TYPE_CHECKING:
+    from ..training.solvers.solver import Progress as SolverProgress
 
 __all__ = ["FinetuneEntry", "FinetuneResult", "Tell", "history_csv", "unheard"]
 
@@ -61,6 +64,8 @@ class FinetuneResult:
         batch: samples of an update.
         images: samples a second, from reading to update, measurements included.
         notes: what a user must know.
+        solver: how far the user's solver had come at the best measurement, for a training that
+            goes on from there; None without one, or where it trained only a part of the network.
     """
 
     network: Network
@@ -73,6 +78,7 @@ class FinetuneResult:
     batch: int
     images: float
     notes: tuple[str, ...] = ()
+    solver: SolverProgress | None = None
 
     @property
     def start(self) -> FinetuneEntry:

@@ -123,6 +123,28 @@ def cases(folder: Path) -> Iterator[Case]:
         "to: 0.5\nrounds: 2\nmax-divergence: 2\n",
     )
     yield Case(
+        secateur.IterateOptions(
+            rates=(0.5, 0.75), previous=False, finetune=secateur.FinetuneOptions(
+                time=600.0, distill=0.25, freeze=("a", "b"), own_solver=True, checkpoint=60.0,
+            ),
+        ),
+        ["--to", 0.75, "--rounds", 2, "--schedule", "geometric", "--from", "original",
+         "--finetune", "10m", "--finetune-distill", 0.25, "--finetune-freeze", "a",
+         "--finetune-freeze", "b", "--finetune-own-solver", "--finetune-checkpoint", "1m"],
+        "to: 0.75\nrounds: 2\nschedule: geometric\nfrom: original\nfinetune: 10m\n"
+        "finetune-distill: 0.25\nfinetune_freeze: [a, b]\nfinetune-own-solver: true\n"
+        "finetune-checkpoint: 60\n",
+    )  # fmt: skip
+    for text, length in (
+        ("2epochs", {"epochs": 2.0}), ("0.5", {"epochs": 0.5}), ("1epoch", {"epochs": 1.0}),
+        ("500 steps", {"steps": 500}), ("30s", {"time": 30.0}), ("1.5h", {"time": 5400.0}),
+    ):  # fmt: skip
+        yield Case(
+            secateur.IterateOptions(rates=(0.5,), finetune=secateur.FinetuneOptions(**length)),
+            ["--rates", 0.5, "--finetune", text],
+            f"rates: [0.5]\nfinetune: {text}\n",
+        )
+    yield Case(
         secateur.FinetuneOptions(
             time=600.0, batch_size=8, learning_rate=0.01, method="sgd", own_solver=True,
             momentum=0.5, weight_decay=0.25, distill=0.75, match="features", temperature=4.0,

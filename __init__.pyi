@@ -100,6 +100,7 @@ from .core.sensitivity import load_analysis as load_analysis
 from .core.sensitivity import save_analysis as save_analysis
 from .core.sensitivity.result import ANALYSIS_FILE as ANALYSIS_FILE
 from .core.sensitivity.state import STATE_FILE as STATE_FILE
+from .core.training.team import team_place as team_place
 from .core.verify.compare import Comparison as Comparison
 from .core.verify.compare import compare as compare
 from .formats.loading import load as load
@@ -111,6 +112,7 @@ from .formats.saving import check_target as check_target
 from .formats.saving import save as save
 from .formats.training import begin as begin
 from .version import __version__ as __version__
+from .workflows.board import board as board
 from .workflows.datasets import open_dataset as open_dataset
 from .workflows.datasets import with_preprocess as with_preprocess
 from .workflows.emitting import TrainingFiles as TrainingFiles

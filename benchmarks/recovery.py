@@ -299,7 +299,7 @@ def _tuned(
         )
 
     result = secateur.finetune(
-        start.network, data, start=start, teacher=teacher, plan=plan, tell=tell, **settings,
+        start, data, teacher=teacher, plan=plan, tell=tell, **settings,
     )  # fmt: skip
     for note in result.notes:
         print(f"note: {note}")

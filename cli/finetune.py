@@ -60,10 +60,21 @@ def command(
             "the weights that the kept channels had there.",
         ),
     ] = None,
+    solver_state: Annotated[
+        Path | None,
+        Parameter(
+            metavar="FILE",
+            help="Caffe, with --solver: a .solverstate of an earlier training, which goes on.",
+        ),
+    ] = None,
     options: FinetuneOptions,
     sparsify: SparsifyOptions,
     resume: Annotated[bool, Parameter(help="Go on from the newest checkpoint.")] = False,
     restart: Annotated[bool, Parameter(help="Forget checkpoints of an earlier run.")] = False,
+    tensorboard: Annotated[
+        Path | None,
+        Parameter(metavar="FOLDER", help="Write losses and metrics for TensorBoard, too."),
+    ] = None,
     as_json: AsJson = False,
     data: Annotated[
         Path, Parameter(help="Training data: images or .npz. Labels are used.", group=Panel.DATA)
@@ -85,13 +96,18 @@ def command(
 
     import secateur
 
-    terminal = screen.terminal()
+    first = secateur.team_place()[0] == 0  # the first process speaks for all that torchrun started
+    terminal = screen.terminal(mute=not first)
     network = secateur.load(*files, options=model)
     terminal.notes(network.notes)
-    secateur.check_target(network, output)
+    if first:
+        secateur.check_target(network, output)
     if solver is not None:
         options = dataclasses.replace(options, own_solver=True)
-    start = secateur.begin(*files, solver=solver, all_layers=not options.own_solver, options=model)
+    start = secateur.begin(
+        *files, solver=solver, solver_state=solver_state, all_layers=not options.own_solver,
+        options=model,
+    )  # fmt: skip
     early = None
     if rewind:
         early = secateur.begin_early(rewind, files, solver=solver, options=model)
@@ -106,12 +122,13 @@ def command(
         task=task,
         sparsify=sparsify if sparsify.method else None,
     )
-    with terminal.bars() as progress:
+    with secateur.board(tensorboard) as tell, terminal.bars() as progress:
         tuned = secateur.finetune_files(
-            files, dataset, output, options,
-            lessons=lessons, start=start, rewind=early, resume=resume, restart=restart,
-            progress=progress,
+            files, dataset, output, options, lessons=lessons, start=start, rewind=early,
+            resume=resume, restart=restart, tell=tell, progress=progress,
         )  # fmt: skip
+    if not first:
+        return
     for note in tuned.result.notes:
         terminal.note(note)
     if as_json:
@@ -120,9 +137,11 @@ def command(
         terminal.out.print(_table(tuned.result, task))
         _tell(terminal, tuned.result, task)
     folder = Path(output)
-    written = [*tuned.saved.paths, folder / "history.csv", folder / "finetune.json"]
-    if tuned.result.plan is not None:
-        written.append(folder / "plan.yaml")
+    states = (tuned.state,) if tuned.state is not None else ()
+    plans = (folder / "plan.yaml",) if tuned.result.plan is not None else ()
+    written = (
+        *tuned.saved.paths, *states, *plans, folder / "history.csv", folder / "finetune.json",
+    )  # fmt: skip
     for path in written:
         terminal.note(f"wrote {path}")
     if tuned.result.plan is not None:

@@ -58,6 +58,12 @@ def command(
     network = secateur.with_preprocess(network, reading)
     secateur.check_target(network, output)
     if emit_training is not None:
+        if emit_training.resolve() in (output.resolve(), *output.resolve().parents):
+            raise secateur.FormatError(
+                "files for training cannot stand in the folder of the model, nor around it",
+                hint="give them a folder of their own",
+                option="emit_training",
+            )
         secateur.check_training(network, emit_training, solver=solver, data=data)
     elif solver is not None:
         raise secateur.FormatError("a solver is used with --emit-training only", option="solver")

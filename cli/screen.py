@@ -24,8 +24,8 @@ class ScreenOptions:
     debug: bool = False
     """Show a traceback where something fails."""
 
-    def terminal(self) -> Terminal:
-        """Return what the command prints with."""
+    def terminal(self, *, mute: bool = False) -> Terminal:
+        """Return what the command prints with; a mute one prints nothing."""
         from .terminal import Terminal
 
-        return Terminal(quiet=self.quiet, verbose=self.verbose)
+        return Terminal(quiet=self.quiet, verbose=self.verbose, mute=mute)

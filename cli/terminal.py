@@ -15,6 +15,9 @@ __all__ = ["Bars", "Terminal"]
 PATIENCE = 1.0
 """Seconds before a bar appears."""
 
+DETAIL = " · "
+"""Stands in a label between the job and what is to be told of it now."""
+
 PLAIN_WIDTH = 120
 """Columns of tables that go to a file or a pipe."""
 
@@ -22,9 +25,10 @@ PLAIN_WIDTH = 120
 class Terminal:
     """The two streams of a command, and how talkative it is."""
 
-    def __init__(self, *, quiet: bool = False, verbose: bool = False):
-        self.quiet = quiet
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, mute: bool = False):
+        self.quiet = quiet or mute
         self.verbose = verbose
+        self.mute = mute
         width = None if sys.stdout.isatty() else PLAIN_WIDTH
         self.out = Console(width=width, highlight=False, soft_wrap=False)
         self.err = Console(stderr=True, highlight=False)
@@ -46,7 +50,8 @@ class Terminal:
 
     def warn(self, text: str) -> None:
         """Print a warning, which --quiet does not silence."""
-        self.err.print(f"warning: {text}", markup=False, soft_wrap=True)
+        if not self.mute:
+            self.err.print(f"warning: {text}", markup=False, soft_wrap=True)
 
     @contextmanager
     def bars(self) -> Iterator[Bars]:
@@ -75,14 +80,20 @@ class Bars:
         self._began = time.monotonic()
 
     def __call__(self, label: str, done: int, total: int) -> None:
-        """Show `done` of `total` steps of a job, once the whole work takes longer than a second."""
+        """Show `done` of `total` steps of a job, once the whole work takes longer than a second.
+
+        What stands behind the :data:`DETAIL` of a label may change from call to call.
+        """
         if not self._shown or time.monotonic() - self._began < PATIENCE:
             return
         if not self._tasks:
             self._progress.start()
-        if label not in self._tasks:
-            self._tasks[label] = self._progress.add_task(label, total=total or None)
-        self._progress.update(self._tasks[label], completed=done, total=total or None)
+        job = label.partition(DETAIL)[0]
+        if job not in self._tasks:
+            self._tasks[job] = self._progress.add_task(label, total=total or None)
+        self._progress.update(
+            self._tasks[job], completed=done, total=total or None, description=label
+        )
 
     def close(self) -> None:
         """Take the bars away."""

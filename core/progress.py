@@ -14,7 +14,8 @@ class Progress(Protocol):
     """A function that is called while a job runs.
 
     The first call has `done` 0, the last has `done` equal to `total`. A `total` of 0 means that the
-    total is unknown. The function must return quickly. An exception that it raises ends the job.
+    total is unknown. Behind " · " in a label stands what changes from call to call. The function
+    must return quickly. An exception that it raises ends the job.
     """
 
     def __call__(self, label: str, done: int, total: int) -> None:

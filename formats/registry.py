@@ -22,6 +22,7 @@ from ..core.registry import Registry
 if TYPE_CHECKING:
     from ..core.evaluation.task import Task
     from ..core.training.recipe import Start
+    from ..core.training.solvers.solver import Progress
     from .emission import Emit
 
 __all__ = ["FORMATS", "HEAD_BYTES", "Format", "Reader", "first_line", "is_text"]
@@ -72,6 +73,8 @@ class Format:
         begin: reads a model for training, with its losses and its solver; None if the format says
             nothing about training. The second path is that of a file with the solver, if the
             format has such. With `like`, a network of this format, its settings count.
+        read_state: reads the state of a solver; None if there are no files of such.
+        write_state: returns the file of a state, for the name of the weights of that moment.
         emit: makes the files with which a network is trained in the framework of the format; None
             if there are none.
         named_accuracy: returns, for a network and a name in its files, the network to measure and
@@ -92,6 +95,8 @@ class Format:
     register_datasets: Callable[[], None] = lambda: None
     read_mean: Callable[[Path], np.ndarray] | None = None
     begin: Callable[..., Start] | None = None
+    read_state: Callable[[Path], Progress] | None = None
+    write_state: Callable[[Progress, str], bytes] | None = None
     emit: Emit | None = None
     named_accuracy: Callable[[Network, str], tuple[Network, Task]] | None = None
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import FormatError, UnsupportedError
+from ..core.errors import DataError, FormatError, UnsupportedError
 from ..core.ir.network import Network
 from ..core.options import options_of
 from ..core.training.recipe import Recipe, Start
 from .files import models
 from .options import LoadOptions
-from .registry import FORMATS
+from .registry import FORMATS, Format
 from .saving import reread
 
 __all__ = ["begin"]
@@ -21,6 +22,7 @@ __all__ = ["begin"]
 def begin(
     *files: str | PathLike[str],
     solver: str | PathLike[str] | None = None,
+    solver_state: str | PathLike[str] | None = None,
     all_layers: bool = False,
     like: Network | None = None,
     options: LoadOptions | None = None,
@@ -31,6 +33,7 @@ def begin(
     Args:
         files: the files of one model in any order.
         solver: the file with the solver, for formats that have such.
+        solver_state: a file with the state of a solver, whose training goes on.
         all_layers: train layers too that the framework of the files never updates.
         like: a network; the files, made of its own, are read with its settings, instead of
             `options`. Files of a format that says nothing about training are read as well.
@@ -38,6 +41,7 @@ def begin(
         settings: fields of :class:`LoadOptions`, instead of `options`.
 
     Raises:
+        DataError: there is the state of a solver, but no solver.
         FormatError: the files are broken, incomplete or do not fit together.
         UnsupportedError: the format says nothing about training, or a layer cannot be trained.
     """
@@ -53,7 +57,30 @@ def begin(
     if known.begin is None:
         raise UnsupportedError(f"{known.name} files hold no losses to train with")
     path = None if solver is None else Path(solver)
-    if like is not None:
-        return known.begin(found[0], path, all_layers=all_layers, like=like)
-    given = {name: getattr(options, name) for name in known.settings}
-    return known.begin(found[0], path, all_layers=all_layers, **given)
+    given: dict[str, Any] = {"like": like}
+    if like is None:
+        given = {name: getattr(options, name) for name in known.settings}
+    start = known.begin(found[0], path, all_layers=all_layers, **given)
+    return _with_state(start, known, None if solver_state is None else Path(solver_state))
+
+
+def _with_state(start: Start, known: Format, path: Path | None) -> Start:
+    """Return a start that knows the state of a solver.
+
+    Raises:
+        DataError: there is a state, but no solver whose it is.
+        UnsupportedError: the format has no such files.
+    """
+    if path is None:
+        return replace(start, snapshot=known.write_state)
+    if known.read_state is None:
+        raise UnsupportedError(
+            f"{known.name} files have no state of a solver beside them", option="solver_state"
+        )
+    if start.recipe.settings is None:
+        raise DataError(
+            "the state of a solver goes with its solver file",
+            hint="--solver FILE gives it",
+            option="solver_state",
+        )
+    return replace(start, state=known.read_state(path), snapshot=known.write_state)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -25,6 +26,7 @@ from ..core.options import options_of
 from ..core.plan.plan import Plan
 from ..core.progress import Progress, silent
 from ..core.training.recipe import Start
+from ..core.training.team import joined
 from ..formats.options import LoadOptions
 from ..formats.saving import PLAN_NAME, Saved, save
 from ..formats.training import begin
@@ -54,14 +56,16 @@ class Tuned:
     Args:
         result: what training came to.
         saved: the files.
+        state: the state of the user's solver beside them, for the framework; None without one.
     """
 
     result: FinetuneResult
     saved: Saved
+    state: Path | None = None
 
 
 def finetune(
-    network: Network,
+    network: Network | Start,
     data: Dataset,
     options: FinetuneOptions | None = None,
     *,
@@ -69,7 +73,6 @@ def finetune(
     plan: Plan | None = None,
     validation: Dataset | None = None,
     task: Task | str | None = None,
-    start: Start | None = None,
     sparsify: SparsifyOptions | None = None,
     rewind: Start | None = None,
     tell: Tell = unheard,
@@ -79,7 +82,8 @@ def finetune(
     """Train a network further, by labels, by what another network computes, or by both.
 
     Args:
-        network: the network; it stays as it is.
+        network: the network; it stays as it is. Read for training (:func:`begin`), it brings the
+            losses, the schedule and the augmentation of its files with it.
         data: training data. Labels are used where there are any.
         options: how the network is trained.
         teacher: a network to learn from, usually that before pruning.
@@ -88,8 +92,6 @@ def finetune(
         validation: data that the network is measured on; the best measurement is kept. Without it,
             samples that are held out from `data` decide.
         task: what is measured there, if not what its labels call for.
-        start: the network as it was read for training (:func:`begin`), with the losses of its
-            files. Its network is trained instead of `network`.
         sparsify: how channels leave during training. They are zero in the trained network, and the
             result's plan names them: :func:`densify` takes them out.
         rewind: the model before pruning at an early moment (:func:`begin`), to go back to: the
@@ -104,13 +106,14 @@ def finetune(
         UnsupportedError: PyTorch is not installed, or a layer cannot be trained.
     """
     options = options_of(FinetuneOptions, options, settings)
-    filled = Lessons(
+    start = network if isinstance(network, Start) else None
+    lessons = Lessons(
         teacher=teacher, plan=plan, validation=validation, task=task, sparsify=sparsify,
         **from_files(start, options, rewind),
     )  # fmt: skip
-    trained = start.network if start is not None else network
-    result = train(trained, data, options, lessons=filled, tell=tell, progress=progress)
-    return _finished(result, start, filled.seen)
+    trained = network if isinstance(network, Network) else network.network
+    result = train(trained, data, options, lessons=lessons, tell=tell, progress=progress)
+    return _finished(result, start, lessons.seen)
 
 
 def finetune_files(
@@ -157,33 +160,71 @@ def finetune_files(
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FormatError(f"cannot be written: {error.strerror or error}") from error
-    with alone_in(folder):
+    with joined() as team, alone_in(folder) if team.rank == 0 else nullcontext():
         checkpoints = Checkpoints(folder)
-        checkpoints.tidy()
-        if restart:
-            checkpoints.clear()
-        elif checkpoints.any and not resume:
-            with located(file=str(folder)):
-                raise DataError(
-                    "there are checkpoints of an earlier training",
-                    hint="--resume goes on from them, --restart forgets them",
-                )
+        team.first(lambda: _open(checkpoints, resume=resume, restart=restart))
         filled = replace(lessons, **from_files(start, options, rewind))
         result = train(
             start.network, data, options, lessons=filled, checkpoints=checkpoints, resume=resume,
             tell=tell, progress=progress,
         )  # fmt: skip
         result = _finished(result, start, filled.seen)
-        saved = save(result.network, folder, data=None, progress=progress)
-        content = {"files": [Path(file).name for file in files], **result.to_data()}
-        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        write_whole(folder / FINETUNE_FILE, text.encode(), error=FormatError)
-        table = history_csv(result.history)
-        write_whole(folder / HISTORY_FILE, table.encode(), error=FormatError)
-        if result.plan is not None:
-            write_whole(folder / PLAN_NAME, result.plan.to_yaml().encode(), error=FormatError)
+        saved, state = team.first(lambda: _written(files, result, start, checkpoints, progress))
+    return Tuned(result=result, saved=saved, state=state)
+
+
+def _snapshot(result: FinetuneResult, start: Start, saved: Saved) -> Path | None:
+    """Write the state of the solver beside the weights, as its framework names it.
+
+    Raises:
+        FormatError: it cannot be written.
+    """
+    if start.snapshot is None or result.solver is None or not result.solver.history:
+        return None
+    weights = saved.paths[-1]
+    stem = re.sub(r"_iter_\d+$", "", weights.stem)
+    path = weights.with_name(f"{stem}_iter_{result.solver.updates}.solverstate")
+    write_whole(path, start.snapshot(result.solver, weights.name), error=FormatError)
+    return path
+
+
+def _open(checkpoints: Checkpoints, *, resume: bool, restart: bool) -> None:
+    """Look at the checkpoints of a folder before a training begins there.
+
+    Raises:
+        DataError: there are some, and nobody says what to do with them.
+    """
+    checkpoints.tidy()
+    if restart:
         checkpoints.clear()
-    return Tuned(result=result, saved=saved)
+    elif checkpoints.any and not resume:
+        with located(file=str(checkpoints.folder)):
+            raise DataError(
+                "there are checkpoints of an earlier training",
+                hint="--resume goes on from them, --restart forgets them",
+            )
+
+
+def _written(
+    files: Sequence[str | PathLike[str]],
+    result: FinetuneResult,
+    start: Start,
+    checkpoints: Checkpoints,
+    progress: Progress,
+) -> tuple[Saved, Path | None]:
+    """Write the model and what training came to; the checkpoints have done their work."""
+    folder = checkpoints.folder
+    saved = save(result.network, folder, data=None, progress=progress)
+    content = {"files": [Path(file).name for file in files], **result.to_data()}
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    write_whole(folder / FINETUNE_FILE, text.encode(), error=FormatError)
+    table = history_csv(result.history)
+    write_whole(folder / HISTORY_FILE, table.encode(), error=FormatError)
+    if result.plan is not None:
+        write_whole(folder / PLAN_NAME, result.plan.to_yaml().encode(), error=FormatError)
+    state = _snapshot(result, start, saved)
+    checkpoints.clear()
+    return saved, state
 
 
 def begin_early(
@@ -246,6 +287,8 @@ def from_files(
         "augmentation": start.augmentation,
         "seen": start.seen if rewind is None else rewind.seen,
         "resize": start.resize,
+        "state": start.state if options.own_solver and rewind is None else None,
+        "keep_solver": options.own_solver and start.snapshot is not None,
         **early,
     }
 

@@ -23,7 +23,7 @@ from .result import FinetuneEntry
 
 __all__ = ["Checkpoint", "Checkpoints"]
 
-VERSION = 2
+VERSION = 3
 KEPT = 2
 """Checkpoints that are kept."""
 
@@ -39,6 +39,7 @@ class Checkpoint:
     Args:
         key: digest of all that the training depends on.
         steps: updates that the whole training takes.
+        stages: how many the training has.
         stage: number of the stage; that of the stages where training has ended.
         step: updates of the stage so far.
         total: updates of the training so far.
@@ -50,12 +51,14 @@ class Checkpoint:
         now: the network's tensors by name.
         best: those of the best measurement.
         solver: what the solver keeps: updates, step, and arrays.
-        random: state of PyTorch's generator.
+        best_solver: what it kept at the best measurement; None where that is not of use.
+        random: states of PyTorch's generators, one a process.
         sparse: what the schedule of masks remembers, by name; empty without one.
     """
 
     key: str
     steps: int
+    stages: int
     stage: int
     step: int
     total: int
@@ -68,16 +71,18 @@ class Checkpoint:
     best: Mapping[str, np.ndarray]
     solver: tuple[int, int, tuple[np.ndarray, ...]]
     random: np.ndarray
+    best_solver: tuple[int, int, tuple[np.ndarray, ...]] | None = None
     sparse: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """Return the content of a file."""
         plain = {
-            "version": VERSION, "key": self.key, "steps": self.steps, "stage": self.stage,
-            "step": self.step, "total": self.total, "rate": self.rate,
+            "version": VERSION, "key": self.key, "steps": self.steps, "stages": self.stages,
+            "stage": self.stage, "step": self.step, "total": self.total, "rate": self.rate,
             "losses": list(self.losses), "seconds": self.seconds,
             "history": [asdict(entry) for entry in self.history], "notes": list(self.notes),
             "solver": list(self.solver[:2]),
+            "best_solver": list(self.best_solver[:2]) if self.best_solver else None,
             "names": [list(self.now), list(self.best), list(self.sparse)],
         }  # fmt: skip
         arrays: dict[str, np.ndarray] = {
@@ -88,6 +93,8 @@ class Checkpoint:
         for kind, tensors in kinds:
             arrays.update({f"{kind}{k}": a for k, a in enumerate(tensors.values())})
         arrays.update({f"solver{k}": a for k, a in enumerate(self.solver[2])})
+        kept = self.best_solver[2] if self.best_solver else ()
+        arrays.update({f"kept{k}": a for k, a in enumerate(kept)})
         file = io.BytesIO()
         np.savez(file, **arrays)  # type: ignore[arg-type]  # names are keywords
         return file.getvalue()
@@ -107,8 +114,8 @@ class Checkpoint:
             {name: content[f"{kind}{k}"] for k, name in enumerate(own)}
             for kind, own in zip(("now", "best", "sparse"), names, strict=True)
         ]
-        count = sum(name.startswith("solver") for name in content)
         updates, step = plain.pop("solver")
+        kept = plain.pop("best_solver")
         return Checkpoint(
             **{
                 **plain,
@@ -119,9 +126,16 @@ class Checkpoint:
             now=tensors[0],
             best=tensors[1],
             sparse=tensors[2],
-            solver=(updates, step, tuple(content[f"solver{k}"] for k in range(count))),
+            solver=(updates, step, _numbered(content, "solver")),
+            best_solver=(*kept, _numbered(content, "kept")) if kept else None,
             random=content["random"],
         )
+
+
+def _numbered(content: Mapping[str, np.ndarray], word: str) -> tuple[np.ndarray, ...]:
+    """Return the arrays whose names are a word and a number, in order."""
+    count = sum(name.startswith(word) for name in content)
+    return tuple(content[f"{word}{k}"] for k in range(count))
 
 
 class Checkpoints:

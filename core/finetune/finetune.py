@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import math
-import time
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -38,11 +37,14 @@ from ..training.module import TrainingModule
 from ..training.passing import Passing
 from ..training.recipe import Objective, Recipe, Rule, Statistics
 from ..training.solvers.adaptive import Adam
-from ..training.solvers.settings import Method, Settings
+from ..training.solvers.settings import Method
 from ..training.solvers.sgd import Momentum
+from ..training.solvers.solver import Progress as SolverProgress
+from ..training.team import ALONE, Team, joined
 from .balance import BATCHES as PULLED
 from .balance import factor_of, per_sample, pulls
 from .checkpoint import Checkpoints
+from .duration import left, planned, timed
 from .judge import Judge, held_out
 from .loop import Course, Feeding, train
 from .options import FinetuneOptions
@@ -62,17 +64,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Lessons", "check", "finetune"]
 
-EPOCHS = 10
-"""Passes over the data where nobody says otherwise."""
-
 BATCH = 32
 """Samples an update where nobody says otherwise."""
 
 NORMALIZED_FROM = 16
 """Samples of a batch from which its own statistics are good enough to normalise by."""
-
-MEASURED = 4
-"""Steps whose time tells how many fit into the time that is given."""
 
 LOOKED_AT = 64
 """Samples that channels of the teacher are told apart by."""
@@ -95,6 +91,8 @@ class Lessons:
         seen: images that earlier training saw; a schedule of the files goes on from there.
         sparsify: how channels leave during training; None where none do.
         early: the network before pruning at an early moment, to go back to; None to go on.
+        state: how far the solver of the files came in it; None for a new training.
+        keep_solver: whether the state of the solver at the best measurement is of use.
         resize: returns a network of the files' format at another size of its input.
     """
 
@@ -107,6 +105,8 @@ class Lessons:
     seen: int = 0
     sparsify: SparsifyOptions | None = None
     early: Network | None = None
+    state: SolverProgress | None = None
+    keep_solver: bool = False
     resize: Resize | None = None
 
 
@@ -144,22 +144,45 @@ def finetune(
         UnsupportedError: PyTorch is not installed, or a layer cannot be trained.
     """
     options = options_of(FinetuneOptions, options, settings)
-    lessons = lessons or Lessons()
+    with joined() as team:
+        first = team.rank == 0
+        return _finetune(
+            network, data, options, lessons or Lessons(), team,
+            checkpoints=checkpoints, resume=resume,
+            tell=tell if first else unheard, progress=progress if first else silent,
+        )  # fmt: skip
+
+
+def _finetune(
+    network: Network,
+    data: Dataset,
+    options: FinetuneOptions,
+    lessons: Lessons,
+    team: Team,
+    *,
+    checkpoints: Checkpoints | None,
+    resume: bool,
+    tell: Tell,
+    progress: Progress,
+) -> FinetuneResult:
+    """Train a network further in one of the processes of a team."""
     network = _begun(network, options, lessons)
     target = _target(network, lessons)
-    torch.manual_seed(options.seed)
-    device = _device(options.device)
+    torch.manual_seed(options.seed + (team.rank << 32))
+    device = _device(options.device, team)
     kind = target_kind(data)
     samples, augmentation = _samples(network, data, kind, options, lessons)
     judged, apart = held_out(samples)
     labels, compared = _objectives(network, kind, samples, options, lessons)
     stages = stages_of(options, labels, compared)
     trained = samples.without(judged.tolist()) if apart else samples
+    team.first(lambda: _check_shares(trained.batch, team))
     recipe = lessons.recipe
     module = TrainingModule(
-        network, statistics=_statistics(network, recipe, options, trained.batch),
+        network, statistics=_statistics(network, recipe, options, _normed(trained, options, team)),
         frozen=recipe.frozen, passings=_passings(recipe, stages), channels_last=True,
     ).to(device)  # fmt: skip
+    module.mode.summed = team.summed if options.sync_norm and team.size > 1 else None
     resizing, fixed = _resizing(network, samples, lessons)
     feeding = Feeding(
         samples=trained,
@@ -169,6 +192,7 @@ def finetune(
         device=device,
         resizing=resizing,
         background=_background(labels),
+        team=team,
     )
     stages, judged_by = _weighed(module, feeding, options, labels, compared, recipe)
     if lessons.sparsify is not None and lessons.sparsify.method:
@@ -180,9 +204,21 @@ def finetune(
         [feeding.made(samples.plain(part.tolist())) for part in _parts(judged, samples.batch)],
         _meter(network, lessons, progress),
     )
+    kept = checkpoints if resume else None
+    state = team.first(lambda: kept.newest(course.key) if kept is not None else None)
+    if state is not None:  # a time that was given is not measured again
+        course = replace(course, steps=state.steps, stages=course.stages[-state.stages :])
+    elif options.time is None:
+        course = planned(course, feeding, options)
+    else:
+        seconds = options.time
+        steps, count, told = team.first(lambda: timed(module, feeding, course, judge, seconds))
+        course = replace(course, steps=steps, stages=course.stages[-count:])
+        fixed.append(told)
     outcome = train(
         module, feeding, course, judge,
-        checkpoints=checkpoints, resume=resume, tell=tell, progress=progress,
+        checkpoints=checkpoints if team.rank == 0 else None, state=state, tell=tell,
+        progress=progress,
     )  # fmt: skip
     notes = [f"training images: {augmentation.source}"] if augmentation.source else []
     notes += fixed
@@ -203,8 +239,14 @@ def finetune(
         batch=trained.batch * (recipe.settings.passes if recipe.settings is not None else 1),
         images=outcome.images,
         notes=tuple(notes),
+        solver=outcome.solver if _whole(stages, options) else None,
         plan=outcome.plan,
     )
+
+
+def _whole(stages: Sequence[Stage], options: FinetuneOptions) -> bool:
+    """Whether the solver trains all that the files let it, from the first update to the last."""
+    return len(stages) == 1 and not stages[0].vectors and not options.freeze
 
 
 def _begun(network: Network, options: FinetuneOptions, lessons: Lessons) -> Network:
@@ -252,14 +294,37 @@ def check(network: Network, data: Dataset, options: FinetuneOptions, lessons: Le
     _rules(network, module, options, recipe)
 
 
-def _device(name: str) -> str:
-    """Return where to train.
+def _check_shares(batch: int, team: Team) -> None:
+    """Raise if the processes of a team would get different parts of a batch.
+
+    Raises:
+        DataError: that is so.
+    """
+    if batch % team.size:
+        raise DataError(
+            f"a batch of {batch} samples cannot be shared evenly by {team.size} processes",
+            hint=f"--batch-size {-(-batch // team.size) * team.size}, or as many processes as "
+            "divide it",
+        )
+
+
+def _normed(samples: TrainingSamples, options: FinetuneOptions, team: Team) -> int:
+    """Return over how many samples batch normalisations would take statistics."""
+    return samples.batch if options.sync_norm else samples.batch // team.size
+
+
+def _device(name: str, team: Team = ALONE) -> str:
+    """Return where to train; with several processes, each has a device of its own.
 
     Raises:
         UnsupportedError: PyTorch does not see such a device.
     """
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and team.size > 1:
+        name = f"cuda:{os.environ.get('LOCAL_RANK', team.rank)}"
+    if name == "cpu":
+        return name
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:
@@ -299,9 +364,13 @@ def _resizing(
     if why := refusal(sizes, own, lessons.resize, networks):
         return None, [f"the size of the input stays, though the files say random: {why}"]
     settings = lessons.recipe.settings
-    left = _left(settings, lessons.seen) if settings is not None and settings.updates else None
+    until = (
+        left(settings, lessons.seen, lessons.state)
+        if settings is not None and settings.updates
+        else None
+    )
     return Resizing(
-        sizes=sizes, own=own, make=lessons.resize, seed=samples.seed, left=left,
+        sizes=sizes, own=own, make=lessons.resize, seed=samples.seed, left=until,
         passes=settings.passes if settings is not None else 1,
     ), []  # fmt: skip
 
@@ -370,12 +439,12 @@ def _weighed(
         judged = stages_of(options, means, compared)
         return stages_of(options, trained, compared), judged[-1].objectives
     batches = list(feeding.batches(0, PULLED))
-    *mine, theirs = pulls(module, (trained, means, matched(options, compared)), batches)
-    sides = (
+    sides = (trained, means, matched(options, compared))
+    *mine, theirs = feeding.team.first(lambda: pulls(module, sides, batches))
+    stages, judged = (
         stages_of(options, side, compared.times(factor_of(length, theirs)))
         for side, length in zip((trained, means), mine, strict=True)
     )
-    stages, judged = sides
     return stages, judged[-1].objectives
 
 
@@ -434,13 +503,15 @@ def _course(
     method: Method = Adam(first=0.9)
     if options.method == "sgd":
         method = Momentum(momentum=options.momentum)
-    course = Course(
+    return Course(
         stages=stages,
         steps=1,
         rules=rules,
         method=method,
         settings=recipe.settings,
         seen=lessons.seen,
+        state=lessons.state,
+        keep_solver=lessons.keep_solver,
         learning_rate=options.learning_rate,
         decay=options.weight_decay,
         measurements=options.measurements,
@@ -448,51 +519,8 @@ def _course(
         checkpoint=options.checkpoint,
         precision=options.precision,
         masks=_masks(network, module, lessons),
-        key=_key(network, feeding.samples, options, lessons),
+        key=_key(network, feeding, options, lessons),
     )
-    return replace(course, steps=_steps(module, feeding, course, options))
-
-
-def _steps(
-    module: TrainingModule, feeding: Feeding, course: Course, options: FinetuneOptions
-) -> int:
-    """Return the updates of the whole training."""
-    if options.steps is not None:
-        return max(1, int(options.steps))
-    if options.time is not None:
-        return max(1, int(options.time / _seconds(module, feeding, course)))
-    if options.epochs is None and course.settings is not None and course.settings.updates:
-        return _left(course.settings, course.seen)
-    passes = course.settings.passes if course.settings is not None else 1
-    return max(1, round((options.epochs or EPOCHS) * feeding.samples.batches / passes))
-
-
-def _left(settings: Settings, seen: int) -> int:
-    """Return the updates that a schedule of the files still has.
-
-    Raises:
-        DataError: it has ended.
-    """
-    done = seen // settings.images if settings.images else 0
-    if done >= settings.updates:
-        raise DataError(
-            f"the schedule of the files ends after {settings.updates} updates, and {done} are done",
-            hint="--epochs or --steps says how long; --reset-seen begins it anew",
-        )
-    return settings.updates - done
-
-
-def _seconds(module: TrainingModule, feeding: Feeding, course: Course) -> float:
-    """Return the seconds of a step, measured; the network stays as it is."""
-    criterion = Criterion(course.stages[-1].objectives)
-    trial = copy.deepcopy(module).train()
-    batches = feeding.batches(0, MEASURED)
-    start = time.monotonic()
-    for number, batch in enumerate(batches):
-        if number == 1:
-            start = time.monotonic()  # the first one compiles and fills caches
-        criterion(trial, batch).total.backward()
-    return (time.monotonic() - start) / (MEASURED - 1)
 
 
 def _rules(
@@ -592,16 +620,26 @@ def _parts(numbers: np.ndarray, size: int) -> list[np.ndarray]:
     return [numbers[start : start + size] for start in range(0, len(numbers), size)]
 
 
-def _key(
-    network: Network, samples: TrainingSamples, options: FinetuneOptions, lessons: Lessons
-) -> str:
+def _told(state: SolverProgress | None) -> str:
+    """Return a text that is equal for equal states only."""
+    if state is None:
+        return ""
+    content = hashlib.sha256()
+    for array in state.history:
+        content.update(array.tobytes())
+    return f"{state.updates} {state.step} {content.hexdigest()}"
+
+
+def _key(network: Network, feeding: Feeding, options: FinetuneOptions, lessons: Lessons) -> str:
     """Return a digest of all that the training depends on, the length of a time apart."""
     plain = {
         name: value
         for name, value in options.plain().items()
         if name not in ("checkpoint", "device", "patience")
     }
+    samples = feeding.samples
     parts = [
+        str(feeding.team.size),
         digest(network),
         digest(lessons.teacher) if lessons.teacher is not None else "",
         lessons.plan.to_yaml() if lessons.plan is not None else "",
@@ -611,6 +649,7 @@ def _key(
         repr(samples.augmentation),
         repr(lessons.recipe.settings),
         str(lessons.seen),
+        _told(lessons.state),
         lessons.validation.name if lessons.validation is not None else "",
         json.dumps(plain, sort_keys=True),
     ]

@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-__all__ = ["Interruption", "heard"]
+__all__ = ["SIGNALS", "Interruption", "heard"]
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""What is heard."""
 
 
 class Interruption:
@@ -51,7 +54,7 @@ def heard() -> Iterator[Interruption]:
         found.signal = number
         signal.signal(number, before[number])
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         before[number] = signal.signal(number, note)
     try:
         yield found

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,13 +20,14 @@ from ..progress import Progress, silent
 from ..training.criterion import Criterion
 from ..training.framework import torch
 from ..training.module import TrainingModule
-from ..training.recipe import Rule
+from ..training.recipe import Objective, Rule
 from ..training.solvers.schedule import BurnIn, Constant, Cosine, Schedule
 from ..training.solvers.settings import Method, Settings
 from ..training.solvers.solver import Progress as SolverProgress
 from ..training.solvers.solver import Solver
+from ..training.team import ALONE, Team
 from .checkpoint import Checkpoint, Checkpoints
-from .interrupt import Interruption, heard
+from .interrupt import SIGNALS, Interruption, heard
 from .judge import Judge, Judgement
 from .rate import BATCHES, found_rate
 from .result import FinetuneEntry, Tell, unheard
@@ -61,6 +62,7 @@ class Feeding:
         teacher: whose values are compared; None without one.
         device: where tensors are to be.
         resizing: sizes of the input that change; None for the network's own alone.
+        team: the processes that train together; each has its part of every batch.
     """
 
     samples: TrainingSamples
@@ -70,6 +72,7 @@ class Feeding:
     device: str
     background: int | None = None
     resizing: Resizing | None = None
+    team: Team = ALONE
 
     def made(self, batch: Any) -> dict[str, Tensor]:
         """Return the tensors of a batch, with the teacher's values."""
@@ -81,7 +84,7 @@ class Feeding:
     def batches(
         self, first: int, count: int, *, resized: bool = False
     ) -> Iterator[dict[str, Tensor]]:
-        """Yield batches from one number on, read ahead in threads.
+        """Yield this process's part of batches from one number on, read ahead in threads.
 
         Args:
             first: their number in the training, from 0.
@@ -91,7 +94,8 @@ class Feeding:
 
         def work(number: int) -> Any:
             epoch, place = divmod(number, self.samples.batches)
-            return self.samples.batch_of(epoch, place, self.size(number) if resized else None)
+            size = self.size(number) if resized else None
+            return self.samples.batch_of(epoch, place, size, (self.team.rank, self.team.size))
 
         for batch in ahead(work, range(first, first + count), cores()):
             yield self.made(batch)
@@ -113,6 +117,8 @@ class Course:
         method: of the solver.
         settings: those of the user's solver file, which then count instead of method and rate.
         seen: images that earlier training saw.
+        state: how far the solver came in it, where it is known.
+        keep_solver: whether the state of the solver at the best measurement is of use.
         learning_rate: highest rate; None to find it.
         decay: weight decay.
         measurements: how often the network is measured.
@@ -130,6 +136,8 @@ class Course:
     method: Method
     settings: Settings | None = None
     seen: int = 0
+    state: SolverProgress | None = None
+    keep_solver: bool = False
     learning_rate: float | None = None
     decay: float = 0.0
     measurements: int = 10
@@ -139,6 +147,16 @@ class Course:
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     sparsity: Sparsity | None = None
     key: str = ""
+
+    @property
+    def passes(self) -> int:
+        """Batches of an update."""
+        return self.settings.passes if self.settings is not None else 1
+
+    @property
+    def tested(self) -> bool:
+        """Whether the learning rate is known, so that no test has to find it."""
+        return self.settings is not None or self.learning_rate is not None
 
     def lengths(self) -> list[int]:
         """Return the updates of each stage; each has one at least."""
@@ -157,6 +175,7 @@ class Outcome:
         steps: updates that were made.
         images: samples a second.
         notes: what a user must know.
+        solver: how far the user's solver had come at the best measurement; None without one.
         plan: which channels left during training; None where none were to.
     """
 
@@ -165,7 +184,22 @@ class Outcome:
     steps: int
     images: float
     notes: tuple[str, ...]
+    solver: SolverProgress | None = None
     plan: Plan | None = None
+
+
+class _Agreed(NamedTuple):
+    """What all processes know at the end of an update.
+
+    Args:
+        loss: the sum of their losses.
+        signal: one that came to any of them.
+        due: a checkpoint is to be written.
+    """
+
+    loss: float
+    signal: int | None
+    due: bool
 
 
 class _Run:
@@ -183,10 +217,12 @@ class _Run:
     ):
         self.module, self.feeding, self.course, self.judge = module, feeding, course, judge
         self.checkpoints, self.tell, self.progress = checkpoints, tell, progress
+        self.team = feeding.team
         resizing, size = feeding.resizing, feeding.samples.size
         self.modules = AtSizes(module, size[1:], resizing.make if resizing else None)
         self.history: list[FinetuneEntry] = []
         self.best: dict[str, np.ndarray] = {}
+        self.best_solver = course.state
         self.badness = math.inf
         self.total = 0
         self.losses = (0.0, 0)
@@ -235,20 +271,25 @@ class _Run:
         self.penalties = self.course.sparsity.penalties(memory)
         _hold(self.module, self.masks)
 
-    def measure(self, stage: Stage, rate: float, *, counts: bool = True) -> bool:
+    def measure(
+        self, stage: Stage, rate: float, solver: Solver | None = None, *, counts: bool = True
+    ) -> bool:
         """Measure the network; return whether it is the best so far.
 
         Args:
             stage: that is at work.
             rate: learning rate of the last update.
+            solver: that made it.
             counts: whether it may be the best; before the last channel has left it may not.
         """
-        found: Judgement = self.judge(self.module)
+        found: Judgement = self.team.first(lambda: self.judge(self.module))
         total, count = self.losses
         better = counts and found.badness < self.badness
         if better:
             self.badness = found.badness
             self.best = _arrays(self.module)
+            if solver is not None and self.course.keep_solver:
+                self.best_solver = solver.progress
         entry = FinetuneEntry(
             step=self.total, stage=stage.name, loss=total / count if count else None,
             held_out=found.held_out, value=found.value, rate=rate,
@@ -256,7 +297,8 @@ class _Run:
         )  # fmt: skip
         self.losses = (0.0, 0)
         self.history.append(entry)
-        self.tell(entry, self.module.network())
+        if self.team.rank == 0:
+            self.tell(entry, self.module.network())
         return better
 
     @property
@@ -266,6 +308,44 @@ class _Run:
         if sparsity is None or self.memory is None:
             return None
         return round(sparsity.reached(self.memory), 6)
+
+    def finish(
+        self, loss: float, interruption: Interruption, statistics: Sequence[Tensor]
+    ) -> _Agreed:
+        """Sum the gradients of an update over all processes, and agree on what follows.
+
+        Args:
+            loss: of this process's batches.
+            interruption: whether a signal came to this process.
+            statistics: what batch normalisations store; it becomes the mean of all processes.
+        """
+        due = self.checkpoints is not None and (
+            time.monotonic() - self.written >= self.course.checkpoint
+        )
+        if self.team.size == 1:
+            return _Agreed(loss, interruption.signal, due)
+        told = [float(interruption.signal == number) for number in SIGNALS]
+        small = self.module.tensor(next(iter(self.module.state_dict()))).new_tensor(
+            [loss, float(due), *told], dtype=torch.float32
+        )
+        gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
+        with torch.no_grad():
+            self.team.sum([*gradients, *statistics, small])
+            for tensor in statistics:
+                tensor /= self.team.size
+        loss, due_there, *heard_there = small.tolist()
+        came = [number for number, count in zip(SIGNALS, heard_there, strict=True) if count]
+        return _Agreed(loss, came[0] if came else None, bool(due_there))
+
+    def told(self) -> str:
+        """Return how the training goes, in a few words."""
+        (total, count), last = self.losses, self.history[-1]
+        measured = f"held out {last.held_out:.3g}"
+        if last.value is not None:
+            measured = f"{self.judge.metric} {last.value:.4g}"
+        speed = self.trained / max(time.monotonic() - self.started, 1e-9)
+        loss = f"loss {total / count:.3g}, " if count else ""
+        return f"{loss}{measured}, {speed:.3g} images/s"
 
     def unkept(self, error: DataError) -> None:
         """Note once that checkpoints cannot be written."""
@@ -285,7 +365,7 @@ def train(
     judge: Judge,
     *,
     checkpoints: Checkpoints | None = None,
-    resume: bool = False,
+    state: Checkpoint | None = None,
     tell: Tell = unheard,
     progress: Progress = silent,
 ) -> Outcome:
@@ -300,7 +380,7 @@ def train(
         course: how it is trained.
         judge: measures it.
         checkpoints: where the state is kept; None for nowhere.
-        resume: go on from the newest checkpoint, if there is one.
+        state: the checkpoint to go on from; None to begin.
         tell: called with every measurement and the network that was measured.
         progress: told how far the work is.
 
@@ -309,9 +389,6 @@ def train(
         KeyboardInterrupt: at Ctrl-C, after a checkpoint was written.
         SystemExit: at SIGTERM, likewise.
     """
-    state = checkpoints.newest(course.key) if checkpoints is not None and resume else None
-    if state is not None:  # a time that was given is not measured again
-        course = replace(course, steps=state.steps)
     run = _Run(module, feeding, course, judge, checkpoints, tell, progress)
     if state is not None:
         _resume(run, state)
@@ -339,7 +416,7 @@ def train(
     passed = max(time.monotonic() - run.started, 1e-9)
     return Outcome(
         history=tuple(run.history), best=best, steps=run.total, images=run.trained / passed,
-        notes=tuple(run.notes),
+        notes=tuple(run.notes), solver=run.best_solver,
         plan=course.sparsity.plan(run.memory) if course.sparsity and run.memory else None,
     )  # fmt: skip
 
@@ -368,39 +445,62 @@ def _stage(
         numbers, run.feeding.batches(numbers.start, len(numbers), resized=True), strict=True
     )
     criteria: dict[tuple[int, int], Criterion] = {}
+    parts = Criterion(_of_parts(stage.objectives, run.team))
+    statistics = _moving(module, run.team)
     for step in range(first, length):
-        now = solver.rate
+        now, loss = solver.rate, 0.0
         solver.penalties = run.penalties
-        for _ in range(passes):
+        for done in range(passes):
+            if done:
+                solver.step()
             place, batch = next(batches)
             size = run.feeding.size(place)
             if size not in criteria:
-                criteria[size] = criterion_at(criterion, size)
+                criteria[size] = criterion_at(parts, size)
             with run.present():
-                loss = _gradients(
+                loss += _gradients(
                     run.modules.at(size), criteria[size], batch, course.precision, solver.seen
                 )
-            run.losses = (run.losses[0] + loss, run.losses[1] + 1)
-            run.trained += run.feeding.samples.batch
-            if not math.isfinite(loss):
-                run.notes.append(
-                    f"the loss became {loss} at step {run.total + 1} (learning rate {now:.2g}): "
-                    "training ended with the best network before; a lower --learning-rate helps"
-                )
-                return False
-            solver.step()
+        agreed = run.finish(loss, interruption, statistics)
+        run.losses = (run.losses[0] + agreed.loss, run.losses[1] + passes)
+        run.trained += run.feeding.samples.batch * passes
+        if not math.isfinite(agreed.loss):
+            run.notes.append(
+                f"the loss became {agreed.loss} at step {run.total + 1} (learning rate "
+                f"{now:.2g}): training ended with the best network before; a lower "
+                "--learning-rate helps"
+            )
+            return False
+        solver.step()
         _hold(module, run.masks)
         run.total += 1
-        leaving = stage.sparsifies and step + 1 < length
         if stage.sparsifies:
             run.leave(step + 1, length)
-        run.progress(f"training {stage.name}", run.total, sum(course.lengths()))
+        run.progress(f"training {stage.name} · {run.told()}", run.total, sum(course.lengths()))
         if step + 1 in marks:
-            run.measure(stage, now, counts=not leaving)
+            leaving = stage.sparsifies and step + 1 < length
+            run.measure(stage, now, solver, counts=not leaving)
             if _exhausted(run):
                 return False
-        _keep(run, number, step + 1, rate, solver, interruption)
+        _keep(run, number, step + 1, rate, solver, agreed, interruption)
     return True
+
+
+def _of_parts(objectives: Sequence[Objective], team: Team) -> list[Objective]:
+    """Return losses of parts of a batch that sum to those of the whole; parts are equal."""
+    return [
+        one if one.loss.summed and not one.per_sample
+        else replace(one, weight=one.weight / team.size)
+        for one in objectives
+    ]  # fmt: skip
+
+
+def _moving(module: TrainingModule, team: Team) -> list[Tensor]:
+    """Return the statistics that processes of a team must not move apart."""
+    if team.size == 1 or module.mode.summed is not None:
+        return []
+    kept = dict(module.named_parameters())
+    return [t for name, t in module.state_dict().items() if name not in kept]
 
 
 def _rate(run: _Run, criterion: Criterion, rules: Sequence[Rule]) -> float:
@@ -410,12 +510,12 @@ def _rate(run: _Run, criterion: Criterion, rules: Sequence[Rule]) -> float:
         return course.settings.schedule.base
     if course.learning_rate is not None:
         return course.learning_rate
-    batches = list(run.feeding.batches(run.total, BATCHES))
+    batches = list(run.feeding.batches(run.total * course.passes, BATCHES))
 
     def step(trial: TrainingModule, number: int) -> float:
         return _gradients(trial, criterion, batches[number], course.precision, 0)
 
-    return found_rate(run.module, rules, course.method, step)
+    return run.team.first(lambda: found_rate(run.module, rules, course.method, step))
 
 
 def _solver(
@@ -431,7 +531,7 @@ def _solver(
     settings = course.settings or Settings(
         method=course.method, schedule=schedule, decay=course.decay
     )
-    progress = None
+    progress = course.state if not run.total else None
     if state is not None:
         updates, step, history = state.solver
         progress = SolverProgress(updates=updates, step=step, history=history)
@@ -501,48 +601,71 @@ def _exhausted(run: _Run) -> bool:
 
 
 def _keep(
-    run: _Run, stage: int, step: int, rate: float, solver: Solver, interruption: Interruption
-) -> None:
+    run: _Run, stage: int, step: int, rate: float, solver: Solver, agreed: _Agreed,
+    interruption: Interruption,
+) -> None:  # fmt: skip
     """Write a checkpoint where it is time or a signal came, and answer the signal."""
-    due = time.monotonic() - run.written >= run.course.checkpoint
+    alone = run.team.size == 1
+    signal = interruption.signal if alone else agreed.signal
     told = f"training stopped at step {run.total}"
-    if run.checkpoints is not None and (due or interruption.signal is not None):
+    random = _random(run) if agreed.due or signal is not None else None
+    if run.checkpoints is not None and random is not None:
         try:
-            run.checkpoints.keep(_state(run, stage, step, rate, solver.progress))
+            run.checkpoints.keep(_state(run, stage, step, rate, solver.progress, random))
             told += "; --resume goes on from there"
         except DataError as error:  # a full disk must not cost what was trained so far
             run.unkept(error)
             told += f"; no checkpoint: {error}"
         run.written = time.monotonic()
-    interruption.answer(told)
+    if signal is not None:
+        interruption.signal = signal
+        interruption.answer(told if run.team.rank == 0 else "")
+
+
+def _random(run: _Run) -> np.ndarray:
+    """Return the states of PyTorch's generators in all processes, one a row."""
+    return run.team.gathered(torch.get_rng_state().numpy())
 
 
 def _ended(run: _Run) -> None:
     """Write a last checkpoint: where the model cannot be written, nothing is trained again."""
+    random = _random(run)
     if run.checkpoints is None:
         return
+    state = _state(run, len(run.course.stages), 0, 0.0, SolverProgress(), random)
     try:
-        run.checkpoints.keep(_state(run, len(run.course.stages), 0, 0.0, SolverProgress()))
+        run.checkpoints.keep(state)
     except DataError as error:
         run.unkept(error)
 
 
-def _state(run: _Run, stage: int, step: int, rate: float, kept: SolverProgress) -> Checkpoint:
+def _state(
+    run: _Run, stage: int, step: int, rate: float, kept: SolverProgress, random: np.ndarray
+) -> Checkpoint:
     """Return the state of a training."""
     return Checkpoint(
-        key=run.course.key, steps=run.course.steps, stage=stage, step=step,
+        key=run.course.key, steps=run.course.steps, stages=len(run.course.stages),
+        stage=stage, step=step,
         total=run.total, rate=rate, losses=run.losses, seconds=run.seconds,
         history=tuple(run.history), notes=tuple(run.notes), now=_arrays(run.module), best=run.best,
-        solver=(kept.updates, kept.step, kept.history),
-        random=torch.get_rng_state().numpy(),
+        solver=_plain(kept),
+        best_solver=_plain(run.best_solver) if run.best_solver is not None else None,
+        random=random,
         sparse={} if run.memory is None else run.memory.to_arrays(),
     )  # fmt: skip
+
+
+def _plain(kept: SolverProgress) -> tuple[int, int, tuple[np.ndarray, ...]]:
+    return kept.updates, kept.step, kept.history
 
 
 def _resume(run: _Run, state: Checkpoint) -> None:
     """Take over the state of a checkpoint."""
     _load(run.module, state.now)
     run.best = dict(state.best)
+    if state.best_solver is not None:
+        updates, step, history = state.best_solver
+        run.best_solver = SolverProgress(updates=updates, step=step, history=history)
     run.history, run.notes = list(state.history), list(state.notes)
     run.total, run.losses, run.before = state.total, state.losses, state.seconds
     best = next((entry for entry in reversed(run.history) if entry.best), None)
@@ -550,7 +673,7 @@ def _resume(run: _Run, state: Checkpoint) -> None:
         run.badness = run.judge.badness(best.held_out, best.value)
     if state.sparse:
         run.sparsify(Memory.of(state.sparse))
-    torch.set_rng_state(torch.from_numpy(state.random.copy()))
+    torch.set_rng_state(torch.from_numpy(state.random[run.team.rank].copy()))
 
 
 def _arrays(module: TrainingModule) -> dict[str, np.ndarray]:

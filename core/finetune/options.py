@@ -88,6 +88,10 @@ class FinetuneOptions:
     """Statistics that batch normalisations use in training: those of the batch, or the stored ones.
     auto: those of the batch from 16 samples on."""
 
+    sync_norm: bool = False
+    """With several processes (torchrun): batch normalisations take the statistics of all of them,
+    and not each those of its own part of the batch."""
+
     augment: str = "auto"
     """What is done to training images at random: the usual, or none. auto: what the files say, else
     the usual."""

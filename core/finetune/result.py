@@ -6,10 +6,13 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..ir.network import Network
 from ..plan.plan import Plan
+
+if TYPE_CHECKING:
+    from ..training.solvers.solver import Progress as SolverProgress
 
 __all__ = ["FinetuneEntry", "FinetuneResult", "Tell", "history_csv", "unheard"]
 
@@ -64,6 +67,8 @@ class FinetuneResult:
         batch: samples of an update.
         images: samples a second, from reading to update, measurements included.
         notes: what a user must know.
+        solver: how far the user's solver had come at the best measurement, for a training that
+            goes on from there; None without one, or where it trained only a part of the network.
         plan: where channels left during training: which. They are zero in `network`.
     """
 
@@ -77,6 +82,7 @@ class FinetuneResult:
     batch: int
     images: float
     notes: tuple[str, ...] = ()
+    solver: SolverProgress | None = None
     plan: Plan | None = None
 
     @property

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .losses.loss import Loss
     from .passing import Passing
     from .solvers.settings import Settings
+    from .solvers.solver import Progress
 
 __all__ = ["Objective", "Recipe", "Rule", "Start", "Statistics"]
 
@@ -117,6 +118,9 @@ class Start:
         augmentation: what the files say about training images; None where they say nothing.
         resize: returns a network of this format at another height and width of its input; None
             where there is no such way.
+        state: how far a solver came in an earlier training, which goes on; None for a new one.
+        snapshot: returns a file from which the framework of the files goes on, for the state of a
+            solver and the name of the weights; None where there are no such files.
     """
 
     network: Network
@@ -125,3 +129,5 @@ class Start:
     finish: Callable[[Network, int], Network] = lambda network, _: network
     augmentation: Augmentation | None = None
     resize: Callable[[Network, int, int], Network] | None = None
+    state: Progress | None = None
+    snapshot: Callable[[Progress, str], bytes] | None = None

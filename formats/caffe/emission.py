@@ -120,11 +120,11 @@ def _settings(network: Network, source: CaffeSource) -> dict[str, object]:
     return {
         "stages": options.stages, "level": options.level, "batch_norm": options.batch_norm,
         "opaque": options.opaque, "input_shapes": options.input_shapes,
-        "like": _like(network),
+        "image": _image(network),
     }  # fmt: skip
 
 
-def _like(network: Network) -> tuple[int, ...]:
+def _image(network: Network) -> tuple[int, ...]:
     """Return the shape of the images of a net, which data layers of training mostly have, too."""
     shapes = sorted((s[1:] for s in network.inputs.values()), key=lambda shape: len(shape) != 3)
     return tuple(size for size in shapes[0] if isinstance(size, int)) if shapes else ()
@@ -209,7 +209,7 @@ def _derived_text(network: Network, source: CaffeSource) -> _Text:
     (image,) = network.inputs
     used = {text.name for text in net.layers}
     feed = feeding(
-        image, _like(network), derived, network.preprocess, free_name("data", used - {"data"})
+        image, _image(network), derived, network.preprocess, free_name("data", used - {"data"})
     )
     content = source.pieces(network)[".prototxt"][0]
     document = parse(bytes(content), source.paths[".prototxt"])

@@ -17,6 +17,7 @@ from ..registry import FORMATS, Format, first_line, is_text
 if TYPE_CHECKING:
     from ...core.evaluation.task import Task
     from ...core.training.recipe import Start
+    from ...core.training.solvers.solver import Progress
     from ..emission import Emission
 
 __all__ = ["CAFFE"]
@@ -45,6 +46,18 @@ def _begin(
     assert isinstance(network.source, CaffeSource), "read from Caffe's files"
     augmentation = stated_augmentation(network.source)
     return Start(network=network, recipe=recipe(network, file), augmentation=augmentation)
+
+
+def _read_state(path: Path) -> Progress:
+    from .solverstate import read_solverstate
+
+    return read_solverstate(path).progress
+
+
+def _write_state(progress: Progress, weights: str) -> bytes:
+    from .solverstate import SolverState, solverstate_bytes
+
+    return solverstate_bytes(SolverState(progress=progress, learned_net=weights))
 
 
 def _emit(network: Network, solver: Path | None, data: Path | None) -> Emission:
@@ -139,6 +152,8 @@ CAFFE = FORMATS.add(
         read=_read,
         settings=("phase", "stages", "level", "input_shapes", "batch_norm", "opaque"),
         begin=_begin,
+        read_state=_read_state,
+        write_state=_write_state,
         emit=_emit,
         companions=True,
         register_datasets=_register_datasets,

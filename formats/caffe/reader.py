@@ -60,7 +60,7 @@ def load(
     opaque: Sequence[str] = (),
     companions: Sequence[Path] = (),
     training: bool = False,
-    like: tuple[int, ...] = (),
+    image: tuple[int, ...] = (),
 ) -> Network:
     """Read a Caffe network.
 
@@ -79,7 +79,7 @@ def load(
         companions: further prototxts of the same weights, read in each of their phases.
         training: keep what only training needs in the graph: dropouts, and the statistics of
             batch normalisations that the file bids to take those of the batch.
-        like: (C, H, W) of data layers whose shape neither the file nor `input_shapes` states.
+        image: (C, H, W) of data layers whose shape neither the file nor `input_shapes` states.
 
     Raises:
         FormatError: a file is broken, or the files do not fit together; names the place.
@@ -90,7 +90,7 @@ def load(
         batch_norm=batch_norm, opaque=tuple(opaque), training=training,
     )  # fmt: skip
     files = [(path, path.parent) for path in companions]
-    return _load(prototxt, caffemodel, files, options=options, folder=prototxt.parent, like=like)
+    return _load(prototxt, caffemodel, files, options=options, folder=prototxt.parent, image=image)
 
 
 def _load(
@@ -100,7 +100,7 @@ def _load(
     *,
     options: Options,
     folder: Path,
-    like: tuple[int, ...] = (),
+    image: tuple[int, ...] = (),
 ) -> Network:
     """Read a net with its companions.
 
@@ -110,7 +110,7 @@ def _load(
         companions: further prototxts, each with the folder of the files that it names.
         options: the settings of the reading.
         folder: the folder of the files that the net names.
-        like: (C, H, W) of data layers whose shape nothing states.
+        image: (C, H, W) of data layers whose shape nothing states.
     """
     document = read_document(prototxt)
     weights = open_caffemodel(caffemodel)
@@ -122,7 +122,7 @@ def _load(
     network = _read(
         Part(
             document=document, path=prototxt, net=net, chosen=chosen, weights=weights,
-            options=options, folder=folder, target=prototxt, like=like,
+            options=options, folder=folder, target=prototxt, like=image,
         )
     )  # fmt: skip
     assert isinstance(network.source, CaffeSource)

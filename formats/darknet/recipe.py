@@ -39,6 +39,25 @@ LEARNERS = {
 }
 """Sections that AlexeyAB's (False) and pjreddie's Darknet (True) train: the others lack an update,
 or the flag without which AlexeyAB's skips it."""
+UNFOLLOWED = {
+    "ema_alpha": "weights are not averaged",
+    "badlabels_rejection_percentage": "every label counts",
+    "num_sigmas_reject_badlabels": "every label counts",
+    "adversarial_lr": "images are not changed against the network",
+    "attention": "images are not changed against the network",
+    "contrastive": "the loss of embeddings is left out",
+    "unsupervised": "only labels count",
+    "dynamic_minibatch": "batches keep their number of images",
+    "gaussian_noise": "images get no noise",
+    "blur": "images are not blurred",
+    "equidistant_point": "anchors are matched by overlap alone",
+    "reject_threshold": "every label counts",
+    "assisted_excitation": "maps are not excited by labels",
+    "weights_reject_freq": "no weight is rejected",
+    "track": "images are drawn one by one, not as parts of films",
+}
+"""Keys of AlexeyAB's Darknet that change training and are not followed → what that means. Source:
+parser.c, network.c, detector.c, data.c."""
 HEADLESS = ("detection", "crnn", "iseg")
 """Sections with losses that are not supported."""
 
@@ -321,5 +340,18 @@ class _Reading:
             self.notes.append(f"policy={self.net.policy[:80]} is unknown and taken for constant")
         if any(self.layers[k].dropblock for k in range(len(self.layers))):
             self.notes.append("dropblock is not followed: these layers drop nothing")
+        self.notes += self._unfollowed()
         if any(self.layers[k].stopbackward > 1 for k in range(len(self.layers))):
             self.notes.append("stopbackward above 1 is not followed: gradients pass from the start")
+
+    def _unfollowed(self) -> Iterator[str]:
+        """Yield a note for each key that changes Darknet's training, and not this one."""
+        if self.context.pjreddie:
+            return
+        found: dict[str, str] = {}
+        for block in self.source.document.sections:
+            for name, option in block.options.items():
+                if name in UNFOLLOWED and (option.value or "0").strip("0.,"):
+                    found.setdefault(name, block.name)
+        for name, owner in found.items():
+            yield f"[{owner}] {name} is not followed: {UNFOLLOWED[name]}"

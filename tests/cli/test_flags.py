@@ -124,22 +124,46 @@ def cases(folder: Path) -> Iterator[Case]:
         "to: 0.5\nrounds: 2\nmax-divergence: 2\n",
     )
     yield Case(
+        secateur.IterateOptions(
+            rates=(0.5, 0.75), previous=False, finetune=secateur.FinetuneOptions(
+                time=600.0, distill=0.25, freeze=("a", "b"), own_solver=True, checkpoint=60.0,
+            ),
+        ),
+        ["--to", 0.75, "--rounds", 2, "--schedule", "geometric", "--from", "original",
+         "--finetune", "10m", "--finetune-distill", 0.25, "--finetune-freeze", "a",
+         "--finetune-freeze", "b", "--finetune-own-solver", "--finetune-checkpoint", "1m"],
+        "to: 0.75\nrounds: 2\nschedule: geometric\nfrom: original\nfinetune: 10m\n"
+        "finetune-distill: 0.25\nfinetune_freeze: [a, b]\nfinetune-own-solver: true\n"
+        "finetune-checkpoint: 60\n",
+    )  # fmt: skip
+    for text, length in (
+        ("2epochs", {"epochs": 2.0}), ("0.5", {"epochs": 0.5}), ("1epoch", {"epochs": 1.0}),
+        ("500 steps", {"steps": 500}), ("30s", {"time": 30.0}), ("1.5h", {"time": 5400.0}),
+    ):  # fmt: skip
+        yield Case(
+            secateur.IterateOptions(rates=(0.5,), finetune=secateur.FinetuneOptions(**length)),
+            ["--rates", 0.5, "--finetune", text],
+            f"rates: [0.5]\nfinetune: {text}\n",
+        )
+    yield Case(
         secateur.FinetuneOptions(
             time=600.0, batch_size=8, learning_rate=0.01, method="sgd", own_solver=True,
             momentum=0.5, weight_decay=0.25, distill=0.75, match="features", temperature=4.0,
             train="vectors", freeze=("a", "b"), normalize="stored", augment="none", patience=3,
             measurements=5, checkpoint=60.0, seed=1, device="cpu", precision="bfloat16",
+            sync_norm=True,
         ),
         ["--time", "10m", "--batch-size", 8, "--learning-rate", 0.01, "--method", "sgd",
          "--own-solver", "--momentum", 0.5, "--weight-decay", 0.25, "--distill", 0.75,
          "--match", "features", "--temperature", 4, "--train", "vectors", "--freeze", "a",
          "--freeze", "b", "--normalize", "stored", "--augment", "none", "--patience", 3,
          "--measurements", 5, "--checkpoint", "1m", "--seed", 1, "--device", "cpu",
-         "--precision", "bfloat16"],
+         "--precision", "bfloat16", "--sync-norm"],
         "time: 10m\nbatch-size: 8\nlearning-rate: 0.01\nmethod: sgd\nown-solver: true\n"
         "momentum: 0.5\nweight-decay: 0.25\ndistill: 0.75\nmatch: features\ntemperature: 4\n"
         "train: vectors\nfreeze: [a, b]\nnormalize: stored\naugment: none\npatience: 3\n"
-        "measurements: 5\ncheckpoint: 60\nseed: 1\ndevice: cpu\nprecision: bfloat16\n",
+        "measurements: 5\ncheckpoint: 60\nseed: 1\ndevice: cpu\nprecision: bfloat16\n"
+        "sync-norm: true\n",
     )  # fmt: skip
     yield Case(secateur.FinetuneOptions(epochs=2.5), ["--epochs", 2.5], "epochs: 2.5\n")
     yield Case(secateur.FinetuneOptions(steps=7), ["--steps", 7], "steps: 7\n")

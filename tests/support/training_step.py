@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,13 @@ def begin(files: TrainingFiles, **settings: Any) -> Start:
     return secateur.begin(*files.model.values(), solver=files.solver, **settings)
 
 
-def step(start: Start, count: int = 1) -> tuple[list[float], secateur.Network]:
-    """Return the losses of some steps, and the trained network."""
+def step(
+    start: Start, count: int = 1, passes: int | None = None
+) -> tuple[list[float], secateur.Network]:
+    """Return the losses of some steps, and the trained network.
+
+    `passes` is the number of passes of a step, if not as many as the files say.
+    """
     torch = need_torch()
     from secateur.core.training.criterion import Criterion
     from secateur.core.training.module import TrainingModule
@@ -36,11 +42,12 @@ def step(start: Start, count: int = 1) -> tuple[list[float], secateur.Network]:
         start.network, statistics=recipe.statistics, frozen=recipe.frozen, passings=recipe.passings
     ).train()
     criterion = Criterion(recipe.objectives)
-    solver = Solver(module, recipe.rules, recipe.settings, seen=start.seen)
+    settings = recipe.settings if passes is None else replace(recipe.settings, passes=passes)
+    solver = Solver(module, recipe.rules, settings, seen=start.seen)
     batch = {name: torch.from_numpy(array) for name, array in samples(start).items()}
     losses = []
     for _ in range(count):
-        for _ in range(recipe.settings.passes):
+        for _ in range(settings.passes):
             loss = criterion(module, batch, seen=solver.seen)
             loss.total.backward()
             losses.append(float(loss.total.detach()))

@@ -106,19 +106,28 @@ class TrainingSamples:
             )
         return self._stacked(found, normalized=True)
 
-    def batch_of(self, epoch: int, number: int, size: tuple[int, int] | None = None) -> Batch:
-        """Return a batch of an epoch.
+    def batch_of(
+        self,
+        epoch: int,
+        number: int,
+        size: tuple[int, int] | None = None,
+        part: tuple[int, int] = (0, 1),
+    ) -> Batch:
+        """Return a batch of an epoch, or a part of it.
 
         Args:
             epoch: from 0.
             number: from 0 to `batches` − 1.
             size: height and width, instead of the network's own.
+            part: which of how many equal parts of the batch.
 
         Raises:
             DataError: a sample cannot be read, with its file.
         """
         order, count = self.order(epoch), len(self.used)
-        places = [(number * self.batch + place) % count for place in range(self.batch)]
+        each = self.batch // part[1]
+        own = range(part[0] * each, (part[0] + 1) * each)
+        places = [(number * self.batch + place) % count for place in own]
         height, width = size or self.size[1:]
         mix = self.augmentation.mix
         chance = self._random(BATCH, epoch, number).random()

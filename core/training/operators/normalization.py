@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..framework import functional, torch
@@ -41,7 +42,9 @@ def _of_batch(
     """Normalise by the statistics of the batch, and take them into the stored ones."""
     # With a momentum of 1, PyTorch leaves the batch's own mean and its variance by n − 1 there.
     own_mean, own_variance = torch.zeros_like(mean), torch.zeros_like(variance)
-    if x.numel() > x.shape[1]:
+    if mode.summed is not None:
+        y, own_mean, own_variance = _of_all(mode.summed, max(epsilon, LEAST), x, scale, bias)
+    elif x.numel() > x.shape[1]:
         y = functional.batch_norm(
             x,
             own_mean,
@@ -67,6 +70,27 @@ def _of_batch(
         stored = stored + (own_variance - stored) * share
         variance.copy_(stored if not rule.root else (stored.sqrt() + rule.root).square())
     return y
+
+
+def _of_all(
+    summed: Callable[[Tensor], Tensor], epsilon: float, x: Tensor, scale: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalise by the statistics of all processes.
+
+    Returns:
+        the values, the mean, and the variance by n − 1.
+    """
+    axes, column = (0, *range(2, x.dim())), (-1, *[1] * (x.dim() - 2))
+    own = x.new_full((1,), x.numel() / x.shape[1])
+    both = summed(torch.cat([x.sum(axes), own]))
+    count = both[-1].detach()
+    mean = both[:-1] / count
+    centred = x - mean.reshape(column)
+    variance = summed(centred.square().sum(axes)) / count
+    factor = scale * (variance + epsilon).rsqrt()
+    y = centred * factor.reshape(column) + bias.reshape(column)
+    unbiased = variance.detach() * count / (count - 1).clamp(min=1)
+    return y, mean.detach(), unbiased
 
 
 @operator("InstanceNormalization")

@@ -30,6 +30,8 @@ class Mode:
     Args:
         training: whether batch normalisations take the statistics of the batch, and dropouts drop.
         statistics: node key → how a batch normalisation behaves in training.
+        summed: returns the sum of a tensor over all processes that train together, where batch
+            normalisations take the statistics of all of them; None where each takes its own.
         draw: returns what a dropout keeps, 0 or 1, for its node key, its input and its ratio.
     """
 
@@ -37,6 +39,7 @@ class Mode:
     statistics: Mapping[str, Statistics] = field(default_factory=dict)
     factors: dict[str, Tensor] = field(default_factory=dict)
     draw: Callable[[str, Tensor, float], Tensor] | None = None
+    summed: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

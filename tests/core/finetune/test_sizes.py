@@ -112,8 +112,8 @@ class Watched:
         self.seen: dict[tuple[int, int], int] = {}
         real = TrainingSamples.batch_of
 
-        def batch_of(samples: TrainingSamples, epoch: int, number: int, size: Any = None) -> Any:
-            batch = real(samples, epoch, number, size)
+        def batch_of(samples: TrainingSamples, *place: Any) -> Any:
+            batch = real(samples, *place)
             height, width = batch.inputs["data"].shape[2:]
             self.seen[height, width] = self.seen.get((height, width), 0) + 1
             assert batch.objects is None or all(
@@ -176,3 +176,15 @@ def test_none_of_the_files_augmentation_means_no_other_sizes(
     options = secateur.FinetuneOptions(**{**OPTIONS, "steps": 2}, augment="none")
     train(start.network, data, options, lessons=lessons_of(start))
     assert set(watched.seen) == {(64, 64)}
+
+
+def test_a_model_read_for_training_is_one_argument(files: list[Path], photos: Path) -> None:
+    start = secateur.begin(*files)
+    data = secateur.open_dataset(photos, start.network)
+    options = {**OPTIONS, "steps": 2, "measurements": 1}
+    result = secateur.finetune(start, data, **options)
+    assert any("the keys of" in note for note in result.notes)  # the augmentation of the files
+    with pytest.raises(TypeError):
+        secateur.finetune(start.network, data, start=start, **options)
+    with pytest.raises(secateur.DataError, match="the loss of these boxes stands in files"):
+        secateur.finetune(start.network, data, **options)

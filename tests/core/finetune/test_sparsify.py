@@ -230,10 +230,9 @@ def test_only_the_schedule_goes_back(network: secateur.Network) -> None:
     with pytest.raises(DataError, match="there is no early model to go back to"):
         secateur.finetune(network, data, rewind_rate=True, **QUICK)
     start = secateur.begin(*DARKNET)
-    darknet = secateur.load(*DARKNET)
     with pytest.raises(DataError, match="only the files' schedule has a moment to go back to"):
-        secateur.finetune(darknet, data, start=start, rewind=start, rewind_rate=True, **QUICK)
+        secateur.finetune(start, data, rewind=start, rewind_rate=True, **QUICK)
     with pytest.raises(DataError, match="fresh or those of an early model, not both"):
-        secateur.finetune(darknet, data, start=start, rewind=start, reinitialize=True, **QUICK)
+        secateur.finetune(start, data, rewind=start, reinitialize=True, **QUICK)
     with pytest.raises(DataError, match="fresh weights have no earlier moment"):
         secateur.FinetuneOptions(rewind_rate=True, reinitialize=True)

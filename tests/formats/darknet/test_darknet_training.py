@@ -263,3 +263,16 @@ def test_a_whole_training_step(tmp_path):
     np.testing.assert_array_equal(
         again.array("layer_0/weight"), module.tensor("layer_0/weight").detach()
     )
+
+
+def test_keys_that_are_not_followed_are_told(tmp_path):
+    keys = "ema_alpha=0.9998\nblur=1\ngaussian_noise=0\ntrack=\n"
+    found = recipe(network(tmp_path, NET + keys + END + YOLO + "equidistant_point=1\n"))
+    told = [note for note in found.notes if "is not followed" in note]
+    assert told == [
+        "[net] ema_alpha is not followed: weights are not averaged",
+        "[net] blur is not followed: images are not blurred",
+        "[yolo] equidistant_point is not followed: anchors are matched by overlap alone",
+    ]
+    older = recipe(network(tmp_path, NET + "blur=1\n" + END + YOLO, "pjreddie"))
+    assert not [note for note in older.notes if "is not followed" in note]

@@ -1,0 +1,113 @@
+"""How long a training takes: updates by passes over the data, by a schedule, or by a given time."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import replace
+
+from ..errors import DataError
+from ..training.criterion import Criterion
+from ..training.module import TrainingModule
+from ..training.solvers.schedule import Constant
+from ..training.solvers.settings import Settings
+from ..training.solvers.solver import Progress, Solver
+from .judge import Judge
+from .loop import Course, Feeding
+from .options import FinetuneOptions
+from .rate import STEPS as TESTED
+
+__all__ = ["EPOCHS", "left", "planned", "timed"]
+
+EPOCHS = 10
+"""Passes over the data where nobody says otherwise."""
+
+MEASURED = 5
+"""Updates whose time tells how many fit into the time that is given."""
+
+WORTH = 40
+"""Updates of each stage; where fewer fit into the time, the first stages are left out."""
+
+
+def planned(course: Course, feeding: Feeding, options: FinetuneOptions) -> Course:
+    """Return a course with its updates, where no time is given.
+
+    Raises:
+        DataError: the schedule of the files has ended.
+    """
+    settings = course.settings
+    if options.steps is not None:
+        return replace(course, steps=max(1, int(options.steps)))
+    if options.epochs is None and settings is not None and settings.updates:
+        return replace(course, steps=left(settings, course.seen, course.state))
+    passes = settings.passes if settings is not None else 1
+    steps = max(1, round((options.epochs or EPOCHS) * feeding.samples.batches / passes))
+    return replace(course, steps=steps)
+
+
+def left(settings: Settings, seen: int, state: Progress | None = None) -> int:
+    """Return the updates that a schedule of the files still has.
+
+    Raises:
+        DataError: it has ended.
+    """
+    done = seen // settings.images if settings.images else 0
+    if state is not None:
+        done = state.updates
+    if done >= settings.updates:
+        raise DataError(
+            f"the schedule of the files ends after {settings.updates} updates, and {done} are done",
+            hint="--epochs or --steps says how long; --reset-seen begins it anew",
+        )
+    return settings.updates - done
+
+
+def timed(
+    module: TrainingModule, feeding: Feeding, course: Course, judge: Judge, seconds: float
+) -> tuple[int, int, str]:
+    """Return the updates that fit into a time, how many of the last stages, and what to tell.
+
+    What is subtracted from the time: the measurements, and the tests of learning rates. Where few
+    updates fit, the first stages are left out; in no case that in which channels leave.
+
+    Args:
+        module: the network; it stays as it is.
+        feeding: where batches come from.
+        course: how it is trained.
+        judge: measures it.
+        seconds: the time.
+    """
+    update = _update(module, feeding, course)
+    begun = time.monotonic()
+    judge(module)
+    measuring = (time.monotonic() - begun) * (course.measurements + 1)
+    leaving = [stage for stage in course.stages if stage.sparsifies]
+    for first in range(len(leaving) or len(course.stages)):
+        stages = course.stages[first:]
+        tests = 0.0 if course.tested else len(stages) * TESTED * update / course.passes
+        steps = int((seconds - measuring - tests) / update)
+        if steps >= WORTH * len(stages):
+            break
+    steps = max(1, steps)
+    epochs = steps * course.passes / feeding.samples.batches
+    told = f"{steps} steps of {update:.2g} s fit into {seconds:g} s: {epochs:.2g} epochs"
+    if first:
+        named = ", ".join(f"'{stage.name}'" for stage in course.stages[:first])
+        told += f"; too few for the stage{'s' * (first > 1)} {named}"
+    return steps, len(stages), told
+
+
+def _update(module: TrainingModule, feeding: Feeding, course: Course) -> float:
+    """Return the seconds of an update, from reading images to new weights."""
+    criterion = Criterion(course.stages[-1].objectives)
+    trial = copy.deepcopy(module).train()
+    settings = Settings(method=course.method, schedule=Constant(base=0.0))
+    solver = Solver(trial, course.rules, settings)
+    for batch in feeding.batches(0, 1):  # this one compiles and fills caches
+        criterion(trial, batch).total.backward()
+        solver.step()
+    begun = time.monotonic()
+    for batch in feeding.batches(0, MEASURED):
+        criterion(trial, batch).total.backward()
+        solver.step()
+    return (time.monotonic() - begun) / MEASURED * course.passes

@@ -1,0 +1,65 @@
+"""How many updates fit into a time, and which stages are left out where few do."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from secateur.core.finetune import duration
+from secateur.core.finetune.loop import Course
+from secateur.core.finetune.stages import Stage
+from secateur.core.training.solvers.adaptive import Adam
+
+STAGES = tuple(
+    Stage(name=name, objectives=(), share=share)
+    for name, share in (("vectors", 0.1), ("features", 0.45), ("both", 0.45))
+)
+UPDATE, JUDGED = 0.5, 4.0
+
+
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that only the judge moves, and updates of a known length."""
+    now = [100.0]
+
+    def judge(self: Any, module: object) -> None:
+        now[0] += JUDGED
+
+    monkeypatch.setattr(Judging, "__call__", judge)
+    monkeypatch.setattr(duration, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(duration, "_update", lambda *_: UPDATE)
+
+
+class Judging:
+    def __call__(self, module: object) -> None:
+        raise AssertionError
+
+
+def fitted(seconds: float, **settings: Any) -> tuple[int, int, str]:
+    course = Course(
+        stages=STAGES, steps=1, rules=(), method=Adam(first=0.9), measurements=10, **settings
+    )
+    feeding: Any = SimpleNamespace(samples=SimpleNamespace(batches=50))
+    module: Any = object()
+    judge: Any = Judging()
+    return duration.timed(module, feeding, course, judge, seconds)
+
+
+def test_measurements_and_tests_of_rates_are_taken_off() -> None:
+    steps, count, told = fitted(600.0)
+    # 11 measurements of 4 s, 3 tests of 40 steps: 600 − 44 − 60 leaves 496 s.
+    assert (steps, count) == (992, 3)
+    assert told == "992 steps of 0.5 s fit into 600 s: 20 epochs"
+    assert fitted(600.0, learning_rate=1e-3)[:2] == (1112, 3)
+
+
+def test_stages_that_do_not_fit_are_left_out_from_the_first_on() -> None:
+    _, count, told = fitted(44 + 40 + 41)  # 82 updates are left with two tests, 42 with three
+    assert count == 2
+    assert told.endswith("too few for the stage 'vectors'")
+    steps, count, told = fitted(44 + 20 + 15)
+    assert (steps, count) == (30, 1)
+    assert told.endswith("too few for the stages 'vectors', 'features'")
+    assert fitted(1.0)[0] == 1

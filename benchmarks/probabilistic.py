@@ -23,8 +23,8 @@ import secateur
 from secateur.core.finetune.schedules.probabilistic import change_of
 from secateur.core.training.module import TrainingModule
 
-EVERY, AIM, SURPLUS = 2, 0.9, 0.05
-"""Updates between two events, the part of the columns that leaves, and what Δ counts beside it."""
+EVENTS, AIM, SURPLUS = 400, 0.9, 0.05
+"""Events of a training, the part of the columns that leaves, and what Δ counts beside it."""
 
 
 class Columns:
@@ -96,7 +96,7 @@ def by_columns(
     done = 0
     (feed,) = network.inputs
     for step, (images, labels) in enumerate(batches(x, y, steps, 64)):
-        if spp and step % EVERY == 0:
+        if spp and step % max(1, steps // EVENTS) == 0:
             for own in columns:
                 own.change()
         before = [own.weight.detach().clone() for own in columns]

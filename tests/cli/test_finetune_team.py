@@ -80,6 +80,15 @@ def assert_same(files: list[Path], one: Path, other: Path) -> None:
     assert any((first[name] != before[name]).any() for name in first)
 
 
+def test_channels_leave_alike_in_two_processes(caffe: list[Path], tmp_path: Path) -> None:
+    leaving = ("--sparsify", "spp", "--rate", 0.4, "--normalize", "stored", "-o")
+    run("finetune", *caffe, *LABELS, *leaving, tmp_path / "one")
+    together("finetune", *caffe, *LABELS, *leaving, tmp_path / "two")
+    plans = [(tmp_path / name / "plan.yaml").read_text() for name in ("one", "two")]
+    assert plans[0] == plans[1]
+    assert_same(caffe, tmp_path / "one", tmp_path / "two")
+
+
 @pytest.mark.parametrize(
     "norm", [("--normalize", "stored"), ("--sync-norm",)], ids=["stored", "sync"]
 )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import secateur
-from secateur.core.coupling import Groups, find_groups
+from secateur.core.coupling import Groups
 from secateur.core.coupling.edit import mask
 from secateur.core.errors import PlanError
 from secateur.core.finetune.schedules import SCHEDULES, Memory
@@ -18,39 +17,21 @@ from secateur.core.finetune.schedules.growing import Growing, Incremental
 from secateur.core.finetune.schedules.probabilistic import Probabilistic, change_of
 from secateur.core.finetune.schedules.registry import Event
 from secateur.core.finetune.sparsify import SparsifyOptions
-from secateur.core.finetune.target import Target
 from secateur.core.plan.plan import make_plan, removed_units
+from support.schedules import followed, groups_of, network_of, target
 
 FIXTURES = Path(__file__).resolve().parents[3] / "fixtures"
-CAFFE = [FIXTURES / "shapes_caffe" / f"shapes.{end}" for end in ("prototxt", "caffemodel")]
-NAMES = sorted(SCHEDULES)
+NAMES = ("cubic", "geometric", "greg", "increg", "linear", "spp")
 
 
 @pytest.fixture(scope="module")
 def network() -> secateur.Network:
-    return secateur.load(*CAFFE)
+    return network_of("caffe")
 
 
 @pytest.fixture(scope="module")
-def groups(network: secateur.Network) -> Groups:
-    return find_groups(network)
-
-
-def target(
-    network: secateur.Network, groups: Groups, rate: float = 0.5, **settings: object
-) -> Target:
-    options = SparsifyOptions(method="cubic", rate=rate, **settings)  # type: ignore[arg-type]
-    return Target.of(network, groups, groups.mask(()), options)
-
-
-def followed(schedule: str, wanted: Target, events: int) -> list[Memory]:
-    """Return the memories of a training in which weights do not change."""
-    scores = wanted.scores(wanted.network)
-    memories = [SCHEDULES[schedule].begin(wanted, scores)]
-    for number in range(1, events + 1):
-        event = Event(number=number, count=events, scores=scores)
-        memories.append(SCHEDULES[schedule].change(wanted, memories[-1], event))
-    return memories
+def groups() -> Groups:
+    return groups_of("caffe")
 
 
 def test_curves_of_rates() -> None:
@@ -88,7 +69,7 @@ def test_the_rank_at_the_target_neither_gains_nor_loses(missing: int) -> None:
 
 
 def test_probabilities_by_hand(network: secateur.Network, groups: Groups) -> None:
-    wanted = target(network, groups)
+    wanted = target()
     schedule = Probabilistic(surplus=0.0)
     scores = wanted.scores(network)
     start = schedule.begin(wanted, scores)
@@ -120,7 +101,7 @@ def test_masks_are_drawn_with_the_probabilities(network: secateur.Network, group
 
 
 def test_penalties_that_grow_evenly(network: secateur.Network, groups: Groups) -> None:
-    wanted = target(network, groups)
+    wanted = target()
     memories = followed("greg", wanted, 5)
     chosen = wanted.toward(0.5, wanted.scores(network), wanted.before)
     for number, memory in enumerate(memories[:-1]):
@@ -136,7 +117,7 @@ def test_penalties_that_grow_evenly(network: secateur.Network, groups: Groups) -
 
 
 def test_penalties_that_follow_mean_ranks(network: secateur.Network, groups: Groups) -> None:
-    wanted = target(network, groups)
+    wanted = target()
     schedule = Incremental(part=0.1)
     scores = wanted.scores(network)
     start = schedule.begin(wanted, scores)
@@ -157,79 +138,28 @@ def test_penalties_that_follow_mean_ranks(network: secateur.Network, groups: Gro
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_target_is_reached_by_a_legal_plan(
+def test_what_had_to_leave_at_once_is_told(
     name: str, network: secateur.Network, groups: Groups
 ) -> None:
-    wanted = target(network, groups)
-    memories = followed(name, wanted, 120)
-    rates = [wanted.reached(memory.removed) for memory in memories]
-    assert rates[0] == 0.0
-    assert all(
-        not (earlier.removed & ~later.removed).any() for earlier, later in pairwise(memories)
-    ), "a channel came back"
-    assert 0.48 < rates[-1] <= 0.5
-    plan = wanted.plan(memories[-1].removed, name)
-    np.testing.assert_array_equal(removed_units(plan, groups), memories[-1].removed)
-    assert plan.provenance["rate"] == {"asked": 0.5, "achieved": round(rates[-1], 6)}
-    arrays = memories[-1].to_arrays()
-    again = Memory.of({name: np.array(array) for name, array in arrays.items()})
-    np.testing.assert_array_equal(again.removed, memories[-1].removed)
-    assert set(again.arrays) == set(memories[-1].arrays)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_schedule_that_is_short_ends_all_the_same(
-    name: str, network: secateur.Network, groups: Groups
-) -> None:
-    wanted = target(network, groups)
-    last = followed(name, wanted, 1)[-1]
-    assert 0.48 < wanted.reached(last.removed) <= 0.5
-    removed_units(wanted.plan(last.removed, name), groups)
-    forced = SCHEDULES[name].notes(last)
-    assert bool(forced) == (name in ("spp", "increg"))
-    assert all("left at the last event" in note for note in forced)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_what_a_plan_removed_stays_removed(
-    name: str, network: secateur.Network, groups: Groups
-) -> None:
-    pruned = secateur.prune(network, rate=0.3, criterion="l2", repair="none")
-    before = removed_units(pruned.plan, groups)
-    options = SparsifyOptions(method=name, rate=0.5)
-    wanted = Target.of(network, groups, before, options)
-    last = followed(name, wanted, 100)[-1]
-    assert last.removed[before].all()
-    assert 0.48 < wanted.reached(last.removed) <= 0.5
-
-
-def test_limits_and_excluded_layers_hold(network: secateur.Network, groups: Groups) -> None:
-    limits = secateur.Limits(round_to=4, min_keep=0.25)
-    for name in NAMES:
-        wanted = target(network, groups, 0.4, limits=limits, exclude=("ip1",))
-        plan = wanted.plan(followed(name, wanted, 100)[-1].removed, name)
-        for entry in plan.groups:
-            assert not (entry.removed and entry.kept % 4), name
-            assert entry.kept >= 0.25 * entry.channels, name
-            assert entry.name != "ip1" or not entry.removed, name
-        assert plan.provenance["limits"] == {"round_to": 4, "min_keep": 0.25}
-        assert plan.provenance["exclude"] == ["ip1"]
+    wanted = target()
+    told = SCHEDULES[name].notes(followed(name, wanted, 1)[-1])
+    assert bool(told) == (name in ("spp", "increg"))
+    assert all("left at the last event" in note for note in told)
+    assert not SCHEDULES[name].notes(followed(name, wanted, 300)[-1])
 
 
 def test_what_cannot_be_removed_is_refused(network: secateur.Network, groups: Groups) -> None:
     with pytest.raises(PlanError, match=r"rate 0.999 is out of reach, 0.9\d\d is the most"):
-        target(network, groups, 0.999)
+        target(rate=0.999)
     with pytest.raises(PlanError, match="needs data, and training asks for scores often"):
-        target(network, groups, criterion="apoz")
+        target(criterion="apoz")
     with pytest.raises(PlanError, match="cannot exclude 'nowhere'"):
-        target(network, groups, exclude=("nowhere",))
-    half = make_plan(groups, target(network, groups).toward(
+        target(exclude=("nowhere",))
+    half = make_plan(groups, target().toward(
         0.5, np.arange(groups.unit_count, dtype=np.float64), groups.mask(())
     ), {})  # fmt: skip
     with pytest.raises(PlanError, match=r"removes 0.4\d\d of the operations already"):
-        Target.of(
-            network, groups, removed_units(half, groups), SparsifyOptions(method="spp", rate=0.2)
-        )
+        target(rate=0.2, before=removed_units(half, groups))
 
 
 @pytest.mark.parametrize(
@@ -255,7 +185,7 @@ def test_masked_places_are_those_of_the_plan(network: secateur.Network, groups: 
     from secateur.core.finetune.sparsity import Places
     from secateur.core.training.module import TrainingModule
 
-    wanted = target(network, groups)
+    wanted = target()
     removed = wanted.toward(0.5, wanted.scores(network), wanted.before)
     module = TrainingModule(network)
     places = Places.of(module, groups)

@@ -57,7 +57,7 @@ from .core.evaluation.tasks.divergence import Divergence as Divergence
 from .core.evaluation.tasks.output_error import OutputError as OutputError
 from .core.evaluation.tasks.regression import Regression as Regression
 from .core.evaluation.tasks.segmentation import Segmentation as Segmentation
-from .core.finetune.finetune import Lessons as Lessons
+from .core.finetune.lessons import Lessons as Lessons
 from .core.finetune.options import FinetuneOptions as FinetuneOptions
 from .core.finetune.result import FinetuneEntry as FinetuneEntry
 from .core.finetune.result import FinetuneResult as FinetuneResult

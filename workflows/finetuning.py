@@ -16,8 +16,8 @@ from ..core.errors import DataError, FormatError, located
 from ..core.evaluation.task import Task
 from ..core.files import alone_in, write_whole
 from ..core.finetune.checkpoint import Checkpoints
-from ..core.finetune.finetune import Lessons
 from ..core.finetune.finetune import finetune as train
+from ..core.finetune.lessons import Lessons
 from ..core.finetune.options import FinetuneOptions
 from ..core.finetune.result import FinetuneResult, Tell, history_csv, unheard
 from ..core.finetune.sparsify import SparsifyOptions

@@ -12,8 +12,8 @@ from typing import Any
 from ..core.data import Dataset
 from ..core.errors import DataError, FormatError, located
 from ..core.finetune.checkpoint import Checkpoints
-from ..core.finetune.finetune import Lessons
 from ..core.finetune.finetune import check as check_training
+from ..core.finetune.lessons import Lessons
 from ..core.finetune.options import FinetuneOptions
 from ..core.ir.network import Network
 from ..core.plan.plan import Plan

@@ -12,8 +12,8 @@ from ..training.module import TrainingModule
 from ..training.solvers.schedule import Constant
 from ..training.solvers.settings import Settings
 from ..training.solvers.solver import Progress, Solver
+from .course import Course, Feeding
 from .judge import Judge
-from .loop import Course, Feeding
 from .options import FinetuneOptions
 from .rate import STEPS as TESTED
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..coupling import find_groups
-from ..coupling.edit import mask
 from ..data import Dataset
 from ..data.augment.default import usual_augmentation
 from ..data.augment.recipe import NO_AUGMENTATION, Augmentation
@@ -21,93 +16,56 @@ from ..data.augment.training import TrainingSamples, training_samples
 from ..data.base import TargetKind, target_kind
 from ..data.part import first_part
 from ..engine.threads import within_cores
-from ..errors import DataError, PlanError, UnsupportedError
+from ..errors import DataError, UnsupportedError
 from ..evaluation.loss import LossMeter
-from ..evaluation.task import Task
-from ..ir.digest import digest
-from ..ir.network import Network, blob_refs, shape_of
-from ..ir.rebuild import node_key, rebuild
+from ..ir.network import Network
 from ..options import options_of
-from ..plan.plan import Plan, removed_units
 from ..progress import Progress, silent
 from ..training.criterion import Criterion
 from ..training.framework import torch
-from ..training.losses.multibox import MultiBoxLoss
 from ..training.module import TrainingModule
-from ..training.passing import Passing
-from ..training.recipe import Objective, Recipe, Rule, Statistics
+from ..training.recipe import Objective, Recipe
 from ..training.solvers.adaptive import Adam
 from ..training.solvers.settings import Method
 from ..training.solvers.sgd import Momentum
-from ..training.solvers.solver import Progress as SolverProgress
 from ..training.team import ALONE, Team, joined
 from .balance import BATCHES as PULLED
 from .balance import factor_of, per_sample, pulls
 from .checkpoint import Checkpoints
+from .course import Course, Feeding
 from .duration import left, planned, timed
 from .judge import Judge, held_out
-from .loop import Course, Feeding, train
+from .lessons import Lessons
+from .loop import train
 from .options import FinetuneOptions
+from .preparation import (
+    background_of,
+    begun,
+    class_count,
+    key_of,
+    masks_of,
+    norm_statistics,
+    passings_of,
+    rules_of,
+    sparsity_of,
+    target_of,
+)
 from .result import FinetuneResult, Tell, unheard
-from .rewind import reinitialized, rewound
-from .schedules import SCHEDULES
-from .sizes import Resize, Resizing, refusal
-from .sparsify import SparsifyOptions
-from .sparsity import Places, Sparsity
+from .sizes import Resizing, refusal
 from .stages import BOTH, Stage, matched, sparsified, stages_of, task_objectives
-from .target import Target
-from .targets import SHARES, TRUTH, label_names
+from .targets import label_names
 from .teacher import TEACHER, Comparisons, Teacher, comparisons
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    pass
 
-__all__ = ["Lessons", "check", "finetune"]
+__all__ = ["check", "finetune"]
 
 BATCH = 32
 """Samples an update where nobody says otherwise."""
 
-NORMALIZED_FROM = 16
-"""Samples of a batch from which its own statistics are good enough to normalise by."""
-
 LOOKED_AT = 64
 """Samples that channels of the teacher are told apart by."""
-
-
-NOTHING_SAID = Recipe()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lessons:
-    """What a network learns from, beside its training data.
-
-    Args:
-        teacher: the network before pruning; None to learn from labels alone.
-        plan: what was removed from the teacher, or what is held at zero in a sparse network.
-        validation: data that the network is measured on; None for the samples held out alone.
-        task: what is measured there, if not what its labels call for.
-        recipe: what the network's files say about training.
-        augmentation: what they say about training images; None where they say nothing.
-        seen: images that earlier training saw; a schedule of the files goes on from there.
-        sparsify: how channels leave during training; None where none do.
-        early: the network before pruning at an early moment, to go back to; None to go on.
-        state: how far the solver of the files came in it; None for a new training.
-        keep_solver: whether the state of the solver at the best measurement is of use.
-        resize: returns a network of the files' format at another size of its input.
-    """
-
-    teacher: Network | None = None
-    plan: Plan | None = None
-    validation: Dataset | None = None
-    task: Task | str | None = None
-    recipe: Recipe = NOTHING_SAID
-    augmentation: Augmentation | None = None
-    seen: int = 0
-    sparsify: SparsifyOptions | None = None
-    early: Network | None = None
-    state: SolverProgress | None = None
-    keep_solver: bool = False
-    resize: Resize | None = None
 
 
 @within_cores()
@@ -166,8 +124,8 @@ def _finetune(
     progress: Progress,
 ) -> FinetuneResult:
     """Train a network further in one of the processes of a team."""
-    network = _begun(network, options, lessons)
-    target = _target(network, lessons)
+    network = begun(network, options, lessons)
+    target = target_of(network, lessons)
     torch.manual_seed(options.seed + (team.rank << 32))
     device = _device(options.device, team)
     kind = target_kind(data)
@@ -179,26 +137,27 @@ def _finetune(
     team.first(lambda: _check_shares(trained.batch, team))
     recipe = lessons.recipe
     module = TrainingModule(
-        network, statistics=_statistics(network, recipe, options, _normed(trained, options, team)),
-        frozen=recipe.frozen, passings=_passings(recipe, stages), channels_last=True,
+        network, frozen=recipe.frozen,
+        statistics=norm_statistics(network, recipe, options, _normed(trained, options, team)),
+        passings=passings_of(recipe, stages), channels_last=True,
     ).to(device)  # fmt: skip
     module.mode.summed = team.summed if options.sync_norm and team.size > 1 else None
     resizing, fixed = _resizing(network, samples, lessons)
     feeding = Feeding(
         samples=trained,
         labels=label_names((o for s in stages for o in s.objectives), module.names),
-        classes=_classes(network, stages) if kind == "label" else 0,
+        classes=class_count(network, stages) if kind == "label" else 0,
         teacher=_teacher(lessons, stages, device),
         device=device,
         resizing=resizing,
-        background=_background(labels),
+        background=background_of(labels),
         team=team,
     )
     stages, judged_by = _weighed(module, feeding, options, labels, compared, recipe)
     if lessons.sparsify is not None and lessons.sparsify.method:
         stages = sparsified(stages, lessons.sparsify.method, lessons.sparsify.ramp)
     course = _course(network, module, feeding, stages, options, lessons)
-    course = replace(course, sparsity=_sparsity(module, target, options, lessons))
+    course = replace(course, sparsity=sparsity_of(module, target, options, lessons))
     judge = Judge(
         Criterion(judged_by),
         [feeding.made(samples.plain(part.tolist())) for part in _parts(judged, samples.batch)],
@@ -249,33 +208,6 @@ def _whole(stages: Sequence[Stage], options: FinetuneOptions) -> bool:
     return len(stages) == 1 and not stages[0].vectors and not options.freeze
 
 
-def _begun(network: Network, options: FinetuneOptions, lessons: Lessons) -> Network:
-    """Return the network with the weights that training begins with.
-
-    Raises:
-        DataError: options contradict each other.
-        PlanError: the early network does not fit, or the plan.
-    """
-    early, plan = lessons.early, lessons.plan
-    if options.rewind_rate and lessons.recipe.settings is None:
-        raise DataError(
-            "only the files' schedule has a moment to go back to; any other begins anew",
-            hint="--own-solver, or --solver FILE",
-            option="rewind_rate",
-        )
-    if options.reinitialize:
-        if early is not None:
-            raise DataError(
-                "weights are fresh or those of an early model, not both", option="reinitialize"
-            )
-        sparse = plan if plan is not None and _fits(network, plan) else None
-        factors = {rule.factor for rule in lessons.recipe.statistics.values()} - {""}
-        return reinitialized(network, options.seed, sparse, factors)
-    if early is not None and not options.rewind_rate:
-        return rewound(network, early, plan)
-    return network
-
-
 def check(network: Network, data: Dataset, options: FinetuneOptions, lessons: Lessons) -> None:
     """Look, before long work, whether networks made of this one can be trained so.
 
@@ -288,10 +220,10 @@ def check(network: Network, data: Dataset, options: FinetuneOptions, lessons: Le
     stages = stages_of(options, *_objectives(network, kind, samples, options, lessons))
     recipe = lessons.recipe
     module = TrainingModule(
-        network, statistics=_statistics(network, recipe, options, samples.batch),
-        frozen=recipe.frozen, passings=_passings(recipe, stages),
+        network, statistics=norm_statistics(network, recipe, options, samples.batch),
+        frozen=recipe.frozen, passings=passings_of(recipe, stages),
     )  # fmt: skip
-    _rules(network, module, options, recipe)
+    rules_of(network, module, options, recipe)
 
 
 def _check_shares(batch: int, team: Team) -> None:
@@ -448,47 +380,6 @@ def _weighed(
     return stages, judged[-1].objectives
 
 
-def _statistics(
-    network: Network, recipe: Recipe, options: FinetuneOptions, batch: int
-) -> Mapping[str, Statistics]:
-    """Return node key → how each batch normalisation behaves in training."""
-    stored = options.normalize == "stored" or (
-        options.normalize == "auto" and batch < NORMALIZED_FROM
-    )
-    found = dict(recipe.statistics)
-    if not stored:
-        return found
-    for node in network.graph:
-        if node.op_type == "BatchNormalization":
-            key = node_key(node)
-            found[key] = replace(found.get(key, Statistics()), frozen=True)
-    return found
-
-
-def _passings(recipe: Recipe, stages: Sequence[Stage]) -> Mapping[str, Passing]:
-    """Return how gradients pass: as the files' engine does it for its own losses, else truly."""
-    names = {objective.name for objective in recipe.objectives}
-    used = any(one.name in names for stage in stages for one in stage.objectives)
-    return recipe.passings if used else {}
-
-
-def _background(labels: Sequence[Objective]) -> int | None:
-    """Return the class of nothing of losses that read lists of objects; None for others."""
-    losses = (one.loss for one in labels)
-    return next((loss.background for loss in losses if isinstance(loss, MultiBoxLoss)), None)
-
-
-def _classes(network: Network, stages: Sequence[Stage]) -> int:
-    """Return how many classes the scores have that labels are compared with; 0 for none."""
-    values = network.values()
-    for objective in stages[-1].objectives:
-        if {SHARES, TRUTH} & set(objective.reads):
-            scores = next((values[name] for name in objective.reads if name in values), None)
-            if scores is not None and scores.shape is not None:
-                return math.prod(size for size in shape_of(scores)[1:] if isinstance(size, int))
-    return 0
-
-
 def _course(
     network: Network,
     module: TrainingModule,
@@ -499,7 +390,7 @@ def _course(
 ) -> Course:
     """Return how the network is trained."""
     recipe = lessons.recipe
-    rules = _rules(network, module, options, recipe)
+    rules = rules_of(network, module, options, recipe)
     method: Method = Adam(first=0.9)
     if options.method == "sgd":
         method = Momentum(momentum=options.momentum)
@@ -518,94 +409,9 @@ def _course(
         patience=options.patience,
         checkpoint=options.checkpoint,
         precision=options.precision,
-        masks=_masks(network, module, lessons),
-        key=_key(network, feeding, options, lessons),
+        masks=masks_of(network, module, lessons),
+        key=key_of(network, feeding, options, lessons),
     )
-
-
-def _rules(
-    network: Network, module: TrainingModule, options: FinetuneOptions, recipe: Recipe
-) -> tuple[Rule, ...]:
-    """Return what the solver does with each parameter.
-
-    Raises:
-        PlanError: a layer to freeze is not in the network.
-    """
-    known = {info.name for info in network.layers}
-    for name in options.freeze:
-        if name not in known:
-            raise PlanError(f"cannot freeze '{name}': the network has no such layer")
-    owner = {
-        name: network.layers[refs[0].layer].name
-        for name, value in network.graph.initializers.items()
-        if (refs := blob_refs(value))
-    }
-    rules = recipe.rules if recipe.settings is not None else tuple(
-        Rule(name=name, decay=1.0 if tensor.dim() > 1 else 0.0)
-        for name, tensor in module.named_parameters()
-        if name not in recipe.frozen
-    )  # fmt: skip
-    return tuple(rule for rule in rules if owner.get(rule.name) not in options.freeze)
-
-
-def _masks(network: Network, module: TrainingModule, lessons: Lessons) -> dict[str, Tensor]:
-    """Return for a sparse network: parameter → 1 where it may differ from 0.
-
-    A network is sparse where a plan belongs to it itself, and not to its teacher.
-
-    Raises:
-        PlanError: the plan fits neither the network nor the teacher.
-    """
-    plan = lessons.plan
-    if plan is None or not _fits(network, plan):
-        return {}
-    groups = find_groups(network)
-    ones = {name: np.ones_like(network.array(name)) for name, _ in module.named_parameters()}
-    masked = mask(rebuild(network, tensors=ones), groups, removed_units(plan, groups))
-    return {
-        name: torch.from_numpy(np.array(masked.array(name))).to(module.tensor(name).device)
-        for name in ones
-        if not masked.array(name).all()
-    }
-
-
-def _target(network: Network, lessons: Lessons) -> Target | None:
-    """Return what is to be removed during training; None where nothing is.
-
-    Raises:
-        PlanError: it cannot be, or the plan does not fit.
-    """
-    if lessons.sparsify is None or not lessons.sparsify.method:
-        return None
-    SCHEDULES.find(lessons.sparsify.method)
-    groups = find_groups(network)
-    plan, before = lessons.plan, groups.mask(())
-    if plan is not None and _fits(network, plan):
-        before = removed_units(plan, groups)
-    return Target.of(network, groups, before, lessons.sparsify)
-
-
-def _sparsity(
-    module: TrainingModule, target: Target | None, options: FinetuneOptions, lessons: Lessons
-) -> Sparsity | None:
-    """Return how channels leave during training; None where none do."""
-    if target is None or lessons.sparsify is None:
-        return None
-    return Sparsity(
-        name=lessons.sparsify.method,
-        schedule=SCHEDULES[lessons.sparsify.method],
-        target=target,
-        places=Places.of(module, target.whole),
-        every=lessons.sparsify.every,
-        seed=options.seed,
-    )
-
-
-def _fits(network: Network, plan: Plan) -> bool:
-    """Whether a plan counts the channels of this network, and not of a smaller one."""
-    groups = find_groups(network)
-    sizes = {group.name: len(group.units) for group in groups.groups}
-    return all(sizes.get(entry.name) == entry.channels for entry in plan.groups)
 
 
 def _meter(network: Network, lessons: Lessons, progress: Progress) -> LossMeter | None:
@@ -618,39 +424,3 @@ def _meter(network: Network, lessons: Lessons, progress: Progress) -> LossMeter 
 
 def _parts(numbers: np.ndarray, size: int) -> list[np.ndarray]:
     return [numbers[start : start + size] for start in range(0, len(numbers), size)]
-
-
-def _told(state: SolverProgress | None) -> str:
-    """Return a text that is equal for equal states only."""
-    if state is None:
-        return ""
-    content = hashlib.sha256()
-    for array in state.history:
-        content.update(array.tobytes())
-    return f"{state.updates} {state.step} {content.hexdigest()}"
-
-
-def _key(network: Network, feeding: Feeding, options: FinetuneOptions, lessons: Lessons) -> str:
-    """Return a digest of all that the training depends on, the length of a time apart."""
-    plain = {
-        name: value
-        for name, value in options.plain().items()
-        if name not in ("checkpoint", "device", "patience")
-    }
-    samples = feeding.samples
-    parts = [
-        str(feeding.team.size),
-        digest(network),
-        digest(lessons.teacher) if lessons.teacher is not None else "",
-        lessons.plan.to_yaml() if lessons.plan is not None else "",
-        repr(lessons.sparsify),
-        samples.source.name,
-        str(len(samples.used)),
-        repr(samples.augmentation),
-        repr(lessons.recipe.settings),
-        str(lessons.seen),
-        _told(lessons.state),
-        lessons.validation.name if lessons.validation is not None else "",
-        json.dumps(plain, sort_keys=True),
-    ]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

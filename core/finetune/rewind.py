@@ -24,7 +24,7 @@ from ..plan.plan import Plan, removed_units
 __all__ = ["reinitialized", "rewound"]
 
 SLOPE = 0.25
-"""First slope of PReLU. Source: `prelu_layer.cpp` of Caffe."""
+"""First slope of PReLU. Source: He et al., 2015, arXiv 1502.01852."""
 
 
 def rewound(network: Network, early: Network, plan: Plan | None) -> Network:
@@ -60,7 +60,7 @@ def reinitialized(
 ) -> Network:
     """Return a network with fresh weights.
 
-    Weights are normal with variance 2 / fan-in (He et al., 2015), which Caffe calls msra; biases
+    Weights are normal with variance 2 / fan-in (He et al., 2015; filler msra); biases
     and shifts are 0, factors 1, statistics those of nothing seen, slopes of PReLU 0.25. Other
     stored values stay.
 

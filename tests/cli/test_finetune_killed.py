@@ -16,7 +16,7 @@ import pytest
 import secateur
 from secateur.core import files as core_files
 from secateur.core.errors import FormatError
-from secateur.core.finetune.finetune import Lessons
+from secateur.core.finetune.lessons import Lessons
 from support.program import ENVIRONMENT, command
 from support.training import need_torch
 

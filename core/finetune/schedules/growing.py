@@ -12,7 +12,7 @@ and the factors and shifts of its normalisation, without which a normalised chan
 
 Source: Wang et al., Neural Pruning via Growing Regularization, ICLR 2021, arXiv 2012.09243 (greg;
 its ceiling is 1), and Structured Pruning for Efficient ConvNets via Incremental Regularization,
-2018, arXiv 1811.08390, with its author's Caffe (MingSun-Tse/Caffe_IncReg: u = 0.25). Both grow for
+2018, arXiv 1811.08390, with its author's code (IncReg by MingSun-Tse: u = 0.25). Both grow for
 ten thousands of updates: 1e-4 at each event. Here the ceiling is reached in the events there are.
 """
 

@@ -12,7 +12,7 @@ gone for good. Masks are drawn anew for each update; weights are put back before
 that was dropped comes back with all its weights. When all have left, those that stay have p = 1.
 
 Source: Wang et al., Structured Probabilistic Pruning, 2018, arXiv 1709.06994, and its author's
-Caffe (MingSun-Tse/Caffe_IncReg, `conv_layer.cpp` of commit cf55166): A = 0.05, u = 0.25, and a
+code (IncReg by MingSun-Tse, `conv_layer.cpp` of commit cf55166): A = 0.05, u = 0.25, and a
 surplus that is set by layer. There, a unit may also be a column of a layer's weight matrix; here it
 is a channel with all that leaves with it. The surplus of 0.05 is ours: with it, ranks that vary as
 they do in training reach their targets in 60 to 90 events, without it often never.

@@ -11,9 +11,9 @@ import pytest
 import secateur
 from secateur.core.finetune import finetune as finetuning
 from secateur.core.finetune.balance import factor_of, pulls
-from secateur.core.finetune.finetune import Lessons
+from secateur.core.finetune.course import Course, Feeding, Outcome
 from secateur.core.finetune.judge import Judge
-from secateur.core.finetune.loop import Course, Feeding, Outcome
+from secateur.core.finetune.lessons import Lessons
 from secateur.core.training.module import TrainingModule
 from secateur.core.training.recipe import Objective, Recipe
 from support.training import need_torch

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from secateur.core.finetune import duration
-from secateur.core.finetune.loop import Course
+from secateur.core.finetune.course import Course
 from secateur.core.finetune.stages import Stage
 from secateur.core.training.solvers.adaptive import Adam
 

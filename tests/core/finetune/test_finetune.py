@@ -10,8 +10,8 @@ import pytest
 import secateur
 from secateur.core.errors import DataError, PlanError
 from secateur.core.finetune.checkpoint import Checkpoints
-from secateur.core.finetune.finetune import Lessons
 from secateur.core.finetune.finetune import finetune as train
+from secateur.core.finetune.lessons import Lessons
 from secateur.core.finetune.result import Tell
 from secateur.core.finetune.teacher import _matched, _planned
 from secateur.core.ir.network import blob_refs

@@ -12,8 +12,8 @@ import secateur
 from secateur.core.data.augment.sizes import FactorSizes, SquareSizes
 from secateur.core.data.augment.training import TrainingSamples
 from secateur.core.finetune.checkpoint import Checkpoints
-from secateur.core.finetune.finetune import Lessons
 from secateur.core.finetune.finetune import finetune as train
+from secateur.core.finetune.lessons import Lessons
 from secateur.core.training.framework import torch
 from secateur.core.training.losses.anchors import AnchorLoss
 from secateur.core.training.module import TrainingModule

@@ -12,8 +12,8 @@ from secateur.core.coupling import find_groups
 from secateur.core.coupling.edit import mask, shrink
 from secateur.core.errors import DataError, PlanError
 from secateur.core.finetune.checkpoint import Checkpoints
-from secateur.core.finetune.finetune import Lessons
 from secateur.core.finetune.finetune import finetune as train
+from secateur.core.finetune.lessons import Lessons
 from secateur.core.finetune.result import Tell
 from secateur.core.finetune.rewind import reinitialized, rewound
 from secateur.core.ir.network import blob_refs

@@ -72,7 +72,7 @@ class FinetuneOptions:
 
     match: str = "auto"
     """What is compared with the teacher: layers (what each makes), features (what the last ones
-    read), outputs, or both of these. auto: layers, then features, then both."""
+    read), outputs, or both of these. auto: features, then both."""
 
     temperature: float = 2.0
     """Temperature of the softmax that compares classes with the teacher's."""

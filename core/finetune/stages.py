@@ -22,9 +22,9 @@ __all__ = ["BOTH", "Stage", "matched", "sparsified", "stages_of", "task_objectiv
 BOTH = 0.5
 """Share of the teacher in the loss where there are labels too."""
 
-VECTORS, LAYERS, FEATURES = 0.1, 0.3, 0.5
-"""Where there is a teacher alone: the share of all steps that trains vectors, and the shares of the
-others that compare layers and features."""
+VECTORS, FEATURES = 0.1, 0.5
+"""Where there is a teacher alone: the share of all steps that trains vectors, and the share of the
+others that compares features alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,17 +140,13 @@ def sparsified(stages: Sequence[Stage], name: str, ramp: float) -> tuple[Stage, 
 
 
 def _ladder(compared: Comparisons, chosen: tuple[Objective, ...]) -> list[Stage]:
-    """Return stages that compare every layer, then what the last ones read, then outputs too."""
-    before = [
-        Stage(name=name, objectives=objectives, share=share)
-        for name, objectives, share in (
-            ("layers", compared.layers, LAYERS), ("features", compared.features, FEATURES),
-        )
-        if objectives
-    ]  # fmt: skip
-    rest = 1 - sum(stage.share for stage in before)
-    last = "features and outputs" if compared.features else "outputs"
-    return [*before, Stage(name=last, objectives=chosen, share=rest)]
+    """Return stages that compare what the last layers read, then outputs too."""
+    if not compared.features:
+        return [Stage(name="outputs", objectives=chosen)]
+    return [
+        Stage(name="features", objectives=compared.features, share=FEATURES),
+        Stage(name="features and outputs", objectives=chosen, share=1 - FEATURES),
+    ]
 
 
 def _weighted(objectives: Sequence[Objective], share: float) -> tuple[Objective, ...]:

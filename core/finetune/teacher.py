@@ -110,6 +110,7 @@ def comparisons(
     *,
     plan: Plan | None = None,
     temperature: float = 1.0,
+    layers: bool = False,
 ) -> Comparisons:
     """Return what a student can be compared in.
 
@@ -119,6 +120,7 @@ def comparisons(
         batches: a few samples, to tell channels apart where no plan does.
         plan: what was removed from the teacher to make the student.
         temperature: of the softmax that compares classes.
+        layers: whether what each layer makes is compared, too.
 
     Raises:
         DataError: the networks have no output in common.
@@ -136,10 +138,10 @@ def comparisons(
             hint=f"they are {', '.join(student.outputs)}",
         )
     theirs = teacher.values()
-    wanted = dict.fromkeys((*places.features, *places.layers))
+    wanted = dict.fromkeys((*places.features, *(places.layers if layers else ())))
     kept = _kept(student, teacher, [name for name in wanted if name in theirs], batches, plan)
     return Comparisons(
-        layers=_errors("layer", places.layers, kept),
+        layers=_errors("layer", places.layers if layers else (), kept),
         features=_errors("features", places.features, kept),
         outputs=outputs,
     )

@@ -13,7 +13,7 @@ from secateur.core.finetune.checkpoint import Checkpoints
 from secateur.core.finetune.finetune import finetune as train
 from secateur.core.finetune.lessons import Lessons
 from secateur.core.finetune.result import Tell
-from secateur.core.finetune.teacher import _matched, _planned
+from secateur.core.finetune.teacher import _matched, _planned, comparisons
 from secateur.core.ir.network import blob_refs
 from support.training import need_torch
 
@@ -67,7 +67,7 @@ def test_a_teacher_makes_it_better_without_labels(
         pruned.network, unlabelled(network), teacher=network, plan=pruned.plan, **QUICK
     )
     assert {entry.stage for entry in result.history} == {
-        "start", "vectors", "layers", "features", "features and outputs",
+        "start", "vectors", "features", "features and outputs",
     }  # fmt: skip
     assert result.best.held_out < 0.8 * result.start.held_out
     before, after = (
@@ -217,3 +217,18 @@ def test_what_cannot_be_learned_from_is_refused(network: secateur.Network) -> No
 def test_options_out_of_range_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(DataError, match=message):
         secateur.FinetuneOptions(**settings)  # type: ignore[arg-type]  # what users may write
+
+
+def test_every_layer_can_be_compared(
+    network: secateur.Network, pruned: secateur.PruneResult
+) -> None:
+    result = secateur.finetune(
+        pruned.network, unlabelled(network),
+        teacher=network, plan=pruned.plan, match="layers", **QUICK,
+    )  # fmt: skip
+    assert {entry.stage for entry in result.history} == {"start", "vectors", "teacher"}
+    weighted = [n for n in network.graph if n.op_type in ("Conv", "Gemm", "MatMul")]
+    found = comparisons(pruned.network, network, [], plan=pruned.plan, layers=True)
+    assert len(found.layers) == len(weighted)
+    assert sum(one.weight for one in found.layers) == pytest.approx(1.0)
+    assert result.best.held_out < result.start.held_out

@@ -89,6 +89,7 @@ class _Run:
         self.masks = course.masks
         self.memory: Memory | None = None  # where channels leave during training
         self.penalties: Mapping[str, Tensor] = {}
+        self.cause = ""  # why training ended early, if its loss became infinite
         self.failed = False
 
     @property
@@ -262,7 +263,9 @@ def train(
             if not _stage(run, number, length, own, interruption):
                 break
     if not run.best:  # the loss became infinite while channels left
-        raise DataError(f"channels were still to leave: {run.notes[-1]}")
+        raise DataError(
+            f"channels were still to leave: {run.cause}", hint="a lower --learning-rate"
+        )
     _ended(run)
     run.restore()
     if course.sparsity is not None and run.memory is not None:
@@ -321,9 +324,11 @@ def _stage(
         run.losses = (run.losses[0] + agreed.loss, run.losses[1] + passes)
         run.trained += run.feeding.samples.batch * passes
         if not math.isfinite(agreed.loss):
+            run.cause = (
+                f"the loss became {agreed.loss} at step {run.total + 1} (learning rate {now:.2g})"
+            )
             run.notes.append(
-                f"the loss became {agreed.loss} at step {run.total + 1} (learning rate "
-                f"{now:.2g}): training ended with the best network before; a lower "
+                f"{run.cause}: training ended with the best network before; a lower "
                 "--learning-rate helps"
             )
             return False

@@ -28,6 +28,8 @@ def test_every_command_with_data_takes_the_same_flags() -> None:
     flags = {f"--{field.name.replace('_', '-')}" for field in fields}
     for name in COMMANDS:
         source = {"--input"} if name == "compare" else {"--data"}
+        if name == "iterate":  # rounds may be measured on data of their own
+            source |= {"--val"}
         assert panels.pop(name) == flags | source, name
     # What trains says itself how many samples an update takes, and may measure on other data.
     assert panels.pop("finetune") == (flags - {"--batch"}) | {"--data", "--val"}

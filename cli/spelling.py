@@ -426,7 +426,7 @@ BY_FIELD: Mapping[str, Spelling] = {
     "FinetuneOptions.time": replace(_flag(_seconds, metavar="10m"), shown=_shown_seconds),
     "FinetuneOptions.checkpoint": replace(_flag(_seconds, metavar="5m"), shown=_shown_seconds),
     "FinetuneOptions.method": _flag(_text, metavar="adam|sgd"),
-    "FinetuneOptions.match": _flag(_text, metavar="auto|features|outputs|both"),
+    "FinetuneOptions.match": _flag(_text, metavar="auto|layers|features|outputs|both"),
     "FinetuneOptions.train": _flag(_text, metavar="auto|all|vectors"),
     "FinetuneOptions.normalize": _flag(_text, metavar="auto|batch|stored"),
     "FinetuneOptions.augment": _flag(_text, metavar="auto|usual|none"),

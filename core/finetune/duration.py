@@ -17,7 +17,7 @@ from .judge import Judge
 from .options import FinetuneOptions
 from .rate import STEPS as TESTED
 
-__all__ = ["EPOCHS", "left", "planned", "timed"]
+__all__ = ["EPOCHS", "check_end", "left", "planned", "timed"]
 
 EPOCHS = 10
 """Passes over the data where nobody says otherwise."""
@@ -51,15 +51,38 @@ def left(settings: Settings, seen: int, state: Progress | None = None) -> int:
     Raises:
         DataError: it has ended.
     """
-    done = seen // settings.images if settings.images else 0
-    if state is not None:
-        done = state.updates
+    done = _done(settings, seen, state)
     if done >= settings.updates:
         raise DataError(
             f"the schedule of the files ends after {settings.updates} updates, and {done} are done",
             hint="--epochs or --steps says how long; --reset-seen begins it anew",
         )
     return settings.updates - done
+
+
+def check_end(course: Course) -> None:
+    """Look whether the schedule of the files reaches to the end of a training.
+
+    Raises:
+        DataError: it ends before, and behind its end the formula gives rates that nobody wants.
+    """
+    settings = course.settings
+    if settings is None or settings.schedule.end is None:
+        return
+    done, end = _done(settings, course.seen, course.state), settings.schedule.end
+    if done + course.steps > end:
+        raise DataError(
+            f"the rate of the files falls to 0 after {end} updates: {done} are done, and "
+            f"{course.steps} more do not fit",
+            hint="--reset-seen begins anew, fewer --steps end in time, or leave the solver out",
+        )
+
+
+def _done(settings: Settings, seen: int, state: Progress | None) -> int:
+    """Return the updates that earlier training made."""
+    if state is not None:
+        return state.updates
+    return seen // settings.images if settings.images else 0
 
 
 def timed(

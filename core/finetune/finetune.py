@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,9 +32,9 @@ from ..training.solvers.sgd import Momentum
 from ..training.team import ALONE, Team, joined
 from .balance import BATCHES as PULLED
 from .balance import factor_of, per_sample, pulls
-from .checkpoint import Checkpoints
+from .checkpoint import Checkpoint, Checkpoints
 from .course import Course, Feeding
-from .duration import left, planned, timed
+from .duration import check_end, left, planned, timed
 from .judge import Judge, held_out
 from .lessons import Lessons
 from .loop import train
@@ -156,8 +157,10 @@ def _finetune(
     stages, judged_by = _weighed(module, feeding, options, labels, compared, recipe)
     if lessons.sparsify is not None and lessons.sparsify.method:
         stages = sparsified(stages, lessons.sparsify.method, lessons.sparsify.ramp)
-    course = _course(network, module, feeding, stages, options, lessons)
-    course = replace(course, sparsity=sparsity_of(module, target, options, lessons))
+    course = replace(
+        _course(network, module, feeding, stages, options, lessons),
+        sparsity=sparsity_of(module, target, options, lessons),
+    )
     judge = Judge(
         Criterion(judged_by),
         [feeding.made(samples.plain(part.tolist())) for part in _parts(judged, samples.batch)],
@@ -165,22 +168,14 @@ def _finetune(
     )
     kept = checkpoints if resume else None
     state = team.first(lambda: kept.newest(course.key) if kept is not None else None)
-    if state is not None:  # a time that was given is not measured again
-        course = replace(course, steps=state.steps, stages=course.stages[-state.stages :])
-    elif options.time is None:
-        course = planned(course, feeding, options)
-    else:
-        seconds = options.time
-        steps, count, told = team.first(lambda: timed(module, feeding, course, judge, seconds))
-        course = replace(course, steps=steps, stages=course.stages[-count:])
-        fixed.append(told)
+    course, told = _as_long(course, module, feeding, judge, options, state)
     outcome = train(
         module, feeding, course, judge,
         checkpoints=checkpoints if team.rank == 0 else None, state=state, tell=tell,
         progress=progress,
     )  # fmt: skip
     notes = [f"training images: {augmentation.source}"] if augmentation.source else []
-    notes += fixed
+    notes += [*fixed, *told]
     if not apart:
         notes.append(
             f"only {len(samples.used)} samples: none was held out, so the losses say nothing "
@@ -201,6 +196,34 @@ def _finetune(
         solver=outcome.solver if _whole(stages, options) else None,
         plan=outcome.plan,
     )
+
+
+def _as_long(
+    course: Course,
+    module: TrainingModule,
+    feeding: Feeding,
+    judge: Judge,
+    options: FinetuneOptions,
+    state: Checkpoint | None,
+) -> tuple[Course, list[str]]:
+    """Return the course with its updates, and what to tell of them.
+
+    Raises:
+        DataError: the schedule of the files has ended, or ends before.
+    """
+    told = []
+    if state is not None:  # a time that was given is not measured again
+        course = replace(course, steps=state.steps, stages=course.stages[-state.stages :])
+    elif options.time is None:
+        course = planned(course, feeding, options)
+    else:
+        steps, count, text = feeding.team.first(
+            partial(timed, module, feeding, course, judge, options.time)
+        )
+        course = replace(course, steps=steps, stages=course.stages[-count:])
+        told.append(text)
+    check_end(course)
+    return course, told
 
 
 def _whole(stages: Sequence[Stage], options: FinetuneOptions) -> bool:

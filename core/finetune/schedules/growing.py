@@ -27,7 +27,15 @@ import numpy.typing as npt
 from ...coupling.indices import UnitMask
 from ...criteria.registry import Scores
 from ..target import Target
-from .probabilistic import FORCED, LEAVE, change_of, forced_notes, left_by_rank, shares_of
+from .probabilistic import (
+    FORCED,
+    LEAVE,
+    change_of,
+    forced_notes,
+    leave_of,
+    left_by_rank,
+    shares_of,
+)  # fmt: skip
 from .registry import SCHEDULES, Event, Memory, Schedule
 
 __all__ = ["Growing", "Incremental"]
@@ -92,11 +100,10 @@ class Incremental(Schedule):
 
     def begin(self, target: Target, scores: Scores) -> Memory:
         """Return the memory before the first update."""
-        leave = [share.leave for share in target.shares(scores)]
         arrays = {
             PENALTY: np.zeros(len(scores)),
             MEAN: np.zeros(len(scores)),
-            LEAVE: np.array(leave, dtype=np.float64),
+            LEAVE: leave_of(target, scores),
         }
         return Memory(removed=target.before, arrays=arrays)
 

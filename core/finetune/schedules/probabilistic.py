@@ -32,7 +32,7 @@ from ...criteria.registry import Scores
 from ..target import Share, Target
 from .registry import SCHEDULES, Event, Memory, Schedule
 
-__all__ = ["Probabilistic", "change_of", "forced_notes", "left_by_rank", "shares_of"]
+__all__ = ["Probabilistic", "change_of", "forced_notes", "leave_of", "left_by_rank", "shares_of"]
 
 PRESENT, LEAVE, FORCED = "present", "leave", "forced"
 """Arrays of the memory: p of each unit; how many units leave of each share; how many had to at the
@@ -69,6 +69,11 @@ def left_by_rank(
     left = units[~removed[units]]
     ranked = left[np.lexsort((left, scores[left]))]
     return ranked, share.leave - (len(units) - len(left))
+
+
+def leave_of(target: Target, scores: Scores) -> npt.NDArray[np.float64]:
+    """Return how many channels each share is to lose [shares], as a memory keeps it."""
+    return np.array([share.leave for share in target.shares(scores)], dtype=np.float64)
 
 
 def forced_notes(memory: Memory) -> tuple[str, ...]:
@@ -114,10 +119,9 @@ class Probabilistic(Schedule):
 
     def begin(self, target: Target, scores: Scores) -> Memory:
         """Return the memory before the first update: all are present."""
-        leave = [share.leave for share in target.shares(scores)]
         arrays = {
             PRESENT: np.where(target.before, 0.0, 1.0),
-            LEAVE: np.array(leave, dtype=np.float64),
+            LEAVE: leave_of(target, scores),
         }
         return Memory(removed=target.before, arrays=arrays)
 

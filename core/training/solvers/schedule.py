@@ -27,6 +27,11 @@ class Schedule(ABC):
 
     base: float
 
+    @property
+    def end(self) -> int | None:
+        """Updates after which the rate is no longer meant; None where it goes on for ever."""
+        return None
+
     def step_of(self, number: int, step: int) -> int:
         """Return how many steps the rate has taken at an update.
 
@@ -150,6 +155,11 @@ class Polynomial(Schedule):
     power: float
     length: int
 
+    @property
+    def end(self) -> int | None:
+        """Updates after which the rate is 0."""
+        return self.length
+
     def rate(self, number: int, step: int = 0) -> float:
         """Return the rate."""
         del step
@@ -223,6 +233,11 @@ class BurnIn(Schedule):
     length: int
     power: float
     then: Schedule
+
+    @property
+    def end(self) -> int | None:
+        """The end of the schedule behind the beginning."""
+        return self.then.end
 
     def step_of(self, number: int, step: int) -> int:
         """Return what the schedule behind the beginning returns."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from secateur.core.errors import DataError
 from secateur.core.finetune import duration
 from secateur.core.finetune.course import Course
 from secateur.core.finetune.stages import Stage
 from secateur.core.training.solvers.adaptive import Adam
+from secateur.core.training.solvers.schedule import BurnIn, Constant, Polynomial, Schedule
+from secateur.core.training.solvers.settings import Settings
+from secateur.core.training.solvers.sgd import Momentum
 
 STAGES = tuple(
     Stage(name=name, objectives=(), share=share)
@@ -63,3 +68,18 @@ def test_stages_that_do_not_fit_are_left_out_from_the_first_on() -> None:
     assert (steps, count) == (30, 1)
     assert told.endswith("too few for the stages 'vectors', 'features'")
     assert fitted(1.0)[0] == 1
+
+
+@pytest.mark.parametrize("burn_in", [0, 3])
+def test_a_schedule_that_falls_to_0_is_not_gone_beyond(burn_in: int) -> None:
+    """(1 − n / 100)⁴ rises again behind 100 updates: at 300 it is 16 times the first rate."""
+    falls: Schedule = Polynomial(base=0.1, power=4, length=100)
+    if burn_in:
+        falls = BurnIn(base=0.1, length=burn_in, power=4, then=falls)
+    settings = Settings(method=Momentum(momentum=0.9), schedule=falls, images=8)
+    course = Course(stages=STAGES, steps=20, rules=(), method=settings.method, settings=settings)
+    duration.check_end(replace(course, seen=80 * 8))
+    with pytest.raises(DataError, match="to 0 after 100 updates: 81 are done, and 20 more"):
+        duration.check_end(replace(course, seen=81 * 8))
+    level = replace(settings, schedule=Constant(base=0.1))
+    duration.check_end(replace(course, seen=10**9, settings=level))

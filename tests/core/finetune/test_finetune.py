@@ -15,7 +15,6 @@ from secateur.core.finetune.lessons import Lessons
 from secateur.core.finetune.result import Tell
 from secateur.core.finetune.teacher import _matched, _planned, comparisons
 from secateur.core.ir.network import blob_refs
-from support.training import need_torch
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -23,17 +22,6 @@ FIXTURES = Path(__file__).resolve().parents[3] / "fixtures"
 CAFFE = [FIXTURES / "shapes_caffe" / f"shapes.{end}" for end in ("prototxt", "caffemodel")]
 LABELLED, UNLABELLED = FIXTURES / "shapes.npz", FIXTURES / "calibration.npz"
 QUICK = {"steps": 30, "batch_size": 16, "measurements": 3, "learning_rate": 1e-3}
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> None:
-    """PyTorch on one thread; tests are skipped where it is not installed."""
-    need_torch()
-
-
-@pytest.fixture(scope="module")
-def network() -> secateur.Network:
-    return secateur.load(*CAFFE)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,6 @@ from secateur.core.finetune.rewind import reinitialized, rewound
 from secateur.core.ir.network import blob_refs
 from secateur.core.plan.plan import removed_units
 from secateur.core.training.recipe import Recipe, Start
-from support.training import need_torch
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -29,17 +28,6 @@ DARKNET = [FIXTURES / "shapes_darknet" / f"shapes.{end}" for end in ("cfg", "wei
 LABELLED, UNLABELLED = FIXTURES / "shapes.npz", FIXTURES / "calibration.npz"
 QUICK = {"steps": 40, "batch_size": 16, "measurements": 4, "learning_rate": 1e-3}
 SCHEDULES = ("cubic", "geometric", "greg", "increg", "linear", "spp")
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> None:
-    """PyTorch on one thread; tests are skipped where it is not installed."""
-    need_torch()
-
-
-@pytest.fixture(scope="module")
-def network() -> secateur.Network:
-    return secateur.load(*CAFFE)
 
 
 @pytest.fixture(scope="module")

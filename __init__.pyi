@@ -123,4 +123,8 @@ from .workflows.finetuning import begin_early as begin_early
 from .workflows.finetuning import finetune as finetune
 from .workflows.finetuning import finetune_files as finetune_files
 from .workflows.measures import named_accuracy as named_accuracy
+from .workflows.pruner import PrunerSetup as PrunerSetup
+from .workflows.pruner import is_pruning_cfg as is_pruning_cfg
+from .workflows.pruner import load_pruner_setup as load_pruner_setup
+from .workflows.pruner import save_named as save_named
 from .workflows.rounds import iterate as iterate

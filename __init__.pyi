@@ -105,6 +105,7 @@ from .core.verify.compare import Comparison as Comparison
 from .core.verify.compare import compare as compare
 from .formats.loading import load as load
 from .formats.loading import load_all as load_all
+from .formats.loading import load_text as load_text
 from .formats.options import LoadOptions as LoadOptions
 from .formats.saving import Saved as Saved
 from .formats.saving import check_free as check_free

@@ -24,6 +24,7 @@ class Options:
     batch_norm: str = "auto"
     opaque: tuple[str, ...] = ()
     training: bool = False
+    untrained: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -35,7 +35,7 @@ from .part import Options, Part
 from .source import CaffeSource, SourceLayer
 from .upgrade import LayerText, net_of
 
-__all__ = ["load"]
+__all__ = ["load", "load_text"]
 
 LARGEST_UNTRAINED = 2**28
 """Largest number of values of a parameter that is still to be trained: a number in a text file
@@ -93,6 +93,59 @@ def load(
     return _load(prototxt, caffemodel, files, options=options, folder=prototxt.parent, image=image)
 
 
+def load_text(
+    prototxt: Path,
+    *,
+    phase: str = "TEST",
+    stages: Sequence[str] = (),
+    level: int = 0,
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    batch_norm: str = "auto",
+    opaque: Sequence[str] = (),
+) -> Network:
+    """Read a net without its weights, to count what it computes: all of them are zero.
+
+    Args:
+        prototxt: the net.
+        phase: as for :func:`load`, like all that follow.
+        stages: likewise.
+        level: likewise.
+        input_shapes: likewise.
+        batch_norm: likewise.
+        opaque: likewise.
+
+    Raises:
+        FormatError: the file is broken; names the place.
+        UnsupportedError: the net has a layer or a setting that is not supported.
+    """
+    options = Options(
+        phase=phase, stages=tuple(stages), level=level, input_shapes=dict(input_shapes or {}),
+        batch_norm=batch_norm, opaque=tuple(opaque), untrained=True,
+    )  # fmt: skip
+    nothing = Caffemodel(prototxt, memoryview(b""), ())
+    return _read(_part_of(prototxt, nothing, options, prototxt.parent))
+
+
+def _part_of(
+    prototxt: Path,
+    weights: Caffemodel,
+    options: Options,
+    folder: Path,
+    image: tuple[int, ...] = (),
+) -> Part:
+    """Return all layers of a text in one phase."""
+    document = read_document(prototxt)
+    with located(file=str(prototxt)):
+        net = net_of(document)
+        chosen, _ = net.active(options.phase, options.stages, options.level)
+        if not chosen:
+            raise FormatError(f"no layer is left in phase {options.phase}")
+    return Part(
+        document=document, path=prototxt, net=net, chosen=chosen, weights=weights,
+        options=options, folder=folder, target=prototxt, like=image,
+    )  # fmt: skip
+
+
 def _load(
     prototxt: Path,
     caffemodel: Path,
@@ -112,19 +165,8 @@ def _load(
         folder: the folder of the files that the net names.
         image: (C, H, W) of data layers whose shape nothing states.
     """
-    document = read_document(prototxt)
     weights = open_caffemodel(caffemodel)
-    with located(file=str(prototxt)):
-        net = net_of(document)
-        chosen, _ = net.active(options.phase, options.stages, options.level)
-        if not chosen:
-            raise FormatError(f"no layer is left in phase {options.phase}")
-    network = _read(
-        Part(
-            document=document, path=prototxt, net=net, chosen=chosen, weights=weights,
-            options=options, folder=folder, target=prototxt, like=image,
-        )
-    )  # fmt: skip
+    network = _read(_part_of(prototxt, weights, options, folder, image))
     assert isinstance(network.source, CaffeSource)
     source = replace(
         network.source,
@@ -179,7 +221,7 @@ def _read(part: Part) -> Network:
                 input_shapes=options.input_shapes, folder=part.folder, like=part.like,
                 companion=part.companion,
                 phase=options.phase, batch_norm=options.batch_norm,
-                training=options.training and not part.companion,
+                training=options.training and not part.companion, untrained=options.untrained,
             ),
             names={text.name for text in part.net.layers},
         ).run()  # fmt: skip
@@ -425,7 +467,7 @@ class _Reading:
             for ref in sharers.get(own, (own,))
             for entry in self.matched[ref.layer]
         )
-        if not candidates and self.settings.companion:
+        if not candidates and (self.settings.companion or self.settings.untrained):
             if math.prod(shape) > LARGEST_UNTRAINED:
                 raise UnsupportedError(f"{own.name} of {'×'.join(map(str, shape))} is too large")
             return np.broadcast_to(np.float32(0), shape)

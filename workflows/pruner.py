@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -13,10 +14,12 @@ from ..core.data import Dataset
 from ..core.data.options import DataOptions
 from ..core.data.text import found_beside
 from ..core.errors import DataError, FormatError, Where, located
+from ..core.files import write_whole
 from ..core.ir.network import Caution, Network
 from ..core.progress import Progress, silent
 from ..core.pruning.result import PruneResult
 from ..formats.darknet.data.data_file import DataFile, read_data_file
+from ..formats.darknet.data.lists import listed
 from ..formats.darknet.pruning_section import (
     PruningSection,
     is_pruning_cfg,
@@ -84,6 +87,14 @@ class PrunerSetup:
                 raise DataError(f"there is no {key}=, which this command needs")
         return found
 
+    def images(self) -> tuple[Path, ...]:
+        """Return the images of `valid=`, in the order in which they are read.
+
+        Raises:
+            DataError: the list cannot be read.
+        """
+        return tuple(path for path, _ in listed(self.list_of("valid")))
+
     def names(self, network: Network) -> Path | None:
         """Return the file with the names of the classes, as the network is told them."""
         keys = ("names", "labels") if network.heads else ("labels", "names")
@@ -119,6 +130,51 @@ class PrunerSetup:
             with located(file=str(path)):
                 raise FormatError("no such file")
         return found
+
+    def check_written(self, *keys: str) -> None:
+        """Make the folders of files that are to be written, and check that they can be.
+
+        Args:
+            keys: of `[pruning]`; "backup" and "results" are folders of the `.data` file.
+
+        Raises:
+            FormatError: a folder cannot be made or written to; with the place of the key.
+        """
+        for key in keys:
+            if key in (BACKUP, RESULTS):
+                folder = self._folder(key, key)
+                line = self.data.values.get(key, ("", None))[1]
+                where = Where(file=str(self.data.path), line=line, field=key)
+            else:
+                given = key in self.section.lines
+                path: Path = getattr(self.section, key)
+                folder = path if key == "workspace" else path.parent
+                where = self.section.where(key if given else "workspace")
+                if key != "workspace":
+                    check_free(path)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise FormatError(
+                    f"the folder '{folder}' cannot be made: {error.strerror or error}", where=where
+                ) from error
+            if not os.access(folder, os.W_OK):
+                raise FormatError(f"the folder '{folder}' cannot be written to", where=where)
+
+    def make_pruned_cfg(self) -> bool:
+        """Write `prunedcfg`, a copy of the network's cfg, if it is not there; return whether.
+
+        Its keys about training are the user's to edit, so that it is never overwritten.
+
+        Raises:
+            FormatError: it cannot be written.
+        """
+        if self.section.prunedcfg.exists():
+            return False
+        self.check_written("prunedcfg")
+        text = self.section.modelcfg.read_bytes()
+        write_whole(self.section.prunedcfg, text, error=FormatError)
+        return True
 
     def _folder(self, key: str, usual: str) -> Path:
         text = self.data.values.get(key, (usual, 0))[0]
@@ -196,7 +252,7 @@ def save_named(
 
     Args:
         pruned: the network, or the result of a pruning.
-        names: usual suffix → the file, all in folders that are there or can be made.
+        names: usual suffix → the file. Files that are not named are verified and not kept.
         plan: the file of the plan; None to write none.
         data: as for :func:`save`.
         progress: likewise.
@@ -219,7 +275,7 @@ def save_named(
             target.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=".secateur-", dir=targets[0].parent))
         saved = save(pruned, aside, data=data, progress=progress)
-        written = dict(zip(names, saved.paths, strict=True))
+        written = dict(zip(own, saved.paths, strict=True))
         for suffix, target in names.items():
             shutil.move(written[suffix], target)
         if plan is not None and saved.plan is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from . import caffe
+from . import caffe, darknet
 from .spelling import old_words
 
 __all__ = ["OldCommand", "meant", "old_words"]
@@ -19,6 +19,8 @@ def meant(arguments: Sequence[str]) -> OldCommand | None:
     Args:
         arguments: the words, with hyphens (:func:`old_words`).
     """
+    if darknet.is_old(arguments):
+        return darknet.run
     if caffe.is_old(arguments):
         return caffe.run
     return None

@@ -104,9 +104,10 @@ def run(arguments: Sequence[str]) -> int:
         raise UsageError(f"there is no command '{PRUNER} {name}'", hint=hint)
     least, most = step.files
     if not least <= len(files) <= most:
+        usage = f"secateur {PRUNER} {name} {step.usage}"
         raise UsageError(
             f"{PRUNER} {name} takes {_count(least, most)}, not {len(files)}",
-            hint=f"secateur {PRUNER} {name} {step.usage}",
+            hint=usage if len(files) < least else f"{usage}; a pattern may match several files",
         )
     _check_options(name, options)
     module = importlib.import_module(f".{step.module}", __package__)

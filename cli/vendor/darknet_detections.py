@@ -29,12 +29,16 @@ WITHOUT = frozenset({12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
 CATEGORIES = tuple(number for number in range(1, 91) if number not in WITHOUT)
 """Class → number of its category in COCO."""
 
+ORIENTATION, QUARTER_TURNS = 0x0112, 5
+"""Tag of the orientation of an image, and the value from which on its sides are exchanged. Source:
+Exif 2.3, table 4."""
+
 Found = tuple[Path, int, float, tuple[float, float, float, float], tuple[int, int]]
 """Image, class, score, corners of the box in pixels, width and height of the image."""
 
 
-def write_detections(session: Session, network: Network) -> list[Path]:
-    """Write what a detector finds in the images of valid=; return the files.
+def write_detections(session: Session, network: Network) -> str:
+    """Write what a detector finds in the images of valid=; return the files, in words.
 
     With eval=coco it is one file for COCO's tools, else one file a class, as for Pascal VOC.
 
@@ -67,7 +71,9 @@ def write_detections(session: Session, network: Network) -> list[Path]:
                 f"cannot be written: {error.strerror or error}",
                 where=secateur.Where(file=str(path)),
             ) from error
-    return list(texts)
+    if coco:
+        return str(setup.results / COCO_FILE)
+    return f"{len(texts)} files {setup.results / PREFIX}*.txt"
 
 
 def _names(session: Session, network: Network, classes: int) -> Sequence[str]:
@@ -119,11 +125,13 @@ def _found(session: Session, network: Network) -> Iterator[Found]:
 
 
 def _size(image: Path) -> tuple[int, int]:
-    """Return width and height of an image in pixels."""
+    """Return width and height of an image in pixels, turned as its metadata say."""
     from PIL import Image
 
     with Image.open(image) as opened:
-        return opened.size
+        width, height = opened.size
+        turned = opened.getexif().get(ORIENTATION, 1) >= QUARTER_TURNS
+    return (height, width) if turned else (width, height)
 
 
 def _voc(found: Sequence[Found], wanted: int) -> str:

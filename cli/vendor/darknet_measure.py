@@ -88,8 +88,7 @@ def run_valid(words: Words) -> int:
     session, network, weights = _opened(words)
     if network.heads:
         session.setup.check_written("results")
-        for path in write_detections(session, network):
-            session.terminal.note(f"wrote {path}")
+        session.terminal.note(f"wrote {write_detections(session, network)}")
     else:
         session.terminal.note("note: this is no detector: no detections are written")
     _measure(session, network, weights)

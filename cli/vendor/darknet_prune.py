@@ -80,7 +80,7 @@ def run_prune(words: Words) -> int:
     setup.check_written("workspace", "prune_out_weights")
     _check_pruned_cfg(session, weights)
     dataset = session.calibration(network)
-    setup.list_of("valid")
+    session.valid(network)  # what does not fit is told before the work
     session.say("Start pruning ...")
     options = secateur.PruneOptions(
         threshold=section.threshold, analysis=analysis, criterion="obs", exclude=excluded,

@@ -37,12 +37,14 @@ def run_finetune(words: Words) -> int:
     cfg, weights = _pruned(session)
     plan = _plan(session)
     setup.check_written("workspace", "backup")
-    known = section.workspace
-    session.say(f"Workspace exists: {known}")
+    session.say(f"Workspace exists: {section.workspace}")
     session.say(f"Finetune model  : {cfg}")
     session.say(f"Finetune weights: {weights}")
     loading = secateur.LoadOptions(reset_seen=words.given("clear"))
     network = session.load(cfg, weights, reset_seen=words.given("clear"))
+    measured = "valid" in setup.data.values
+    if measured:
+        session.valid(network)  # what does not fit is told before the work
     start = secateur.begin(cfg, weights, options=loading)
     data = secateur.fit_data(network, setup.train(network), asked=True).dataset
     restart = words.given("restart") or words.given("clear")
@@ -60,7 +62,7 @@ def run_finetune(words: Words) -> int:
     final = setup.backup / f"{cfg.stem}{FINAL}"
     _placed(session, tuned.saved.paths, final)
     session.say(f"Saving weights to {final}")
-    if "valid" in setup.data.values:
+    if measured:
         session.measured(tuned.result.network)
     own = [
         "transform", cfg, final, "--plan", setup.plan, *session.train_words(network),

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ...core.errors import FormatError, Where, located, nearest_hint
 from ...core.ir.network import Caution
+from ...core.nearness import near_names
 from ..impostors import refuse_impostor
 from .document import Block, Option, parse
 
@@ -114,18 +115,29 @@ def read_pruning_section(path: Path) -> PruningSection:
         document = parse(_read(path), str(path), first=SECTION)
         block = next((block for block in document.sections if block.name == SECTION), None)
         if block is None:
-            names = [block.name for block in document.sections]
-            raise FormatError(
-                f"there is no section [{SECTION}]",
-                hint="this is the cfg of a network: give the main cfg, whose modelcfg= names it"
-                if {"net", "network"}.intersection(names)
-                else nearest_hint(SECTION, names, "the main cfg begins with it"),
-            )
+            raise _no_section(document.sections)
         others = [
             Caution(f"{path}:{other.line}: section [{other.name}] changes nothing here")
             for other in document.sections if other is not block
         ]  # fmt: skip
         return _of(path, block, others)
+
+
+def _no_section(blocks: Sequence[Block]) -> FormatError:
+    """Return the error that says that there is no section `[pruning]`."""
+    near = next((block for block in blocks if near_names(block.name, [SECTION])), None)
+    if near is not None:
+        return FormatError(
+            f"there is no section [{SECTION}]", hint=f"did you mean it by [{near.name}]?",
+            where=Where(line=near.line),
+        )  # fmt: skip
+    network = {"net", "network"}.intersection(block.name for block in blocks)
+    return FormatError(
+        f"there is no section [{SECTION}]",
+        hint="this is the cfg of a network: give the main cfg, whose modelcfg= names it"
+        if network
+        else "the main cfg begins with it",
+    )
 
 
 def _read(path: Path) -> bytes:

@@ -26,6 +26,7 @@ from .companions import with_companions
 from .data.evaluation import as_evaluated
 from .document import Block, Document, parse
 from .flavour import Flavour, FlavourMismatch
+from .pruning_section import SECTION
 from .section import (  # fmt: skip
     SECTIONS,
     Context,
@@ -112,7 +113,13 @@ def _load(
     document = _document(cfg)
     with located(file=str(cfg)):
         if not document.sections or document.sections[0].name not in ("net", "network"):
-            raise FormatError("the first section must be [net]")
+            names = [block.name for block in document.sections]
+            raise FormatError(
+                "the first section must be [net]",
+                hint="this is a main cfg of vai_p_darknet: `secateur pruner` takes it"
+                if SECTION in names
+                else None,
+            )
         if len(document.sections) > MOST_SECTIONS:
             raise UnsupportedError(f"{len(document.sections)} sections are more than a network has")
     wanted = _flavour(flavour, document)

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from ..core.data import Dataset
 from ..core.data.options import DataOptions
-from ..core.data.text import found_beside
+from ..core.data.text import found_beside, read_names
 from ..core.errors import DataError, FormatError, Where, located
 from ..core.files import write_whole
+from ..core.ir.heads import box_heads
 from ..core.ir.network import Caution, Network
 from ..core.progress import Progress, silent
 from ..core.pruning.result import PruneResult
@@ -100,6 +101,23 @@ class PrunerSetup:
         keys = ("names", "labels") if network.heads else ("labels", "names")
         return self.data.file(*keys)
 
+    def class_names(self, network: Network) -> tuple[str, ...]:
+        """Return the names of a detector's classes.
+
+        Raises:
+            DataError: there are too few, or none.
+        """
+        classes = box_heads(network)[0].classes
+        path = self.names(network)
+        if path is None:
+            with located(file=str(self.data.path)):
+                raise DataError("there is no names=, which this command needs")
+        names = read_names(path)
+        if len(names) < classes:
+            with located(file=str(path)):
+                raise DataError(f"{len(names)} names for {classes} classes")
+        return names[:classes]
+
     def train(self, network: Network, options: DataOptions | None = None) -> Dataset:
         """Open the images of `train=`.
 
@@ -140,26 +158,41 @@ class PrunerSetup:
         Raises:
             FormatError: a folder cannot be made or written to; with the place of the key.
         """
-        for key in keys:
-            if key in (BACKUP, RESULTS):
-                folder = self._folder(key, key)
-                line = self.data.values.get(key, ("", None))[1]
-                where = Where(file=str(self.data.path), line=line, field=key)
-            else:
-                given = key in self.section.lines
-                path: Path = getattr(self.section, key)
-                folder = path if key == "workspace" else path.parent
-                where = self.section.where(key if given else "workspace")
-                if key != "workspace":
-                    check_free(path)
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise FormatError(
-                    f"the folder '{folder}' cannot be made: {error.strerror or error}", where=where
-                ) from error
-            if not os.access(folder, os.W_OK):
-                raise FormatError(f"the folder '{folder}' cannot be written to", where=where)
+        made: list[Path] = []
+        try:
+            for key in keys:
+                self._make_folder(key, made)
+        except FormatError:
+            for folder in reversed(made):
+                folder.rmdir()
+            raise
+
+    def _make_folder(self, key: str, made: list[Path]) -> None:
+        """Make the folder of a key's file; what is new is added to `made`.
+
+        Raises:
+            FormatError: as for :meth:`check_written`.
+        """
+        if key in (BACKUP, RESULTS):
+            folder = self._folder(key, key)
+            line = self.data.values[key][1] if key in self.data.values else None
+            where = Where(file=str(self.data.path), line=line, field=key)
+        else:
+            path: Path = getattr(self.section, key)
+            folder = path if key == "workspace" else path.parent
+            where = self.section.where(key if key in self.section.lines else "workspace")
+            if key != "workspace":
+                check_free(path)
+        missing = [one for one in (folder, *folder.parents) if not one.exists()]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FormatError(
+                f"the folder '{folder}' cannot be made: {error.strerror or error}", where=where
+            ) from error
+        made.extend(reversed(missing))
+        if not os.access(folder, os.W_OK):
+            raise FormatError(f"the folder '{folder}' cannot be written to", where=where)
 
     def make_pruned_cfg(self) -> bool:
         """Write `prunedcfg`, a copy of the network's cfg, if it is not there; return whether.

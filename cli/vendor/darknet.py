@@ -71,12 +71,12 @@ class Step:
 COMMANDS: Mapping[str, Step] = {
     "ana": Step("darknet_prune", "MAIN.CFG WEIGHTS", (2, 2), "measure what layers are worth"),
     "prune": Step("darknet_prune", "MAIN.CFG WEIGHTS", (2, 2), "prune by threshold=, to zeros"),
-    "finetune": Step("darknet_train", "MAIN.CFG [WEIGHTS]", (1, 2), "train with zeros held"),
+    "finetune": Step("darknet_train", "MAIN.CFG [WEIGHTS]", (1, 2), "train, with zeros held"),
     "transform": Step("darknet_train", "MAIN.CFG WEIGHTS", (2, 2), "take the zeros out"),
-    "stat": Step("darknet_measure", "CFG", (1, 2), "count operations and parameters of a cfg"),
+    "stat": Step("darknet_measure", "CFG", (1, 2), "count operations and parameters"),
     "map": Step("darknet_measure", "MAIN.CFG WEIGHTS", (2, 2), "measure by valid="),
     "valid": Step("darknet_measure", "MAIN.CFG WEIGHTS", (2, 2),
-                  "measure by valid=, and write what is found to results/"),
+                  "the same, with boxes in results/"),
 }  # fmt: skip
 
 
@@ -133,13 +133,11 @@ def _count(least: int, most: int) -> str:
 
 
 def _help() -> str:
-    lines = [f"secateur {PRUNER} {name} {step.usage}" for name, step in COMMANDS.items()]
-    width = max(map(len, lines)) + 2
-    rows = [
-        f"{line:<{width}}{step.text}" for line, step in zip(lines, COMMANDS.values(), strict=True)
-    ]
+    width = max(len(step.usage) for step in COMMANDS.values())
+    rows = [f"  {name:<10} {step.usage:<{width}}  {step.text}" for name, step in COMMANDS.items()]
     return "\n".join([
-        "The commands of vai_p_darknet, with its files: docs/migrating.md.", "", *rows, "",
-        "-gpus LIST  is taken and not needed      -restart  forget an unfinished ana or finetune",
-        "-clear      finetune: count images anew  -quiet, -verbose, -debug",
+        f"Usage: secateur {PRUNER} COMMAND …", "",
+        "The commands of vai_p_darknet, with its own files (docs/migrating.md).", "", *rows, "",
+        "  -gpus LIST  taken, and not needed     -restart  forget what is unfinished",
+        "  -clear      finetune: images anew     -quiet, -verbose, -debug",
     ])  # fmt: skip

@@ -49,18 +49,17 @@ def write_detections(session: Session, network: Network) -> str:
     import secateur
 
     setup = session.setup
-    classes = network.heads[0].classes
+    names = setup.class_names(network)
     coco = setup.data.values.get("eval", ("voc", 0))[0] == "coco"
-    names = () if coco else _names(session, network, classes)
-    if coco and classes > len(CATEGORIES):
+    if coco and len(names) > len(CATEGORIES):
         raise secateur.DataError(
-            f"eval=coco, but the network has {classes} classes",
+            f"eval=coco, but the network has {len(names)} classes",
             where=secateur.Where(file=str(setup.data.path)),
         )
     found = list(_found(session, network))
     texts = (
         {setup.results / COCO_FILE: _coco(found)} if coco
-        else {setup.results / f"{PREFIX}{name}.txt": _voc(found, number)
+        else {setup.results / f"{PREFIX}{_file_name(name)}.txt": _voc(found, number)
               for number, name in enumerate(names)}
     )  # fmt: skip
     for path, text in texts.items():
@@ -76,24 +75,9 @@ def write_detections(session: Session, network: Network) -> str:
     return f"{len(texts)} files {setup.results / PREFIX}*.txt"
 
 
-def _names(session: Session, network: Network, classes: int) -> Sequence[str]:
-    """Return the names of the classes, as parts of names of files.
-
-    Raises:
-        DataError: there are too few.
-    """
-    import secateur
-
-    path = session.setup.names(network)
-    names = path.read_text(encoding="utf-8").split("\n") if path is not None else []
-    names = [re.sub(r"[/\\\0]", "_", name.strip()) for name in names if name.strip()]
-    if len(names) < classes:
-        raise secateur.DataError(
-            f"{len(names)} names for {classes} classes",
-            hint="names= of the .data file names a file with them",
-            where=secateur.Where(file=str(path or session.setup.data.path)),
-        )
-    return names[:classes]
+def _file_name(name: str) -> str:
+    """Return the name of a class as part of the name of a file."""
+    return re.sub(r"[/\\\0]", "_", name)
 
 
 def _found(session: Session, network: Network) -> Iterator[Found]:

@@ -276,3 +276,236 @@ def test_train_calibrates_and_valid_measures(project, capsys):
     with pytest.raises(secateur.DataError):
         pruner("prune", "main.cfg", "model.weights")
     assert "Start pruning" not in capsys.readouterr().out
+
+
+ERRORS: tuple[tuple[str, dict[str, object], str, str], ...] = (
+    ("prune", {"datacfg": "x.data"}, "main.cfg:8: field datacfg: ", "there is no file 'x.data'"),
+    ("map", {"modelcfg": "x.cfg"}, "main.cfg:8: field modelcfg: ", "there is no file 'x.cfg'"),
+    ("prune", {"threshold": None}, "main.cfg:2: field threshold: ", "required, but missing"),
+    ("prune", {"threshold": "much"}, "main.cfg:8: field threshold: ", "'much' is no number"),
+    ("ana", {"ignore_layer": "0,99"}, "main.cfg:9: field ignore_layer: ",
+     "there is no layer 99: the last one is 7"),
+    ("ana", {"workspace": "n.names"}, "main.cfg:8: field workspace: ",
+     "the folder 'n.names' cannot be made: File exists"),
+    ("ana", {"ana_out_file": "n.names/a/ana.out"}, "main.cfg:9: field ana_out_file: ",
+     "the folder 'n.names/a' cannot be made: Not a directory"),
+    ("prune", {}, "main.cfg:2: field ana_out_file: ", "there is no analysis 'ws/ana.out' (hint: "
+     "secateur pruner ana main.cfg model.weights makes it)"),
+    ("finetune", {}, "main.cfg:2: field prunedcfg: ", "there is no pruned network "
+     "'ws/model-prune.cfg' (hint: secateur pruner prune main.cfg WEIGHTS makes it)"),
+    ("finetune", {"prunedcfg": "model.cfg"}, "main.cfg:2: field prune_out_weights: ",
+     "there is no plan 'ws/weights.prune.plan.yaml', which says what was removed"),
+    ("transform", {}, "main.cfg:2: field prune_out_weights: ", "there is no plan"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "keys", "place", "message"), ERRORS)
+def test_what_is_wrong_is_one_line_with_its_place(project, command, keys, place, message):
+    edited(Path("main.cfg"), **keys)
+    before = sorted(path.name for path in project.iterdir())
+    said = refused(command, "main.cfg", "model.weights")
+    assert said.startswith(f"{place}{message}")
+    assert "\n" not in said
+    assert sorted(path.name for path in project.iterdir()) == before
+
+
+def test_finetune_says_what_is_missing(project):
+    Path("ws").mkdir()
+    Path("ws/model-prune.cfg").write_bytes(Path("model.cfg").read_bytes())
+    assert refused("finetune", "main.cfg").startswith(
+        "main.cfg:2: field prune_out_weights: there are no pruned weights 'ws/weights.prune'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "command", "message"),
+    [
+        ("valid", "ana", "d.data: there is no valid=, which this command needs"),
+        ("valid", "map", "d.data: there is no valid=, which this command needs"),
+        ("train", "prune", "d.data: there is no train=, which this command needs"),
+    ],
+)
+def test_lists_that_are_not_named(project, key, command, message):
+    analysed(project, {})
+    edited(Path("d.data"), **{key: None})
+    assert refused(command, "main.cfg", "model.weights") == message
+
+
+def test_lists_that_are_not_there(project):
+    edited(Path("d.data"), valid="nothing.txt")
+    assert refused("map", "main.cfg", "model.weights") == (
+        "d.data:4: field valid: there is no file 'nothing.txt'"
+    )
+
+
+def test_an_analysis_of_another_program_is_neither_read_nor_lost(project):
+    Path("ws").mkdir()
+    Path("ws/ana.out").write_text("layer 0: 0.1 0.2\n")
+    assert refused("ana", "main.cfg", "model.weights") == (
+        "ws/ana.out: this is no analysis of secateur, and would be overwritten (hint: rename it, "
+        "or give another ana_out_file=)"
+    )
+    assert refused("prune", "main.cfg", "model.weights") == (
+        "ws/ana.out:1: not valid JSON (hint: is it from another program? secateur pruner ana "
+        "main.cfg model.weights makes it)"
+    )
+    assert Path("ws/ana.out").read_text() == "layer 0: 0.1 0.2\n"
+
+
+def test_the_cfg_for_finetuning_is_the_user_s(project):
+    analysed(project, {"0": [0.0, 0.0]})
+    mine = Path("model.cfg").read_text().replace("learning_rate=0.001", "learning_rate=0.5")
+    Path("ws/model-prune.cfg").write_text(mine)
+    assert pruner("prune", "main.cfg", "model.weights") == 0
+    assert Path("ws/model-prune.cfg").read_text() == mine
+    other = mine.replace("filters=8", "filters=9")
+    Path("ws/model-prune.cfg").write_text(other)
+    said = refused("prune", "main.cfg", "model.weights")
+    assert said.endswith("(hint: is it of another network? without the file, it is made anew)")
+    assert Path("ws/model-prune.cfg").read_text() == other
+
+
+def test_weights_of_an_earlier_training_stay(project, capsys):
+    need_torch()
+    analysed(project, {"0": [0.0, 0.0]})
+    assert pruner("prune", "main.cfg", "model.weights") == 0
+    assert pruner("finetune", "main.cfg") == 0
+    final = Path("backup/model-prune_final.weights")
+    first = final.read_bytes()
+    plan = secateur.load_plan("ws/weights.prune.plan.yaml")
+    removed = next(list(group.removed) for group in plan.groups if group.name == "0")
+    assert removed
+    network = secateur.load("model.cfg", final)
+    kernels = network.array("layer_0.weights" if "layer_0.weights" in network.graph.initializers
+                            else next(iter(network.graph.initializers)))  # fmt: skip
+    assert not kernels[removed].any()
+    assert pruner("finetune", "main.cfg") == 0
+    assert Path(f"{final}.old").read_bytes() == first
+    assert "are backup/model-prune_final.weights.old now" in capsys.readouterr().err
+    # The next round: from these weights, with the curves of before.
+    Path("main.cfg").write_text(f"{MAIN}prune_out_weights=ws/weights.prune2\n")
+    assert pruner("prune", "main.cfg", final) == 0
+    printed = capsys.readouterr()
+    assert "Saving weights to ws/weights.prune2" in printed.out
+    assert "note: ws/ana.out was measured with other weights" in printed.err
+    assert Path("ws/weights.prune2").read_bytes()[12:20] == bytes(8)  # counts images anew
+    again = secateur.load_plan("ws/weights.prune2.plan.yaml")
+    assert next(list(g.removed) for g in again.groups if g.name == "0") == removed
+
+
+def test_transform_refuses_weights_that_grew_again(project):
+    analysed(project, {"0": [0.0, 0.0]})
+    assert pruner("prune", "main.cfg", "model.weights") == 0
+    (project / "other").mkdir()
+    with_random_weights(
+        project / "other", Path("model.cfg").read_text(), flavour="alexeyab", seed=7
+    )
+    said = refused("transform", "main.cfg", "other/model.weights")
+    assert said.startswith("channels that the plan removes carry weight in ")
+    assert not Path("ws/weights.transform").exists()
+
+
+def test_paths_start_where_the_network_is(project, capsys, monkeypatch):
+    (project / "elsewhere").mkdir()
+    monkeypatch.chdir(project / "elsewhere")
+    assert pruner("map", "../main.cfg", "../model.weights") == 0
+    assert f"warning: ../main.cfg: its paths start from {project}" in capsys.readouterr().err
+
+
+def test_notes_are_told_once(project, capsys):
+    edited(Path("main.cfg"), criteria=1, colour="red")
+    edited(Path("d.data"), train="val.txt")
+    assert pruner("map", "main.cfg", "model.weights", "-gpus", "0,1") == 0
+    said = capsys.readouterr().err
+    for text in (
+        "note: -gpus 0,1 is not needed: all processor cores are used",
+        "warning: main.cfg:10: unused key 'colour'",
+        "note: criteria=1 is not needed",
+        "warning: d.data: train= and valid= are the same images",
+    ):
+        assert said.count(text) == 1
+
+
+def test_counts_are_those_of_the_manual(tmp_path, capsys):
+    """Layers 104 and 105 of the pruned YOLOv3 of UG1333."""
+    (tmp_path / "model-transform.cfg").write_text(
+        "[net]\nwidth=52\nheight=52\nchannels=128\n"
+        "[convolutional]\nbatch_normalize=1\nfilters=256\nsize=3\npad=1\nactivation=leaky\n"
+        "[convolutional]\nfilters=75\nsize=1\nactivation=linear\n"
+    )
+    assert pruner("stat", tmp_path / "model-transform.cfg") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "layer 0, ops:1595576320", "layer 0, params:295168",
+        "layer 1, ops:104036400", "layer 1, params:19275",
+        f"Total operations: {1595576320 + 104036400}", f"Total params: {295168 + 19275}",
+    ]  # fmt: skip
+
+
+def test_detections_are_written_as_darknet_writes_them(project):
+    for command in ("map", "valid"):
+        assert pruner(command, "main.cfg", "model.weights") == 0
+        assert Path("results").exists() is (command == "valid")
+    names = ["comp4_det_test_blue.txt", "comp4_det_test_red.txt"]
+    assert sorted(path.name for path in Path("results").iterdir()) == names
+    network = secateur.load("model.cfg", "model.weights")
+    data = secateur.open_dataset("d.data", network)
+    found = list(secateur.find_objects(network, data, score=0.005, suppress=0.45))
+    images = Path("val.txt").read_text().splitlines()
+    rows = [row.split() for row in Path("results", names[1]).read_text().splitlines()]
+    assert len(rows) == sum(int((one.classes == 0).sum()) for one in found) > 0
+    stem, score, *corners = rows[0]
+    place = next(k for k, one in enumerate(found) if (one.classes == 0).any())
+    first = found[place]
+    box = first.boxes[first.classes == 0][0]
+    height, width = cv2.imread(images[place]).shape[:2]
+    assert stem == Path(images[place]).stem
+    assert float(score) == pytest.approx(first.scores[first.classes == 0][0], abs=1e-6)
+    wanted = [max(box[0] + 1, 1), max(box[1] + 1, 1), min(box[2] + 1, width),
+              min(box[3] + 1, height)]  # fmt: skip
+    assert [float(side) for side in corners] == pytest.approx(wanted, abs=1e-5)
+    edited(Path("d.data"), eval="coco", results="coco")
+    assert pruner("valid", "main.cfg", "model.weights") == 0
+    entries = json.loads(Path("coco/coco_results.json").read_text())
+    assert len(entries) == sum(len(one) for one in found)
+    assert entries[0]["image_id"] == int(Path(images[0]).stem)
+    assert {entry["category_id"] for entry in entries} <= {1, 2}
+
+
+def test_detections_of_images_that_cannot_be_read(project):
+    Path(Path("val.txt").read_text().splitlines()[3]).write_bytes(b"no image")
+    said = refused("valid", "main.cfg", "model.weights")
+    assert "1 of 8 images cannot be read" in said
+    assert not Path("results/comp4_det_test_red.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("anna", "main.cfg"), "there is no command 'pruner anna' (hint: did you mean ana?)"),
+        (("ana", "main.cfg"), "pruner ana takes 2 files, not 1 (hint: secateur pruner ana MAIN.CFG "
+         "WEIGHTS)"),
+        (("transform", "main.cfg", "a", "b"), "pruner transform takes 2 files, not 3 (hint: "
+         "secateur pruner transform MAIN.CFG WEIGHTS; a pattern may match several files)"),
+        (("map", "main.cfg", "w", "-gpsu", "0"), "there is no option -gpsu (hint: did you mean "
+         "-gpu or -gpus?)"),
+        (("map", "main.cfg", "w", "-clear"), "-clear: it goes with finetune"),
+        (("ana", "main.cfg", "w", "-gpus"), "-gpus needs a value"),
+        (("map", "main.cfg", "w"), "w: no such file"),
+        (("map", "model.cfg", "w"), "model.cfg: there is no section [pruning] (hint: this is the "
+         "cfg of a network: give the main cfg, whose modelcfg= names it)"),
+        (("stat", "x.cfg"), "x.cfg: no such file"),
+    ],
+)  # fmt: skip
+def test_command_lines_that_make_no_sense(project, words, message):
+    assert refused(*words) == message
+
+
+def test_the_program_knows_the_words(project):
+    assert "finetune   MAIN.CFG [WEIGHTS]" in run("pruner", "--help").stdout
+    assert max(map(len, run("pruner", code=2).stdout.splitlines())) <= 80
+    Path("main.cfg").write_text(MAIN.replace("0.02", "x"))
+    said = one_line(run("pruner", "prune", "main.cfg", "model.weights", code=1))
+    assert said == "error: main.cfg:8: field threshold: 'x' is no number"
+    assert one_line(run("pruner", "an", "main.cfg", "model.weights", code=2)).startswith("error: ")
+    said = one_line(run("ana", "main.cfg", "model.weights", "--data", "d.data", code=1))
+    assert said.endswith("(hint: this is a main cfg of vai_p_darknet: `secateur pruner` takes it)")

@@ -124,4 +124,14 @@ from .workflows.finetuning import begin_early as begin_early
 from .workflows.finetuning import finetune as finetune
 from .workflows.finetuning import finetune_files as finetune_files
 from .workflows.measures import named_accuracy as named_accuracy
+from .workflows.pruner_project import PrunerProject as PrunerProject
+from .workflows.pruner_project import open_pruner_project as open_pruner_project
+from .workflows.pruner_rounds import PrunedProject as PrunedProject
+from .workflows.pruner_rounds import TunedProject as TunedProject
+from .workflows.pruner_rounds import analyze_project as analyze_project
+from .workflows.pruner_rounds import finetune_project as finetune_project
+from .workflows.pruner_rounds import prune_project as prune_project
+from .workflows.pruner_transform import TransformedModel as TransformedModel
+from .workflows.pruner_transform import stored_shapes as stored_shapes
+from .workflows.pruner_transform import transform_model as transform_model
 from .workflows.rounds import iterate as iterate

@@ -124,6 +124,8 @@ from .workflows.finetuning import begin_early as begin_early
 from .workflows.finetuning import finetune as finetune
 from .workflows.finetuning import finetune_files as finetune_files
 from .workflows.measures import named_accuracy as named_accuracy
+from .workflows.pruner_counts import PrunerCount as PrunerCount
+from .workflows.pruner_counts import pruner_counts as pruner_counts
 from .workflows.pruner_project import PrunerProject as PrunerProject
 from .workflows.pruner_project import open_pruner_project as open_pruner_project
 from .workflows.pruner_rounds import PrunedProject as PrunedProject

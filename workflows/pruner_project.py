@@ -1,4 +1,4 @@
-"""What a config of vai_p_caffe names, opened: the net, its data, what is measured, the workspace."""
+"""What a config of vai_p_caffe names, opened: net, data, what is measured, the workspace."""
 
 from __future__ import annotations
 
@@ -23,9 +23,24 @@ from ..formats.caffe.pruner_config import PrunerConfig, read_pruner_config
 from ..formats.caffe.source import CaffeSource
 from ..formats.loading import load
 from ..formats.options import LoadOptions
+from ..formats.saving import PLAN_NAME
 from .datasets import open_dataset
 
-__all__ = ["CALIBRATED", "SNAPSHOTS", "PrunerProject", "found_file", "open_pruner_project"]
+__all__ = [
+    "FINAL",
+    "NET_FINETUNE",
+    "SNAPSHOTS",
+    "SPARSE",
+    "PrunerProject",
+    "found_file",
+    "open_pruner_project",
+]
+
+ANA = ".ana.regular"
+"""Name of the analysis in the workspace."""
+
+SPARSE, NET_FINETUNE, FINAL = "sparse.caffemodel", "net_finetune.prototxt", "final.prototxt"
+"""Names of the files in the folder of a rate."""
 
 CALIBRATED = 1000
 """Images that channels are chosen by. More make hardly a difference (docs/results.md)."""
@@ -62,6 +77,11 @@ class PrunerProject:
         return Path(self.config.workspace)
 
     @property
+    def analysis_file(self) -> Path:
+        """The file of the analysis."""
+        return self.workspace / ANA
+
+    @property
     def rate(self) -> float:
         """The rate.
 
@@ -78,6 +98,15 @@ class PrunerProject:
             FormatError: the config does not say the rate.
         """
         return self.workspace / f"regular_rate_{self.rate:g}"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What pruning writes: sparse weights, the net that trains them, the small net, the plan.
+
+        Raises:
+            FormatError: the config does not say the rate.
+        """
+        return tuple(self.folder / name for name in (SPARSE, NET_FINETUNE, FINAL, PLAN_NAME))
 
     @property
     def tested(self) -> int:
@@ -112,9 +141,7 @@ class PrunerProject:
         network, task = self.measure
         options = DataOptions(root=self.test.root, limit=self.tested)
         with located(file=self.test.where.file, line=self.test.where.line):
-            found = open_dataset(
-                self.test.path, network, options, preprocess=self.test.preprocess
-            )
+            found = open_dataset(self.test.path, network, options, preprocess=self.test.preprocess)
             return fit_data(network, found, task, asked=True).dataset
 
     @cached_property
@@ -210,7 +237,9 @@ def _excluded(network: Network, top: str, config: PrunerConfig, line: int) -> st
     """
     source = network.source
     assert isinstance(source, CaffeSource), "read from Caffe's files"
-    named = [(own.layer.tops, info) for own, info in zip(source.layers, network.layers, strict=True)]
+    named = [
+        (own.layer.tops, info) for own, info in zip(source.layers, network.layers, strict=True)
+    ]
     makers = [info for tops, info in named if top in tops]
     for info in sorted(makers, key=lambda info: not info.stored):
         return info.name

@@ -50,14 +50,10 @@ from ..formats.options import LoadOptions
 from ..formats.saving import PLAN_NAME, check_free, render, save
 from ..formats.training import begin
 from .finetuning import finetune_files
-from .pruner_project import SNAPSHOTS, PrunerProject, found_file
+from .pruner_counts import pruner_counts
+from .pruner_project import FINAL, NET_FINETUNE, SNAPSHOTS, SPARSE, PrunerProject, found_file
 
 __all__ = [
-    "ANA",
-    "FINAL",
-    "FINETUNED",
-    "NET_FINETUNE",
-    "SPARSE",
     "PrunedProject",
     "TunedProject",
     "analyze_project",
@@ -65,12 +61,6 @@ __all__ = [
     "prune_project",
     "training_text",
 ]
-
-ANA = ".ana.regular"
-"""Name of the analysis in the workspace."""
-
-SPARSE, NET_FINETUNE, FINAL = "sparse.caffemodel", "net_finetune.prototxt", "final.prototxt"
-"""Names of the files in the folder of a rate."""
 
 FINETUNED = "finetune"
 """Folder with the history and the best weights, in the folder of a rate."""
@@ -117,9 +107,7 @@ class TunedProject:
     last: Path
 
 
-def analyze_project(
-    project: PrunerProject, progress: Progress = silent
-) -> tuple[Analysis, bool]:
+def analyze_project(project: PrunerProject, progress: Progress = silent) -> tuple[Analysis, bool]:
     """Return the sensitivity of each group, and whether it was there.
 
     It stands in the workspace. The net of a later round, with other weights, takes what was
@@ -134,7 +122,7 @@ def analyze_project(
         DataError: the data does not fit, or the workspace cannot be written.
     """
     network, task = project.measure
-    path = project.workspace / ANA
+    path = project.analysis_file
     check_free(path)
     known = load_analysis(path) if path.exists() else None
     if known is not None and known.model_digest != digest(network):
@@ -146,7 +134,7 @@ def analyze_project(
         network,
         project.test_data,
         AnalyzeOptions(task=task, exclude=project.exclude),
-        state=project.workspace / f"{ANA}.points",
+        state=path.with_name(f"{path.name}.points"),
         restart=fresh,
         progress=progress,
     )
@@ -233,16 +221,9 @@ def _rows(
 
 
 def _counted(network: Network) -> tuple[int, int]:
-    """Return weights and operations, as the vendor counts them where there are convolutions."""
-    cost = measure_cost(network, find_groups(network))
-    if not cost.convolution_operations:
-        return cost.parameters, cost.operations
-    full = sum(
-        cost.layers[index].parameters
-        for index, info in enumerate(network.layers)
-        if info.type == "InnerProduct"
-    )
-    return cost.parameters - full, cost.convolution_operations
+    """Return weights and operations, as the vendor counts them."""
+    counts = pruner_counts(network)
+    return sum(each.weights for each in counts), sum(each.operations for each in counts)
 
 
 @contextmanager

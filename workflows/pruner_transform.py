@@ -23,7 +23,7 @@ from ..formats.caffe.data.named import named_data
 from ..formats.loading import load
 from ..formats.options import LoadOptions
 from ..formats.saving import PLAN_NAME, save
-from .pruner_rounds import FINAL, NET_FINETUNE
+from .pruner_project import FINAL, NET_FINETUNE
 
 __all__ = ["TransformedModel", "stored_shapes", "transform_model"]
 
@@ -38,6 +38,7 @@ class TransformedModel:
         plan: the file that said which channels leave; None where their zeros did.
         weights: the written weights.
         net: the net that they go with.
+        shapes: of inputs that the text leaves to its data.
     """
 
     result: PruneResult
@@ -45,6 +46,7 @@ class TransformedModel:
     plan: Path | None
     weights: Path
     net: Path
+    shapes: Mapping[str, tuple[int, ...]]
 
 
 def transform_model(
@@ -78,7 +80,9 @@ def transform_model(
     result, plan = _small(network, _near(PLAN_NAME, model, weights), progress)
     finals = _near(FINAL, model, weights)
     written, net = _written(result.network, output, [*finals, model], (text, weights), progress)
-    return TransformedModel(result=result, text=text, plan=plan, weights=written, net=net)
+    return TransformedModel(
+        result=result, text=text, plan=plan, weights=written, net=net, shapes=stored_shapes(text)
+    )
 
 
 def stored_shapes(model: Path) -> Mapping[str, tuple[int, ...]]:

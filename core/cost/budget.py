@@ -49,8 +49,9 @@ def make_costs(
         milliseconds: name of a layer → time of one sample; needed for latency.
 
     Raises:
-        PlanError: the budget is unknown, there is nothing that it counts, a layer of the table is not in the network, a time is
-            negative or not finite, or no layer of the table has channels.
+        PlanError: the budget is unknown, there is nothing that it counts, a layer of the table is
+            not in the network, a time is negative or not finite, or no layer of the table has
+            channels.
     """
     check_budget(budget)
     if budget == PARAMETERS:

@@ -37,6 +37,10 @@ class Classification(Task):
     points = 100.0
     target_kind = "label"
 
+    def __post_init__(self) -> None:
+        if self.best != 1:
+            object.__setattr__(self, "metric", f"Top-{self.best} accuracy")
+
     @classmethod
     def of(
         cls,

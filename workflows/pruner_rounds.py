@@ -288,7 +288,9 @@ def finetune_project(project: PrunerProject, progress: Progress = silent) -> Tun
     )  # fmt: skip
     tuned = finetune_files(
         files, project.train_data, folder / FINETUNED,
-        FinetuneOptions(own_solver=True, measurements=snapshots.measurements),
+        FinetuneOptions(
+            own_solver=True, batch_size=project.train.batch, measurements=snapshots.measurements
+        ),
         lessons=lessons, start=start, resume=True, tell=snapshots, progress=progress,
     )  # fmt: skip
     best = snapshots.keep(tuned.result.best.step, tuned.result.network)

@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 
 from ..core.coupling import find_groups
-from ..core.errors import FormatError, PlanError, SecateurError, Where, located
+from ..core.errors import FormatError, SecateurError, Where, located
 from ..core.files import same_bytes
 from ..core.ir.network import Network
 from ..core.plan.files import load_plan
@@ -99,7 +99,9 @@ def stored_shapes(model: Path) -> Mapping[str, tuple[int, ...]]:
 def _near(name: str, *files: Path) -> list[Path]:
     """Return the files of a name beside others, and in the folders above them."""
     folders = dict.fromkeys(
-        folder for path in files for folder in (path.parent, path.absolute().parent.parent)
+        folder
+        for path in files
+        for folder in (path.parent, path.parent.parent if path.parent.name else Path(".."))
     )
     return [folder / name for folder in folders if (folder / name).is_file()]
 

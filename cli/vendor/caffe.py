@@ -42,6 +42,12 @@ TRANSFORMED = "transformed.caffemodel"
 """What `transform` writes where nobody says otherwise."""
 
 
+GPU = (
+    "note: gpu has no meaning here: ana and prune run on the processor, finetune takes a GPU where "
+    "PyTorch sees one"
+)
+
+
 def is_old(arguments: Sequence[str]) -> bool:
     """Whether a command line is in the old spelling."""
     if not arguments:
@@ -107,17 +113,13 @@ def _opened(terminal: Terminal, given: Mapping[str, str | None]) -> PrunerProjec
     project = secateur.open_pruner_project(_required(given, "config"))
     terminal.notes(project.network.notes)
     if "gpu" in given or "gpu" in project.config.lines:
-        terminal.note(f"note: gpu has no meaning here: {_gpu_use()}")
+        terminal.note(GPU)
     if project.test_data.samples < project.tested:
         terminal.note(
             f"note: test_iter asks for {project.tested:,} samples, the data has "
             f"{project.test_data.samples:,}: each is measured once"
         )
     return project
-
-
-def _gpu_use() -> str:
-    return "ana and prune run on the processor, finetune takes a GPU where PyTorch sees one"
 
 
 def _ana(terminal: Terminal, given: Mapping[str, str | None]) -> None:
@@ -243,12 +245,12 @@ def _transform(terminal: Terminal, given: Mapping[str, str | None]) -> None:
         f"{check.samples} samples of {check.inputs})"
     )
     terminal.note(f"wrote {made.weights}, which goes with {made.net}")
-    _next(terminal, f"secateur stat -model {made.net}", equivalents.transform(made, weights))
+    _next(terminal, None, equivalents.transform(made, weights))
 
 
 def _note_gpu(terminal: Terminal, given: Mapping[str, str | None]) -> None:
     if "gpu" in given:
-        terminal.note(f"note: gpu has no meaning here: {_gpu_use()}")
+        terminal.note(GPU)
 
 
 def _stat(terminal: Terminal, given: Mapping[str, str | None]) -> None:

@@ -41,7 +41,8 @@ def finetune(project: PrunerProject) -> list[str]:
     return [
         "secateur", "finetune", str(project.model), str(sparse),
         *_shape(project), "--plan", str(plan),
-        "--solver", project.config.solver, "--batch-size", str(project.train.batch), "--data", str(project.train.path),
+        "--solver", project.config.solver, "--batch-size", str(project.train.batch),
+        "--data", str(project.train.path),
         *_root(project.train.root), *_cropped(project), "--val", str(project.test.path),
         "-o", str(project.folder / "tuned"),
     ]  # fmt: skip

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ....core.data.stream import ImageSource
 from ....core.data.text import found_beside
 from ....core.errors import DataError, FormatError, UnsupportedError, Where, located
 from ....core.ir.network import Preprocess
@@ -19,6 +20,7 @@ from ..layer_reader import read_layer
 from ..layers.data import FromFiles, HDF5Data, with_images
 from ..upgrade import LayerText, net_of
 from .hdf5_data import stored_shape
+from .leveldb_data import LevelData, is_leveldb
 from .lists import ImageList
 from .lmdb_data import LmdbData
 
@@ -151,6 +153,10 @@ def _stored(path: Path, layer: FromFiles, root: Path | None) -> tuple[int, ...]:
     """
     if isinstance(layer, HDF5Data):
         return stored_shape(path, root, layer.tops[layer.place])
-    images = ImageList(path, root) if layer.type == "ImageData" else LmdbData(path)
+    images: ImageSource
+    if layer.type == "ImageData":
+        images = ImageList(path, root)
+    else:
+        images = LevelData(path) if is_leveldb(path) else LmdbData(path)
     image = images.read(0, gray=False).image
     return (image.shape[2] if image.ndim == 3 else 1, *image.shape[:2])

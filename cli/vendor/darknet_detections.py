@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .darknet_setup import Session
+from .darknet_session import Session
 
 if TYPE_CHECKING:
     from secateur import Network
@@ -48,18 +48,18 @@ def write_detections(session: Session, network: Network) -> str:
     """
     import secateur
 
-    setup = session.setup
-    names = setup.class_names(network)
-    coco = setup.data.values.get("eval", ("voc", 0))[0] == "coco"
+    project = session.project
+    names = project.class_names(network)
+    coco = project.data.values.get("eval", ("voc", 0))[0] == "coco"
     if coco and len(names) > len(CATEGORIES):
         raise secateur.DataError(
             f"eval=coco, but the network has {len(names)} classes",
-            where=secateur.Where(file=str(setup.data.path)),
+            where=secateur.Where(file=str(project.data.path)),
         )
     found = list(_found(session, network))
     texts = (
-        {setup.results / COCO_FILE: _coco(found)} if coco
-        else {setup.results / f"{PREFIX}{_file_name(name)}.txt": _voc(found, number)
+        {project.results / COCO_FILE: _coco(found)} if coco
+        else {project.results / f"{PREFIX}{_file_name(name)}.txt": _voc(found, number)
               for number, name in enumerate(names)}
     )  # fmt: skip
     for path, text in texts.items():
@@ -71,8 +71,8 @@ def write_detections(session: Session, network: Network) -> str:
                 where=secateur.Where(file=str(path)),
             ) from error
     if coco:
-        return str(setup.results / COCO_FILE)
-    return f"{len(texts)} files {setup.results / PREFIX}*.txt"
+        return str(project.results / COCO_FILE)
+    return f"{len(texts)} files {project.results / PREFIX}*.txt"
 
 
 def _file_name(name: str) -> str:
@@ -88,8 +88,8 @@ def _found(session: Session, network: Network) -> Iterator[Found]:
     """
     import secateur
 
-    dataset = session.setup.valid(network)
-    images = session.setup.images()
+    dataset = session.project.valid(network)
+    images = session.project.images()
     with session.terminal.bars() as progress:
         every = list(
             secateur.find_objects(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .. import quality
 from .darknet import Words
 from .darknet_detections import write_detections
-from .darknet_setup import Session, begin, screen_of
+from .darknet_session import Session, begin, screen_of
 
 if TYPE_CHECKING:
     from secateur import Dataset, Description, Network
@@ -27,10 +27,10 @@ def run_stat(words: Words) -> int:
     given = Path(words.files[0])
     path = given
     if secateur.is_pruning_cfg(given):
-        setup = secateur.load_pruner_setup(given)
-        for note in setup.notes:
+        project = secateur.open_darknet_project(given)
+        for note in project.notes:
             terminal.warn(note)
-        path = setup.section.modelcfg
+        path = project.section.modelcfg
     elif not given.exists() and len(given.parts) == 1:
         below = sorted(Path().glob(f"*/{given.name}"))  # the vendor's guide leaves out the folder
         if len(below) == 1:
@@ -87,7 +87,7 @@ def run_valid(words: Words) -> int:
     """
     session, network, weights = _opened(words)
     if network.heads:
-        session.setup.check_written("results")
+        session.project.check_written("results")
         session.terminal.note(f"wrote {write_detections(session, network)}")
     else:
         session.terminal.note("note: this is no detector: no detections are written")
@@ -98,9 +98,9 @@ def run_valid(words: Words) -> int:
 def _opened(words: Words) -> tuple[Session, Network, Path]:
     """Return the command at work, the network of the main cfg, and its weights."""
     session = begin(words)
-    weights = session.setup.weights(words.files[1])
-    network = session.load(session.setup.section.modelcfg, weights)
-    session.setup.list_of("valid")
+    weights = session.project.weights(words.files[1])
+    network = session.load(session.project.section.modelcfg, weights)
+    session.project.list_of("valid")
     return session, network, weights
 
 
@@ -108,10 +108,10 @@ def _measure(session: Session, network: Network, weights: Path) -> None:
     """Print the figures of a network, class by class, and its main figure in a line."""
     import secateur
 
-    data = session.setup.data.path
+    data = session.project.data.path
 
     def opened(network: Network, batch: int | None) -> Dataset:
-        return session.setup.valid(network, secateur.DataOptions(batch=batch))
+        return session.project.valid(network, secateur.DataOptions(batch=batch))
 
     session.say("calculate map")
     options = secateur.EvaluateOptions()
@@ -125,6 +125,6 @@ def _measure(session: Session, network: Network, weights: Path) -> None:
     session.say(f"{measured.result.metric}: {measured.result.value:.6f}")
     command = "map" if network.heads else "valid"
     session.terminal.note(
-        f"the same in secateur's words: secateur {command} {session.setup.section.modelcfg} "
+        f"the same in secateur's words: secateur {command} {session.project.section.modelcfg} "
         f"{weights} --data {data}"
     )

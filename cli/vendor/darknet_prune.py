@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..ana import table_of
 from .darknet import Words
-from .darknet_setup import CALIBRATION, Session, begin
+from .darknet_session import CALIBRATION, Session, begin
 
 if TYPE_CHECKING:
     from secateur import Analysis, Network, Plan, PruneResult
@@ -26,12 +26,12 @@ def run_ana(words: Words) -> int:
     import secateur
 
     session = begin(words)
-    setup, terminal = session.setup, session.terminal
-    section = setup.section
-    weights = setup.weights(words.files[1])
+    project, terminal = session.project, session.terminal
+    section = project.section
+    weights = project.weights(words.files[1])
     network = session.load(section.modelcfg, weights)
     excluded = session.excluded(network)
-    setup.check_written("workspace", "ana_out_file")
+    project.check_written("workspace", "ana_out_file")
     _check_kept(section.ana_out_file)
     dataset = session.valid(network)
     state = section.ana_out_file.with_name(section.ana_out_file.name + STATE)
@@ -49,7 +49,7 @@ def run_ana(words: Words) -> int:
         session.say(f"{analysis.metric}: {analysis.original_value:.6f}")
     terminal.out.print(table_of(analysis, task))
     session.say(f"Saving analysis to {section.ana_out_file}")
-    if setup.make_pruned_cfg():
+    if project.make_pruned_cfg():
         session.say(f"Saving cfg to {section.prunedcfg}")
     old = ["prune", words.files[0], words.files[1]]
     session.next(old, _own_prune(session, network, weights, excluded))
@@ -65,19 +65,19 @@ def run_prune(words: Words) -> int:
     import secateur
 
     session = begin(words)
-    setup, terminal = session.setup, session.terminal
-    section = setup.section
+    project, terminal = session.project, session.terminal
+    section = project.section
     if section.threshold is None:
         raise secateur.FormatError(
             "required, but missing",
             hint="it is the loss that each layer may cost: threshold=0.005",
             where=section.where("threshold"),
         )
-    weights = setup.weights(words.files[1])
+    weights = project.weights(words.files[1])
     network = session.load(section.modelcfg, weights, reset_seen=True)
     excluded = session.excluded(network)
     analysis = _analysis(session)
-    setup.check_written("workspace", "prune_out_weights")
+    project.check_written("workspace", "prune_out_weights")
     _check_pruned_cfg(session, weights)
     dataset = session.calibration(network)
     session.valid(network)  # what does not fit is told before the work
@@ -96,16 +96,16 @@ def run_prune(words: Words) -> int:
     with terminal.bars() as progress:
         secateur.save_named(
             pruned, {".weights": section.prune_out_weights},
-            plan=setup.plan, data=dataset, progress=progress,
+            plan=project.plan, data=dataset, progress=progress,
         )  # fmt: skip
     session.say(f"Saving weights to {section.prune_out_weights}")
-    terminal.note(f"wrote {setup.plan}")
-    if setup.make_pruned_cfg():
+    terminal.note(f"wrote {project.plan}")
+    if project.make_pruned_cfg():
         session.say(f"Saving cfg to {section.prunedcfg}")
     terminal.note(f"{_gone(pruned):.1%} of the operations are gone")
     session.measured(pruned.network)
     own = [
-        "finetune", section.prunedcfg, section.prune_out_weights, "--plan", setup.plan,
+        "finetune", section.prunedcfg, section.prune_out_weights, "--plan", project.plan,
         "--own-solver", *session.train_words(network), "-o", section.workspace / "finetune",
     ]  # fmt: skip
     session.next(["finetune", session.main], own)
@@ -140,7 +140,7 @@ def _own_prune(
     session: Session, network: Network, weights: Path, excluded: Sequence[str]
 ) -> list[object]:
     """Return what `prune` does, in secateur's own words."""
-    section = session.setup.section
+    section = session.project.section
     threshold = section.threshold if section.threshold is not None else "LOSS"
     return [
         "prune", section.modelcfg, weights, "--threshold", threshold,
@@ -160,7 +160,7 @@ def _analysis(session: Session) -> Analysis:
     """
     import secateur
 
-    section = session.setup.section
+    section = session.project.section
     hint = f"secateur pruner ana {session.main} {session.words.files[1]} makes it"
     if not section.ana_out_file.exists():
         raise secateur.DataError(
@@ -202,7 +202,7 @@ def _check_pruned_cfg(session: Session, weights: Path) -> None:
     """
     import secateur
 
-    pruned = session.setup.section.prunedcfg
+    pruned = session.project.section.prunedcfg
     if pruned.exists():
         try:
             secateur.load(pruned, weights)
@@ -216,7 +216,7 @@ def _note_other_weights(session: Session, analysis: Analysis, pruned: PruneResul
     own = str(pruned.plan.provenance.get("digest", "")).removeprefix("sha256:")
     if own != analysis.model_digest:
         session.terminal.note(
-            f"note: {session.setup.section.ana_out_file} was measured with other weights; "
+            f"note: {session.project.section.ana_out_file} was measured with other weights; "
             f"secateur pruner ana {session.main} {session.words.files[1]} measures anew"
         )
 

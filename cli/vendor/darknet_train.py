@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .. import words as numbers
 from .darknet import Words
-from .darknet_setup import Session, begin
+from .darknet_session import Session, begin
 
 if TYPE_CHECKING:
     from secateur import FinetuneEntry, Network, Plan
@@ -32,21 +32,21 @@ def run_finetune(words: Words) -> int:
     import secateur
 
     session = begin(words)
-    setup, terminal = session.setup, session.terminal
-    section = setup.section
+    project, terminal = session.project, session.terminal
+    section = project.section
     cfg, weights = _pruned(session)
     plan = _plan(session)
-    setup.check_written("workspace", "backup")
+    project.check_written("workspace", "backup")
     session.say(f"Workspace exists: {section.workspace}")
     session.say(f"Finetune model  : {cfg}")
     session.say(f"Finetune weights: {weights}")
     loading = secateur.LoadOptions(reset_seen=words.given("clear"))
     network = session.load(cfg, weights, reset_seen=words.given("clear"))
-    measured = "valid" in setup.data.values
+    measured = "valid" in project.data.values
     if measured:
         session.valid(network)  # what does not fit is told before the work
     start = secateur.begin(cfg, weights, options=loading)
-    data = secateur.fit_data(network, setup.train(network), asked=True).dataset
+    data = secateur.fit_data(network, project.train(network), asked=True).dataset
     restart = words.given("restart") or words.given("clear")
     with terminal.bars() as progress:
         tuned = secateur.finetune_files(
@@ -59,13 +59,13 @@ def run_finetune(words: Words) -> int:
         terminal.note(note)
     if tuned.result.best.step == 0:
         terminal.warn("training made nothing better: the weights are written as they were")
-    final = setup.backup / f"{cfg.stem}{FINAL}"
+    final = project.backup / f"{cfg.stem}{FINAL}"
     _placed(session, tuned.saved.paths, final)
     session.say(f"Saving weights to {final}")
     if measured:
         session.measured(tuned.result.network)
     own = [
-        "transform", cfg, final, "--plan", setup.plan, *session.train_words(network),
+        "transform", cfg, final, "--plan", project.plan, *session.train_words(network),
         "--limit", SEEN, "-o", section.workspace / "dense",
     ]  # fmt: skip
     session.next(["transform", session.main, final], own)
@@ -86,14 +86,14 @@ def run_transform(words: Words) -> int:
     import secateur
 
     session = begin(words)
-    setup, terminal = session.setup, session.terminal
-    workspace = setup.section.workspace
+    project, terminal = session.project, session.terminal
+    workspace = project.section.workspace
     plan = _plan(session)
-    weights = setup.weights(words.files[1])
-    network = session.load(setup.full_size, weights)
-    setup.check_written("workspace")
+    weights = project.weights(words.files[1])
+    network = session.load(project.full_size, weights)
+    project.check_written("workspace")
     reading = secateur.DataOptions(limit=SEEN)
-    data = secateur.fit_data(network, setup.train(network, reading)).dataset
+    data = secateur.fit_data(network, project.train(network, reading)).dataset
     names = {".cfg": workspace / MODEL, ".weights": workspace / WEIGHTS}
     with terminal.bars() as progress:
         dense = secateur.densify(network, plan, data=data, progress=progress)
@@ -123,7 +123,7 @@ def _pruned(session: Session) -> tuple[Path, Path]:
     """
     import secateur
 
-    section = session.setup.section
+    section = session.project.section
     hint = f"secateur pruner prune {session.main} WEIGHTS makes it"
     if not section.prunedcfg.exists():
         raise secateur.FormatError(
@@ -131,7 +131,7 @@ def _pruned(session: Session) -> tuple[Path, Path]:
             hint=hint, where=section.where("prunedcfg"),
         )  # fmt: skip
     if len(session.words.files) > 1:
-        return section.prunedcfg, session.setup.weights(session.words.files[1])
+        return section.prunedcfg, session.project.weights(session.words.files[1])
     if not section.prune_out_weights.exists():
         raise secateur.FormatError(
             f"there are no pruned weights '{section.prune_out_weights}'",
@@ -148,13 +148,13 @@ def _plan(session: Session) -> Plan:
     """
     import secateur
 
-    path = session.setup.plan
+    path = session.project.plan
     if not path.exists():
         raise secateur.PlanError(
             f"there is no plan '{path}', which says what was removed",
             hint=f"secateur pruner prune {session.main} WEIGHTS writes it; prune_out_weights= "
             "names the weights that it stands beside",
-            where=session.setup.section.where("prune_out_weights"),
+            where=session.project.section.where("prune_out_weights"),
         )
     return secateur.load_plan(path)
 

@@ -48,7 +48,7 @@ class _Written:
     solver: str = key("")
     rate: float | None = key(None)
     ssd_ap_version: str = key("")
-    pruner: _Pruner = key(_Pruner())
+    pruner: _Pruner | None = key(None)  # noqa: RUF009
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

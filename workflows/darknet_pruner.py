@@ -29,7 +29,7 @@ from ..formats.darknet.pruning_section import (
 from ..formats.saving import Saved, check_free, save
 from .datasets import open_dataset
 
-__all__ = ["PrunerSetup", "is_pruning_cfg", "load_pruner_setup", "save_named"]
+__all__ = ["DarknetProject", "is_pruning_cfg", "open_darknet_project", "save_named"]
 
 ABOVE = 3
 """Folders above the main cfg that relative paths may start from."""
@@ -39,7 +39,7 @@ BACKUP, RESULTS = "backup", "results"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PrunerSetup:
+class DarknetProject:
     """A main cfg, with the paths where its files are.
 
     Args:
@@ -214,7 +214,7 @@ class PrunerSetup:
         return _from(self.base, Path(text))
 
 
-def load_pruner_setup(path: str | PathLike[str]) -> PrunerSetup:
+def open_darknet_project(path: str | PathLike[str]) -> DarknetProject:
     """Read a main cfg of vai_p_darknet and the `.data` file that it names.
 
     Relative paths start from the working directory, as for Darknet. If the network is not there,
@@ -247,7 +247,7 @@ def load_pruner_setup(path: str | PathLike[str]) -> PrunerSetup:
         notes.append(
             Caution(f"{data}: train= and valid= are the same images, which say little of others")
         )
-    return PrunerSetup(section=placed, data=found, base=base, notes=tuple(notes))
+    return DarknetProject(section=placed, data=found, base=base, notes=tuple(notes))
 
 
 def _base(section: PruningSection, folders: list[Path]) -> Path:

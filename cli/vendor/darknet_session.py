@@ -12,7 +12,7 @@ from ..screen import ScreenOptions
 from .darknet import PRUNER, Words
 
 if TYPE_CHECKING:
-    from secateur import Dataset, Network, PrunerSetup
+    from secateur import Dataset, Network, DarknetProject
 
     from ..terminal import Terminal
 
@@ -28,12 +28,12 @@ class Session:
 
     Args:
         words: its command line.
-        setup: the main cfg and the files that it names.
+        project: the main cfg and the files that it names.
         terminal: what it prints with.
     """
 
     words: Words
-    setup: PrunerSetup
+    project: DarknetProject
     terminal: Terminal
 
     @property
@@ -62,12 +62,12 @@ class Session:
         import secateur
 
         known = {layer.name for layer in network.layers}
-        names = tuple(str(layer) for layer in self.setup.section.ignore_layer)
+        names = tuple(str(layer) for layer in self.project.section.ignore_layer)
         for name in names:
             if name not in known:
                 raise secateur.FormatError(
                     f"there is no layer {name}: the last one is {len(known) - 1}",
-                    where=self.setup.section.where("ignore_layer"),
+                    where=self.project.section.where("ignore_layer"),
                 )
         return names
 
@@ -79,7 +79,7 @@ class Session:
         """
         import secateur
 
-        dataset = self.setup.valid(network)
+        dataset = self.project.valid(network)
         found = secateur.fit_data(network, dataset, asked=True)
         for note in found.notes:
             self.terminal.warn(note)
@@ -94,7 +94,7 @@ class Session:
         import secateur
 
         reading = secateur.DataOptions(limit=CALIBRATION)
-        found = secateur.fit_data(network, self.setup.train(network, reading))
+        found = secateur.fit_data(network, self.project.train(network, reading))
         for note in found.notes:
             if isinstance(note, secateur.Caution):
                 self.terminal.warn(note)
@@ -119,8 +119,8 @@ class Session:
 
     def train_words(self, network: Network) -> list[str]:
         """Return how the images of train= are named in secateur's own words."""
-        names = self.setup.names(network)
-        words = ["--data", str(self.setup.list_of("train"))]
+        names = self.project.names(network)
+        words = ["--data", str(self.project.list_of("train"))]
         return [*words, "--names", str(names)] if names is not None else words
 
     def next(self, old: Sequence[object], own: Sequence[object]) -> None:
@@ -154,12 +154,12 @@ def begin(words: Words) -> Session:
     import secateur
 
     terminal = screen_of(words)
-    setup = secateur.load_pruner_setup(words.files[0])
-    for note in setup.notes:
+    project = secateur.open_darknet_project(words.files[0])
+    for note in project.notes:
         terminal.warn(note)
-    if setup.section.criteria:
+    if project.section.criteria:
         terminal.note(
-            f"note: criteria={setup.section.criteria} is not needed: secateur chooses channels by "
+            f"note: criteria={project.section.criteria} is not needed: secateur chooses channels by "
             "what the layers behind them lose"
         )
-    return Session(words=words, setup=setup, terminal=terminal)
+    return Session(words=words, project=project, terminal=terminal)

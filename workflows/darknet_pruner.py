@@ -10,13 +10,17 @@ from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
+from ..core.coupling import find_groups
 from ..core.data import Dataset
 from ..core.data.options import DataOptions
 from ..core.data.text import found_beside, read_names
-from ..core.errors import DataError, FormatError, Where, located
+from ..core.errors import DataError, FormatError, PlanError, Where, located
 from ..core.files import write_whole
 from ..core.ir.heads import box_heads
 from ..core.ir.network import Caution, Network
+from ..core.plan.files import load_plan
+from ..core.plan.plan import Plan
+from ..core.plan.zeros import plan_of_zeros
 from ..core.progress import Progress, silent
 from ..core.pruning.result import PruneResult
 from ..formats.darknet.data.data_file import DataFile, read_data_file
@@ -59,6 +63,30 @@ class DarknetProject:
         """The plan beside the pruned weights."""
         weights = self.section.prune_out_weights
         return weights.with_name(f"{weights.name}.plan.yaml")
+
+    def plan_of(self, network: Network) -> tuple[Plan, bool]:
+        """Return which channels of a network are gone, and whether a file says so.
+
+        Where no plan stands beside the pruned weights (they are of vai_p_darknet itself), the
+        channels whose weights are zero are those.
+
+        Args:
+            network: of full size.
+
+        Raises:
+            PlanError: the file is broken; or there is none, and no channel is zero.
+        """
+        if self.plan.exists():
+            return load_plan(self.plan), True
+        try:
+            return plan_of_zeros(network, find_groups(network)), False
+        except PlanError as error:
+            raise PlanError(
+                f"there is no plan '{self.plan}', which says what was removed, and {error.message}",
+                hint="secateur pruner prune writes it beside the weights that prune_out_weights= "
+                "names",
+                where=self.section.where("prune_out_weights"),
+            ) from error
 
     @property
     def backup(self) -> Path:

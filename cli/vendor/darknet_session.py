@@ -12,7 +12,7 @@ from ..screen import ScreenOptions
 from .darknet import PRUNER, Words
 
 if TYPE_CHECKING:
-    from secateur import Dataset, Network, DarknetProject
+    from secateur import DarknetProject, Dataset, Network
 
     from ..terminal import Terminal
 
@@ -124,9 +124,11 @@ class Session:
         return [*words, "--names", str(names)] if names is not None else words
 
     def next(self, old: Sequence[object], own: Sequence[object]) -> None:
-        """Print the next command, in the vendor's words and in secateur's own."""
+        """Print the next command, in the vendor's words and in secateur's own, if it has such."""
         self.terminal.note(f"next: secateur {PRUNER} {shlex.join(map(str, old))}")
-        self.terminal.note(f"the same in secateur's words: secateur {shlex.join(map(str, own))}")
+        if own:
+            words = shlex.join(map(str, own))
+            self.terminal.note(f"the same in secateur's words: secateur {words}")
 
 
 def screen_of(words: Words) -> Terminal:
@@ -159,7 +161,7 @@ def begin(words: Words) -> Session:
         terminal.warn(note)
     if project.section.criteria:
         terminal.note(
-            f"note: criteria={project.section.criteria} is not needed: secateur chooses channels by "
-            "what the layers behind them lose"
+            f"note: criteria={project.section.criteria} is not needed: channels are chosen by what "
+            "the layers behind them lose"
         )
     return Session(words=words, project=project, terminal=terminal)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,13 +36,13 @@ def run_finetune(words: Words) -> int:
     project, terminal = session.project, session.terminal
     section = project.section
     cfg, weights = _pruned(session)
-    plan = _plan(session)
+    loading = secateur.LoadOptions(reset_seen=words.given("clear"))
+    network = session.load(cfg, weights, reset_seen=words.given("clear"))
+    plan = _plan(session, network)
     project.check_written("workspace", "backup")
     session.say(f"Workspace exists: {section.workspace}")
     session.say(f"Finetune model  : {cfg}")
     session.say(f"Finetune weights: {weights}")
-    loading = secateur.LoadOptions(reset_seen=words.given("clear"))
-    network = session.load(cfg, weights, reset_seen=words.given("clear"))
     measured = "valid" in project.data.values
     if measured:
         session.valid(network)  # what does not fit is told before the work
@@ -68,7 +69,7 @@ def run_finetune(words: Words) -> int:
         "transform", cfg, final, "--plan", project.plan, *session.train_words(network),
         "--limit", SEEN, "-o", section.workspace / "dense",
     ]  # fmt: skip
-    session.next(["transform", session.main, final], own)
+    session.next(["transform", session.main, final], own if project.plan.exists() else ())
     return 0
 
 
@@ -88,9 +89,9 @@ def run_transform(words: Words) -> int:
     session = begin(words)
     project, terminal = session.project, session.terminal
     workspace = project.section.workspace
-    plan = _plan(session)
     weights = project.weights(words.files[1])
     network = session.load(project.full_size, weights)
+    plan = _plan(session, network)
     project.check_written("workspace")
     reading = secateur.DataOptions(limit=SEEN)
     data = secateur.fit_data(network, project.train(network, reading)).dataset
@@ -140,26 +141,23 @@ def _pruned(session: Session) -> tuple[Path, Path]:
     return section.prunedcfg, section.prune_out_weights
 
 
-def _plan(session: Session) -> Plan:
-    """Return the plan beside the pruned weights.
+def _plan(session: Session, network: Network) -> Plan:
+    """Return what was removed, and say where zeros alone tell it.
 
     Raises:
-        PlanError: there is none, or it is broken.
+        PlanError: nobody knows.
     """
-    import secateur
-
-    path = session.project.plan
-    if not path.exists():
-        raise secateur.PlanError(
-            f"there is no plan '{path}', which says what was removed",
-            hint=f"secateur pruner prune {session.main} WEIGHTS writes it; prune_out_weights= "
-            "names the weights that it stands beside",
-            where=session.project.section.where("prune_out_weights"),
+    plan, written = session.project.plan_of(network)
+    if not written:
+        session.terminal.note(
+            f"note: there is no {session.project.plan}: channels are gone whose weights are zero"
         )
-    return secateur.load_plan(path)
+    return plan
 
 
-def _teller(session: Session):  # type: ignore[no-untyped-def]
+def _teller(session: Session) -> Callable[[FinetuneEntry, Network], None]:
+    """Return what prints each measurement of a training."""
+
     def tell(entry: FinetuneEntry, network: Network) -> None:  # noqa: ARG001
         loss = f"{entry.loss:.6f}" if entry.loss is not None else "-"
         session.say(

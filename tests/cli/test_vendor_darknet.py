@@ -405,6 +405,22 @@ def test_transform_refuses_weights_that_grew_again(project):
     assert not Path("ws/weights.transform").exists()
 
 
+def test_zeros_say_what_is_gone_where_no_plan_does(project, capsys):
+    """Weights that another program pruned have no plan beside them."""
+    analysed(project, {"0": [0.0, 0.0]})
+    assert pruner("prune", "main.cfg", "model.weights") == 0
+    assert pruner("transform", "main.cfg", "weights.prune") == 0
+    small = Path("ws/weights.transform").read_bytes()
+    Path("ws/weights.prune.plan.yaml").unlink()
+    capsys.readouterr()
+    assert pruner("transform", "main.cfg", "weights.prune") == 0
+    assert Path("ws/weights.transform").read_bytes() == small
+    assert "channels are gone whose weights are zero" in capsys.readouterr().err
+    assert "no channel of 'model-prune' is zero" in refused(
+        "transform", "main.cfg", "model.weights"
+    )
+
+
 def test_paths_start_where_the_network_is(project, capsys, monkeypatch):
     (project / "elsewhere").mkdir()
     monkeypatch.chdir(project / "elsewhere")

@@ -22,7 +22,7 @@ OPTIONS: Mapping[str, bool] = {
     "verbose": False, "debug": False, "help": False, "h": False,
 }  # fmt: skip
 """Options → whether they take a value. `-i` and `-clear` are those of Darknet itself; `-restart`,
-`-quiet`, `-verbose`, `-debug` are secateur's."""
+`--quiet`, `--verbose`, `--debug` are secateur's."""
 
 GPUS = ("gpus", "gpu", "i")
 
@@ -139,5 +139,5 @@ def _help() -> str:
         f"Usage: secateur {PRUNER} COMMAND …", "",
         "The commands of vai_p_darknet, with its own files (docs/migrating.md).", "", *rows, "",
         "  -gpus LIST  taken, and not needed     -restart  forget what is unfinished",
-        "  -clear      finetune: images anew     -quiet, -verbose, -debug",
+        "  -clear      finetune: images anew     --quiet, --verbose, --debug",
     ])  # fmt: skip

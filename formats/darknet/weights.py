@@ -29,6 +29,10 @@ MOST_MISSING = 1 << 27
 values."""
 
 
+MOST_CLAIMED = 1 << 20
+"""Largest size of an axis where there are no weights: what is counted by channel takes memory."""
+
+
 class WrongCount(FormatError):
     """The file holds more or fewer values than the layers of the cfg."""
 
@@ -155,6 +159,19 @@ class Blank(Stream):
         self.values = np.zeros(0, np.float32)
         self.taken = 0
         self.last = "the header"
+
+    def take(self, item: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+        """Return zeros by name.
+
+        Raises:
+            WrongCount: a number in the cfg, which no file bears out, is too large.
+        """
+        longest = max((side for shape in shapes.values() for side in shape), default=0)
+        if longest > MOST_CLAIMED:
+            raise WrongCount(
+                f"{longest} channels or inputs are more than a cfg may claim without weights"
+            )
+        return super().take(item, shapes)
 
     def has_bad_values(self) -> bool:
         """Return whether one of the values taken is NaN or infinite."""

@@ -352,6 +352,34 @@ def test_an_analysis_of_another_program_is_neither_read_nor_lost(project):
     assert Path("ws/ana.out").read_text() == "layer 0: 0.1 0.2\n"
 
 
+def test_an_interrupted_analysis_goes_on(project, capsys):
+    assert pruner("ana", "main.cfg", "model.weights") == 0
+    whole = Path("ws/ana.out").read_bytes()
+    network = secateur.load("model.cfg", "model.weights")
+    state = Path("ws/ana.out.state.jsonl")
+    assert not state.exists()
+    data = secateur.open_dataset("d.data", network)
+    secateur.analyze(network, data, task=secateur.find_task(network, data), state=state)
+    lines = state.read_text().splitlines()
+    assert len(lines) > 8
+    entry = {**json.loads(lines[1]), "loss": 0.123}  # what is known is not measured again
+    state.write_text("".join(f"{line}\n" for line in (lines[0], json.dumps(entry), *lines[2:5])))
+    assert pruner("ana", "main.cfg", "model.weights") == 0
+    assert not state.exists()
+    found, wanted = json.loads(Path("ws/ana.out").read_text()), json.loads(whole)
+    points = [point["loss"] for group in found["groups"] for point in group["points"]]
+    before = [point["loss"] for group in wanted["groups"] for point in group["points"]]
+    assert points.count(0.123) == 1
+    assert sum(a != b for a, b in zip(points, before, strict=True)) == 1
+
+    state.write_text("".join(f"{line}\n" for line in lines[:3]))
+    edited(Path("d.data"), valid="train.txt")
+    said = refused("ana", "main.cfg", "model.weights")
+    assert said.startswith("ws/ana.out.state.jsonl:1: belongs to another model, other data or")
+    assert "--restart" in said
+    assert pruner("ana", "main.cfg", "model.weights", "--restart") == 0
+
+
 def test_the_cfg_for_finetuning_is_the_user_s(project):
     analysed(project, {"0": [0.0, 0.0]})
     mine = Path("model.cfg").read_text().replace("learning_rate=0.001", "learning_rate=0.5")

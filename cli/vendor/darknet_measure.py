@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .. import quality
 from .darknet import Words
 from .darknet_detections import write_detections
-from .darknet_session import Session, begin, screen_of
+from .darknet_session import Session, begin, say_same, screen_of
 
 if TYPE_CHECKING:
     from secateur import Dataset, Description, Network
@@ -40,7 +40,7 @@ def run_stat(words: Words) -> int:
     terminal.notes(description.notes)
     for line in counts(description):
         terminal.out.print(line, markup=False, soft_wrap=True)
-    terminal.note(f"the same in secateur's words: secateur stat {path}")
+    say_same(terminal, ["stat", path])
     return 0
 
 
@@ -124,7 +124,5 @@ def _measure(session: Session, network: Network, weights: Path) -> None:
     quality.show(session.terminal, [network.name], rows, measured.result.samples, data)
     session.say(f"{measured.result.metric}: {measured.result.value:.6f}")
     command = "map" if network.heads else "valid"
-    session.terminal.note(
-        f"the same in secateur's words: secateur {command} {session.project.section.modelcfg} "
-        f"{weights} --data {data}"
-    )
+    cfg = session.project.section.modelcfg
+    say_same(session.terminal, [command, cfg, weights, "--data", data])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..terminal import Terminal
 
-__all__ = ["CALIBRATION", "Session", "begin", "screen_of"]
+__all__ = ["CALIBRATION", "Session", "begin", "say_same", "screen_of"]
 
 CALIBRATION = 1024
 """Images of train= that pruning looks at, without their labels."""
@@ -127,8 +127,13 @@ class Session:
         """Print the next command, in the vendor's words and in secateur's own, if it has such."""
         self.terminal.note(f"next: secateur {PRUNER} {shlex.join(map(str, old))}")
         if own:
-            words = shlex.join(map(str, own))
-            self.terminal.note(f"the same in secateur's words: secateur {words}")
+            say_same(self.terminal, own)
+
+
+def say_same(terminal: Terminal, own: Sequence[object]) -> None:
+    """Print what a command is in secateur's own words."""
+    words = shlex.join(map(str, own))
+    terminal.note(f"the same in secateur's words: secateur {words}")
 
 
 def screen_of(words: Words) -> Terminal:

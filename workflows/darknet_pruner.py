@@ -222,6 +222,20 @@ class DarknetProject:
         if not os.access(folder, os.W_OK):
             raise FormatError(f"the folder '{folder}' cannot be written to", where=where)
 
+    def check_apart(self, weights: Path) -> None:
+        """Raise if pruned weights would be written over those that are read.
+
+        Raises:
+            FormatError: with the place of the key.
+        """
+        own = self.section.prune_out_weights
+        if own.exists() and own.samefile(weights):
+            raise FormatError(
+                f"would overwrite the input {weights}",
+                hint="give prune_out_weights= another name in each round",
+                where=self.section.where("prune_out_weights"),
+            )
+
     def make_pruned_cfg(self) -> bool:
         """Write `prunedcfg`, a copy of the network's cfg, if it is not there; return whether.
 

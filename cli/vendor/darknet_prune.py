@@ -67,13 +67,9 @@ def run_prune(words: Words) -> int:
     session = begin(words)
     project, terminal = session.project, session.terminal
     section = project.section
-    if section.threshold is None:
-        raise secateur.FormatError(
-            "required, but missing",
-            hint="it is the loss that each layer may cost: threshold=0.005",
-            where=section.where("threshold"),
-        )
+    threshold = _threshold(session)
     weights = project.weights(words.files[1])
+    project.check_apart(weights)
     network = session.load(section.modelcfg, weights, reset_seen=True)
     excluded = session.excluded(network)
     analysis = _analysis(session)
@@ -83,33 +79,58 @@ def run_prune(words: Words) -> int:
     session.valid(network)  # what does not fit is told before the work
     session.say("Start pruning ...")
     options = secateur.PruneOptions(
-        threshold=section.threshold, analysis=analysis, criterion="obs", exclude=excluded,
+        threshold=threshold, analysis=analysis, criterion="obs", exclude=excluded,
         limits=secateur.Limits(round_to=section.kernel_batch), sparse=True,
     )  # fmt: skip
     with terminal.bars() as progress:
         pruned = secateur.prune(network, options, data=dataset, progress=progress)
-    for line in slots(pruned.plan, excluded, section.kernel_batch):
-        session.say(line)
-    for note in pruned.notes:
-        terminal.warn(note)
-    _note_other_weights(session, analysis, pruned)
-    with terminal.bars() as progress:
         secateur.save_named(
             pruned, {".weights": section.prune_out_weights},
             plan=project.plan, data=dataset, progress=progress,
         )  # fmt: skip
-    session.say(f"Saving weights to {section.prune_out_weights}")
-    terminal.note(f"wrote {project.plan}")
-    if project.make_pruned_cfg():
-        session.say(f"Saving cfg to {section.prunedcfg}")
-    terminal.note(f"{_gone(pruned):.1%} of the operations are gone")
-    session.measured(pruned.network)
+    _tell(session, pruned, excluded)
+    value = session.measured(pruned.network)
+    _note_analysis(session, analysis, pruned, value)
     own = [
         "finetune", section.prunedcfg, section.prune_out_weights, "--plan", project.plan,
         "--own-solver", *session.train_words(network), "-o", section.workspace / "finetune",
     ]  # fmt: skip
     session.next(["finetune", session.main], own)
     return 0
+
+
+def _threshold(session: Session) -> float:
+    """Return the loss that each group may cost.
+
+    Raises:
+        FormatError: the main cfg does not say it.
+    """
+    import secateur
+
+    section = session.project.section
+    if section.threshold is None:
+        raise secateur.FormatError(
+            "required, but missing",
+            hint="it is the loss that each layer may cost: threshold=0.005",
+            where=section.where("threshold"),
+        )
+    return section.threshold
+
+
+def _tell(session: Session, pruned: PruneResult, excluded: Sequence[str]) -> None:
+    """Print what was removed and written; the cfg for fine-tuning is made if it is not there."""
+    project, terminal = session.project, session.terminal
+    section = project.section
+    for line in slots(pruned.plan, excluded, section.kernel_batch):
+        session.say(line)
+    for note in pruned.notes:
+        terminal.warn(note)
+    session.say(f"Saving weights to {section.prune_out_weights}")
+    terminal.note(f"wrote {project.plan}")
+    if project.make_pruned_cfg():
+        session.say(f"Saving cfg to {section.prunedcfg}")
+    gone = float(pruned.plan.provenance["rate"]["achieved"])
+    terminal.note(f"{gone:.1%} of the operations are gone")
 
 
 def slots(plan: Plan, excluded: Sequence[str], multiple: int) -> list[str]:
@@ -211,16 +232,20 @@ def _check_pruned_cfg(session: Session, weights: Path) -> None:
             raise
 
 
-def _note_other_weights(session: Session, analysis: Analysis, pruned: PruneResult) -> None:
-    """Say if the analysis is of other weights: those before an earlier round, usually."""
+def _note_analysis(session: Session, analysis: Analysis, pruned: PruneResult, value: float) -> None:
+    """Say what all groups cost together, or that the analysis is of other weights.
+
+    Those are the weights before an earlier round, usually.
+    """
+    section = session.project.section
     own = str(pruned.plan.provenance.get("digest", "")).removeprefix("sha256:")
     if own != analysis.model_digest:
         session.terminal.note(
-            f"note: {session.project.section.ana_out_file} was measured with other weights; "
+            f"note: {section.ana_out_file} was measured with other weights; "
             f"secateur pruner ana {session.main} {session.words.files[1]} measures anew"
         )
-
-
-def _gone(pruned: PruneResult) -> float:
-    rate = pruned.plan.provenance["rate"]
-    return float(rate["achieved"])
+    elif analysis.original_value is not None:
+        session.terminal.note(
+            f"note: {analysis.metric} was {analysis.original_value:.6f}, it is {value:.6f} now: "
+            f"threshold={section.threshold:g} limits what each group costs alone, not all together"
+        )

@@ -12,7 +12,7 @@ from .darknet import Words
 from .darknet_session import Session, begin
 
 if TYPE_CHECKING:
-    from secateur import FinetuneEntry, Network, Plan
+    from secateur import FinetuneEntry, Network, Plan, Tuned
 
 MODEL, WEIGHTS = "model-transform.cfg", "weights.transform"
 """What `transform` writes to the workspace. Source: UG1333, "Evaluating a Model"."""
@@ -22,6 +22,9 @@ FOLDER = "finetune"
 
 FINAL, FORMER = "_final.weights", ".old"
 """End the names of trained weights, as Darknet has it, and of those that they replace."""
+
+SEEN = 64
+"""Images of train= that the networks before and after `transform` are compared on."""
 
 
 def run_finetune(words: Words) -> int:
@@ -56,13 +59,7 @@ def run_finetune(words: Words) -> int:
             lessons=secateur.Lessons(plan=plan), start=start,
             resume=not restart, restart=restart, tell=_teller(session), progress=progress,
         )  # fmt: skip
-    for note in tuned.result.notes:
-        terminal.note(note)
-    if tuned.result.best.step == 0:
-        terminal.warn("training made nothing better: the weights are written as they were")
-    final = project.backup / f"{cfg.stem}{FINAL}"
-    _placed(session, tuned.saved.paths, final)
-    session.say(f"Saving weights to {final}")
+    final = _written(session, tuned, cfg)
     if measured:
         session.measured(tuned.result.network)
     own = [
@@ -71,10 +68,6 @@ def run_finetune(words: Words) -> int:
     ]  # fmt: skip
     session.next(["transform", session.main, final], own if project.plan.exists() else ())
     return 0
-
-
-SEEN = 64
-"""Images of train= that the networks before and after `transform` are compared on."""
 
 
 def run_transform(words: Words) -> int:
@@ -166,6 +159,18 @@ def _teller(session: Session) -> Callable[[FinetuneEntry, Network], None]:
         )
 
     return tell
+
+
+def _written(session: Session, tuned: Tuned, cfg: Path) -> Path:
+    """Say what training came to; return its weights, which are where Darknet has them."""
+    for note in tuned.result.notes:
+        session.terminal.note(note)
+    if tuned.result.best.step == 0:
+        session.terminal.warn("training made nothing better: the weights are written as they were")
+    final = session.project.backup / f"{cfg.stem}{FINAL}"
+    _placed(session, tuned.saved.paths, final)
+    session.say(f"Saving weights to {final}")
+    return final
 
 
 def _placed(session: Session, written: tuple[Path, ...], final: Path) -> None:

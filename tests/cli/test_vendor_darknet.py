@@ -219,11 +219,14 @@ def test_an_analysis_serves_every_threshold(project, capsys):
     for threshold in (0.001, 0.01, 0.03):
         Path("main.cfg").write_text(MAIN.replace("0.02", str(threshold)))
         assert pruner("prune", "main.cfg", "model.weights") == 0
-        lines = capsys.readouterr().out.splitlines()
+        printed = capsys.readouterr()
+        lines, err = printed.out.splitlines(), printed.err
         main = lines.index("prune main layer 0")
         rate, kept[threshold] = re.findall(r"[\d.]+", lines[main + 1])[1:]
         assert float(rate) == 1 - int(kept[threshold]) / 8
         assert lines[lines.index("prune main layer 1") + 1].endswith("rate:0.0000, keep_num:12")
+        assert float(rate) or "nothing was removed" in err
+        assert f"threshold={threshold:g} limits what each group costs alone" in err
     assert kept == {0.001: "8", 0.01: "6", 0.03: "4"}
     assert Path("ws/ana.out").read_bytes() == before
 
@@ -291,6 +294,8 @@ ERRORS: tuple[tuple[str, dict[str, object], str, str], ...] = (
      "the folder 'n.names/a' cannot be made: Not a directory"),
     ("prune", {}, "main.cfg:2: field ana_out_file: ", "there is no analysis 'ws/ana.out' (hint: "
      "secateur pruner ana main.cfg model.weights makes it)"),
+    ("prune", {"prune_out_weights": "model.weights"}, "main.cfg:9: field prune_out_weights: ",
+     "would overwrite the input model.weights"),
     ("finetune", {}, "main.cfg:2: field prunedcfg: ", "there is no pruned network "
      "'ws/model-prune.cfg' (hint: secateur pruner prune main.cfg WEIGHTS makes it)"),
     ("finetune", {"prunedcfg": "model.cfg"}, "main.cfg:2: field prune_out_weights: ",

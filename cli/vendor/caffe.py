@@ -106,11 +106,11 @@ def _required(given: Mapping[str, str | None], name: str) -> Path:
     return Path(value)
 
 
-def _opened(terminal: Terminal, given: Mapping[str, str | None]) -> PrunerProject:
+def _opened(terminal: Terminal, given: Mapping[str, str | None], *needs: str) -> PrunerProject:
     """Open the config of a command, and say what of it has no meaning here."""
     import secateur
 
-    project = secateur.open_pruner_project(_required(given, "config"))
+    project = secateur.open_pruner_project(_required(given, "config"), needs)
     terminal.notes(project.network.notes)
     if "gpu" in given or "gpu" in project.config.lines:
         terminal.note(GPU)
@@ -151,7 +151,7 @@ def _prune(terminal: Terminal, given: Mapping[str, str | None]) -> None:
     """Prune at the rate of the config."""
     import secateur
 
-    project = _opened(terminal, given)
+    project = _opened(terminal, given, "rate")
     found = project.analysis_file.exists()
     terminal.note(
         "Analysis info found." if found
@@ -202,7 +202,7 @@ def _finetune(terminal: Terminal, given: Mapping[str, str | None]) -> None:
 
     from ..finetune import table_of, tell_outcome
 
-    project = _opened(terminal, given)
+    project = _opened(terminal, given, "rate", "solver")
     with terminal.bars() as progress:
         tuned = secateur.finetune_project(project, progress)
     _, task = project.measure

@@ -151,6 +151,8 @@ def _prune(terminal: Terminal, given: Mapping[str, str | None]) -> None:
     """Prune at the rate of the config."""
     import secateur
 
+    from .. import words
+
     project = _opened(terminal, given, "rate")
     found = project.analysis_file.exists()
     terminal.note(
@@ -166,6 +168,12 @@ def _prune(terminal: Terminal, given: Mapping[str, str | None]) -> None:
     title = f"summary of REGULAR compression with rate {project.rate:g}:"
     terminal.out.print(title, markup=False)
     terminal.out.print(_summary(pruned.rows), markup=False, soft_wrap=True)
+    counts = ", ".join(
+        f"{row.item.lower()} {words.count(row.original)} → {words.count(row.compressed)} "
+        f"({words.percent(row.delta)})"
+        for row in pruned.whole
+    )
+    terminal.note(f"fully connected layers included: {counts}")
     check = pruned.result.verification
     terminal.note(
         f"masked = dense: {check.difference:.1e} (largest relative difference, "

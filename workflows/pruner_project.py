@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -173,13 +174,14 @@ class PrunerProject:
         return float(measured(exposed, self.test_data, task, progress=progress).compute().value)
 
 
-def open_pruner_project(path: str | PathLike[str]) -> PrunerProject:
+def open_pruner_project(path: str | PathLike[str], needs: Sequence[str] = ()) -> PrunerProject:
     """Open a config of vai_p_caffe.
 
     Relative paths start from the working directory, or from the folder of the config.
 
     Args:
         path: the config, a text protobuf.
+        needs: fields that the config must have: "rate", "solver".
 
     Raises:
         FormatError: the config or a file that it names is broken, or not there.
@@ -188,6 +190,8 @@ def open_pruner_project(path: str | PathLike[str]) -> PrunerProject:
         PlanError: a layer to exclude is not there.
     """
     config = read_pruner_config(Path(path))
+    for name in needs:
+        config.required(name)
     model = found_file(config, "model", config.model)
     weights = found_file(config, "weights", config.weights)
     train, test = (named_data(model, phase) for phase in ("TRAIN", "TEST"))

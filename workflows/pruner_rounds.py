@@ -82,12 +82,14 @@ class PrunedProject:
     Args:
         result: the sparse network and its plan.
         rows: accuracy, weights and operations, before and after, counted as the vendor does.
+        whole: parameters and operations, fully connected layers included.
         folder: of the files.
         analysis: what numbers of channels were taken from.
     """
 
     result: PruneResult
     rows: tuple[SummaryRow, ...]
+    whole: tuple[SummaryRow, ...]
     folder: Path
     analysis: Analysis
 
@@ -194,7 +196,10 @@ def prune_project(project: PrunerProject, progress: Progress = silent) -> Pruned
         (aside / SPARSE).with_suffix(".prototxt").replace(folder / NET_FINETUNE)
         for name in (FINAL, PLAN_NAME, SPARSE):
             (aside / name).replace(folder / name)
-    return PrunedProject(result=result, rows=rows, folder=folder, analysis=analysis)
+    return PrunedProject(
+        result=result, rows=rows, whole=_whole_rows(network, small.network), folder=folder,
+        analysis=analysis,
+    )  # fmt: skip
 
 
 def counted_by(network: Network) -> str:
@@ -217,6 +222,17 @@ def _rows(
         SummaryRow(item="Accuracy", original=before, compressed=after, relative=False),
         SummaryRow(item="Weights", original=weights, compressed=fewer),
         SummaryRow(item="Operations", original=operations, compressed=less, unit="Op"),
+    )
+
+
+def _whole_rows(network: Network, small: Network) -> tuple[SummaryRow, ...]:
+    """Return parameters and operations of all layers."""
+    before, after = (measure_cost(each, find_groups(each)) for each in (network, small))
+    return (
+        SummaryRow(item="Parameters", original=before.parameters, compressed=after.parameters),
+        SummaryRow(
+            item="Operations", original=before.operations, compressed=after.operations, unit="Op"
+        ),
     )
 
 
@@ -308,7 +324,7 @@ class _Snapshots:
 
     @property
     def measurements(self) -> int:
-        """How often a training is measured, so that every snapshot is."""
+        """How often a training is measured, so that every snapshot is if they are not too many."""
         if not 0 < self._every < self._last:
             return USUAL_MEASUREMENTS
         return min(self._last // gcd(self._every, self._last), MOST_MEASUREMENTS)
@@ -319,7 +335,8 @@ class _Snapshots:
 
     def __call__(self, entry: FinetuneEntry, network: Network) -> None:
         """Write the weights, where the solver wants a snapshot."""
-        due = self._every > 0 and entry.step % self._every == 0
+        many = self.measurements == MOST_MEASUREMENTS  # any measured step stands for one near it
+        due = self._every > 0 and (many or entry.step % self._every == 0)
         if entry.step and (due or entry.step == self._last):
             self.keep(entry.step, network)
 

@@ -106,11 +106,11 @@ def _required(given: Mapping[str, str | None], name: str) -> Path:
     return Path(value)
 
 
-def _opened(terminal: Terminal, given: Mapping[str, str | None]) -> PrunerProject:
+def _opened(terminal: Terminal, given: Mapping[str, str | None], *needs: str) -> PrunerProject:
     """Open the config of a command, and say what of it has no meaning here."""
     import secateur
 
-    project = secateur.open_pruner_project(_required(given, "config"))
+    project = secateur.open_pruner_project(_required(given, "config"), needs)
     terminal.notes(project.network.notes)
     if "gpu" in given or "gpu" in project.config.lines:
         terminal.note(GPU)
@@ -151,7 +151,9 @@ def _prune(terminal: Terminal, given: Mapping[str, str | None]) -> None:
     """Prune at the rate of the config."""
     import secateur
 
-    project = _opened(terminal, given)
+    from .. import words
+
+    project = _opened(terminal, given, "rate")
     found = project.analysis_file.exists()
     terminal.note(
         "Analysis info found." if found
@@ -166,6 +168,12 @@ def _prune(terminal: Terminal, given: Mapping[str, str | None]) -> None:
     title = f"summary of REGULAR compression with rate {project.rate:g}:"
     terminal.out.print(title, markup=False)
     terminal.out.print(_summary(pruned.rows), markup=False, soft_wrap=True)
+    counts = ", ".join(
+        f"{row.item.lower()} {words.count(row.original)} → {words.count(row.compressed)} "
+        f"({words.percent(row.delta)})"
+        for row in pruned.whole
+    )
+    terminal.note(f"fully connected layers included: {counts}")
     check = pruned.result.verification
     terminal.note(
         f"masked = dense: {check.difference:.1e} (largest relative difference, "
@@ -202,7 +210,7 @@ def _finetune(terminal: Terminal, given: Mapping[str, str | None]) -> None:
 
     from ..finetune import table_of, tell_outcome
 
-    project = _opened(terminal, given)
+    project = _opened(terminal, given, "rate", "solver")
     with terminal.bars() as progress:
         tuned = secateur.finetune_project(project, progress)
     _, task = project.measure

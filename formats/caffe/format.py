@@ -122,7 +122,7 @@ def _read(paths: Mapping[str, Path], **settings: Any) -> Network:
 
 
 def _read_text(path: Path, **settings: Any) -> Network:
-    from .reader import load_text
+    from .text_reader import load_text
 
     return load_text(path, **settings)
 

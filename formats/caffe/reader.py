@@ -24,18 +24,17 @@ from ..adapter import StaticBatchNeeded
 from .borders import Needs, Seams, find_needs
 from .caffemodel import Caffemodel, open_caffemodel
 from .companions import read_companions
-from .document import read_document
 from .fields import check_schema, unread_fields
 from .layer import LAYERS, CaffeBuilder, Layer, Settings, Unknown, number
 from .layer_reader import read_layer, unused_types
 from .layers.border import Border
 from .layers.data import with_images
 from .matching import check_links, definitions, fit, match, twins, weights_elsewhere
-from .part import Options, Part
+from .part import Options, Part, part_of
 from .source import CaffeSource, SourceLayer
-from .upgrade import LayerText, net_of
+from .upgrade import LayerText
 
-__all__ = ["load", "load_text"]
+__all__ = ["load", "read_part"]
 
 LARGEST_UNTRAINED = 2**28
 """Largest number of values of a parameter that is still to be trained: a number in a text file
@@ -93,59 +92,6 @@ def load(
     return _load(prototxt, caffemodel, files, options=options, folder=prototxt.parent, image=image)
 
 
-def load_text(
-    prototxt: Path,
-    *,
-    phase: str = "TEST",
-    stages: Sequence[str] = (),
-    level: int = 0,
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
-    batch_norm: str = "auto",
-    opaque: Sequence[str] = (),
-) -> Network:
-    """Read a net without its weights, to count what it computes: all of them are zero.
-
-    Args:
-        prototxt: the net.
-        phase: as for :func:`load`, like all that follow.
-        stages: likewise.
-        level: likewise.
-        input_shapes: likewise.
-        batch_norm: likewise.
-        opaque: likewise.
-
-    Raises:
-        FormatError: the file is broken; names the place.
-        UnsupportedError: the net has a layer or a setting that is not supported.
-    """
-    options = Options(
-        phase=phase, stages=tuple(stages), level=level, input_shapes=dict(input_shapes or {}),
-        batch_norm=batch_norm, opaque=tuple(opaque), untrained=True,
-    )  # fmt: skip
-    nothing = Caffemodel(prototxt, memoryview(b""), ())
-    return _read(_part_of(prototxt, nothing, options, prototxt.parent))
-
-
-def _part_of(
-    prototxt: Path,
-    weights: Caffemodel,
-    options: Options,
-    folder: Path,
-    image: tuple[int, ...] = (),
-) -> Part:
-    """Return all layers of a text in one phase."""
-    document = read_document(prototxt)
-    with located(file=str(prototxt)):
-        net = net_of(document)
-        chosen, _ = net.active(options.phase, options.stages, options.level)
-        if not chosen:
-            raise FormatError(f"no layer is left in phase {options.phase}")
-    return Part(
-        document=document, path=prototxt, net=net, chosen=chosen, weights=weights,
-        options=options, folder=folder, target=prototxt, like=image,
-    )  # fmt: skip
-
-
 def _load(
     prototxt: Path,
     caffemodel: Path,
@@ -166,7 +112,7 @@ def _load(
         image: (C, H, W) of data layers whose shape nothing states.
     """
     weights = open_caffemodel(caffemodel)
-    network = _read(_part_of(prototxt, weights, options, folder, image))
+    network = read_part(part_of(prototxt, weights, options, folder, image))
     assert isinstance(network.source, CaffeSource)
     source = replace(
         network.source,
@@ -174,7 +120,7 @@ def _load(
         reader=partial(_reread, options=options, folders=[folder, *(f for _, f in companions)]),
     )
     network = replace(network, source=source)
-    found, notes = read_companions(network, companions, _read)
+    found, notes = read_companions(network, companions, read_part)
     return replace(network, companions=found, notes=(*network.notes, *notes))
 
 
@@ -195,7 +141,7 @@ def _reread(
     return _load(prototxt, caffemodel, files, options=options, folder=first)
 
 
-def _read(part: Part) -> Network:
+def read_part(part: Part) -> Network:
     """Read one net."""
     prototxt, document, weights, chosen = part.path, part.document, part.weights, part.chosen
     others, options = part.others, part.options

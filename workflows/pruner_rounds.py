@@ -31,6 +31,7 @@ from ..core.finetune.options import FinetuneOptions
 from ..core.finetune.result import FinetuneEntry, FinetuneResult
 from ..core.ir.digest import digest
 from ..core.ir.network import Network
+from ..core.plan.exclude import excluded_groups
 from ..core.plan.files import load_plan
 from ..core.plan.limits import Limits
 from ..core.progress import Progress, silent
@@ -153,11 +154,9 @@ def _same(known: Analysis, project: PrunerProject) -> bool:
 
 def _whole(known: Analysis, project: PrunerProject) -> bool:
     """Whether an analysis has the curve of every group that may lose channels."""
-    groups = find_groups(project.network).groups
-    wanted = {
-        group.name for group in groups
-        if group.prunable and not set(project.exclude).intersection(group.layers)
-    }  # fmt: skip
+    groups = find_groups(project.network)
+    wanted = {group.name for group in groups.groups if group.prunable}
+    wanted -= excluded_groups(project.network, groups, project.exclude)
     return wanted <= {group.name for group in known.groups}
 
 

@@ -247,6 +247,29 @@ def test_data_that_is_not_there(ready: Path) -> None:
     assert re.search(r"other\.prototxt:31: .*field source: there is no data at 'data/tst'", told)
 
 
+def test_an_analysis_is_taken_again_where_it_belongs(ready: Path) -> None:
+    """Of another net or other data it is made anew; an unreadable one is told."""
+    config = (ready / "config.prototxt").read_text().replace('"regular"', '"again"')
+    config = config.replace("REGULAR", 'REGULAR exclude { layer_top: "ip1" layer_top: "conv2" }')
+    (ready / "again.prototxt").write_text(config)
+    line = "secateur ana -config again.prototxt"
+    assert "Analysis info found." not in old(ready, line).stderr
+    found = old(ready, line)
+    assert "Analysis info found." in found.stderr
+    assert "conv1" in found.stdout
+    assert "conv2" not in found.stdout
+    (ready / "again.prototxt").write_text(config.replace(' layer_top: "conv2"', ""))
+    more = old(ready, line)  # a group more has no curve yet
+    assert "Analysis info found." not in more.stderr
+    assert "conv2" in more.stdout
+    path = ready / "again/.ana.regular"
+    path.write_text(path.read_text().replace('"channels": 20', '"channels": 21'))
+    assert "Analysis info found." not in old(ready, line).stderr
+    path.write_text("{")
+    told = old(ready, line, code=1).stderr.splitlines()
+    assert "again/.ana.regular:1: not valid JSON" in told[-1]
+
+
 def test_our_own_config_stays_ours(ready: Path) -> None:
     (ready / "own.yaml").write_text("rate: 2\n")
     told = one_line(old(ready, "secateur prune a b --config own.yaml -o x", code=1))

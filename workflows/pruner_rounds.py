@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from pathlib import Path
 from ..core.cost.budgets import CONVOLUTIONS, OPERATIONS
 from ..core.cost.network_cost import measure_cost
 from ..core.coupling import find_groups
-from ..core.errors import FormatError, located
+from ..core.errors import DataError, FormatError, located
 from ..core.evaluation.summary import SummaryRow
 from ..core.evaluation.task import find_task
 from ..core.files import same_bytes, write_whole
@@ -31,6 +32,7 @@ from ..core.finetune.options import FinetuneOptions
 from ..core.finetune.result import FinetuneEntry, FinetuneResult
 from ..core.ir.digest import digest
 from ..core.ir.network import Network
+from ..core.plan.exclude import excluded_groups
 from ..core.plan.files import load_plan
 from ..core.plan.limits import Limits
 from ..core.progress import Progress, silent
@@ -127,21 +129,31 @@ def analyze_project(project: PrunerProject, progress: Progress = silent) -> tupl
     path = project.analysis_file
     check_free(path)
     known = load_analysis(path) if path.exists() else None
-    if known is not None and known.model_digest != digest(network):
+    later = known is not None and known.model_digest != digest(network)
+    if known is not None and _whole(known, project) and (later or _same(known, project)):
         return known, True
-    if known is not None and _same(known, project) and _whole(known, project):
-        return known, True
-    fresh = known is not None and not _same(known, project)
-    found = analyze(
-        network,
-        project.test_data,
-        AnalyzeOptions(task=task, exclude=project.exclude),
-        state=path.with_name(f"{path.name}.points"),
-        restart=fresh,
-        progress=progress,
-    )
+    state = path.with_name(f"{path.name}.{_key(project)}.points")
+    try:
+        found = analyze(
+            network,
+            project.test_data,
+            AnalyzeOptions(task=task, exclude=project.exclude),
+            state=state,
+            progress=progress,
+        )
+    except DataError as error:
+        if error.where.file == str(state):
+            error.hint = f"remove {state} to measure anew"
+        raise
     save_analysis(found, path)
     return found, False
+
+
+def _key(project: PrunerProject) -> str:
+    """Return a short text that is another one for other networks, data or figures."""
+    data, (network, task) = project.test_data, project.measure
+    known = f"{digest(network)} {data.name} {data.samples} {task.metric}"
+    return hashlib.sha256(known.encode()).hexdigest()[:8]
 
 
 def _same(known: Analysis, project: PrunerProject) -> bool:
@@ -152,12 +164,13 @@ def _same(known: Analysis, project: PrunerProject) -> bool:
 
 
 def _whole(known: Analysis, project: PrunerProject) -> bool:
-    """Whether an analysis has the curve of every group that may lose channels."""
-    groups = find_groups(project.network).groups
-    wanted = {
-        group.name for group in groups
-        if group.prunable and not set(project.exclude).intersection(group.layers)
-    }  # fmt: skip
+    """Whether an analysis is of a net of this form, and has the curves of all that may leave."""
+    groups = find_groups(project.network)
+    sizes = {group.name: (group.layers, len(group.units)) for group in groups.groups}
+    if any(sizes.get(own.name) != (own.layers, own.channels) for own in known.groups):
+        return False
+    wanted = {group.name for group in groups.groups if group.prunable}
+    wanted -= excluded_groups(project.network, groups, project.exclude)
     return wanted <= {group.name for group in known.groups}
 
 

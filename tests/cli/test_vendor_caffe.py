@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import secateur
+from support.cifar import resnet_project
 from support.mnist import digits, lenet_project
 from support.program import ENVIRONMENT, command, one_line
 from support.training import need_torch
@@ -246,10 +247,64 @@ def test_data_that_is_not_there(ready: Path) -> None:
     assert re.search(r"other\.prototxt:31: .*field source: there is no data at 'data/tst'", told)
 
 
+def test_an_analysis_is_taken_again_where_it_belongs(ready: Path) -> None:
+    """Of another net or other data it is made anew; an unreadable one is told."""
+    config = (ready / "config.prototxt").read_text().replace('"regular"', '"again"')
+    config = config.replace("REGULAR", 'REGULAR exclude { layer_top: "ip1" layer_top: "conv2" }')
+    (ready / "again.prototxt").write_text(config)
+    line = "secateur ana -config again.prototxt"
+    assert "Analysis info found." not in old(ready, line).stderr
+    found = old(ready, line)
+    assert "Analysis info found." in found.stderr
+    assert "conv1" in found.stdout
+    assert "conv2" not in found.stdout
+    (ready / "again.prototxt").write_text(config.replace(' layer_top: "conv2"', ""))
+    more = old(ready, line)  # a group more has no curve yet
+    assert "Analysis info found." not in more.stderr
+    assert "conv2" in more.stdout
+    path = ready / "again/.ana.regular"
+    path.write_text(path.read_text().replace('"channels": 20', '"channels": 21'))
+    assert "Analysis info found." not in old(ready, line).stderr
+    path.write_text("{")
+    told = old(ready, line, code=1).stderr.splitlines()
+    assert "again/.ana.regular:1: not valid JSON" in told[-1]
+
+
 def test_our_own_config_stays_ours(ready: Path) -> None:
     (ready / "own.yaml").write_text("rate: 2\n")
     told = one_line(old(ready, "secateur prune a b --config own.yaml -o x", code=1))
     assert "own.yaml:1" in told
+
+
+def test_an_old_script_on_resnet(shared: Path, tmp_path: Path) -> None:
+    """Mean images, a crop in training alone, sums, and layers to exclude by their tops."""
+    folder = resnet_project(shared, tmp_path)
+    measured = old(folder, "secateur ana -config config.prototxt").stdout
+    assert measured.startswith("Accuracy 94.00 % on 50 samples of test_lmdb")
+    rows = summary(old(folder, "secateur prune -config config.prototxt").stdout)
+    assert rows["Weights"][0] == "274 k"
+    assert rows["Operations"][0] == "81.8 Mop"
+    assert -10.0 <= float(rows["Operations"][2].rstrip("%")) < -8.0
+    rate = folder / "regular/regular_rate_0.1"
+    plan = secateur.load_plan(rate / "plan.yaml")
+    lost = {layer for group in plan.groups if group.removed for layer in group.layers}
+    assert len(lost) > 3
+    # The top of a sum stands for all that it adds.
+    assert lost.isdisjoint({"Convolution1", "Convolution15", "Convolution17", "Convolution19"})
+    assert all(group.kept % 2 == 0 for group in plan.groups)
+    old(
+        folder, "secateur transform –model train_val.prototxt –weights "
+        "regular/regular_rate_0.1/sparse.caffemodel",
+    )  # fmt: skip
+    small = secateur.load(
+        rate / "final.prototxt", folder / "transformed.caffemodel",
+        input_shapes={"Data1": (3, 32, 32)},
+    )  # fmt: skip
+    sparse = secateur.load(
+        folder / "train_val.prototxt", rate / "sparse.caffemodel",
+        input_shapes={"Data1": (3, 32, 32)},
+    )  # fmt: skip
+    assert secateur.compare(sparse, small).worst.relative < 1e-4
 
 
 def test_stat_takes_a_text_alone(shared: Path, tmp_path: Path) -> None:

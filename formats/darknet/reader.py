@@ -410,7 +410,8 @@ class _Reading:
         """Return the source that writes the network back."""
         return DarknetSource(
             paths={
-                ".cfg": self.cfg, **({} if self.weights is None else {".weights": self.weights}),
+                ".cfg": self.cfg,
+                **({} if self.weights is None else {".weights": self.weights}),
             },
             document=self.document,
             header=self.stream.header.data,

@@ -44,6 +44,9 @@ NAMES: tuple[tuple[str, ...], ...] = (
 
 HELP = ("--help", "-h")
 
+PRUNER = "The commands of vai_p_darknet, with its own files."
+"""For the list of commands; `meant` runs them."""
+
 STOPPED = 130
 """Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
 
@@ -76,6 +79,7 @@ app = App(
 for _place, _names in enumerate(NAMES):
     app.command(f"{__package__}.{_names[0]}:command", name=_names, sort_key=_place)
 app.command(f"{__package__}.data:app", name="data", sort_key=len(NAMES))
+app.command(App(name="pruner", help=PRUNER, sort_key=len(NAMES) + 1))
 
 
 def main() -> None:

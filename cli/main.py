@@ -39,6 +39,7 @@ NAMES: tuple[tuple[str, ...], ...] = (
     ("valid", "evaluate"),
     ("map",),
     ("stat", "stats"),
+    ("targets",),
 )
 """The commands: the name of the file, and what else they answer to."""
 

@@ -13,7 +13,7 @@ from .common import Companion, Data, File, Output
 from .flags import with_flags
 from .opened import fitted
 from .screen import ScreenOptions
-from .summary import measure_and_save, print_summary, print_training
+from .summary import measure_and_save, print_refused, print_summary, print_training
 
 
 @with_flags
@@ -84,7 +84,7 @@ def command(
             )
         rows, saved = measure_and_save(
             network, pruned, files, output,
-            data=dataset, task=options.task, progress=progress,
+            data=dataset, task=options.task, target=options.target, progress=progress,
         )  # fmt: skip
         training = (
             secateur.emit_training(pruned, emit_training, solver=solver, data=data, saved=saved)
@@ -93,6 +93,8 @@ def command(
         )
     for note in pruned.notes:
         terminal.warn(note)
+    if options.target is not None:
+        print_refused(terminal, pruned.network, options.target, saved.paths[0])
     print_summary(terminal, rows, pruned, saved)
     if training is not None:
         print_training(terminal, training)

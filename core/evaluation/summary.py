@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..cost.budget import target_cost
 from ..cost.latency import latency
 from ..cost.network_cost import measure_cost
+from ..cost.target import Target
 from ..coupling import find_groups
 from ..data import Dataset, SyntheticDataset
 from ..data.base import BATCH_SIZE
@@ -74,6 +76,7 @@ def summarize(
     *,
     data: Dataset | None = None,
     task: Task | str | None = None,
+    target: Target | None = None,
     progress: Progress = silent,
 ) -> Sequence[SummaryRow]:
     """Measure both networks.
@@ -84,6 +87,7 @@ def summarize(
         data: with labels, the metric they call for is measured on it; without, how far the outputs
             agree; noise where there is no data.
         task: another task than that of the data, as for :func:`~.task.find_task`.
+        target: the engine that the network is for; its cost is a row of its own.
         progress: told how far the work is.
 
     Raises:
@@ -108,6 +112,13 @@ def summarize(
             item="Operations", original=before.operations, compressed=after.operations, unit="Op"
         )
     )
+    if target is not None:
+        costs = [target_cost(network, target) for network in (original, compressed)]
+        rows.append(
+            SummaryRow(
+                item=f"Cost, {target.name}", original=costs[0], compressed=costs[1], unit="Op"
+            )
+        )
     at = "" if first is original else f" at {_size(first)}"
     rows.extend(_latencies(first, second, at, progress))
     return rows

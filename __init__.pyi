@@ -2,10 +2,10 @@
 
 from .core.allocation import ALLOCATIONS as ALLOCATIONS
 from .core.allocation import Override as Override
+from .core.cost.budget import target_cost as target_cost
 from .core.cost.describe import Description as Description
 from .core.cost.describe import LayerRow as LayerRow
 from .core.cost.describe import describe as describe
-from .core.cost.budget import target_cost as target_cost
 from .core.cost.network_cost import NetworkCost as NetworkCost
 from .core.cost.network_cost import measure_cost as measure_cost
 from .core.cost.target import Target as Target

@@ -60,8 +60,8 @@ def command(
     _print(terminal, description)
     if engine is not None:
         blocks = "×".join(map(str, engine.blocks))
-        text = f"{cost:,} (operations in blocks of {blocks} channels)"
-        terminal.out.print(f"{f'Cost, {engine.name}:':<16}{text}", markup=False)
+        text = f"{cost:,} ({engine.name}: operations in blocks of {blocks} channels)"
+        terminal.out.print(f"{'Target:':<16}{text}", markup=False)
 
 
 def described_in(network: secateur.Network, files: Sequence[Path]) -> Path:

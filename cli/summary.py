@@ -56,7 +56,7 @@ def _with_sizes(rows: Sequence[SummaryRow], before: int, after: int) -> Sequence
     """Return rows with one more behind those on weights and operations: bytes of the files."""
     import secateur
 
-    place = 1 + next(k for k, row in enumerate(rows) if row.unit == "Op")
+    place = 1 + max(k for k, row in enumerate(rows) if row.unit == "Op")
     size = secateur.SummaryRow(item="File size", original=before, compressed=after, unit="B")
     return [*rows[:place], size, *rows[place:]]
 

@@ -14,6 +14,7 @@ from .network_cost import Costs
 
 __all__ = ["BlockSavings"]
 
+
 class BlockSavings:
     """The cost that removals would save now, with every step of the cost.
 

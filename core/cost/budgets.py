@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from ..errors import PlanError, nearest_hint
 
-__all__ = ["BUDGETS", "CONVOLUTIONS", "LATENCY", "OPERATIONS", "PARAMETERS", "TARGET", "check_budget"]
+__all__ = [
+    "BUDGETS",
+    "CONVOLUTIONS",
+    "LATENCY",
+    "OPERATIONS",
+    "PARAMETERS",
+    "TARGET",
+    "check_budget",
+]
 
 OPERATIONS, CONVOLUTIONS = "operations", "convolutions"
 PARAMETERS, LATENCY, TARGET = "parameters", "latency", "target"

@@ -136,9 +136,7 @@ def _by_format(node: yaml.Node, read: Callable[[yaml.Node], Any]) -> dict[str, A
         with located(line=key.start_mark.line + 1):
             name = _text(key)
             if name not in FORMATS:
-                raise PlanError(
-                    f"'{name}' is no format", hint=f"known are {', '.join(FORMATS)}"
-                )
+                raise PlanError(f"'{name}' is no format", hint=f"known are {', '.join(FORMATS)}")
             found[name] = read(value)
     return found
 

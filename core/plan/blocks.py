@@ -59,7 +59,9 @@ def choose_blocks(
     check_first(saved if asked else 0.0, rate)
     goal = (1.0 - rate) * whole
     choice = _Choice(groups, costs, floors, _offers(order, groups, costs), asked)
-    starts = sorted(choice.offers(costs.total(choice.removed) - goal), key=lambda own: -own[1].saved)
+    starts = sorted(
+        choice.offers(costs.total(choice.removed) - goal), key=lambda own: -own[1].saved
+    )
     best = choice.followed(goal, SLACK * whole)
     for number, offer in starts[:STARTS]:
         if costs.total(best) - goal <= NEAR * whole:
@@ -162,7 +164,7 @@ def _offers(
 
 
 def _best(
-    steps: Sequence[Step], harm: Sequence[float], savings: BlockSavings, kept: "_Kept", rest: float
+    steps: Sequence[Step], harm: Sequence[float], savings: BlockSavings, kept: _Kept, rest: float
 ) -> _Offer:
     """Return the loss with the least harm for its saving, of those that save at most `rest`."""
     legal = kept.legal(steps)

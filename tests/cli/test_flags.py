@@ -112,6 +112,13 @@ def cases(folder: Path) -> Iterator[Case]:
         ["--threshold", 0.5, "--analysis", curves, "--no-repair"],
         f"threshold: 0.5\nanalysis: {curves}\nno-repair: true\n",
     )
+    chip = folder / "chip.yaml"
+    chip.write_text("name: chip\ninputs: 8\noutputs: 4\n")
+    yield Case(
+        secateur.PruneOptions(rate=0.5, target=secateur.find_target(chip), budget="target"),
+        ["--rate", 0.5, "--target", chip, "--budget", "target"],
+        f"rate: 0.5\ntarget: {chip}\nbudget: target\n",
+    )
     yield Case(secateur.PruneOptions(plan=pruned.plan), ["--keep", plan], f"keep: {plan}\n")
     yield Case(
         secateur.IterateOptions(rates=(0.2, 0.4), previous=True, max_drop=1.5),

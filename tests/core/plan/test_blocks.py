@@ -146,7 +146,7 @@ def test_obs_leaves_nothing_for_free(lenet):
 def test_obs_on_joined_branches_leaves_nothing_for_free():
     network = joined(3)
     data = SyntheticDataset(network, samples=16)
-    assert 0.2 < assert_no_waste(network, PruneOptions(rate=0.4, target=target((8, 8))), data)
+    assert assert_no_waste(network, PruneOptions(rate=0.4, target=target((8, 8))), data) > 0.2
 
 
 def test_a_detector_saves_far_more_of_the_cost_than_without_its_target(detector):

@@ -23,8 +23,9 @@ def command(
         str | None,
         Parameter(name="NAME", help="One target, or FILE.yaml. If not given: all, in a table."),
     ] = None,
-    as_json: AsJson = False,
+    /,
     *,
+    as_json: AsJson = False,
     screen: ScreenOptions,
 ) -> None:
     """List the engines that a network can be pruned for, with their blocks of channels."""

@@ -51,7 +51,7 @@ class LayerBlocks:
         """
         made = _up(outputs, self.block_out)
         if self.depthwise:
-            return self.each * made.sum(axis=-1)
+            return np.asarray(self.each * made.sum(axis=-1), np.float64)
         pairs = (made * _up(inputs, self.block_in)).sum(axis=-1)
         living = (outputs > 0) & (inputs > 0)
         narrow = (inputs <= 1) & ((outputs <= 1) | (living.sum(axis=-1, keepdims=True) > 1))

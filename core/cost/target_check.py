@@ -26,12 +26,13 @@ def refused_layers(network: Network, target: Target, file: str | None = None) ->
             "secateur convert writes ONNX"
         )
     refused = target.refuses.get(format_name, ())
-    for layer in network.layers:
-        if layer.type in refused:
-            found.append(
-                f"{_place(file, layer.line)}'{layer.name}' ({layer.type}): target '{target.name}' "
-                f"cannot take it{f' ({reader})' if reader else ''}"
-            )
+    by = f" ({reader})" if reader else ""
+    found += [
+        f"{_place(file, layer.line)}'{layer.name}' ({layer.type}): target '{target.name}' "
+        f"cannot take it{by}"
+        for layer in network.layers
+        if layer.type in refused
+    ]
     return tuple(found)
 
 

@@ -1,4 +1,4 @@
-"""Costs in blocks: what a plan says is what the written network costs, and nothing leaves for free."""
+"""Costs in blocks: a plan names what the smaller network costs, and nothing leaves for free."""
 
 from __future__ import annotations
 

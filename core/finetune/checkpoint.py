@@ -23,7 +23,7 @@ from .result import FinetuneEntry
 
 __all__ = ["Checkpoint", "Checkpoints"]
 
-VERSION = 3
+VERSION = 4
 KEPT = 2
 """Checkpoints that are kept."""
 
@@ -53,6 +53,8 @@ class Checkpoint:
         solver: what the solver keeps: updates, step, and arrays.
         best_solver: what it kept at the best measurement; None where that is not of use.
         random: states of PyTorch's generators, one a process.
+        scaling: what losses are multiplied by in float16: the factor, updates since it changed,
+            updates left out.
         sparse: what the schedule of masks remembers, by name; empty without one.
     """
 
@@ -72,6 +74,7 @@ class Checkpoint:
     solver: tuple[int, int, tuple[np.ndarray, ...]]
     random: np.ndarray
     best_solver: tuple[int, int, tuple[np.ndarray, ...]] | None = None
+    scaling: tuple[float, int, int] = (1.0, 0, 0)
     sparse: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
@@ -79,7 +82,7 @@ class Checkpoint:
         plain = {
             "version": VERSION, "key": self.key, "steps": self.steps, "stages": self.stages,
             "stage": self.stage, "step": self.step, "total": self.total, "rate": self.rate,
-            "losses": list(self.losses), "seconds": self.seconds,
+            "losses": list(self.losses), "seconds": self.seconds, "scaling": list(self.scaling),
             "history": [asdict(entry) for entry in self.history], "notes": list(self.notes),
             "solver": list(self.solver[:2]),
             "best_solver": list(self.best_solver[:2]) if self.best_solver else None,
@@ -120,6 +123,7 @@ class Checkpoint:
             **{
                 **plain,
                 "losses": tuple(plain["losses"]),
+                "scaling": tuple(plain["scaling"]),
                 "history": tuple(FinetuneEntry(**entry) for entry in plain["history"]),
                 "notes": tuple(plain["notes"]),
             },

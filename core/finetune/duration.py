@@ -9,6 +9,7 @@ from dataclasses import replace
 from ..errors import DataError
 from ..training.criterion import Criterion
 from ..training.module import TrainingModule
+from ..training.precision import gradients
 from ..training.solvers.schedule import Constant
 from ..training.solvers.settings import Settings
 from ..training.solvers.solver import Progress, Solver
@@ -127,10 +128,10 @@ def _update(module: TrainingModule, feeding: Feeding, course: Course) -> float:
     settings = Settings(method=course.method, schedule=Constant(base=0.0))
     solver = Solver(trial, course.rules, settings)
     for batch in feeding.batches(0, 1):  # this one compiles and fills caches
-        criterion(trial, batch).total.backward()
+        gradients(trial, criterion, batch, precision=course.precision)
         solver.step()
     begun = time.monotonic()
     for batch in feeding.batches(0, MEASURED):
-        criterion(trial, batch).total.backward()
+        gradients(trial, criterion, batch, precision=course.precision)
         solver.step()
     return (time.monotonic() - begun) / MEASURED * course.passes

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ..progress import Progress, silent
 from ..training.criterion import Criterion
 from ..training.framework import torch
 from ..training.module import TrainingModule
+from ..training.precision import Scaling, gradients
 from ..training.recipe import Objective, Rule
 from ..training.solvers.schedule import BurnIn, Constant, Cosine, Schedule
 from ..training.solvers.settings import Settings
@@ -91,6 +92,8 @@ class _Run:
         self.penalties: Mapping[str, Tensor] = {}
         self.cause = ""  # why training ended early, if its loss became infinite
         self.failed = False
+        self.scaled = course.precision == "float16"
+        self.scaling = Scaling() if self.scaled else Scaling(factor=1.0)
 
     @property
     def seconds(self) -> float:
@@ -204,6 +207,15 @@ class _Run:
         loss = f"loss {total / count:.3g}, " if count else ""
         return f"{loss}{measured}, {speed:.3g} images/s"
 
+    def diverged(self, what: str, rate: float) -> None:
+        """Note why training ends early."""
+        self.cause = f"{what} at step {self.total + 1} (learning rate {rate:.2g})"
+        advice = " or --precision bfloat16" if self.scaled else ""
+        self.notes.append(
+            f"{self.cause}: training ended with the best network before; a lower "
+            f"--learning-rate{advice} helps"
+        )
+
     def unkept(self, error: DataError) -> None:
         """Note once that checkpoints cannot be written."""
         if not self.failed:
@@ -270,6 +282,11 @@ def train(
     run.restore()
     if course.sparsity is not None and run.memory is not None:
         run.notes.extend(course.sparsity.schedule.notes(run.memory))
+    if run.scaling.skipped:
+        run.notes.append(
+            f"float16: {run.scaling.skipped} of {run.total} updates were left out, since their "
+            "gradients were too large for it; a few at the start are usual"
+        )
     module.eval()
     best = next(entry for entry in reversed(run.history) if entry.best)
     passed = max(time.monotonic() - run.started, 1e-9)
@@ -317,22 +334,23 @@ def _stage(
             if size not in criteria:
                 criteria[size] = criterion_at(parts, size)
             with run.present():
-                loss += _gradients(
-                    run.modules.at(size), criteria[size], batch, course.precision, solver.seen
-                )
+                loss += gradients(
+                    run.modules.at(size), criteria[size], batch, precision=course.precision,
+                    seen=solver.seen, factor=run.scaling.factor,
+                )  # fmt: skip
         agreed = run.finish(loss, interruption, statistics)
         run.losses = (run.losses[0] + agreed.loss, run.losses[1] + passes)
         run.trained += run.feeding.samples.batch * passes
         if not math.isfinite(agreed.loss):
-            run.cause = (
-                f"the loss became {agreed.loss} at step {run.total + 1} (learning rate {now:.2g})"
-            )
-            run.notes.append(
-                f"{run.cause}: training ended with the best network before; a lower "
-                "--learning-rate helps"
-            )
+            run.diverged(f"the loss became {agreed.loss}", now)
             return False
-        solver.step()
+        if not run.scaled or run.scaling.finite(module):
+            solver.step()
+        elif run.scaling.lost:
+            run.diverged("the gradients became too large for float16", now)
+            return False
+        else:
+            solver.skip()
         _hold(module, run.masks)
         run.total += 1
         if stage.sparsifies:
@@ -373,8 +391,14 @@ def _rate(run: _Run, criterion: Criterion, rules: Sequence[Rule]) -> float:
         return course.learning_rate
     batches = list(run.feeding.batches(run.total * course.passes, BATCHES))
 
+    scaling = Scaling(*run.scaling.state)
+
     def step(trial: TrainingModule, number: int) -> float:
-        return _gradients(trial, criterion, batches[number], course.precision, 0)
+        loss = gradients(trial, criterion, batches[number], precision=course.precision,
+                         factor=scaling.factor)  # fmt: skip
+        if run.scaled and not scaling.finite(trial):
+            trial.zero_grad()
+        return loss
 
     return run.team.first(lambda: found_rate(run.module, rules, course.method, step))
 
@@ -413,21 +437,6 @@ def _schedule(rate: float, length: int, *, level: bool) -> Schedule:
     if not level:
         then = Cosine(base=rate, least=LEAST_RATE * rate, cycle=max(1, length), factor=1)
     return BurnIn(base=rate, length=warm, power=1.0, then=then)
-
-
-def _gradients(
-    module: TrainingModule, criterion: Criterion, batch: Mapping[str, Tensor], precision: str,
-    seen: int,
-) -> float:  # fmt: skip
-    """Add the gradients of a batch to the parameters; return its loss."""
-    context: Any = nullcontext()
-    if precision != "float32":
-        device = next(iter(batch.values())).device.type
-        context = torch.autocast(device, dtype=getattr(torch, precision))
-    with context:
-        losses = criterion(module, batch, seen=seen)
-    losses.total.backward()
-    return float(losses.total.detach())
 
 
 def _hold(module: TrainingModule, masks: Mapping[str, Tensor]) -> None:
@@ -513,6 +522,7 @@ def _state(
         best_solver=_plain(run.best_solver) if run.best_solver is not None else None,
         random=random,
         sparse={} if run.memory is None else run.memory.to_arrays(),
+        scaling=run.scaling.state,
     )  # fmt: skip
 
 
@@ -529,6 +539,7 @@ def _resume(run: _Run, state: Checkpoint) -> None:
         run.best_solver = SolverProgress(updates=updates, step=step, history=history)
     run.history, run.notes = list(state.history), list(state.notes)
     run.total, run.losses, run.before = state.total, state.losses, state.seconds
+    run.scaling = Scaling(*state.scaling)
     best = next((entry for entry in reversed(run.history) if entry.best), None)
     if best is not None:
         run.badness = run.judge.badness(best.held_out, best.value)

@@ -1,8 +1,8 @@
 """Nodes that are computed together, and values that are overwritten: the same numbers in less time.
 
-A factor and a summand of each channel behind a batch normalisation belong into its own: Caffe has
-them as a layer of their own. An activation may write over what it reads where nothing else needs
-that, neither another node nor a gradient.
+A factor and a summand of each channel behind a batch normalisation, often a layer of their own, can
+be its own. An activation may write over what it reads where nothing else needs that, neither
+another node nor a gradient.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import onnx_ir as ir
 
-from ...core.errors import FormatError, UnsupportedError, located
+from ...core.errors import FormatError, located
 from ...core.ir.network import Network, blob_refs, layer_of
 from ...core.ir.rebuild import node_key
 from ...core.training.passing import Passing
@@ -58,8 +58,6 @@ UNFOLLOWED = {
 }
 """Keys of AlexeyAB's Darknet that change training and are not followed → what that means. Source:
 parser.c, network.c, detector.c, data.c."""
-HEADLESS = ("detection", "crnn", "iseg")
-"""Sections with losses that are not supported."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -204,9 +202,6 @@ class _Reading:
         """Yield the losses of the heads."""
         for index, block in enumerate(self.blocks):
             record = self.source.records[index]
-            if block.name in HEADLESS:
-                with located(line=block.line, item=record.item):
-                    raise UnsupportedError("the loss of this section is not supported")
             if block.name not in HEADS or self.layers[index].onlyforward:
                 continue
             head = self._read(HEADS[block.name], index)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from secateur.core.errors import FormatError, SecateurError, UnsupportedError
+from secateur.core.errors import FormatError, SecateurError
 from secateur.core.training.losses.anchors import AnchorLoss
 from secateur.core.training.losses.gaussian import GaussianLoss
 from secateur.core.training.solvers.adaptive import Adam
@@ -164,19 +164,6 @@ def test_heads_that_cannot_be_trained(tail, message, tmp_path):
     with pytest.raises(SecateurError, match=message) as info:
         recipe(network(tmp_path, NET + END + tail, flavour))
     assert "model.cfg:" in str(info.value)
-
-
-def test_a_section_with_another_loss_is_refused(tmp_path):
-    cfg = (
-        NET
-        + CONV
-        + (
-            "[connected]\noutput=26\nactivation=linear\n"
-            "[detection]\nclasses=3\ncoords=4\nside=1\nnum=1\nsqrt=1\n"
-        ).replace("output=26", "output=8")
-    )
-    with pytest.raises(UnsupportedError, match="the loss of this section is not supported"):
-        recipe(network(tmp_path, cfg))
 
 
 def test_dropout_acts_in_the_memory_of_its_input(tmp_path):

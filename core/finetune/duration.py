@@ -18,7 +18,7 @@ from .judge import Judge
 from .options import FinetuneOptions
 from .rate import STEPS as TESTED
 
-__all__ = ["EPOCHS", "check_end", "left", "planned", "timed"]
+__all__ = ["EPOCHS", "check_end", "earlier", "left", "planned", "timed"]
 
 EPOCHS = 10
 """Passes over the data where nobody says otherwise."""
@@ -52,7 +52,7 @@ def left(settings: Settings, seen: int, state: Progress | None = None) -> int:
     Raises:
         DataError: it has ended.
     """
-    done = _done(settings, seen, state)
+    done = earlier(settings, seen, state)
     if done >= settings.updates:
         raise DataError(
             f"the schedule of the files ends after {settings.updates} updates, and {done} are done",
@@ -70,7 +70,7 @@ def check_end(course: Course) -> None:
     settings = course.settings
     if settings is None or settings.schedule.end is None:
         return
-    done, end = _done(settings, course.seen, course.state), settings.schedule.end
+    done, end = earlier(settings, course.seen, course.state), settings.schedule.end
     if done + course.steps > end:
         raise DataError(
             f"the rate of the files falls to 0 after {end} updates: {done} are done, and "
@@ -79,7 +79,7 @@ def check_end(course: Course) -> None:
         )
 
 
-def _done(settings: Settings, seen: int, state: Progress | None) -> int:
+def earlier(settings: Settings, seen: int, state: Progress | None) -> int:
     """Return the updates that earlier training made."""
     if state is not None:
         return state.updates

@@ -18,6 +18,7 @@ from ..training.framework import torch
 from ..training.module import TrainingModule
 from ..training.precision import Scaling, gradients
 from ..training.recipe import Objective, Rule
+from ..training.solvers.average import Averages
 from ..training.solvers.schedule import BurnIn, Constant, Cosine, Schedule
 from ..training.solvers.settings import Settings
 from ..training.solvers.solver import Progress as SolverProgress
@@ -25,6 +26,7 @@ from ..training.solvers.solver import Solver
 from ..training.team import Team
 from .checkpoint import Checkpoint, Checkpoints
 from .course import Course, Feeding, Outcome
+from .duration import earlier
 from .interrupt import SIGNALS, Interruption, heard
 from .judge import Judge, Judgement
 from .rate import BATCHES, found_rate
@@ -92,6 +94,8 @@ class _Run:
         self.penalties: Mapping[str, Tensor] = {}
         self.cause = ""  # why training ended early, if its loss became infinite
         self.failed = False
+        rule = course.settings.average if course.settings is not None else None
+        self.averages = None if rule is None else Averages(module, rule)
         self.scaled = course.precision == "float16"
         self.scaling = Scaling() if self.scaled else Scaling(factor=1.0)
 
@@ -136,12 +140,20 @@ class _Run:
     ) -> bool:
         """Measure the network; return whether it is the best so far.
 
+        Where weights are averaged, the averages are what is measured.
+
         Args:
             stage: that is at work.
             rate: learning rate of the last update.
             solver: that made it.
             counts: whether it may be the best; before the last channel has left it may not.
         """
+        with nullcontext() if self.averages is None else self.averages.shown():
+            if self.averages is not None:
+                _hold(self.module, self.masks)
+            return self._measured(stage, rate, solver, counts=counts)
+
+    def _measured(self, stage: Stage, rate: float, solver: Solver | None, *, counts: bool) -> bool:
         found: Judgement = self.team.first(lambda: self.judge(self.module))
         total, count = self.losses
         better = counts and found.badness < self.badness
@@ -282,6 +294,7 @@ def train(
     run.restore()
     if course.sparsity is not None and run.memory is not None:
         run.notes.extend(course.sparsity.schedule.notes(run.memory))
+    run.notes.extend(_averaged(course, run.total))
     if run.scaling.skipped:
         run.notes.append(
             f"float16: {run.scaling.skipped} of {run.total} updates were left out, since their "
@@ -305,6 +318,8 @@ def _stage(
     stage = course.stages[number]
     if state is None and number:
         run.restore()
+        if run.averages is not None:
+            run.averages.take({})
     rules = _trained(module, course.rules, vectors=stage.vectors)
     names = {rule.name for rule in rules}
     for name, parameter in module.named_parameters():
@@ -353,6 +368,8 @@ def _stage(
             solver.skip()
         _hold(module, run.masks)
         run.total += 1
+        if run.averages is not None:
+            run.averages.after(solver.done)
         if stage.sparsifies:
             run.leave(step + 1, length)
         run.progress(f"training {stage.name} · {run.told()}", run.total, sum(course.lengths()))
@@ -439,6 +456,28 @@ def _schedule(rate: float, length: int, *, level: bool) -> Schedule:
     return BurnIn(base=rate, length=warm, power=1.0, then=then)
 
 
+def _averaged(course: Course, total: int) -> list[str]:
+    """Return what to tell of averages of weights."""
+    settings = course.settings
+    if settings is None or settings.average is None:
+        return []
+    rule = settings.average
+    first = earlier(settings, course.seen, course.state) + 1
+    last = first + total - 1
+    if last < rule.first:
+        return [
+            f"the files average weights from update {rule.first} on, and this training ended at "
+            f"{last}"
+        ]
+    if first > rule.applied:
+        return [f"the files average weights until update {rule.applied}, before this training"]
+    then = f"; at {rule.applied} it became the weights" if last >= rule.applied else ""
+    return [
+        f"from update {max(first, rule.first)} on, a moving average of the weights was measured "
+        f"and kept{then}"
+    ]
+
+
 def _hold(module: TrainingModule, masks: Mapping[str, Tensor]) -> None:
     """Put zeros back where channels were removed."""
     with torch.no_grad():
@@ -523,6 +562,7 @@ def _state(
         random=random,
         sparse={} if run.memory is None else run.memory.to_arrays(),
         scaling=run.scaling.state,
+        averages={} if run.averages is None else run.averages.arrays,
     )  # fmt: skip
 
 
@@ -540,6 +580,8 @@ def _resume(run: _Run, state: Checkpoint) -> None:
     run.history, run.notes = list(state.history), list(state.notes)
     run.total, run.losses, run.before = state.total, state.losses, state.seconds
     run.scaling = Scaling(*state.scaling)
+    if run.averages is not None:
+        run.averages.take(state.averages)
     best = next((entry for entry in reversed(run.history) if entry.best), None)
     if best is not None:
         run.badness = run.judge.badness(best.held_out, best.value)

@@ -90,6 +90,11 @@ class Solver:
         return (self._before + (self.updates + self.settings.offset) * images) // images
 
     @property
+    def done(self) -> int:
+        """Updates of the whole training so far, those before this solver included."""
+        return self.number - self.settings.offset
+
+    @property
     def rate(self) -> float:
         """The learning rate of the next update."""
         schedule = self.settings.schedule

@@ -253,11 +253,11 @@ def test_a_whole_training_step(tmp_path):
 
 
 def test_keys_that_are_not_followed_are_told(tmp_path):
-    keys = "ema_alpha=0.9998\nblur=1\ngaussian_noise=0\ntrack=\n"
+    keys = "badlabels_rejection_percentage=0.2\nblur=1\ngaussian_noise=0\ntrack=\n"
     found = recipe(network(tmp_path, NET + keys + END + YOLO + "equidistant_point=1\n"))
     told = [note for note in found.notes if "is not followed" in note]
     assert told == [
-        "[net] ema_alpha is not followed: weights are not averaged",
+        "[net] badlabels_rejection_percentage is not followed: every label counts",
         "[net] blur is not followed: images are not blurred",
         "[yolo] equidistant_point is not followed: anchors are matched by overlap alone",
     ]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from ..errors import DataError
 from ..training.criterion import Criterion
@@ -13,12 +16,13 @@ from ..training.precision import gradients
 from ..training.solvers.schedule import Constant
 from ..training.solvers.settings import Settings
 from ..training.solvers.solver import Progress, Solver
-from .course import Course, Feeding
+from .course import Course, Feeding, Outcome
 from .judge import Judge
 from .options import FinetuneOptions
 from .rate import STEPS as TESTED
+from .result import FinetuneEntry
 
-__all__ = ["EPOCHS", "check_end", "earlier", "left", "planned", "timed"]
+__all__ = ["EPOCHS", "check_end", "earlier", "left", "more_time", "planned", "timed"]
 
 EPOCHS = 10
 """Passes over the data where nobody says otherwise."""
@@ -28,6 +32,15 @@ MEASURED = 5
 
 WORTH = 40
 """Updates of each stage; where fewer fit into the time, the first stages are left out."""
+
+LAST = 4
+"""So many of the last measurements tell whether the loss still falls; one less is enough."""
+
+LEVEL = 0.01
+"""A loss that changes by less, as a part of itself, over these measurements is level."""
+
+LARGEST = 90
+"""A time of more seconds is told in minutes, one of more minutes in hours."""
 
 
 def planned(course: Course, feeding: Feeding, options: FinetuneOptions) -> Course:
@@ -119,6 +132,53 @@ def timed(
         named = ", ".join(f"'{stage.name}'" for stage in course.stages[:first])
         told += f"; too few for the stage{'s' * (first > 1)} {named}"
     return steps, len(stages), told
+
+
+def more_time(course: Course, feeding: Feeding, outcome: Outcome) -> str:
+    """Return what a longer time would bring, as far as this training tells.
+
+    Args:
+        course: how it was trained.
+        feeding: where batches came from.
+        outcome: what it came to; all updates of the course were made.
+    """
+    settings, passes = course.settings, course.passes
+    if settings is not None and settings.updates:
+        usual = settings.updates - earlier(settings, course.seen, course.state)
+        named = "the schedule of the files"
+    else:
+        usual = max(1, round(EPOCHS * feeding.samples.batches / passes))
+        named = f"the usual {EPOCHS} epochs"
+    if usual <= outcome.steps:
+        length = f"{named} would not have been longer"
+    else:
+        each = outcome.history[-1].seconds / outcome.steps
+        length = f"{named} ({usual} steps) would take about {_span(usual * each)}"
+    return f"more time: {_course_of_loss(outcome.history)}; {length}"
+
+
+def _course_of_loss(history: Sequence[FinetuneEntry]) -> str:
+    """Return whether the loss of the samples held out was still falling at the end."""
+    last = [entry for entry in history if entry.step and entry.stage == history[-1].stage][-LAST:]
+    if len(last) < LAST - 1:
+        return "too few measurements of the last stage to tell whether the loss was still falling"
+    losses, steps = ([getattr(e, name) for e in last] for name in ("held_out", "step"))
+    slope = float(np.polyfit(steps, losses, 1)[0])
+    change, mean = slope * (steps[-1] - steps[0]), abs(float(np.mean(losses)))
+    over = f"over the last {len(last)} measurements"
+    if abs(change) <= LEVEL * mean:
+        return f"the held-out loss was level {over}"
+    word = "still falling" if change < 0 else "rising"
+    return f"the held-out loss was {word} ({100 * abs(change) / mean:.2g} % {over})"
+
+
+def _span(seconds: float) -> str:
+    """Return a time in the unit that people would take."""
+    if seconds < LARGEST:
+        return f"{seconds:.0f} s"
+    if seconds < LARGEST * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
 
 
 def _update(module: TrainingModule, feeding: Feeding, course: Course) -> float:

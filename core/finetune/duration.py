@@ -22,7 +22,7 @@ from .options import FinetuneOptions
 from .rate import STEPS as TESTED
 from .result import FinetuneEntry
 
-__all__ = ["EPOCHS", "check_end", "earlier", "left", "more_time", "planned", "timed"]
+__all__ = ["EPOCHS", "averages_told", "check_end", "left", "more_time", "planned", "timed"]
 
 EPOCHS = 10
 """Passes over the data where nobody says otherwise."""
@@ -65,7 +65,7 @@ def left(settings: Settings, seen: int, state: Progress | None = None) -> int:
     Raises:
         DataError: it has ended.
     """
-    done = earlier(settings, seen, state)
+    done = _earlier(settings, seen, state)
     if done >= settings.updates:
         raise DataError(
             f"the schedule of the files ends after {settings.updates} updates, and {done} are done",
@@ -83,7 +83,7 @@ def check_end(course: Course) -> None:
     settings = course.settings
     if settings is None or settings.schedule.end is None:
         return
-    done, end = earlier(settings, course.seen, course.state), settings.schedule.end
+    done, end = _earlier(settings, course.seen, course.state), settings.schedule.end
     if done + course.steps > end:
         raise DataError(
             f"the rate of the files falls to 0 after {end} updates: {done} are done, and "
@@ -92,7 +92,7 @@ def check_end(course: Course) -> None:
         )
 
 
-def earlier(settings: Settings, seen: int, state: Progress | None) -> int:
+def _earlier(settings: Settings, seen: int, state: Progress | None) -> int:
     """Return the updates that earlier training made."""
     if state is not None:
         return state.updates
@@ -144,7 +144,7 @@ def more_time(course: Course, feeding: Feeding, outcome: Outcome) -> str:
     """
     settings, passes = course.settings, course.passes
     if settings is not None and settings.updates:
-        usual = settings.updates - earlier(settings, course.seen, course.state)
+        usual = settings.updates - _earlier(settings, course.seen, course.state)
         named = "the schedule of the files"
     else:
         usual = max(1, round(EPOCHS * feeding.samples.batches / passes))
@@ -179,6 +179,28 @@ def _span(seconds: float) -> str:
     if seconds < LARGEST * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def averages_told(course: Course, total: int) -> list[str]:
+    """Return what to tell of averages of weights."""
+    settings = course.settings
+    if settings is None or settings.average is None:
+        return []
+    rule = settings.average
+    first = _earlier(settings, course.seen, course.state) + 1
+    last = first + total - 1
+    if last < rule.first:
+        return [
+            f"the files average weights from update {rule.first} on, and this training ended at "
+            f"{last}"
+        ]
+    if first > rule.applied:
+        return [f"the files average weights until update {rule.applied}, before this training"]
+    then = f"; at {rule.applied} it became the weights" if last >= rule.applied else ""
+    return [
+        f"from update {max(first, rule.first)} on, a moving average of the weights was measured "
+        f"and kept{then}"
+    ]
 
 
 def _update(module: TrainingModule, feeding: Feeding, course: Course) -> float:

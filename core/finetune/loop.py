@@ -19,32 +19,26 @@ from ..training.module import TrainingModule
 from ..training.precision import Scaling, gradients
 from ..training.recipe import Objective, Rule
 from ..training.solvers.average import Averages
-from ..training.solvers.schedule import BurnIn, Constant, Cosine, Schedule
 from ..training.solvers.settings import Settings
 from ..training.solvers.solver import Progress as SolverProgress
 from ..training.solvers.solver import Solver
 from ..training.team import Team
 from .checkpoint import Checkpoint, Checkpoints
 from .course import Course, Feeding, Outcome
-from .duration import earlier
+from .duration import averages_told
 from .interrupt import SIGNALS, Interruption, heard
 from .judge import Judge, Judgement
-from .rate import BATCHES, found_rate
+from .rate import BATCHES, found_rate, schedule_of
 from .result import FinetuneEntry, Tell, unheard
 from .schedules.registry import Memory
 from .sizes import AtSizes, criterion_at
 from .stages import Stage
+from .weights import arrays_of, hold, load_arrays
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["train"]
-
-WARM_UP = 0.05
-"""Share of a stage's steps in which the learning rate rises."""
-
-LEAST_RATE = 0.01
-"""The learning rate ends at this part of the highest."""
 
 
 class _Agreed(NamedTuple):
@@ -133,7 +127,7 @@ class _Run:
             self.masks = self.course.sparsity.places.masks(memory.removed)
         self.memory = memory
         self.penalties = self.course.sparsity.penalties(memory)
-        _hold(self.module, self.masks)
+        hold(self.module, self.masks)
 
     def measure(
         self, stage: Stage, rate: float, solver: Solver | None = None, *, counts: bool = True
@@ -150,7 +144,7 @@ class _Run:
         """
         with nullcontext() if self.averages is None else self.averages.shown():
             if self.averages is not None:
-                _hold(self.module, self.masks)
+                hold(self.module, self.masks)
             return self._measured(stage, rate, solver, counts=counts)
 
     def _measured(self, stage: Stage, rate: float, solver: Solver | None, *, counts: bool) -> bool:
@@ -159,7 +153,7 @@ class _Run:
         better = counts and found.badness < self.badness
         if better:
             self.badness = found.badness
-            self.best = _arrays(self.module)
+            self.best = arrays_of(self.module)
             if solver is not None and self.course.keep_solver:
                 self.best_solver = solver.progress
         entry = FinetuneEntry(
@@ -236,7 +230,7 @@ class _Run:
 
     def restore(self) -> None:
         """Put the best weights back."""
-        _load(self.module, self.best)
+        load_arrays(self.module, self.best)
 
 
 def train(
@@ -294,7 +288,7 @@ def train(
     run.restore()
     if course.sparsity is not None and run.memory is not None:
         run.notes.extend(course.sparsity.schedule.notes(run.memory))
-    run.notes.extend(_averaged(course, run.total))
+    run.notes.extend(averages_told(course, run.total))
     if run.scaling.skipped:
         run.notes.append(
             f"float16: {run.scaling.skipped} of {run.total} updates were left out, since their "
@@ -366,7 +360,7 @@ def _stage(
             return False
         else:
             solver.skip()
-        _hold(module, run.masks)
+        hold(module, run.masks)
         run.total += 1
         if run.averages is not None:
             run.averages.after(solver.done)
@@ -429,7 +423,7 @@ def _solver(
     state: Checkpoint | None,
 ) -> Solver:
     course = run.course
-    schedule = _schedule(rate, length, level=stage.sparsifies)
+    schedule = schedule_of(rate, length, level=stage.sparsifies)
     settings = course.settings or Settings(
         method=course.method, schedule=schedule, decay=course.decay
     )
@@ -439,50 +433,6 @@ def _solver(
         progress = SolverProgress(updates=updates, step=step, history=history)
     seen = course.seen + run.total * settings.images
     return Solver(run.module, rules, settings, progress=progress, seen=seen)
-
-
-def _schedule(rate: float, length: int, *, level: bool) -> Schedule:
-    """Return a rate that rises for a short while and falls along half a cosine.
-
-    Args:
-        rate: the highest.
-        length: updates.
-        level: do not let it fall: while channels leave, the others have to make up for them.
-    """
-    warm = max(1, round(WARM_UP * length))
-    then: Schedule = Constant(base=rate)
-    if not level:
-        then = Cosine(base=rate, least=LEAST_RATE * rate, cycle=max(1, length), factor=1)
-    return BurnIn(base=rate, length=warm, power=1.0, then=then)
-
-
-def _averaged(course: Course, total: int) -> list[str]:
-    """Return what to tell of averages of weights."""
-    settings = course.settings
-    if settings is None or settings.average is None:
-        return []
-    rule = settings.average
-    first = earlier(settings, course.seen, course.state) + 1
-    last = first + total - 1
-    if last < rule.first:
-        return [
-            f"the files average weights from update {rule.first} on, and this training ended at "
-            f"{last}"
-        ]
-    if first > rule.applied:
-        return [f"the files average weights until update {rule.applied}, before this training"]
-    then = f"; at {rule.applied} it became the weights" if last >= rule.applied else ""
-    return [
-        f"from update {max(first, rule.first)} on, a moving average of the weights was measured "
-        f"and kept{then}"
-    ]
-
-
-def _hold(module: TrainingModule, masks: Mapping[str, Tensor]) -> None:
-    """Put zeros back where channels were removed."""
-    with torch.no_grad():
-        for name, mask in masks.items():
-            module.tensor(name).mul_(mask)
 
 
 def _trained(module: TrainingModule, rules: Sequence[Rule], *, vectors: bool) -> tuple[Rule, ...]:
@@ -556,7 +506,8 @@ def _state(
         key=run.course.key, steps=run.course.steps, stages=len(run.course.stages),
         stage=stage, step=step,
         total=run.total, rate=rate, losses=run.losses, seconds=run.seconds,
-        history=tuple(run.history), notes=tuple(run.notes), now=_arrays(run.module), best=run.best,
+        history=tuple(run.history), notes=tuple(run.notes), now=arrays_of(run.module),
+        best=run.best,
         solver=_plain(kept),
         best_solver=_plain(run.best_solver) if run.best_solver is not None else None,
         random=random,
@@ -572,7 +523,7 @@ def _plain(kept: SolverProgress) -> tuple[int, int, tuple[np.ndarray, ...]]:
 
 def _resume(run: _Run, state: Checkpoint) -> None:
     """Take over the state of a checkpoint."""
-    _load(run.module, state.now)
+    load_arrays(run.module, state.now)
     run.best = dict(state.best)
     if state.best_solver is not None:
         updates, step, history = state.best_solver
@@ -588,16 +539,3 @@ def _resume(run: _Run, state: Checkpoint) -> None:
     if state.sparse:
         run.sparsify(Memory.of(state.sparse))
     torch.set_rng_state(torch.from_numpy(state.random[run.team.rank].copy()))
-
-
-def _arrays(module: TrainingModule) -> dict[str, np.ndarray]:
-    """Return copies of a module's tensors."""
-    return {name: t.detach().cpu().numpy().copy() for name, t in module.state_dict().items()}
-
-
-def _load(module: TrainingModule, arrays: Mapping[str, np.ndarray]) -> None:
-    """Put arrays into a module's tensors."""
-    state = module.state_dict()
-    with torch.no_grad():
-        for name, array in arrays.items():
-            state[name].copy_(torch.from_numpy(np.array(array)))

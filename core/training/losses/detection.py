@@ -1,4 +1,4 @@
-"""The head of boxes in cells without anchors (YOLO of 2015), the same in both engines.
+"""The head of boxes in cells without anchors, as it was first; the same in both engines.
 
 Source: detection_layer.c `forward_detection_layer`, data.c `fill_truth_region`.
 """

@@ -1,4 +1,4 @@
-"""Gradients where a network is computed in a type of 16 bits.
+"""The type that a network is computed in, and its gradients; its weights stay float32.
 
 Small gradients are 0 in float16. So the loss is multiplied, and the gradients are divided again in
 float32. Where they were too large then, the update is left out, and the factor falls. Source:
@@ -8,7 +8,7 @@ float32. Where they were too large then, the update is left out, and the factor 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +19,28 @@ from .module import TrainingModule
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Scaling", "gradients"]
+__all__ = ["FLOAT32", "Scaling", "computed_in", "gradients"]
+
+FLOAT32 = "float32"
 
 FIRST, FACTOR, PATIENCE = 65536.0, 2.0, 2000
 """The first factor of a loss; what it rises or falls by; sound updates before it rises."""
 
 LEAST = 1.0
 """Where gradients are infinite though nothing enlarges them, the cause is another."""
+
+
+def computed_in(precision: str, device: str) -> AbstractContextManager[Any]:
+    """Return the context in which a network is computed in a type.
+
+    Args:
+        precision: float32, bfloat16 or float16.
+        device: kind of the device: cpu or cuda.
+    """
+    if precision == FLOAT32:
+        return nullcontext()
+    context: AbstractContextManager[Any] = torch.autocast(device, dtype=getattr(torch, precision))
+    return context
 
 
 @dataclass
@@ -73,7 +88,7 @@ def gradients(
     criterion: Criterion,
     batch: Mapping[str, Tensor],
     *,
-    precision: str = "float32",
+    precision: str = FLOAT32,
     seen: int = 0,
     factor: float = 1.0,
 ) -> float:
@@ -87,11 +102,7 @@ def gradients(
         seen: images that training saw before.
         factor: of the gradients.
     """
-    context: Any = nullcontext()
-    if precision != "float32":
-        device = next(iter(batch.values())).device.type
-        context = torch.autocast(device, dtype=getattr(torch, precision))
-    with context:
+    with computed_in(precision, next(iter(batch.values())).device.type):
         losses = criterion(module, batch, seen=seen)
     (losses.total if factor == 1 else losses.total * factor).backward()
     return float(losses.total.detach())

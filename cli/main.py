@@ -17,6 +17,7 @@ from . import config, listings
 from .flags import Panel
 from .spelling import shown
 from .usage import UsageError
+from .vendor import meant, old_words
 
 if TYPE_CHECKING:
     from cyclopts.help import HelpPanel
@@ -79,7 +80,7 @@ app.command(f"{__package__}.data:app", name="data", sort_key=len(NAMES))
 
 def main() -> None:
     """Run the program."""
-    arguments = sys.argv[1:]
+    arguments = old_words(sys.argv[1:])
     debug = "--debug" in arguments
     try:
         code = _run(arguments)
@@ -104,6 +105,9 @@ def _run(arguments: list[str]) -> int:
     if flag := listings.asked(arguments):
         _list(list(listings.LISTINGS[flag]()))
         return 0
+    old = meant(arguments)
+    if old is not None:
+        return old(arguments)
     if not arguments or arguments[0] in HELP:
         app.resolved_commands()  # for their first lines
     try:

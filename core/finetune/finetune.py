@@ -34,7 +34,7 @@ from .balance import BATCHES as PULLED
 from .balance import factor_of, per_sample, pulls
 from .checkpoint import Checkpoint, Checkpoints
 from .course import Course, Feeding
-from .duration import check_end, left, planned, timed
+from .duration import check_end, left, more_time, planned, timed
 from .judge import Judge, held_out
 from .lessons import Lessons
 from .loop import train
@@ -181,6 +181,8 @@ def _finetune(
             f"only {len(samples.used)} samples: none was held out, so the losses say nothing "
             "about other images"
         )
+    if options.time is not None and outcome.steps == sum(course.lengths()):
+        notes.append(more_time(course, feeding, outcome))
     notes += [*recipe.notes, *outcome.notes, *trained.problems.values()]
     return FinetuneResult(
         network=module.to("cpu").network(),

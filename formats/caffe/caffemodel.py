@@ -181,6 +181,33 @@ class Caffemodel:
             edits[layer.entry.tag] = length_field(layer.entry.number, pieces)
         return _rewrite(self.buffer, 0, len(self.buffer), edits)
 
+    def without_layers(
+        self, names: Collection[str], reads: Callable[[int, str], str]
+    ) -> list[Piece]:
+        """Return the file without the entries of some layers, as its parts.
+
+        Args:
+            names: of the layers.
+            reads: position of another entry, name of a blob that it reads → the blob it reads now.
+        """
+        edits: dict[int, list[Piece]] = {}
+        for index, layer in enumerate(self.layers):
+            if layer.name in names:
+                edits[layer.entry.tag] = []
+                continue
+            bottom = message_number(layer.schema, "bottom")
+            renamed: dict[int, list[Piece]] = {}
+            for found in walk(self.buffer, layer.entry.start, layer.entry.end):
+                if layer.inner is None and found.number == bottom and found.kind == LENGTH:
+                    old = bytes(self.buffer[found.start : found.end])
+                    new = reads(index, old.decode("utf-8", "surrogateescape"))
+                    if (text := new.encode("utf-8", "surrogateescape")) != old:
+                        renamed[found.tag] = length_field(found.number, [text])
+            if renamed:
+                pieces = _rewrite(self.buffer, layer.entry.start, layer.entry.end, renamed)
+                edits[layer.entry.tag] = length_field(layer.entry.number, pieces)
+        return _rewrite(self.buffer, 0, len(self.buffer), edits)
+
     def without_blobs(self) -> bytes:
         """Return the file without its weights: the definition of a net, if it holds one."""
         edits: dict[int, list[Piece]] = {}

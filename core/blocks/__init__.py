@@ -1,0 +1,6 @@
+"""Residual blocks: which may leave a network as a whole, and the network without them."""
+
+from .drop import Dropped, dropped, named_blocks
+from .find import Block, find_blocks, layer_names
+
+__all__ = ["Block", "Dropped", "dropped", "find_blocks", "layer_names", "named_blocks"]

@@ -5,18 +5,21 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from ..core.errors import FormatError, located
-from ..core.ir.network import Network, Piece
+from ..core.ir.network import Piece
 
 __all__ = ["read_aside"]
 
 
+Read = TypeVar("Read")
+
+
 def read_aside(
-    files: Mapping[Path, Sequence[Piece]],
-    read: Callable[[Mapping[Path, Path]], Network],
-) -> tuple[Network, Mapping[Path, Path]]:
-    """Return the network of files that exist for a moment, and their paths → those they stand for.
+    files: Mapping[Path, Sequence[Piece]], read: Callable[[Mapping[Path, Path]], Read]
+) -> tuple[Read, Mapping[Path, Path]]:
+    """Return what is read from files that exist for a moment, and their paths → those they stand for.
 
     Weights may stay mapped: a mapped file lives on until it is let go.
 
@@ -32,8 +35,8 @@ def read_aside(
         for number, (path, pieces) in enumerate(files.items()):
             places[path] = Path(folder) / str(number) / path.name
             _write(places[path], pieces)
-        network = read(places)
-    return network, {place: path for path, place in places.items()}
+        found = read(places)
+    return found, {place: path for path, place in places.items()}
 
 
 def _write(path: Path, pieces: Sequence[Piece]) -> None:

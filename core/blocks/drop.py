@@ -59,9 +59,22 @@ class Dropped:
 
     @property
     def stands_for(self) -> dict[str, str]:
-        """Value that is read in place of a sum → that sum in the original, the last of several."""
+        """Value that is read in place of a sum → that sum in the original, the last of several.
+
+        Values that other layers read as well are left out: they are to stay what they are.
+        """
         becomes = {block.total: block.kept for block in self.blocks}
-        return {_end(becomes, block.total): block.total for block in self.blocks}
+        gone = frozenset().union(*(block.nodes for block in self.blocks))
+        values = self.original.values()
+        found: dict[str, str] = {}
+        shared: set[str] = set()
+        for block in self.blocks:
+            kept, first = values[block.kept], _end(becomes, block.total)
+            readers = {node_key(node) for node in kept.consumers()}
+            if kept.is_graph_output() or not readers <= gone:
+                shared.add(first)
+            found[first] = block.total
+        return {name: total for name, total in found.items() if name not in shared}
 
     def settled(self) -> Settled:
         """Return the network as its files hold it, with the present weights.

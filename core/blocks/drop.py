@@ -12,13 +12,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-import numpy as np
-import onnx_ir as ir
-
 from ..errors import PlanError, VerificationError, nearest_hint
 from ..ir.assemble import Assembly
-from ..ir.network import BlobRef, Bypass, LayerInfo, Network, blob_refs, layer_of
-from ..ir.network import FOLLOWERS
+from ..ir.network import (
+    FOLLOWERS,
+    BlobRef,
+    Bypass,
+    LayerInfo,
+    Network,
+    blob_refs,
+    layer_of,
+)
 from ..ir.rebuild import node_key, rebuild
 from ..ir.windows import loosened, windows
 from .find import Block, find_blocks
@@ -34,12 +38,24 @@ class Settled:
     """A network without blocks as its files hold it.
 
     Args:
-        network: the network.
+        network: the network, with the weights that the original has.
         names: name of a value, with the blocks still there → its name in the network.
+        layers: name of a layer of the original → its name in the network.
     """
 
     network: Network
     names: Mapping[str, str]
+    layers: Mapping[str, str]
+
+    def with_weights(self, state: Dropped) -> Network:
+        """Return the network with the weights of one under the original's names."""
+        before, after = state.original.graph.initializers, state.network.graph.initializers
+        tensors = {
+            self.names[name]: state.network.array(name)
+            for name, value in after.items()
+            if name in self.names and value.const_value is not before[name].const_value
+        }
+        return rebuild(self.network, tensors=tensors) if tensors else self.network
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,18 +74,24 @@ class Dropped:
     network: Network
 
     @property
+    def becomes(self) -> dict[str, str]:
+        """Sum that left → the value that is read in place of it."""
+        first = {block.total: block.kept for block in self.blocks}
+        return {total: _end(first, total) for total in first}
+
+    @property
     def stands_for(self) -> dict[str, str]:
         """Value that is read in place of a sum → that sum in the original, the last of several.
 
         Values that other layers read as well are left out: they are to stay what they are.
         """
-        becomes = {block.total: block.kept for block in self.blocks}
+        becomes = self.becomes
         gone = frozenset().union(*(block.nodes for block in self.blocks))
         values = self.original.values()
         found: dict[str, str] = {}
         shared: set[str] = set()
         for block in self.blocks:
-            kept, first = values[block.kept], _end(becomes, block.total)
+            kept, first = values[block.kept], becomes[block.total]
             readers = {node_key(node) for node in kept.consumers()}
             if kept.is_graph_output() or not readers <= gone:
                 shared.add(first)
@@ -77,7 +99,7 @@ class Dropped:
         return {name: total for name, total in found.items() if name not in shared}
 
     def settled(self) -> Settled:
-        """Return the network as its files hold it, with the present weights.
+        """Return the network as its files hold it, with the weights of the original.
 
         Raises:
             UnsupportedError: its files cannot say what is left.
@@ -91,8 +113,10 @@ class Dropped:
             ]
             found = source.without(original, bypasses)
         if found is None:
-            compact = _compact(self.network, self.blocks)
-            return Settled(network=compact, names={name: name for name in compact.values()})
+            plain = dropped(original, self.blocks).network
+            found = _compact(plain, self.blocks)
+            names = {name: name for name in found.values()}
+            return Settled(network=found, names=names, layers=_layers(plain, found))
         if any(window.free for _, _, window in windows(original)):
             found = loosened(found)
         names = _paired(self.network, found)
@@ -100,7 +124,7 @@ class Dropped:
             found, name=original.name, preprocess=original.preprocess, notes=original.notes,
             regions=original.regions,
         )  # fmt: skip
-        return Settled(network=with_weights(found, self.network, names, original), names=names)
+        return Settled(network=found, names=names, layers=_layers(self.network, found))
 
 
 def named_blocks(network: Network, names: Sequence[str]) -> tuple[Block, ...]:
@@ -193,24 +217,14 @@ def _without_readers(network: Network, gone: frozenset[str]) -> set[str]:
     return left - read
 
 
-def with_weights(
-    network: Network, weights: Network, names: Mapping[str, str], before: Network
-) -> Network:
-    """Return a network with the weights of another one that has other names.
-
-    Args:
-        network: the network, as its files hold it.
-        weights: the same network under other names.
-        names: name of a value there → its name in `network`.
-        before: the network whose weights `network` has.
-    """
-    initializers = weights.graph.initializers
-    tensors: dict[str, np.ndarray] = {
-        names[name]: weights.array(name)
-        for name, value in initializers.items()
-        if name in names and value.const_value is not before.graph.initializers[name].const_value
-    }
-    return rebuild(network, tensors=tensors) if tensors else network
+def _layers(one: Network, other: Network) -> dict[str, str]:
+    """Return name of a layer → its name in the same network under other names."""
+    found = {}
+    for mine, its in zip(one.graph, other.graph, strict=True):
+        first, second = layer_of(mine), layer_of(its)
+        if first is not None and second is not None:
+            found[one.layers[first].name] = other.layers[second].name
+    return found
 
 
 def _paired(one: Network, other: Network) -> dict[str, str]:

@@ -120,8 +120,8 @@ class Dropped:
         if any(window.free for _, _, window in windows(original)):
             found = loosened(found)
         names = _paired(self.network, found)
-        found = replace(
-            found, name=original.name, preprocess=original.preprocess, notes=original.notes,
+        found = replace(  # a copy, since no file that the user has holds this very graph
+            rebuild(found), name=original.name, preprocess=original.preprocess, notes=original.notes,
             regions=original.regions,
         )  # fmt: skip
         return Settled(network=found, names=names, layers=_layers(self.network, found))

@@ -87,6 +87,8 @@ class _Search:
         for x, branch in ((a, b), (b, a)):
             if x is None or branch is None or not _alike(x, branch, node.outputs[0]):
                 continue
+            if x.producer() is None:  # an input of the network, which keeps its name
+                continue
             inner = self._branch(x, branch, node)
             found = self._made(node, joint, x, inner) if inner else None
             if found is not None:
@@ -99,7 +101,8 @@ class _Search:
         No node before the one that makes x can read x, which bounds the walk.
         """
         producer = x.producer()
-        first = -1 if producer is None else self._order[node_key(producer)]
+        assert producer is not None, "inputs of the network are left out"
+        first = self._order[node_key(producer)]
         found: dict[str, ir.Node] = {}
         waiting, reads = [end], False
         while waiting:

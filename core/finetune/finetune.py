@@ -126,6 +126,7 @@ def _finetune(
 ) -> FinetuneResult:
     """Train a network further in one of the processes of a team."""
     network = begun(network, options, lessons)
+    lessons = lessons.with_names(network)
     target = target_of(network, lessons)
     torch.manual_seed(options.seed + (team.rank << 32))
     device = _device(options.device, team)
@@ -348,7 +349,7 @@ def _objectives(
         looked = samples.plain(samples.used[:LOOKED_AT].tolist())
         compared = comparisons(
             network, lessons.teacher, [looked],
-            plan=lessons.plan, temperature=options.temperature, layers=options.match == "layers",
+            plan=lessons.plan, whole=lessons.whole, temperature=options.temperature, layers=options.match == "layers",
         )  # fmt: skip
     elif options.distill:
         raise DataError("there is no teacher to learn from", option="distill")
@@ -373,7 +374,8 @@ def _teacher(lessons: Lessons, stages: Sequence[Stage], device: str) -> Teacher 
     ]
     if lessons.teacher is None or not wanted:
         return None
-    return Teacher(lessons.teacher, wanted, device, lessons.resize)
+    resize = lessons.resize_teacher or lessons.resize
+    return Teacher(lessons.teacher, wanted, device, resize)
 
 
 def _weighed(

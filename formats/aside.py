@@ -19,7 +19,7 @@ Read = TypeVar("Read")
 def read_aside(
     files: Mapping[Path, Sequence[Piece]], read: Callable[[Mapping[Path, Path]], Read]
 ) -> tuple[Read, Mapping[Path, Path]]:
-    """Return what is read from files that exist for a moment, and their paths → those they stand for.
+    """Return what is read from files that exist for a moment, and what each of them stands for.
 
     Weights may stay mapped: a mapped file lives on until it is let go.
 

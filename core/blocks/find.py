@@ -169,9 +169,7 @@ class _Search:
 
     def _passing(self, made: set[str]) -> set[int]:
         """Return the layers without operators that only hand on what a branch makes."""
-        return {
-            place for place in self._idle if made.issuperset(self._network.layers[place].tops)
-        }
+        return {place for place in self._idle if made.issuperset(self._network.layers[place].tops)}
 
     @cached_property
     def _idle(self) -> tuple[int, ...]:

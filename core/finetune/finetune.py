@@ -349,7 +349,8 @@ def _objectives(
         looked = samples.plain(samples.used[:LOOKED_AT].tolist())
         compared = comparisons(
             network, lessons.teacher, [looked],
-            plan=lessons.plan, whole=lessons.whole, temperature=options.temperature, layers=options.match == "layers",
+            plan=lessons.plan, whole=lessons.whole, temperature=options.temperature,
+            layers=options.match == "layers",
         )  # fmt: skip
     elif options.distill:
         raise DataError("there is no teacher to learn from", option="distill")

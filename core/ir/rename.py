@@ -53,10 +53,9 @@ def renamed(network: Network, names: Mapping[str, str]) -> Network:
         borders=tuple(
             replace(
                 border,
-                **{
-                    kind: tuple(full.get(name, name) for name in getattr(border, kind))
-                    for kind in ("inputs", "outputs", "parameters")
-                },
+                inputs=tuple(full.get(name, name) for name in border.inputs),
+                outputs=tuple(full.get(name, name) for name in border.outputs),
+                parameters=tuple(full.get(name, name) for name in border.parameters),
             )
             for border in network.borders
         ),

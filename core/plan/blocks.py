@@ -37,16 +37,22 @@ def plan_blocks(network: Network, blocks: Sequence[Block]) -> PlanBlocks | None:
 def blocks_left(network: Network, plan: Plan) -> tuple[Block, ...]:
     """Return the blocks of a plan that are in a network; none where all have left it already.
 
+    They have where none of their layers is there. Layers without names of their own are numbered
+    anew, so that others bear their numbers: then the number of layers with weights tells.
+
     Raises:
         PlanError: the network is neither the one that they leave, nor the one without them.
     """
     if plan.dropped is None:
         return ()
     with located(file=plan.file, item="dropped"):
+        names = {name for entry in plan.dropped.blocks for name in entry.layers}
         there = weighted_layers(network)
+        if names.isdisjoint(info.name for info in network.layers):
+            return ()
         if there == plan.dropped.after != plan.dropped.before:
             return ()
-        if there != plan.dropped.before:
+        if there < plan.dropped.before:
             raise PlanError(
                 f"the plan drops blocks of a network in which {plan.dropped.before} layers have "
                 f"weights ({plan.dropped.after} without them); in this one {there} have",
@@ -89,9 +95,7 @@ def named_as_without(network: Network, plan: Plan | None) -> Network:
     state, settled = found
     stored = network.graph.initializers
     names = {old: new for old, new in settled.names.items() if old not in stored}
-    last: dict[str, str] = {}
-    for total, kept in state.becomes.items():
-        last[kept] = total
+    last = {kept: total for total, kept in state.becomes.items()}
     for kept, total in last.items():
         names[total] = names.pop(kept)
     return renamed(network, names)

@@ -182,8 +182,8 @@ def _dropped(entry: Any) -> PlanBlocks:
         blocks = entry.get("blocks") if isinstance(entry, dict) else None
         if not isinstance(counts, dict) or not isinstance(blocks, list) or not blocks:
             raise PlanError("it holds layers_with_weights (before, after) and a list of blocks")
-        numbers = [counts.get(name) for name in ("before", "after")]
-        if not all(type(number) is int and number >= 0 for number in numbers):
+        before, after = counts.get("before"), counts.get("after")
+        if type(before) is not int or type(after) is not int or not 0 <= after <= before:
             raise PlanError("layers_with_weights are two numbers: before and after")
         found = []
         for place, block in enumerate(blocks):
@@ -195,7 +195,7 @@ def _dropped(entry: Any) -> PlanBlocks:
                 if name is None or not isinstance(layers, list) or not layers:
                     raise PlanError("a block has a name and a list of layers")
                 found.append(PlanBlock(name=str(name), layers=tuple(map(str, layers))))
-        return PlanBlocks(blocks=tuple(found), before=numbers[0], after=numbers[1])
+        return PlanBlocks(blocks=tuple(found), before=before, after=after)
 
 
 def _group(entry: Any, place: int) -> PlanGroup:

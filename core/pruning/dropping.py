@@ -1,10 +1,10 @@
 """Dropping residual blocks, and pruning the channels of what is left.
 
 Blocks leave before channels. Where a rate is given, too, channels then lose what blocks have left
-of it. Whether a block leaves is, with "auto", a comparison: the cheapest block by its recoverability
-(:mod:`..recovery`) leaves if removing the same part of the cost from the channels, by the method
-that was asked for, makes a larger error of the outputs on samples that are held back, each after
-the same refit. The first time that channels are cheaper ends it.
+of it. With "auto", blocks and channels compete: the cheapest block by its recoverability
+(:mod:`..recovery`) leaves, unless channels that save as much, removed by the method that was asked
+for, make a smaller error of the outputs on samples that are held back, each after the same refit.
+The first time that channels are cheaper ends it.
 """
 
 from __future__ import annotations
@@ -226,9 +226,7 @@ class _Contest:
         ]
         return errors[1] < errors[0]
 
-    def _channels(
-        self, gone: tuple[Block, ...], saved: float, data: Dataset
-    ) -> Network | None:
+    def _channels(self, gone: tuple[Block, ...], saved: float, data: Dataset) -> Network | None:
         """Return the network without channels that save as much; None where they cannot."""
         state = dropped(self.meter.original, gone)
         if gone:

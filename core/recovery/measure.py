@@ -215,4 +215,3 @@ class FeatureMeter:
             saved = sum(shares[place] for place in (*block.layers, block.joint))
             found.append(BlockLoss(block=block, error=error, added=error - before, saved=saved))
         return tuple(sorted(found, key=lambda loss: loss.rank))
-

@@ -132,9 +132,7 @@ class _Cut:
             joints={(layers[i].text.name, layers[i].text.type): k for i, k in joints.items()},
         )
 
-    def rewired(
-        self, texts: Sequence[LayerText]
-    ) -> tuple[set[int], dict[int, dict[int, str]]]:
+    def rewired(self, texts: Sequence[LayerText]) -> tuple[set[int], dict[int, dict[int, str]]]:
         """Return which layers of a net leave, and position → bottom → the blob that it reads now.
 
         Raises:

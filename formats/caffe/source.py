@@ -11,7 +11,13 @@ import onnx_ir as ir
 
 from ...core.errors import FormatError, UnsupportedError, located
 from ...core.ir.network import (  # fmt: skip
-    BlobRef, Bypass, Network, Piece, layer_of, shape_of, tensors_by_blob,
+    BlobRef,
+    Bypass,
+    Network,
+    Piece,
+    layer_of,
+    shape_of,
+    tensors_by_blob,
 )
 from ..adapter import Key, keys_of
 from .caffemodel import Caffemodel, LayerChange, StoredLayer

@@ -26,9 +26,7 @@ TRAINING_REFERENCES = ("embedding_layer",)
 """Keys of sections that only training reads, and that name a layer. Source: parser.c parse_yolo."""
 
 
-def without_layers(
-    source: DarknetSource, network: Network, bypasses: Sequence[Bypass]
-) -> Network:
+def without_layers(source: DarknetSource, network: Network, bypasses: Sequence[Bypass]) -> Network:
     """Return a network without some layers, as it is read from files that lack them.
 
     Args:
@@ -41,7 +39,10 @@ def without_layers(
     """
     cut = _Cut(source=source, network=network, bypasses=tuple(bypasses))
     cfg, weights = source.paths[".cfg"], source.paths[".weights"]
-    texts = {cfg: b"".join(map(bytes, source.pieces(network)[".cfg"])), **source.companions(network)}
+    texts = {
+        cfg: b"".join(map(bytes, source.pieces(network)[".cfg"])),
+        **source.companions(network),
+    }
     pieces: list[Piece] = [source.header]
     for index in cut.left:
         if index not in cut.becomes:

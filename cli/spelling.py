@@ -305,7 +305,7 @@ def _repair(values: Values | None) -> str:
 
 
 def _blocks(values: Values) -> int | str | tuple[str, ...]:
-    """Return a number of blocks, auto, or names of layers; one name that is a number has a comma."""
+    """Return a number of blocks, auto, or names of layers (a number with a comma is a name)."""
     text = _text(values).strip()
     if text.isdecimal() or text == "auto":
         return int(text) if text.isdecimal() else text

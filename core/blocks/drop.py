@@ -121,8 +121,8 @@ class Dropped:
             found = loosened(found)
         names = _paired(self.network, found)
         found = replace(  # a copy, since no file that the user has holds this very graph
-            rebuild(found), name=original.name, preprocess=original.preprocess, notes=original.notes,
-            regions=original.regions,
+            rebuild(found), name=original.name, preprocess=original.preprocess,
+            notes=original.notes, regions=original.regions,
         )  # fmt: skip
         return Settled(network=found, names=names, layers=_layers(self.network, found))
 

@@ -31,7 +31,7 @@ def test_a_student_without_blocks_learns_from_its_teacher(
         student, data, teacher=network, plan=pruned.plan, steps=60, batch_size=16, match="layers",
         learning_rate=0.01, normalize="stored", seed=1,
     )  # fmt: skip
-    assert output_error(network, found.network, data) < 0.8 * before
+    assert output_error(network, found.network, data) < 0.9 * before
 
 
 def test_going_back_to_an_early_model_drops_its_blocks(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def _finetune(
         samples=trained,
         labels=label_names((o for s in stages for o in s.objectives), module.names),
         classes=class_count(network, stages) if kind == "label" else 0,
-        teacher=_teacher(lessons, stages, device),
+        teacher=_teacher(lessons, stages, device, options.precision),
         device=device,
         resizing=resizing,
         background=background_of(labels),
@@ -364,7 +364,9 @@ def _share(options: FinetuneOptions) -> float:
     return options.distill if options.distill is not None else BOTH
 
 
-def _teacher(lessons: Lessons, stages: Sequence[Stage], device: str) -> Teacher | None:
+def _teacher(
+    lessons: Lessons, stages: Sequence[Stage], device: str, precision: str
+) -> Teacher | None:
     """Return the teacher with the values that are compared; None where nothing is."""
     wanted = [
         name.removeprefix(TEACHER)
@@ -376,7 +378,7 @@ def _teacher(lessons: Lessons, stages: Sequence[Stage], device: str) -> Teacher 
     if lessons.teacher is None or not wanted:
         return None
     resize = lessons.resize_teacher or lessons.resize
-    return Teacher(lessons.teacher, wanted, device, resize)
+    return Teacher(lessons.teacher, wanted, device, resize, precision)
 
 
 def _weighed(

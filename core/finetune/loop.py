@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ..progress import Progress, silent
 from ..training.criterion import Criterion
 from ..training.framework import torch
 from ..training.module import TrainingModule
+from ..training.precision import computed_in
 from ..training.recipe import Objective, Rule
 from ..training.solvers.schedule import BurnIn, Constant, Cosine, Schedule
 from ..training.solvers.settings import Settings
@@ -420,11 +421,7 @@ def _gradients(
     seen: int,
 ) -> float:  # fmt: skip
     """Add the gradients of a batch to the parameters; return its loss."""
-    context: Any = nullcontext()
-    if precision != "float32":
-        device = next(iter(batch.values())).device.type
-        context = torch.autocast(device, dtype=getattr(torch, precision))
-    with context:
+    with computed_in(precision, next(iter(batch.values())).device.type):
         losses = criterion(module, batch, seen=seen)
     losses.total.backward()
     return float(losses.total.detach())

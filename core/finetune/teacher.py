@@ -27,6 +27,7 @@ from ..training.losses.box_divergence import BoxDivergence
 from ..training.losses.divergence import SoftmaxDivergence
 from ..training.losses.feature_error import FeatureError
 from ..training.module import TrainingModule
+from ..training.precision import FLOAT32, computed_in
 from ..training.recipe import Objective
 from .places import Places, places_of
 from .sizes import AtSizes, Resize
@@ -74,6 +75,7 @@ class Teacher:
         wanted: names of its values that are compared.
         device: where it runs.
         make: makes the network of other sizes of its input; None where there are none.
+        precision: type that the network is computed in; its values are float32.
     """
 
     def __init__(
@@ -82,9 +84,11 @@ class Teacher:
         wanted: Iterable[str],
         device: str = "cpu",
         make: Resize | None = None,
+        precision: str = FLOAT32,
     ):
-        module = TrainingModule(network, frozen=frozenset(network.graph.initializers))
-        module.eval().to(device)
+        fixed = frozenset(network.graph.initializers)
+        module = TrainingModule(network, frozen=fixed, channels_last=True).eval().to(device)
+        self._kind, self._precision = device.partition(":")[0], precision
         (self._input, shape), *_ = network.inputs.items()
         self._modules = AtSizes(module, _sides(shape), make)
         self.wanted = tuple(dict.fromkeys(wanted))
@@ -92,9 +96,9 @@ class Teacher:
     def __call__(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the values of a batch by :data:`TEACHER` + name."""
         module = self._modules.at(_sides(feeds[self._input].shape))
-        with torch.no_grad():
+        with torch.no_grad(), computed_in(self._precision, self._kind):
             values = module(feeds, self.wanted)
-        return {TEACHER + name: value for name, value in values.items()}
+        return {TEACHER + name: value.float() for name, value in values.items()}
 
 
 def _sides(shape: Sequence[int | str]) -> tuple[int, int]:

@@ -25,7 +25,6 @@ from ..plan.blocks import plan_blocks
 from ..plan.exclude import check_excluded
 from ..plan.plan import PlanBlocks
 from ..plan.state import PruningState
-from ..plan.steps import SLACK
 from ..progress import Progress, silent
 from ..recovery import BlockLoss, Choice, FeatureMeter, choose_blocks, shares_of
 from ..repair import find_repairs, repaired
@@ -40,6 +39,10 @@ from .companions import cut_companions
 from .options import PruneOptions
 
 __all__ = ["Chosen", "Stage", "chosen_blocks", "drop_blocks", "of_what_is_left"]
+
+REACHED = 0.8
+"""Part of what a block saves that channels must save to compete with it: whole channels rarely save
+exactly as much."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,7 +247,7 @@ class _Contest:
         except PlanError:  # no channel may leave at all
             return None
         achieved = choice.plan.provenance["rate"]["achieved"]
-        if achieved < rate - 10 * SLACK and achieved < 0.5 * rate:
+        if achieved < REACHED * rate:
             return None
         return refit(replace(choice.state, data=data), choice.state.dense(), self.progress)
 

@@ -192,6 +192,12 @@ class PruneOptions(ChoiceOptions):
                     hint="give --rate, or a number of blocks",
                     option="drop_blocks",
                 )
+            if self.overrides and self.rate is None and self.plan is None:
+                raise PlanError(
+                    "layers that lose channels of their own need a rate for the whole",
+                    hint="give --rate",
+                    option="overrides",
+                )
         if len(given) != 1 and (given or self.drop_blocks is None):
             raise PlanError(
                 "give one of a rate, a threshold and a plan", option=[*given, "rate"][0]

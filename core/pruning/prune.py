@@ -111,7 +111,7 @@ def _with_blocks(
     rate = 0.0
     if options.rate is not None and chosen.saved < 1.0:
         rate = max(0.0, 1.0 - (1.0 - options.rate) / (1.0 - chosen.saved))
-    if rate > SLACK or options.overrides:
+    if rate > SLACK:
         left = of_what_is_left(network, options, stage, rate)
         channels = prune(stage.network, left, groups=groups, data=data, progress=progress)
         gone = channels.plan.provenance["rate"]["achieved"]

@@ -146,6 +146,10 @@ def test_layers_keep_their_wishes_under_new_numbers(tmp_path: Path) -> None:
         ({"drop_blocks": 1, "threshold": 0.1}, "a threshold does not say how much blocks may lose"),
         ({"drop_blocks": "onee"}, "no such layer.*did you mean one"),
         ({"drop_blocks": "one_a"}, "no residual block that may leave ends.*one, two, three"),
+        (
+            {"drop_blocks": "one", "overrides": {"fc": secateur.Override(rate=0.1)}},
+            "need a rate for the whole",
+        ),
         ({"rate": 0.2, "threshold": 0.1}, "give one of a rate"),
         ({}, "give one of a rate"),
     ],

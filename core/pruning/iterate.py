@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ..cost.budget import PARAMETERS
+from ..cost.budget import CONVOLUTIONS, PARAMETERS
 from ..cost.network_cost import NetworkCost, measure_cost
 from ..coupling import Groups, find_groups
 from ..data import Dataset, streamed
@@ -274,7 +274,8 @@ class _Work:
         return max(0.0, 1.0 - (1.0 - rate) * self._spent(self.cost) / self._spent(now))
 
     def _spent(self, cost: NetworkCost) -> int:
-        return cost.parameters if self.options.budget == PARAMETERS else cost.operations
+        counted = {PARAMETERS: cost.parameters, CONVOLUTIONS: cost.convolution_operations}
+        return counted.get(self.options.budget, cost.operations)
 
     def _composed(self, result: PruneResult, groups: Groups, number: int, rate: float) -> Plan:
         """Return what was removed from the original in all rounds so far."""

@@ -64,7 +64,8 @@ class ChoiceOptions:
     groups."""
 
     budget: str = OPERATIONS
-    """What a rate is a fraction of: operations, parameters or latency."""
+    """What a rate is a fraction of: operations, convolutions (their operations alone), parameters
+    or latency."""
 
     task: Task | str | None = None
     """What the network is measured by, instead of what the data calls for: the name of a task."""

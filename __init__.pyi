@@ -2,6 +2,9 @@
 
 from .core.allocation import ALLOCATIONS as ALLOCATIONS
 from .core.allocation import Override as Override
+from .core.blocks.find import Block as Block
+from .core.blocks.find import find_blocks as find_blocks
+from .core.cost.describe import BlockRow as BlockRow
 from .core.cost.describe import Description as Description
 from .core.cost.describe import LayerRow as LayerRow
 from .core.cost.describe import describe as describe
@@ -90,6 +93,8 @@ from .core.pruning.result import Verification as Verification
 from .core.pruning.rounds import ROUNDS_FILE as ROUNDS_FILE
 from .core.pruning.rounds import Iteration as Iteration
 from .core.pruning.rounds import Round as Round
+from .core.recovery.measure import BlockLoss as BlockLoss
+from .core.recovery.measure import measure_blocks as measure_blocks
 from .core.repair import REPAIRS as REPAIRS
 from .core.repair import RepairRecord as RepairRecord
 from .core.repair import find_repairs as find_repairs

@@ -126,6 +126,7 @@ def _finetune(
 ) -> FinetuneResult:
     """Train a network further in one of the processes of a team."""
     network = begun(network, options, lessons)
+    lessons = lessons.with_names(network)
     target = target_of(network, lessons)
     torch.manual_seed(options.seed + (team.rank << 32))
     device = _device(options.device, team)
@@ -350,7 +351,8 @@ def _objectives(
         looked = samples.plain(samples.used[:LOOKED_AT].tolist())
         compared = comparisons(
             network, lessons.teacher, [looked],
-            plan=lessons.plan, temperature=options.temperature, layers=options.match == "layers",
+            plan=lessons.plan, whole=lessons.whole, temperature=options.temperature,
+            layers=options.match == "layers",
         )  # fmt: skip
     elif options.distill:
         raise DataError("there is no teacher to learn from", option="distill")
@@ -377,7 +379,8 @@ def _teacher(
     ]
     if lessons.teacher is None or not wanted:
         return None
-    return Teacher(lessons.teacher, wanted, device, lessons.resize, precision)
+    resize = lessons.resize_teacher or lessons.resize
+    return Teacher(lessons.teacher, wanted, device, resize, precision)
 
 
 def _weighed(

@@ -10,6 +10,11 @@ output of the layer in the original at the same positions, f the operations up t
 Pruning for Accelerating Very Deep Neural Networks, 2017 (the reconstruction step). The intercept
 and the ridge towards W₀ are additions; cross-validation chooses the ridge of each layer. Layers
 that make a detector's boxes give the most weight to positions with objects (see :mod:`.boxes`).
+
+Where residual blocks left, a value x is read in place of the sum x + branch(x). The layers behind
+are refitted as they are behind removed channels. The layer before, whose output leads to x alone,
+is fitted to the sum. These two are the adaptors before and after the hole of Wang and Wu, Practical
+Network Acceleration with Tiny Sets (PRACTISE), 2023, merged into the layers that are there.
 """
 
 from __future__ import annotations
@@ -37,15 +42,15 @@ from ..statistics.moments import (
     positions_of_a_sample,
     wide,
 )
-from ..statistics.operators import Array, Operator, Positions
+from ..statistics.operators import Array, Operator, Positions, find_operators
 from ..statistics.ridge import DEFAULT_RIDGE, FULL_DATA_FACTOR, WIDE_COLUMNS, best_ridge, spread
 from .activation_cache import ActivationCache, first_batches
-from .affected import Layer, repairable, shifts_alone
+from .affected import Layer, repairable, shifts_alone, stored_alone
 from .boxes import box_heads_of, counts
 from .registry import repair
 from .targets import Path, Target, array_of, follow
 
-__all__ = ["refit"]
+__all__ = ["refit", "refit_beside"]
 
 RIDGE_FACTOR_BY_COUNTS = 0.1
 """Factor of the ridge in a fit by counts. The full ridge pulls scores back towards those of the fit
@@ -79,13 +84,70 @@ def refit(
     Raises:
         DataError: the data does not fit the networks.
     """
+    return refit_layers(state, dense, _layers(state, dense), progress, seed=seed)
+
+
+def refit_beside(state: PruningState, dense: Network, progress: Progress = silent) -> Network:
+    """Return the dense network with the layers refitted that stand next to what left.
+
+    These are the layers before the blocks that left, and those that read first what is changed.
+    """
+    layers = _layers(state, dense)
+    made = {layer.operator.y for layer in layers if layer.goal is None}
+    far: set[str] = set()
+    for node in dense.graph:
+        if any(value is not None and value.name in far | made for value in node.inputs):
+            far.update(str(value.name) for value in node.outputs)
+    near = [layer for layer in layers if layer.goal is not None or layer.operator.y not in far]
+    return refit_layers(state, dense, near, progress)
+
+
+def refit_layers(
+    state: PruningState,
+    dense: Network,
+    layers: Sequence[Layer],
+    progress: Progress = silent,
+    *,
+    seed: int = 0,
+) -> Network:
+    """Return the dense network with some of its layers refitted, in the order of the graph.
+
+    Args:
+        state: the removal; its data gives the samples of the fit.
+        dense: the dense network of the removal.
+        layers: the layers, in the order of the graph.
+        progress: reports the layers done.
+        seed: seed of the positions drawn.
+
+    Raises:
+        DataError: the data does not fit the networks.
+    """
     assert state.data is not None
-    layers = repairable(state, dense)
     batches = first_batches(state.data, state.original, dense)
     run = _Refit(state.original, dense, layers, batches, seed)
     for layer in tracked(layers, "refit", len(layers), progress):
         run.fit(layer)
     return rebuild(dense, tensors=run.tensors) if run.tensors else dense
+
+
+def _layers(state: PruningState, dense: Network) -> list[Layer]:
+    """Return the layers to refit: those that the removal affects, and those that lead to it."""
+    behind = {layer.operator.key: layer for layer in repairable(state, dense)}
+    if not state.stands_for:
+        return list(behind.values())
+    surviving = state.groups.surviving(state.removed)
+    kept = {term.node: surviving[term.out] for term in state.groups.cost_terms}
+    found = []
+    for operator in find_operators(dense):
+        layer = behind.get(operator.key)
+        if operator.key in kept and stored_alone(dense, operator.weight):
+            mask = kept[operator.key]
+            path = follow(dense, operator, int(mask.sum()), stops=state.stands_for)
+            if path.end in state.stands_for:
+                layer = Layer(operator, mask, path.end, state.stands_for[path.end])
+        if layer is not None:
+            found.append(layer)
+    return found
 
 
 class _Refit:
@@ -114,26 +176,33 @@ class _Refit:
         self._random = np.random.default_rng(seed)
         outputs = [layer.operator.y for layer in layers]
         self._waiting = set(outputs)
+        self._goals = {layer.end for layer in layers if layer.goal is not None}
         self._heads = box_heads_of(original, outputs)
 
     def fit(self, layer: Layer) -> None:
         """Refit one layer. All earlier layers are refitted already."""
         paths = self._paths(layer)
         operator = layer.operator
+        if paths is None:
+            self._waiting.discard(operator.y)
+            return
         if not shifts_alone(self._pruned, operator):
             operator = replace(operator, shift=None)
-        values = self._values(operator, paths)
+        values = self._values(operator, paths, layer.goal)
         count = sum(len(x) for x in values.x)
         most = positions_of_a_sample(operator, self._pruned, count, rare=values.counts is not None)
         samples = _samples(replace(layer, operator=operator), paths, values, most, self._random)
         self.tensors.update(_fitted(self._pruned, operator, samples, self.tensors))
         self._waiting.discard(operator.y)
 
-    def _paths(self, layer: Layer) -> tuple[Path, Path]:
+    def _paths(self, layer: Layer) -> tuple[Path, Path] | None:
         """Return the paths behind the layer in both networks, for the kept channels.
 
-        A path ends before a sum with a value that layers still to be refitted contribute to.
+        A path ends before a sum with a value that layers still to be refitted contribute to. A
+        layer with a goal behind that sum is not refitted then: that is for the last summand.
         """
+        if layer.goal is not None:
+            return self._to_goal(layer, layer.goal)
         before = follow(self._original, layer.operator, len(layer.kept))
         now = follow(self._pruned, layer.operator, int(layer.kept.sum()), self.tensors)
         scale, offset = before.scale[layer.kept], before.offset[layer.kept]
@@ -143,11 +212,28 @@ class _Refit:
             now = replace(now, other=None, slope=1.0)
         return before, now
 
-    def _values(self, operator: Operator, paths: tuple[Path, Path]) -> _Values:
-        """Return the values around an operator in both networks."""
+    def _to_goal(self, layer: Layer, goal: str) -> tuple[Path, Path] | None:
+        """Return the paths of a layer that is fitted to a value of the original."""
+        now = follow(self._pruned, layer.operator, int(layer.kept.sum()), self.tensors,
+                     self._goals)  # fmt: skip
+        if now.other is not None and self._now.ahead(self._pruned, now.other) & self._waiting:
+            return None
+        channels = int(layer.kept.sum())
+        return Path(np.ones(channels), np.zeros(channels), end=goal), now
+
+    def _values(
+        self, operator: Operator, paths: tuple[Path, Path], goal: str | None = None
+    ) -> _Values:
+        """Return the values around an operator in both networks.
+
+        Args:
+            operator: the operator.
+            paths: the paths behind it.
+            goal: the value of the original that the operator is to lead to; None for its own.
+        """
         before, now = paths
         values = _Values(
-            y=self._before.advance(self._original, operator.y),
+            y=self._before.advance(self._original, goal or operator.y),
             x=self._now.advance(self._pruned, operator.x, self.tensors),
             others=(
                 self._before.advance(self._original, before.other) if before.other else None,
@@ -215,6 +301,8 @@ def _samples(
 
     found = []
     original_summand, summand = values.others
+    if layer.goal is not None and summand is not None:
+        original_summand = [np.zeros_like(part) for part in summand]  # it is in the goal
     for number, (y, x) in enumerate(zip(values.y, values.x, strict=True)):
         positions = operator.positions(y.shape, most, random)
         other, present = None, None

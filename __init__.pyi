@@ -70,6 +70,8 @@ from .core.ir.network import Caution as Caution
 from .core.ir.network import Network as Network
 from .core.ir.network import Preprocess as Preprocess
 from .core.ir.rebuild import expose as expose
+from .core.pictures.examples import Examples as Examples
+from .core.pictures.examples import find_examples as find_examples
 from .core.plan.files import load_latencies as load_latencies
 from .core.plan.files import load_plan as load_plan
 from .core.plan.limits import Limits as Limits
@@ -93,6 +95,10 @@ from .core.pruning.rounds import Round as Round
 from .core.repair import REPAIRS as REPAIRS
 from .core.repair import RepairRecord as RepairRecord
 from .core.repair import find_repairs as find_repairs
+from .core.report.facts import ReportFacts as ReportFacts
+from .core.report.render import check_report as check_report
+from .core.report.render import render_report as render_report
+from .core.report.render import save_report as save_report
 from .core.sensitivity import Analysis as Analysis
 from .core.sensitivity import AnalyzeOptions as AnalyzeOptions
 from .core.sensitivity import analyze as analyze
@@ -103,6 +109,12 @@ from .core.sensitivity.state import STATE_FILE as STATE_FILE
 from .core.training.team import team_place as team_place
 from .core.verify.compare import Comparison as Comparison
 from .core.verify.compare import compare as compare
+from .core.words import count_text as count_text
+from .core.words import dims_text as dims_text
+from .core.words import percent_text as percent_text
+from .core.words import sample_text as sample_text
+from .core.words import size_text as size_text
+from .core.words import time_text as time_text
 from .formats.loading import load as load
 from .formats.loading import load_all as load_all
 from .formats.options import LoadOptions as LoadOptions
@@ -113,6 +125,7 @@ from .formats.saving import save as save
 from .formats.training import begin as begin
 from .version import __version__ as __version__
 from .workflows.board import board as board
+from .workflows.datasets import class_names as class_names
 from .workflows.datasets import open_dataset as open_dataset
 from .workflows.datasets import with_preprocess as with_preprocess
 from .workflows.emitting import TrainingFiles as TrainingFiles
@@ -124,3 +137,4 @@ from .workflows.finetuning import finetune as finetune
 from .workflows.finetuning import finetune_files as finetune_files
 from .workflows.measures import named_accuracy as named_accuracy
 from .workflows.rounds import iterate as iterate
+from .workflows.rounds import load_round as load_round

@@ -215,6 +215,14 @@ class ImageStream:
         found.samples = len(numbers)
         return found
 
+    def picture(self, number: int) -> Sample:
+        """Return an image as stored, by its number in :attr:`~.base.Batch.numbers`.
+
+        Raises:
+            DataError: it is broken.
+        """
+        return self._images.read(number, gray=False)
+
     def probe(self, classes: int | None) -> None:
         """Look at the labels, and make inputs of the first and the last image.
 
@@ -333,6 +341,7 @@ class ImageStream:
             else None,
             frames=frames,
             places=tuple(sample.where for sample in made),
+            numbers=tuple(sample.number for sample in made),
         )
 
     def _nothing(self) -> DataError:

@@ -1,0 +1,150 @@
+"""Drawing findings on pictures: boxes with names, coloured maps, pictures side by side."""
+
+from __future__ import annotations
+
+import colorsys
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from .findings import Boxes, ClassMap, Finding, class_name
+from .images import Picture
+
+__all__ = ["colour_of", "drawn", "encoded", "side_by_side"]
+
+LARGEST, SMALLEST = 1280, 224
+"""Pixels of the longer side of a picture that is drawn on: larger ones are made smaller, and
+smaller ones larger, so that names can be read."""
+
+GOLDEN = 0.618034
+"""Step of the hue from class to class: neighbouring classes get colours far apart."""
+
+VEIL = 0.55
+"""How much of a pixel's colour is that of its class."""
+
+
+def colour_of(number: int) -> tuple[int, int, int]:
+    """Return the colour of a class: bright, and another for each of many classes."""
+    hue = (0.02 + number * GOLDEN) % 1.0
+    value = (0.95, 0.75, 0.85)[number % 3]
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.85, value)
+    return int(255 * red), int(255 * green), int(255 * blue)
+
+
+def drawn(
+    picture: Picture,
+    finding: Finding,
+    names: Sequence[str] = (),
+    *,
+    largest: int = LARGEST,
+) -> Image.Image:
+    """Return a picture with what a network finds in it.
+
+    Boxes and maps are drawn; classes are told beside a picture, not in it.
+
+    Args:
+        picture: H×W×3.
+        finding: in it.
+        names: of the classes.
+        largest: pixels of the longer side at most.
+    """
+    image = Image.fromarray(picture)
+    if isinstance(finding, ClassMap):
+        image = _veiled(image, finding)
+    height, width = picture.shape[:2]
+    longest = max(height, width)
+    wanted = min(max(longest, min(SMALLEST, largest)), largest)
+    scale = wanted / longest
+    if scale != 1:
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        smooth = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.NEAREST
+        image = image.resize(size, smooth)
+    if isinstance(finding, Boxes):
+        _draw_boxes(image, finding, names, scale)
+    return image
+
+
+def _veiled(image: Image.Image, finding: ClassMap) -> Image.Image:
+    """Return a picture with the colour of its class over every pixel."""
+    numbers = np.unique(finding.classes)
+    table = np.zeros((int(numbers.max()) + 1, 3), np.uint8)
+    for number in numbers.tolist():
+        table[number] = colour_of(number)
+    layer = Image.fromarray(table[finding.classes])
+    frame = finding.frame
+    if frame is not None and (frame.left, frame.top, frame.right, frame.bottom) != (0, 0, 1, 1):
+        layer = _as_framed(layer, frame.left, frame.top, frame.right, frame.bottom)
+    layer = layer.resize(image.size, Image.Resampling.NEAREST)
+    return Image.blend(image, layer, VEIL)
+
+
+def _as_framed(
+    layer: Image.Image, left: float, top: float, right: float, bottom: float
+) -> Image.Image:
+    """Return the part of a map that shows the image; black where the input shows less of it."""
+    width, height = layer.size
+    area = (round(left * width), round(top * height), round(right * width), round(bottom * height))
+    return layer.crop(area)
+
+
+def _draw_boxes(image: Image.Image, finding: Boxes, names: Sequence[str], scale: float) -> None:
+    """Draw boxes, the best ones last, each with its class and score."""
+    pen = ImageDraw.Draw(image)
+    longest = max(image.size)
+    font = ImageFont.load_default(size=max(11, longest // 50))
+    line = max(2, longest // 300)
+    found = finding.found
+    edges = np.clip(
+        np.nan_to_num(found.boxes * scale, nan=0.0), 0, np.array([*image.size, *image.size]) - 1
+    )
+    for place in np.argsort(found.scores, kind="stable").tolist():
+        x0, y0, x1, y1 = (float(edge) for edge in edges[place])
+        colour = colour_of(int(found.classes[place]))
+        pen.rectangle((x0, y0, max(x0, x1), max(y0, y1)), outline=colour, width=line)
+        text = f"{class_name(int(found.classes[place]), names)} {100 * found.scores[place]:.0f} %"
+        _label(pen, (x0, y0), text, colour, font, image.width)
+
+
+def _label(
+    pen: ImageDraw.ImageDraw,
+    corner: tuple[float, float],
+    text: str,
+    colour: tuple[int, int, int],
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    most: int,
+) -> None:
+    """Write a text on its colour above a corner, or below it at the upper edge; `most` is right."""
+    left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
+    width, height = right - left + 6, bottom - top + 6
+    x = max(0.0, min(corner[0], most - width))
+    y = corner[1] - height if corner[1] >= height else corner[1]
+    pen.rectangle((x, y, x + width, y + height), fill=colour)
+    bright = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 140
+    ink = (0, 0, 0) if bright else (255, 255, 255)
+    pen.text((x + 3 - left, y + 3 - top), text, fill=ink, font=font)
+
+
+def side_by_side(images: Sequence[Image.Image], gap: int = 8) -> Image.Image:
+    """Return images beside each other on white."""
+    width = sum(image.width for image in images) + gap * (len(images) - 1)
+    whole = Image.new("RGB", (width, max(image.height for image in images)), "white")
+    x = 0
+    for image in images:
+        whole.paste(image, (x, 0))
+        x += image.width + gap
+    return whole
+
+
+def encoded(image: Image.Image, form: str = "WEBP", quality: int = 70) -> bytes:
+    """Return an image as the bytes of a file.
+
+    Args:
+        image: the image.
+        form: "WEBP", "JPEG" or "PNG".
+        quality: 1…95, of the first two.
+    """
+    file = io.BytesIO()
+    image.save(file, form, quality=quality)
+    return file.getvalue()

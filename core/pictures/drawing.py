@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ..data.base import Frame
 from .findings import Boxes, ClassMap, Finding, class_name
 from .images import Picture
 
@@ -38,6 +39,7 @@ def drawn(
     finding: Finding,
     names: Sequence[str] = (),
     *,
+    beside: Finding | None = None,
     largest: int = LARGEST,
 ) -> Image.Image:
     """Return a picture with what a network finds in it.
@@ -48,11 +50,11 @@ def drawn(
         picture: H×W×3.
         finding: in it.
         names: of the classes.
+        beside: what another network finds: boxes that both find are thin then, without a name.
         largest: pixels of the longer side at most.
     """
-    image = Image.fromarray(picture)
-    if isinstance(finding, ClassMap):
-        image = _veiled(image, finding)
+    seen = _veiled(picture, finding) if isinstance(finding, ClassMap) else picture
+    image = Image.fromarray(seen)
     height, width = picture.shape[:2]
     longest = max(height, width)
     wanted = min(max(longest, min(SMALLEST, largest)), largest)
@@ -62,35 +64,48 @@ def drawn(
         smooth = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.NEAREST
         image = image.resize(size, smooth)
     if isinstance(finding, Boxes):
-        _draw_boxes(image, finding, names, scale)
+        every = frozenset(range(len(finding.found)))
+        named = finding.alone(beside) if isinstance(beside, Boxes) else every
+        _draw_boxes(image, finding, names, scale, named)
     return image
 
 
-def _veiled(image: Image.Image, finding: ClassMap) -> Image.Image:
-    """Return a picture with the colour of its class over every pixel."""
+def _veiled(picture: Picture, finding: ClassMap) -> Picture:
+    """Return a picture with the colour of its class over every pixel that the network saw."""
     numbers = np.unique(finding.classes)
     table = np.zeros((int(numbers.max()) + 1, 3), np.uint8)
     for number in numbers.tolist():
         table[number] = colour_of(number)
-    layer = Image.fromarray(table[finding.classes])
-    frame = finding.frame
-    if frame is not None and (frame.left, frame.top, frame.right, frame.bottom) != (0, 0, 1, 1):
-        layer = _as_framed(layer, frame.left, frame.top, frame.right, frame.bottom)
-    layer = layer.resize(image.size, Image.Resampling.NEAREST)
-    return Image.blend(image, layer, VEIL)
+    frame = finding.frame or Frame(width=1, height=1)
+    rows, seen_rows = _places(picture.shape[0], finding.classes.shape[0], frame.top, frame.bottom)
+    columns, seen = _places(picture.shape[1], finding.classes.shape[1], frame.left, frame.right)
+    colours = table[finding.classes[rows[:, None], columns[None]]]
+    veil = VEIL * (seen_rows[:, None] & seen[None])[:, :, None].astype(np.float32)
+    return np.asarray(picture * (1 - veil) + colours * veil).astype(np.uint8)
 
 
-def _as_framed(
-    layer: Image.Image, left: float, top: float, right: float, bottom: float
-) -> Image.Image:
-    """Return the part of a map that shows the image; black where the input shows less of it."""
-    width, height = layer.size
-    area = (round(left * width), round(top * height), round(right * width), round(bottom * height))
-    return layer.crop(area)
+def _places(pixels: int, cells: int, start: float, end: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return which cell of a map lies over each pixel of a picture, and whether one does.
+
+    Args:
+        pixels: along one side of the picture.
+        cells: along that side of the map.
+        start: where the picture begins in the network's input, in parts of it.
+        end: where it ends.
+    """
+    middle = start + (np.arange(pixels) + 0.5) / pixels * (end - start)
+    found = np.floor(middle * cells).astype(np.int64)
+    return np.clip(found, 0, cells - 1), (found >= 0) & (found < cells)
 
 
-def _draw_boxes(image: Image.Image, finding: Boxes, names: Sequence[str], scale: float) -> None:
-    """Draw boxes, the best ones last, each with its class and score."""
+def _draw_boxes(
+    image: Image.Image,
+    finding: Boxes,
+    names: Sequence[str],
+    scale: float,
+    named: frozenset[int],
+) -> None:
+    """Draw boxes, the best ones last; `named` ones with class and score, others thin."""
     pen = ImageDraw.Draw(image)
     longest = max(image.size)
     font = ImageFont.load_default(size=max(11, longest // 50))
@@ -99,11 +114,16 @@ def _draw_boxes(image: Image.Image, finding: Boxes, names: Sequence[str], scale:
     edges = np.clip(
         np.nan_to_num(found.boxes * scale, nan=0.0), 0, np.array([*image.size, *image.size]) - 1
     )
-    for place in np.argsort(found.scores, kind="stable").tolist():
+    order = np.argsort(found.scores, kind="stable").tolist()
+    for place in sorted(order, key=lambda one: one in named):
         x0, y0, x1, y1 = (float(edge) for edge in edges[place])
         colour = colour_of(int(found.classes[place]))
-        pen.rectangle((x0, y0, max(x0, x1), max(y0, y1)), outline=colour, width=line)
-        text = f"{class_name(int(found.classes[place]), names)} {100 * found.scores[place]:.0f} %"
+        pen.rectangle(
+            (x0, y0, max(x0, x1), max(y0, y1)), outline=colour, width=line if place in named else 1
+        )
+        if place not in named:
+            continue
+        text = f"{class_name(int(found.classes[place]), names)}: {100 * found.scores[place]:.0f} %"
         _label(pen, (x0, y0), text, colour, font, image.width)
 
 

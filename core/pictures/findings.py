@@ -124,8 +124,11 @@ class Boxes(Finding):
     def differs(self, other: Finding) -> bool:
         """Return whether a box of one network has no partner in the other."""
         assert isinstance(other, Boxes)
-        pairs = _partners(self.found, other.found)
-        return not len(pairs) == len(self.found) == len(other.found)
+        return bool(self.alone(other) or other.alone(self))
+
+    def alone(self, other: Boxes) -> frozenset[int]:
+        """Return which boxes have no partner in what another network finds."""
+        return frozenset(range(len(self.found))) - _partners(self.found, other.found).keys()
 
     def text(self, names: Sequence[str] = ()) -> str:
         """Return how many boxes of which classes there are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -49,11 +50,11 @@ def picture_of(dataset: Dataset, batch: Batch, place: int, preprocess: Preproces
 
 
 def name_of(batch: Batch, place: int, number: int) -> str:
-    """Return what a sample is called: the name of its file, or its number from 1."""
+    """Return what a sample is called: the name of its file without suffix, or its number from 1."""
     where = batch.places[place] if batch.places is not None else Where()
     if where.file is None or where.line is not None or where.item is not None:
         return f"sample {number + 1}"
-    return where.file.replace("\\", "/").rpartition("/")[2]
+    return PurePath(where.file.replace("\\", "/")).stem
 
 
 def _as_picture(image: np.ndarray) -> Picture:

@@ -11,6 +11,10 @@ from ..markup import Table
 __all__ = ["Block", "Chart", "Code", "Drawing", "Folded", "Gallery", "Panel", "Paragraph", "Shot"]
 
 
+LARGE = 300
+"""Pixels: what wider pictures show would be too small to see on half a narrow page."""
+
+
 @dataclass(frozen=True, slots=True)
 class Paragraph:
     """A paragraph of text; a caution is marked as such."""
@@ -89,6 +93,11 @@ class Gallery:
     caption: str
     shots: tuple[Shot, ...]
     kind = "gallery"
+
+    @property
+    def large(self) -> bool:
+        """Whether pictures stand below each other where the page is narrow."""
+        return any(shot.width > LARGE for shot in self.shots)
 
 
 @dataclass(frozen=True, slots=True)

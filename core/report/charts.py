@@ -16,7 +16,7 @@ from zlib import crc32
 from ..markup import Table
 from .blocks import Chart
 
-__all__ = ["ACCENT", "MUTED", "SERIES", "WIDE", "Spec", "chart", "distinct", "drawn"]
+__all__ = ["ACCENT", "MUTED", "SERIES", "WIDE", "Spec", "chart", "distinct", "drawn", "ticks"]
 
 WIDE, NARROW = 760, 340
 """Pixels of charts, legends and axes included."""
@@ -66,6 +66,11 @@ def chart(caption: str, spec: Spec, table: Table) -> Chart:
     """
     wide, narrow = (drawn(spec(width), caption, width) for width in (WIDE, NARROW))
     return Chart(caption=caption, wide=wide, narrow=narrow, table=table)
+
+
+def ticks(width: int) -> int:
+    """Return how many marks an axis along a chart has, about."""
+    return max(3, width // 95)
 
 
 def distinct(names: Sequence[str]) -> Sequence[str]:

@@ -12,8 +12,11 @@ from .layers import LayerChange, changes
 
 __all__ = ["Line", "lanes", "panel"]
 
-ROW, LANE, TEXT, BAR = 22, 12, 330, 160
-"""Pixels: height of a row, distance of lines, width of names, width of a whole bar."""
+ROW, LANE, LETTER, BAR = 22, 12, 7, 110
+"""Pixels: height of a row, distance of lines, width of a letter, width of a whole bar."""
+
+LONGEST = 26
+"""Letters of a name at most."""
 
 MOST = 1500
 """Layers of networks that are drawn; the page would be too large with more."""
@@ -72,7 +75,10 @@ def _drawn(found: Sequence[LayerChange], lines: Sequence[Line], *, pruned: bool)
     """Return the drawing and its width."""
     lane, count = lanes(lines)
     left = 16 + LANE * (count + 1)
-    width = left + 16 + TEXT + (BAR + 110 if pruned else 90)
+    names, kinds = ([_short(text) for text in texts] for texts in zip(*_texts(found), strict=True))
+    kind_at = left + 24 + LETTER * max(map(len, names))
+    bar_at = kind_at + 10 + LETTER * max(map(len, kinds))
+    width = bar_at + (BAR + 100 if pruned else 60)
     height = ROW * len(found) + 8
     parts = [
         f'<svg role="img" aria-label="The layers of the model; the table of layers tells the same" '
@@ -80,7 +86,13 @@ def _drawn(found: Sequence[LayerChange], lines: Sequence[Line], *, pruned: bool)
     ]
     parts += [_path(line, lane.get(line), left) for line in lines]
     for place, change in enumerate(found):
-        parts += _row(place, change, left, pruned=pruned)
+        y = _y(place)
+        parts += [
+            f'<circle class="{"lost" if _lost(change) else "kept"}" cx="{left}" cy="{y}" r="4.5"/>',
+            f'<text x="{left + 14}" y="{y + 4}">{escape(names[place])}</text>',
+            f'<text class="quiet" x="{kind_at}" y="{y + 4}">{escape(kinds[place])}</text>',
+            *_bar(change, bar_at, y, pruned=pruned),
+        ]
     return "\n".join([*parts, "</svg>"]), width
 
 
@@ -100,26 +112,33 @@ def _path(line: Line, lane: int | None, x: int) -> str:
     )
 
 
-def _row(place: int, change: LayerChange, x: int, *, pruned: bool) -> Iterator[str]:
-    y = _y(place)
+def _texts(found: Sequence[LayerChange]) -> Iterator[tuple[str, str]]:
+    return ((change.name, change.type) for change in found)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def _lost(change: LayerChange) -> bool:
     before, after = change.channels, change.channels_after
-    lost = pruned and before is not None and after is not None and after < before
-    name = change.name if len(change.name) <= 26 else change.name[:25] + "…"
-    kind = change.type if len(change.type) <= 18 else change.type[:17] + "…"
-    yield f'<circle class="{"lost" if lost else "kept"}" cx="{x}" cy="{y}" r="4.5"/>'
-    yield f'<text x="{x + 14}" y="{y + 4}">{escape(name)}</text>'
-    yield f'<text class="quiet" x="{x + 210}" y="{y + 4}">{escape(kind)}</text>'
+    return before is not None and after is not None and after < before
+
+
+def _bar(change: LayerChange, x: int, y: int, *, pruned: bool) -> Iterator[str]:
+    """Yield the channels of a layer; of a pruned model, what is left of them as a bar."""
+    before, after = change.channels, change.channels_after
     if before is None:
         return
-    start = x + 14 + TEXT
     if not pruned:
-        yield f'<text class="quiet" x="{start}" y="{y + 4}">{before}</text>'
+        yield f'<text class="quiet" x="{x}" y="{y + 4}">{before}</text>'
         return
+    lost = _lost(change)
     share = (after if after is not None else before) / before if before else 1.0
-    yield f'<rect class="whole" x="{start}" y="{y - 5}" width="{BAR}" height="10"/>'
+    yield f'<rect class="whole" x="{x}" y="{y - 5}" width="{BAR}" height="10"/>'
     yield (
-        f'<rect class="{"left" if lost else "same"}" x="{start}" y="{y - 5}" '
+        f'<rect class="{"left" if lost else "same"}" x="{x}" y="{y - 5}" '
         f'width="{BAR * share:.1f}" height="10"/>'
     )
     text = f"{before} → {after}" if lost else f"{before}"
-    yield f'<text class="quiet" x="{start + BAR + 8}" y="{y + 4}">{text}</text>'
+    yield f'<text class="quiet" x="{x + BAR + 8}" y="{y + 4}">{text}</text>'

@@ -9,14 +9,17 @@ from typing import Any
 from ...cost.describe import Description
 from ...markup import Table
 from ...words import count_text, percent_text
-from ..blocks import Block, Panel, Paragraph
-from ..charts import ACCENT, MUTED, WIDE, Spec, chart, distinct
+from ..blocks import Block, Folded, Panel, Paragraph
+from ..charts import ACCENT, MUTED, WIDE, Spec, chart, distinct, ticks
 from ..facts import ReportFacts
 
 __all__ = ["LayerChange", "changes", "panel"]
 
 MOST = 40
 """So many layers are drawn; the table has all."""
+
+SHOWN = 15
+"""Longer tables are folded."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,9 +84,13 @@ def panel(facts: ReportFacts) -> Panel | None:
         caption = "Operations of the layers" + (", before and after" if pruned else "")
         if len([c for c in found if c.operations]) > MOST:
             blocks.append(Paragraph(f"The chart shows the {MOST} layers with most operations."))
-        blocks.append(chart(caption, _spec(shown, pruned=pruned), _table(shown, caption, pruned)))
+        blocks.append(
+            chart(caption, _spec(shown, pruned=pruned), _table(shown, caption, pruned=pruned))
+        )
     if len(found) > len(heavy):
-        blocks.append(_table(found, "All layers that compute or lose something", pruned))
+        table = _table(found, "All layers that compute or lose something", pruned=pruned)
+        about = f"All {len(found)} layers that compute or lose something"
+        blocks.append(table if len(found) <= SHOWN else Folded(summary=about, block=table))
     return Panel(name="layers", title="Layer by layer", blocks=blocks)
 
 
@@ -91,7 +98,7 @@ def _narrower(change: LayerChange) -> bool:
     return change.channels_after is not None and change.channels_after != change.channels
 
 
-def _table(found: Sequence[LayerChange], caption: str, pruned: bool) -> Table:
+def _table(found: Sequence[LayerChange], caption: str, *, pruned: bool) -> Table:
     if not pruned:
         return Table(
             caption=caption,
@@ -110,13 +117,20 @@ def _table(found: Sequence[LayerChange], caption: str, pruned: bool) -> Table:
             (
                 c.name, c.type, _pair(_number(c.channels), _number(c.channels_after)),
                 _pair(count_text(c.operations), count_text(c.operations_after)),
-                percent_text(c.operations_after / c.operations - 1) if c.operations else "",
+                _change(c),
                 _pair(count_text(c.parameters), count_text(c.parameters_after)),
             )
             for c in found
         ],
         numeric=(2, 3, 4, 5),
     )  # fmt: skip
+
+
+def _change(change: LayerChange) -> str:
+    """Return by how much the operations changed; "" where they did not."""
+    if not change.operations or change.operations == change.operations_after:
+        return ""
+    return percent_text(change.operations_after / change.operations - 1)
 
 
 def _number(value: int | None) -> str:
@@ -139,7 +153,8 @@ def _spec(found: Sequence[LayerChange], *, pruned: bool) -> Spec:
             "field": "layer", "type": "nominal", "sort": None, "title": None,
             "axis": {"labelLimit": 170 if width == WIDE else 100},
         }  # fmt: skip
-        x = {"type": "quantitative", "title": "Operations", "axis": {"format": "~s"}}
+        axis = {"format": "~s", "tickCount": ticks(width)}
+        x = {"type": "quantitative", "title": "Operations", "axis": axis}
         layers: list[Mapping[str, Any]] = [
             {"mark": {"type": "bar", "color": MUTED if pruned else ACCENT},
              "encoding": {"y": y, "x": {"field": "before", **x}}}

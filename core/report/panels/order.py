@@ -9,7 +9,7 @@ from typing import Any
 from ...markup import Table
 from ...plan.state import RemovedStep
 from ..blocks import Block, Panel, Paragraph
-from ..charts import WIDE, chart
+from ..charts import WIDE, chart, ticks
 from ..facts import ReportFacts
 
 __all__ = ["panel"]
@@ -55,15 +55,19 @@ def _of_losses(losses: Sequence[float]) -> Block:
         rows=[(f"{point['step']:,}", f"{point['loss']:.4g}") for point in ten],
         numeric=(0, 1),
     )
-    spec = {
-        "data": {"values": shown}, "height": 220, "mark": {"type": "line"},
+    return chart(caption, lambda width: _rising(shown, width), table)
+
+
+def _rising(points: Sequence[Mapping[str, float]], width: int) -> Mapping[str, Any]:
+    return {
+        "data": {"values": list(points)}, "height": 220, "mark": {"type": "line"},
         "encoding": {
-            "x": {"field": "step", "type": "quantitative", "title": "Steps of the removal"},
+            "x": {"field": "step", "type": "quantitative", "title": "Steps of the removal",
+                  "axis": {"tickCount": ticks(width)}},
             "y": {"field": "loss", "type": "quantitative", "title": "Sum of estimated losses",
                   "axis": {"format": "~g"}},
         },
     }  # fmt: skip
-    return chart(caption, lambda _: spec, table)
 
 
 def _of_groups(facts: ReportFacts, history: Sequence[RemovedStep]) -> Block:
@@ -107,7 +111,8 @@ def _fields(values: Sequence[Mapping[str, Any]], width: int) -> Mapping[str, Any
         "data": {"values": list(values)}, "height": {"step": 16},
         "mark": {"type": "rect"},
         "encoding": {
-            "x": {"field": "from", "type": "quantitative", "title": "Steps of the removal"},
+            "x": {"field": "from", "type": "quantitative", "title": "Steps of the removal",
+                  "axis": {"tickCount": ticks(width), "grid": False}},
             "x2": {"field": "to"},
             "y": {"field": "group", "type": "nominal", "sort": None, "title": None,
                   "axis": {"labelLimit": 170 if width == WIDE else 100}},

@@ -30,6 +30,8 @@ def panel(facts: ReportFacts) -> Panel | None:
         f"In {found.changed:,} of {found.samples:,} samples {WHAT[found.kind]}. Those in which "
         "the models disagree most come first."
     )
+    if found.kind == "boxes":
+        about += " Thin boxes are found by both models."
     blocks: list[Block] = [Paragraph(about)]
     blocks += [_gallery(found, example) for example in found.examples]
     return Panel(name="pictures", title="Where they disagree most", blocks=blocks)
@@ -49,7 +51,8 @@ def _gallery(found: Examples, example: Example) -> Gallery:
 
 
 def _shot(found: Examples, example: Example, title: str, finding: Finding) -> Shot:
-    image = drawn(example.picture, finding, found.names, largest=SIDE)
+    other = example.after if finding is example.before else example.before
+    image = drawn(example.picture, finding, found.names, beside=other, largest=SIDE)
     lines: tuple[str, ...] = (finding.text(found.names),)
     if isinstance(finding, Classes):
         lines = tuple(

@@ -36,7 +36,7 @@ def panel(facts: ReportFacts) -> Panel:
         Table(
             caption="Made with",
             columns=("What", "Version"),
-            rows=[*made, ("SHA-256 of the model before", digest(facts.network))],
+            rows=[*made, ("SHA-256 of the model before begins", digest(facts.network)[:16])],
         )
     )
     if facts.files:

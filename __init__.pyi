@@ -72,6 +72,9 @@ from .core.ir.network import Preprocess as Preprocess
 from .core.ir.rebuild import expose as expose
 from .core.pictures.examples import Examples as Examples
 from .core.pictures.examples import find_examples as find_examples
+from .core.pictures.options import PredictOptions as PredictOptions
+from .core.pictures.predict import Prediction as Prediction
+from .core.pictures.predict import predict as predict
 from .core.plan.files import load_latencies as load_latencies
 from .core.plan.files import load_plan as load_plan
 from .core.plan.limits import Limits as Limits
@@ -136,5 +139,9 @@ from .workflows.finetuning import begin_early as begin_early
 from .workflows.finetuning import finetune as finetune
 from .workflows.finetuning import finetune_files as finetune_files
 from .workflows.measures import named_accuracy as named_accuracy
+from .workflows.predicting import Predicted as Predicted
+from .workflows.predicting import check_pictures as check_pictures
+from .workflows.predicting import save_pictures as save_pictures
+from .workflows.predicting import told as told
 from .workflows.rounds import iterate as iterate
 from .workflows.rounds import load_round as load_round

@@ -37,6 +37,7 @@ NAMES: tuple[tuple[str, ...], ...] = (
     ("compare",),
     ("valid", "evaluate"),
     ("map",),
+    ("predict", "detect"),
     ("stat", "stats"),
 )
 """The commands: the name of the file, and what else they answer to."""

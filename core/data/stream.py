@@ -50,6 +50,7 @@ class Sample:
         pixels: the class of each pixel, H×W uint8.
         target: the image a network should make of it, as `image`.
         where: the file and line, or whatever it is, where that stands.
+        file: path of the image, where it is a file of its own.
     """
 
     image: np.ndarray
@@ -58,6 +59,7 @@ class Sample:
     pixels: np.ndarray | None = None
     target: np.ndarray | None = None
     where: Where
+    file: str = ""
 
 
 class ImageSource(Protocol):
@@ -375,7 +377,7 @@ class _Unlabelled:
     def read(self, index: int, *, gray: bool) -> Sample:
         """Return an image."""
         found = self._source.read(index, gray=gray)
-        return Sample(image=found.image, where=found.where)
+        return Sample(image=found.image, where=found.where, file=found.file)
 
 
 class _Chosen:

@@ -22,6 +22,9 @@ smaller ones larger, so that names can be read."""
 GOLDEN = 0.618034
 """Step of the hue from class to class: neighbouring classes get colours far apart."""
 
+SHOWN = 12
+"""Classes that the legend of a map has at most: the largest ones."""
+
 VEIL = 0.55
 """How much of a pixel's colour is that of its class."""
 
@@ -67,6 +70,8 @@ def drawn(
         every = frozenset(range(len(finding.found)))
         named = finding.alone(beside) if isinstance(beside, Boxes) else every
         _draw_boxes(image, finding, names, scale, named)
+    elif isinstance(finding, ClassMap):
+        image = _with_legend(image, finding, names)
     return image
 
 
@@ -144,6 +149,28 @@ def _label(
     bright = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 140
     ink = (0, 0, 0) if bright else (255, 255, 255)
     pen.text((x + 3 - left, y + 3 - top), text, fill=ink, font=font)
+
+
+def _with_legend(image: Image.Image, finding: ClassMap, names: Sequence[str]) -> Image.Image:
+    """Return a picture with the colours of its largest classes and their names below it."""
+    font = ImageFont.load_default(size=max(11, image.width // 45))
+    pen = ImageDraw.Draw(image)
+    high = int(pen.textbbox((0, 0), "Ag", font=font)[3]) + 8
+    x, y, entries = 4, image.height + 4, []
+    for row in finding.rows(names)[:SHOWN]:
+        number, name = int(str(row["class"])), str(row["name"])
+        wide = high + int(pen.textlength(name, font=font)) + 12
+        if x + wide > image.width and x > 4:
+            x, y = 4, y + high
+        entries.append((x, y, number, name))
+        x += wide
+    whole = Image.new("RGB", (image.width, y + high), "white")
+    whole.paste(image, (0, 0))
+    pen = ImageDraw.Draw(whole)
+    for x, y, number, name in entries:
+        pen.rectangle((x, y, x + high - 6, y + high - 6), fill=colour_of(number))
+        pen.text((x + high, y), name, fill="black", font=font)
+    return whole
 
 
 def side_by_side(images: Sequence[Image.Image], gap: int = 8) -> Image.Image:

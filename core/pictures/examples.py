@@ -15,7 +15,7 @@ from ..ir.network import Network
 from ..progress import Progress, silent
 from ..verify.compare import pair
 from .findings import SURE, Classes, Finding, viewer_of
-from .images import Picture, name_of, picture_of
+from .images import Picture, shown
 
 __all__ = ["Example", "Examples", "PairedLabels", "find_examples"]
 
@@ -153,9 +153,12 @@ def find_examples(
                 changed += before.differs(after)
                 apart = before.disagreement(after)
                 if len(worst) < count or apart > worst[-1].disagreement:
+                    name, picture = shown(
+                        dataset, part.batch, place, original.preprocess, samples + place
+                    )
                     example = Example(
-                        name=name_of(part.batch, place, samples + place),
-                        picture=picture_of(dataset, part.batch, place, original.preprocess),
+                        name=name,
+                        picture=picture,
                         before=before, after=after, disagreement=apart,
                         label=_label(part.batch, place),
                     )  # fmt: skip

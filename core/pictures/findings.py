@@ -88,9 +88,9 @@ class Classes(Finding):
         return int(self.shares.argmax()) != int(other.shares.argmax())
 
     def text(self, names: Sequence[str] = ()) -> str:
-        """Return the best class and its probability."""
-        (number, share), *_ = self.best
-        return f"{class_name(number, names)} {100 * share:.0f} %"
+        """Return the best classes and their probabilities."""
+        told = (f"{class_name(number, names)} {100 * share:.0f} %" for number, share in self.best)
+        return ", ".join(told)
 
     def rows(self, names: Sequence[str] = ()) -> list[dict[str, object]]:
         """Return the best classes."""
@@ -181,9 +181,16 @@ class ClassMap(Finding):
     frame: Frame | None = None
 
     def disagreement(self, other: Finding) -> float:
-        """Return the share of the pixels that have another class."""
+        """Return the share of the pixels that have another class.
+
+        A map of another size is looked at where the pixels of this one are.
+        """
         assert isinstance(other, ClassMap)
-        return float((self.classes != other.classes).mean())
+        rows, columns = (
+            np.arange(mine) * its // mine
+            for mine, its in zip(self.classes.shape, other.classes.shape, strict=True)
+        )
+        return float((self.classes != other.classes[rows[:, None], columns[None]]).mean())
 
     def differs(self, other: Finding) -> bool:
         """Return whether more than one pixel of a hundred has another class."""
@@ -214,15 +221,22 @@ class Viewer:
 
     Args:
         kind: "classes", "boxes" or "map".
+        classes: how many it tells apart.
         output: the output with the classes; "" for a detector.
         finder: of a detector.
         top: as for :class:`Classes`.
     """
 
     kind: str
+    classes: int
     output: str = ""
     finder: Finder | None = None
     top: int = 5
+
+    @property
+    def plural(self) -> str:
+        """What it finds, in words."""
+        return {"map": "maps of classes"}.get(self.kind, self.kind)
 
     def findings(self, outputs: Mapping[str, np.ndarray], batch: Batch) -> Sequence[Finding]:
         """Return what is found in each sample of a batch."""
@@ -258,10 +272,13 @@ def viewer_of(
     """
     heads = box_heads(network)
     if heads:
-        return Viewer(kind="boxes", finder=Finder(heads=heads, score=score, suppress=suppress))
-    if classes_of(network):
-        return Viewer(kind="classes", output=classifier_output(network), top=top)
+        finder = Finder(heads=heads, score=score, suppress=suppress)
+        return Viewer(kind="boxes", classes=heads[0].classes, finder=finder)
+    if count := classes_of(network):
+        return Viewer(kind="classes", classes=count, output=classifier_output(network), top=top)
     try:
-        return Viewer(kind="map", output=map_output(network))
+        output = map_output(network)
     except DataError:
         return None
+    size = network.outputs[output][1]
+    return Viewer(kind="map", classes=size if isinstance(size, int) else 0, output=output)

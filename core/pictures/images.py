@@ -9,10 +9,9 @@ import numpy as np
 
 from ..data.base import Batch, Dataset
 from ..data.stream import Sample
-from ..errors import Where
 from ..ir.network import Preprocess
 
-__all__ = ["Picture", "name_of", "picture_of"]
+__all__ = ["Picture", "shown"]
 
 Picture = np.ndarray
 """H×W×3, 8 bits, red first."""
@@ -30,31 +29,33 @@ class Pictured(Protocol):
         ...
 
 
-def picture_of(dataset: Dataset, batch: Batch, place: int, preprocess: Preprocess) -> Picture:
-    """Return the picture of one sample.
+def shown(
+    dataset: Dataset, batch: Batch, place: int, preprocess: Preprocess, number: int
+) -> tuple[str, Picture]:
+    """Return what one sample is called, and its picture.
 
     Args:
         dataset: that the batch is of.
         batch: the samples.
         place: of the sample in the batch.
         preprocess: how images became inputs, to be undone where the dataset keeps no images.
+        number: of the sample in the dataset, from 0.
+
+    Returns:
+        the name of its file without suffix, or "sample" and its number from 1; the picture.
+
+    Raises:
+        DataError: the image is broken by now.
     """
     if batch.numbers is not None and isinstance(dataset, Pictured):
-        image = dataset.picture(batch.numbers[place]).image
-        return _as_picture(image)
+        found = dataset.picture(batch.numbers[place])
+        name = PurePath(found.file.replace("\\", "/")).stem
+        return name or f"sample {number + 1}", _as_picture(found.image)
     values = next(
         (rows[place] for rows in batch.inputs.values() if rows.ndim == 4 and len(rows) > place),
         np.zeros((1, 1, 1), np.float32),
     )
-    return _undone(values, preprocess)
-
-
-def name_of(batch: Batch, place: int, number: int) -> str:
-    """Return what a sample is called: the name of its file without suffix, or its number from 1."""
-    where = batch.places[place] if batch.places is not None else Where()
-    if where.file is None or where.line is not None or where.item is not None:
-        return f"sample {number + 1}"
-    return PurePath(where.file.replace("\\", "/")).stem
+    return f"sample {number + 1}", _undone(values, preprocess)
 
 
 def _as_picture(image: np.ndarray) -> Picture:

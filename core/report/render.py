@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ...version import __version__
 from ..errors import FormatError, UnsupportedError, located
 from ..files import write_whole
+from .style import style
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -76,7 +77,7 @@ def render_report(facts: ReportFacts) -> str:
 
     page = _templates().get_template("page.html")
     return page.render(
-        title=facts.title, panels=panels_of(facts), version=__version__, style=_style()
+        title=facts.title, panels=panels_of(facts), version=__version__, style=style()
     )
 
 
@@ -116,7 +117,3 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-
-
-def _style() -> str:
-    return (Path(__file__).parent / "templates" / "style.css").read_text(encoding="utf-8")

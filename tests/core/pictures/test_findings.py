@@ -15,7 +15,7 @@ from secateur.core.evaluation.metrics.decode import Detections
 from secateur.core.ir.network import Preprocess
 from secateur.core.pictures.drawing import colour_of, drawn, encoded, side_by_side
 from secateur.core.pictures.findings import Boxes, Classes, ClassMap, viewer_of
-from secateur.core.pictures.images import name_of, picture_of
+from secateur.core.pictures.images import shown
 
 FIXTURES = Path(__file__).resolve().parents[3] / "fixtures"
 CAFFE = [FIXTURES / "shapes_caffe" / f"shapes.{end}" for end in ("prototxt", "caffemodel")]
@@ -28,7 +28,7 @@ def boxes(*rows: tuple[float, float, float, float, float, int]) -> Boxes:
 
 def test_classes_are_told_best_first():
     found = Classes(np.array([0.1, 0.6, 0.3]), top=2)
-    assert found.text(["cat", "dog"]) == "dog 60 %"
+    assert found.text(["cat", "dog"]) == "dog 60 %, class 2 30 %"
     assert [row["name"] for row in found.rows(["cat", "dog"])] == ["dog", "class 2"]
     assert not found.differs(Classes(np.array([0.0, 0.9, 0.1])))
     assert found.disagreement(found) == 0
@@ -101,7 +101,7 @@ def test_maps_are_laid_over_the_part_that_the_network_saw():
     classes = np.zeros((4, 4), np.uint16)
     classes[1:3] = 7  # the rest is what letterboxing left free
     frame = Frame(width=400, height=200, left=0, top=0.25, right=1, bottom=0.75)
-    image = np.asarray(drawn(np.zeros((200, 400, 3), np.uint8), ClassMap(classes, frame)))
+    image = np.asarray(drawn(np.zeros((200, 400, 3), np.uint8), ClassMap(classes, frame)))[:200]
     wanted = [round(0.55 * part) for part in colour_of(7)]
     assert np.abs(image[::50, ::50].astype(int) - wanted).max() <= 2
 
@@ -110,7 +110,9 @@ def test_maps_of_a_crop_leave_the_rest_as_it_is():
     frame = Frame(width=400, height=400, left=-0.5, top=-0.5, right=1.5, bottom=1.5)
     white = np.full((400, 400, 3), 255, np.uint8)
     image = np.asarray(drawn(white, ClassMap(np.full((4, 4), 7, np.uint16), frame)))
-    seen = (image != 255).any(axis=2)
+    seen = (image[:400] != 255).any(axis=2)
+    legend = image[400:]
+    assert (legend == colour_of(7)).all(axis=2).any()
     assert seen[100:300, 100:300].all()
     assert seen.sum() == 200 * 200
 
@@ -128,9 +130,9 @@ def test_pictures_are_those_of_the_files(tmp_path):
     (tmp_path / "a.png").write_bytes(b"broken")
     dataset = secateur.open_dataset(tmp_path, network)
     (batch,) = dataset
-    picture = picture_of(dataset, batch, 0, network.preprocess)
+    name, picture = shown(dataset, batch, 0, network.preprocess, 0)
     assert np.array_equal(picture, image[:, :, ::-1])
-    assert name_of(batch, 0, 0) == "b photo"
+    assert name == "b photo"
 
 
 @pytest.mark.parametrize(
@@ -147,14 +149,15 @@ def test_pictures_are_those_of_the_files(tmp_path):
 def test_inputs_become_pixels_again(preprocess, made):
     pixels = np.random.default_rng(1).integers(0, 255, (3, 4, 5)).astype(np.float32)
     batch = secateur.Batch(inputs={"data": made(pixels)[None].astype(np.float32)})
-    picture = picture_of(object(), batch, 0, preprocess)
+    name, picture = shown(object(), batch, 0, preprocess, 6)
+    assert name == "sample 7"
     assert np.array_equal(picture, pixels.transpose(1, 2, 0).astype(np.uint8))
 
 
 def test_inputs_that_are_no_pixels_are_stretched():
     values = np.linspace(-1, 1, 16, dtype=np.float32).reshape(1, 1, 4, 4)
     values[0, 0, 0, 0] = np.nan
-    picture = picture_of(object(), secateur.Batch(inputs={"data": values}), 0, Preprocess())
+    _, picture = shown(object(), secateur.Batch(inputs={"data": values}), 0, Preprocess(), 0)
     assert picture.shape == (4, 4, 3)
     assert picture[3, 3, 0] == 255
     assert picture[0, 1, 0] < 20

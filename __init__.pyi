@@ -18,6 +18,11 @@ from .core.data.base import Dataset as Dataset
 from .core.data.check import DataReport as DataReport
 from .core.data.check import check_data as check_data
 from .core.data.targets import Targets as Targets
+from .core.difference.diff import LayerDifference as LayerDifference
+from .core.difference.diff import NetworkDifference as NetworkDifference
+from .core.difference.diff import diff as diff
+from .core.difference.weights import WeightChange as WeightChange
+from .core.difference.weights import WeightStatistics as WeightStatistics
 from .core.engine.padding import channel_block as channel_block
 from .core.engine.padding import pad_channels as pad_channels
 from .core.engine.session import Session as Session

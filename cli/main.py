@@ -35,6 +35,7 @@ NAMES: tuple[tuple[str, ...], ...] = (
     ("iterate",),
     ("transform",),
     ("compare",),
+    ("diff",),
     ("valid", "evaluate"),
     ("map",),
     ("predict", "detect"),

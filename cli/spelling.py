@@ -446,6 +446,8 @@ BY_FIELD: Mapping[str, Spelling] = {
     "SparsifyOptions.method": _flag(_text, "--sparsify", metavar="NAME|help"),
     "SparsifyOptions.criterion": _flag(_text, metavar="NAME"),
     "SparsifyOptions.exclude": _flag(_texts, metavar="LAYER", kind=list[str]),
+    "PredictOptions.suppress": _flag(_number, "--nms", metavar="R"),
+    "PredictOptions.top": _flag(_integer, "--top-k", metavar="K"),
     "TaskOptions.top": _flag(_integers, "--top-k", metavar="K,K…"),
     "TaskOptions.suppress": _flag(_number, "--nms", metavar="R"),
     "TaskOptions.overlap": _flag(_number, "--iou", metavar="R"),

@@ -56,6 +56,7 @@ LIBRARY = {
     secateur.DensifyOptions: "transform",
     secateur.AnalyzeOptions: "ana",
     secateur.EvaluateOptions: "valid",
+    secateur.PredictOptions: "predict",
     secateur.DataOptions: "prune",
     secateur.LoadOptions: "prune",
     secateur.Limits: "prune",

@@ -2,7 +2,10 @@
 
 from .core.allocation import ALLOCATIONS as ALLOCATIONS
 from .core.allocation import Override as Override
+from .core.blocks.find import Block as Block
+from .core.blocks.find import find_blocks as find_blocks
 from .core.cost.budget import target_cost as target_cost
+from .core.cost.describe import BlockRow as BlockRow
 from .core.cost.describe import Description as Description
 from .core.cost.describe import LayerRow as LayerRow
 from .core.cost.describe import describe as describe
@@ -23,6 +26,11 @@ from .core.data.base import Dataset as Dataset
 from .core.data.check import DataReport as DataReport
 from .core.data.check import check_data as check_data
 from .core.data.targets import Targets as Targets
+from .core.difference.diff import LayerDifference as LayerDifference
+from .core.difference.diff import NetworkDifference as NetworkDifference
+from .core.difference.diff import diff as diff
+from .core.difference.weights import WeightChange as WeightChange
+from .core.difference.weights import WeightStatistics as WeightStatistics
 from .core.engine.padding import channel_block as channel_block
 from .core.engine.padding import pad_channels as pad_channels
 from .core.engine.session import Session as Session
@@ -75,6 +83,11 @@ from .core.ir.network import Caution as Caution
 from .core.ir.network import Network as Network
 from .core.ir.network import Preprocess as Preprocess
 from .core.ir.rebuild import expose as expose
+from .core.pictures.examples import Examples as Examples
+from .core.pictures.examples import find_examples as find_examples
+from .core.pictures.options import PredictOptions as PredictOptions
+from .core.pictures.predict import Prediction as Prediction
+from .core.pictures.predict import predict as predict
 from .core.plan.files import load_latencies as load_latencies
 from .core.plan.files import load_plan as load_plan
 from .core.plan.limits import Limits as Limits
@@ -95,9 +108,15 @@ from .core.pruning.result import Verification as Verification
 from .core.pruning.rounds import ROUNDS_FILE as ROUNDS_FILE
 from .core.pruning.rounds import Iteration as Iteration
 from .core.pruning.rounds import Round as Round
+from .core.recovery.measure import BlockLoss as BlockLoss
+from .core.recovery.measure import measure_blocks as measure_blocks
 from .core.repair import REPAIRS as REPAIRS
 from .core.repair import RepairRecord as RepairRecord
 from .core.repair import find_repairs as find_repairs
+from .core.report.facts import ReportFacts as ReportFacts
+from .core.report.render import check_report as check_report
+from .core.report.render import render_report as render_report
+from .core.report.render import save_report as save_report
 from .core.sensitivity import Analysis as Analysis
 from .core.sensitivity import AnalyzeOptions as AnalyzeOptions
 from .core.sensitivity import analyze as analyze
@@ -108,6 +127,12 @@ from .core.sensitivity.state import STATE_FILE as STATE_FILE
 from .core.training.team import team_place as team_place
 from .core.verify.compare import Comparison as Comparison
 from .core.verify.compare import compare as compare
+from .core.words import count_text as count_text
+from .core.words import dims_text as dims_text
+from .core.words import percent_text as percent_text
+from .core.words import sample_text as sample_text
+from .core.words import size_text as size_text
+from .core.words import time_text as time_text
 from .formats.loading import load as load
 from .formats.loading import load_all as load_all
 from .formats.loading import load_text as load_text
@@ -123,6 +148,7 @@ from .workflows.darknet_pruner import DarknetProject as DarknetProject
 from .workflows.darknet_pruner import is_pruning_cfg as is_pruning_cfg
 from .workflows.darknet_pruner import open_darknet_project as open_darknet_project
 from .workflows.darknet_pruner import save_named as save_named
+from .workflows.datasets import class_names as class_names
 from .workflows.datasets import open_dataset as open_dataset
 from .workflows.datasets import with_preprocess as with_preprocess
 from .workflows.emitting import TrainingFiles as TrainingFiles
@@ -133,6 +159,10 @@ from .workflows.finetuning import begin_early as begin_early
 from .workflows.finetuning import finetune as finetune
 from .workflows.finetuning import finetune_files as finetune_files
 from .workflows.measures import named_accuracy as named_accuracy
+from .workflows.predicting import Predicted as Predicted
+from .workflows.predicting import check_pictures as check_pictures
+from .workflows.predicting import save_pictures as save_pictures
+from .workflows.predicting import told as told
 from .workflows.pruner_counts import PrunerCount as PrunerCount
 from .workflows.pruner_counts import pruner_counts as pruner_counts
 from .workflows.pruner_project import PrunerProject as PrunerProject
@@ -146,3 +176,4 @@ from .workflows.pruner_transform import TransformedModel as TransformedModel
 from .workflows.pruner_transform import stored_shapes as stored_shapes
 from .workflows.pruner_transform import transform_model as transform_model
 from .workflows.rounds import iterate as iterate
+from .workflows.rounds import load_round as load_round

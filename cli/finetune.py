@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from secateur import DataOptions, FinetuneOptions, LoadOptions, SparsifyOptions
 
+from . import reporting
 from .common import AsJson, File
 from .flags import Fields, Panel, with_flags
 from .opened import fitted
@@ -77,6 +78,7 @@ def command(
         Path | None,
         Parameter(metavar="FOLDER", help="Write losses and metrics for TensorBoard, too."),
     ] = None,
+    report: reporting.Report = None,
     as_json: AsJson = False,
     data: Annotated[
         Path, Parameter(help="Training data: images or .npz. Labels are used.", group=Panel.DATA)
@@ -100,6 +102,7 @@ def command(
 
     first = secateur.team_place()[0] == 0  # the first process speaks for all that torchrun started
     terminal = screen.terminal(mute=not first)
+    reporting.check(report)
     network = secateur.load(*files, options=model)
     terminal.notes(network.notes)
     if first:
@@ -139,6 +142,18 @@ def command(
         terminal.out.print(table_of(tuned.result, task))
         tell_outcome(terminal, tuned.result, task)
     folder = Path(output)
+    if report is not None:
+        before = original or network
+        with terminal.bars() as progress:
+            examples = reporting.looked_at(
+                report, before, tuned.result.network, validation, reading, progress
+            )
+        facts = secateur.ReportFacts(
+            network=before, compressed=tuned.result.network, tuned=tuned.result, task=task,
+            plan=tuned.result.plan, examples=examples, command=reporting.command_line(),
+            files=(*tuned.saved.paths, folder / "history.csv"), written=tuned.saved.difference,
+        )  # fmt: skip
+        reporting.write(terminal, report, facts)
     states = (tuned.state,) if tuned.state is not None else ()
     plans = (folder / "plan.yaml",) if tuned.result.plan is not None else ()
     written = (

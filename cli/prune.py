@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from secateur import DataOptions, LoadOptions, PruneOptions
 
+from . import reporting
 from .common import Companion, Data, File, Output
 from .flags import with_flags
 from .opened import fitted
@@ -44,6 +45,7 @@ def command(
             help="Caffe, with --emit-training: your solver.prototxt, whose settings are kept.",
         ),
     ] = None,
+    report: reporting.Report = None,
     data: Data = None,
     reading: DataOptions,
     model: LoadOptions,
@@ -57,6 +59,7 @@ def command(
     terminal.notes(network.notes)
     network = secateur.with_preprocess(network, reading)
     secateur.check_target(network, output)
+    reporting.check(report)
     if emit_training is not None:
         if emit_training.resolve() in (output.resolve(), *output.resolve().parents):
             raise secateur.FormatError(
@@ -91,6 +94,7 @@ def command(
             if emit_training is not None
             else None
         )
+        examples = reporting.looked_at(report, network, pruned.network, dataset, reading, progress)
     for note in pruned.notes:
         terminal.warn(note)
     if options.target is not None:
@@ -98,3 +102,13 @@ def command(
     print_summary(terminal, rows, pruned, saved)
     if training is not None:
         print_training(terminal, training)
+    if report is not None:
+        facts = secateur.ReportFacts(
+            network=network, result=pruned, rows=rows, examples=examples,
+            samples=dataset.samples if dataset is not None else None,
+            data=dataset.name if dataset is not None else "",
+            command=reporting.command_line(),
+            files=(*saved.paths, *saved.companions, *([saved.plan] if saved.plan else [])),
+            written=saved.difference,
+        )  # fmt: skip
+        reporting.write(terminal, report, facts)

@@ -310,6 +310,16 @@ def _repair(values: Values | None) -> str:
     return _text(values) if values is not None else "none"
 
 
+def _blocks(values: Values) -> int | str | tuple[str, ...]:
+    """Return a number of blocks, auto, or names of layers (a number with a comma is a name)."""
+    text = _text(values).strip()
+    if text.isdecimal() or text == "auto":
+        return int(text) if text.isdecimal() else text
+    if text.startswith("-") and text[1:].isdecimal():
+        raise ValueError("a number of blocks is 1 or more")
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def _phase(values: Values) -> str:
     return _text(values).upper()
 
@@ -398,6 +408,7 @@ BY_FIELD: Mapping[str, Spelling] = {
     ),
     "ChoiceOptions.allocation": _flag(_text, metavar="NAME|help"),
     "ChoiceOptions.budget": _flag(_text, metavar="UNIT"),
+    "ChoiceOptions.drop_blocks": _flag(_blocks, metavar="N|auto|LAYER,LAYER…"),
     "ChoiceOptions.exclude": _flag(_texts, metavar="LAYER", kind=list[str]),
     "Limits.round_to": _flag(_integer, metavar="K"),
     "PruneOptions.threshold": _flag(_number, metavar="LOSS"),
@@ -442,6 +453,8 @@ BY_FIELD: Mapping[str, Spelling] = {
     "SparsifyOptions.method": _flag(_text, "--sparsify", metavar="NAME|help"),
     "SparsifyOptions.criterion": _flag(_text, metavar="NAME"),
     "SparsifyOptions.exclude": _flag(_texts, metavar="LAYER", kind=list[str]),
+    "PredictOptions.suppress": _flag(_number, "--nms", metavar="R"),
+    "PredictOptions.top": _flag(_integer, "--top-k", metavar="K"),
     "TaskOptions.top": _flag(_integers, "--top-k", metavar="K,K…"),
     "TaskOptions.suppress": _flag(_number, "--nms", metavar="R"),
     "TaskOptions.overlap": _flag(_number, "--iou", metavar="R"),

@@ -80,6 +80,9 @@ def print_summary(
 
     terminal.out.print(_table(rows))
     provenance = result.plan.provenance
+    if result.plan.dropped is not None:
+        names = ", ".join(entry.name for entry in result.plan.dropped.blocks)
+        terminal.note(f"dropped blocks: {names}")
     if provenance.get("budget") == "latency":
         gone = provenance["rate"]["achieved"]
         measured = next(row.delta for row in rows if row.unit == "ms")
@@ -133,20 +136,5 @@ def _table(rows: Sequence[SummaryRow]) -> Table:
     for name in ("Baseline", "Compressed", "Delta"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        delta = words.percent(row.delta) if row.relative else _difference(row)
-        table.add_row(row.item, _value(row, row.original), _value(row, row.compressed), delta)
+        table.add_row(row.item, row.text(row.original), row.text(row.compressed), row.delta_text)
     return table
-
-
-def _value(row: SummaryRow, value: float) -> str:
-    if row.unit == "B":
-        return words.size(value)
-    if row.unit == "ms":
-        return f"{value:.2f} ms"
-    if row.unit == "%":
-        return f"{value:.2f} %"
-    return words.count(value) + row.unit if row.relative else f"{value:.4f}"
-
-
-def _difference(row: SummaryRow) -> str:
-    return f"{row.delta:+.2f}" if row.unit == "%" else f"{row.delta:+.4f}"

@@ -13,13 +13,13 @@ from typing import Any
 from ..core.data import DataOptions, Dataset
 from ..core.data import open_dataset as open_neutral
 from ..core.data.opening import with_mean_image
-from ..core.data.text import found_beside
+from ..core.data.text import found_beside, read_names
 from ..core.errors import DataError
 from ..core.ir.network import Network, Preprocess
 from ..core.options import options_of
 from ..formats.registry import FORMATS
 
-__all__ = ["open_dataset", "with_preprocess"]
+__all__ = ["class_names", "open_dataset", "with_preprocess"]
 
 
 def open_dataset(
@@ -52,6 +52,24 @@ def open_dataset(
         preprocess=preprocess,
         with_mean=partial(_with_mean, network),
     )
+
+
+def class_names(dataset: Dataset, options: DataOptions | None = None) -> tuple[str, ...]:
+    """Return the names of the classes: those of the file that options name, or of the data.
+
+    Args:
+        dataset: the data.
+        options: how it was opened.
+
+    Returns:
+        the names in the order of the classes; empty where nobody tells them.
+
+    Raises:
+        DataError: the file cannot be read, or has no names.
+    """
+    if options is not None and options.names is not None:
+        return read_names(Path(options.names))
+    return tuple(getattr(dataset, "classes", ()))
 
 
 def with_preprocess(

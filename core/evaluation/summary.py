@@ -20,6 +20,7 @@ from ..ir.network import Network
 from ..ir.windows import restored
 from ..progress import Progress, silent
 from ..verify.small_input import within_memory
+from ..words import count_text, percent_text, size_text
 from .fidelity import fidelity
 from .fitted import fit_data
 from .loss import LossMeter
@@ -68,6 +69,23 @@ class SummaryRow:
         if not self.relative:
             return change
         return change / self.original if self.original else 0.0
+
+    def text(self, value: float) -> str:
+        """Return a value of this item as people read it."""
+        if self.unit == "B":
+            return size_text(value)
+        if self.unit == "ms":
+            return f"{value:.2f} ms"
+        if self.unit == "%":
+            return f"{value:.2f} %"
+        return count_text(value) + self.unit if self.relative else f"{value:.4f}"
+
+    @property
+    def delta_text(self) -> str:
+        """The change as people read it."""
+        if self.relative:
+            return percent_text(self.delta)
+        return f"{self.delta:+.2f}" if self.unit == "%" else f"{self.delta:+.4f}"
 
 
 def summarize(

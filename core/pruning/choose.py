@@ -20,7 +20,7 @@ from ..evaluation.loss import LossMeter
 from ..ir.digest import digest
 from ..ir.network import Network
 from ..obs import Goal, remove_to_loss, remove_to_rate, remove_units
-from ..plan.blocks import choose_blocks, give_back
+from ..plan.channel_blocks import choose_blocks, give_back
 from ..plan.plan import Plan, make_plan
 from ..plan.quotas import check_quotas, quotas_of
 from ..plan.reach import Reach
@@ -30,7 +30,7 @@ from ..progress import Progress, silent
 from .demand import Demand
 from .options import PruneOptions
 
-__all__ = ["Choice", "choose", "followed"]
+__all__ = ["Choice", "choose", "followed", "recorded"]
 
 NOTED_MISS = 0.01
 """A rate missed by more than this is explained."""
@@ -97,7 +97,7 @@ def choose(
             **({"asked": float(options.rate)} if options.rate is not None else {}),
             "achieved": round(achieved, 6),
         },
-        **_settings(options, data),
+        **recorded(options, data),
     }
     return Choice(
         plan=make_plan(groups, state.removed, provenance),
@@ -207,18 +207,18 @@ def _without_waste(state: PruningState, demand: Demand, progress: Progress) -> P
     return remove_units(start, goal, units, progress)
 
 
-def _settings(options: PruneOptions, data: Dataset | None) -> dict[str, Any]:
+def recorded(options: PruneOptions, data: Dataset | None) -> dict[str, Any]:
     """Return the options that a plan records: those that are not the defaults, and the data."""
     changed = options.changed()
 
-    def recorded(*names: str) -> dict[str, Any]:
+    def chosen(*names: str) -> dict[str, Any]:
         return {name: changed[name] for name in names if name in changed}
 
     return {
         **({"threshold": float(options.threshold)} if options.threshold is not None else {}),
-        **recorded("budget", "target", "task", "latencies", "overrides"),
+        **chosen("budget", "target", "task", "latencies", "overrides"),
         **({"data": {"name": data.name, "samples": data.samples}} if data is not None else {}),
-        **recorded("exclude", "limits", "as_far_as_possible"),
+        **chosen("exclude", "limits", "as_far_as_possible"),
     }
 
 

@@ -12,8 +12,9 @@ from ..coupling.groups import Group, Groups, Partition
 from ..coupling.indices import UnitMask
 from ..coupling.partitions import Loss
 from ..errors import PlanError, located
+from ..markup import Table, notebook
 
-__all__ = ["Plan", "PlanGroup", "make_plan", "removed_units"]
+__all__ = ["Plan", "PlanGroup", "make_plan", "plan_table", "removed_units"]
 
 VERSION = 1
 
@@ -80,6 +81,10 @@ class Plan:
         """Whether the plan removes a channel at all."""
         return any(group.removed for group in self.groups)
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        return notebook(plan_table(self))
+
     def to_yaml(self) -> str:
         """Return the plan as YAML text; the same plan gives the same bytes."""
         document = {
@@ -120,6 +125,24 @@ class Plan:
                 raise PlanError(f"group '{name}' stands twice in the plan")
         provenance = {k: v for k, v in document.items() if k not in ("version", "groups")}
         return cls(groups=groups, provenance=provenance, file=file)
+
+
+def plan_table(plan: Plan) -> Table:
+    """Return how many channels each group keeps."""
+
+    def kept(group: PlanGroup) -> str:
+        return f"rate {group.rate:g}" if group.rate is not None else f"{group.kept}"
+
+    return Table(
+        caption="Plan",
+        columns=("Group", "Layers", "Channels", "Kept", "Removed channels"),
+        rows=[
+            (group.name, ", ".join(group.layers), f"{group.channels}", kept(group),
+             "open" if group.open else ", ".join(map(str, group.removed)))
+            for group in plan.groups
+        ],
+        numeric=(2, 3),
+    )  # fmt: skip
 
 
 class _Dumper(yaml.SafeDumper):

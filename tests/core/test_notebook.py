@@ -66,7 +66,10 @@ SHOWN: dict[str, tuple[Callable[[], Any], list[str]]] = {
     ),
     "rounds": (rounds, ["none passed", "1 (did not pass) 0.3 700 -31.0 % 50 0.875 +12.5"]),
     "tuned": (tuned, ["step 7", "7 (kept) all 0.25 0.5 0.01 3.0 s"]),
-    "accuracy": (lambda: secateur.evaluate(NETWORK, SAMPLES), ["Accuracy 0.95", "correct 19", "samples 20"]),
+    "accuracy": (
+        lambda: secateur.evaluate(NETWORK, SAMPLES),
+        ["Accuracy 0.95", "correct 19", "samples 20"],
+    ),
     "fidelity": (
         lambda: secateur.fidelity(NETWORK, PRUNED.network, SAMPLES),
         ["Output prob", "agreement"],

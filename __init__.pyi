@@ -157,7 +157,6 @@ from .workflows.measures import named_accuracy as named_accuracy
 from .workflows.predicting import Predicted as Predicted
 from .workflows.predicting import check_pictures as check_pictures
 from .workflows.predicting import save_pictures as save_pictures
-from .workflows.predicting import told as told
 from .workflows.pruner_counts import PrunerCount as PrunerCount
 from .workflows.pruner_counts import pruner_counts as pruner_counts
 from .workflows.pruner_project import PrunerProject as PrunerProject

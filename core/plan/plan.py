@@ -177,18 +177,22 @@ class Plan:
 
 
 def plan_table(plan: Plan) -> Table:
-    """Return how many channels each group keeps."""
+    """Return how many channels each group keeps, and the residual blocks that leave."""
 
     def kept(group: PlanGroup) -> str:
         return f"rate {group.rate:g}" if group.rate is not None else f"{group.kept}"
 
+    blocks = plan.dropped.blocks if plan.dropped is not None else ()
     return Table(
         caption="Plan",
         columns=("Group", "Layers", "Channels", "Kept", "Removed channels"),
         rows=[
-            (group.name, ", ".join(group.layers), f"{group.channels}", kept(group),
-             "open" if group.open else ", ".join(map(str, group.removed)))
-            for group in plan.groups
+            *((block.name, ", ".join(block.layers), "", "", "the whole block") for block in blocks),
+            *(
+                (group.name, ", ".join(group.layers), f"{group.channels}", kept(group),
+                 "open" if group.open else ", ".join(map(str, group.removed)))
+                for group in plan.groups
+            ),
         ],
         numeric=(2, 3),
     )  # fmt: skip

@@ -17,6 +17,8 @@ from .core.data.base import Batch as Batch
 from .core.data.base import Dataset as Dataset
 from .core.data.check import DataReport as DataReport
 from .core.data.check import check_data as check_data
+from .core.data.stated import described as described
+from .core.data.stated import input_notes as input_notes
 from .core.data.targets import Targets as Targets
 from .core.engine.padding import channel_block as channel_block
 from .core.engine.padding import pad_channels as pad_channels
@@ -113,8 +115,8 @@ from .formats.saving import save as save
 from .formats.training import begin as begin
 from .version import __version__ as __version__
 from .workflows.board import board as board
+from .workflows.datasets import fit_preprocess as fit_preprocess
 from .workflows.datasets import open_dataset as open_dataset
-from .workflows.datasets import with_preprocess as with_preprocess
 from .workflows.emitting import TrainingFiles as TrainingFiles
 from .workflows.emitting import check_training as check_training
 from .workflows.emitting import emit_training as emit_training
@@ -123,4 +125,6 @@ from .workflows.finetuning import begin_early as begin_early
 from .workflows.finetuning import finetune as finetune
 from .workflows.finetuning import finetune_files as finetune_files
 from .workflows.measures import named_accuracy as named_accuracy
+from .workflows.preprocessing import PreprocessTrial as PreprocessTrial
+from .workflows.preprocessing import with_preprocess as with_preprocess
 from .workflows.rounds import iterate as iterate

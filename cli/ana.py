@@ -16,7 +16,7 @@ from secateur import AnalyzeOptions, DataOptions, LoadOptions
 from .cluster import computing_on
 from .common import AsJson, Companion, File
 from .flags import Fields, Panel, with_flags
-from .opened import fitted
+from .opened import fitted, prepared
 from .screen import ScreenOptions
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def command(
     terminal = screen.terminal()
     network = secateur.load(*files, companions=companion or (), options=model)
     terminal.notes(network.notes)
+    network, reading = prepared(terminal, network, data, reading, task=options.task)
     found = fitted(terminal, network, data, reading, options.task)
     dataset, task = found.dataset, found.task
     secateur.check_free(output / secateur.ANALYSIS_FILE)

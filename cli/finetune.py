@@ -12,7 +12,7 @@ from secateur import DataOptions, FinetuneOptions, LoadOptions, SparsifyOptions
 
 from .common import AsJson, File
 from .flags import Fields, Panel, with_flags
-from .opened import fitted
+from .opened import fitted, prepared
 from .screen import ScreenOptions
 
 if TYPE_CHECKING:
@@ -111,13 +111,15 @@ def command(
     early = None
     if rewind:
         early = secateur.begin_early(rewind, files, solver=solver, options=model)
+    carried_out = secateur.load_plan(plan) if plan is not None else None
+    network, reading = prepared(terminal, network, data, reading, plan=carried_out)
     dataset = fitted(terminal, network, data, reading).dataset
     original = secateur.load(*teacher, options=model) if teacher else None
     validation = fitted(terminal, network, val, reading).dataset if val is not None else None
     task = secateur.find_task(original or network, validation) if validation is not None else None
     lessons = secateur.Lessons(
         teacher=original,
-        plan=secateur.load_plan(plan) if plan is not None else None,
+        plan=carried_out,
         validation=validation,
         task=task,
         sparsify=sparsify if sparsify.method else None,

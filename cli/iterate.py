@@ -13,7 +13,7 @@ from secateur import DataOptions, IterateOptions, LoadOptions
 from . import words
 from .common import AsJson, Companion, File
 from .flags import Panel, with_flags
-from .opened import fitted
+from .opened import fitted, prepared
 from .screen import ScreenOptions
 from .usage import UsageError
 
@@ -70,6 +70,7 @@ def command(
         raise UsageError("it goes with --finetune", flag="--finetune-solver")
     network = secateur.load(*files, companions=companion or (), options=model)
     terminal.notes(network.notes)
+    network, reading = prepared(terminal, network, data, reading, task=options.task)
     asked = options.max_drop is not None
     if val is not None:
         training = fitted(terminal, network, data, reading)

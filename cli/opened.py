@@ -2,15 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from secateur import DataOptions, FittedData, Network, Task
+    from secateur import DataOptions, FittedData, Network, Plan, Task
 
     from .terminal import Terminal
 
-__all__ = ["fitted"]
+__all__ = ["fitted", "prepared"]
+
+
+def prepared(
+    terminal: Terminal,
+    network: Network,
+    data: Path | None,
+    reading: DataOptions,
+    *,
+    plan: Plan | None = None,
+    task: Task | str | None = None,
+) -> tuple[Network, DataOptions]:
+    """Return a network with the preprocessing that counts for it, and how data is read then.
+
+    Args:
+        terminal: where the figures of what was tried are shown.
+        network: the network.
+        data: labelled data that preprocessing is tried on, where the user asks for that.
+        reading: how data is read.
+        plan: what the network was pruned by, or is to be: it remembers what was used.
+        task: what the user wants measured.
+
+    Raises:
+        DataError: there is no such data, or no mean file.
+        FormatError, PlanError: a file that the user names says nothing of preprocessing.
+    """
+    import secateur
+
+    if reading.preprocessing != "auto" or data is None:
+        network = secateur.with_preprocess(network, reading, plan=plan)
+    else:
+        with terminal.bars() as progress:
+            network, trials = secateur.fit_preprocess(
+                data, network, reading, task=task, progress=progress
+            )
+        for trial in trials:
+            terminal.note(f"{trial.text}: {trial.name}: {secateur.described(trial.preprocess)}")
+    return network, replace(reading, preprocessing=None)
 
 
 def fitted(
@@ -40,9 +78,5 @@ def fitted(
     found = secateur.fit_data(
         network, secateur.open_dataset(data, network, reading), task, asked=asked
     )
-    for note in found.notes:
-        if isinstance(note, secateur.Caution):
-            terminal.warn(note)
-        else:
-            terminal.note(f"note: {note}")
+    terminal.tell(found.notes)
     return found

@@ -11,7 +11,7 @@ from secateur import DataOptions, LoadOptions, PruneOptions
 
 from .common import Companion, Data, File, Output
 from .flags import with_flags
-from .opened import fitted
+from .opened import fitted, prepared
 from .screen import ScreenOptions
 from .summary import measure_and_save, print_summary, print_training
 
@@ -55,7 +55,9 @@ def command(
     terminal = screen.terminal()
     network = secateur.load(*files, companions=companion or (), options=model)
     terminal.notes(network.notes)
-    network = secateur.with_preprocess(network, reading)
+    network, reading = prepared(
+        terminal, network, data, reading, plan=options.plan, task=options.task
+    )
     secateur.check_target(network, output)
     if emit_training is not None:
         if emit_training.resolve() in (output.resolve(), *output.resolve().parents):

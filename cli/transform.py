@@ -14,7 +14,7 @@ from secateur import DataOptions, DensifyOptions, LoadOptions
 from . import quality
 from .common import Companion, Data, File, Output
 from .flags import with_flags
-from .opened import fitted
+from .opened import fitted, prepared
 from .screen import ScreenOptions
 from .summary import measure_and_save, print_summary
 
@@ -56,9 +56,9 @@ def command(
         )
         raise
     terminal.notes(network.notes)
-    network = secateur.with_preprocess(network, reading)
-    secateur.check_target(network, output)
     carried_out = secateur.load_plan(plan) if plan is not None else None
+    network, reading = prepared(terminal, network, data, reading, plan=carried_out)
+    secateur.check_target(network, output)
     if carried_out is None or secateur.carried_out(network, carried_out):
         for option in ("force", "repair"):
             if getattr(options, option) != getattr(type(options)(), option):

@@ -12,14 +12,15 @@ from typing import Any
 
 from ..core.data import DataOptions, Dataset
 from ..core.data import open_dataset as open_neutral
-from ..core.data.opening import with_mean_image
-from ..core.data.text import found_beside
-from ..core.errors import DataError
+from ..core.data.options import AUTOMATIC
+from ..core.evaluation.task import Task
 from ..core.ir.network import Network, Preprocess
 from ..core.options import options_of
+from ..core.progress import Progress, silent
 from ..formats.registry import FORMATS
+from .preprocessing import PreprocessTrial, try_preprocess, with_mean, with_preprocess
 
-__all__ = ["open_dataset", "with_preprocess"]
+__all__ = ["fit_preprocess", "open_dataset"]
 
 
 def open_dataset(
@@ -43,59 +44,52 @@ def open_dataset(
     Raises:
         DataError: the path leads to nothing usable, or what it leads to does not fit the network.
     """
+    options = options_of(DataOptions, options, settings)
+    if preprocess is None:
+        if options.preprocessing == AUTOMATIC:
+            network, _ = fit_preprocess(path, network, options)
+        else:
+            network = with_preprocess(network, options)
+        options = replace(options, preprocessing=None)
     for known in FORMATS.values():
         known.register_datasets()
     return open_neutral(
-        path,
-        network,
-        options_of(DataOptions, options, settings),
-        preprocess=preprocess,
-        with_mean=partial(_with_mean, network),
+        path, network, options, preprocess=preprocess, with_mean=partial(with_mean, network)
     )
 
 
-def with_preprocess(
-    network: Network, options: DataOptions | None = None, **settings: Any
-) -> Network:
-    """Return the network with the preprocessing that options of data ask for.
-
-    Where there is no data, the noise that stands for it lies in the range that this gives.
+def fit_preprocess(
+    path: str | Path,
+    network: Network,
+    options: DataOptions | None = None,
+    *,
+    task: Task | str | None = None,
+    progress: Progress = silent,
+    **settings: Any,
+) -> tuple[Network, tuple[PreprocessTrial, ...]]:
+    """Return the network with the usual preprocessing that fits labelled data best, and all tried.
 
     Args:
-        network: the network, unchanged by this.
-        options: how data is made into inputs.
+        path: where the labelled data is.
+        network: the network.
+        options: how the data is read; what they say of preprocessing is kept.
+        task: what is measured, if not what the labels call for.
+        progress: told how far the work is.
         settings: fields of :class:`DataOptions`, instead of `options`.
 
     Raises:
-        DataError: the mean file is not there, or broken.
+        DataError: there are no labels, or they do not fit; or the data holds no pixels.
     """
     options = options_of(DataOptions, options, settings)
-    changed = options.changed(network.preprocess)
-    if options.mean_file is not None:
-        changed = _with_mean(network, changed)
-    return network if changed == network.preprocess else replace(network, preprocess=changed)
 
+    def opened(network: Network, reading: DataOptions) -> Dataset:
+        return open_dataset(path, network, reading)
 
-def _with_mean(network: Network, preprocess: Preprocess) -> Preprocess:
-    """Return preprocessing with the mean image its file holds.
-
-    The file is looked for as it is named, and beside the network's own files.
-
-    Raises:
-        DataError: it is not there, or broken.
-    """
-    if not preprocess.mean_file or preprocess.mean_image is not None:
-        return preprocess
-    named = Path(preprocess.mean_file)
-    own = network.source.paths.values() if network.source is not None else ()
-    folders = [path.parent for path in own]
-    found = found_beside(str(named), folders) or found_beside(named.name, folders)
-    if found is None:
-        raise DataError(
-            f"the mean file '{named}' is not there",
-            hint="--mean-file says where it is, --mean gives a value a channel instead",
-        )
-    if found.suffix.lower() == ".npy":
-        return with_mean_image(replace(preprocess, mean_file=str(found)))
-    read_mean = next(known.read_mean for known in FORMATS.values() if known.read_mean is not None)
-    return replace(preprocess, mean_file=str(found), mean_image=read_mean(found))
+    trials = try_preprocess(network, options, opened, task=task, progress=progress)
+    best = trials[0]
+    remark = (
+        f"images become inputs as fits {path} best: {best.name} "
+        f"({best.text} on {best.samples} samples)"
+    )
+    chosen = replace(best.preprocess, origin=f"auto: {best.name}", remark=remark)
+    return replace(network, preprocess=chosen), trials

@@ -69,6 +69,8 @@ def open_dataset(
     """
     options = options_of(DataOptions, options, settings)
     path = Path(path)
+    if preprocess is not None and not preprocess.origin:
+        preprocess = replace(preprocess, origin="the caller")
     changed = options.changed(preprocess or network.preprocess)
     opening = Opening(network=network, preprocess=with_mean(changed), options=options)
     return kind_of(path, opening).open(path, opening)

@@ -17,6 +17,7 @@ from .core.data.base import Batch as Batch
 from .core.data.base import Dataset as Dataset
 from .core.data.check import DataReport as DataReport
 from .core.data.check import check_data as check_data
+from .core.data.registry import Purpose as Purpose
 from .core.data.stated import described as described
 from .core.data.stated import input_notes as input_notes
 from .core.data.targets import Targets as Targets
@@ -117,6 +118,7 @@ from .version import __version__ as __version__
 from .workflows.board import board as board
 from .workflows.datasets import fit_preprocess as fit_preprocess
 from .workflows.datasets import open_dataset as open_dataset
+from .workflows.datasets import stands_apart as stands_apart
 from .workflows.emitting import TrainingFiles as TrainingFiles
 from .workflows.emitting import check_training as check_training
 from .workflows.emitting import emit_training as emit_training

@@ -82,8 +82,8 @@ def command(
     val: Annotated[
         Path | None,
         Parameter(
-            help="Data to measure on; the best measurement is kept. Without it, a tenth of the "
-            "training data is held out.",
+            help="Data to measure on; the best measurement is kept. Without it: the "
+            "valid= of a .data file, or a tenth of the training data, which is held out.",
             group=Panel.DATA,
         ),
     ] = None,
@@ -113,7 +113,9 @@ def command(
         early = secateur.begin_early(rewind, files, solver=solver, options=model)
     carried_out = secateur.load_plan(plan) if plan is not None else None
     network, reading = prepared(terminal, network, data, reading, plan=carried_out)
-    dataset = fitted(terminal, network, data, reading).dataset
+    if val is None and secateur.stands_apart(data, network, reading):
+        val = data
+    dataset = fitted(terminal, network, data, reading, purpose="calibrate").dataset
     original = secateur.load(*teacher, options=model) if teacher else None
     validation = fitted(terminal, network, val, reading).dataset if val is not None else None
     task = secateur.find_task(original or network, validation) if validation is not None else None

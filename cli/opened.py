@@ -2,16 +2,87 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from secateur import DataOptions, FittedData, Network, Plan, Task
+    from secateur import DataOptions, FittedData, Network, Plan, Purpose, Task
 
     from .terminal import Terminal
 
-__all__ = ["fitted", "prepared"]
+__all__ = ["Parts", "fitted", "parts", "prepared"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    """The data of a command.
+
+    Args:
+        calibration: what a network is pruned, repaired and trained by.
+        measured: what it is measured on.
+        apart: whether these are others.
+    """
+
+    calibration: FittedData
+    measured: FittedData
+    apart: bool
+
+
+def parts(
+    terminal: Terminal,
+    network: Network,
+    data: Path,
+    val: Path | None,
+    reading: DataOptions,
+    task: Task | str | None = None,
+    *,
+    asked: bool = False,
+    careful: bool = True,
+) -> Parts:
+    """Return the data to calibrate on and the data to measure on, and say where they are the same.
+
+    Args:
+        terminal: where that is said.
+        network: the network.
+        data: what it is calibrated on; also the path of what it is measured on, if this holds both.
+        val: what it is measured on; None where `data` has to do.
+        reading: how data is read.
+        task: what the user wants measured.
+        asked: whether the command needs labels to measure.
+        careful: whether it is wrong to measure on what the network is calibrated on.
+
+    Raises:
+        DataError: the data does not fit.
+    """
+    import secateur
+
+    apart = secateur.stands_apart(data, network, reading)
+    given = val is not None
+    if not given and not apart:
+        found = fitted(terminal, network, data, reading, task, asked=asked, purpose="calibrate")
+        if careful and found.dataset.labelled:
+            terminal.warn(_same(data))
+        return Parts(calibration=found, measured=found, apart=False)
+    place = data if val is None else val
+    same = place.resolve() == data.resolve() and not apart
+    first = fitted(terminal, network, data, reading, purpose="calibrate")
+    second = fitted(terminal, network, place, reading, task, asked=asked)
+    if same:
+        terminal.warn(_same(data))
+    elif not given:
+        terminal.note(
+            f"note: {data}: {first.dataset.samples} images of train= calibrate, "
+            f"{second.dataset.samples} of valid= measure"
+        )
+    return Parts(calibration=first, measured=second, apart=True)
+
+
+def _same(data: Path) -> str:
+    return (
+        f"the same samples ({data}) calibrate and measure: on others, figures will be lower "
+        "(--val gives others)"
+    )
 
 
 def prepared(
@@ -59,6 +130,7 @@ def fitted(
     task: Task | str | None = None,
     *,
     asked: bool = False,
+    purpose: Purpose = "measure",
 ) -> FittedData:
     """Return data that fits a network, and say what was done with labels that nobody asked for.
 
@@ -69,14 +141,14 @@ def fitted(
         reading: how it is read.
         task: what the user wants measured; None for what the data calls for.
         asked: whether the command needs the labels.
+        purpose: what the data is for.
 
     Raises:
         DataError: the data does not fit.
     """
     import secateur
 
-    found = secateur.fit_data(
-        network, secateur.open_dataset(data, network, reading), task, asked=asked
-    )
+    dataset = secateur.open_dataset(data, network, reading, purpose=purpose)
+    found = secateur.fit_data(network, dataset, task, asked=asked)
     terminal.tell(found.notes)
     return found

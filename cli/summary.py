@@ -24,6 +24,7 @@ def measure_and_save(
     output: Path,
     *,
     data: Dataset | None,
+    measured: Dataset | None,
     task: Task | str | None = None,
     progress: Progress,
 ) -> tuple[Sequence[SummaryRow], secateur.Saved]:
@@ -36,14 +37,17 @@ def measure_and_save(
         compressed: what is written.
         files: what `original` was read from.
         output: folder.
-        data: for measurement and verification; None for noise.
+        data: for verification; None for noise.
+        measured: for measurement; None for noise.
         task: what is measured, if not what the data calls for.
         progress: told how far the work is.
     """
     import secateur
 
     before = sum(path.stat().st_size for path in files)
-    rows = secateur.summarize(original, compressed.network, data=data, task=task, progress=progress)
+    rows = secateur.summarize(
+        original, compressed.network, data=measured, task=task, progress=progress
+    )
     saved = secateur.save(compressed, output, data=data, progress=progress)
     return _with_sizes(rows, before, saved.size), saved
 

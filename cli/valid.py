@@ -26,7 +26,8 @@ Models = Annotated[
     Path, Parameter(name="FILE", required=True, help="The files of one model or several.")
 ]
 Data = Annotated[
-    Path, Parameter(name="--data", help="Labelled data (docs/data.md).", group=Panel.DATA)
+    Path,
+    Parameter(name=("--data", "--val"), help="Labelled data (docs/data.md).", group=Panel.DATA),
 ]
 
 

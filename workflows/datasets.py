@@ -12,7 +12,9 @@ from typing import Any
 
 from ..core.data import DataOptions, Dataset
 from ..core.data import open_dataset as open_neutral
+from ..core.data.opening import kind_of
 from ..core.data.options import AUTOMATIC
+from ..core.data.registry import Opening, Purpose
 from ..core.evaluation.task import Task
 from ..core.ir.network import Network, Preprocess
 from ..core.options import options_of
@@ -20,7 +22,7 @@ from ..core.progress import Progress, silent
 from ..formats.registry import FORMATS
 from .preprocessing import PreprocessTrial, try_preprocess, with_mean, with_preprocess
 
-__all__ = ["fit_preprocess", "open_dataset"]
+__all__ = ["fit_preprocess", "open_dataset", "stands_apart"]
 
 
 def open_dataset(
@@ -29,6 +31,7 @@ def open_dataset(
     options: DataOptions | None = None,
     *,
     preprocess: Preprocess | None = None,
+    purpose: Purpose = "measure",
     **settings: Any,
 ) -> Dataset:
     """Open data of any kind for a network; what the path leads to decides how it is read.
@@ -39,6 +42,8 @@ def open_dataset(
         network: whose inputs the data must fit.
         options: how the data is read and made into inputs.
         preprocess: how images become inputs, instead of the network's own; options change it.
+        purpose: what it is for: a `.data` file names images to "calibrate" on (`train=`) and
+            images to "measure" on (`valid=`). Other data is the same for both.
         settings: fields of :class:`DataOptions`, instead of `options`.
 
     Raises:
@@ -54,8 +59,26 @@ def open_dataset(
     for known in FORMATS.values():
         known.register_datasets()
     return open_neutral(
-        path, network, options, preprocess=preprocess, with_mean=partial(with_mean, network)
-    )
+        path, network, options, preprocess=preprocess, purpose=purpose,
+        with_mean=partial(with_mean, network),
+    )  # fmt: skip
+
+
+def stands_apart(path: str | Path, network: Network, options: DataOptions | None = None) -> bool:
+    """Return whether a path holds images to calibrate on that are not those to measure on.
+
+    Args:
+        path: where the data is.
+        network: what it is for.
+        options: how it is read.
+
+    Raises:
+        DataError: the path leads to nothing usable.
+    """
+    for known in FORMATS.values():
+        known.register_datasets()
+    opening = Opening(network=network, options=options or DataOptions())
+    return kind_of(Path(path), opening).apart(Path(path), opening)
 
 
 def fit_preprocess(

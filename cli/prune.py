@@ -13,7 +13,7 @@ from .common import Companion, Data, File, Output, Val
 from .flags import with_flags
 from .opened import fitted, parts, prepared
 from .screen import ScreenOptions
-from .summary import measure_and_save, print_summary, print_training
+from .summary import measure_and_save, print_summary, print_training, unmeasured
 
 
 @with_flags
@@ -103,5 +103,7 @@ def command(
     for note in pruned.notes:
         terminal.warn(note)
     print_summary(terminal, rows, pruned, saved)
+    if measured is None and pruned.plan.removes:
+        terminal.warn(unmeasured(pruned, calibrated=dataset is not None))
     if training is not None:
         print_training(terminal, training)

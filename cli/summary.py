@@ -38,7 +38,7 @@ def measure_and_save(
         files: what `original` was read from.
         output: folder.
         data: for verification; None for noise.
-        measured: for measurement; None for noise.
+        measured: for measurement; None to leave out how good the networks are.
         task: what is measured, if not what the data calls for.
         progress: told how far the work is.
     """
@@ -93,6 +93,24 @@ def print_summary(
         terminal.note(text)
     for path in (*saved.paths, *saved.companions, *([saved.plan] if saved.plan else [])):
         terminal.note(f"wrote {path}")
+
+
+def unmeasured(result: secateur.PruneResult, *, calibrated: bool) -> str:
+    """Return what is to be said of a pruned network that was measured on nothing.
+
+    Args:
+        result: the network with its plan and repairs.
+        calibrated: whether samples chose or repaired.
+    """
+    how = str(result.plan.provenance.get("criterion", "a plan"))
+    kept = [record.method for record in result.repairs if record.kept]
+    done = f"channels left by {how}, {'repaired by ' + ', '.join(kept) if kept else 'not repaired'}"
+    if calibrated:
+        return f"accuracy was not measured: {done}"
+    return (
+        f"accuracy is unknown, and probably low: {done}, since there were no images (a hundred as "
+        "--data, labelled or not, change that)"
+    )
 
 
 def print_training(terminal: Terminal, training: secateur.TrainingFiles) -> None:

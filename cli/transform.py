@@ -85,6 +85,8 @@ def command(
     for note in dense.notes:
         terminal.warn(note)
     print_summary(terminal, rows, dense, saved)
+    if measured is None:
+        terminal.note("accuracy was not measured: no --data was given")
 
 
 def _measure(terminal: Terminal, network: Network, dataset: Dataset, data: Path) -> None:

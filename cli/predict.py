@@ -69,7 +69,7 @@ def command(
         if output is not None:
             found = secateur.save_pictures(predictions, output, models, names)
         else:
-            found = [secateur.told(prediction, names) for prediction in predictions]
+            found = [secateur.Predicted.of(prediction, names) for prediction in predictions]
     for problem in datasets[0].problems:
         terminal.warn(f"left out: {problem}")
     if as_json:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from html import escape
+from typing import Any
 
-__all__ = ["SHOWN", "Table", "notebook"]
+__all__ = ["SHOWN", "Table", "figures", "notebook"]
 
 SHOWN = 200
 """Rows that a notebook shows at most: longer tables make it slow."""
@@ -58,6 +59,21 @@ class Table:
 
     def _class(self, place: int) -> str:
         return ' class="number"' if place in self.numeric else ""
+
+
+def figures(caption: str, result: Any) -> Table:
+    """Return the texts and numbers of a frozen dataclass as a table.
+
+    Args:
+        caption: what it shows.
+        result: the dataclass; what it has in mappings and sequences is left out.
+    """
+    rows = [
+        (field.name.replace("_", " "), f"{value:.6g}" if isinstance(value, float) else str(value))
+        for field in fields(result)
+        if isinstance(value := getattr(result, field.name), str | int | float)
+    ]
+    return Table(caption=caption, columns=("Figure", "Value"), rows=rows, numeric=(1,))
 
 
 def notebook(*tables: Table, about: str = "") -> str:

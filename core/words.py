@@ -7,6 +7,7 @@ from collections.abc import Sequence
 __all__ = [
     "count_text",
     "dims_text",
+    "four_digits",
     "percent_text",
     "sample_text",
     "size_text",
@@ -58,3 +59,8 @@ def sample_text(regions: Sequence[int]) -> str:
 def dims_text(dims: tuple[int | str, ...] | None) -> str:
     """Return a shape with × between the sizes."""
     return "×".join(str(dim) for dim in dims) if dims is not None else "-"
+
+
+def four_digits(value: float) -> str:
+    """Return a figure whose unit nobody knows: 0.98765 → "0.9877"."""
+    return f"{value:.4g}"

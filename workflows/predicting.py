@@ -19,7 +19,7 @@ from ..core.pictures.drawing import drawn, encoded, side_by_side
 from ..core.pictures.predict import Prediction
 from ..core.report.style import style
 
-__all__ = ["PREDICTIONS_FILE", "Predicted", "check_pictures", "save_pictures", "told"]
+__all__ = ["PREDICTIONS_FILE", "Predicted", "check_pictures", "save_pictures"]
 
 PREDICTIONS_FILE, TABLE_FILE, INDEX_FILE = "predictions.json", "predictions.csv", "index.html"
 """Files beside the pictures: plain values, a table, a page with all pictures."""
@@ -50,6 +50,22 @@ class Predicted:
     differs: bool
     file: str = ""
 
+    @classmethod
+    def of(cls, prediction: Prediction, names: Sequence[str] = (), file: str = "") -> Predicted:
+        """Return a prediction without its picture.
+
+        Args:
+            prediction: what was found.
+            names: of the classes.
+            file: name of its picture.
+        """
+        return cls(
+            name=prediction.name,
+            texts=tuple(finding.text(names) for finding in prediction.findings),
+            rows=tuple(finding.rows(names) for finding in prediction.findings),
+            disagreement=prediction.disagreement, differs=prediction.differs, file=file,
+        )  # fmt: skip
+
     def to_data(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         apart = {} if len(self.rows) == 1 else {
@@ -57,22 +73,6 @@ class Predicted:
         }  # fmt: skip
         file = {"picture": self.file} if self.file else {}
         return {"name": self.name, **file, **apart, "found": list(self.rows)}
-
-
-def told(prediction: Prediction, names: Sequence[str] = (), file: str = "") -> Predicted:
-    """Return a prediction without its picture.
-
-    Args:
-        prediction: what was found.
-        names: of the classes.
-        file: name of its picture.
-    """
-    return Predicted(
-        name=prediction.name,
-        texts=tuple(finding.text(names) for finding in prediction.findings),
-        rows=tuple(finding.rows(names) for finding in prediction.findings),
-        disagreement=prediction.disagreement, differs=prediction.differs, file=file,
-    )  # fmt: skip
 
 
 def check_pictures(output: str | PathLike[str]) -> None:
@@ -152,7 +152,7 @@ def save_pictures(
         ]  # fmt: skip
         content = encoded(side_by_side(images), "JPEG", 90)
         write_whole(folder / file, content, error=FormatError)
-        found.append(told(prediction, names, file))
+        found.append(Predicted.of(prediction, names, file))
     _write(folder, found, models)
     return found
 

@@ -15,6 +15,7 @@ from ..finetune.result import FinetuneResult
 from ..ir.network import Network
 from ..pictures.examples import Examples
 from ..plan.plan import Plan
+from ..pruning.apply import planned
 from ..pruning.result import PruneResult
 from ..pruning.rounds import Iteration
 from ..sensitivity.result import Analysis
@@ -94,6 +95,14 @@ class ReportFacts:
     def groups(self) -> Groups:
         """The groups of the model before."""
         return find_groups(self.network)
+
+    @cached_property
+    def removed_from(self) -> Groups:
+        """The groups that channels left: without residual blocks that left before."""
+        if self.removal is None:
+            return self.groups
+        network, _ = planned(self.network, self.removal)
+        return self.groups if network is self.network else find_groups(network)
 
     @cached_property
     def described(self) -> Description:

@@ -72,7 +72,8 @@ def test_layers_that_it_cannot_take_are_told_with_file_and_line(run, tmp_path):
 def test_rounds_count_the_cost_of_the_target(run, tmp_path):
     data = FIXTURES / "shapes.npz"
     run("iterate", *CAFFE, "--data", data, "--rates", "0.2,0.4", "--target", "mnn",
-        "--criterion", "l1", "--from", "previous", "--no-repair", "-o", tmp_path / "out")  # fmt: skip
+        "--criterion", "l1", "--from", "previous", "--no-repair",
+        "-o", tmp_path / "out")  # fmt: skip
     chip = secateur.find_target("mnn")
     whole = secateur.target_cost(secateur.load(*CAFFE), chip)
     for number, rate in ((1, 0.2), (2, 0.4)):

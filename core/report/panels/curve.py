@@ -11,9 +11,8 @@ import numpy as np
 from ...cost.network_cost import Costs
 from ...coupling.indices import UnitMask
 from ...markup import Table
-from ...pruning.rounds import Iteration, Round
+from ...pruning.rounds import Iteration, rounds_table
 from ...sensitivity.result import Analysis
-from ...words import count_text, percent_text, time_text
 from ..blocks import Block, Panel, Paragraph
 from ..charts import ACCENT, chart
 from ..facts import ReportFacts
@@ -50,7 +49,7 @@ def _of_rounds(facts: ReportFacts, found: Iteration) -> Panel:
         chart(
             caption,
             lambda _: _line(points, "Operations left in %", f"{found.metric}{unit}", "round"),
-            _table(facts, found, caption),
+            rounds_table(found, caption, facts.figure),
         )
     ]
     return Panel(name="curve", title="Efficiency and quality", blocks=blocks)
@@ -71,29 +70,6 @@ def _line(points: Sequence[Mapping[str, Any]], x: str, y: str, label: str) -> Ma
         text = {"type": "text", "dy": -12, "align": "center"}
         layers.append({"mark": text, "encoding": {**at, "text": {"field": label}}})
     return {"data": {"values": list(points)}, "height": 260, "layer": layers}
-
-
-def _table(facts: ReportFacts, found: Iteration, caption: str) -> Table:
-    def row(entry: Round) -> tuple[str, ...]:
-        return (
-            f"{entry.number}" + ("" if entry.passed else " (did not pass)"),
-            f"{entry.rate:g}", count_text(entry.operations), percent_text(-entry.achieved),
-            count_text(entry.parameters), facts.figure(entry.value), f"{entry.loss:+.4g}",
-            time_text(entry.seconds) if entry.seconds is not None else "",
-        )  # fmt: skip
-
-    first = facts.figure(found.original_value) if found.original_value is not None else ""
-    original = (
-        "original", "", count_text(found.operations), "", count_text(found.parameters), first, "",
-        "",
-    )  # fmt: skip
-    return Table(
-        caption=caption,
-        columns=("Round", "Rate", "Operations", "Change", "Parameters", found.metric, "Loss",
-                 "Time"),
-        rows=[original, *map(row, found.rounds)],
-        numeric=(1, 2, 3, 4, 5, 6, 7),
-    )  # fmt: skip
 
 
 def _of_analysis(facts: ReportFacts, analysis: Analysis) -> Panel | None:

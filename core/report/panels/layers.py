@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...cost.describe import Description
+from ...cost.network_cost import LayerCost
+from ...difference.pairing import pairs_of
 from ...markup import Table
 from ...words import count_text, percent_text
 from ..blocks import Block, Folded, Panel, Paragraph
@@ -24,7 +25,7 @@ SHOWN = 15
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerChange:
-    """A layer before and after; `channels_after` and the like are those before without a change."""
+    """A layer before and after; one that left with a residual block has nothing left."""
 
     name: str
     type: str
@@ -38,18 +39,20 @@ class LayerChange:
 
 def changes(facts: ReportFacts) -> Sequence[LayerChange]:
     """Return every layer before and after; where there is no model after, it is as before."""
-    before = facts.described
-    after = facts.described_after or before
-    partner = _partners(before, after)
+    before, after = facts.described, facts.described_after
+    partner = _partners(facts)
     found = []
     for place, row in enumerate(before.layers):
-        other = partner.get(place)
-        mine = before.cost.layers[place]
-        its = after.cost.layers[other] if other is not None else mine
+        mine, channels = before.cost.layers[place], _channels(row.shape)
+        its, left = mine, channels
+        if after is not None:
+            other = partner.get(place)
+            its = after.cost.layers[other] if other is not None else LayerCost()
+            gone = None if channels is None else 0
+            left = _channels(after.layers[other].shape) if other is not None else gone
         found.append(
             LayerChange(
-                name=row.name, type=row.type, channels=_channels(row.shape),
-                channels_after=_channels(after.layers[other].shape) if other is not None else None,
+                name=row.name, type=row.type, channels=channels, channels_after=left,
                 operations=mine.operations, operations_after=its.operations,
                 parameters=mine.parameters, parameters_after=its.parameters,
             )
@@ -57,13 +60,21 @@ def changes(facts: ReportFacts) -> Sequence[LayerChange]:
     return found
 
 
-def _partners(before: Description, after: Description) -> Mapping[int, int]:
-    """Return which layer after is which before: by place where the names agree, else by name."""
-    mine, its = ([row.name for row in one.layers] for one in (before, after))
-    if mine == its:
-        return {place: place for place in range(len(mine))}
-    places = {name: place for place, name in enumerate(its)}
-    return {place: places[name] for place, name in enumerate(mine) if name in places}
+def _partners(facts: ReportFacts) -> Mapping[int, int]:
+    """Return which layer after is which before.
+
+    Where residual blocks left, the plan names their layers; all others stand in their order.
+    """
+    if facts.after is None:
+        return {}
+    mine, its = facts.network.layers, facts.after.layers
+    dropped = facts.removal.dropped if facts.removal is not None else None
+    blocks = dropped.blocks if dropped is not None else ()
+    gone = {name for block in blocks for name in (block.name, *block.layers)}
+    left = [place for place, info in enumerate(mine) if info.name not in gone]
+    if [mine[place].type for place in left] == [info.type for info in its]:
+        return dict(zip(left, range(len(its)), strict=True))
+    return {a: b for a, b in pairs_of(mine, its) if a is not None and b is not None}
 
 
 def _channels(shape: tuple[int | str, ...] | None) -> int | None:

@@ -72,13 +72,13 @@ def _rising(points: Sequence[Mapping[str, float]], width: int) -> Mapping[str, A
 
 def _of_groups(facts: ReportFacts, history: Sequence[RemovedStep]) -> Block:
     """Return the chart of when each group lost how many channels."""
-    owner = {unit: group.name for unit, group in facts.groups.group_of.items()}
+    owner = {unit: group.name for unit, group in facts.removed_from.group_of.items()}
     left: dict[str, list[int]] = {}
     for number, step in enumerate(history, 1):
         for unit in step.units:
             if unit in owner:
                 left.setdefault(owner[unit], []).append(number)
-    order = [group.name for group in facts.groups.groups if group.name in left]
+    order = [group.name for group in facts.removed_from.groups if group.name in left]
     parts = max(5, min(40, FIELDS // max(1, len(order)), len(history)))
     size = math.ceil(len(history) / parts)
     values = []
@@ -93,7 +93,7 @@ def _of_groups(facts: ReportFacts, history: Sequence[RemovedStep]) -> Block:
             for place, number in counts.items()
         ]  # fmt: skip
     caption = "When each group lost channels: the darker, the more of its channels at once"
-    sizes = {group.name: len(group.units) for group in facts.groups.groups}
+    sizes = {group.name: len(group.units) for group in facts.removed_from.groups}
     table = Table(
         caption=caption,
         columns=("Group", "Channels", "Removed", "First step", "Last step"),

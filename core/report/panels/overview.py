@@ -13,7 +13,18 @@ from ..facts import ReportFacts
 __all__ = ["panel"]
 
 LEFT_OUT = frozenset(
-    ["model", "digest", "proof", "repair", "rate", "data", "latencies", "companions", "not_exact"]
+    [
+        "model",
+        "digest",
+        "proof",
+        "repair",
+        "block_repair",
+        "rate",
+        "data",
+        "latencies",
+        "companions",
+        "not_exact",
+    ]
 )
 """Entries of a plan's provenance that stand elsewhere in a report, or are no settings."""
 
@@ -87,6 +98,8 @@ def _asked(facts: ReportFacts) -> Iterator[tuple[str, str]]:
             yield "Rate asked for", f"{float(rate['asked']):g}"
         if "achieved" in rate:
             yield "Rate achieved", f"{float(rate['achieved']):.4f}"
+    if plan.dropped is not None:
+        yield "Residual blocks that left", ", ".join(block.name for block in plan.dropped.blocks)
     data = provenance.get("data")
     if isinstance(data, Mapping):
         yield "Calibration", f"{data.get('samples', '?')} samples of {data.get('name', '?')}"

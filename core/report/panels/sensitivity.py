@@ -6,8 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...markup import Table
-from ...sensitivity.result import Analysis, GroupAnalysis
+from ...sensitivity.result import Analysis, curves_table, spread_rates
 from ..blocks import Block, Panel, Paragraph
 from ..charts import ACCENT, SERIES, WIDE, chart
 from ..facts import ReportFacts
@@ -32,41 +31,17 @@ def panel(facts: ReportFacts) -> Panel | None:
     )
     blocks: list[Block] = [Paragraph(about)]
     blocks += [Paragraph(note, caution=True) for note in analysis.notes]
-    rates = _spread(sorted({p.rate for g in analysis.groups for p in g.points}))
+    rates = spread_rates(analysis, RATES)
     few = len(analysis.groups) <= len(SERIES)
     caption = f"Loss of {analysis.metric} by the share of a group's channels that left"
     factor = 100.0 if facts.task is not None and facts.task.unit == "%" else 1.0
-    table = _table(facts, analysis, rates, caption)
+    table = curves_table(analysis, rates, caption, facts.figure)
     if few:
         blocks.append(chart(caption, lambda width: _lines(analysis, factor, width), table))
     else:
         blocks.append(Paragraph("The darker a field, the larger the loss, by its square root."))
         blocks.append(chart(caption, lambda width: _fields(analysis, rates, width), table))
     return Panel(name="sensitivity", title="Sensitivity", blocks=blocks)
-
-
-def _spread(rates: Sequence[float]) -> Sequence[float]:
-    if len(rates) <= RATES:
-        return rates
-    return [rates[place * (len(rates) - 1) // (RATES - 1)] for place in range(RATES)]
-
-
-def _losses(group: GroupAnalysis) -> Mapping[float, float]:
-    return {point.rate: point.loss for point in group.points}
-
-
-def _table(facts: ReportFacts, analysis: Analysis, rates: Sequence[float], caption: str) -> Table:
-    def row(group: GroupAnalysis) -> tuple[str, ...]:
-        losses = _losses(group)
-        told = [facts.figure(losses[rate]) if rate in losses else "" for rate in rates]
-        return (group.name, f"{group.channels}", *told)
-
-    return Table(
-        caption=caption,
-        columns=("Group", "Channels", *(f"{rate:g}" for rate in rates)),
-        rows=[row(group) for group in analysis.groups],
-        numeric=tuple(range(1, len(rates) + 2)),
-    )
 
 
 def _lines(analysis: Analysis, factor: float, width: int) -> Mapping[str, Any]:
@@ -98,7 +73,7 @@ def _fields(analysis: Analysis, rates: Sequence[float], width: int) -> Mapping[s
     values = [
         {"group": group.name, "rate": f"{rate:g}", "dark": _dark(losses[rate], largest)}
         for group in analysis.groups
-        for losses in (_losses(group),)
+        for losses in (group.losses,)
         for rate in rates
         if rate in losses
     ]

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...finetune.result import FinetuneEntry, FinetuneResult
-from ...markup import Table
-from ...words import percent_text, time_text
+from ...finetune.result import FinetuneResult, history_table
 from ..blocks import Block, Panel, Paragraph
 from ..charts import SERIES, chart
 from ..facts import ReportFacts
@@ -27,10 +25,14 @@ def panel(facts: ReportFacts) -> Panel | None:
     blocks: list[Block] = [Paragraph(about)]
     blocks += [Paragraph(note, caution=True) for note in tuned.notes]
     caption = "Losses during training"
-    blocks.append(chart(caption, lambda _: _losses(tuned), _table(facts, tuned, caption)))
+    blocks.append(
+        chart(caption, lambda _: _losses(tuned), history_table(tuned, caption, facts.figure))
+    )
     if any(entry.value is not None for entry in tuned.history):
         caption = f"{tuned.metric} on the validation data"
-        blocks.append(chart(caption, lambda _: _values(tuned), _table(facts, tuned, caption)))
+        blocks.append(
+            chart(caption, lambda _: _values(tuned), history_table(tuned, caption, facts.figure))
+        )
     return Panel(name="training", title="Training", blocks=blocks)
 
 
@@ -66,22 +68,3 @@ def _values(tuned: FinetuneResult) -> Mapping[str, Any]:
                   "scale": {"zero": False}},
         },
     }  # fmt: skip
-
-
-def _table(facts: ReportFacts, tuned: FinetuneResult, caption: str) -> Table:
-    def row(entry: FinetuneEntry) -> tuple[str, ...]:
-        return (
-            f"{entry.step}" + (" (kept)" if entry is tuned.best else ""), entry.stage,
-            f"{entry.loss:.4g}" if entry.loss is not None else "", f"{entry.held_out:.4g}",
-            facts.figure(entry.value) if entry.value is not None else "", f"{entry.rate:.2g}",
-            percent_text(-entry.removed) if entry.removed is not None else "",
-            time_text(entry.seconds),
-        )  # fmt: skip
-
-    return Table(
-        caption=caption,
-        columns=("Step", "Stage", "Training loss", "Held out", tuned.metric or "Metric",
-                 "Learning rate", "Operations", "Time"),
-        rows=[row(entry) for entry in tuned.history],
-        numeric=(2, 3, 4, 5, 6, 7),
-    )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...markup import Table
+from ...repair.sequence import repairs_table
 from ..blocks import Block, Panel, Paragraph
 from ..facts import ReportFacts
 
@@ -31,16 +32,5 @@ def panel(facts: ReportFacts) -> Panel | None:
               rows=rows, numeric=(1,)),
     ]  # fmt: skip
     if result is not None and result.repairs:
-        blocks.append(
-            Table(
-                caption="Repairs, in their order: the error of the outputs against the original",
-                columns=("Repair", "Before", "After", "Kept", "Measured on"),
-                rows=[
-                    (record.method, f"{record.error_before:.3g}", f"{record.error_after:.3g}",
-                     "yes" if record.kept else "no", record.measured_on)
-                    for record in result.repairs
-                ],
-                numeric=(1, 2),
-            )
-        )  # fmt: skip
+        blocks.append(repairs_table(result.repairs))
     return Panel(name="verification", title="Verification", blocks=blocks)

@@ -21,6 +21,7 @@ from support.page import Page, faults
 
 FIXTURES = Path(__file__).resolve().parents[3] / "fixtures"
 CAFFE = [FIXTURES / "shapes_caffe" / f"shapes.{end}" for end in ("prototxt", "caffemodel")]
+DARKNET = [FIXTURES / "shapes_darknet" / f"shapes.{end}" for end in ("cfg", "weights")]
 DATA = FIXTURES / "shapes.npz"
 
 NETWORK = secateur.load(*CAFFE)
@@ -101,6 +102,25 @@ def test_order_of_removal_counts_every_channel(pruned):
     for group in pruned.result.plan.groups:
         if group.removed:
             assert f"{group.name} {group.channels} {len(group.removed)} " in text
+
+
+@pytest.mark.parametrize(
+    ("files", "block"), [(CAFFE, "res2"), (DARKNET, "5")], ids=["caffe", "darknet"]
+)
+def test_layers_of_blocks_that_left(files, block):
+    network = secateur.load(*files)
+    result = secateur.prune(network, drop_blocks=(block,), rate=0.6)
+    page = Page(secateur.render_report(secateur.ReportFacts(network=network, result=result)))
+    assert page.faults == []
+    assert f"Residual blocks that left {block}" in page.text
+    (gone,) = result.plan.dropped.blocks
+    for row in secateur.describe(network).layers:
+        if row.name in gone.layers:
+            assert f"{row.name} {row.type} {row.shape[1]} → 0" in page.text
+    left = [group for group in result.plan.groups if group.removed]
+    assert left
+    for group in left:
+        assert f"{group.name} {group.channels} {len(group.removed)} " in page.text
 
 
 def test_without_estimates_the_order_says_so():

@@ -248,8 +248,8 @@ def cases(folder: Path) -> Iterator[Case]:
     )  # fmt: skip
     yield Case(
         secateur.PredictOptions(score=0.5, suppress=0.4, top=3),
-        ["--score", 0.5, "--suppress", 0.4, "--top", 3],
-        "score: 0.5\nsuppress: 0.4\ntop: 3\n",
+        ["--score", 0.5, "--nms", 0.4, "--top-k", 3],
+        "score: 0.5\nnms: 0.4\ntop-k: 3\n",
     )
     yield Case(
         ScreenOptions(quiet=True, verbose=True, debug=True), ["-q", "--verbose", "--debug"], ""

@@ -20,6 +20,9 @@ from .core.data.base import Batch as Batch
 from .core.data.base import Dataset as Dataset
 from .core.data.check import DataReport as DataReport
 from .core.data.check import check_data as check_data
+from .core.data.registry import Purpose as Purpose
+from .core.data.stated import described as described
+from .core.data.stated import input_notes as input_notes
 from .core.data.targets import Targets as Targets
 from .core.difference.diff import LayerDifference as LayerDifference
 from .core.difference.diff import NetworkDifference as NetworkDifference
@@ -144,8 +147,9 @@ from .workflows.darknet_pruner import is_pruning_cfg as is_pruning_cfg
 from .workflows.darknet_pruner import open_darknet_project as open_darknet_project
 from .workflows.darknet_pruner import save_named as save_named
 from .workflows.datasets import class_names as class_names
+from .workflows.datasets import fit_preprocess as fit_preprocess
 from .workflows.datasets import open_dataset as open_dataset
-from .workflows.datasets import with_preprocess as with_preprocess
+from .workflows.datasets import stands_apart as stands_apart
 from .workflows.emitting import TrainingFiles as TrainingFiles
 from .workflows.emitting import check_training as check_training
 from .workflows.emitting import emit_training as emit_training
@@ -157,6 +161,8 @@ from .workflows.measures import named_accuracy as named_accuracy
 from .workflows.predicting import Predicted as Predicted
 from .workflows.predicting import check_pictures as check_pictures
 from .workflows.predicting import save_pictures as save_pictures
+from .workflows.preprocessing import PreprocessTrial as PreprocessTrial
+from .workflows.preprocessing import with_preprocess as with_preprocess
 from .workflows.pruner_counts import PrunerCount as PrunerCount
 from .workflows.pruner_counts import pruner_counts as pruner_counts
 from .workflows.pruner_project import PrunerProject as PrunerProject

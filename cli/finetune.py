@@ -13,7 +13,7 @@ from secateur import DataOptions, FinetuneOptions, LoadOptions, SparsifyOptions
 from . import reporting
 from .common import AsJson, File
 from .flags import Fields, Panel, with_flags
-from .opened import fitted
+from .opened import fitted, prepared
 from .screen import ScreenOptions
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def command(
     val: Annotated[
         Path | None,
         Parameter(
-            help="Data to measure on; the best measurement is kept. Without it, a tenth of the "
-            "training data is held out.",
+            help="Data to measure on; the best measurement is kept. Without it: the "
+            "valid= of a .data file, or a tenth of the training data, which is held out.",
             group=Panel.DATA,
         ),
     ] = None,
@@ -116,13 +116,17 @@ def command(
     early = None
     if rewind:
         early = secateur.begin_early(rewind, files, solver=solver, options=model)
-    dataset = fitted(terminal, network, data, reading).dataset
+    carried_out = secateur.load_plan(plan) if plan is not None else None
+    network, reading = prepared(terminal, network, data, reading, plan=carried_out)
+    if val is None and secateur.stands_apart(data, network, reading):
+        val = data
+    dataset = fitted(terminal, network, data, reading, purpose="calibrate").dataset
     original = secateur.load(*teacher, options=model) if teacher else None
     validation = fitted(terminal, network, val, reading).dataset if val is not None else None
     task = secateur.find_task(original or network, validation) if validation is not None else None
     lessons = secateur.Lessons(
         teacher=original,
-        plan=secateur.load_plan(plan) if plan is not None else None,
+        plan=carried_out,
         validation=validation,
         task=task,
         sparsify=sparsify if sparsify.method else None,

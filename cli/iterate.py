@@ -14,7 +14,7 @@ from secateur import DataOptions, IterateOptions, LoadOptions
 from . import reporting, words
 from .common import AsJson, Companion, File
 from .flags import Panel, with_flags
-from .opened import fitted
+from .opened import parts, prepared
 from .screen import ScreenOptions
 from .usage import UsageError
 
@@ -64,7 +64,8 @@ def command(
         Path | None,
         Parameter(
             help="Data that rounds are measured on: by labels, or else against the original. "
-            "Without it: --data, of which a tenth is held out from fine-tuning.",
+            "Without it: the valid= of a .data file, or --data, of which a tenth is held out from "
+            "fine-tuning.",
             group=Panel.DATA,
         ),
     ] = None,
@@ -81,19 +82,20 @@ def command(
     reporting.check(report)
     network = secateur.load(*files, companions=companion or (), options=model)
     terminal.notes(network.notes)
+    network, reading = prepared(terminal, network, data, reading, task=options.task)
     asked = options.max_drop is not None
-    if val is not None:
-        training = fitted(terminal, network, data, reading)
-        judged = fitted(terminal, network, val, reading, options.task, asked=asked)
-    else:
-        training = judged = fitted(terminal, network, data, reading, options.task, asked=asked)
+    found_data = parts(
+        terminal, network, data, val, reading, options.task,
+        asked=asked, careful=options.finetune is None,
+    )  # fmt: skip
+    training, judged = found_data.calibration, found_data.measured
     with terminal.bars() as progress:
         found = secateur.iterate(
             network,
             training.dataset,
             output,
             options,
-            validation=judged.dataset if val is not None else None,
+            validation=judged.dataset if found_data.apart else None,
             solver=finetune_solver,
             restart=restart,
             progress=progress,

@@ -455,6 +455,7 @@ BY_FIELD: Mapping[str, Spelling] = {
     "DataOptions.channels": _flag(_text, metavar="bgr|rgb|gray"),
     "DataOptions.letterbox": _flag(_switch, kind=bool, negative=("--stretch",)),
     "DataOptions.resize": _flag(_sizes, metavar="SIDE|H,W"),
+    "DataOptions.preprocessing": _flag(_text, "--preprocess", metavar="auto|like=FILE|NAME"),
     "DataOptions.root": _flag(_text, metavar="FOLDER"),
     "DataOptions.names": _flag(_text, metavar="FILE"),
     "DataOptions.ignore_label": _flag(_integer, metavar="CLASS"),

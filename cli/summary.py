@@ -24,6 +24,7 @@ def measure_and_save(
     output: Path,
     *,
     data: Dataset | None,
+    measured: Dataset | None,
     task: Task | str | None = None,
     progress: Progress,
 ) -> tuple[Sequence[SummaryRow], secateur.Saved]:
@@ -36,14 +37,17 @@ def measure_and_save(
         compressed: what is written.
         files: what `original` was read from.
         output: folder.
-        data: for measurement and verification; None for noise.
+        data: for verification; None for noise.
+        measured: for measurement; None to leave out how good the networks are.
         task: what is measured, if not what the data calls for.
         progress: told how far the work is.
     """
     import secateur
 
     before = sum(path.stat().st_size for path in files)
-    rows = secateur.summarize(original, compressed.network, data=data, task=task, progress=progress)
+    rows = secateur.summarize(
+        original, compressed.network, data=measured, task=task, progress=progress
+    )
     saved = secateur.save(compressed, output, data=data, progress=progress)
     return _with_sizes(rows, before, saved.size), saved
 
@@ -92,6 +96,24 @@ def print_summary(
         terminal.note(text)
     for path in (*saved.paths, *saved.companions, *([saved.plan] if saved.plan else [])):
         terminal.note(f"wrote {path}")
+
+
+def unmeasured(result: secateur.PruneResult, *, calibrated: bool) -> str:
+    """Return what is to be said of a pruned network that was measured on nothing.
+
+    Args:
+        result: the network with its plan and repairs.
+        calibrated: whether samples chose or repaired.
+    """
+    how = str(result.plan.provenance.get("criterion", "a plan"))
+    kept = [record.method for record in result.repairs if record.kept]
+    done = f"channels left by {how}, {'repaired by ' + ', '.join(kept) if kept else 'not repaired'}"
+    if calibrated:
+        return f"accuracy was not measured: {done}"
+    return (
+        f"accuracy is unknown, and probably low: {done}, since there were no images (a hundred as "
+        "--data, labelled or not, change that)"
+    )
 
 
 def print_training(terminal: Terminal, training: secateur.TrainingFiles) -> None:

@@ -116,6 +116,8 @@ class Preprocess:
             "corners" keeps the corner pixels in place and does not round.
         mean_file: path, as the source spells it, of a file with an image to subtract.
         mean_image: the image of that file, C×H×W, once it has been read; it replaces `mean`.
+        origin: what says all this, in words: a file, or an option; "" where it is assumed.
+        remark: what users should know of that; "" where it is what they asked for.
     """
 
     channels: str = "bgr"
@@ -127,6 +129,8 @@ class Preprocess:
     sampling: str = "centres"
     mean_file: str = ""
     mean_image: np.ndarray | None = field(default=None, compare=False, repr=False)
+    origin: str = field(default="", compare=False, repr=False)
+    remark: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

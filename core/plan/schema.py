@@ -1,6 +1,6 @@
 """The keys of a plan: every one that the program writes or reads, and the lines they stand in.
 
-A key with a typing error would otherwise say nothing, and the plan remove other channels than meant.
+A key with a typing error would otherwise say nothing, and other channels would leave than meant.
 """
 
 from __future__ import annotations

@@ -89,7 +89,8 @@ def apply_plan(
         if repairs and state.removed.any()
         else (dense, ())
     )
-    provenance = {**plan.provenance, **remembered(data), "proof": verification.to_data()}
+    earlier = {name: value for name, value in plan.provenance.items() if name != "repair"}
+    provenance = {**earlier, **remembered(data), "proof": verification.to_data()}
     if inexact is not None:
         provenance |= {"lrn": "inexact", "not_exact": inexact.to_data()}
     if records:

@@ -93,6 +93,8 @@ from .core.pruning.result import Verification as Verification
 from .core.pruning.rounds import ROUNDS_FILE as ROUNDS_FILE
 from .core.pruning.rounds import Iteration as Iteration
 from .core.pruning.rounds import Round as Round
+from .core.pruning.together import Together as Together
+from .core.pruning.together import losses_together as losses_together
 from .core.repair import REPAIRS as REPAIRS
 from .core.repair import RepairRecord as RepairRecord
 from .core.repair import find_repairs as find_repairs

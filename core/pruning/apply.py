@@ -114,7 +114,7 @@ def apply_plan(
     first, second, inputs = _verified_on(full, dense, state.data)
     verify_equal("sparse = dense", first, second, inputs, narrow=narrow, progress=progress)
     full = replace(full, companions=masked_companions(state, full))
-    return replace(result, network=full)
+    return replace(result, network=full, dense=dense)
 
 
 def _verified_on(

@@ -80,7 +80,17 @@ def print_summary(
     """Print what was measured, verified and written."""
     import secateur
 
-    terminal.out.print(_table(rows))
+    terminal.out.print(_table([*rows, *_promised(rows, result)]))
+    if result.dense is not None:
+        terminal.note(
+            "the model has its full size with zeros; `secateur transform --plan "
+            f"{saved.plan}` makes it small"
+        )
+    for row in rows:
+        if row.interval is not None:
+            told = "no measurable change" if row.unchanged else f"{words.percent(row.delta)}"
+            low, high = map(words.percent, row.interval)
+            terminal.note(f"{row.item.lower()}: {told} ({low} to {high}, 95 % interval)")
     provenance = result.plan.provenance
     if result.plan.dropped is not None:
         names = ", ".join(entry.name for entry in result.plan.dropped.blocks)
@@ -134,6 +144,24 @@ def print_training(terminal: Terminal, training: secateur.TrainingFiles) -> None
     for text in training.fill_in:
         terminal.note(f"fill in: {text}")
     terminal.note(f"afterwards: {training.back}")
+
+
+def _promised(rows: Sequence[SummaryRow], result: secateur.PruneResult) -> Sequence[SummaryRow]:
+    """Return what a network with zeros will save once it is transformed."""
+    import secateur
+
+    if result.dense is None:
+        return []
+    cost = secateur.measure_cost(result.dense, secateur.find_groups(result.dense))
+    compressed = {"Parameters": cost.parameters, "Operations": cost.operations}
+    return [
+        secateur.SummaryRow(
+            item=f"{row.item}, transformed", original=row.original,
+            compressed=compressed[row.item], unit=row.unit,
+        )
+        for row in rows
+        if row.item in compressed
+    ]  # fmt: skip
 
 
 def _repairs(records: Sequence[RepairRecord]) -> list[str]:

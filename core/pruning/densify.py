@@ -55,6 +55,7 @@ def densify(
         VerificationError: the dense network does not equal the masked one.
     """
     options = options_of(DensifyOptions, options, settings)
+    plan.check_removes()
     notes: tuple[str, ...] = ()
     if data is not None:
         fitting = fit_data(network, data)

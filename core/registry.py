@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
-from .errors import PlanError, SecateurError, UnsupportedError, nearest_hint
+from .errors import PlanError, SecateurError, UnsupportedError, names_hint
 
 __all__ = ["Registry"]
 
@@ -72,12 +72,11 @@ class Registry(Mapping[str, T]):
             also: names that the caller knows besides, for the hint.
 
         Raises:
-            SecateurError: there is none; the hint names the nearest, or all that are known.
+            SecateurError: there is none; the hint names the nearest, and all that are known.
         """
         if name in self:
             return self[name]
-        known = sorted({*self, *also})
-        hint = nearest_hint(name, known, f"known are {', '.join(known)}")
+        hint = names_hint(name, sorted({*self, *also}))
         raise self._error(f"unknown {self.what} '{name[:80]}'", hint=hint)
 
     def __getitem__(self, name: str) -> T:

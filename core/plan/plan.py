@@ -11,7 +11,7 @@ import yaml
 from ..coupling.groups import Group, Groups, Partition
 from ..coupling.indices import UnitMask
 from ..coupling.partitions import Loss
-from ..errors import PlanError, located
+from ..errors import PlanError, located, percent_hint
 
 __all__ = ["Plan", "PlanGroup", "make_plan", "removed_units"]
 
@@ -185,7 +185,11 @@ def _number(entry: Mapping[str, Any], channels: int) -> tuple[int | None, float 
         if "removed" in entry or kept is not None:
             raise PlanError("give one of removed, kept, rate", hint="delete the others")
         if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 <= rate < 1:
-            raise PlanError(f"rate must be from 0 to below 1, got {rate!r}")
+            number = isinstance(rate, int | float) and not isinstance(rate, bool)
+            raise PlanError(
+                f"rate must be from 0 to below 1, got {rate!r}",
+                hint=percent_hint(rate) if number else None,
+            )
         return None, float(rate)
     if "removed" in entry or kept is None:
         return None, None

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ..cost.budgets import LATENCY, OPERATIONS, check_budget
-from ..errors import PlanError
+from ..errors import PlanError, percent_hint
 from ..plan.limits import USUAL_LIMITS, Limits
 
 if TYPE_CHECKING:  # options load without what computes
@@ -151,7 +151,11 @@ class PruneOptions(ChoiceOptions):
                 "give one of a rate, a threshold and a plan", option=[*given, "rate"][0]
             )
         if self.rate is not None and not 0.0 <= self.rate < 1.0:
-            raise PlanError(f"the rate must be from 0 to below 1, got {self.rate:g}", option="rate")
+            raise PlanError(
+                f"the rate must be from 0 to below 1, got {self.rate:g}",
+                hint=percent_hint(self.rate),
+                option="rate",
+            )
         if self.as_far_as_possible and self.rate is None:
             raise PlanError("as far as possible goes with a rate only", option="as_far_as_possible")
         if self.plan is None:
@@ -193,7 +197,11 @@ class IterateOptions(ChoiceOptions):
         super().__post_init__()
         for rate in self.rates:
             if not 0.0 < rate < 1.0:
-                raise PlanError(f"rates must be over 0 and below 1, got {rate:g}", option="rates")
+                raise PlanError(
+                    f"rates must be over 0 and below 1, got {rate:g}",
+                    hint=percent_hint(rate),
+                    option="rates",
+                )
         if not self.rates or any(one >= other for one, other in pairwise(self.rates)):
             raise PlanError("rates must rise from round to round", option="rates")
         if not self.goes_on:
@@ -269,7 +277,11 @@ def rising_rates(to: float, rounds: int, schedule: str = "linear") -> tuple[floa
     if rounds < 1:
         raise PlanError("there must be at least one round", option="rounds")
     if not 0.0 < to < 1.0:
-        raise PlanError(f"the last rate must be over 0 and below 1, got {to:g}", option="to")
+        raise PlanError(
+            f"the last rate must be over 0 and below 1, got {to:g}",
+            hint=percent_hint(to),
+            option="to",
+        )
     parts = [number / rounds for number in range(1, rounds + 1)]
     if schedule == "linear":
         return tuple(round(to * part, 9) for part in parts)

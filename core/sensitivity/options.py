@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import PlanError
+from ..errors import PlanError, percent_hint
 
 if TYPE_CHECKING:  # options load without what computes
     from ..evaluation.task import Task
@@ -60,7 +60,11 @@ class AnalyzeOptions:
             raise PlanError("there are no rates to measure at", option="rates")
         for rate in self.rates:
             if not 0.0 < rate < 1.0:
-                raise PlanError(f"rates must be over 0 and below 1, got {rate:g}", option="rates")
+                raise PlanError(
+                    f"rates must be over 0 and below 1, got {rate:g}",
+                    hint=percent_hint(rate),
+                    option="rates",
+                )
         if self.threshold is not None and not math.isfinite(self.threshold):
             raise PlanError(
                 f"the threshold must be a number, got {self.threshold:g}", option="threshold"

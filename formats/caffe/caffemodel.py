@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from ...core.errors import FormatError, Where, located
 from ...core.ir.network import Piece
 from ...proto.caffe import fields_of, message_class
 from ..impostors import refuse_impostor
-from ..registry import HEAD_BYTES
+from ..registry import HEAD_BYTES, is_text
 from ..wire import (
     DOUBLE,
     FLOAT,
@@ -298,6 +299,7 @@ def open_caffemodel(path: Path) -> Caffemodel:
         if bytes(buffer[: len(MAGIC)]) == MAGIC:
             buffer = memoryview(caffemodel_bytes(path))
         else:
+            _refuse_text(bytes(buffer[:HEAD_BYTES]))
             refuse_impostor(bytes(buffer[:HEAD_BYTES]), ".caffemodel")
         layers = []
         for found in walk(buffer, 0, len(buffer)):
@@ -308,6 +310,24 @@ def open_caffemodel(path: Path) -> Caffemodel:
         if not layers:
             raise FormatError("not a caffemodel: there is no layer in it", where=Where(offset=0))
     return Caffemodel(path, buffer, tuple(layers))
+
+
+_TEXT_BLOB = re.compile(rb"\bblobs\s*:?\s*\{")
+"""How weights begin in the text form of a message."""
+
+
+def _refuse_text(head: bytes) -> None:
+    """Raise if weights are written in the text form of the message.
+
+    Raises:
+        FormatError: they are.
+    """
+    if is_text(head) and _TEXT_BLOB.search(head):
+        raise FormatError(
+            "these weights are written as text, and a .caffemodel is binary",
+            hint="with Caffe's Python: open(out, 'wb').write("
+            "text_format.Parse(text, caffe_pb2.NetParameter()).SerializeToString())",
+        )
 
 
 def _map(path: Path) -> memoryview:

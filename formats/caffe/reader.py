@@ -30,7 +30,7 @@ from .layer import LAYERS, CaffeBuilder, Layer, Settings, Unknown, number
 from .layer_reader import read_layer, unused_types
 from .layers.border import Border
 from .layers.data import with_images
-from .matching import check_links, definitions, fit, match, twins, weights_elsewhere
+from .matching import TOGETHER, check_links, definitions, fit, match, twins, weights_elsewhere
 from .part import Options, Part
 from .source import CaffeSource, SourceLayer
 from .upgrade import LayerText, net_of
@@ -446,7 +446,9 @@ class _Reading:
                 with located(
                     file=str(self.weights.path), offset=blob.tag, item=self.texts[ref.layer].item
                 ):
-                    raise FormatError(f"{own.name} is stored as {stored}, the net needs {needed}")
+                    raise FormatError(
+                        f"{own.name} is stored as {stored}, the net needs {needed}", hint=TOGETHER
+                    )
         entry, _, ref = candidates[-1]
         stored_blob = self.weights.layers[entry].blobs[ref.index]
         return self.weights.values(stored_blob).reshape(shape)

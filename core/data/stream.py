@@ -208,12 +208,23 @@ class ImageStream:
 
     def part(self, numbers: Sequence[int]) -> ImageStream:
         """Return some of the images, by their numbers, as data of the same kind."""
-        found = copy(self)
-        found.source = _Chosen(self.source, numbers)
-        found._images = _plain(found.source) if self._drawn is not None else found.source
-        found._limit, found._probed, found._broken = None, set(), []
+        found = self.of(_Chosen(self.source, numbers))
+        found._limit = None
         found.samples = len(numbers)
         return found
+
+    def of(self, source: ImageSource) -> ImageStream:
+        """Return another source's images, as many, read as these are."""
+        found = copy(self)
+        found.source, found.name = source, source.name
+        found._images = _plain(source) if self._drawn is not None else source
+        found._probed, found._broken = set(), []
+        return found
+
+    @staticmethod
+    def plain(source: ImageSource) -> ImageSource:
+        """Return the images of a source without what is known of them."""
+        return _plain(source)
 
     def probe(self, classes: int | None) -> None:
         """Look at the labels, and make inputs of the first and the last image.

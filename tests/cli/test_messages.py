@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ..support.program import one_line, run
+from support.program import one_line, run
 
 ROOT = Path(__file__).resolve().parents[2]
 CAFFE = [ROOT / "fixtures/shapes_caffe" / f"shapes.{end}" for end in ("prototxt", "caffemodel")]

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from ....core.data.base import Dataset
 from ....core.data.images import SUFFIXES as IMAGES
 from ....core.data.registry import KINDS, Kind, Opening, stream
 from ....core.data.text import first_lines
+from ....core.errors import DataError
 from .hdf5_data import SUFFIXES, Hdf5Data
-from .lists import ImageList, PairList, divided
+from .lists import ImageList, PairList, divided, labelled
 from .lmdb_data import LmdbData
 
 __all__: list[str] = []
-
-_LABELLED = re.compile(r".*\S\s+-?\d+")
 
 
 def _is_lmdb(path: Path, _: Opening) -> bool:
@@ -24,11 +22,15 @@ def _is_lmdb(path: Path, _: Opening) -> bool:
 
 def _is_image_list(path: Path, _: Opening) -> bool:
     """Whether one of the first lines is the path of an image and a number."""
-    lines = first_lines(path) if path.is_file() else []
-    return bool(lines) and any(
-        _LABELLED.fullmatch(line) and line.rpartition(" ")[0].strip().lower().endswith(IMAGES)
-        for line in (line.replace("\t", " ") for line in lines)
-    )
+    return path.is_file() and any(map(_is_labelled, first_lines(path)))
+
+
+def _is_labelled(line: str) -> bool:
+    try:
+        found = labelled(line)
+    except DataError:
+        return True  # whoever reads the list says what is wrong
+    return found is not None and found[0].lower().endswith(IMAGES)
 
 
 def _is_pair_list(path: Path, _: Opening) -> bool:

@@ -110,6 +110,7 @@ from .formats.saving import Saved as Saved
 from .formats.saving import check_free as check_free
 from .formats.saving import check_target as check_target
 from .formats.saving import save as save
+from .formats.saving import stored_bytes as stored_bytes
 from .formats.training import begin as begin
 from .version import __version__ as __version__
 from .workflows.board import board as board

@@ -83,7 +83,7 @@ def command(
                 network, pruned.network, dataset, max_drop, task=options.task, progress=progress
             )
         rows, saved = measure_and_save(
-            network, pruned, files, output,
+            network, pruned, output,
             data=dataset, task=options.task, progress=progress,
         )  # fmt: skip
         training = (

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 def measure_and_save(
     original: secateur.Network,
     compressed: secateur.PruneResult,
-    files: Sequence[Path],
     output: Path,
     *,
     data: Dataset | None,
@@ -34,7 +33,6 @@ def measure_and_save(
     Args:
         original: the network as it was read.
         compressed: what is written.
-        files: what `original` was read from.
         output: folder.
         data: for measurement and verification; None for noise.
         task: what is measured, if not what the data calls for.
@@ -42,7 +40,7 @@ def measure_and_save(
     """
     import secateur
 
-    before = sum(path.stat().st_size for path in files)
+    before = secateur.stored_bytes(original)
     rows = secateur.summarize(original, compressed.network, data=data, task=task, progress=progress)
     saved = secateur.save(compressed, output, data=data, progress=progress)
     return _with_sizes(rows, before, saved.size), saved

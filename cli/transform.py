@@ -73,7 +73,7 @@ def command(
     with terminal.bars() as progress:
         dense = secateur.densify(network, carried_out, options, data=dataset, progress=progress)
         rows, saved = measure_and_save(
-            network, dense, files, output,
+            network, dense, output,
             data=dataset, progress=progress,
         )  # fmt: skip
     for note in dense.notes:

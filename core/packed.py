@@ -22,7 +22,15 @@ from typing import Any, BinaryIO, cast
 
 from .errors import FormatError, SecateurError
 
-__all__ = ["head_bytes", "map_file", "most_unpacked", "open_plain", "plain_path", "read_file"]
+__all__ = [
+    "head_bytes",
+    "map_file",
+    "most_unpacked",
+    "open_plain",
+    "plain_path",
+    "plain_size",
+    "read_file",
+]
 
 _GZIP, _BZIP2, _XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0"
 """The first bytes of packed files (RFC 1952; bzip2 1.0; the .xz format 1.1.0)."""
@@ -71,6 +79,18 @@ def head_bytes(path: Path, count: int, error: type[SecateurError] = FormatError)
             if len(found) >= count:
                 break
         return bytes(found[:count])
+
+
+def plain_size(path: Path, error: type[SecateurError] = FormatError) -> int:
+    """Return how many bytes a file has, unpacked.
+
+    Raises:
+        SecateurError: it cannot be read, or its packing is broken.
+    """
+    with _reading(error), path.open("rb") as file:
+        if not _is_packed(file):
+            return file.seek(0, os.SEEK_END)
+        return sum(len(part) for part in _parts(file, CHUNK))
 
 
 def read_file(path: Path, most: int, error: type[SecateurError] = FormatError) -> bytes:

@@ -16,6 +16,7 @@ from ..core.errors import FormatError, UnsupportedError, located
 from ..core.files import same_bytes, write_synced
 from ..core.ir.network import Network, Piece
 from ..core.ir.windows import restored
+from ..core.packed import plain_path, plain_size
 from ..core.progress import Progress, silent
 from ..core.pruning.companions import verify_companions
 from ..core.pruning.result import PruneResult
@@ -25,7 +26,9 @@ from ..core.verify.small_input import with_noise
 from .files import suffixes
 from .registry import FORMATS, Format
 
-__all__ = ["PLAN_NAME", "Saved", "check_free", "check_target", "render", "reread", "save"]
+__all__ = [
+    "PLAN_NAME", "Saved", "check_free", "check_target", "render", "reread", "save", "stored_bytes",
+]  # fmt: skip
 
 PLAN_NAME = "plan.yaml"
 
@@ -271,7 +274,7 @@ def _companions(network: Network, folder: Path, paths: Mapping[str, Path]) -> di
     found: dict[Path, bytes] = {}
     companions = network.source.companions(network) if network.source is not None else {}
     for companion, content in companions.items():
-        path = folder / companion.name
+        path = folder / plain_path(companion).name
         with located(file=str(companion)):
             if _exported(paths) is not None:
                 raise UnsupportedError(
@@ -336,6 +339,16 @@ def _verified(
     if exported is None:
         verify_companions("written = dense", network.companions, again.companions, progress)
     return difference
+
+
+def stored_bytes(network: Network) -> int:
+    """Return how many bytes the files have that a network was read from, unpacked; 0 for none.
+
+    Raises:
+        FormatError: one cannot be read any more.
+    """
+    paths = network.source.paths.values() if network.source is not None else ()
+    return sum(plain_size(path) for path in paths)
 
 
 def _as_read(network: Network, written: Mapping[str, Path]) -> bool:

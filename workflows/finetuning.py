@@ -27,6 +27,7 @@ from ..core.plan.plan import Plan
 from ..core.progress import Progress, silent
 from ..core.training.recipe import Start
 from ..core.training.team import joined
+from ..formats.files import identify, models
 from ..formats.options import LoadOptions
 from ..formats.saving import PLAN_NAME, Saved, save
 from ..formats.training import begin
@@ -249,8 +250,10 @@ def begin_early(
         FormatError: the files are broken, incomplete or do not fit together.
     """
     paths = [Path(file) for file in early]
-    if len(paths) == 1:
-        paths += [Path(file) for file in files if Path(file).suffix != paths[0].suffix]
+    if len(paths) == 1 and not paths[0].is_dir():
+        (whole,) = models([Path(file) for file in files])
+        own = identify(paths[0]) or paths[0].suffix
+        paths += [path for suffix, path in whole.items() if suffix != own]
     found = begin(*paths, solver=solver, options=options)
     numbers = [int(named[1]) for path in paths if (named := SNAPSHOT.search(path.stem))]
     if not found.seen and numbers and found.recipe.settings is not None:

@@ -8,7 +8,6 @@ Source: caffe.proto (NetParameter, LayerParameter, BlobProto), blob.cpp `Blob::F
 from __future__ import annotations
 
 import math
-import mmap
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ import numpy as np
 
 from ...core.errors import FormatError, Where, located
 from ...core.ir.network import Piece
+from ...core.packed import map_file
 from ...proto.caffe import fields_of, message_class
 from ..impostors import refuse_impostor
 from ..registry import HEAD_BYTES, is_text
@@ -333,13 +333,9 @@ def _refuse_text(head: bytes) -> None:
 def _map(path: Path) -> memoryview:
     if path.is_dir():
         raise FormatError("this is a directory, not a caffemodel")
-    try:
-        with path.open("rb") as file:
-            if path.stat().st_size == 0:
-                raise FormatError("the file is empty: every weight is missing")
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except OSError as error:
-        raise FormatError(f"cannot be read: {error.strerror}") from error
+    if path.is_file() and path.stat().st_size == 0:
+        raise FormatError("the file is empty: every weight is missing")
+    return memoryview(map_file(path))
 
 
 def _layer(buffer: memoryview, entry: WireField) -> StoredLayer:

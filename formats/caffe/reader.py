@@ -20,6 +20,7 @@ from ...core.ir.dims import smaller_batches
 from ...core.ir.footprint import LARGEST_VALUE, largest_bytes
 from ...core.ir.network import BlobRef, Caution, LayerInfo, Network, Preprocess, blob_refs
 from ...core.ir.regions import region_inputs
+from ...core.packed import plain_path
 from ..adapter import StaticBatchNeeded
 from .borders import Needs, Seams, find_needs
 from .caffemodel import Caffemodel, open_caffemodel
@@ -173,7 +174,8 @@ def _read(part: Part) -> Network:
         layers = fit(layers, weights)
         matched = match(chosen, layers, weights, str(prototxt))
         network, wires = _Reading(
-            name=part.name or part.net.name or prototxt.stem, file=str(prototxt), texts=chosen,
+            name=part.name or part.net.name or plain_path(prototxt).stem,
+            file=str(prototxt), texts=chosen,
             layers=layers, matched=matched, weights=weights, outputs=part.outputs,
             settings=Settings(
                 input_shapes=options.input_shapes, folder=part.folder, like=part.like,

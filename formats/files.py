@@ -10,7 +10,7 @@ from ..core.packed import map_file, plain_path
 from .impostors import head_of, refuse_stranger, sniffed, stranger
 from .registry import FORMATS
 
-__all__ = ["identify", "map_file", "models", "suffixes"]
+__all__ = ["identify", "map_file", "models", "suffix_sets", "suffixes"]
 
 WHOLE = "give .prototxt + .caffemodel, .cfg + .weights, or .onnx"
 

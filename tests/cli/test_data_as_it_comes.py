@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from support.mnist import lenet_project
 from support.program import one_line, run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,6 +104,21 @@ def test_a_folder_of_images_with_a_stray_xml(lenet, shared, tmp_path):
     assert text.splitlines()[0].split() == ["Samples:", "4"]
     compared = run("compare", *lenet, *lenet, "--data", tmp_path)
     assert "4 samples" in compared.stdout + compared.stderr
+
+
+def test_a_train_val_as_data(lenet, shared, tmp_path):
+    folder = lenet_project(shared, tmp_path, train=20, test=200)
+    named = figures(*lenet, "--data", folder / "train_val.prototxt")
+    plain = ("--data", folder / "data/test_lmdb")
+    assert named == figures(*lenet, *plain, "--scale", "0.00390625")  # as the data layer says
+    assert named["top_1"] > 0.97
+    raw = figures(*lenet, "--data", folder / "train_val.prototxt", "--scale", "1")
+    assert raw == figures(*lenet, *plain, "--scale", "1")  # what is asked for goes before it
+    text = one_line(run("valid", *lenet, "--data", lenet[0], code=1))
+    assert "no layer of phase TEST reads data from files" in text
+    shutil.rmtree(folder / "data")
+    text = one_line(run("valid", *lenet, "--data", folder / "train_val.prototxt", code=1))
+    assert "train_val.prototxt:31: layer 'mnist' (Data), field source: there is no data at" in text
 
 
 def test_a_folder_as_model(shared, tmp_path):

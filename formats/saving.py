@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..core.data import Dataset
+from ..core.data.arrays import AnyData, as_dataset
 from ..core.data.probe import found_labels, without_labels
 from ..core.errors import FormatError, UnsupportedError, located
 from ..core.files import same_bytes, write_synced
@@ -101,7 +102,7 @@ def save(
     pruned: Network | PruneResult,
     target: str | os.PathLike[str],
     *,
-    data: Dataset | None = None,
+    data: AnyData | None = None,
     progress: Progress = silent,
 ) -> Saved:
     """Write a network, verify that the files compute the same, and move them into place.
@@ -123,6 +124,7 @@ def save(
         FormatError: the target cannot be written, or an input would be overwritten.
         VerificationError: the written files do not compute the same. No file is left behind.
     """
+    data = as_dataset(data, pruned.network if isinstance(pruned, PruneResult) else pruned)
     if data is not None and found_labels(data):
         data = without_labels(data)  # broken ones are no reason to leave out inputs
     network, plan = (

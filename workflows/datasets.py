@@ -12,6 +12,7 @@ from typing import Any
 
 from ..core.data import DataOptions, Dataset
 from ..core.data import open_dataset as open_neutral
+from ..core.data.arrays import AnyData
 from ..core.data.opening import with_mean_image
 from ..core.data.text import found_beside
 from ..core.errors import DataError
@@ -23,7 +24,7 @@ __all__ = ["open_dataset", "with_preprocess"]
 
 
 def open_dataset(
-    path: str | Path,
+    path: str | Path | AnyData,
     network: Network,
     options: DataOptions | None = None,
     *,
@@ -34,7 +35,7 @@ def open_dataset(
 
     Args:
         path: where the data is: an archive, a folder, a list, annotations, a database; docs/data.md
-            lists all kinds.
+            lists all kinds. Or the data itself: arrays, or batches of them.
         network: whose inputs the data must fit.
         options: how the data is read and made into inputs.
         preprocess: how images become inputs, instead of the network's own; options change it.

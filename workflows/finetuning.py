@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.data import Dataset
+from ..core.data.arrays import AnyData, as_dataset
 from ..core.errors import DataError, FormatError, located
 from ..core.evaluation.task import Task
 from ..core.files import alone_in, write_whole
@@ -67,12 +68,12 @@ class Tuned:
 
 def finetune(
     network: Network | Start,
-    data: Dataset,
+    data: AnyData,
     options: FinetuneOptions | None = None,
     *,
     teacher: Network | None = None,
     plan: Plan | None = None,
-    validation: Dataset | None = None,
+    validation: AnyData | None = None,
     task: Task | str | None = None,
     sparsify: SparsifyOptions | None = None,
     rewind: Start | None = None,
@@ -106,6 +107,8 @@ def finetune(
         PlanError: the plan does not fit, or channels cannot leave as asked.
         UnsupportedError: PyTorch is not installed, or a layer cannot be trained.
     """
+    own = network.network if isinstance(network, Start) else network
+    data, validation = as_dataset(data, own), as_dataset(validation, own)
     options = options_of(FinetuneOptions, options, settings)
     start = network if isinstance(network, Start) else None
     lessons = Lessons(

@@ -13,7 +13,7 @@ import tempfile
 import weakref
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -216,7 +216,7 @@ def _target(folder: Path, name: str) -> Path | None:
     return folder.joinpath(*parts)
 
 
-def _members(path: Path) -> Iterator[Member]:
+def _members(path: Path) -> Generator[Member, None, None]:
     """Yield the files of an archive in their order.
 
     Raises:
@@ -249,11 +249,12 @@ def _tar_members(file: BinaryIO) -> Iterator[Member]:
     # The module reads what a header claims at once; `_Careful` refuses more than any header needs.
     careful: Any = _Careful(file)
     with tarfile.open(fileobj=careful, mode="r:") as archive:
+        opened: Any = archive
         for member in archive:
             if member.issym() or member.islnk():
                 raise _link(member.name)
             data = archive.extractfile(member) if member.isfile() else None
-            archive.members = []  # it would keep every header
+            opened.members = []  # it would keep every header
             if data is not None:
                 yield member.name, data
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 from ..errors import DataError, Where, located
@@ -179,7 +180,7 @@ def _is_annotation(path: Path) -> bool:
 
     What is broken is taken for one: whoever reads it says what is wrong.
     """
-    parser = ElementTree.XMLPullParser(["start"])
+    parser: Any = ElementTree.XMLPullParser(["start"])
     try:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)

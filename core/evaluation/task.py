@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import ClassVar
 
+from ..data.arrays import AnyData, as_dataset
 from ..data.base import Dataset, TargetKind, target_kind
 from ..data.targets import Targets
 from ..errors import DataError
@@ -130,7 +131,7 @@ BY_TARGETS: dict[TargetKind, str] = {
 
 def find_task(
     network: Network,
-    dataset: Dataset,
+    dataset: AnyData,
     task: Task | str | None = None,
     options: TaskOptions = USUAL,
 ) -> Task:
@@ -147,6 +148,7 @@ def find_task(
     Raises:
         DataError: no task has this name, or it does not fit the data or the network.
     """
+    dataset = as_dataset(dataset, network)
     kind = target_kind(dataset)
     if task is None:
         otherwise = "divergence" if is_classifier(network) else "output-error"

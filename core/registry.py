@@ -49,6 +49,7 @@ class Registry(Mapping[str, T]):
         self._modules = modules
         self._error = error
         self._entries: dict[str, T] = {}
+        self._lent: set[str] = set()
         self._begun = self._complete = False
         self._loading = threading.RLock()
 
@@ -63,6 +64,20 @@ class Registry(Mapping[str, T]):
                 raise RuntimeError(f"{self.what} '{name}' is registered twice")
         self._entries.update(dict.fromkeys(names, entry))
         return entry
+
+    def lend(self, name: str, entry: T) -> None:
+        """Register an entry of the running program; it takes the place of a former one.
+
+        Raises:
+            SecateurError: an entry of a package has the name.
+        """
+        self._load()
+        if name in self._entries and name not in self._lent:
+            raise self._error(
+                f"there is a {self.what} '{name}' already", hint="give the function another name"
+            )
+        self._lent.add(name)
+        self._entries[name] = entry
 
     def find(self, name: str, also: Iterable[str] = ()) -> T:
         """Return the entry of a name that a user gave.

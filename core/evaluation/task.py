@@ -148,7 +148,10 @@ def find_task(
     Raises:
         DataError: no task has this name, or it does not fit the data or the network.
     """
-    dataset = as_dataset(dataset, network)
+    from .own import FunctionTask, as_task  # a task itself, so it stands above
+
+    dataset, task = as_dataset(dataset, network), as_task(task)
+    task = task.on(network) if isinstance(task, FunctionTask) else task
     kind = target_kind(dataset)
     if task is None:
         otherwise = "divergence" if is_classifier(network) else "output-error"

@@ -95,6 +95,7 @@ class ChoiceOptions:
     named layers. A single layer whose name is a number gets a comma behind it (16,)."""
 
     def __post_init__(self) -> None:
+        self._name_functions()
         check_budget(self.budget)
         self._check_blocks()
         if self.latencies is not None and self.budget != LATENCY:
@@ -129,6 +130,25 @@ class ChoiceOptions:
             return ()
         names = asked.split(",") if isinstance(asked, str) else asked
         return tuple(name.strip() for name in names if name.strip())
+
+    def _name_functions(self) -> None:
+        """Register functions that stand for names, and put names in their places."""
+        if not isinstance(self.criterion, str):
+            from ..criteria.registry import named_criterion
+
+            object.__setattr__(self, "criterion", named_criterion(self.criterion))
+        if not isinstance(self.allocation, str):
+            from ..allocation.registry import named_allocation
+
+            object.__setattr__(self, "allocation", named_allocation(self.allocation))
+        if not isinstance(self.repair, str | bool):
+            from ..repair.registry import named_repairs
+
+            object.__setattr__(self, "repair", named_repairs(self.repair))
+        if self.task is not None and not isinstance(self.task, str):
+            from ..evaluation.own import as_task
+
+            object.__setattr__(self, "task", as_task(self.task))
 
     def plain(self) -> dict[str, Any]:
         """Return all options as plain values: equal ones for equal choices only."""

@@ -56,6 +56,10 @@ class AnalyzeOptions:
     """Memory for values inside the network, in bytes. What does not fit is computed again."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.criterion, str):
+            from ..criteria.registry import named_criterion
+
+            object.__setattr__(self, "criterion", named_criterion(self.criterion))
         if not self.rates:
             raise PlanError("there are no rates to measure at", option="rates")
         for rate in self.rates:

@@ -13,6 +13,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from ..brief import brief
 from ..errors import DataError, located
 from ..ir.dims import sample_fits, shape_text
 from ..ir.network import Network, Preprocess
@@ -161,6 +162,15 @@ class BatchDataset:
         (self._kind,) = kinds
         self.name = f"batches {digest.hexdigest()}"
         self.samples = limited(samples, self._limit, network)
+
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self,
+            repr(self.name),
+            f"{self.samples} samples",
+            f"labels: {self.target_kind or 'none'}",
+        )
 
     @property
     def target_kind(self) -> TargetKind:

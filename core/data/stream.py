@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from ..brief import brief
 from ..engine.threads import cores
 from ..errors import DataError, Where, located
 from ..ir.dims import shape_text
@@ -155,6 +156,15 @@ class ImageStream:
         self._broken: list[str] = []
         with located(file=self.name):
             self.samples = limited(len(source), limit, network)
+
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self,
+            repr(self.name),
+            f"{self.samples} samples",
+            f"labels: {self.target_kind or 'none'}",
+        )
 
     @property
     def target_kind(self) -> TargetKind:

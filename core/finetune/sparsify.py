@@ -45,10 +45,11 @@ class SparsifyOptions:
     """Multiples, the floor and the largest fraction, for every group."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.criterion, str):
+        criterion: Any = self.criterion  # a function, where a program gives one
+        if not isinstance(criterion, str):
             from ..criteria.registry import named_criterion
 
-            object.__setattr__(self, "criterion", named_criterion(self.criterion))
+            object.__setattr__(self, "criterion", named_criterion(criterion))
         if not self.method and self.rate is not None:
             raise PlanError(
                 "a rate needs a schedule by which channels leave",

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from ..brief import brief
 from .heads import Head
 
 __all__ = [
@@ -236,6 +237,17 @@ class Network:
     regions: int | None = None
     """Regions of a sample that the user says there are; None for what the files say."""
 
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self,
+            repr(self.name),
+            f"{len(self.layers)} layers",
+            *_sizes(self.inputs),
+            "→",
+            *_sizes(self.outputs),
+        )
+
     @property
     def graph(self) -> ir.Graph:
         """The graph of the model."""
@@ -260,6 +272,12 @@ class Network:
     def values(self) -> dict[str, ir.Value]:
         """Every value of the graph by its name."""
         return {str(v.name): v for v in _all_values(self.graph)}
+
+
+def _sizes(values: Mapping[str, tuple[int | str, ...]]) -> list[str]:
+    """Return inputs or outputs in words; two of them at most."""
+    shown = [f"{name} {'×'.join(map(str, shape))}" for name, shape in values.items()]
+    return shown if len(shown) <= 2 else [*shown[:2], f"{len(shown) - 2} more"]
 
 
 def _all_values(graph: ir.Graph) -> Iterator[ir.Value]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from ..brief import brief
 from ..coupling.groups import Group, Groups, Partition
 from ..coupling.indices import UnitMask
 from ..coupling.partitions import Loss
@@ -107,6 +108,19 @@ class Plan:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     file: str | None = field(default=None, compare=False)
     dropped: PlanBlocks | None = None
+
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self,
+            *(
+                f"{key} {self.provenance[key]}"
+                for key in ("model", "criterion", "rate")
+                if key in self.provenance
+            ),
+            f"{len(self.groups)} groups",
+            f"{sum(len(group.removed) for group in self.groups)} channels leave",
+        )
 
     @property
     def open(self) -> tuple[str, ...]:

@@ -133,14 +133,16 @@ class ChoiceOptions:
 
     def _name_functions(self) -> None:
         """Register functions that stand for names, and put names in their places."""
-        if not isinstance(self.criterion, str):
+        criterion: Any = self.criterion  # a function, where a program gives one
+        if not isinstance(criterion, str):
             from ..criteria.registry import named_criterion
 
-            object.__setattr__(self, "criterion", named_criterion(self.criterion))
-        if not isinstance(self.allocation, str):
+            object.__setattr__(self, "criterion", named_criterion(criterion))
+        allocation: Any = self.allocation  # a function, where a program gives one
+        if not isinstance(allocation, str):
             from ..allocation.registry import named_allocation
 
-            object.__setattr__(self, "allocation", named_allocation(self.allocation))
+            object.__setattr__(self, "allocation", named_allocation(allocation))
         if not isinstance(self.repair, str | bool):
             from ..repair.registry import named_repairs
 

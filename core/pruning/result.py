@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..brief import brief
 from ..ir.network import Network
 from ..plan.plan import Plan
 from ..plan.state import RemovedStep
@@ -97,3 +98,7 @@ class PruneResult:
     repairs: tuple[RepairRecord, ...] = ()
     history: tuple[RemovedStep, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(self, self.plan, f"{len(self.history)} steps", f"{len(self.notes)} notes")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import PlanError, percent_hint
 
@@ -56,10 +56,11 @@ class AnalyzeOptions:
     """Memory for values inside the network, in bytes. What does not fit is computed again."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.criterion, str):
+        criterion: Any = self.criterion  # a function, where a program gives one
+        if not isinstance(criterion, str):
             from ..criteria.registry import named_criterion
 
-            object.__setattr__(self, "criterion", named_criterion(self.criterion))
+            object.__setattr__(self, "criterion", named_criterion(criterion))
         if not self.rates:
             raise PlanError("there are no rates to measure at", option="rates")
         for rate in self.rates:

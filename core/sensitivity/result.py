@@ -10,6 +10,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from ..brief import brief
 from ..errors import DataError, located
 from ..files import write_whole
 
@@ -95,6 +96,16 @@ class Analysis:
     threshold: float | None
     groups: tuple[GroupAnalysis, ...]
     notes: tuple[str, ...] = field(default=(), compare=False)
+
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self,
+            repr(self.model),
+            f"{len(self.groups)} groups",
+            self.metric,
+            f"{self.samples} samples of {self.data}",
+        )
 
     def by_name(self, name: str) -> GroupAnalysis | None:
         """Return the curve of a group."""

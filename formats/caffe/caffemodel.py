@@ -150,6 +150,9 @@ class Caffemodel:
     def __bytes__(self) -> bytes:
         return bytes(self.buffer)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (self.path, bytes(self.buffer), self.layers)
+
     def values(self, blob: StoredBlob) -> np.ndarray:
         """Return the values of a blob as float32, flat; a view of the file where possible."""
         parts = [self._part(run) for run in blob.runs] or [np.empty(0, np.float32)]
@@ -316,6 +319,10 @@ def _changed_blob(buffer: memoryview, blob: StoredBlob, array: np.ndarray) -> li
         elif found.number not in _GRADIENTS:
             edits[found.tag], shape_left = shape_left, []
     return [*_rewrite(buffer, blob.start, blob.end, edits), *data_left]
+
+
+def _unpickled(path: Path, data: bytes, layers: tuple[StoredLayer, ...]) -> Caffemodel:
+    return Caffemodel(path, memoryview(data), layers)
 
 
 def open_caffemodel(path: Path) -> Caffemodel:

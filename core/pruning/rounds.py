@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..brief import brief
+
 __all__ = ["ROUNDS_FILE", "VERSION", "Iteration", "Round", "Trained", "folder_of"]
 
 VERSION = 1
@@ -101,6 +103,13 @@ class Iteration:
     notes: tuple[str, ...] = field(default=(), compare=False)
     validation: str = ""
     validation_samples: int = 0
+
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self, repr(self.model), f"{len(self.rounds)} rounds", self.metric,
+            f"{self.samples} samples of {self.data}",
+        )  # fmt: skip
 
     @property
     def best(self) -> Round | None:

@@ -36,8 +36,10 @@ NAMES: tuple[tuple[str, ...], ...] = (
     ("iterate",),
     ("transform",),
     ("compare",),
+    ("diff",),
     ("valid", "evaluate"),
     ("map",),
+    ("predict", "detect"),
     ("stat", "stats"),
 )
 """The commands: the name of the file, and what else they answer to."""

@@ -64,6 +64,7 @@ class ImageFolder:
             image=read_image(path, gray=gray),
             label=self._labels[index] if self._labels else None,
             where=Where(file=str(path)),
+            file=str(path),
         )
 
     labels_in_memory = True

@@ -13,7 +13,7 @@ from ..options import options_of
 from .arrays import AnyData, as_dataset
 from .base import Dataset
 from .options import DataOptions
-from .registry import KINDS, Kind, Opening
+from .registry import KINDS, Kind, Opening, Purpose
 
 __all__ = ["kind_of", "open_dataset", "with_mean_image"]
 
@@ -50,6 +50,7 @@ def open_dataset(
     options: DataOptions | None = None,
     *,
     preprocess: Preprocess | None = None,
+    purpose: Purpose = "measure",
     with_mean: Callable[[Preprocess], Preprocess] = with_mean_image,
     **settings: Any,
 ) -> Dataset:
@@ -61,6 +62,7 @@ def open_dataset(
         network: whose inputs the data must fit.
         options: how the data is read and made into inputs.
         preprocess: how images become inputs, instead of the network's own; options change it.
+        purpose: what the data is for; it matters where data holds images for each purpose.
         with_mean: reads the mean image that preprocessing names a file of; formats know more kinds
             of files.
         settings: fields of :class:`DataOptions`, instead of `options`.
@@ -69,11 +71,13 @@ def open_dataset(
         DataError: the path leads to nothing usable, or what it leads to does not fit the network.
     """
     options = options_of(DataOptions, options, settings)
+    if preprocess is not None and not preprocess.origin:
+        preprocess = replace(preprocess, origin="the caller")
     changed = with_mean(options.changed(preprocess or network.preprocess))
     if not isinstance(path, str | Path):
         return as_dataset(path, network, options, changed)
     path = Path(path)
-    opening = Opening(network=network, preprocess=changed, options=options)
+    opening = Opening(network=network, preprocess=changed, options=options, purpose=purpose)
     return kind_of(path, opening).open(path, opening)
 
 

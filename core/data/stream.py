@@ -51,6 +51,7 @@ class Sample:
         pixels: the class of each pixel, H×W uint8.
         target: the image a network should make of it, as `image`.
         where: the file and line, or whatever it is, where that stands.
+        file: path of the image, where it is a file of its own.
     """
 
     image: np.ndarray
@@ -59,6 +60,7 @@ class Sample:
     pixels: np.ndarray | None = None
     target: np.ndarray | None = None
     where: Where
+    file: str = ""
 
 
 class ImageSource(Protocol):
@@ -236,6 +238,14 @@ class ImageStream:
         """Return the images of a source without what is known of them."""
         return _plain(source)
 
+    def picture(self, number: int) -> Sample:
+        """Return an image as stored, by its number in :attr:`~.base.Batch.numbers`.
+
+        Raises:
+            DataError: it is broken.
+        """
+        return self._images.read(number, gray=False)
+
     def probe(self, classes: int | None) -> None:
         """Look at the labels, and make inputs of the first and the last image.
 
@@ -354,6 +364,7 @@ class ImageStream:
             else None,
             frames=frames,
             places=tuple(sample.where for sample in made),
+            numbers=tuple(sample.number for sample in made),
         )
 
     def _nothing(self) -> DataError:
@@ -387,7 +398,7 @@ class _Unlabelled:
     def read(self, index: int, *, gray: bool) -> Sample:
         """Return an image."""
         found = self._source.read(index, gray=gray)
-        return Sample(image=found.image, where=found.where)
+        return Sample(image=found.image, where=found.where, file=found.file)
 
 
 class _Chosen:

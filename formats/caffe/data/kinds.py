@@ -13,7 +13,7 @@ from .hdf5_data import SUFFIXES, Hdf5Data
 from .leveldb_data import LevelData, is_leveldb
 from .lists import ImageList, PairList, divided, labelled
 from .lmdb_data import LmdbData
-from .net_data import is_net, open_net_data
+from .net_data import is_apart, is_net, open_net_data
 
 __all__: list[str] = []
 
@@ -83,7 +83,11 @@ for _kind in (
     ),
     Kind(name="list of pairs of images", claims=_is_pair_list, open=_pairs, rank=20),
     Kind(
-        name="data of a Caffe net", claims=lambda path, _: is_net(path), open=open_net_data, rank=5
+        name="data of a Caffe net",
+        claims=lambda path, _: is_net(path),
+        open=open_net_data,
+        rank=5,
+        apart=is_apart,
     ),
     Kind(name="HDF5", claims=_is_hdf5, open=Hdf5Data, rank=20),
 ):

@@ -55,6 +55,8 @@ def test_phase_test_before_train(folder):
     assert secateur.open_dataset(path, network()).samples == 2
     net(folder, "TEST")
     assert secateur.open_dataset(path, network()).samples == 3
+    assert secateur.open_dataset(path, network(), purpose="calibrate").samples == 2
+    assert secateur.stands_apart(path, network())
 
 
 def test_the_mean_file_stands_beside_the_net(folder):

@@ -1,6 +1,7 @@
 """The public names of secateur, each written here alone; they load when they are first used."""
 
 from .core.allocation import ALLOCATIONS as ALLOCATIONS
+from .core.allocation import AllocationContext as AllocationContext
 from .core.allocation import Override as Override
 from .core.blocks.find import Block as Block
 from .core.blocks.find import find_blocks as find_blocks
@@ -15,9 +16,11 @@ from .core.coupling import Group as Group
 from .core.coupling import Groups as Groups
 from .core.coupling import find_groups as find_groups
 from .core.criteria import CRITERIA as CRITERIA
+from .core.criteria import ScoreContext as ScoreContext
 from .core.data import DataOptions as DataOptions
 from .core.data.base import Batch as Batch
 from .core.data.base import Dataset as Dataset
+from .core.data.base import Objects as Objects
 from .core.data.check import DataReport as DataReport
 from .core.data.check import check_data as check_data
 from .core.data.registry import Purpose as Purpose
@@ -57,6 +60,7 @@ from .core.evaluation.metrics.segmentation import Pixels as Pixels
 from .core.evaluation.metrics.values import Values as Values
 from .core.evaluation.options import EvaluateOptions as EvaluateOptions
 from .core.evaluation.options import TaskOptions as TaskOptions
+from .core.evaluation.own import FunctionTask as FunctionTask
 from .core.evaluation.summary import SummaryRow as SummaryRow
 from .core.evaluation.summary import summarize as summarize
 from .core.evaluation.task import TASKS as TASKS
@@ -81,6 +85,7 @@ from .core.ir.network import Caution as Caution
 from .core.ir.network import Network as Network
 from .core.ir.network import Preprocess as Preprocess
 from .core.ir.rebuild import expose as expose
+from .core.ir.rebuild import rebuild as rebuild
 from .core.pictures.examples import Examples as Examples
 from .core.pictures.examples import find_examples as find_examples
 from .core.pictures.options import PredictOptions as PredictOptions
@@ -90,6 +95,8 @@ from .core.plan.files import load_latencies as load_latencies
 from .core.plan.files import load_plan as load_plan
 from .core.plan.limits import Limits as Limits
 from .core.plan.plan import Plan as Plan
+from .core.plan.state import PruningState as PruningState
+from .core.plan.steps import Step as Step
 from .core.progress import Progress as Progress
 from .core.pruning.apply import apply_plan as apply_plan
 from .core.pruning.densify import carried_out as carried_out
@@ -113,6 +120,7 @@ from .core.recovery.measure import measure_blocks as measure_blocks
 from .core.repair import REPAIRS as REPAIRS
 from .core.repair import RepairRecord as RepairRecord
 from .core.repair import find_repairs as find_repairs
+from .core.repair.affected import repairable as repairable
 from .core.report.facts import ReportFacts as ReportFacts
 from .core.report.render import check_report as check_report
 from .core.report.render import render_report as render_report
@@ -141,6 +149,7 @@ from .formats.saving import Saved as Saved
 from .formats.saving import check_free as check_free
 from .formats.saving import check_target as check_target
 from .formats.saving import save as save
+from .formats.saving import stored_bytes as stored_bytes
 from .formats.training import begin as begin
 from .version import __version__ as __version__
 from .workflows.board import board as board

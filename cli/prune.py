@@ -103,7 +103,7 @@ def command(
                 network, pruned.network, measured, max_drop, task=options.task, progress=progress
             )
         rows, saved = measure_and_save(
-            network, pruned, files, output,
+            network, pruned, output,
             data=dataset, measured=measured, task=options.task, progress=progress,
         )  # fmt: skip
         training = (

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 def measure_and_save(
     original: secateur.Network,
     compressed: secateur.PruneResult,
-    files: Sequence[Path],
     output: Path,
     *,
     data: Dataset | None,
@@ -35,7 +34,6 @@ def measure_and_save(
     Args:
         original: the network as it was read.
         compressed: what is written.
-        files: what `original` was read from.
         output: folder.
         data: for verification; None for noise.
         measured: for measurement; None to leave out how good the networks are.
@@ -44,7 +42,7 @@ def measure_and_save(
     """
     import secateur
 
-    before = sum(path.stat().st_size for path in files)
+    before = secateur.stored_bytes(original)
     rows = secateur.summarize(
         original, compressed.network, data=measured, task=task, progress=progress
     )

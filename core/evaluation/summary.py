@@ -9,6 +9,7 @@ from ..cost.latency import Timing, change, timings
 from ..cost.network_cost import measure_cost
 from ..coupling import find_groups
 from ..data import Dataset
+from ..data.arrays import AnyData, as_dataset
 from ..engine.padding import for_speed
 from ..ir.dims import shape_text
 from ..ir.footprint import multiply_adds
@@ -100,7 +101,7 @@ def summarize(
     original: Network,
     compressed: Network,
     *,
-    data: Dataset | None = None,
+    data: AnyData | None = None,
     task: Task | str | None = None,
     progress: Progress = silent,
 ) -> Sequence[SummaryRow]:
@@ -118,6 +119,7 @@ def summarize(
     Raises:
         DataError: the data does not fit the networks or the task.
     """
+    data = as_dataset(data, original)
     original, compressed = restored(original), restored(compressed)  # as files have it
     rows: list[SummaryRow] = []
     first, second = within_memory(original, compressed)

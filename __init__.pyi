@@ -5,12 +5,17 @@ from .core.allocation import AllocationContext as AllocationContext
 from .core.allocation import Override as Override
 from .core.blocks.find import Block as Block
 from .core.blocks.find import find_blocks as find_blocks
+from .core.cost.budget import target_cost as target_cost
 from .core.cost.describe import BlockRow as BlockRow
 from .core.cost.describe import Description as Description
 from .core.cost.describe import LayerRow as LayerRow
 from .core.cost.describe import describe as describe
 from .core.cost.network_cost import NetworkCost as NetworkCost
 from .core.cost.network_cost import measure_cost as measure_cost
+from .core.cost.target import Target as Target
+from .core.cost.target_check import refused_layers as refused_layers
+from .core.cost.target_files import find_target as find_target
+from .core.cost.target_files import target_names as target_names
 from .core.cost.throughput import best_batch as best_batch
 from .core.coupling import Group as Group
 from .core.coupling import Groups as Groups

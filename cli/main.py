@@ -41,6 +41,7 @@ NAMES: tuple[tuple[str, ...], ...] = (
     ("map",),
     ("predict", "detect"),
     ("stat", "stats"),
+    ("targets",),
 )
 """The commands: the name of the file, and what else they answer to."""
 

@@ -14,7 +14,13 @@ from .common import Companion, Data, File, Output, Val
 from .flags import with_flags
 from .opened import fitted, parts, prepared
 from .screen import ScreenOptions
-from .summary import measure_and_save, print_summary, print_training, unmeasured
+from .summary import (
+    measure_and_save,
+    print_refused,
+    print_summary,
+    print_training,
+    unmeasured,
+)
 
 if TYPE_CHECKING:
     from secateur import Dataset, Network, Together
@@ -104,7 +110,8 @@ def command(
             )
         rows, saved = measure_and_save(
             network, pruned, output,
-            data=dataset, measured=measured, task=options.task, progress=progress,
+            data=dataset, measured=measured, task=options.task, target=options.target,
+            progress=progress,
         )  # fmt: skip
         training = (
             secateur.emit_training(pruned, emit_training, solver=solver, data=data, saved=saved)
@@ -114,6 +121,8 @@ def command(
         examples = reporting.looked_at(report, network, pruned.network, dataset, reading, progress)
     for note in pruned.notes:
         terminal.warn(note)
+    if options.target is not None:
+        print_refused(terminal, pruned.network, options.target, saved.paths[0])
     print_summary(terminal, rows, pruned, saved)
     if together is not None and measured is not None:
         _tell_together(terminal, together, network, pruned.network, measured)

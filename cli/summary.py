@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     import secateur
-    from secateur import Dataset, Progress, RepairRecord, SummaryRow, Task
+    from secateur import Dataset, Progress, RepairRecord, SummaryRow, Target, Task
 
     from .terminal import Terminal
 
@@ -25,6 +25,7 @@ def measure_and_save(
     data: Dataset | None,
     measured: Dataset | None,
     task: Task | str | None = None,
+    target: Target | None = None,
     progress: Progress,
 ) -> tuple[Sequence[SummaryRow], secateur.Saved]:
     """Return the rows of the summary and what was written.
@@ -38,13 +39,14 @@ def measure_and_save(
         data: for verification; None for noise.
         measured: for measurement; None to leave out how good the networks are.
         task: what is measured, if not what the data calls for.
+        target: the engine that the network is for.
         progress: told how far the work is.
     """
     import secateur
 
     before = secateur.stored_bytes(original)
     rows = secateur.summarize(
-        original, compressed.network, data=measured, task=task, progress=progress
+        original, compressed.network, data=measured, task=task, target=target, progress=progress
     )
     saved = secateur.save(compressed, output, data=data, progress=progress)
     return _with_sizes(rows, before, saved.size), saved
@@ -54,9 +56,17 @@ def _with_sizes(rows: Sequence[SummaryRow], before: int, after: int) -> Sequence
     """Return rows with one more behind those on weights and operations: bytes of the files."""
     import secateur
 
-    place = 1 + next(k for k, row in enumerate(rows) if row.unit == "Op")
+    place = 1 + max(k for k, row in enumerate(rows) if row.unit == "Op")
     size = secateur.SummaryRow(item="File size", original=before, compressed=after, unit="B")
     return [*rows[:place], size, *rows[place:]]
+
+
+def print_refused(terminal: Terminal, model: secateur.Network, target: Target, path: Path) -> None:
+    """Warn of what a target cannot take of a model in a file."""
+    import secateur
+
+    for text in secateur.refused_layers(model, target, str(path)):
+        terminal.warn(text)
 
 
 def print_summary(

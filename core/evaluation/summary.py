@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..cost.budget import target_cost
 from ..cost.latency import Timing, change, timings
 from ..cost.network_cost import measure_cost
+from ..cost.target import Target
 from ..coupling import find_groups
 from ..data import Dataset
 from ..data.arrays import AnyData, as_dataset
@@ -103,6 +105,7 @@ def summarize(
     *,
     data: AnyData | None = None,
     task: Task | str | None = None,
+    target: Target | None = None,
     progress: Progress = silent,
 ) -> Sequence[SummaryRow]:
     """Measure both networks.
@@ -114,6 +117,7 @@ def summarize(
             agree. Where there is none, nothing is said of quality: networks that are far apart on
             images may agree on noise.
         task: another task than that of the data, as for :func:`~.task.find_task`.
+        target: the engine that the network is for; its cost is a row of its own.
         progress: told how far the work is.
 
     Raises:
@@ -136,6 +140,13 @@ def summarize(
             item="Operations", original=before.operations, compressed=after.operations, unit="Op"
         )
     )
+    if target is not None:
+        costs = [target_cost(network, target) for network in (original, compressed)]
+        rows.append(
+            SummaryRow(
+                item=f"Cost, {target.name}", original=costs[0], compressed=costs[1], unit="Op"
+            )
+        )
     at = "" if first is original else f" at {_size(first)}"
     rows.extend(_latencies(first, second, at, progress))
     return rows

@@ -72,6 +72,12 @@ class VocSource:
         where = Where(file=str(path))
         return Sample(image=image, objects=Objects.of(rows, ignored), where=where)
 
+    def files_of(self, index: int) -> tuple[Path, ...]:
+        """Return the files that a sample is read from."""
+        path = self._files[index]
+        with located(file=str(path)):
+            return (path, self._image(path, _parsed(path)))
+
     labels_in_memory = False
 
     def classes_in(self, index: int) -> list[int]:
@@ -143,6 +149,10 @@ class _Images:
     def read(self, index: int, *, gray: bool) -> Sample:
         """Return an image."""
         return self._source.read_image(index, gray=gray)
+
+    def files_of(self, index: int) -> tuple[Path, ...]:
+        """Return the files that a sample is read from."""
+        return self._source.files_of(index)
 
 
 def annotation_folder(path: Path) -> Path | None:

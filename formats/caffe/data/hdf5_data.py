@@ -68,6 +68,11 @@ class Hdf5Data:
         with located(file=self.name):
             self.samples = limited(sum(counts), opening.options.limit, opening.network)
 
+    @property
+    def files(self) -> Sequence[Path]:
+        """The files with the samples."""
+        return tuple(self._files)
+
     def __iter__(self) -> Iterator[Batch]:
         """Yield the samples of one file after the other. A batch does not span two files."""
         left = self.samples

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LAYERS", "LAYER_FLAGS", "Entry", "LayerValue", "composed", "entries", "file_entries",
-    "layer_values", "text_of", "texts_of",
+    "layer_values", "text_of", "texts_of", "with_setting",
 ]  # fmt: skip
 
 LAYERS = "layers"
 """The one key that is no option: layer → rate or threshold of its own."""
 
 LAYER_FLAGS = {"rate": "--layer-rate", "threshold": "--layer-threshold"}
+
+FLAG = "secateur_flag"
+"""Attribute of a key that stands on the command line: how it is said there."""
 
 MOST_BYTES = 1 << 20
 """Largest size of such a file. Those that people write have a few kilobytes."""
@@ -136,7 +139,89 @@ def entries(
         line = line or node.start_mark.line + 1
         raise _error(f"{subject} must be a mapping of names to values", path, line, item)
     for key, value in node.value:
-        yield Entry(str(getattr(key, "value", "")), path, key.start_mark.line + 1, value)
+        name, flag = str(getattr(key, "value", "")), getattr(key, FLAG, "")
+        yield Entry(name, path, key.start_mark.line + 1, value, flag)
+
+
+def with_setting(root: yaml.Node | None, setting: str) -> yaml.Node:
+    """Return what a file holds with one value in another's place.
+
+    Args:
+        root: what it holds.
+        setting: `prune.rate=0.4`: the keys that lead to the value, and the value as YAML.
+
+    Raises:
+        UsageError: it is of another form.
+    """
+    import yaml
+
+    path, equals, text = setting.partition("=")
+    keys = path.strip().split(".")
+    flag = f"--set {path.strip()}"
+    if not equals or not all(keys):
+        raise UsageError(f"'{setting}' is not KEY=VALUE", flag="--set", hint="prune.rate=0.4")
+    try:
+        value = yaml.compose(text, Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise UsageError(f"'{text}' is no value", flag=flag) from error
+    value = value or yaml.ScalarNode("tag:yaml.org,2002:null", "", *_marks(root))
+    return _set(root, keys, _flagged(value, flag), flag)
+
+
+def _set(node: yaml.Node | None, keys: Sequence[str], value: yaml.Node, flag: str) -> yaml.Node:
+    """Return a mapping with a value at the end of some keys; others keep the mapping they had."""
+    import yaml
+
+    inner: list[tuple[yaml.Node, yaml.Node]] = []
+    if isinstance(node, yaml.MappingNode):
+        inner = list(node.value)
+    elif node is not None and node.tag != "tag:yaml.org,2002:null":
+        # A path alone becomes a mapping with that path.
+        name = "files" if isinstance(node, yaml.SequenceNode) else "path"
+        inner = [(yaml.ScalarNode("tag:yaml.org,2002:str", name, *_marks(node)), node)]
+    key, *rest = keys
+    alike = key.replace("_", "-")
+    place = next(
+        (k for k, (own, _) in enumerate(inner) if str(own.value).replace("_", "-") == alike), None
+    )
+    old = inner[place][1] if place is not None else None
+    own = yaml.ScalarNode("tag:yaml.org,2002:str", key, *_marks(node))
+    setattr(own, FLAG, flag)
+    pair = (inner[place][0] if place is not None and rest else own,
+            _set(old, rest, value, flag) if rest else value)  # fmt: skip
+    if place is None:
+        inner.append(pair)
+    else:
+        inner[place] = pair
+    return yaml.MappingNode("tag:yaml.org,2002:map", inner, *_marks(node))
+
+
+def _flagged(node: yaml.Node, flag: str) -> yaml.Node:
+    """Mark all keys in a value as said by a flag."""
+    import yaml
+
+    waiting, seen = [node], set()
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        if isinstance(each, yaml.MappingNode):
+            for key, value in each.value:
+                setattr(key, FLAG, flag)
+                waiting.append(value)
+        elif isinstance(each, yaml.SequenceNode):
+            waiting += each.value
+    return node
+
+
+def _marks(node: yaml.Node | None) -> tuple[Any, Any]:
+    import yaml
+
+    if node is not None:
+        return node.start_mark, node.end_mark
+    mark = yaml.Mark("", 0, 0, 0, None, None)
+    return mark, mark
 
 
 def texts_of(entry: Entry, value: Any, *, repeated: bool, commas: bool) -> list[str]:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 NAMES: tuple[tuple[str, ...], ...] = (
+    ("init",),
+    ("run",),
     ("inspect",),
     ("convert",),
     ("ana", "analyze"),
@@ -38,6 +40,7 @@ NAMES: tuple[tuple[str, ...], ...] = (
     ("valid", "evaluate"),
     ("map",),
     ("stat", "stats"),
+    ("schema",),
 )
 """The commands: the name of the file, and what else they answer to."""
 

@@ -91,6 +91,11 @@ def print_summary(
         terminal.note(f"wrote {path}")
 
 
+def show_rows(terminal: Terminal, rows: Sequence[SummaryRow]) -> None:
+    """Print what was measured before and after."""
+    terminal.out.print(_table(rows))
+
+
 def print_training(terminal: Terminal, training: secateur.TrainingFiles) -> None:
     """Print which files for training were written, and what is to be done with them."""
     for path in training.paths:

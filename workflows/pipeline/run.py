@@ -25,7 +25,7 @@ from .opened import Opened
 from .options import STEPS, Pipeline
 from .steps import STEPS_BY_NAME, Made
 
-__all__ = ["PipelineRun", "StepRun", "key_of", "reach_demand", "run_pipeline", "steps_until"]
+__all__ = ["PipelineRun", "StepRun", "begun_again", "key_of", "reach_demand", "run_pipeline", "steps_until"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,14 +130,14 @@ def run_pipeline(
     """
     pipeline = options_of(Pipeline, pipeline, settings)
     wanted = steps_until(pipeline, until)
-    forced = _from(pipeline, again_from)
+    forced = begun_again(pipeline, again_from, restart=restart)
     store = Store(Path(pipeline.output))
     _check_places(pipeline, store)
     with _made(store.folder), alone_in(store.folder):
         opened = Opened(pipeline, Inputs(store.folder / DIGESTS))
         for name in STEPS:
             store.sweep(name)
-            if restart or name in forced:
+            if name in forced:
                 store.forget(name)
         made: dict[str, Kept] = {}
         runs = []
@@ -177,8 +177,14 @@ def steps_until(pipeline: Pipeline, until: str | None) -> tuple[str, ...]:
     return pipeline.steps[: pipeline.steps.index(until) + 1]
 
 
-def _from(pipeline: Pipeline, step: str | None) -> tuple[str, ...]:
-    """Return a step and all after it; nothing for None."""
+def begun_again(pipeline: Pipeline, step: str | None, *, restart: bool) -> tuple[str, ...]:
+    """Return the steps that run whatever is there: one and all after it, or all.
+
+    Raises:
+        PlanError: there is no such step.
+    """
+    if restart:
+        return STEPS
     if step is None:
         return ()
     _check_step(pipeline, step, "again_from")
@@ -221,7 +227,10 @@ def _step(
     step = STEPS_BY_NAME[name]
     began = time.monotonic()
     work = store.begin(name, key, resumes=step.resumes)
-    came = step.run(opened, made, work, progress)
+    try:
+        came = step.run(opened, made, work, progress)
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(f"stopped in {name}; the same command goes on from there") from stop
     kept = store.keep(
         name, key, files=came.files, companions=came.companions, plan=came.plan,
         figures=came.figures, seconds=time.monotonic() - began,

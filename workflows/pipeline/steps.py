@@ -124,7 +124,7 @@ def _ana(opened: Opened, _: Made, folder: Path, progress: Progress) -> Came:
     save_analysis(analysis, folder / ANALYSIS_FILE)
     (folder / STATE_FILE).unlink()
     figures = {
-        "metric": analysis.metric, "original": analysis.original_value,
+        "metric": analysis.metric, "unit": task.unit, "original": analysis.original_value,
         "samples": analysis.samples, "groups": len(analysis.groups),
         "points": sum(len(group.points) for group in analysis.groups),
     }  # fmt: skip
@@ -216,7 +216,9 @@ def _finetune(opened: Opened, made: Made, folder: Path, progress: Progress) -> C
         shutil.copyfile(path, folder / path.name)
     if plan is not None:
         shutil.copyfile(plan, folder / PLAN_NAME)
-    content = _training_figures(folder / FINETUNE_FILE)
+    validation = opened.dataset("validation")
+    unit = opened.found_task(validation).unit if validation is not None else ""
+    content = {"unit": unit, **_training_figures(folder / FINETUNE_FILE)}
     return Came(
         figures={name: value for name, value in content.items() if name != "notes"},
         files=tuple(path.name for path in files),
@@ -314,7 +316,10 @@ def _valid(opened: Opened, made: Made, folder: Path, progress: Progress) -> Came
         result = _measured(opened, network, progress)
         models.append({"name": name, **_figures_of(result)} if result is not None else None)
     found = [model for model in models if model is not None]
-    return Came(figures={"data": data.name, "samples": data.samples, "models": found})
+    unit = opened.found_task(data).unit
+    return Came(
+        figures={"data": data.name, "samples": data.samples, "unit": unit, "models": found}
+    )
 
 
 def _measured(opened: Opened, network: Network, progress: Progress) -> Result | Fidelity | None:

@@ -3,6 +3,9 @@
 from .cli.pipeline_file import load_pipeline as load_pipeline
 from .core.allocation import ALLOCATIONS as ALLOCATIONS
 from .core.allocation import Override as Override
+from .core.blocks.find import Block as Block
+from .core.blocks.find import find_blocks as find_blocks
+from .core.cost.describe import BlockRow as BlockRow
 from .core.cost.describe import Description as Description
 from .core.cost.describe import LayerRow as LayerRow
 from .core.cost.describe import describe as describe
@@ -91,6 +94,8 @@ from .core.pruning.result import Verification as Verification
 from .core.pruning.rounds import ROUNDS_FILE as ROUNDS_FILE
 from .core.pruning.rounds import Iteration as Iteration
 from .core.pruning.rounds import Round as Round
+from .core.recovery.measure import BlockLoss as BlockLoss
+from .core.recovery.measure import measure_blocks as measure_blocks
 from .core.repair import REPAIRS as REPAIRS
 from .core.repair import RepairRecord as RepairRecord
 from .core.repair import find_repairs as find_repairs
@@ -106,6 +111,7 @@ from .core.verify.compare import Comparison as Comparison
 from .core.verify.compare import compare as compare
 from .formats.loading import load as load
 from .formats.loading import load_all as load_all
+from .formats.loading import load_text as load_text
 from .formats.options import LoadOptions as LoadOptions
 from .formats.saving import Saved as Saved
 from .formats.saving import check_free as check_free
@@ -114,6 +120,10 @@ from .formats.saving import save as save
 from .formats.training import begin as begin
 from .version import __version__ as __version__
 from .workflows.board import board as board
+from .workflows.darknet_pruner import DarknetProject as DarknetProject
+from .workflows.darknet_pruner import is_pruning_cfg as is_pruning_cfg
+from .workflows.darknet_pruner import open_darknet_project as open_darknet_project
+from .workflows.darknet_pruner import save_named as save_named
 from .workflows.datasets import open_dataset as open_dataset
 from .workflows.datasets import with_preprocess as with_preprocess
 from .workflows.emitting import TrainingFiles as TrainingFiles
@@ -137,4 +147,16 @@ from .workflows.pipeline.options import PruneStep as PruneStep
 from .workflows.pipeline.run import PipelineRun as PipelineRun
 from .workflows.pipeline.run import StepRun as StepRun
 from .workflows.pipeline.run import run_pipeline as run_pipeline
+from .workflows.pruner_counts import PrunerCount as PrunerCount
+from .workflows.pruner_counts import pruner_counts as pruner_counts
+from .workflows.pruner_project import PrunerProject as PrunerProject
+from .workflows.pruner_project import open_pruner_project as open_pruner_project
+from .workflows.pruner_rounds import PrunedProject as PrunedProject
+from .workflows.pruner_rounds import TunedProject as TunedProject
+from .workflows.pruner_rounds import analyze_project as analyze_project
+from .workflows.pruner_rounds import finetune_project as finetune_project
+from .workflows.pruner_rounds import prune_project as prune_project
+from .workflows.pruner_transform import TransformedModel as TransformedModel
+from .workflows.pruner_transform import stored_shapes as stored_shapes
+from .workflows.pruner_transform import transform_model as transform_model
 from .workflows.rounds import iterate as iterate

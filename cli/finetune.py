@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from .terminal import Terminal
 
+__all__ = ["command", "table_of", "tell_outcome"]
+
 DIGITS = 4
 """Digits of losses and metrics."""
 
@@ -134,8 +136,8 @@ def command(
     if as_json:
         print(json.dumps(tuned.result.to_data(), indent=1, ensure_ascii=False))  # noqa: T201
     else:
-        terminal.out.print(_table(tuned.result, task))
-        _tell(terminal, tuned.result, task)
+        terminal.out.print(table_of(tuned.result, task))
+        tell_outcome(terminal, tuned.result, task)
     folder = Path(output)
     states = (tuned.state,) if tuned.state is not None else ()
     plans = (folder / "plan.yaml",) if tuned.result.plan is not None else ()
@@ -149,7 +151,8 @@ def command(
                       f"{folder / 'plan.yaml'}` makes it small")  # fmt: skip
 
 
-def _table(result: FinetuneResult, task: Task | None) -> Table:
+def table_of(result: FinetuneResult, task: Task | None) -> Table:
+    """Return the measurements of a training as a table."""
     from rich.table import Table
 
     table = Table(header_style="bold")
@@ -181,7 +184,7 @@ def _value(task: Task | None, entry: FinetuneEntry) -> str:
     return task.text(entry.value, digits=DIGITS)
 
 
-def _tell(terminal: Terminal, result: FinetuneResult, task: Task | None) -> None:
+def tell_outcome(terminal: Terminal, result: FinetuneResult, task: Task | None) -> None:
     """Say what training came to."""
     apart = f", {result.held_out} held out" if result.held_out else ""
     terminal.note(

@@ -78,6 +78,15 @@ def as_data(description: Description) -> dict[str, Any]:
             }
             for group in description.groups
         ],
+        "blocks": [
+            {
+                "name": block.name,
+                "layers": list(block.layers),
+                "operations": block.operations,
+                "parameters": block.parameters,
+            }
+            for block in description.blocks
+        ],
     }
 
 
@@ -113,10 +122,20 @@ def _print(terminal: Terminal, description: Description) -> None:
         ("Operations", f"{cost.operations:,} (2 × MAC + bias, {counted})"),
         ("Vendor's count", f"{cost.convolution_operations:,} (fully connected layers left out)"),
         ("Groups", f"{len(description.groups)}, of which {len(prunable)} can be pruned{more}"),
+        *((("Blocks", _blocks(description)),) if description.blocks else ()),
     )
     terminal.out.print()
     for name, text in lines:
         terminal.out.print(f"{name + ':':<16}{text}", markup=False)
+
+
+def _blocks(description: Description) -> str:
+    """Return the blocks that may be dropped, with the part of the operations that each saves."""
+    whole = max(description.cost.operations, 1)
+    shown = ", ".join(
+        f"{block.name} ({block.operations / whole:.1%})" for block in description.blocks
+    )
+    return f"{len(description.blocks)} can be dropped (--drop-blocks): {shown}"
 
 
 def _group(row: LayerRow, steps: dict[str, tuple[int, int]]) -> str:

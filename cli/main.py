@@ -17,6 +17,7 @@ from . import config, listings
 from .flags import Panel
 from .spelling import shown
 from .usage import UsageError
+from .vendor import meant, old_words
 
 if TYPE_CHECKING:
     from cyclopts.help import HelpPanel
@@ -45,6 +46,9 @@ NAMES: tuple[tuple[str, ...], ...] = (
 """The commands: the name of the file, and what else they answer to."""
 
 HELP = ("--help", "-h")
+
+PRUNER = "The commands of vai_p_darknet, with its own files."
+"""For the list of commands; `meant` runs them."""
 
 STOPPED = 130
 """Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
@@ -78,11 +82,12 @@ app = App(
 for _place, _names in enumerate(NAMES):
     app.command(f"{__package__}.{_names[0]}:command", name=_names, sort_key=_place)
 app.command(f"{__package__}.data:app", name="data", sort_key=len(NAMES))
+app.command(App(name="pruner", help=PRUNER, sort_key=len(NAMES) + 1))
 
 
 def main() -> None:
     """Run the program."""
-    arguments = sys.argv[1:]
+    arguments = old_words(sys.argv[1:])
     debug = "--debug" in arguments
     try:
         code = _run(arguments)
@@ -107,6 +112,9 @@ def _run(arguments: list[str]) -> int:
     if flag := listings.asked(arguments):
         _list(list(listings.LISTINGS[flag]()))
         return 0
+    old = meant(arguments)
+    if old is not None:
+        return old(arguments)
     if not arguments or arguments[0] in HELP:
         app.resolved_commands()  # for their first lines
     try:

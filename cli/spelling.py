@@ -304,6 +304,16 @@ def _repair(values: Values | None) -> str:
     return _text(values) if values is not None else "none"
 
 
+def _blocks(values: Values) -> int | str | tuple[str, ...]:
+    """Return a number of blocks, auto, or names of layers (a number with a comma is a name)."""
+    text = _text(values).strip()
+    if text.isdecimal() or text == "auto":
+        return int(text) if text.isdecimal() else text
+    if text.startswith("-") and text[1:].isdecimal():
+        raise ValueError("a number of blocks is 1 or more")
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def _phase(values: Values) -> str:
     return _text(values).upper()
 
@@ -391,6 +401,7 @@ BY_FIELD: Mapping[str, Spelling] = {
     ),
     "ChoiceOptions.allocation": _flag(_text, metavar="NAME|help"),
     "ChoiceOptions.budget": _flag(_text, metavar="UNIT"),
+    "ChoiceOptions.drop_blocks": _flag(_blocks, metavar="N|auto|LAYER,LAYER…"),
     "ChoiceOptions.exclude": _flag(_texts, metavar="LAYER", kind=list[str]),
     "Limits.round_to": _flag(_integer, metavar="K"),
     "PruneOptions.threshold": _flag(_number, metavar="LOSS"),

@@ -68,6 +68,9 @@ def print_summary(
 
     terminal.out.print(_table(rows))
     provenance = result.plan.provenance
+    if result.plan.dropped is not None:
+        names = ", ".join(entry.name for entry in result.plan.dropped.blocks)
+        terminal.note(f"dropped blocks: {names}")
     if provenance.get("budget") == "latency":
         gone = provenance["rate"]["achieved"]
         measured = next(row.delta for row in rows if row.unit == "ms")

@@ -37,6 +37,7 @@ SUBJECTS: Mapping[str, str] = {
     "core.coupling": "Channel groups",
     "core.pruning": "Prune",
     "workflows.rounds": "Prune",
+    "workflows.darknet_pruner": "The vendor's pruners",
     "core.plan": "Plans and limits",
     "core.allocation": "Plans and limits",
     "core.criteria": "Plans and limits",

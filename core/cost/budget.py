@@ -19,11 +19,12 @@ from ..coupling.indices import LabelVector
 from ..errors import PlanError
 from ..ir.network import Network, blob_refs, layer_of
 from ..ir.rebuild import node_key
-from .budgets import BUDGETS, LATENCY, OPERATIONS, PARAMETERS, check_budget
-from .network_cost import BudgetTerm, Costs, operations_term
+from .budgets import BUDGETS, CONVOLUTIONS, LATENCY, OPERATIONS, PARAMETERS, check_budget
+from .network_cost import BudgetTerm, Costs, convolution_nodes, operations_term
 
 __all__ = [
     "BUDGETS",
+    "CONVOLUTIONS",
     "LATENCY",
     "OPERATIONS",
     "PARAMETERS",
@@ -48,12 +49,15 @@ def make_costs(
         milliseconds: name of a layer → time of one sample; needed for latency.
 
     Raises:
-        PlanError: the budget is unknown, a layer of the table is not in the network, a time is
-            negative or not finite, or no layer of the table has channels.
+        PlanError: the budget is unknown, there is nothing that it counts, a layer of the table is
+            not in the network, a time is negative or not finite, or no layer of the table has
+            channels.
     """
     check_budget(budget)
     if budget == PARAMETERS:
         return _parameters(network, groups)
+    if budget == CONVOLUTIONS:
+        return _convolutions(network, groups)
     if budget == LATENCY:
         assert milliseconds is not None, "a latency budget needs a table"
         return _latency(network, groups, milliseconds)
@@ -63,6 +67,19 @@ def make_costs(
 def owner_of(network: Network, layer: int | None, key: str) -> str:
     """Return the name under which the time of a node is counted: that of its layer, or its own."""
     return network.layers[layer].name if layer is not None else key
+
+
+def _convolutions(network: Network, groups: Groups) -> Costs:
+    """Return the operations of convolutions alone as costs.
+
+    Raises:
+        PlanError: there is no convolution.
+    """
+    nodes = convolution_nodes(network)
+    terms = [operations_term(term) for term in groups.cost_terms if term.node in nodes]
+    if not terms:
+        raise PlanError(f"network '{network.name}' has no convolution", option="budget")
+    return Costs(network, groups, terms)
 
 
 def _parameters(network: Network, groups: Groups) -> Costs:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from ..errors import PlanError, nearest_hint
 
-__all__ = ["BUDGETS", "LATENCY", "OPERATIONS", "PARAMETERS", "check_budget"]
+__all__ = ["BUDGETS", "CONVOLUTIONS", "LATENCY", "OPERATIONS", "PARAMETERS", "check_budget"]
 
-OPERATIONS, PARAMETERS, LATENCY = "operations", "parameters", "latency"
+OPERATIONS, CONVOLUTIONS = "operations", "convolutions"
+PARAMETERS, LATENCY = "parameters", "latency"
 
 BUDGETS = {
     OPERATIONS: "2 · multiply-accumulates + bias additions, fully connected layers included",
+    CONVOLUTIONS: "operations of convolutions alone, as vendors' pruners count",
     PARAMETERS: "values stored in the files",
     LATENCY: "milliseconds, measured a layer on this machine and shared out over its operations",
 }

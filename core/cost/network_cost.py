@@ -26,6 +26,7 @@ __all__ = [
     "LayerCost",
     "MarginalSavings",
     "NetworkCost",
+    "convolution_nodes",
     "measure_cost",
     "operations_term",
 ]
@@ -63,9 +64,7 @@ def measure_cost(network: Network, groups: Groups) -> NetworkCost:
     convolutions: dict[int | None, int] = defaultdict(int)
     parameters: dict[int | None, int] = defaultdict(int)
     macs: dict[int | None, int] = defaultdict(int)
-    spatial = {
-        str(node.outputs[0].name) for node in network.graph if node.op_type.startswith("Conv")
-    }
+    spatial = convolution_nodes(network)
     costs = Costs(network, groups)
     for cost_term in groups.cost_terms:
         count = int(costs.of(operations_term(cost_term), None))
@@ -90,6 +89,11 @@ def measure_cost(network: Network, groups: Groups) -> NetworkCost:
         convolution_operations=sum(convolutions.values()),
         parameters=sum(parameters.values()),
     )
+
+
+def convolution_nodes(network: Network) -> set[str]:
+    """Return the names of the nodes that convolve, transposed ones among them."""
+    return {str(node.outputs[0].name) for node in network.graph if node.op_type.startswith("Conv")}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ from .base import Batch, Dataset, TargetKind, fixed_batch, target_kind
 from .rows import rows_of
 from .stream import ImageStream
 
-__all__ = ["MEASURED_EVERY", "MEASURED_FROM", "first_part", "parted"]
+__all__ = ["MEASURED_EVERY", "MEASURED_FROM", "first_part", "parted", "spread_part"]
 
 MEASURED_EVERY = 10
 """One sample in this many is held out."""
@@ -41,6 +41,15 @@ def parted(dataset: Dataset, network: Network) -> tuple[Dataset, Dataset] | None
 def first_part(dataset: Dataset, samples: int) -> Dataset:
     """Return the first samples of a dataset, at most so many."""
     return _part(dataset, np.arange(dataset.samples) < samples)
+
+
+def spread_part(dataset: Dataset, samples: int) -> Dataset:
+    """Return so many samples of a dataset at most, evenly spread: files may be sorted by class."""
+    if dataset.samples <= samples:
+        return dataset
+    chosen = np.zeros(dataset.samples, np.bool_)
+    chosen[np.arange(samples) * dataset.samples // samples] = True
+    return _part(dataset, chosen)
 
 
 def _part(dataset: Dataset, chosen: np.ndarray) -> Dataset:

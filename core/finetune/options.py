@@ -119,7 +119,8 @@ class FinetuneOptions:
     """Where to train: cpu, cuda, cuda:1 and so on. auto: cuda where there is one."""
 
     precision: str = "float32"
-    """Type that the network is computed in: float32, bfloat16 or float16. Weights stay float32."""
+    """Type that the network is computed in: float32, bfloat16 or float16. Weights stay float32.
+    Updates whose gradients are too large for float16 are left out, and counted in the log."""
 
     def __post_init__(self) -> None:
         if [self.epochs, self.steps, self.time].count(None) < 2:

@@ -21,6 +21,7 @@ __all__ = [
     "OPSET",
     "BlobRef",
     "Border",
+    "Bypass",
     "Caution",
     "LayerInfo",
     "Network",
@@ -126,6 +127,23 @@ class Preprocess:
     mean_image: np.ndarray | None = field(default=None, compare=False, repr=False)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bypass:
+    """Layers of a source that leave, and the layer behind them that hands on another value then.
+
+    Args:
+        layers: their positions in :attr:`Network.layers`.
+        joint: position of the layer that added what they made to what they read.
+        kept: name of the value that it hands on now.
+        stays: whether the joint does something else as well (an activation), which stays.
+    """
+
+    layers: tuple[int, ...]
+    joint: int
+    kept: str
+    stays: bool = False
+
+
 Piece = bytes | memoryview
 """A part of a file; views of a mapped file are written without being copied."""
 
@@ -163,6 +181,21 @@ class Source(Protocol):
 
     def companions(self, network: Network) -> Mapping[Path, bytes]:
         """Return further descriptions of the network by the files they were read from, changed."""
+        ...
+
+    def without(self, network: Network, bypasses: Sequence[Bypass]) -> Network | None:
+        """Return the network that its files hold once layers have left them.
+
+        Args:
+            network: a network of this source; its weights are taken.
+            bypasses: what leaves, from the same network.
+
+        Returns:
+            the network as it is read from such files; None where the graph itself is the file.
+
+        Raises:
+            UnsupportedError: the files cannot say what is left; names the layer.
+        """
         ...
 
     def reread(self, paths: Mapping[str, Path], companions: Sequence[Path] = ()) -> Network:

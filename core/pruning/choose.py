@@ -26,7 +26,7 @@ from ..progress import Progress, silent
 from .demand import Demand
 from .options import PruneOptions
 
-__all__ = ["Choice", "choose", "followed"]
+__all__ = ["Choice", "choose", "followed", "recorded"]
 
 NOTED_MISS = 0.01
 """A rate missed by more than this is explained."""
@@ -92,7 +92,7 @@ def choose(
             **({"asked": float(options.rate)} if options.rate is not None else {}),
             "achieved": round(achieved, 6),
         },
-        **_settings(options, data),
+        **recorded(options, data),
     }
     return Choice(
         plan=make_plan(groups, state.removed, provenance),
@@ -160,18 +160,18 @@ def followed(demand: Demand, context: AllocationContext) -> tuple[UnitMask, list
     return removed, [step for step in (*first, *rest) if removed[list(step.units)].all()]
 
 
-def _settings(options: PruneOptions, data: Dataset | None) -> dict[str, Any]:
+def recorded(options: PruneOptions, data: Dataset | None) -> dict[str, Any]:
     """Return the options that a plan records: those that are not the defaults, and the data."""
     changed = options.changed()
 
-    def recorded(*names: str) -> dict[str, Any]:
+    def chosen(*names: str) -> dict[str, Any]:
         return {name: changed[name] for name in names if name in changed}
 
     return {
         **({"threshold": float(options.threshold)} if options.threshold is not None else {}),
-        **recorded("budget", "task", "latencies", "overrides"),
+        **chosen("budget", "task", "latencies", "overrides"),
         **({"data": {"name": data.name, "samples": data.samples}} if data is not None else {}),
-        **recorded("exclude", "limits", "as_far_as_possible"),
+        **chosen("exclude", "limits", "as_far_as_possible"),
     }
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from ..allocation.overrides import override_quotas
 from ..allocation.registry import AllocationContext
 from ..allocation.sensitivity import check_reach
-from ..cost.budget import LATENCY, OPERATIONS, PARAMETERS, make_costs
+from ..cost.budget import CONVOLUTIONS, LATENCY, OPERATIONS, PARAMETERS, make_costs
 from ..cost.layer_latency import layer_latencies
 from ..cost.network_cost import Costs, MarginalSavings
 from ..coupling.groups import Group, Groups
@@ -32,7 +32,12 @@ from .resolve import Method, resolve, scores_of
 
 __all__ = ["Demand"]
 
-COUNTED = {OPERATIONS: "operations", PARAMETERS: "parameters", LATENCY: "time"}
+COUNTED = {
+    OPERATIONS: "operations",
+    CONVOLUTIONS: "operations of convolutions",
+    PARAMETERS: "parameters",
+    LATENCY: "time",
+}
 """Budget → what its shares are shares of, in words."""
 
 NAMED = 3

@@ -64,7 +64,8 @@ class ChoiceOptions:
     groups."""
 
     budget: str = OPERATIONS
-    """What a rate is a fraction of: operations, parameters or latency."""
+    """What a rate is a fraction of: operations, convolutions (their operations alone), parameters
+    or latency."""
 
     task: Task | str | None = None
     """What the network is measured by, instead of what the data calls for: the name of a task."""
@@ -88,14 +89,46 @@ class ChoiceOptions:
     as_far_as_possible: bool = False
     """Where a rate is out of reach: prune as far as fixed groups and floors allow, and say so."""
 
+    drop_blocks: int | str | Sequence[str] | None = None
+    """Drop residual blocks as a whole before channels leave: so many, those whose loss is least for
+    what they save; with a rate "auto", as long as channels would lose more; or those that end at
+    named layers. A single layer whose name is a number gets a comma behind it (16,)."""
+
     def __post_init__(self) -> None:
         check_budget(self.budget)
+        self._check_blocks()
         if self.latencies is not None and self.budget != LATENCY:
             raise PlanError(
                 f"latencies say nothing of a budget of {self.budget}",
                 hint="budget latency",
                 option="latencies",
             )
+
+    def _check_blocks(self) -> None:
+        asked = self.drop_blocks
+        if asked is None:
+            return
+        if isinstance(asked, bool) or (isinstance(asked, int) and asked < 1):
+            raise PlanError("at least one block must be dropped", option="drop_blocks")
+        if not isinstance(asked, int | str) and not all(isinstance(name, str) for name in asked):
+            raise PlanError("blocks are named by the names of layers", option="drop_blocks")
+        if not isinstance(asked, int) and not self.block_names and asked != AUTOMATIC:
+            raise PlanError("no block is named", option="drop_blocks")
+        if self.analysis is not None:
+            raise PlanError(
+                "an analysis is of the network with all its blocks",
+                hint="drop blocks first, then analyse what is left",
+                option="drop_blocks",
+            )
+
+    @property
+    def block_names(self) -> tuple[str, ...]:
+        """The layers at which blocks end that are dropped; empty where blocks are chosen."""
+        asked = self.drop_blocks
+        if asked is None or isinstance(asked, int) or asked == AUTOMATIC:
+            return ()
+        names = asked.split(",") if isinstance(asked, str) else asked
+        return tuple(name.strip() for name in names if name.strip())
 
     def plain(self) -> dict[str, Any]:
         """Return all options as plain values: equal ones for equal choices only."""
@@ -110,6 +143,7 @@ class ChoiceOptions:
             else None,
             "overrides": {name: value.to_data() for name, value in self.overrides.items()},
             "exclude": list(self.exclude),
+            "drop_blocks": list(self.block_names) or self.drop_blocks,
             "limits": asdict(self.limits),
         }
 
@@ -123,7 +157,7 @@ class ChoiceOptions:
 class PruneOptions(ChoiceOptions):
     """How to prune: how much, which channels, and what makes up for them.
 
-    Exactly one of `rate`, `threshold` and `plan` is given.
+    Exactly one of `rate`, `threshold` and `plan` is given, or blocks are dropped without a rate.
 
     Raises:
         PlanError: an option is out of range, or contradicts another.
@@ -146,7 +180,26 @@ class PruneOptions(ChoiceOptions):
         super().__post_init__()
         wanted = {"rate": self.rate, "threshold": self.threshold, "plan": self.plan}
         given = [name for name, value in wanted.items() if value is not None]
-        if len(given) != 1:
+        if self.drop_blocks is not None:
+            if self.threshold is not None:
+                raise PlanError(
+                    "a threshold does not say how much blocks may lose",
+                    hint="drop blocks by a number, by name, or with a rate",
+                    option="threshold",
+                )
+            if self.drop_blocks == AUTOMATIC and self.rate is None and self.plan is None:
+                raise PlanError(
+                    "a rate says how much leaves, in blocks and channels together",
+                    hint="give --rate, or a number of blocks",
+                    option="drop_blocks",
+                )
+            if self.overrides and self.rate is None and self.plan is None:
+                raise PlanError(
+                    "layers that lose channels of their own need a rate for the whole",
+                    hint="give --rate",
+                    option="overrides",
+                )
+        if len(given) != 1 and (given or self.drop_blocks is None):
             raise PlanError(
                 "give one of a rate, a threshold and a plan", option=[*given, "rate"][0]
             )
@@ -156,7 +209,7 @@ class PruneOptions(ChoiceOptions):
             raise PlanError("as far as possible goes with a rate only", option="as_far_as_possible")
         if self.plan is None:
             return
-        for option in ("allocation", "budget", "overrides"):
+        for option in ("allocation", "budget", "overrides", "drop_blocks"):
             if option in self.changed():
                 raise PlanError("a plan says itself what is removed", option=option)
 
@@ -202,6 +255,7 @@ class IterateOptions(ChoiceOptions):
             (self.budget == LATENCY, "a budget of latency"),
             (bool(self.overrides), "a layer's own rate"),
             (self.limits.max_rate < 1.0, "a largest share"),
+            (self.drop_blocks == AUTOMATIC, "dropping blocks where channels lose more"),
         ):
             if given:
                 raise PlanError(

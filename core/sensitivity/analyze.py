@@ -23,7 +23,7 @@ from ..files import alone_in
 from ..ir.digest import digest
 from ..ir.network import Network
 from ..options import options_of
-from ..plan.exclude import check_excluded
+from ..plan.exclude import check_excluded, excluded_groups
 from ..progress import Progress, silent
 from .contexts import Contexts, Kept, Recomputed, kept_bytes
 from .curves import Curve, find_curves
@@ -96,9 +96,8 @@ def analyze(
             network, data, task, memory=options.memory, jobs=_workers(options), progress=progress
         )
         key = _digest(network, original, options.criterion, curves)
-        curves = [
-            curve for curve in curves if not set(options.exclude).intersection(curve.group.layers)
-        ]
+        left_out = excluded_groups(network, groups, options.exclude)
+        curves = [curve for curve in curves if curve.group.name not in left_out]
         known = held.enter_context(State.open(place, key, restart=restart))
         points = _measure(network, groups, data, curves, original, known, options, progress)
     return Analysis(

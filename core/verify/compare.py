@@ -135,7 +135,8 @@ def pair(a: Network, b: Network, outputs: Sequence[str] | None = None) -> Pairin
     """Find the partner in `b` of every input and output of `a`.
 
     Partners have the same name. The remaining ones are paired in their order if their numbers and
-    shapes agree; a note says so.
+    shapes agree; a note says so. All are paired in their order where that agrees in all shapes, and
+    some names mean others: networks that number their layers do so anew without some of them.
 
     Args:
         a: the reference.
@@ -163,6 +164,10 @@ def _partners(
     kind: str, a: Mapping[str, Shape], b: Mapping[str, Shape], wanted: list[str]
 ) -> tuple[dict[str, str], list[str]]:
     partners = {name: name for name in a if name in b}
+    if 0 < len(partners) < len(a) == len(b):
+        ordered = all(_same_shape(a[x], b[y]) for x, y in zip(a, b, strict=True))
+        if ordered and not all(_same_shape(a[name], b[name]) for name in partners):
+            partners = {}
     left_a = [name for name in a if name not in partners]
     left_b = [name for name in b if name not in partners]
     notes = []

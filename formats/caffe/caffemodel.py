@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -179,6 +179,37 @@ class Caffemodel:
                 nested = {layer.inner.tag: length_field(layer.inner.number, pieces)}
                 pieces = _rewrite(self.buffer, layer.entry.start, layer.entry.end, nested)
             edits[layer.entry.tag] = length_field(layer.entry.number, pieces)
+        return _rewrite(self.buffer, 0, len(self.buffer), edits)
+
+    def without_layers(
+        self, names: Collection[str], reads: Mapping[int, Mapping[str, str]]
+    ) -> list[Piece]:
+        """Return the file without the entries of some layers, as its parts.
+
+        Args:
+            names: of the layers.
+            reads: position of another entry → name of a blob that it reads → of the one it reads
+                now.
+        """
+        edits: dict[int, list[Piece]] = {}
+        for index, layer in enumerate(self.layers):
+            place = layer.entry
+            if layer.name in names:
+                edits[place.tag] = []
+                continue
+            if layer.inner is not None or index not in reads:
+                continue
+            number = fields_of(layer.schema)["bottom"].number
+            named = {old.encode(): new.encode() for old, new in reads[index].items()}
+            renamed: dict[int, list[Piece]] = {
+                found.tag: length_field(number, [named[old]])
+                for found in walk(self.buffer, place.start, place.end)
+                if found.number == number
+                and found.kind == LENGTH
+                and (old := bytes(self.buffer[found.start : found.end])) in named
+            }
+            pieces = _rewrite(self.buffer, place.start, place.end, renamed)
+            edits[place.tag] = length_field(place.number, pieces)
         return _rewrite(self.buffer, 0, len(self.buffer), edits)
 
     def without_blobs(self) -> bytes:

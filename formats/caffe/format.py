@@ -121,6 +121,12 @@ def _read(paths: Mapping[str, Path], **settings: Any) -> Network:
     return load(paths[".prototxt"], paths[".caffemodel"], **settings)
 
 
+def _read_text(path: Path, **settings: Any) -> Network:
+    from .text_reader import load_text
+
+    return load_text(path, **settings)
+
+
 def _register_datasets() -> None:
     importlib.import_module(".data.kinds", __package__)
 
@@ -159,5 +165,6 @@ CAFFE = FORMATS.add(
         register_datasets=_register_datasets,
         read_mean=_read_mean,
         named_accuracy=_named_accuracy,
+        read_text=_read_text,
     ),
 )

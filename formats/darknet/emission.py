@@ -17,7 +17,7 @@ from ..emission import Command, Emission
 from .data_text import data_text
 from .document import Document, parse
 from .net_training import NetTraining
-from .recipe import HEADLESS, with_seen
+from .recipe import with_seen
 from .section import read_section
 from .source import DarknetSource
 from .training_text import classes_of, training_text
@@ -153,15 +153,17 @@ def _kind(document: Document) -> _Kind:
     """Return what a network is trained as.
 
     Raises:
-        UnsupportedError: a section has a loss that is not supported.
+        UnsupportedError: Darknet takes no data of the user for a section.
     """
     names = [block.name for block in document.sections]
     with located(file=document.file):
         for block in document.sections:
-            if block.name in HEADLESS:
+            if block.name == "detection":
                 with located(line=block.line, item=f"[{block.name}]"):
                     raise UnsupportedError(
-                        "no training can be written: the loss of this section is not supported"
+                        "no training can be written: Darknet trains this section with lists of "
+                        "images whose paths are part of its program",
+                        hint="secateur finetune --own-solver trains it",
                     )
     return DETECTOR if any(name in DETECTORS for name in names) else CLASSIFIER
 

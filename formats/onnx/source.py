@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...core.ir.network import Network, Piece
+from ...core.ir.network import Bypass, Network, Piece
 
 __all__ = ["OnnxSource"]
 
@@ -38,6 +38,10 @@ class OnnxSource:
     def companions(self, network: Network) -> Mapping[Path, bytes]:  # noqa: ARG002
         """Return nothing: an ONNX file has no companions."""
         return {}
+
+    def without(self, network: Network, bypasses: Sequence[Bypass]) -> None:
+        """Return None: the graph is all that an ONNX file holds."""
+        del network, bypasses
 
     def reread(self, paths: Mapping[str, Path], companions: Sequence[Path] = ()) -> Network:  # noqa: ARG002
         """Read a written file again."""

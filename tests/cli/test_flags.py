@@ -113,6 +113,17 @@ def cases(folder: Path) -> Iterator[Case]:
         f"threshold: 0.5\nanalysis: {curves}\nno-repair: true\n",
     )
     yield Case(secateur.PruneOptions(plan=pruned.plan), ["--keep", plan], f"keep: {plan}\n")
+    for text, asked in (("2", 2), ("a,b", ("a", "b")), ("16,", ("16",))):
+        yield Case(
+            secateur.PruneOptions(drop_blocks=asked),
+            ["--drop-blocks", text],
+            f"drop-blocks: {text}\n",
+        )
+    yield Case(
+        secateur.PruneOptions(drop_blocks="auto", rate=0.25),
+        ["--drop-blocks", "auto", "--rate", 0.25],
+        "drop_blocks: auto\nrate: 0.25\n",
+    )
     yield Case(
         secateur.IterateOptions(rates=(0.2, 0.4), previous=True, max_drop=1.5),
         ["--rates", "0.2,0.4", "--from", "previous", "--max-drop", 1.5],

@@ -10,6 +10,7 @@ from ....core.data.images import SUFFIXES as IMAGES
 from ....core.data.registry import KINDS, Kind, Opening, stream
 from ....core.data.text import first_lines
 from .hdf5_data import SUFFIXES, Hdf5Data
+from .leveldb_data import LevelData, is_leveldb
 from .lists import ImageList, PairList, divided
 from .lmdb_data import LmdbData
 
@@ -20,6 +21,10 @@ _LABELLED = re.compile(r".*\S\s+-?\d+")
 
 def _is_lmdb(path: Path, _: Opening) -> bool:
     return (path / "data.mdb").is_file() or (path.suffix == ".mdb" and path.is_file())
+
+
+def _is_leveldb(path: Path, _: Opening) -> bool:
+    return is_leveldb(path)
 
 
 def _is_image_list(path: Path, _: Opening) -> bool:
@@ -56,6 +61,14 @@ for _kind in (
         claims=_is_lmdb,
         open=lambda path, opening: stream(
             LmdbData(path), opening, found_labels="every image of the database has one"
+        ),
+        rank=10,
+    ),
+    Kind(
+        name="Caffe LevelDB",
+        claims=_is_leveldb,
+        open=lambda path, opening: stream(
+            LevelData(path), opening, found_labels="every image of the database has one"
         ),
         rank=10,
     ),

@@ -144,6 +144,10 @@ from .workflows.pipeline.options import DataSource as DataSource
 from .workflows.pipeline.options import FinetuneStep as FinetuneStep
 from .workflows.pipeline.options import Pipeline as Pipeline
 from .workflows.pipeline.options import PruneStep as PruneStep
+from .workflows.pipeline.propose import Proposal as Proposal
+from .workflows.pipeline.propose import check_new as check_new
+from .workflows.pipeline.propose import propose_pipeline as propose_pipeline
+from .workflows.pipeline.propose import save_text as save_text
 from .workflows.pipeline.run import PipelineRun as PipelineRun
 from .workflows.pipeline.run import StepRun as StepRun
 from .workflows.pipeline.run import run_pipeline as run_pipeline

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Group, Parameter, Token
 
 from .screen import ScreenOptions
-from .spelling import NESTED, OPTIONAL, PANELS, Flag, Spelling, spelling_of
+from .spelling import NESTED, OPTIONAL, PANELS, Flag, Spelling, shown, spelling_of
 from .usage import FROM_FILE, UsageError, Written
 
 if TYPE_CHECKING:
@@ -216,6 +216,17 @@ class Options:
         for options in self.nested.values():
             yield from options.slots()
 
+    def keys(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return values of fields as a file says them, by the first flags of the fields."""
+        found: dict[str, Any] = {}
+        for entry in self.entries:
+            if entry.field in values:
+                slot = next(entry.slots())
+                found[slot.key] = _plain(values[entry.field], entry.spelling)
+        for options in self.nested.values():
+            found |= options.keys(values)
+        return found
+
     def parameters(self) -> Iterator[inspect.Parameter]:
         """Yield a parameter for every flag."""
         for entry in self.entries:
@@ -342,6 +353,17 @@ def _read(entry: _Entry, raw: Sequence[Raw], notes: list[str]) -> Any:
         notes.append(f"{value} is called {former[value]} now")
         return former[value]
     return value
+
+
+def _plain(value: Any, spelling: Spelling) -> Any:
+    """Return a value as a file says it."""
+    if spelling.shown is not shown and value is not None:
+        return spelling.shown(value)
+    if isinstance(value, Mapping):
+        return [f"{key}={','.join(map(str, entry))}" for key, entry in value.items()]
+    if isinstance(value, tuple | list):
+        return [_plain(entry, spelling) for entry in value]
+    return value if isinstance(value, int | float) else str(value)
 
 
 def _options(name: str, annotation: Any) -> Options | None:

@@ -220,7 +220,7 @@ def _marks(node: yaml.Node | None) -> tuple[Any, Any]:
 
     if node is not None:
         return node.start_mark, node.end_mark
-    mark = yaml.Mark("", 0, 0, 0, None, None)
+    mark = yaml.Mark("", 0, 0, 0, "", 0)
     return mark, mark
 
 

@@ -65,9 +65,9 @@ def command(
             "vai_p_darknet with weights.",
         ),
     ],
-    output: Annotated[
-        Path, Parameter(name=("--output", "-o"), help="The file to write.")
-    ] = Path("secateur.yaml"),
+    output: Annotated[Path, Parameter(name=("--output", "-o"), help="The file to write.")] = Path(
+        "secateur.yaml"
+    ),
     data: Annotated[
         Path | None,
         Parameter(
@@ -237,6 +237,8 @@ def _step(name: str, found: Proposal, section: Section, folder: Path) -> Iterato
     for key, value in SHOWN[name].items():
         if key not in keys:
             help_text = slots[key].help.split(". ")[0].rstrip(".")
+            if key == "epochs" and "time" in keys:
+                help_text += ", instead of a time"
             line = f"  # {key}: {_value(value)}"
             yield from _beside(line, help_text)
 
@@ -268,4 +270,3 @@ def _relative(path: Path, folder: Path) -> str:
     """Return a path as it is written in a file in a folder: relative, unless that leads far."""
     found = os.path.relpath(path, folder)
     return str(path.absolute()) if found.count(f"..{os.sep}") > FAR else found
-

@@ -156,6 +156,12 @@ def load_pipeline(
     """
     file = Path(path)
     file = file / NAME if file.is_dir() else file
+    if not file.exists():
+        import secateur
+
+        where = secateur.Where(file=str(file))
+        hint = "secateur init MODEL… writes one for a model"
+        raise secateur.FormatError("no such file", hint=hint, where=where)
     return _File(file, settings).pipeline()
 
 
@@ -287,7 +293,7 @@ class _File:
         if value is None or isinstance(value, bool):
             return {}
         inner = entries(entry.node, entry.path, entry.key, line=entry.line)
-        return _once(inner, entry)
+        return _once(inner)
 
     def _paths(self, entry: Entry) -> tuple[Path, ...]:
         texts = texts_of(entry, entry.plain(), repeated=True, commas=False)
@@ -309,7 +315,7 @@ class _File:
         return type(error)(error.message, hint=error.hint, where=where, option=error.option)
 
 
-def _once(found: Iterable[Entry], outer: Entry | None = None) -> dict[str, Entry]:
+def _once(found: Iterable[Entry]) -> dict[str, Entry]:
     """Return entries by their keys.
 
     Raises:

@@ -93,7 +93,7 @@ class Opened:
             DataError: it cannot be read.
         """
         source = self.source(role)
-        return None if source is None else open_dataset(source.path, network, source.options)
+        return None if source is None else open_dataset(Path(source.path), network, source.options)
 
     def task_for(self, dataset: Dataset | None) -> str | None:
         """Return the task that the user names, where data has what it needs.
@@ -153,8 +153,22 @@ class Opened:
         }
 
     def cautions(self) -> Iterator[str]:
-        """Yield what must be told of the files, once each."""
+        """Yield what must be told of files and data, once each."""
         yield from dict.fromkeys(note for note in self.notes if isinstance(note, Caution))
+        yield from self._flattered()
+
+    def _flattered(self) -> Iterator[str]:
+        """Yield a caution where the final figures are of samples that were used before."""
+        own, test = self.pipeline, self.source("test")
+        if own.valid is None or test is None:
+            return
+        uses = {"chooses channels": ("prune", "calibration"), "trains": ("finetune", "training")}
+        for what, (step, role) in uses.items():
+            source = self.source(role)
+            same = source is not None and Path(source.path).resolve() == Path(test.path).resolve()
+            if getattr(own, step) is not None and same:
+                yield f"{test.path} also {what}: the figures of valid flatter (data: test)"
+                return
 
     def _opened(self, role: str) -> Dataset | None:
         source = self.source(role)
@@ -162,7 +176,7 @@ class Opened:
             return None
         key = str(source)
         if key not in self._raw:
-            self._raw[key] = open_dataset(source.path, self.network, source.options)
+            self._raw[key] = open_dataset(Path(source.path), self.network, source.options)
         return self._raw[key]
 
     @staticmethod

@@ -14,8 +14,8 @@ from ...core.cost.network_cost import measure_cost
 from ...core.coupling import find_groups
 from ...core.data.options import DataOptions
 from ...core.errors import FormatError, SecateurError, located
-from ...core.files import write_whole
 from ...core.evaluation.task import Task, find_task
+from ...core.files import write_whole
 from ...core.ir.heads import box_heads, classes_of
 from ...core.ir.network import Caution, Network, Preprocess
 from ...core.plan.limits import Limits
@@ -44,8 +44,6 @@ CALIBRATED = 500
 
 TIME = 600
 """Seconds of fine-tuning to begin with."""
-
-FIXED = Limits()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +138,7 @@ def propose_pipeline(
     sources = _sources(splits, differs, wanted.limit)
     task, notes = _looked_at(network, sources)
     without = _without(sources)
-    demand = reach_demand(network, PruneStep(rate=0.0, limits=_limits(wanted.prune)))
+    demand = reach_demand(network, _asked(wanted.prune))
     assert demand is not None, "no plan is given"
     most = demand.reach().sure
     test_path = sources["test"].path if "test" in sources else None
@@ -187,7 +185,7 @@ def _of_pruner_config(path: Path, loading: LoadOptions) -> _Wanted:
     model = found_file(config, "model", config.model)
     weights = found_file(config, "weights", config.weights)
     splits = splits_of(model, detector=False)
-    shaped = next((split for split in reversed(splits.values()) if split.top), None)
+    shaped = next((split for split in reversed([*splits.values()]) if split.top), None)
     if shaped is not None:
         loading = replace(loading, input_shapes={shaped.top: shaped.shape})
     network = load(model, weights, options=loading)
@@ -238,13 +236,19 @@ def _of_pruning_cfg(path: Path, rest: tuple[Path, ...], loading: LoadOptions) ->
     )
 
 
-def _limits(prune: Mapping[str, Any]) -> Limits:
-    return replace(FIXED, round_to=prune.get("round_to", FIXED.round_to))
+def _asked(prune: Mapping[str, Any]) -> PruneStep:
+    """Return what bounds the rate, whatever it is."""
+    return PruneStep(
+        rate=0.0,
+        budget=prune.get("budget", OPERATIONS),
+        exclude=prune.get("exclude", ()),
+        limits=Limits(round_to=prune.get("round_to", 1)),
+    )
 
 
 def _differing(network: Network, splits: Mapping[str, Split]) -> dict[str, Any]:
     """Return options that make data as its own files say, where the model's say otherwise."""
-    stated = next((s.preprocess for s in reversed(splits.values()) if s.preprocess), None)
+    stated = next((s.preprocess for s in reversed([*splits.values()]) if s.preprocess), None)
     own = network.preprocess
     if stated is None or stated == own:
         return {}
@@ -300,7 +304,7 @@ def _looked_at(
     task = None
     notes: list[str] = []
     for role, source in sources.items():
-        dataset = open_dataset(source.path, network, source.options)
+        dataset = open_dataset(Path(source.path), network, source.options)
         if role == "test":
             task = find_task(network, dataset)
             if not dataset.labelled:

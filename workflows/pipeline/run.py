@@ -25,7 +25,15 @@ from .opened import Opened
 from .options import STEPS, Pipeline
 from .steps import STEPS_BY_NAME, Made
 
-__all__ = ["PipelineRun", "StepRun", "begun_again", "key_of", "reach_demand", "run_pipeline", "steps_until"]
+__all__ = [
+    "PipelineRun",
+    "StepRun",
+    "begun_again",
+    "key_of",
+    "reach_demand",
+    "run_pipeline",
+    "steps_until",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -209,7 +217,12 @@ def key_of(opened: Opened, made: Made, name: str) -> str:
     """
     step = STEPS_BY_NAME[name]
     return digest_of(
-        {"step": name, "version": step.version, **opened.model_inputs(), **step.inputs(opened, made)}
+        {
+            "step": name,
+            "version": step.version,
+            **opened.model_inputs(),
+            **step.inputs(opened, made),
+        }
     )
 
 

@@ -1,7 +1,7 @@
 """The steps of a pipeline: what each depends on, and what it does.
 
-A new step is an entry of :data:`STEPS_BY_NAME`, a field of :class:`.options.Pipeline`, and a name in
-:data:`.options.STEPS`.
+A new step is an entry of :data:`STEPS_BY_NAME`, a field of :class:`.options.Pipeline`, and a name
+in :data:`.options.STEPS`.
 """
 
 from __future__ import annotations
@@ -317,9 +317,7 @@ def _valid(opened: Opened, made: Made, folder: Path, progress: Progress) -> Came
         models.append({"name": name, **_figures_of(result)} if result is not None else None)
     found = [model for model in models if model is not None]
     unit = opened.found_task(data).unit
-    return Came(
-        figures={"data": data.name, "samples": data.samples, "unit": unit, "models": found}
-    )
+    return Came(figures={"data": data.name, "samples": data.samples, "unit": unit, "models": found})
 
 
 def _measured(opened: Opened, network: Network, progress: Progress) -> Result | Fidelity | None:
@@ -333,9 +331,7 @@ def _measured(opened: Opened, network: Network, progress: Progress) -> Result | 
         if network is opened.network:
             return None
         return fidelity(opened.network, network, data, threads=options.threads, progress=progress)
-    return evaluate(
-        network, data, replace(options, task=opened.task_for(data)), progress=progress
-    )
+    return evaluate(network, data, replace(options, task=opened.task_for(data)), progress=progress)
 
 
 def _figures_of(result: Result | Fidelity) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class StepForecast:
         """Return plain values for JSON."""
         return {
             "step": self.name, "runs": self.runs, "why": self.why, "samples": self.samples,
-            "seconds": None if self.seconds is None else round(self.seconds, 1),
+            "seconds": None if self.seconds is None else round(self.seconds, 3),
         }  # fmt: skip
 
 
@@ -142,7 +142,7 @@ class Forecast:
             "after": self.after,
             "largest_rate": None if self.reach is None else round(self.reach.most, 4),
             "data": dict(self.data),
-            "seconds": round(self.seconds, 1),
+            "seconds": round(self.seconds, 3),
             "steps": [step.to_data() for step in self.steps],
             "notes": list(self.notes),
         }

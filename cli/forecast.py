@@ -18,8 +18,7 @@ def show_forecast(terminal: Terminal, forecast: secateur.Forecast) -> None:
     """Print what would run, how long it takes about, and which rates can be reached."""
     from rich.table import Table
 
-    for note in forecast.notes:
-        terminal.warn(note)
+    terminal.notes(forecast.notes)
     cost = forecast.cost
     data = ", ".join(f"{role} {samples:,}" for role, samples in forecast.data.items())
     lines = [

@@ -84,7 +84,7 @@ def command(
 
     def hear(told: secateur.StepRun | str) -> None:
         if isinstance(told, str):
-            terminal.warn(told)
+            terminal.notes((told,))
         else:
             _tell(terminal, told, quiet=as_json)
 

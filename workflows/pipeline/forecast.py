@@ -202,7 +202,7 @@ def forecast_pipeline(
         reach=None if demand is None else demand.reach(),
         data={role: found.samples for role, found in data.items() if found is not None},
         steps=tuple(steps),
-        notes=tuple(opened.cautions()),
+        notes=tuple(opened.told()),
     )
 
 

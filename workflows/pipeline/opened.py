@@ -152,12 +152,12 @@ class Opened:
             "options": plain_options(source.options),
         }
 
-    def cautions(self) -> Iterator[str]:
-        """Yield what must be told of files and data, once each."""
-        yield from dict.fromkeys(note for note in self.notes if isinstance(note, Caution))
+    def told(self) -> Iterator[str]:
+        """Yield what is to be told of files and data, once each; some are cautions."""
+        yield from dict.fromkeys(self.notes)
         yield from self._flattered()
 
-    def _flattered(self) -> Iterator[str]:
+    def _flattered(self) -> Iterator[Caution]:
         """Yield a caution where the final figures are of samples that were used before."""
         own, test = self.pipeline, self.source("test")
         if own.valid is None or test is None:
@@ -167,7 +167,7 @@ class Opened:
             source = self.source(role)
             same = source is not None and Path(source.path).resolve() == Path(test.path).resolve()
             if getattr(own, step) is not None and same:
-                yield f"{test.path} also {what}: the figures of valid flatter (data: test)"
+                yield Caution(f"{test.path} also {what}: the figures of valid flatter (data: test)")
                 return
 
     def _opened(self, role: str) -> Dataset | None:

@@ -98,7 +98,7 @@ class PipelineRun:
 
 
 Hear = Callable[[StepRun | str], None]
-"""What is told of each step as it ends, and of cautions about files and data (texts)."""
+"""What is told of each step as it ends, and of files and data: notes, some of them cautions."""
 
 
 def _unheard(told: StepRun | str) -> None:
@@ -126,7 +126,7 @@ def run_pipeline(
         until: the last step to run; None for all.
         again_from: run this step and those after it, whatever is there.
         restart: forget all that is there.
-        hear: called with each step as it ends, and with cautions.
+        hear: called with each step as it ends, and with notes on files and data.
         progress: told how far the work is.
         settings: fields of :class:`Pipeline`, instead of `pipeline`.
 
@@ -157,8 +157,8 @@ def run_pipeline(
                 ran = kept is None or kept.key != key
                 if ran and not checked:
                     _check(opened, store)
-                    for caution in opened.cautions():
-                        hear(caution)
+                    for note in opened.told():
+                        hear(note)
                     checked = True
                 run, made[name] = (
                     (_there(name, kept), kept)

@@ -13,10 +13,11 @@ from cyclopts import Parameter
 
 from secateur import AnalyzeOptions, DataOptions, LoadOptions
 
+from . import reporting
 from .cluster import computing_on
 from .common import AsJson, Companion, File
 from .flags import Fields, Panel, with_flags
-from .opened import fitted
+from .opened import fitted, parts, prepared
 from .screen import ScreenOptions
 
 if TYPE_CHECKING:
@@ -36,10 +37,17 @@ def command(
         Path,
         Parameter(
             help="Images or .npz. With labels, the loss is that of accuracy; without, the "
-            "divergence of the outputs.",
+            "divergence of the outputs. Of a .data file: the images of train=.",
             group=Panel.DATA,
         ),
     ],
+    val: Annotated[
+        Path | None,
+        Parameter(
+            help="Data that losses are measured on; --data then only orders the channels.",
+            group=Panel.DATA,
+        ),
+    ] = None,
     output: Annotated[
         Path,
         Parameter(
@@ -50,6 +58,7 @@ def command(
     restart: Annotated[
         bool, Parameter(help="Forget the finished measurements of an earlier run.")
     ] = False,
+    report: reporting.Report = None,
     companion: Companion = None,
     cluster: Annotated[
         str | None,
@@ -66,10 +75,18 @@ def command(
     import secateur
 
     terminal = screen.terminal()
+    reporting.check(report)
     network = secateur.load(*files, companions=companion or (), options=model)
     terminal.notes(network.notes)
-    found = fitted(terminal, network, data, reading, options.task)
-    dataset, task = found.dataset, found.task
+    network, reading = prepared(terminal, network, data, reading, task=options.task)
+    calibration = None
+    if val is not None:
+        found = parts(terminal, network, data, val, reading, options.task, careful=False)
+        dataset, calibration = found.measured.dataset, found.calibration.dataset
+        task = found.measured.task
+    else:
+        own = fitted(terminal, network, data, reading, options.task, purpose="calibrate")
+        dataset, task = own.dataset, own.task
     secateur.check_free(output / secateur.ANALYSIS_FILE)
     if restart:  # else a killed run would leave the old result
         (output / secateur.ANALYSIS_FILE).unlink(missing_ok=True)
@@ -79,6 +96,7 @@ def command(
             network,
             dataset,
             options,
+            calibration=calibration,
             state=output / secateur.STATE_FILE,
             restart=restart,
             progress=progress,
@@ -94,6 +112,13 @@ def command(
         )
         terminal.out.print(table_of(analysis, task))
     terminal.note(f"wrote {output / secateur.ANALYSIS_FILE}")
+    if report is not None:
+        facts = secateur.ReportFacts(
+            network=network, analysis=analysis, task=task, samples=analysis.samples,
+            data=analysis.data, command=reporting.command_line(),
+            files=(output / secateur.ANALYSIS_FILE,),
+        )  # fmt: skip
+        reporting.write(terminal, report, facts)
 
 
 def table_of(analysis: Analysis, task: Task) -> Table:

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from .flags import Panel
 
-__all__ = ["AsJson", "Companion", "Data", "File", "Output"]
+__all__ = ["AsJson", "Companion", "Data", "File", "Output", "Val"]
 
 File = Annotated[
     Path,
@@ -30,7 +30,17 @@ Output = Annotated[
 Data = Annotated[
     Path | None,
     Parameter(
-        help="Images or .npz, for calibration, verification and measurements.", group=Panel.DATA
+        help="Images or .npz, for calibration, verification and measurements. Of a .data file: "
+        "the images of train=.",
+        group=Panel.DATA,
+    ),
+]
+Val = Annotated[
+    Path | None,
+    Parameter(
+        help="Data to measure on, by labels or else against the original. Without it: --data, or "
+        "the valid= of a .data file.",
+        group=Panel.DATA,
     ),
 ]
 Companion = Annotated[

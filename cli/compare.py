@@ -11,6 +11,7 @@ from secateur import DataOptions, LoadOptions
 
 from . import words
 from .flags import Fields, Panel, with_flags
+from .opened import prepared
 from .screen import ScreenOptions
 from .usage import UsageError
 
@@ -47,8 +48,9 @@ def command(
     networks = secateur.load_all(files, model)
     if len(networks) != 2:
         raise UsageError(f"two models are needed, got {len(networks)}")
-    first, second = secateur.with_preprocess(networks[0], reading), networks[1]
+    (first, reading), second = prepared(terminal, networks[0], data, reading), networks[1]
     dataset = secateur.open_dataset(data, first, reading) if data is not None else None
+    terminal.tell(secateur.input_notes(first, dataset))
     with terminal.bars() as progress:
         comparison = secateur.compare(first, second, dataset, progress=progress)
     for note in comparison.notes:

@@ -9,14 +9,13 @@ layers:
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cyclopts import Token
 
-from .entries import LAYER_FLAGS, LAYERS, Entry, file_entries, layer_values, texts_of
+from .entries import LAYER_FLAGS, LAYERS, Entry, brief, file_entries, layer_values, texts_of
 from .usage import FROM_FILE, Written
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ def _tokens(argument: Argument, name: str, entry: Entry) -> Iterator[Token]:
     key, value = entry.key, entry.plain()
     if name in argument.negatives or argument.hint is bool:
         if not isinstance(value, bool):
-            raise entry.wrong(f"{key} must be true or false, got {reprlib.repr(value)}")
+            raise entry.wrong(f"{key} must be true or false, got {brief(value)}")
         if argument.hint is bool:
             value = value != (name in argument.negatives)
             yield Token(keyword=key, implicit_value=value, source=entry.source)

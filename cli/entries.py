@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import yaml
 
 __all__ = [
-    "LAYERS", "LAYER_FLAGS", "Entry", "LayerValue", "composed", "entries", "file_entries",
+    "LAYERS", "LAYER_FLAGS", "Entry", "LayerValue", "brief", "composed", "entries", "file_entries",
     "layer_values", "text_of", "texts_of", "with_setting",
 ]  # fmt: skip
 
@@ -28,6 +28,13 @@ FLAG = "secateur_flag"
 
 MOST_BYTES = 1 << 20
 """Largest size of such a file. Those that people write have a few kilobytes."""
+
+
+def brief(value: Any) -> str:
+    """Return a value for a message: of lists in lists, which may repeat one another, the outer."""
+    short = reprlib.Repr()
+    short.maxlevel = 2
+    return short.repr(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +256,7 @@ def text_of(entry: Entry, value: Any) -> str:
         FormatError: it is of the wrong kind.
     """
     if value is None or isinstance(value, bool | list | dict):
-        raise entry.wrong(f"{entry.key} takes a value, got {reprlib.repr(value)}")
+        raise entry.wrong(f"{entry.key} takes a value, got {brief(value)}")
     return str(value)
 
 
@@ -290,7 +297,7 @@ def layer_values(entry: Entry) -> Iterator[LayerValue]:
         if value.key not in LAYER_FLAGS:
             raise value.wrong(f"unknown key '{value.key}' (rate or threshold)", item)
         if not isinstance(number, int | float) or isinstance(number, bool):
-            raise value.wrong(f"{value.key} must be a number, got {reprlib.repr(number)}", item)
+            raise value.wrong(f"{value.key} must be a number, got {brief(number)}", item)
         yield LayerValue(LAYER_FLAGS[value.key], f"{layer.key}={number}", item, value.source)
 
 

@@ -10,9 +10,10 @@ from cyclopts import Parameter
 
 from secateur import DataOptions, FinetuneOptions, LoadOptions, SparsifyOptions
 
+from . import reporting
 from .common import AsJson, File
 from .flags import Fields, Panel, with_flags
-from .opened import fitted
+from .opened import fitted, prepared
 from .screen import ScreenOptions
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def command(
         Path | None,
         Parameter(metavar="FOLDER", help="Write losses and metrics for TensorBoard, too."),
     ] = None,
+    report: reporting.Report = None,
     as_json: AsJson = False,
     data: Annotated[
         Path, Parameter(help="Training data: images or .npz. Labels are used.", group=Panel.DATA)
@@ -84,8 +86,8 @@ def command(
     val: Annotated[
         Path | None,
         Parameter(
-            help="Data to measure on; the best measurement is kept. Without it, a tenth of the "
-            "training data is held out.",
+            help="Data to measure on; the best measurement is kept. Without it: the "
+            "valid= of a .data file, or a tenth of the training data, which is held out.",
             group=Panel.DATA,
         ),
     ] = None,
@@ -100,6 +102,7 @@ def command(
 
     first = secateur.team_place()[0] == 0  # the first process speaks for all that torchrun started
     terminal = screen.terminal(mute=not first)
+    reporting.check(report)
     network = secateur.load(*files, options=model)
     terminal.notes(network.notes)
     if first:
@@ -113,13 +116,17 @@ def command(
     early = None
     if rewind:
         early = secateur.begin_early(rewind, files, solver=solver, options=model)
-    dataset = fitted(terminal, network, data, reading).dataset
+    carried_out = secateur.load_plan(plan) if plan is not None else None
+    network, reading = prepared(terminal, network, data, reading, plan=carried_out)
+    if val is None and secateur.stands_apart(data, network, reading):
+        val = data
+    dataset = fitted(terminal, network, data, reading, purpose="calibrate").dataset
     original = secateur.load(*teacher, options=model) if teacher else None
     validation = fitted(terminal, network, val, reading).dataset if val is not None else None
     task = secateur.find_task(original or network, validation) if validation is not None else None
     lessons = secateur.Lessons(
         teacher=original,
-        plan=secateur.load_plan(plan) if plan is not None else None,
+        plan=carried_out,
         validation=validation,
         task=task,
         sparsify=sparsify if sparsify.method else None,
@@ -139,6 +146,18 @@ def command(
         terminal.out.print(table_of(tuned.result, task))
         tell_outcome(terminal, tuned.result, task)
     folder = Path(output)
+    if report is not None:
+        before = original or network
+        with terminal.bars() as progress:
+            examples = reporting.looked_at(
+                report, before, tuned.result.network, validation, reading, progress
+            )
+        facts = secateur.ReportFacts(
+            network=before, compressed=tuned.result.network, tuned=tuned.result, task=task,
+            plan=tuned.result.plan, examples=examples, command=reporting.command_line(),
+            files=(*tuned.saved.paths, folder / "history.csv"), written=tuned.saved.difference,
+        )  # fmt: skip
+        reporting.write(terminal, report, facts)
     states = (tuned.state,) if tuned.state is not None else ()
     plans = (folder / "plan.yaml",) if tuned.result.plan is not None else ()
     written = (

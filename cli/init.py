@@ -207,7 +207,7 @@ def _preprocess(found: Proposal, section: Section) -> Iterator[str]:
         yield f"preprocess: {_value(section.options.keys(found.differs))}"
         return
     said = (
-        "How images become inputs, as the model's files say."
+        f"How images become inputs, as {own.origin or 'the model'} says."
         if found.stated
         else "How images become inputs: no file says it, so that raw pixels are taken. Check this."
     )

@@ -38,8 +38,10 @@ NAMES: tuple[tuple[str, ...], ...] = (
     ("iterate",),
     ("transform",),
     ("compare",),
+    ("diff",),
     ("valid", "evaluate"),
     ("map",),
+    ("predict", "detect"),
     ("stat", "stats"),
     ("schema",),
 )

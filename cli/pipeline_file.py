@@ -7,7 +7,6 @@ option dataclasses, as the flags do.
 from __future__ import annotations
 
 import dataclasses
-import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,7 +14,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .entries import LAYERS, Entry, composed, entries, layer_values, texts_of, with_setting
+from .entries import LAYERS, Entry, brief, composed, entries, layer_values, texts_of, with_setting
 from .flags import Fields, Options, Raw, Slot, described
 from .usage import FROM_FILE, UsageError, Written
 
@@ -338,13 +337,21 @@ def _raw(entry: Entry, slot: Slot, base: Path) -> Raw:
     value, flag = entry.plain(), slot.flag
     if flag.kind is bool:
         if not isinstance(value, bool):
-            raise entry.wrong(f"{entry.key} must be true or false, got {reprlib.repr(value)}")
+            raise entry.wrong(f"{entry.key} must be true or false, got {brief(value)}")
         return value
     repeated = flag.kind == list[str]
     texts = texts_of(entry, value, repeated=repeated, commas="," in flag.metavar)
     if slot.kind in PATHS or (slot.kind == "str | None" and flag.metavar in ("FILE", "FOLDER")):
         texts = [str(base / text) for text in texts]
+    if slot.key == "preprocess":
+        texts = [_like(text, base) for text in texts]
     return tuple(Written(text, entry.name, entry.source) for text in texts)
+
+
+def _like(text: str, base: Path) -> str:
+    """Return the name of a preprocessing, or `like=FILE` with the file from a folder on."""
+    start, equals, name = text.partition("=")
+    return f"{start}={base / name}" if equals else text
 
 
 def _of_layers(entry: Entry, slots: Mapping[str, Slot]) -> dict[str, Raw]:

@@ -9,11 +9,12 @@ from cyclopts import Parameter
 
 from secateur import DataOptions, LoadOptions, PruneOptions
 
-from .common import Companion, Data, File, Output
+from . import reporting
+from .common import Companion, Data, File, Output, Val
 from .flags import with_flags
-from .opened import fitted
+from .opened import fitted, parts, prepared
 from .screen import ScreenOptions
-from .summary import measure_and_save, print_summary, print_training
+from .summary import measure_and_save, print_summary, print_training, unmeasured
 
 
 @with_flags
@@ -44,7 +45,9 @@ def command(
             help="Caffe, with --emit-training: your solver.prototxt, whose settings are kept.",
         ),
     ] = None,
+    report: reporting.Report = None,
     data: Data = None,
+    val: Val = None,
     reading: DataOptions,
     model: LoadOptions,
     screen: ScreenOptions,
@@ -55,8 +58,11 @@ def command(
     terminal = screen.terminal()
     network = secateur.load(*files, companions=companion or (), options=model)
     terminal.notes(network.notes)
-    network = secateur.with_preprocess(network, reading)
+    network, reading = prepared(
+        terminal, network, data or val, reading, plan=options.plan, task=options.task
+    )
     secateur.check_target(network, output)
+    reporting.check(report)
     if emit_training is not None:
         if emit_training.resolve() in (output.resolve(), *output.resolve().parents):
             raise secateur.FormatError(
@@ -68,31 +74,50 @@ def command(
     elif solver is not None:
         raise secateur.FormatError("a solver is used with --emit-training only", option="solver")
     gate = secateur.Gate(drop=max_drop)
-    dataset = None
+    dataset = measured = None
     if data is not None:
         asked = max_drop is not None
-        found = fitted(terminal, network, data, reading, options.task, asked=asked)
-        dataset = found.dataset
-        gate.check(found.task)
+        found = parts(terminal, network, data, val, reading, options.task, asked=asked)
+        dataset, measured = found.calibration.dataset, found.measured.dataset
+        gate.check(found.measured.task)
+    elif val is not None:
+        found_val = fitted(
+            terminal, network, val, reading, options.task, asked=max_drop is not None
+        )
+        measured = found_val.dataset
+        gate.check(found_val.task)
     else:
         gate.check(None)
     with terminal.bars() as progress:
         pruned = secateur.prune(network, options, data=dataset, progress=progress)
         if max_drop is not None:
             secateur.check_drop(
-                network, pruned.network, dataset, max_drop, task=options.task, progress=progress
+                network, pruned.network, measured, max_drop, task=options.task, progress=progress
             )
         rows, saved = measure_and_save(
             network, pruned, files, output,
-            data=dataset, task=options.task, progress=progress,
+            data=dataset, measured=measured, task=options.task, progress=progress,
         )  # fmt: skip
         training = (
             secateur.emit_training(pruned, emit_training, solver=solver, data=data, saved=saved)
             if emit_training is not None
             else None
         )
+        examples = reporting.looked_at(report, network, pruned.network, dataset, reading, progress)
     for note in pruned.notes:
         terminal.warn(note)
     print_summary(terminal, rows, pruned, saved)
+    if measured is None and pruned.plan.removes:
+        terminal.warn(unmeasured(pruned, calibrated=dataset is not None))
     if training is not None:
         print_training(terminal, training)
+    if report is not None:
+        facts = secateur.ReportFacts(
+            network=network, result=pruned, rows=rows, examples=examples,
+            samples=dataset.samples if dataset is not None else None,
+            data=dataset.name if dataset is not None else "",
+            command=reporting.command_line(),
+            files=(*saved.paths, *saved.companions, *([saved.plan] if saved.plan else [])),
+            written=saved.difference,
+        )  # fmt: skip
+        reporting.write(terminal, report, facts)

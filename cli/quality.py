@@ -75,7 +75,9 @@ def measure(
         secateur.fit_data(network, opened(network, batch), options.task, options, asked=not two)
         for network in networks
     ]
-    left_out = [n for fit in fits for n in fit.notes if isinstance(n, secateur.Caution)]
+    left_out = [fit.left_out for fit in fits if fit.left_out]
+    for fit in fits:
+        terminal.tell(fit.inputs)
     measured = []
     with terminal.bars() as progress:
         if left_out:

@@ -24,6 +24,7 @@ def measure_and_save(
     output: Path,
     *,
     data: Dataset | None,
+    measured: Dataset | None,
     task: Task | str | None = None,
     progress: Progress,
 ) -> tuple[Sequence[SummaryRow], secateur.Saved]:
@@ -36,14 +37,17 @@ def measure_and_save(
         compressed: what is written.
         files: what `original` was read from.
         output: folder.
-        data: for measurement and verification; None for noise.
+        data: for verification; None for noise.
+        measured: for measurement; None to leave out how good the networks are.
         task: what is measured, if not what the data calls for.
         progress: told how far the work is.
     """
     import secateur
 
     before = sum(path.stat().st_size for path in files)
-    rows = secateur.summarize(original, compressed.network, data=data, task=task, progress=progress)
+    rows = secateur.summarize(
+        original, compressed.network, data=measured, task=task, progress=progress
+    )
     saved = secateur.save(compressed, output, data=data, progress=progress)
     return _with_sizes(rows, before, saved.size), saved
 
@@ -99,6 +103,24 @@ def show_rows(terminal: Terminal, rows: Sequence[SummaryRow]) -> None:
     terminal.out.print(_table(rows))
 
 
+def unmeasured(result: secateur.PruneResult, *, calibrated: bool) -> str:
+    """Return what is to be said of a pruned network that was measured on nothing.
+
+    Args:
+        result: the network with its plan and repairs.
+        calibrated: whether samples chose or repaired.
+    """
+    how = str(result.plan.provenance.get("criterion", "a plan"))
+    kept = [record.method for record in result.repairs if record.kept]
+    done = f"channels left by {how}, {'repaired by ' + ', '.join(kept) if kept else 'not repaired'}"
+    if calibrated:
+        return f"accuracy was not measured: {done}"
+    return (
+        f"accuracy is unknown, and probably low: {done}, since there were no images (a hundred as "
+        "--data, labelled or not, change that)"
+    )
+
+
 def print_training(terminal: Terminal, training: secateur.TrainingFiles) -> None:
     """Print which files for training were written, and what is to be done with them."""
     for path in training.paths:
@@ -129,20 +151,5 @@ def _table(rows: Sequence[SummaryRow]) -> Table:
     for name in ("Baseline", "Compressed", "Delta"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        delta = words.percent(row.delta) if row.relative else _difference(row)
-        table.add_row(row.item, _value(row, row.original), _value(row, row.compressed), delta)
+        table.add_row(row.item, row.text(row.original), row.text(row.compressed), row.delta_text)
     return table
-
-
-def _value(row: SummaryRow, value: float) -> str:
-    if row.unit == "B":
-        return words.size(value)
-    if row.unit == "ms":
-        return f"{value:.2f} ms"
-    if row.unit == "%":
-        return f"{value:.2f} %"
-    return words.count(value) + row.unit if row.relative else f"{value:.4f}"
-
-
-def _difference(row: SummaryRow) -> str:
-    return f"{row.delta:+.2f}" if row.unit == "%" else f"{row.delta:+.4f}"

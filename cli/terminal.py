@@ -29,6 +29,7 @@ class Terminal:
         self.quiet = quiet or mute
         self.verbose = verbose
         self.mute = mute
+        self._said: set[str] = set()
         width = None if sys.stdout.isatty() else PLAIN_WIDTH
         self.out = Console(width=width, highlight=False, soft_wrap=False)
         self.err = Console(stderr=True, highlight=False)
@@ -48,9 +49,21 @@ class Terminal:
             elif self.verbose:
                 self.note(f"note: {text}")
 
+    def tell(self, texts: tuple[str, ...]) -> None:
+        """Print notes on what was decided: what may be wrong as a warning."""
+        import secateur
+
+        for text in texts:
+            if isinstance(text, secateur.Caution):
+                self.warn(text)
+            elif text not in self._said:
+                self._said.add(text)
+                self.note(f"note: {text}")
+
     def warn(self, text: str) -> None:
-        """Print a warning, which --quiet does not silence."""
-        if not self.mute:
+        """Print a warning once, which --quiet does not silence."""
+        if not self.mute and text not in self._said:
+            self._said.add(text)
             self.err.print(f"warning: {text}", markup=False, soft_wrap=True)
 
     @contextmanager

@@ -12,9 +12,9 @@ from cyclopts import Parameter
 from secateur import DataOptions, DensifyOptions, LoadOptions
 
 from . import quality
-from .common import Companion, Data, File, Output
+from .common import Companion, Data, File, Output, Val
 from .flags import with_flags
-from .opened import fitted
+from .opened import fitted, parts, prepared
 from .screen import ScreenOptions
 from .summary import measure_and_save, print_summary
 
@@ -39,6 +39,7 @@ def command(
     options: DensifyOptions,
     companion: Companion = None,
     data: Data = None,
+    val: Val = None,
     reading: DataOptions,
     model: LoadOptions,
     screen: ScreenOptions,
@@ -56,9 +57,9 @@ def command(
         )
         raise
     terminal.notes(network.notes)
-    network = secateur.with_preprocess(network, reading)
-    secateur.check_target(network, output)
     carried_out = secateur.load_plan(plan) if plan is not None else None
+    network, reading = prepared(terminal, network, data or val, reading, plan=carried_out)
+    secateur.check_target(network, output)
     if carried_out is None or secateur.carried_out(network, carried_out):
         for option in ("force", "repair"):
             if getattr(options, option) != getattr(type(options)(), option):
@@ -67,18 +68,25 @@ def command(
                     hint="it goes with the plan of a model of full size",
                     option=option,
                 )
-        _take_over(terminal, network, output, data, reading, planned=carried_out is not None)
+        _take_over(terminal, network, output, val or data, reading, planned=carried_out is not None)
         return
-    dataset = fitted(terminal, network, data, reading).dataset if data is not None else None
+    dataset = measured = None
+    if data is not None:
+        found = parts(terminal, network, data, val, reading, careful=options.repair != "absorb")
+        dataset, measured = found.calibration.dataset, found.measured.dataset
+    elif val is not None:
+        measured = fitted(terminal, network, val, reading).dataset
     with terminal.bars() as progress:
         dense = secateur.densify(network, carried_out, options, data=dataset, progress=progress)
         rows, saved = measure_and_save(
             network, dense, files, output,
-            data=dataset, progress=progress,
+            data=dataset, measured=measured, progress=progress,
         )  # fmt: skip
     for note in dense.notes:
         terminal.warn(note)
     print_summary(terminal, rows, dense, saved)
+    if measured is None:
+        terminal.note("accuracy was not measured: no --data was given")
 
 
 def _measure(terminal: Terminal, network: Network, dataset: Dataset, data: Path) -> None:

@@ -14,6 +14,7 @@ from secateur import DataOptions, EvaluateOptions, LoadOptions
 from . import quality
 from .common import AsJson
 from .flags import Fields, Panel, with_flags
+from .opened import prepared
 from .screen import ScreenOptions
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ Models = Annotated[
     Path, Parameter(name="FILE", required=True, help="The files of one model or several.")
 ]
 Data = Annotated[
-    Path, Parameter(name="--data", help="Labelled data (docs/data.md).", group=Panel.DATA)
+    Path,
+    Parameter(name=("--data", "--val"), help="Labelled data (docs/data.md).", group=Panel.DATA),
 ]
 
 
@@ -83,6 +85,9 @@ def run(
         terminal.notes(network.notes)
         if detectors:
             secateur.check_detector(network)
+    made = [prepared(terminal, network, data, reading, task=options.task) for network in networks]
+    networks = [network for network, _ in made]
+    reading = made[0][1]
 
     def opened(network: Network, batch: int | None) -> Dataset:
         return secateur.open_dataset(data, network, replace(reading, batch=batch))

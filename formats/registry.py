@@ -16,7 +16,7 @@ import numpy as np
 
 from ..core.errors import FormatError
 from ..core.foreign import Foreign, is_text
-from ..core.ir.network import Network, Piece
+from ..core.ir.network import Network, Piece, Preprocess
 from ..core.registry import Registry
 
 if TYPE_CHECKING:
@@ -77,6 +77,10 @@ class Format:
         write_state: returns the file of a state, for the name of the weights of that moment.
         emit: makes the files with which a network is trained in the framework of the format; None
             if there are none.
+        stated: returns how a text of the format says that images become inputs of a network; raises
+            FormatError where it does not say it. None if texts always belong to one model.
+        beside: returns what the other texts in the folder of a network say of that, by their
+            paths, if they are of the same layers. None likewise.
         named_accuracy: returns, for a network and a name in its files, the network to measure and
             the task. None if the files of the format name no measurements.
         read_text: reads the description of a network alone, with zeros for its weights, and takes
@@ -100,6 +104,8 @@ class Format:
     read_state: Callable[[Path], Progress] | None = None
     write_state: Callable[[Progress, str], bytes] | None = None
     emit: Emit | None = None
+    stated: Callable[[Path, Network], Preprocess] | None = None
+    beside: Callable[[Network], Mapping[Path, Preprocess]] | None = None
     named_accuracy: Callable[[Network, str], tuple[Network, Task]] | None = None
     read_text: Callable[..., Network] | None = None
 

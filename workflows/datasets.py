@@ -12,14 +12,18 @@ from typing import Any
 
 from ..core.data import DataOptions, Dataset
 from ..core.data import open_dataset as open_neutral
-from ..core.data.opening import with_mean_image
-from ..core.data.text import found_beside
-from ..core.errors import DataError
+from ..core.data.opening import kind_of
+from ..core.data.options import AUTOMATIC
+from ..core.data.registry import Opening, Purpose
+from ..core.data.text import read_names
+from ..core.evaluation.task import Task
 from ..core.ir.network import Network, Preprocess
 from ..core.options import options_of
+from ..core.progress import Progress, silent
 from ..formats.registry import FORMATS
+from .preprocessing import PreprocessTrial, try_preprocess, with_mean, with_preprocess
 
-__all__ = ["open_dataset", "with_preprocess"]
+__all__ = ["class_names", "fit_preprocess", "open_dataset", "stands_apart"]
 
 
 def open_dataset(
@@ -28,6 +32,7 @@ def open_dataset(
     options: DataOptions | None = None,
     *,
     preprocess: Preprocess | None = None,
+    purpose: Purpose = "measure",
     **settings: Any,
 ) -> Dataset:
     """Open data of any kind for a network; what the path leads to decides how it is read.
@@ -38,64 +43,95 @@ def open_dataset(
         network: whose inputs the data must fit.
         options: how the data is read and made into inputs.
         preprocess: how images become inputs, instead of the network's own; options change it.
+        purpose: what it is for: a `.data` file names images to "calibrate" on (`train=`) and
+            images to "measure" on (`valid=`). Other data is the same for both.
         settings: fields of :class:`DataOptions`, instead of `options`.
 
     Raises:
         DataError: the path leads to nothing usable, or what it leads to does not fit the network.
     """
+    options = options_of(DataOptions, options, settings)
+    if preprocess is None:
+        if options.preprocessing == AUTOMATIC:
+            network, _ = fit_preprocess(path, network, options)
+        else:
+            network = with_preprocess(network, options)
+        options = replace(options, preprocessing=None)
     for known in FORMATS.values():
         known.register_datasets()
     return open_neutral(
-        path,
-        network,
-        options_of(DataOptions, options, settings),
-        preprocess=preprocess,
-        with_mean=partial(_with_mean, network),
-    )
+        path, network, options, preprocess=preprocess, purpose=purpose,
+        with_mean=partial(with_mean, network),
+    )  # fmt: skip
 
 
-def with_preprocess(
-    network: Network, options: DataOptions | None = None, **settings: Any
-) -> Network:
-    """Return the network with the preprocessing that options of data ask for.
-
-    Where there is no data, the noise that stands for it lies in the range that this gives.
+def class_names(dataset: Dataset, options: DataOptions | None = None) -> tuple[str, ...]:
+    """Return the names of the classes: those of the file that options name, or of the data.
 
     Args:
-        network: the network, unchanged by this.
-        options: how data is made into inputs.
+        dataset: the data.
+        options: how it was opened.
+
+    Returns:
+        the names in the order of the classes; empty where nobody tells them.
+
+    Raises:
+        DataError: the file cannot be read, or has no names.
+    """
+    if options is not None and options.names is not None:
+        return read_names(Path(options.names))
+    return tuple(getattr(dataset, "classes", ()))
+
+
+def stands_apart(path: str | Path, network: Network, options: DataOptions | None = None) -> bool:
+    """Return whether a path holds images to calibrate on that are not those to measure on.
+
+    Args:
+        path: where the data is.
+        network: what it is for.
+        options: how it is read.
+
+    Raises:
+        DataError: the path leads to nothing usable.
+    """
+    for known in FORMATS.values():
+        known.register_datasets()
+    opening = Opening(network=network, options=options or DataOptions())
+    return kind_of(Path(path), opening).apart(Path(path), opening)
+
+
+def fit_preprocess(
+    path: str | Path,
+    network: Network,
+    options: DataOptions | None = None,
+    *,
+    task: Task | str | None = None,
+    progress: Progress = silent,
+    **settings: Any,
+) -> tuple[Network, tuple[PreprocessTrial, ...]]:
+    """Return the network with the usual preprocessing that fits labelled data best, and all tried.
+
+    Args:
+        path: where the labelled data is.
+        network: the network.
+        options: how the data is read; what they say of preprocessing is kept.
+        task: what is measured, if not what the labels call for.
+        progress: told how far the work is.
         settings: fields of :class:`DataOptions`, instead of `options`.
 
     Raises:
-        DataError: the mean file is not there, or broken.
+        DataError: there are no labels, or they do not fit; or the data holds no pixels.
     """
     options = options_of(DataOptions, options, settings)
-    changed = options.changed(network.preprocess)
-    if options.mean_file is not None:
-        changed = _with_mean(network, changed)
-    return network if changed == network.preprocess else replace(network, preprocess=changed)
 
+    def opened(network: Network, reading: DataOptions) -> Dataset:
+        return open_dataset(path, network, reading)
 
-def _with_mean(network: Network, preprocess: Preprocess) -> Preprocess:
-    """Return preprocessing with the mean image its file holds.
-
-    The file is looked for as it is named, and beside the network's own files.
-
-    Raises:
-        DataError: it is not there, or broken.
-    """
-    if not preprocess.mean_file or preprocess.mean_image is not None:
-        return preprocess
-    named = Path(preprocess.mean_file)
-    own = network.source.paths.values() if network.source is not None else ()
-    folders = [path.parent for path in own]
-    found = found_beside(str(named), folders) or found_beside(named.name, folders)
-    if found is None:
-        raise DataError(
-            f"the mean file '{named}' is not there",
-            hint="--mean-file says where it is, --mean gives a value a channel instead",
-        )
-    if found.suffix.lower() == ".npy":
-        return with_mean_image(replace(preprocess, mean_file=str(found)))
-    read_mean = next(known.read_mean for known in FORMATS.values() if known.read_mean is not None)
-    return replace(preprocess, mean_file=str(found), mean_image=read_mean(found))
+    trials = try_preprocess(network, options, opened, task=task, progress=progress)
+    best = trials[0]
+    remark = (
+        f"images become inputs as fits {path} best: {best.name} "
+        f"({best.text} on {best.samples} samples)"
+    )
+    chosen = replace(best.preprocess, origin=f"auto: {best.name}", remark=remark)
+    return replace(network, preprocess=chosen), trials

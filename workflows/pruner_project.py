@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 
 from ..core.data import DataOptions, Dataset
-from ..core.data.part import spread_part
+from ..core.data.part import some_of
 from ..core.data.text import found_beside
 from ..core.errors import FormatError, PlanError, located, nearest_hint
 from ..core.evaluation.fitted import fit_data
@@ -163,7 +163,7 @@ class PrunerProject:
     @property
     def calibration(self) -> Dataset:
         """Some of the training samples, evenly spread."""
-        return spread_part(self.train_data, CALIBRATED)
+        return some_of(self.train_data, self.network, CALIBRATED)
 
     def figure(self, network: Network, progress: Progress = silent) -> float:
         """Return the measured figure of a network that was made of this one, 0…1.

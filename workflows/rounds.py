@@ -37,7 +37,7 @@ from ..core.training.framework import check_installed
 from ..formats.saving import PLAN_NAME, check_target, reread, save
 from .round_training import RoundTraining
 
-__all__ = ["ROUND_FILE", "iterate"]
+__all__ = ["ROUND_FILE", "iterate", "load_round"]
 
 ROUND_FILE = "round.json"
 """Name of what a round came to, beside its files."""
@@ -136,6 +136,33 @@ def iterate(
         came_to = replace(came_to, notes=found.notes)
         _write(folder / ROUNDS_FILE, came_to.to_data())
         return came_to
+
+
+def load_round(
+    network: Network, output: str | os.PathLike[str], entry: Round
+) -> tuple[Network, Plan]:
+    """Return the network of a round and what was removed from it, read from the round's files.
+
+    Args:
+        network: the original.
+        output: the folder of all rounds.
+        entry: the round.
+
+    Raises:
+        DataError, FormatError, PlanError: its files are not there, or broken.
+    """
+    folder = Path(output) / entry.folder
+    content = _read(folder / ROUND_FILE)
+    with located(file=str(folder / ROUND_FILE)):
+        if not isinstance(content.get("files"), list):
+            raise DataError("broken", hint="--restart starts anew")
+    return _reread(network, folder, content), load_plan(folder / PLAN_NAME)
+
+
+def _reread(network: Network, folder: Path, content: Mapping[str, Any]) -> Network:
+    paths = {Path(name).suffix.lower(): folder / name for name in content["files"]}
+    companions = [folder / name for name in content.get("companions", ())]
+    return reread(network, paths, companions)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -279,9 +306,7 @@ class _Folder:
         return found
 
     def _reread(self, folder: Path, content: Mapping[str, Any]) -> Network:
-        paths = {Path(name).suffix.lower(): folder / name for name in content["files"]}
-        companions = [folder / name for name in content.get("companions", ())]
-        return reread(self._network, paths, companions)
+        return _reread(self._network, folder, content)
 
     def _written(
         self, entry: Round, key: str, result: PruneResult, final: Path, inner: str

@@ -18,6 +18,7 @@ import onnx_ir as ir
 
 from ..ir.network import BLOCK, FOLLOWERS, Network
 from ..ir.repeats import repeats_of
+from ..markup import Table, notebook
 from .indices import LabelMask, LabelVector, Position, Unit, UnitMask, UnitVector
 from .labels import Labels, components
 from .parameters import resolve
@@ -126,6 +127,12 @@ class Groups:
         """Unit → the group that has it as a channel."""
         return {unit: group for group in self.groups for unit in group.units}
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        free = sum(group.prunable for group in self.groups)
+        about = f"{free} of {len(self.groups)} groups of channels can be pruned"
+        return notebook(_groups_table(self.groups), about=about)
+
     def by_name(self, name: str) -> Group | None:
         """Return the group of a name."""
         return next((group for group in self.groups if group.name == name), None)
@@ -151,6 +158,21 @@ class Groups:
             removed: mask over units, [units].
         """
         return LabelMask(~removed[self.units])
+
+
+def _groups_table(groups: Sequence[Group]) -> Table:
+    """Return the groups, and why channels cannot leave."""
+    return Table(
+        caption="Groups of channels",
+        columns=("Group", "Layers", "Channels", "Can leave", "At a time", "Why fixed"),
+        rows=[
+            (group.name, ", ".join(group.layers), f"{len(group.units)}",
+             f"{len(group.removable())}", f"{group.step}" if group.prunable else "",
+             f"It {group.reason}" if group.reason is not None else "")
+            for group in groups
+        ],
+        numeric=(2, 3, 4),
+    )  # fmt: skip
 
 
 def trace(network: Network, before: Trace | None = None) -> Trace:

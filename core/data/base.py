@@ -120,6 +120,8 @@ class Batch:
         mixture: for training on mixed images: the classes in each sample and their shares, which
             sum to 1 (two arrays N×M, int64 and float32; unused places have share 0). `labels` are
             the classes with the largest shares then.
+        numbers: which images of the dataset the samples are, for those that want to see them; None
+            where nobody knows.
     """
 
     inputs: dict[str, np.ndarray]
@@ -129,6 +131,7 @@ class Batch:
     frames: tuple[Frame, ...] | None = None
     places: tuple[Where, ...] | None = None
     mixture: tuple[np.ndarray, np.ndarray] | None = None
+    numbers: tuple[int, ...] | None = None
 
     @property
     def size(self) -> int:

@@ -62,6 +62,7 @@ class CocoSource:
             image=image,
             objects=Objects.of(boxes, ignored, crowd),
             where=Where(file=self.name, item=f"image '{name}'"),
+            file=str(self._folder / name),
         )
 
     def files_of(self, index: int) -> tuple[Path, ...]:

@@ -63,6 +63,7 @@ class ImageFolder:
             image=read_image(path, gray=gray),
             label=self._labels[index] if self._labels else None,
             where=Where(file=str(path)),
+            file=str(path),
         )
 
     def files_of(self, index: int) -> tuple[Path, ...]:

@@ -155,6 +155,16 @@ class NpzDataset:
             return "values"
         return "pixels" if math.prod(self._labels.shape[1:]) > 1 else "label"
 
+    @property
+    def preprocess(self) -> Preprocess | None:
+        """How pixels become inputs; None where all arrays are inputs already."""
+        pixels = any(
+            header.dtype == np.uint8
+            for name, header in self._inputs.items()
+            if name not in self._regions
+        )
+        return self._preprocess if pixels else None
+
     def unlabelled(self) -> NpzDataset:
         """Return the same inputs without labels."""
         inputs = copy(self)

@@ -12,7 +12,7 @@ from ..ir.network import Network, Preprocess
 from ..options import options_of
 from .base import Dataset
 from .options import DataOptions
-from .registry import KINDS, Kind, Opening
+from .registry import KINDS, Kind, Opening, Purpose
 
 __all__ = ["kind_of", "open_dataset", "with_mean_image"]
 
@@ -49,6 +49,7 @@ def open_dataset(
     options: DataOptions | None = None,
     *,
     preprocess: Preprocess | None = None,
+    purpose: Purpose = "measure",
     with_mean: Callable[[Preprocess], Preprocess] = with_mean_image,
     **settings: Any,
 ) -> Dataset:
@@ -60,6 +61,7 @@ def open_dataset(
         network: whose inputs the data must fit.
         options: how the data is read and made into inputs.
         preprocess: how images become inputs, instead of the network's own; options change it.
+        purpose: what the data is for; it matters where data holds images for each purpose.
         with_mean: reads the mean image that preprocessing names a file of; formats know more kinds
             of files.
         settings: fields of :class:`DataOptions`, instead of `options`.
@@ -69,8 +71,12 @@ def open_dataset(
     """
     options = options_of(DataOptions, options, settings)
     path = Path(path)
+    if preprocess is not None and not preprocess.origin:
+        preprocess = replace(preprocess, origin="the caller")
     changed = options.changed(preprocess or network.preprocess)
-    opening = Opening(network=network, preprocess=with_mean(changed), options=options)
+    opening = Opening(
+        network=network, preprocess=with_mean(changed), options=options, purpose=purpose
+    )
     return kind_of(path, opening).open(path, opening)
 
 

@@ -7,15 +7,22 @@ from dataclasses import dataclass, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DataError
+from ..errors import DataError, nearest_hint
+from .usual import USUAL
 
 if TYPE_CHECKING:  # options load without what reads data
     from ..ir.network import Preprocess
 
-__all__ = ["CHANNELS", "DataOptions"]
+__all__ = ["AUTOMATIC", "CHANNELS", "LIKE", "DataOptions"]
 
 CHANNELS = ("bgr", "rgb", "gray")
 """Orders of the channels of an image."""
+
+AUTOMATIC = "auto"
+"""Tries the usual preprocessing on labelled data."""
+
+LIKE = "like="
+"""Begins the name of a file that says how images become inputs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +54,11 @@ class DataOptions:
     crop: bool = False
     """Images: cut out the centre without resizing."""
 
+    preprocessing: str | None = None
+    """Images: what the flags above change parts of: as a file says (like=FILE, a train_val or a
+    plan), as is usual (raw, unit, signed, imagenet, mobilenet), or auto: as fits labelled data
+    best."""
+
     root: str | PathLike[str] | None = None
     """Folder that relative paths in lists and annotations start from."""
 
@@ -63,6 +75,7 @@ class DataOptions:
     """Use only this many samples, from the start."""
 
     def __post_init__(self) -> None:
+        self._check_preprocessing()
         if self.channels is not None and self.channels not in CHANNELS:
             raise DataError(
                 f"channels must be {', '.join(CHANNELS[:-1])} or {CHANNELS[-1]}", option="channels"
@@ -87,9 +100,26 @@ class DataOptions:
                 f"the limit must be at least one sample, not {self.limit}", option="limit"
             )
 
+    def _check_preprocessing(self) -> None:
+        """Raise if the preprocessing is neither a file nor a name."""
+        asked = self.preprocessing
+        if asked is None or asked.removeprefix(LIKE) != asked != LIKE:
+            return
+        names = (AUTOMATIC, *USUAL)
+        if asked not in names:
+            raise DataError(
+                f"there is no preprocessing '{asked}'",
+                hint=nearest_hint(asked, names, f"like=FILE, or one of {', '.join(names)}"),
+                option="preprocessing",
+            )
+
     def changed(self, preprocess: Preprocess) -> Preprocess:
         """Return preprocessing with the changes that these options ask for."""
         changes: dict[str, Any] = {}
+        usual = USUAL.get(self.preprocessing or "")
+        if usual is not None:
+            means = usual.means(self.channels or preprocess.channels)
+            changes.update(mean=means, scale=usual.scale, mean_file="", mean_image=None)
         if self.mean is not None:
             changes.update(mean=tuple(self.mean), mean_file="", mean_image=None)
         if self.mean_file is not None:
@@ -104,4 +134,11 @@ class DataOptions:
             changes.update(crop=True, letterbox=False, resize=())
         if self.resize is not None:
             changes.update(crop=True, letterbox=False, resize=tuple(self.resize))
+        if usual is not None or self.arithmetic:
+            changes.update(origin=preprocess.origin or "options", remark="")
         return replace(preprocess, **changes) if changes else preprocess
+
+    @property
+    def arithmetic(self) -> bool:
+        """Whether the user says what is subtracted or multiplied."""
+        return any(one is not None for one in (self.mean, self.mean_file, self.scale))

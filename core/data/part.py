@@ -9,12 +9,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..ir.network import Network
+from ..ir.network import Network, Preprocess
 from .base import Batch, Dataset, TargetKind, fixed_batch, target_kind
 from .rows import rows_of
+from .stated import used_preprocess
 from .stream import ImageStream
 
-__all__ = ["MEASURED_EVERY", "MEASURED_FROM", "first_part", "parted", "spread_part"]
+__all__ = ["MEASURED_EVERY", "MEASURED_FROM", "first_part", "parted", "some_of"]
 
 MEASURED_EVERY = 10
 """One sample in this many is held out."""
@@ -43,13 +44,23 @@ def first_part(dataset: Dataset, samples: int) -> Dataset:
     return _part(dataset, np.arange(dataset.samples) < samples)
 
 
-def spread_part(dataset: Dataset, samples: int) -> Dataset:
-    """Return so many samples of a dataset at most, evenly spread: files may be sorted by class."""
-    if dataset.samples <= samples:
+def some_of(dataset: Dataset, network: Network, samples: int) -> Dataset:
+    """Return about so many samples, spread over a dataset; all where it has no more.
+
+    Args:
+        dataset: the samples.
+        network: the network that reads them. Where it fixes a batch, whole batches are taken.
+        samples: how many.
+    """
+    batch = fixed_batch(network) or 1
+    count, wanted = dataset.samples // batch, max(1, samples // batch)
+    if count <= wanted:
         return dataset
-    chosen = np.zeros(dataset.samples, np.bool_)
-    chosen[np.arange(samples) * dataset.samples // samples] = True
-    return _part(dataset, chosen)
+    chosen = np.zeros(count, bool)
+    chosen[np.arange(wanted) * count // wanted] = True
+    whole = np.zeros(dataset.samples, bool)
+    whole[: count * batch] = np.repeat(chosen, batch)
+    return _part(dataset, whole)
 
 
 def _part(dataset: Dataset, chosen: np.ndarray) -> Dataset:
@@ -82,6 +93,11 @@ class DatasetPart:
     def target_kind(self) -> TargetKind:
         """What is known of each sample."""
         return target_kind(self._dataset)
+
+    @property
+    def preprocess(self) -> Preprocess | None:
+        """How pixels become inputs; None where the inputs come as they are."""
+        return used_preprocess(self._dataset)
 
     def __iter__(self) -> Iterator[Batch]:
         """Stream the samples.

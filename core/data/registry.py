@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ..errors import DataError
 from ..ir.heads import box_heads
@@ -14,7 +15,11 @@ from .base import BATCH_SIZE, Dataset
 from .options import DataOptions
 from .stream import ImageSource, ImageStream
 
-__all__ = ["KINDS", "Kind", "Opening", "stream"]
+__all__ = ["KINDS", "Kind", "Opening", "Purpose", "stream"]
+
+
+Purpose = Literal["calibrate", "measure"]
+"""What data is opened for: to prune, repair and train by it, or to measure on it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,11 +30,13 @@ class Opening:
         network: whose inputs the data must fit.
         preprocess: how images become inputs.
         options: all else.
+        purpose: what for. Some kinds of data hold images of their own for each purpose.
     """
 
     network: Network
     preprocess: Preprocess | None = None
     options: DataOptions
+    purpose: Purpose = "measure"
 
     @property
     def batch(self) -> int:
@@ -61,12 +68,14 @@ class Kind:
         claims: whether a path (that exists) is of this kind, told by its name and first bytes.
         open: makes a dataset of it; raises DataError.
         rank: kinds are asked in this order.
+        apart: whether a path holds images to calibrate on that are not those to measure on.
     """
 
     name: str
     claims: Callable[[Path, Opening], bool]
     open: Callable[[Path, Opening], Dataset]
     rank: int = 50
+    apart: Callable[[Path, Opening], bool] = lambda path, opening: False  # noqa: ARG005
 
 
 KINDS: Registry[Kind] = Registry(

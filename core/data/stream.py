@@ -50,6 +50,7 @@ class Sample:
         pixels: the class of each pixel, H×W uint8.
         target: the image a network should make of it, as `image`.
         where: the file and line, or whatever it is, where that stands.
+        file: path of the image, where it is a file of its own.
     """
 
     image: np.ndarray
@@ -58,6 +59,7 @@ class Sample:
     pixels: np.ndarray | None = None
     target: np.ndarray | None = None
     where: Where
+    file: str = ""
 
 
 class ImageSource(Protocol):
@@ -215,6 +217,14 @@ class ImageStream:
         found.samples = len(numbers)
         return found
 
+    def picture(self, number: int) -> Sample:
+        """Return an image as stored, by its number in :attr:`~.base.Batch.numbers`.
+
+        Raises:
+            DataError: it is broken.
+        """
+        return self._images.read(number, gray=False)
+
     def probe(self, classes: int | None) -> None:
         """Look at the labels, and make inputs of the first and the last image.
 
@@ -333,6 +343,7 @@ class ImageStream:
             else None,
             frames=frames,
             places=tuple(sample.where for sample in made),
+            numbers=tuple(sample.number for sample in made),
         )
 
     def _nothing(self) -> DataError:
@@ -366,7 +377,7 @@ class _Unlabelled:
     def read(self, index: int, *, gray: bool) -> Sample:
         """Return an image."""
         found = self._source.read(index, gray=gray)
-        return Sample(image=found.image, where=found.where)
+        return Sample(image=found.image, where=found.where, file=found.file)
 
 
 class _Chosen:

@@ -68,9 +68,11 @@ class VocSource:
                 with located(item=f"object {place + 1}"):
                     rows.append(self._row(element))
                     ignored.append(element.findtext("difficult", "0").strip() == "1")
-        image = read_image(self._image(path, tree), gray=gray)
-        where = Where(file=str(path))
-        return Sample(image=image, objects=Objects.of(rows, ignored), where=where)
+        file = self._image(path, tree)
+        return Sample(
+            image=read_image(file, gray=gray), objects=Objects.of(rows, ignored),
+            where=Where(file=str(path)), file=str(file),
+        )  # fmt: skip
 
     def files_of(self, index: int) -> tuple[Path, ...]:
         """Return the files that a sample is read from."""
@@ -97,8 +99,9 @@ class VocSource:
     def read_image(self, index: int, *, gray: bool) -> Sample:
         """Return an image without its objects."""
         path = self._files[index]
-        image = read_image(self._image(path, _parsed(path)), gray=gray)
-        return Sample(image=image, where=Where(file=str(path)))
+        file = self._image(path, _parsed(path))
+        image = read_image(file, gray=gray)
+        return Sample(image=image, where=Where(file=str(path)), file=str(file))
 
     def _row(self, element: ElementTree.Element) -> tuple[int, float, float, float, float]:
         name = _text(element, "name")

@@ -16,6 +16,7 @@ from ..errors import VerificationError
 from ..ir.dims import shape_text
 from ..ir.heads import BoxHead, box_heads, is_vector
 from ..ir.network import Network
+from ..markup import figures, notebook
 from ..progress import Progress, silent
 from ..verify.compare import pair
 from .metrics.agreement import DivergenceSum, ErrorSum
@@ -71,6 +72,10 @@ class Fidelity:
     detections: DetectionResult | None = None
 
     metric = "Output error"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        return notebook(*(figures(f"Output {one.name}", one) for one in self.outputs))
 
     @property
     def value(self) -> float:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ..data import Dataset
 from ..data.probe import ProbedDataset, cautions, found_labels, probe, without_labels
+from ..data.stated import input_notes
 from ..errors import DataError
 from ..ir.network import Caution, Network
 from .task import TASKS, USUAL, Task, TaskOptions, find_task
@@ -25,12 +26,16 @@ class FittedData:
         dataset: the samples, without labels that do not fit and that nobody asked for.
         task: what the network is measured by.
         notes: what was done with labels that nobody asked for; cautions where they were left out,
-            and where inputs were not read but drawn.
+            and where inputs were not read but drawn; and `inputs`.
+        left_out: the caution on labels that were left out; "" where none were.
+        inputs: what is to be known of how pixels become inputs.
     """
 
     dataset: Dataset
     task: Task
     notes: tuple[str, ...] = ()
+    left_out: str = ""
+    inputs: tuple[str, ...] = ()
 
 
 def fit_data(
@@ -60,6 +65,7 @@ def fit_data(
     drawn = cautions(dataset)
     if drawn:
         return _beside_drawn(network, dataset, task, options, drawn[0], asked=asked)
+    inputs = input_notes(network, dataset)
     found = found_labels(dataset)
     try:
         fitting = find_task(network, dataset, task, options)
@@ -75,10 +81,10 @@ def fit_data(
             f"{place}{error.message}"
         )
         return FittedData(dataset=plain, task=find_task(network, plain, None, options),
-                          notes=(note,))  # fmt: skip
+                          notes=(note, *inputs), left_out=note, inputs=inputs)  # fmt: skip
     used = found and not asked and task is None
     notes = (f"{dataset.name}: labels were found ({found}) and are used",) if used else ()
-    return FittedData(dataset=dataset, task=fitting, notes=notes)
+    return FittedData(dataset=dataset, task=fitting, notes=(*notes, *inputs), inputs=inputs)
 
 
 def _beside_drawn(
@@ -102,4 +108,6 @@ def _beside_drawn(
     plain = dataset.unlabelled()
     probe(plain)
     note = Caution(f"{dataset.name}: {caution}")
-    return FittedData(dataset=plain, task=find_task(network, plain, task, options), notes=(note,))
+    inputs = input_notes(network, dataset)
+    return FittedData(dataset=plain, task=find_task(network, plain, task, options),
+                      notes=(note, *inputs), left_out=note, inputs=inputs)  # fmt: skip

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from ..cost.latency import latency
 from ..cost.network_cost import measure_cost
 from ..coupling import find_groups
-from ..data import Dataset, SyntheticDataset
-from ..data.base import BATCH_SIZE
-from ..data.synthetic import affordable
+from ..data import Dataset
 from ..engine.padding import for_speed
 from ..ir.dims import shape_text
 from ..ir.footprint import multiply_adds
@@ -18,6 +16,7 @@ from ..ir.network import Network
 from ..ir.windows import restored
 from ..progress import Progress, silent
 from ..verify.small_input import within_memory
+from ..words import count_text, percent_text, size_text
 from .fidelity import fidelity
 from .fitted import fit_data
 from .loss import LossMeter
@@ -67,6 +66,23 @@ class SummaryRow:
             return change
         return change / self.original if self.original else 0.0
 
+    def text(self, value: float) -> str:
+        """Return a value of this item as people read it."""
+        if self.unit == "B":
+            return size_text(value)
+        if self.unit == "ms":
+            return f"{value:.2f} ms"
+        if self.unit == "%":
+            return f"{value:.2f} %"
+        return count_text(value) + self.unit if self.relative else f"{value:.4f}"
+
+    @property
+    def delta_text(self) -> str:
+        """The change as people read it."""
+        if self.relative:
+            return percent_text(self.delta)
+        return f"{self.delta:+.2f}" if self.unit == "%" else f"{self.delta:+.4f}"
+
 
 def summarize(
     original: Network,
@@ -82,7 +98,8 @@ def summarize(
         original: the network before pruning.
         compressed: the pruned network.
         data: with labels, the metric they call for is measured on it; without, how far the outputs
-            agree; noise where there is no data.
+            agree. Where there is none, nothing is said of quality: networks that are far apart on
+            images may agree on noise.
         task: another task than that of the data, as for :func:`~.task.find_task`.
         progress: told how far the work is.
 
@@ -92,10 +109,7 @@ def summarize(
     original, compressed = restored(original), restored(compressed)  # as files have it
     rows: list[SummaryRow] = []
     first, second = within_memory(original, compressed)
-    if data is None:
-        noise = SyntheticDataset(first, samples=affordable(first, BATCH_SIZE))
-        rows.extend(_quality(first, second, noise, task, progress))
-    else:
+    if data is not None:
         rows.extend(_quality(original, compressed, data, task, progress))
     before, after = (
         measure_cost(network, find_groups(network)) for network in (original, compressed)
@@ -167,15 +181,12 @@ def _agreement(
 ) -> Sequence[SummaryRow]:
     """Return how far outputs agree where there are no labels."""
     found = fidelity(original, compressed, data, boxes=False, progress=progress)
-    inputs = " (noise)" if isinstance(data, SyntheticDataset) else ""
     rows = []
     if found.agreement is not None:
         agreed = 100 * found.agreement
-        rows.append(_points(f"Top-1 agreement{inputs}", 100.0, agreed))
+        rows.append(_points("Top-1 agreement", 100.0, agreed))
     rows.append(
-        SummaryRow(
-            item=f"Output cosine{inputs}", original=1.0, compressed=found.cosine, relative=False
-        )
+        SummaryRow(item="Output cosine", original=1.0, compressed=found.cosine, relative=False)
     )
     return rows
 

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from ..markup import Table, notebook
+from ..words import count_text, dims_text
 from .heads import Head
 
 __all__ = [
@@ -114,6 +116,8 @@ class Preprocess:
             "corners" keeps the corner pixels in place and does not round.
         mean_file: path, as the source spells it, of a file with an image to subtract.
         mean_image: the image of that file, C×H×W, once it has been read; it replaces `mean`.
+        origin: what says all this, in words: a file, or an option; "" where it is assumed.
+        remark: what users should know of that; "" where it is what they asked for.
     """
 
     channels: str = "bgr"
@@ -125,6 +129,8 @@ class Preprocess:
     sampling: str = "centres"
     mean_file: str = ""
     mean_image: np.ndarray | None = field(default=None, compare=False, repr=False)
+    origin: str = field(default="", compare=False, repr=False)
+    remark: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -260,6 +266,34 @@ class Network:
     def values(self) -> dict[str, ir.Value]:
         """Every value of the graph by its name."""
         return {str(v.name): v for v in _all_values(self.graph)}
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        inputs, outputs = (
+            ", ".join(f"{name} {dims_text(shape)}" for name, shape in values.items())
+            for values in (self.inputs, self.outputs)
+        )
+        about = f"Network '{self.name}': from {inputs} to {outputs}"
+        return notebook(_layers_table(self), about=about)
+
+
+def _layers_table(network: Network) -> Table:
+    """Return the layers with the shapes of what they make."""
+    values = network.values()
+
+    def shape(info: LayerInfo) -> str:
+        top = values.get(info.tops[0]) if info.tops else None
+        return dims_text(shape_of(top) if top is not None and top.shape is not None else None)
+
+    return Table(
+        caption="Layers",
+        columns=("Layer", "Type", "Output", "Stored numbers"),
+        rows=[
+            (info.name, info.type, shape(info), count_text(info.stored) if info.stored else "")
+            for info in network.layers
+        ],
+        numeric=(3,),
+    )
 
 
 def _all_values(graph: ir.Graph) -> Iterator[ir.Value]:

@@ -12,8 +12,17 @@ from ..coupling.groups import Group, Groups, Partition
 from ..coupling.indices import UnitMask
 from ..coupling.partitions import Loss
 from ..errors import PlanError, located
+from ..markup import Table, notebook
 
-__all__ = ["Plan", "PlanBlock", "PlanBlocks", "PlanGroup", "make_plan", "removed_units"]
+__all__ = [
+    "Plan",
+    "PlanBlock",
+    "PlanBlocks",
+    "PlanGroup",
+    "make_plan",
+    "plan_table",
+    "removed_units",
+]
 
 VERSION = 1
 
@@ -118,6 +127,10 @@ class Plan:
         """Whether the plan removes a channel or a block at all."""
         return self.dropped is not None or any(group.removed for group in self.groups)
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        return notebook(plan_table(self))
+
     def to_yaml(self) -> str:
         """Return the plan as YAML text; the same plan gives the same bytes."""
         document = {
@@ -161,6 +174,28 @@ class Plan:
         provenance = {k: v for k, v in document.items() if k not in own}
         dropped = _dropped(document["dropped"]) if "dropped" in document else None
         return cls(groups=groups, provenance=provenance, file=file, dropped=dropped)
+
+
+def plan_table(plan: Plan) -> Table:
+    """Return how many channels each group keeps, and the residual blocks that leave."""
+
+    def kept(group: PlanGroup) -> str:
+        return f"rate {group.rate:g}" if group.rate is not None else f"{group.kept}"
+
+    blocks = plan.dropped.blocks if plan.dropped is not None else ()
+    return Table(
+        caption="Plan",
+        columns=("Group", "Layers", "Channels", "Kept", "Removed channels"),
+        rows=[
+            *((block.name, ", ".join(block.layers), "", "", "the whole block") for block in blocks),
+            *(
+                (group.name, ", ".join(group.layers), f"{group.channels}", kept(group),
+                 "open" if group.open else ", ".join(map(str, group.removed)))
+                for group in plan.groups
+            ),
+        ],
+        numeric=(2, 3),
+    )  # fmt: skip
 
 
 class _Dumper(yaml.SafeDumper):

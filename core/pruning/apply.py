@@ -10,6 +10,7 @@ from ..coupling import find_groups
 from ..coupling.groups import Groups
 from ..data import Dataset
 from ..data.calibration import Calibration
+from ..data.stated import remembered
 from ..engine.threads import within_cores
 from ..errors import PlanError
 from ..ir.network import Network, layer_of
@@ -99,7 +100,7 @@ def apply_plan(
         if repairs and state.removed.any()
         else (dense, ())
     )
-    provenance = {**plan.provenance, "proof": verification.to_data()}
+    provenance = {**plan.provenance, **remembered(data), "proof": verification.to_data()}
     if inexact is not None:
         provenance |= {"lrn": "inexact", "not_exact": inexact.to_data()}
     if records:

@@ -12,6 +12,7 @@ from ..coupling.groups import Groups
 from ..coupling.indices import UnitMask
 from ..data import Dataset
 from ..data.calibration import Calibration
+from ..data.stated import remembered
 from ..engine.threads import within_cores
 from ..evaluation.loss import LossMeter
 from ..ir.digest import digest
@@ -171,6 +172,7 @@ def recorded(options: PruneOptions, data: Dataset | None) -> dict[str, Any]:
         **({"threshold": float(options.threshold)} if options.threshold is not None else {}),
         **chosen("budget", "task", "latencies", "overrides"),
         **({"data": {"name": data.name, "samples": data.samples}} if data is not None else {}),
+        **remembered(data),
         **chosen("exclude", "limits", "as_far_as_possible"),
     }
 

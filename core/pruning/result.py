@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..ir.network import Network
-from ..plan.plan import Plan
+from ..markup import notebook
+from ..plan.plan import Plan, plan_table
 from ..plan.state import RemovedStep
-from ..repair.sequence import RepairRecord
+from ..repair.sequence import RepairRecord, repairs_table
 
 __all__ = ["Inexact", "PruneResult", "Verification"]
 
@@ -97,3 +98,13 @@ class PruneResult:
     repairs: tuple[RepairRecord, ...] = ()
     history: tuple[RemovedStep, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        found = self.verification
+        about = (
+            f"Pruned network '{self.network.name}': masked = dense within {found.difference:.1e} "
+            f"on {found.samples} samples of {found.inputs}"
+        )
+        repairs = [repairs_table(self.repairs)] if self.repairs else []
+        return notebook(plan_table(self.plan), *repairs, about=" · ".join((about, *self.notes)))

@@ -47,6 +47,7 @@ def analyze(
     data: Dataset,
     options: AnalyzeOptions | None = None,
     *,
+    calibration: Dataset | None = None,
     groups: Groups | None = None,
     state: str | Path | None = None,
     restart: bool = False,
@@ -64,6 +65,7 @@ def analyze(
     Args:
         network: the network, unchanged by this.
         data: samples, opened for the network.
+        calibration: samples that the criterion orders channels by; None for `data`.
         options: what is measured. With a threshold, what
             :func:`~..allocation.threshold.threshold` decides at this loss or a smaller one is the
             same as without.
@@ -86,12 +88,13 @@ def analyze(
     check_excluded(network, options.exclude)
     fitting = fit_data(network, data, options.task)
     data, task = fitting.dataset, fitting.task
+    read = fit_data(network, calibration).dataset if calibration is not None else None
     with ExitStack() as held:
         place = None if state is None else Path(state)
         if place is not None:
             held.enter_context(place_of(place))
             held.enter_context(alone_in(place.parent))
-        curves = _curves(network, groups, data, task, options)
+        curves = _curves(network, groups, data if read is None else read, task, options)
         original = measure_original(
             network, data, task, memory=options.memory, jobs=_workers(options), progress=progress
         )

@@ -13,6 +13,7 @@ from ..engine.session import Session
 from ..errors import DataError, VerificationError
 from ..ir.dims import shape_text
 from ..ir.network import Network
+from ..markup import Table, notebook
 from ..progress import Progress, silent
 
 __all__ = ["Comparison", "Difference", "Meter", "Pairing", "compare", "pair"]
@@ -55,6 +56,20 @@ class Comparison:
     outputs: tuple[Difference, ...]
     samples: int
     notes: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        table = Table(
+            caption=f"Differences on {self.samples:,} samples",
+            columns=("Output", "Shape", "Max. absolute", "Max. relative"),
+            rows=[
+                (one.a if one.a == one.b else f"{one.a} / {one.b}", shape_text(one.shape),
+                 f"{one.absolute:.3e}", f"{one.relative:.3e}")
+                for one in self.outputs
+            ],
+            numeric=(2, 3),
+        )  # fmt: skip
+        return notebook(table)
 
     @property
     def worst(self) -> Difference:

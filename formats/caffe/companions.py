@@ -22,7 +22,7 @@ from .part import Part
 from .source import CaffeSource
 from .upgrade import LayerText, Net, net_of
 
-__all__ = ["read_companions"]
+__all__ = ["check_alike", "read_companions"]
 
 PHASES = ("TRAIN", "TEST")
 
@@ -65,7 +65,7 @@ def read_companions(
             if _unread(main, found).isdisjoint(text.name for text in part.chosen):
                 continue
             try:
-                _check_alike(main, part.chosen)
+                check_alike(main, part.chosen)
                 found.append(read(part))
             except SecateurError as error:
                 why = error.message if why is unknown else why
@@ -140,7 +140,7 @@ def _given(network: Network, path: Path, folder: Path) -> Iterator[Part]:
     known = {(own.text.name, own.text.type) for own in main.layers if own.layer.stored()}
     if not known & {(text.name, text.type) for text in net.layers}:
         raise FormatError("it has no layer of the network that has weights")
-    _check_alike(main, net.layers)
+    check_alike(main, net.layers)
     options = main.part.options
     several = len({_computing(net, phase, main.part) for phase in PHASES}) > 1
     done: set[tuple[int, ...]] = set()
@@ -172,7 +172,7 @@ def _image(network: Network) -> tuple[int, ...]:
     return numbers if len(numbers) == len(sizes) else ()
 
 
-def _check_alike(main: CaffeSource, texts: Sequence[LayerText]) -> None:
+def check_alike(main: CaffeSource, texts: Sequence[LayerText]) -> None:
     """Raise if layers of one name are not of one type and size.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...core.foreign import HDF5, Foreign
-from ...core.ir.network import Network
+from ...core.ir.network import Network, Preprocess
 from ..registry import FORMATS, Format, first_line, is_text
 
 if TYPE_CHECKING:
@@ -137,6 +137,18 @@ def _read_mean(path: Path) -> np.ndarray:
     return read_mean(path)
 
 
+def _stated(path: Path, network: Network) -> Preprocess:
+    from .beside import stated
+
+    return stated(path, network)
+
+
+def _beside(network: Network) -> Mapping[Path, Preprocess]:
+    from .beside import stated_beside
+
+    return stated_beside(network)
+
+
 def _named_accuracy(network: Network, top: str) -> tuple[Network, Task]:
     from .data.accuracy import named_accuracy
 
@@ -164,6 +176,8 @@ CAFFE = FORMATS.add(
         companions=True,
         register_datasets=_register_datasets,
         read_mean=_read_mean,
+        stated=_stated,
+        beside=_beside,
         named_accuracy=_named_accuracy,
         read_text=_read_text,
     ),

@@ -578,7 +578,8 @@ class _Reading:
     def _preprocess(self, model: ir.Model) -> Preprocess:
         """Return the preprocessing of the first layer that states one."""
         stated = (found for layer in self.layers if (found := layer.preprocess()) is not None)
-        preprocess = next(stated, Preprocess())
+        found = next(stated, None)
+        preprocess = Preprocess() if found is None else replace(found, origin=self.file)
         first = model.graph.inputs[0].shape if model.graph.inputs else None
         gray = first is not None and len(first) == 4 and first[1] == 1
         return replace(preprocess, channels="gray") if gray else preprocess

@@ -355,13 +355,14 @@ class _Reading:
         """
         outputs, heads = self._outputs()
         self.builder.layer, self.builder.scope = None, "outputs"
+        stated = replace(net.preprocess, origin=str(self.cfg))
         model = self.builder.finish(outputs)
         return Network(
             name=self.cfg.stem,
             model=model,
             layers=self._infos(blocks),
             source=self._source(model),
-            preprocess=as_evaluated(net.preprocess, net.shape, heads=heads, flavour=self.flavour),
+            preprocess=as_evaluated(stated, net.shape, heads=heads, flavour=self.flavour),
             heads=tuple(heads),
             notes=tuple(self._all_notes()),
         )

@@ -120,7 +120,8 @@ def test_a_limit_without_labels_is_told_at_once(
 ) -> None:
     monkeypatch.setattr(secateur, "prune", unwanted)
     for more in ([], ["--data", data.with_name("00.png")]):
-        line = said("prune", *CAFFE, "--rate", 0.3, "--max-drop", 1, *more, "-o", tmp_path / "out")
+        line = said("prune", *CAFFE, "--rate", 0.3, "--max-drop", 1, *more, "--scale", 1,
+                    "-o", tmp_path / "out")  # fmt: skip
         assert "a limit on the accuracy drop needs labelled data" in line
 
 

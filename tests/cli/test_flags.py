@@ -56,6 +56,7 @@ LIBRARY = {
     secateur.DensifyOptions: "transform",
     secateur.AnalyzeOptions: "ana",
     secateur.EvaluateOptions: "valid",
+    secateur.PredictOptions: "predict",
     secateur.DataOptions: "prune",
     secateur.LoadOptions: "prune",
     secateur.Limits: "prune",
@@ -66,7 +67,7 @@ LIBRARY = {
 DIFFERENT = {
     "plan": ["--keep"], "sparse": ["--mode"], "previous": ["--from"], "limits": [],
     "top": ["--top-k"], "suppress": ["--nms"], "overlap": ["--iou"],
-    "stages": ["--stage"], "input_shapes": ["--input-shape"],
+    "stages": ["--stage"], "preprocessing": ["--preprocess"], "input_shapes": ["--input-shape"],
     "overrides": ["--layer-rate", "--layer-threshold"],
 }  # fmt: skip
 """Fields that are not called as their flags are."""
@@ -222,12 +223,14 @@ def cases(folder: Path) -> Iterator[Case]:
         secateur.DataOptions(
             mean=(-1.0, 2.0, 3.0), mean_file="m.npy", scale=0.5, channels="rgb", letterbox=False,
             resize=(10, 20), crop=True, root="r", names="n", ignore_label=3, batch=4, limit=5,
+            preprocessing="imagenet",
         ),
         ["--mean", "-1,2,3", "--mean-file", "m.npy", "--scale", 0.5, "--channels", "rgb",
          "--stretch", "--resize", "10,20", "--crop", "--root", "r", "--names", "n",
-         "--ignore-label", 3, "--batch", 4, "--limit", 5],
+         "--ignore-label", 3, "--batch", 4, "--limit", 5, "--preprocess", "imagenet"],
         "mean: [-1, 2, 3]\nmean_file: m.npy\nscale: 0.5\nchannels: rgb\nletterbox: false\n"
-        "resize: [10, 20]\ncrop: true\nroot: r\nnames: n\nignore_label: 3\nbatch: 4\nlimit: 5\n",
+        "resize: [10, 20]\ncrop: true\nroot: r\nnames: n\nignore_label: 3\nbatch: 4\nlimit: 5\n"
+        "preprocess: imagenet\n",
     )  # fmt: skip
     yield Case(
         secateur.LoadOptions(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -143,7 +144,10 @@ def test_the_main_cfg_of_a_predecessor(tmp_path):
 def test_without_data_only_pruning_is_left(shared, tmp_path):
     own = shared / "models/lenet_mnist"
     file = tmp_path / "lenet.yaml"
-    arguments = (own / "lenet.prototxt", own / "lenet_iter_10000.caffemodel", "-o", file)
+    for name in ("lenet.prototxt", "lenet_iter_10000.caffemodel"):
+        shutil.copyfile(own / name, tmp_path / name)
+    model = (tmp_path / "lenet.prototxt", tmp_path / "lenet_iter_10000.caffemodel")
+    arguments = (*model, "-o", file)
     run("init", *arguments)
     text = file.read_text()
     assert "# Left out: there is no data" in text
@@ -155,6 +159,11 @@ def test_without_data_only_pruning_is_left(shared, tmp_path):
     file.write_text("mine")
     run("init", *arguments, "--force", "-q")
     assert file.read_text() == text
+    beside = tmp_path / "lenet_train_test.prototxt"
+    shutil.copyfile(own / beside.name, beside)
+    run("init", *arguments, "--force", "-q")
+    assert f"as {beside} says" in file.read_text()
+    assert "scale: 0.00390625" in file.read_text()
 
 
 def test_a_rate_that_can_be_reached(tmp_path):

@@ -1,12 +1,15 @@
-"""The program as users start it, in a process of its own."""
+"""The program as users start it, in a process of its own, or in that of the tests."""
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from unittest import mock
 
-__all__ = ["ENVIRONMENT", "command", "one_line", "run"]
+__all__ = ["ENVIRONMENT", "command", "inside", "one_line", "run"]
 
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
@@ -29,6 +32,26 @@ def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
     assert result.returncode == code, result.stderr
     assert "Traceback" not in result.stderr
     return result
+
+
+def inside(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run the program in this process, which takes a tenth of the time, and check how it ended."""
+    from secateur.cli.main import main
+
+    out, err = io.StringIO(), io.StringIO()
+    argv = ["secateur", *map(str, arguments)]
+    columns = {"COLUMNS": ENVIRONMENT["COLUMNS"]}
+    with (
+        redirect_stdout(out), redirect_stderr(err),
+        mock.patch.object(sys, "argv", argv), mock.patch.dict(os.environ, columns),
+    ):  # fmt: skip
+        try:
+            main()
+            ended: object = 0
+        except SystemExit as stop:
+            ended = stop.code
+    assert ended == code, err.getvalue()
+    return subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())
 
 
 def one_line(result: subprocess.CompletedProcess[str]) -> str:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ...core.data import Dataset
+from ...core.data import DataOptions, Dataset
+from ...core.data.options import AUTOMATIC
+from ...core.data.registry import Purpose
+from ...core.data.stated import described
 from ...core.evaluation.fitted import fit_data
 from ...core.evaluation.task import TASKS, Task, find_task
 from ...core.ir.network import Caution, Network
 from ...formats.loading import load
-from ..datasets import open_dataset, with_preprocess
+from ..datasets import fit_preprocess, open_dataset, stands_apart
+from ..preprocessing import with_preprocess
 from .inputs import Inputs, files_of, plain_options
 from .options import DataSource, Pipeline
 
@@ -45,7 +50,17 @@ class Opened:
         own = self.pipeline
         network = load(*own.model, companions=own.companions, options=own.loading)
         self.notes += network.notes
-        return with_preprocess(network, own.preprocess)
+        plan = own.prune.plan if own.prune is not None else None
+        if own.preprocess.preprocessing != AUTOMATIC:
+            return with_preprocess(network, own.preprocess, plan=plan)
+        source = own.measured_on or own.source("test")
+        if source is None:
+            return with_preprocess(network, own.preprocess)  # says that it needs data
+        reading = self._as_prepared(source.options)
+        asked = replace(reading, preprocessing=AUTOMATIC)
+        found, _ = fit_preprocess(Path(source.path), network, asked, task=own.task)
+        self.notes.append(found.preprocess.remark)
+        return found
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -59,7 +74,7 @@ class Opened:
             FormatError, UnsupportedError: it cannot be read.
         """
         network = load(*files, companions=companions, options=self.pipeline.loading)
-        return with_preprocess(network, self.pipeline.preprocess)
+        return replace(network, preprocess=self.network.preprocess)
 
     def source(self, role: str) -> DataSource | None:
         """Return the data for a purpose, as :meth:`Pipeline.source`; "measured" is for figures."""
@@ -79,7 +94,7 @@ class Opened:
         raw = self._opened(role)
         if raw is None:
             return None
-        key = (str(self.source(role)), asked)
+        key = (f"{role} {self.source(role)}", asked)
         if key not in self._fitted:
             fitting = fit_data(self.network, raw, self.task_for(raw), asked=asked)
             self.notes += fitting.notes
@@ -93,7 +108,7 @@ class Opened:
             DataError: it cannot be read.
         """
         source = self.source(role)
-        return None if source is None else open_dataset(Path(source.path), network, source.options)
+        return None if source is None else self._open(role, source, network)
 
     def task_for(self, dataset: Dataset | None) -> str | None:
         """Return the task that the user names, where data has what it needs.
@@ -129,7 +144,7 @@ class Opened:
             "model": self.inputs.of_files(self.paths, folder),
             "companions": self.inputs.of_files(map(Path, own.companions), folder),
             "loading": plain_options(own.loading),
-            "preprocess": plain_options(own.preprocess),
+            "preprocess": [plain_options(own.preprocess), described(self.network.preprocess)],
             "beside": self.inputs.of_files(self._beside(own.preprocess), folder),
         }
 
@@ -166,7 +181,7 @@ class Opened:
         for what, (step, role) in uses.items():
             source = self.source(role)
             same = source is not None and Path(source.path).resolve() == Path(test.path).resolve()
-            if getattr(own, step) is not None and same:
+            if getattr(own, step) is not None and same and not self._apart(test):
                 yield Caution(f"{test.path} also {what}: the figures of valid flatter (data: test)")
                 return
 
@@ -174,10 +189,29 @@ class Opened:
         source = self.source(role)
         if source is None:
             return None
-        key = str(source)
+        key = f"{role} {source}"
         if key not in self._raw:
-            self._raw[key] = open_dataset(Path(source.path), self.network, source.options)
+            self._raw[key] = self._open(role, source, self.network)
         return self._raw[key]
+
+    def _open(self, role: str, source: DataSource, network: Network) -> Dataset:
+        """Open data for a network, which has the preprocessing that counts already."""
+        purpose: Purpose = "calibrate" if role in ("calibration", "training") else "measure"
+        if role == "measured" and "validation" not in self.pipeline.data:
+            purpose = "measure" if self._apart(source) else "calibrate"
+        options = self._as_prepared(source.options)
+        return open_dataset(
+            Path(source.path), network, options, preprocess=network.preprocess, purpose=purpose
+        )
+
+    def _apart(self, source: DataSource) -> bool:
+        """Whether data holds images to measure on beside those to calibrate on."""
+        return stands_apart(Path(source.path), self.network, self._as_prepared(source.options))
+
+    @staticmethod
+    def _as_prepared(options: DataOptions) -> DataOptions:
+        """Return options of data for a network that has the preprocessing that they ask for."""
+        return replace(options, preprocessing=None)
 
     @staticmethod
     def _beside(options: Any) -> list[Path]:

@@ -26,6 +26,7 @@ from ...formats.options import LoadOptions
 from ...formats.saving import check_free
 from ..darknet_pruner import is_pruning_cfg, open_darknet_project
 from ..datasets import open_dataset
+from ..preprocessing import with_preprocess
 from ..pruner_project import excluded_layers, found_file
 from .options import DataSource, PruneStep
 from .run import reach_demand
@@ -125,7 +126,9 @@ def propose_pipeline(
     """
     wanted = _wanted(tuple(map(Path, files)), loading or LoadOptions(), data)
     wanted = replace(wanted, companions=tuple(map(Path, companions)))
-    network = load(*wanted.files, companions=wanted.companions, options=wanted.loading)
+    network = with_preprocess(
+        load(*wanted.files, companions=wanted.companions, options=wanted.loading)
+    )
     splits = dict(wanted.splits)
     if data is not None:
         splits = splits_of(Path(data), detector=bool(box_heads(network)))
@@ -147,8 +150,9 @@ def propose_pipeline(
         companions=wanted.companions,
         loading=wanted.loading,
         facts=_facts(network, task),
-        preprocess=replace(network.preprocess, **_plain(differs, network.preprocess)),
-        stated=network.preprocess != Preprocess(channels=network.preprocess.channels),
+        preprocess=DataOptions(**differs).changed(network.preprocess),
+        stated=bool(network.preprocess.origin)
+        or network.preprocess != Preprocess(channels=network.preprocess.channels),
         differs=differs,
         data=sources,
         same=test_path is not None and test_path in (
@@ -262,12 +266,6 @@ def _differing(network: Network, splits: Mapping[str, Split]) -> dict[str, Any]:
     elif stated.crop and not own.crop:
         found["crop"] = True
     return found
-
-
-def _plain(differs: Mapping[str, Any], own: Preprocess) -> dict[str, Any]:
-    changed = DataOptions(**differs).changed(own)
-    return {name: getattr(changed, name) for name in ("channels", "mean", "scale", "letterbox",
-                                                      "crop", "resize", "mean_file")}  # fmt: skip
 
 
 def _sources(

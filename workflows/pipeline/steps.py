@@ -22,7 +22,7 @@ from ...core.evaluation.gate import Gate, check_drop
 from ...core.evaluation.metrics.metric import Result
 from ...core.evaluation.summary import SummaryRow, summarize
 from ...core.finetune.lessons import Lessons
-from ...core.ir.network import Network
+from ...core.ir.network import Caution, Network
 from ...core.plan.files import load_plan
 from ...core.progress import Progress
 from ...core.pruning.densify import carried_out, densify
@@ -176,7 +176,15 @@ def _written(
         "masked_dense": result.verification.difference,
         "written_dense": saved.difference,
     }
-    return Came(figures=figures, notes=tuple(result.notes), **_names(saved))
+    notes = list(result.notes)
+    if measured is None and result.plan.removes:
+        notes.append(
+            Caution(
+                "accuracy is unknown, and probably low: there were no images (a hundred as "
+                "calibration data, labelled or not, change that)"
+            )
+        )
+    return Came(figures=figures, notes=tuple(notes), **_names(saved))
 
 
 def _sizes(before: Sequence[Path], saved: Saved) -> SummaryRow:

@@ -11,6 +11,7 @@ import numpy as np
 from ...data.labels import check_labels
 from ...data.targets import Targets
 from ...errors import DataError
+from ...markup import figures, notebook
 from .metric import Figure, Metric
 
 __all__ = ["Accuracy", "AccuracyMetric", "FullAccuracyMetric", "log_probabilities", "scored"]
@@ -42,6 +43,10 @@ class Accuracy:
     skipped: int = 0
 
     metric = "Accuracy"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        return notebook(figures(f"{self.metric} {self.value:.4g}", self))
 
     @property
     def value(self) -> float:

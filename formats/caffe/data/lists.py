@@ -82,7 +82,10 @@ class ImageList:
         with located(file=self.name, line=self._lines[index]):
             if not path.is_file():
                 raise DataError(f"there is no image '{path}'")
-        return Sample(image=read_image(path, gray=gray), label=label, where=self.place_of(index))
+        return Sample(
+            image=read_image(path, gray=gray), label=label, where=self.place_of(index),
+            file=str(path),
+        )  # fmt: skip
 
 
 class PairList:
@@ -130,7 +133,8 @@ class PairList:
                     raise DataError(f"there is no image '{path}'")
         image, where = read_image(first, gray=gray), Where(file=self.name, line=line)
         if self.target_kind == "values":
-            return Sample(image=image, target=read_image(second, gray=gray), where=where)
+            target = read_image(second, gray=gray)
+            return Sample(image=image, target=target, where=where, file=str(first))
         pixels = read_map(second)
         if pixels.shape != image.shape[:2]:
             with located(file=str(second)):
@@ -138,7 +142,7 @@ class PairList:
                     f"the map is {pixels.shape[0]}×{pixels.shape[1]}, its image "
                     f"{image.shape[0]}×{image.shape[1]}"
                 )
-        return Sample(image=image, pixels=np.asarray(pixels), where=where)
+        return Sample(image=image, pixels=np.asarray(pixels), where=where, file=str(first))
 
 
 def divided(text: str) -> tuple[str, str] | None:

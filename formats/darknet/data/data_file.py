@@ -13,7 +13,7 @@ from ....core.errors import DataError, located
 from .labels import label_path
 from .lists import DarknetImages, listed
 
-__all__ = ["DataFile", "open_data_file", "read_data_file"]
+__all__ = ["DataFile", "has_training", "open_data_file", "read_data_file"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +77,47 @@ def read_data_file(path: Path) -> DataFile:
     return DataFile(path, values)
 
 
-def open_data_file(path: Path, root: Path | None = None, *, detector: bool) -> DarknetImages:
+MEASURED = ("valid", "test")
+"""Keys of the images to measure on."""
+
+
+def has_training(path: Path) -> bool:
+    """Return whether `train=` names images that are there, and not those that are measured on.
+
+    Where `train=` names a file of the machine that the network was trained on, there are none.
+
+    Raises:
+        DataError: the file is broken.
+    """
+    data = read_data_file(path)
+    try:
+        training = data.file("train")
+    except DataError:
+        return False
+    if training is None or not any(key in data.values for key in MEASURED):
+        return False
+    measured = data.file(*MEASURED)
+    return measured is not None and measured.resolve() != training.resolve()
+
+
+def open_data_file(
+    path: Path, root: Path | None = None, *, detector: bool, calibrate: bool = False
+) -> DarknetImages:
     """Return the images of `valid=`, `test=` or `train=` with their labels.
 
     Args:
         path: the `.data` file.
         root: folder that relative paths in lists start from; see :func:`.lists.listed`.
         detector: whether the images are for a detector: their labels are then objects.
+        calibrate: take those of `train=`, if there are any besides others.
 
     Raises:
         DataError: a file or key is missing, or there are fewer names than `classes=` says.
     """
     data = read_data_file(path)
-    images = data.file("valid", "test", "train")
+    training = calibrate and has_training(path)
+    images = data.file("train") if training else data.file(*MEASURED, "train")
+    name = f"{path} (train=)" if training else str(path)
     if images is None:
         with located(file=str(path)):
             raise DataError("there is neither valid= nor train=")
@@ -102,10 +130,10 @@ def open_data_file(path: Path, root: Path | None = None, *, detector: bool) -> D
         if file is not None and len(names) < classes:
             with located(file=str(file)):
                 raise DataError(f"{len(names)} names for {classes} classes")
-        return DarknetImages(str(path), found, target_kind="objects", count=classes, classes=names)
+        return DarknetImages(name, found, target_kind="objects", count=classes, classes=names)
     labels = data.file("labels", "names")
     if labels is None:
         with located(file=str(path)):
             raise DataError("there is no labels=, which a classifier needs")
     names = read_names(labels)[: classes or None]
-    return DarknetImages(str(path), found, target_kind="label", classes=names)
+    return DarknetImages(name, found, target_kind="label", classes=names)

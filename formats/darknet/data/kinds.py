@@ -9,7 +9,7 @@ from ....core.data.base import Dataset, TargetKind
 from ....core.data.images import SUFFIXES
 from ....core.data.registry import KINDS, Kind, Opening, stream
 from ....core.data.text import first_lines, read_names
-from .data_file import open_data_file
+from .data_file import has_training, open_data_file
 from .labels import label_path
 from .lists import DarknetImages, listed
 
@@ -37,8 +37,14 @@ def _has_labels(path: Path, opening: Opening) -> bool:
 
 
 def _data_file(path: Path, opening: Opening) -> Dataset:
-    source = open_data_file(path, opening.root, detector=opening.detector)
+    source = open_data_file(
+        path, opening.root, detector=opening.detector, calibrate=opening.purpose == "calibrate"
+    )
     return stream(source, opening)
+
+
+def _apart(path: Path, _: Opening) -> bool:
+    return has_training(path)
 
 
 def _list(path: Path, opening: Opening) -> Dataset:
@@ -59,6 +65,7 @@ for _kind in (
         claims=_is_data_file,
         open=_data_file,
         rank=10,
+        apart=_apart,
     ),
     Kind(name="list of images", claims=_is_list, open=_list, rank=40),
     Kind(name="images with label files", claims=_has_labels, open=_list, rank=40),

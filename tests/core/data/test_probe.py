@@ -122,7 +122,7 @@ def test_maps_of_an_archive(tmp_path: Path) -> None:
 
 
 def test_found_labels_that_fit_are_used_with_a_note(tmp_path: Path) -> None:
-    dataset = secateur.open_dataset(with_label_files(tmp_path), DETECTOR)
+    dataset = secateur.open_dataset(with_label_files(tmp_path), DETECTOR, scale=1)
     fitted = secateur.fit_data(DETECTOR, dataset)
     assert fitted.dataset is dataset
     assert fitted.task.name == "detection"
@@ -140,7 +140,7 @@ def test_found_labels_that_do_not_fit_are_left_out_with_a_caution(
     if "polygon" in text:  # a few broken ones are left out with their images
         for path in folder.glob("*.txt"):
             path.write_text(text)
-    dataset = secateur.open_dataset(folder, DETECTOR)
+    dataset = secateur.open_dataset(folder, DETECTOR, scale=1)
     fitted = secateur.fit_data(DETECTOR, dataset)
     (note,) = fitted.notes
     assert isinstance(note, Caution)

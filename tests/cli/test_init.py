@@ -162,7 +162,7 @@ def test_without_data_only_pruning_is_left(shared, tmp_path):
     beside = tmp_path / "lenet_train_test.prototxt"
     shutil.copyfile(own / beside.name, beside)
     run("init", *arguments, "--force", "-q")
-    assert f"as {beside} says" in file.read_text()
+    assert beside.name in file.read_text()
     assert "scale: 0.00390625" in file.read_text()
 
 

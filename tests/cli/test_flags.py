@@ -247,6 +247,11 @@ def cases(folder: Path) -> Iterator[Case]:
         "opaque: [Mine, Yours]\nlrn: inexact\n",
     )  # fmt: skip
     yield Case(
+        secateur.PredictOptions(score=0.5, suppress=0.4, top=3),
+        ["--score", 0.5, "--nms", 0.4, "--top-k", 3],
+        "score: 0.5\nnms: 0.4\ntop-k: 3\n",
+    )
+    yield Case(
         ScreenOptions(quiet=True, verbose=True, debug=True), ["-q", "--verbose", "--debug"], ""
     )
 

@@ -1,5 +1,6 @@
 """The public names of secateur, each written here alone; they load when they are first used."""
 
+from .cli.pipeline_file import load_pipeline as load_pipeline
 from .core.allocation import ALLOCATIONS as ALLOCATIONS
 from .core.allocation import AllocationContext as AllocationContext
 from .core.allocation import Override as Override
@@ -174,6 +175,23 @@ from .workflows.finetuning import begin_early as begin_early
 from .workflows.finetuning import finetune as finetune
 from .workflows.finetuning import finetune_files as finetune_files
 from .workflows.measures import named_accuracy as named_accuracy
+from .workflows.pipeline.forecast import Forecast as Forecast
+from .workflows.pipeline.forecast import StepForecast as StepForecast
+from .workflows.pipeline.forecast import forecast_pipeline as forecast_pipeline
+from .workflows.pipeline.options import READING as READING
+from .workflows.pipeline.options import ROLES as ROLES
+from .workflows.pipeline.options import STEPS as STEPS
+from .workflows.pipeline.options import DataSource as DataSource
+from .workflows.pipeline.options import FinetuneStep as FinetuneStep
+from .workflows.pipeline.options import Pipeline as Pipeline
+from .workflows.pipeline.options import PruneStep as PruneStep
+from .workflows.pipeline.propose import Proposal as Proposal
+from .workflows.pipeline.propose import check_new as check_new
+from .workflows.pipeline.propose import propose_pipeline as propose_pipeline
+from .workflows.pipeline.propose import save_text as save_text
+from .workflows.pipeline.run import PipelineRun as PipelineRun
+from .workflows.pipeline.run import StepRun as StepRun
+from .workflows.pipeline.run import run_pipeline as run_pipeline
 from .workflows.predicting import Predicted as Predicted
 from .workflows.predicting import check_pictures as check_pictures
 from .workflows.predicting import save_pictures as save_pictures

@@ -404,7 +404,7 @@ BY_TYPE: Mapping[str, Spelling] = {
 }
 """How values of a type are written, by the type as the field has it."""
 
-NESTED = frozenset({"Limits"})
+NESTED = frozenset({"FinetuneOptions", "Limits", "SparsifyOptions"})
 """Types whose own fields are flags."""
 
 OPTIONAL: Mapping[str, Optional] = {
@@ -447,6 +447,8 @@ BY_FIELD: Mapping[str, Spelling] = {
     "IterateOptions.finetune": _flag(_length, metavar="LENGTH"),
     "IterateOptions.max_drop": _flag(_number, metavar="POINTS"),
     "IterateOptions.max_divergence": _flag(_number, metavar="D"),
+    "PruneStep.max_drop": _flag(_number, metavar="POINTS"),
+    "FinetuneStep.solver": _flag(_text, metavar="FILE"),
     "AnalyzeOptions.criterion": _flag(_text, metavar="NAME|help"),
     "AnalyzeOptions.threshold": _flag(_number, metavar="LOSS"),
     "AnalyzeOptions.exclude": _flag(_texts, metavar="LAYER", kind=list[str]),

@@ -116,6 +116,11 @@ def print_summary(
         terminal.note(f"wrote {path}")
 
 
+def show_rows(terminal: Terminal, rows: Sequence[SummaryRow]) -> None:
+    """Print what was measured before and after."""
+    terminal.out.print(_table(rows))
+
+
 def unmeasured(result: secateur.PruneResult, *, calibrated: bool) -> str:
     """Return what is to be said of a pruned network that was measured on nothing.
 

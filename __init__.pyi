@@ -1,6 +1,8 @@
 """The public names of secateur, each written here alone; they load when they are first used."""
 
+from .cli.pipeline_file import load_pipeline as load_pipeline
 from .core.allocation import ALLOCATIONS as ALLOCATIONS
+from .core.allocation import AllocationContext as AllocationContext
 from .core.allocation import Override as Override
 from .core.blocks.find import Block as Block
 from .core.blocks.find import find_blocks as find_blocks
@@ -20,9 +22,11 @@ from .core.coupling import Group as Group
 from .core.coupling import Groups as Groups
 from .core.coupling import find_groups as find_groups
 from .core.criteria import CRITERIA as CRITERIA
+from .core.criteria import ScoreContext as ScoreContext
 from .core.data import DataOptions as DataOptions
 from .core.data.base import Batch as Batch
 from .core.data.base import Dataset as Dataset
+from .core.data.base import Objects as Objects
 from .core.data.check import DataReport as DataReport
 from .core.data.check import check_data as check_data
 from .core.data.registry import Purpose as Purpose
@@ -62,6 +66,7 @@ from .core.evaluation.metrics.segmentation import Pixels as Pixels
 from .core.evaluation.metrics.values import Values as Values
 from .core.evaluation.options import EvaluateOptions as EvaluateOptions
 from .core.evaluation.options import TaskOptions as TaskOptions
+from .core.evaluation.own import FunctionTask as FunctionTask
 from .core.evaluation.summary import SummaryRow as SummaryRow
 from .core.evaluation.summary import summarize as summarize
 from .core.evaluation.task import TASKS as TASKS
@@ -86,6 +91,7 @@ from .core.ir.network import Caution as Caution
 from .core.ir.network import Network as Network
 from .core.ir.network import Preprocess as Preprocess
 from .core.ir.rebuild import expose as expose
+from .core.ir.rebuild import rebuild as rebuild
 from .core.pictures.examples import Examples as Examples
 from .core.pictures.examples import find_examples as find_examples
 from .core.pictures.options import PredictOptions as PredictOptions
@@ -95,6 +101,8 @@ from .core.plan.files import load_latencies as load_latencies
 from .core.plan.files import load_plan as load_plan
 from .core.plan.limits import Limits as Limits
 from .core.plan.plan import Plan as Plan
+from .core.plan.state import PruningState as PruningState
+from .core.plan.steps import Step as Step
 from .core.progress import Progress as Progress
 from .core.pruning.apply import apply_plan as apply_plan
 from .core.pruning.densify import carried_out as carried_out
@@ -118,6 +126,7 @@ from .core.recovery.measure import measure_blocks as measure_blocks
 from .core.repair import REPAIRS as REPAIRS
 from .core.repair import RepairRecord as RepairRecord
 from .core.repair import find_repairs as find_repairs
+from .core.repair.affected import repairable as repairable
 from .core.report.facts import ReportFacts as ReportFacts
 from .core.report.render import check_report as check_report
 from .core.report.render import render_report as render_report
@@ -146,6 +155,7 @@ from .formats.saving import Saved as Saved
 from .formats.saving import check_free as check_free
 from .formats.saving import check_target as check_target
 from .formats.saving import save as save
+from .formats.saving import stored_bytes as stored_bytes
 from .formats.training import begin as begin
 from .version import __version__ as __version__
 from .workflows.board import board as board
@@ -165,6 +175,23 @@ from .workflows.finetuning import begin_early as begin_early
 from .workflows.finetuning import finetune as finetune
 from .workflows.finetuning import finetune_files as finetune_files
 from .workflows.measures import named_accuracy as named_accuracy
+from .workflows.pipeline.forecast import Forecast as Forecast
+from .workflows.pipeline.forecast import StepForecast as StepForecast
+from .workflows.pipeline.forecast import forecast_pipeline as forecast_pipeline
+from .workflows.pipeline.options import READING as READING
+from .workflows.pipeline.options import ROLES as ROLES
+from .workflows.pipeline.options import STEPS as STEPS
+from .workflows.pipeline.options import DataSource as DataSource
+from .workflows.pipeline.options import FinetuneStep as FinetuneStep
+from .workflows.pipeline.options import Pipeline as Pipeline
+from .workflows.pipeline.options import PruneStep as PruneStep
+from .workflows.pipeline.propose import Proposal as Proposal
+from .workflows.pipeline.propose import check_new as check_new
+from .workflows.pipeline.propose import propose_pipeline as propose_pipeline
+from .workflows.pipeline.propose import save_text as save_text
+from .workflows.pipeline.run import PipelineRun as PipelineRun
+from .workflows.pipeline.run import StepRun as StepRun
+from .workflows.pipeline.run import run_pipeline as run_pipeline
 from .workflows.predicting import Predicted as Predicted
 from .workflows.predicting import check_pictures as check_pictures
 from .workflows.predicting import save_pictures as save_pictures

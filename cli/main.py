@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 NAMES: tuple[tuple[str, ...], ...] = (
+    ("init",),
+    ("run",),
     ("inspect",),
     ("convert",),
     ("ana", "analyze"),
@@ -42,6 +44,7 @@ NAMES: tuple[tuple[str, ...], ...] = (
     ("predict", "detect"),
     ("stat", "stats"),
     ("targets",),
+    ("schema",),
 )
 """The commands: the name of the file, and what else they answer to."""
 

@@ -109,7 +109,7 @@ def command(
                 network, pruned.network, measured, max_drop, task=options.task, progress=progress
             )
         rows, saved = measure_and_save(
-            network, pruned, files, output,
+            network, pruned, output,
             data=dataset, measured=measured, task=options.task, target=options.target,
             progress=progress,
         )  # fmt: skip

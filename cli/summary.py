@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 def measure_and_save(
     original: secateur.Network,
     compressed: secateur.PruneResult,
-    files: Sequence[Path],
     output: Path,
     *,
     data: Dataset | None,
@@ -36,7 +35,6 @@ def measure_and_save(
     Args:
         original: the network as it was read.
         compressed: what is written.
-        files: what `original` was read from.
         output: folder.
         data: for verification; None for noise.
         measured: for measurement; None to leave out how good the networks are.
@@ -46,7 +44,7 @@ def measure_and_save(
     """
     import secateur
 
-    before = sum(path.stat().st_size for path in files)
+    before = secateur.stored_bytes(original)
     rows = secateur.summarize(
         original, compressed.network, data=measured, task=task, target=target, progress=progress
     )
@@ -116,6 +114,11 @@ def print_summary(
         terminal.note(text)
     for path in (*saved.paths, *saved.companions, *([saved.plan] if saved.plan else [])):
         terminal.note(f"wrote {path}")
+
+
+def show_rows(terminal: Terminal, rows: Sequence[SummaryRow]) -> None:
+    """Print what was measured before and after."""
+    terminal.out.print(_table(rows))
 
 
 def unmeasured(result: secateur.PruneResult, *, calibrated: bool) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import PlanError, nearest_hint
+from ..errors import PlanError, names_hint
 
 __all__ = [
     "BUDGETS",
@@ -36,6 +36,6 @@ def check_budget(name: str) -> None:
     if name not in BUDGETS:
         raise PlanError(
             f"unknown budget '{name}'",
-            hint=nearest_hint(name, BUDGETS, f"known are {', '.join(BUDGETS)}"),
+            hint=names_hint(name, BUDGETS),
             option="budget",
         )

@@ -15,6 +15,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from ..brief import brief
 from ..coupling.groups import Groups
 from ..coupling.indices import LabelMask, LabelVector, UnitMask
 from ..coupling.trace import CostTerm
@@ -52,6 +53,15 @@ class NetworkCost:
     convolution_operations: int
     """Operations by the vendor's count: without fully connected layers."""
     parameters: int
+
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self,
+            f"{self.operations} operations",
+            f"{self.parameters} parameters",
+            f"{len(self.layers)} layers",
+        )
 
 
 def measure_cost(network: Network, groups: Groups) -> NetworkCost:

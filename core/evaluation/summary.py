@@ -11,6 +11,7 @@ from ..cost.network_cost import measure_cost
 from ..cost.target import Target
 from ..coupling import find_groups
 from ..data import Dataset
+from ..data.arrays import AnyData, as_dataset
 from ..engine.padding import for_speed
 from ..ir.dims import shape_text
 from ..ir.footprint import multiply_adds
@@ -102,7 +103,7 @@ def summarize(
     original: Network,
     compressed: Network,
     *,
-    data: Dataset | None = None,
+    data: AnyData | None = None,
     task: Task | str | None = None,
     target: Target | None = None,
     progress: Progress = silent,
@@ -122,6 +123,7 @@ def summarize(
     Raises:
         DataError: the data does not fit the networks or the task.
     """
+    data = as_dataset(data, original)
     original, compressed = restored(original), restored(compressed)  # as files have it
     rows: list[SummaryRow] = []
     first, second = within_memory(original, compressed)

@@ -8,10 +8,11 @@ from typing import Any
 
 import yaml
 
+from ..brief import brief
 from ..coupling.groups import Group, Groups, Partition
 from ..coupling.indices import UnitMask
 from ..coupling.partitions import Loss
-from ..errors import PlanError, located
+from ..errors import PlanError, located, percent_hint
 from ..markup import Table, notebook
 from .schema import read_document
 
@@ -117,6 +118,19 @@ class Plan:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     file: str | None = field(default=None, compare=False)
     dropped: PlanBlocks | None = None
+
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self,
+            *(
+                f"{key} {self.provenance[key]}"
+                for key in ("model", "criterion", "rate")
+                if key in self.provenance
+            ),
+            f"{len(self.groups)} groups",
+            f"{sum(len(group.removed) for group in self.groups)} channels leave",
+        )
 
     @property
     def open(self) -> tuple[str, ...]:
@@ -302,7 +316,11 @@ def _number(entry: Mapping[str, Any], channels: int) -> tuple[int | None, float 
         if "removed" in entry or kept is not None:
             raise PlanError("give one of removed, kept, rate", hint="delete the others")
         if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 <= rate < 1:
-            raise PlanError(f"rate must be from 0 to below 1, got {rate!r}")
+            number = isinstance(rate, int | float) and not isinstance(rate, bool)
+            raise PlanError(
+                f"rate must be from 0 to below 1, got {rate!r}",
+                hint=percent_hint(rate) if number else None,
+            )
         return None, float(rate)
     if "removed" in entry or kept is None:
         return None, None

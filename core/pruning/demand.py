@@ -148,13 +148,14 @@ class Demand:
         """
         if self.options.rate is None or self.options.as_far_as_possible:
             return
-        reach = self._reach()
+        reach = self.reach()
         if self.method.allocation.needs_analysis and self.options.analysis is not None:
             check_reach(self.options.analysis, self.options.rate, reach.most)
         if self.options.rate > reach.most + SLACK:
             raise self.refusal(reach)
 
-    def _reach(self) -> Reach:
+    def reach(self) -> Reach:
+        """Return how far the network can be pruned."""
         if not self.method.allocation.needs_analysis:
             return find_reach(self.open, self.costs, self.options.limits, self.quotas, self.floors)
         first, rest = self.steps(self.context(None))  # an analysis has the order of all channels

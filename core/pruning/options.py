@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ..cost.budgets import LATENCY, OPERATIONS, TARGET, check_budget
-from ..errors import PlanError
+from ..errors import PlanError, percent_hint
 from ..plan.limits import USUAL_LIMITS, Limits
 
 if TYPE_CHECKING:  # options load without what computes
@@ -100,6 +100,7 @@ class ChoiceOptions:
     named layers. A single layer whose name is a number gets a comma behind it (16,)."""
 
     def __post_init__(self) -> None:
+        self._name_functions()
         check_budget(self.budget)
         self._check_blocks()
         if self.latencies is not None and self.budget != LATENCY:
@@ -151,6 +152,27 @@ class ChoiceOptions:
             return ()
         names = asked.split(",") if isinstance(asked, str) else asked
         return tuple(name.strip() for name in names if name.strip())
+
+    def _name_functions(self) -> None:
+        """Register functions that stand for names, and put names in their places."""
+        criterion: Any = self.criterion  # a function, where a program gives one
+        if not isinstance(criterion, str):
+            from ..criteria.registry import named_criterion
+
+            object.__setattr__(self, "criterion", named_criterion(criterion))
+        allocation: Any = self.allocation  # a function, where a program gives one
+        if not isinstance(allocation, str):
+            from ..allocation.registry import named_allocation
+
+            object.__setattr__(self, "allocation", named_allocation(allocation))
+        if not isinstance(self.repair, str | bool):
+            from ..repair.registry import named_repairs
+
+            object.__setattr__(self, "repair", named_repairs(self.repair))
+        if self.task is not None and not isinstance(self.task, str):
+            from ..evaluation.own import as_task
+
+            object.__setattr__(self, "task", as_task(self.task))
 
     def plain(self) -> dict[str, Any]:
         """Return all options as plain values: equal ones for equal choices only."""
@@ -227,7 +249,11 @@ class PruneOptions(ChoiceOptions):
                 "give one of a rate, a threshold and a plan", option=[*given, "rate"][0]
             )
         if self.rate is not None and not 0.0 <= self.rate < 1.0:
-            raise PlanError(f"the rate must be from 0 to below 1, got {self.rate:g}", option="rate")
+            raise PlanError(
+                f"the rate must be from 0 to below 1, got {self.rate:g}",
+                hint=percent_hint(self.rate),
+                option="rate",
+            )
         if self.as_far_as_possible and self.rate is None:
             raise PlanError("as far as possible goes with a rate only", option="as_far_as_possible")
         if self.plan is None:
@@ -269,7 +295,11 @@ class IterateOptions(ChoiceOptions):
         super().__post_init__()
         for rate in self.rates:
             if not 0.0 < rate < 1.0:
-                raise PlanError(f"rates must be over 0 and below 1, got {rate:g}", option="rates")
+                raise PlanError(
+                    f"rates must be over 0 and below 1, got {rate:g}",
+                    hint=percent_hint(rate),
+                    option="rates",
+                )
         if not self.rates or any(one >= other for one, other in pairwise(self.rates)):
             raise PlanError("rates must rise from round to round", option="rates")
         if not self.goes_on:
@@ -346,7 +376,11 @@ def rising_rates(to: float, rounds: int, schedule: str = "linear") -> tuple[floa
     if rounds < 1:
         raise PlanError("there must be at least one round", option="rounds")
     if not 0.0 < to < 1.0:
-        raise PlanError(f"the last rate must be over 0 and below 1, got {to:g}", option="to")
+        raise PlanError(
+            f"the last rate must be over 0 and below 1, got {to:g}",
+            hint=percent_hint(to),
+            option="to",
+        )
     parts = [number / rounds for number in range(1, rounds + 1)]
     if schedule == "linear":
         return tuple(round(to * part, 9) for part in parts)

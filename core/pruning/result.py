@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..brief import brief
 from ..ir.network import Network
 from ..markup import notebook
 from ..plan.plan import Plan, plan_table
@@ -100,6 +101,10 @@ class PruneResult:
     history: tuple[RemovedStep, ...] = ()
     notes: tuple[str, ...] = ()
     dense: Network | None = None
+
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(self, self.plan, f"{len(self.history)} steps", f"{len(self.notes)} notes")
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""

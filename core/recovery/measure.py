@@ -24,6 +24,7 @@ from ..cost.target import Target
 from ..coupling import find_groups
 from ..coupling.groups import Groups
 from ..data import Dataset, streamed
+from ..data.arrays import AnyData, as_dataset
 from ..data.calibration import Calibration
 from ..data.hold_out import split
 from ..engine.session import Arrays, Session
@@ -68,7 +69,7 @@ class BlockLoss:
 
 def measure_blocks(
     network: Network,
-    data: Dataset,
+    data: AnyData,
     *,
     gone: Sequence[Block] = (),
     budget: str = OPERATIONS,
@@ -88,6 +89,7 @@ def measure_blocks(
     Raises:
         DataError: the data does not fit the network.
     """
+    data = as_dataset(data, network)
     meter = FeatureMeter.of(network, find_groups(network), data)
     shares = shares_of(network, meter.groups, budget, latencies)
     return meter.losses(find_blocks(network), gone, shares, progress)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..brief import brief
 from ..errors import DataError, located
 from ..files import write_whole
 from ..markup import Table, notebook
@@ -124,6 +125,16 @@ class Analysis:
     threshold: float | None
     groups: tuple[GroupAnalysis, ...]
     notes: tuple[str, ...] = field(default=(), compare=False)
+
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self,
+            repr(self.model),
+            f"{len(self.groups)} groups",
+            self.metric,
+            f"{self.samples} samples of {self.data}",
+        )
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""

@@ -43,6 +43,7 @@ NAMES: tuple[tuple[str, ...], ...] = (
     ("map",),
     ("predict", "detect"),
     ("stat", "stats"),
+    ("targets",),
     ("schema",),
 )
 """The commands: the name of the file, and what else they answer to."""

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from ..brief import brief
 from ..ir.network import BLOCK, FOLLOWERS, Network
 from ..ir.repeats import repeats_of
 from ..markup import Table, notebook
@@ -107,6 +108,15 @@ class Groups:
     crowds: tuple[tuple[LabelVector, int], ...] = field(default=(), repr=False)
     widths: Mapping[str, int] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self,
+            f"{len(self.groups)} groups",
+            f"{sum(g.prunable for g in self.groups)} of them prunable",
+            f"{self.unit_count} units",
+        )
+
     @cached_property
     def unit_count(self) -> int:
         """Number of units."""
@@ -168,7 +178,7 @@ def _groups_table(groups: Sequence[Group]) -> Table:
         rows=[
             (group.name, ", ".join(group.layers), f"{len(group.units)}",
              f"{len(group.removable())}", f"{group.step}" if group.prunable else "",
-             f"It {group.reason}" if group.reason is not None else "")
+             str(group.reason or ""))
             for group in groups
         ],
         numeric=(2, 3, 4),

@@ -13,6 +13,7 @@ from cyclopts import Parameter
 
 from secateur import AnalyzeOptions, DataOptions, LoadOptions
 
+from . import reporting
 from .cluster import computing_on
 from .common import AsJson, Companion, File
 from .flags import Fields, Panel, with_flags
@@ -57,6 +58,7 @@ def command(
     restart: Annotated[
         bool, Parameter(help="Forget the finished measurements of an earlier run.")
     ] = False,
+    report: reporting.Report = None,
     companion: Companion = None,
     cluster: Annotated[
         str | None,
@@ -73,6 +75,7 @@ def command(
     import secateur
 
     terminal = screen.terminal()
+    reporting.check(report)
     network = secateur.load(*files, companions=companion or (), options=model)
     terminal.notes(network.notes)
     network, reading = prepared(terminal, network, data, reading, task=options.task)
@@ -109,6 +112,13 @@ def command(
         )
         terminal.out.print(table_of(analysis, task))
     terminal.note(f"wrote {output / secateur.ANALYSIS_FILE}")
+    if report is not None:
+        facts = secateur.ReportFacts(
+            network=network, analysis=analysis, task=task, samples=analysis.samples,
+            data=analysis.data, command=reporting.command_line(),
+            files=(output / secateur.ANALYSIS_FILE,),
+        )  # fmt: skip
+        reporting.write(terminal, report, facts)
 
 
 def table_of(analysis: Analysis, task: Task) -> Table:

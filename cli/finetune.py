@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from secateur import DataOptions, FinetuneOptions, LoadOptions, SparsifyOptions
 
+from . import reporting
 from .common import AsJson, File
 from .flags import Fields, Panel, with_flags
 from .opened import fitted, prepared
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from secateur import FinetuneEntry, FinetuneResult, Task
 
     from .terminal import Terminal
+
+__all__ = ["command", "table_of", "tell_outcome"]
 
 DIGITS = 4
 """Digits of losses and metrics."""
@@ -75,6 +78,7 @@ def command(
         Path | None,
         Parameter(metavar="FOLDER", help="Write losses and metrics for TensorBoard, too."),
     ] = None,
+    report: reporting.Report = None,
     as_json: AsJson = False,
     data: Annotated[
         Path, Parameter(help="Training data: images or .npz. Labels are used.", group=Panel.DATA)
@@ -98,6 +102,7 @@ def command(
 
     first = secateur.team_place()[0] == 0  # the first process speaks for all that torchrun started
     terminal = screen.terminal(mute=not first)
+    reporting.check(report)
     network = secateur.load(*files, options=model)
     terminal.notes(network.notes)
     if first:
@@ -138,9 +143,21 @@ def command(
     if as_json:
         print(json.dumps(tuned.result.to_data(), indent=1, ensure_ascii=False))  # noqa: T201
     else:
-        terminal.out.print(_table(tuned.result, task))
-        _tell(terminal, tuned.result, task)
+        terminal.out.print(table_of(tuned.result, task))
+        tell_outcome(terminal, tuned.result, task)
     folder = Path(output)
+    if report is not None:
+        before = original or network
+        with terminal.bars() as progress:
+            examples = reporting.looked_at(
+                report, before, tuned.result.network, validation, reading, progress
+            )
+        facts = secateur.ReportFacts(
+            network=before, compressed=tuned.result.network, tuned=tuned.result, task=task,
+            plan=tuned.result.plan, examples=examples, command=reporting.command_line(),
+            files=(*tuned.saved.paths, folder / "history.csv"), written=tuned.saved.difference,
+        )  # fmt: skip
+        reporting.write(terminal, report, facts)
     states = (tuned.state,) if tuned.state is not None else ()
     plans = (folder / "plan.yaml",) if tuned.result.plan is not None else ()
     written = (
@@ -153,7 +170,8 @@ def command(
                       f"{folder / 'plan.yaml'}` makes it small")  # fmt: skip
 
 
-def _table(result: FinetuneResult, task: Task | None) -> Table:
+def table_of(result: FinetuneResult, task: Task | None) -> Table:
+    """Return the measurements of a training as a table."""
     from rich.table import Table
 
     table = Table(header_style="bold")
@@ -185,7 +203,7 @@ def _value(task: Task | None, entry: FinetuneEntry) -> str:
     return task.text(entry.value, digits=DIGITS)
 
 
-def _tell(terminal: Terminal, result: FinetuneResult, task: Task | None) -> None:
+def tell_outcome(terminal: Terminal, result: FinetuneResult, task: Task | None) -> None:
     """Say what training came to."""
     apart = f", {result.held_out} held out" if result.held_out else ""
     terminal.note(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ from cyclopts import Parameter
 
 from secateur import DataOptions, IterateOptions, LoadOptions
 
-from . import words
+from . import reporting, words
 from .common import AsJson, Companion, File
 from .flags import Panel, with_flags
 from .opened import parts, prepared
@@ -20,7 +21,15 @@ from .usage import UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from secateur import Iteration, Round, Task
+    from secateur import (
+        FittedData,
+        Iteration,
+        Network,
+        Progress,
+        ReportFacts,
+        Round,
+        Task,
+    )
 
     from .terminal import Terminal
 
@@ -42,6 +51,7 @@ def command(
             group=Panel.TRAINING,
         ),
     ] = None,
+    report: reporting.Report = None,
     as_json: AsJson = False,
     data: Annotated[
         Path,
@@ -69,6 +79,7 @@ def command(
     terminal = screen.terminal()
     if finetune_solver is not None and options.finetune is None:
         raise UsageError("it goes with --finetune", flag="--finetune-solver")
+    reporting.check(report)
     network = secateur.load(*files, companions=companion or (), options=model)
     terminal.notes(network.notes)
     network, reading = prepared(terminal, network, data, reading, task=options.task)
@@ -89,6 +100,9 @@ def command(
             restart=restart,
             progress=progress,
         )
+        facts = None
+        if report is not None:
+            facts = _facts(network, found, output, judged, report, reading, progress)
     said = {*training.notes, *judged.notes}
     for note in found.notes:
         if note not in said:
@@ -101,7 +115,33 @@ def command(
         terminal.out.print(_tuned_table(found, task) if tuned else _table(found, task))
     _tell(terminal, found, output)
     terminal.note(f"wrote {output / secateur.ROUNDS_FILE}")
+    if facts is not None:
+        reporting.write(terminal, report, facts)
     return 0 if found.best is not None else 3
+
+
+def _facts(
+    network: Network,
+    found: Iteration,
+    output: Path,
+    judged: FittedData,
+    report: Path,
+    reading: DataOptions,
+    progress: Progress,
+) -> ReportFacts:
+    """Return what the report tells: all rounds, and the model of the last one that passed."""
+    import secateur
+
+    facts = secateur.ReportFacts(
+        network=network, iteration=found, task=judged.task,
+        data=found.validation or found.data, samples=found.validation_samples or found.samples,
+        command=reporting.command_line(), files=(output / secateur.ROUNDS_FILE,),
+    )  # fmt: skip
+    if found.best is None:
+        return facts
+    compressed, plan = secateur.load_round(network, output, found.best)
+    examples = reporting.looked_at(report, network, compressed, judged.dataset, reading, progress)
+    return replace(facts, compressed=compressed, plan=plan, examples=examples)
 
 
 def _table(found: Iteration, task: Task) -> Table:

@@ -20,6 +20,7 @@ from . import config, listings
 from .flags import Panel
 from .spelling import shown
 from .usage import UsageError
+from .vendor import meant, old_words
 
 if TYPE_CHECKING:
     from cyclopts.help import HelpPanel
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["app", "main", "program"]
 
 NAMES: tuple[tuple[str, ...], ...] = (
+    ("init",),
+    ("run",),
     ("inspect",),
     ("convert",),
     ("ana", "analyze"),
@@ -38,13 +41,20 @@ NAMES: tuple[tuple[str, ...], ...] = (
     ("iterate",),
     ("transform",),
     ("compare",),
+    ("diff",),
     ("valid", "evaluate"),
     ("map",),
+    ("predict", "detect"),
     ("stat", "stats"),
+    ("targets",),
+    ("schema",),
 )
 """The commands: the name of the file, and what else they answer to."""
 
 HELP = ("--help", "-h")
+
+PRUNER = "The commands of vai_p_darknet, with its own files."
+"""For the list of commands; `meant` runs them."""
 
 STOPPED = 130
 """Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
@@ -78,6 +88,7 @@ app = App(
 for _place, _names in enumerate(NAMES):
     app.command(f"{__package__}.{_names[0]}:command", name=_names, sort_key=_place)
 app.command(f"{__package__}.data:app", name="data", sort_key=len(NAMES))
+app.command(App(name="pruner", help=PRUNER, sort_key=len(NAMES) + 1))
 
 
 def program() -> NoReturn:
@@ -103,7 +114,7 @@ def program() -> NoReturn:
 
 def main() -> None:
     """Run the program: SystemExit tells how it ended."""
-    arguments = sys.argv[1:]
+    arguments = old_words(sys.argv[1:])
     debug = "--debug" in arguments
     stops = _Stops()
     try:
@@ -173,6 +184,9 @@ def _run(arguments: list[str]) -> int:
     if flag := listings.asked(arguments):
         _list(list(listings.LISTINGS[flag]()))
         return 0
+    old = meant(arguments)
+    if old is not None:
+        return old(arguments)
     if not arguments or arguments[0] in HELP:
         app.resolved_commands()  # for their first lines
     try:

@@ -9,11 +9,18 @@ from cyclopts import Parameter
 
 from secateur import DataOptions, LoadOptions, PruneOptions
 
+from . import reporting
 from .common import Companion, Data, File, Output, Val
 from .flags import with_flags
 from .opened import fitted, parts, prepared
 from .screen import ScreenOptions
-from .summary import measure_and_save, print_summary, print_training, unmeasured
+from .summary import (
+    measure_and_save,
+    print_refused,
+    print_summary,
+    print_training,
+    unmeasured,
+)
 
 if TYPE_CHECKING:
     from secateur import Dataset, Network, Together
@@ -49,6 +56,7 @@ def command(
             help="Caffe, with --emit-training: your solver.prototxt, whose settings are kept.",
         ),
     ] = None,
+    report: reporting.Report = None,
     data: Data = None,
     val: Val = None,
     reading: DataOptions,
@@ -65,6 +73,7 @@ def command(
         terminal, network, data or val, reading, plan=options.plan, task=options.task
     )
     secateur.check_target(network, output)
+    reporting.check(report)
     if emit_training is not None:
         if emit_training.resolve() in (output.resolve(), *output.resolve().parents):
             raise secateur.FormatError(
@@ -100,16 +109,20 @@ def command(
                 network, pruned.network, measured, max_drop, task=options.task, progress=progress
             )
         rows, saved = measure_and_save(
-            network, pruned, files, output,
-            data=dataset, measured=measured, task=options.task, progress=progress,
+            network, pruned, output,
+            data=dataset, measured=measured, task=options.task, target=options.target,
+            progress=progress,
         )  # fmt: skip
         training = (
             secateur.emit_training(pruned, emit_training, solver=solver, data=data, saved=saved)
             if emit_training is not None
             else None
         )
+        examples = reporting.looked_at(report, network, pruned.network, dataset, reading, progress)
     for note in pruned.notes:
         terminal.warn(note)
+    if options.target is not None:
+        print_refused(terminal, pruned.network, options.target, saved.paths[0])
     print_summary(terminal, rows, pruned, saved)
     if together is not None and measured is not None:
         _tell_together(terminal, together, network, pruned.network, measured)
@@ -117,6 +130,16 @@ def command(
         terminal.warn(unmeasured(pruned, calibrated=dataset is not None))
     if training is not None:
         print_training(terminal, training)
+    if report is not None:
+        facts = secateur.ReportFacts(
+            network=network, result=pruned, rows=rows, examples=examples,
+            samples=dataset.samples if dataset is not None else None,
+            data=dataset.name if dataset is not None else "",
+            command=reporting.command_line(),
+            files=(*saved.paths, *saved.companions, *([saved.plan] if saved.plan else [])),
+            written=saved.difference,
+        )  # fmt: skip
+        reporting.write(terminal, report, facts)
 
 
 def _tell_together(

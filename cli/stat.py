@@ -15,7 +15,9 @@ from .flags import Fields, with_flags
 from .screen import ScreenOptions
 
 if TYPE_CHECKING:
-    from secateur import Description
+    from pathlib import Path
+
+    from secateur import Description, Network
 
     from .terminal import Terminal
 
@@ -35,7 +37,9 @@ def command(
     import secateur
 
     terminal = screen.terminal()
-    description = secateur.describe(secateur.load(*files, options=model))
+    text = files[0] if len(files) == 1 else None
+    network = secateur.load(*files, options=model) if text is None else _alone(text, model)
+    description = secateur.describe(network)
     terminal.notes(description.notes)
     rows = _rows(description)
     shown = [row for row in rows if every or row["parameters"] or row["operations"]]
@@ -45,6 +49,15 @@ def command(
         print(json.dumps(content, indent=1, ensure_ascii=False))  # noqa: T201
     else:
         _print(terminal, shown, _totals(rows), words.sample(description.regions))
+
+
+def _alone(file: Path, options: LoadOptions) -> Network:
+    """Return the network of one file: a model, or the text of one, whose weights count nothing."""
+    import secateur
+
+    if file.suffix.lower() == ".onnx":
+        return secateur.load(file, options=options)
+    return secateur.load_text(file, options=options)
 
 
 def _rows(description: Description) -> list[dict[str, Any]]:

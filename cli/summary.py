@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     import secateur
-    from secateur import Dataset, Progress, RepairRecord, SummaryRow, Task
+    from secateur import Dataset, Progress, RepairRecord, SummaryRow, Target, Task
 
     from .terminal import Terminal
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 def measure_and_save(
     original: secateur.Network,
     compressed: secateur.PruneResult,
-    files: Sequence[Path],
     output: Path,
     *,
     data: Dataset | None,
     measured: Dataset | None,
     task: Task | str | None = None,
+    target: Target | None = None,
     progress: Progress,
 ) -> tuple[Sequence[SummaryRow], secateur.Saved]:
     """Return the rows of the summary and what was written.
@@ -35,18 +35,18 @@ def measure_and_save(
     Args:
         original: the network as it was read.
         compressed: what is written.
-        files: what `original` was read from.
         output: folder.
         data: for verification; None for noise.
         measured: for measurement; None to leave out how good the networks are.
         task: what is measured, if not what the data calls for.
+        target: the engine that the network is for.
         progress: told how far the work is.
     """
     import secateur
 
-    before = sum(path.stat().st_size for path in files)
+    before = secateur.stored_bytes(original)
     rows = secateur.summarize(
-        original, compressed.network, data=measured, task=task, progress=progress
+        original, compressed.network, data=measured, task=task, target=target, progress=progress
     )
     saved = secateur.save(compressed, output, data=data, progress=progress)
     return _with_sizes(rows, before, saved.size), saved
@@ -56,9 +56,17 @@ def _with_sizes(rows: Sequence[SummaryRow], before: int, after: int) -> Sequence
     """Return rows with one more behind those on weights and operations: bytes of the files."""
     import secateur
 
-    place = 1 + next(k for k, row in enumerate(rows) if row.unit == "Op")
+    place = 1 + max(k for k, row in enumerate(rows) if row.unit == "Op")
     size = secateur.SummaryRow(item="File size", original=before, compressed=after, unit="B")
     return [*rows[:place], size, *rows[place:]]
+
+
+def print_refused(terminal: Terminal, model: secateur.Network, target: Target, path: Path) -> None:
+    """Warn of what a target cannot take of a model in a file."""
+    import secateur
+
+    for text in secateur.refused_layers(model, target, str(path)):
+        terminal.warn(text)
 
 
 def print_summary(
@@ -82,6 +90,9 @@ def print_summary(
             low, high = map(words.percent, row.interval)
             terminal.note(f"{row.item.lower()}: {told} ({low} to {high}, 95 % interval)")
     provenance = result.plan.provenance
+    if result.plan.dropped is not None:
+        names = ", ".join(entry.name for entry in result.plan.dropped.blocks)
+        terminal.note(f"dropped blocks: {names}")
     if provenance.get("budget") == "latency":
         gone = provenance["rate"]["achieved"]
         measured = next(row.delta for row in rows if row.unit == "ms")
@@ -103,6 +114,11 @@ def print_summary(
         terminal.note(text)
     for path in (*saved.paths, *saved.companions, *([saved.plan] if saved.plan else [])):
         terminal.note(f"wrote {path}")
+
+
+def show_rows(terminal: Terminal, rows: Sequence[SummaryRow]) -> None:
+    """Print what was measured before and after."""
+    terminal.out.print(_table(rows))
 
 
 def unmeasured(result: secateur.PruneResult, *, calibrated: bool) -> str:
@@ -171,21 +187,5 @@ def _table(rows: Sequence[SummaryRow]) -> Table:
     for name in ("Baseline", "Compressed", "Delta"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        delta = words.percent(row.delta) if row.relative else _difference(row)
-        delta = "no measurable change" if row.unchanged else delta
-        table.add_row(row.item, _value(row, row.original), _value(row, row.compressed), delta)
+        table.add_row(row.item, row.text(row.original), row.text(row.compressed), row.delta_text)
     return table
-
-
-def _value(row: SummaryRow, value: float) -> str:
-    if row.unit == "B":
-        return words.size(value)
-    if row.unit == "ms":
-        return f"{value:.2f} ms"
-    if row.unit == "%":
-        return f"{value:.2f} %"
-    return words.count(value) + row.unit if row.relative else f"{value:.4f}"
-
-
-def _difference(row: SummaryRow) -> str:
-    return f"{row.delta:+.2f}" if row.unit == "%" else f"{row.delta:+.4f}"

@@ -37,6 +37,9 @@ SUBJECTS: Mapping[str, str] = {
     "core.coupling": "Channel groups",
     "core.pruning": "Prune",
     "workflows.rounds": "Prune",
+    "workflows.pipeline": "Pipelines",
+    "cli.pipeline_file": "Pipelines",
+    "workflows.darknet_pruner": "The vendor's pruners",
     "core.plan": "Plans and limits",
     "core.allocation": "Plans and limits",
     "core.criteria": "Plans and limits",
@@ -46,6 +49,11 @@ SUBJECTS: Mapping[str, str] = {
     "core.evaluation": "Measure",
     "workflows.measures": "Measure",
     "core.verify": "Compare",
+    "core.difference": "Compare",
+    "core.pictures": "Reports and pictures",
+    "core.report": "Reports and pictures",
+    "core.words": "Reports and pictures",
+    "workflows.predicting": "Reports and pictures",
     "core.cost": "Cost",
     "core.engine": "Run",
     "core.ir": "The network",
@@ -130,6 +138,16 @@ def _commands(above: tuple[str, ...]) -> list[tuple[str, ...]]:
         below = _commands(name) if len(name) == 1 else []
         found += below or [name]
     return found
+
+
+@functools.cache
+def other_names() -> Mapping[str, str]:
+    """Return further names of commands → the first one, as the help lists them on one line."""
+    lines = re.findall(
+        r"^\W*([a-z-]+(?:, [a-z-]+)+)\s", output("--help", columns=200), re.MULTILINE
+    )
+    names = [line.split(", ") for line in lines]
+    return {other: first for first, *others in names for other in others}
 
 
 def flags(name: tuple[str, ...]) -> set[str]:

@@ -8,16 +8,17 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import FormatError, UnsupportedError
+from ..core.errors import FormatError, UnsupportedError, Where
 from ..core.ir.network import Caution, Network
 from ..core.ir.repeats import repeats_of
 from ..core.ir.windows import loosened
 from ..core.options import options_of
-from .files import models
+from ..core.packed import plain_path
+from .files import identify, models, suffix_sets
 from .options import LoadOptions
 from .registry import FORMATS
 
-__all__ = ["load", "load_all"]
+__all__ = ["load", "load_all", "load_text"]
 
 
 def load(
@@ -65,6 +66,36 @@ def load_all(
     return [_read(found, options) for found in models([Path(file) for file in files])]
 
 
+def load_text(
+    file: str | PathLike[str], options: LoadOptions | None = None, **settings: Any
+) -> Network:
+    """Load the description of a model alone; its weights are zeros. Costs can be counted by it.
+
+    Args:
+        file: a .prototxt, or what else describes a network without its weights. A whole model in
+            one file, or in a folder, is loaded as it is.
+        options: how it is read.
+        settings: fields of :class:`LoadOptions`, instead of `options`.
+
+    Raises:
+        FormatError: the file is broken, or is no description that can be read alone.
+        UnsupportedError: a layer cannot be carried.
+    """
+    options = options_of(LoadOptions, options, settings)
+    path = Path(file)
+    if not path.exists():
+        raise FormatError("no such file", where=Where(file=str(path)))
+    kind = identify(path) or plain_path(path).suffix.lower()
+    if path.is_dir() or (kind,) in suffix_sets():
+        return load(path, options=options)
+    known = next((own for own in FORMATS.values() if own.suffixes[0] == kind), None)
+    if known is None or known.read_text is None:
+        models([path])  # says what is missing
+        raise FormatError("this is no text of a network", where=Where(file=str(path)))
+    chosen = {name: getattr(options, name) for name in known.settings}
+    return _finished(known.read_text(path, **chosen), options)
+
+
 def _read(
     found: Mapping[str, Path], options: LoadOptions, companions: Sequence[Path] = ()
 ) -> Network:
@@ -75,7 +106,11 @@ def _read(
             f"{companions[0]}: companions are further descriptions of a Caffe or Darknet network"
         )
     further = {"companions": companions} if companions else {}
-    network = known.read(found, **settings, **further)
+    return _finished(known.read(found, **settings, **further), options)
+
+
+def _finished(network: Network, options: LoadOptions) -> Network:
+    """Return a network with what options ask for, whatever its format."""
     network = loosened(network) if options.lrn == "inexact" else network
     network = replace(network, regions=options.regions)
     return replace(network, notes=(*network.notes, *_uncounted(network)))

@@ -83,6 +83,8 @@ class Format:
             paths, if they are of the same layers. None likewise.
         named_accuracy: returns, for a network and a name in its files, the network to measure and
             the task. None if the files of the format name no measurements.
+        read_text: reads the description of a network alone, with zeros for its weights, and takes
+            the same settings as `read`. None if the format cannot do without the weights.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Format:
     stated: Callable[[Path, Network], Preprocess] | None = None
     beside: Callable[[Network], Mapping[Path, Preprocess]] | None = None
     named_accuracy: Callable[[Network, str], tuple[Network, Task]] | None = None
+    read_text: Callable[..., Network] | None = None
 
 
 def _declarations() -> list[str]:

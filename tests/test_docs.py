@@ -88,7 +88,7 @@ def complaint(words: list[str]) -> str:
         wrong = set(flags_of(words)) - made().flags(())
         return f"no flag {sorted(wrong)}" if wrong else ""
     name: tuple[str, ...] = ()
-    for word in words:
+    for word in (made().other_names().get(words[0], words[0]), *words[1:]):
         if " ".join((*name, word)) not in shapes():
             break
         name = (*name, word)
@@ -145,6 +145,8 @@ def test_wrong_commands_are_found():
     assert complaint(["prune", "net.cfg", "--rate", "0.3", "-o", "out/"]) == ""
     assert complaint(["prune", "net.cfg", "--rat", "0.3"]) == "no flag ['--rat']"
     assert complaint(["prone", "net.cfg"]) == "no command prone"
+    assert complaint(["detect", "net.cfg", "--data", "photos/"]) == ""
+    assert complaint(["detect", "net.cfg", "--rate", "0.3"]) == "no flag ['--rate']"
     assert complaint(["data", "check", "images/", "--root", "."]) == ""
     assert complaint(["--version"]) == ""
 

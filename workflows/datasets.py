@@ -12,9 +12,12 @@ from typing import Any
 
 from ..core.data import DataOptions, Dataset
 from ..core.data import open_dataset as open_neutral
+from ..core.data.arrays import AnyData
 from ..core.data.opening import kind_of
 from ..core.data.options import AUTOMATIC
 from ..core.data.registry import Opening, Purpose
+from ..core.data.text import read_names
+from ..core.errors import DataError
 from ..core.evaluation.task import Task
 from ..core.ir.network import Network, Preprocess
 from ..core.options import options_of
@@ -22,11 +25,11 @@ from ..core.progress import Progress, silent
 from ..formats.registry import FORMATS
 from .preprocessing import PreprocessTrial, try_preprocess, with_mean, with_preprocess
 
-__all__ = ["fit_preprocess", "open_dataset", "stands_apart"]
+__all__ = ["class_names", "fit_preprocess", "open_dataset", "stands_apart"]
 
 
 def open_dataset(
-    path: str | Path,
+    path: str | Path | AnyData,
     network: Network,
     options: DataOptions | None = None,
     *,
@@ -38,7 +41,7 @@ def open_dataset(
 
     Args:
         path: where the data is: an archive, a folder, a list, annotations, a database; docs/data.md
-            lists all kinds.
+            lists all kinds. Or the data itself: arrays, or batches of them.
         network: whose inputs the data must fit.
         options: how the data is read and made into inputs.
         preprocess: how images become inputs, instead of the network's own; options change it.
@@ -52,6 +55,11 @@ def open_dataset(
     options = options_of(DataOptions, options, settings)
     if preprocess is None:
         if options.preprocessing == AUTOMATIC:
+            if not isinstance(path, str | Path):
+                raise DataError(
+                    "preprocessing is tried on data that a path leads to, not on arrays",
+                    option="preprocessing",
+                )
             network, _ = fit_preprocess(path, network, options)
         else:
             network = with_preprocess(network, options)
@@ -62,6 +70,24 @@ def open_dataset(
         path, network, options, preprocess=preprocess, purpose=purpose,
         with_mean=partial(with_mean, network),
     )  # fmt: skip
+
+
+def class_names(dataset: Dataset, options: DataOptions | None = None) -> tuple[str, ...]:
+    """Return the names of the classes: those of the file that options name, or of the data.
+
+    Args:
+        dataset: the data.
+        options: how it was opened.
+
+    Returns:
+        the names in the order of the classes; empty where nobody tells them.
+
+    Raises:
+        DataError: the file cannot be read, or has no names.
+    """
+    if options is not None and options.names is not None:
+        return read_names(Path(options.names))
+    return tuple(getattr(dataset, "classes", ()))
 
 
 def stands_apart(path: str | Path, network: Network, options: DataOptions | None = None) -> bool:

@@ -18,6 +18,7 @@ from ..core.cost.budget import LATENCY
 from ..core.cost.layer_latency import layer_latencies
 from ..core.coupling import find_groups
 from ..core.data import Dataset
+from ..core.data.arrays import AnyData, as_dataset
 from ..core.data.part import MEASURED_EVERY, parted
 from ..core.errors import DataError, FormatError, PlanError, located
 from ..core.evaluation.fitted import fit_data
@@ -37,7 +38,7 @@ from ..core.training.framework import check_installed
 from ..formats.saving import PLAN_NAME, check_target, reread, save
 from .round_training import RoundTraining
 
-__all__ = ["ROUND_FILE", "iterate"]
+__all__ = ["ROUND_FILE", "iterate", "load_round"]
 
 ROUND_FILE = "round.json"
 """Name of what a round came to, beside its files."""
@@ -63,11 +64,11 @@ _LATER = {f.name: f.default for f in fields(Round) if f.default is not MISSING}
 
 def iterate(
     network: Network,
-    data: Dataset,
+    data: AnyData,
     output: str | os.PathLike[str],
     options: IterateOptions | None = None,
     *,
-    validation: Dataset | None = None,
+    validation: AnyData | None = None,
     solver: str | os.PathLike[str] | None = None,
     restart: bool = False,
     progress: Progress = silent,
@@ -103,6 +104,8 @@ def iterate(
             cannot be trained.
         VerificationError: a dense network does not equal the masked one, or files the network.
     """
+    data = as_dataset(data, network)
+    validation = as_dataset(validation, network)
     options = options_of(IterateOptions, options, settings)
     if options.finetune is not None:
         check_installed()
@@ -136,6 +139,33 @@ def iterate(
         came_to = replace(came_to, notes=found.notes)
         _write(folder / ROUNDS_FILE, came_to.to_data())
         return came_to
+
+
+def load_round(
+    network: Network, output: str | os.PathLike[str], entry: Round
+) -> tuple[Network, Plan]:
+    """Return the network of a round and what was removed from it, read from the round's files.
+
+    Args:
+        network: the original.
+        output: the folder of all rounds.
+        entry: the round.
+
+    Raises:
+        DataError, FormatError, PlanError: its files are not there, or broken.
+    """
+    folder = Path(output) / entry.folder
+    content = _read(folder / ROUND_FILE)
+    with located(file=str(folder / ROUND_FILE)):
+        if not isinstance(content.get("files"), list):
+            raise DataError("broken", hint="--restart starts anew")
+    return _reread(network, folder, content), load_plan(folder / PLAN_NAME)
+
+
+def _reread(network: Network, folder: Path, content: Mapping[str, Any]) -> Network:
+    paths = {Path(name).suffix.lower(): folder / name for name in content["files"]}
+    companions = [folder / name for name in content.get("companions", ())]
+    return reread(network, paths, companions)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -279,9 +309,7 @@ class _Folder:
         return found
 
     def _reread(self, folder: Path, content: Mapping[str, Any]) -> Network:
-        paths = {Path(name).suffix.lower(): folder / name for name in content["files"]}
-        companions = [folder / name for name in content.get("companions", ())]
-        return reread(self._network, paths, companions)
+        return _reread(self._network, folder, content)
 
     def _written(
         self, entry: Round, key: str, result: PruneResult, final: Path, inner: str

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ..blocks import find_blocks, layer_names
+from ..brief import brief
 from ..coupling import Groups, find_groups
 from ..coupling.groups import Group
 from ..ir.network import LayerInfo, Network, shape_of
@@ -11,7 +14,7 @@ from ..ir.repeats import repeats_of
 from ..ir.windows import loosened
 from .network_cost import NetworkCost, measure_cost
 
-__all__ = ["Description", "LayerRow", "describe"]
+__all__ = ["BlockRow", "Description", "LayerRow", "describe"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,8 +43,25 @@ class LayerRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BlockRow:
+    """A residual block that may be dropped.
+
+    Args:
+        name: name of the layer that adds it.
+        layers: names of the layers that leave with it.
+        operations: what it saves.
+        parameters: likewise.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    operations: int
+    parameters: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Description:
-    """All layers of a network, with the total cost and the groups.
+    """All layers of a network, with the total cost, the groups and the blocks.
 
     `freed` is the number of further groups that can be pruned where LRN need not be exact.
     """
@@ -57,6 +77,17 @@ class Description:
     """The numbers of regions of a sample that operations are counted for; empty without regions."""
     notes: tuple[str, ...]
     freed: int = 0
+    blocks: tuple[BlockRow, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self,
+            repr(self.name),
+            self.format,
+            f"{len(self.layers)} layers",
+            f"{len(self.groups)} groups",
+        )
 
 
 def describe(network: Network) -> Description:
@@ -94,7 +125,19 @@ def describe(network: Network) -> Description:
         regions=repeats_of(network).counts,
         notes=network.notes,
         freed=_freed(network, groups),
+        blocks=tuple(_blocks(network, cost)),
     )
+
+
+def _blocks(network: Network, cost: NetworkCost) -> Iterator[BlockRow]:
+    for block in find_blocks(network):
+        own = [cost.layers[place] for place in (*block.layers, block.joint)]
+        yield BlockRow(
+            name=block.name,
+            layers=layer_names(network, block),
+            operations=sum(one.operations for one in own),
+            parameters=sum(one.parameters for one in own),
+        )
 
 
 def _freed(network: Network, groups: Groups) -> int:

@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from ..brief import brief
 from ..ir.network import BLOCK, FOLLOWERS, Network
 from ..ir.repeats import repeats_of
+from ..markup import Table, notebook
 from .indices import LabelMask, LabelVector, Position, Unit, UnitMask, UnitVector
 from .labels import Labels, components
 from .parameters import resolve
@@ -106,6 +108,15 @@ class Groups:
     crowds: tuple[tuple[LabelVector, int], ...] = field(default=(), repr=False)
     widths: Mapping[str, int] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self,
+            f"{len(self.groups)} groups",
+            f"{sum(g.prunable for g in self.groups)} of them prunable",
+            f"{self.unit_count} units",
+        )
+
     @cached_property
     def unit_count(self) -> int:
         """Number of units."""
@@ -125,6 +136,12 @@ class Groups:
     def group_of(self) -> dict[Unit, Group]:
         """Unit → the group that has it as a channel."""
         return {unit: group for group in self.groups for unit in group.units}
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        free = sum(group.prunable for group in self.groups)
+        about = f"{free} of {len(self.groups)} groups of channels can be pruned"
+        return notebook(_groups_table(self.groups), about=about)
 
     def by_name(self, name: str) -> Group | None:
         """Return the group of a name."""
@@ -151,6 +168,21 @@ class Groups:
             removed: mask over units, [units].
         """
         return LabelMask(~removed[self.units])
+
+
+def _groups_table(groups: Sequence[Group]) -> Table:
+    """Return the groups, and why channels cannot leave."""
+    return Table(
+        caption="Groups of channels",
+        columns=("Group", "Layers", "Channels", "Can leave", "At a time", "Why fixed"),
+        rows=[
+            (group.name, ", ".join(group.layers), f"{len(group.units)}",
+             f"{len(group.removable())}", f"{group.step}" if group.prunable else "",
+             str(group.reason or ""))
+            for group in groups
+        ],
+        numeric=(2, 3, 4),
+    )  # fmt: skip
 
 
 def trace(network: Network, before: Trace | None = None) -> Trace:

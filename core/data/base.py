@@ -8,6 +8,7 @@ from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
+from ..brief import brief
 from ..errors import DataError, Where
 from ..ir.footprint import peak_bytes
 from ..ir.network import Network
@@ -83,6 +84,10 @@ class Objects:
     ignored: np.ndarray
     crowd: np.ndarray
 
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(self, f"{len(self.classes)} boxes", f"{int(self.ignored.sum())} ignored")
+
     @property
     def counting(self) -> np.ndarray:
         """The classes of the objects that are to be found."""
@@ -120,6 +125,8 @@ class Batch:
         mixture: for training on mixed images: the classes in each sample and their shares, which
             sum to 1 (two arrays N×M, int64 and float32; unused places have share 0). `labels` are
             the classes with the largest shares then.
+        numbers: which images of the dataset the samples are, for those that want to see them; None
+            where nobody knows.
     """
 
     inputs: dict[str, np.ndarray]
@@ -129,6 +136,13 @@ class Batch:
     frames: tuple[Frame, ...] | None = None
     places: tuple[Where, ...] | None = None
     mixture: tuple[np.ndarray, np.ndarray] | None = None
+    numbers: tuple[int, ...] | None = None
+
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self, f"{self.size} samples", f"targets {self.target_kind or 'none'}", *self.inputs
+        )
 
     @property
     def size(self) -> int:

@@ -62,7 +62,12 @@ class CocoSource:
             image=image,
             objects=Objects.of(boxes, ignored, crowd),
             where=Where(file=self.name, item=f"image '{name}'"),
+            file=str(self._folder / name),
         )
+
+    def files_of(self, index: int) -> tuple[Path, ...]:
+        """Return the files that a sample is read from, beside the annotations."""
+        return (self._folder / self._images[index][1],)
 
     labels_in_memory = True
 

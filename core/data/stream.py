@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from ..brief import brief
 from ..engine.threads import cores
 from ..errors import DataError, Where, located
 from ..ir.dims import shape_text
@@ -50,6 +51,7 @@ class Sample:
         pixels: the class of each pixel, H×W uint8.
         target: the image a network should make of it, as `image`.
         where: the file and line, or whatever it is, where that stands.
+        file: path of the image, where it is a file of its own.
     """
 
     image: np.ndarray
@@ -58,6 +60,7 @@ class Sample:
     pixels: np.ndarray | None = None
     target: np.ndarray | None = None
     where: Where
+    file: str = ""
 
 
 class ImageSource(Protocol):
@@ -156,6 +159,15 @@ class ImageStream:
         with located(file=self.name):
             self.samples = limited(len(source), limit, network)
 
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self,
+            repr(self.name),
+            f"{self.samples} samples",
+            f"labels: {self.target_kind or 'none'}",
+        )
+
     @property
     def target_kind(self) -> TargetKind:
         """What is known of each image."""
@@ -208,12 +220,31 @@ class ImageStream:
 
     def part(self, numbers: Sequence[int]) -> ImageStream:
         """Return some of the images, by their numbers, as data of the same kind."""
-        found = copy(self)
-        found.source = _Chosen(self.source, numbers)
-        found._images = _plain(found.source) if self._drawn is not None else found.source
-        found._limit, found._probed, found._broken = None, set(), []
+        found = self.of(_Chosen(self.source, numbers))
+        found._limit = None
         found.samples = len(numbers)
         return found
+
+    def of(self, source: ImageSource) -> ImageStream:
+        """Return another source's images, as many, read as these are."""
+        found = copy(self)
+        found.source, found.name = source, source.name
+        found._images = _plain(source) if self._drawn is not None else source
+        found._probed, found._broken = set(), []
+        return found
+
+    @staticmethod
+    def plain(source: ImageSource) -> ImageSource:
+        """Return the images of a source without what is known of them."""
+        return _plain(source)
+
+    def picture(self, number: int) -> Sample:
+        """Return an image as stored, by its number in :attr:`~.base.Batch.numbers`.
+
+        Raises:
+            DataError: it is broken.
+        """
+        return self._images.read(number, gray=False)
 
     def probe(self, classes: int | None) -> None:
         """Look at the labels, and make inputs of the first and the last image.
@@ -333,6 +364,7 @@ class ImageStream:
             else None,
             frames=frames,
             places=tuple(sample.where for sample in made),
+            numbers=tuple(sample.number for sample in made),
         )
 
     def _nothing(self) -> DataError:
@@ -366,7 +398,7 @@ class _Unlabelled:
     def read(self, index: int, *, gray: bool) -> Sample:
         """Return an image."""
         found = self._source.read(index, gray=gray)
-        return Sample(image=found.image, where=found.where)
+        return Sample(image=found.image, where=found.where, file=found.file)
 
 
 class _Chosen:

@@ -8,7 +8,8 @@ from typing import Self
 
 import numpy as np
 
-from ..data import Batch, Dataset, Objects
+from ..data import Batch, Objects
+from ..data.arrays import AnyData, as_dataset
 from ..data.probe import cautions
 from ..data.targets import Targets
 from ..engine.session import Arrays
@@ -16,6 +17,7 @@ from ..errors import VerificationError
 from ..ir.dims import shape_text
 from ..ir.heads import BoxHead, box_heads, is_vector
 from ..ir.network import Network
+from ..markup import figures, notebook
 from ..progress import Progress, silent
 from ..verify.compare import pair
 from .metrics.agreement import DivergenceSum, ErrorSum
@@ -72,6 +74,10 @@ class Fidelity:
 
     metric = "Output error"
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        return notebook(*(figures(f"Output {one.name}", one) for one in self.outputs))
+
     @property
     def value(self) -> float:
         """The largest relative error of all outputs."""
@@ -103,7 +109,7 @@ class Fidelity:
 def fidelity(
     original: Network,
     pruned: Network,
-    dataset: Dataset,
+    dataset: AnyData,
     *,
     boxes: bool = True,
     threads: int | None = None,
@@ -124,6 +130,7 @@ def fidelity(
         DataError: the data does not fit.
         VerificationError: inputs or outputs of the networks do not match.
     """
+    dataset = as_dataset(dataset, original)
     pairing = pair(original, pruned)
     heads = box_heads(original) if boxes and box_heads(pruned) else ()
 

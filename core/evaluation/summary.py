@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..cost.budget import target_cost
 from ..cost.latency import Timing, change, timings
 from ..cost.network_cost import measure_cost
+from ..cost.target import Target
 from ..coupling import find_groups
 from ..data import Dataset
+from ..data.arrays import AnyData, as_dataset
 from ..engine.padding import for_speed
 from ..ir.dims import shape_text
 from ..ir.footprint import multiply_adds
@@ -16,6 +19,7 @@ from ..ir.network import Network
 from ..ir.windows import restored
 from ..progress import Progress, silent
 from ..verify.small_input import within_memory
+from ..words import count_text, percent_text, size_text
 from .fidelity import fidelity
 from .fitted import fit_data
 from .loss import LossMeter
@@ -75,13 +79,33 @@ class SummaryRow:
             return change
         return change / self.original if self.original else 0.0
 
+    def text(self, value: float) -> str:
+        """Return a value of this item as people read it."""
+        if self.unit == "B":
+            return size_text(value)
+        if self.unit == "ms":
+            return f"{value:.2f} ms"
+        if self.unit == "%":
+            return f"{value:.2f} %"
+        return count_text(value) + self.unit if self.relative else f"{value:.4f}"
+
+    @property
+    def delta_text(self) -> str:
+        """The change as people read it."""
+        if self.unchanged:
+            return "no measurable change"
+        if self.relative:
+            return percent_text(self.delta)
+        return f"{self.delta:+.2f}" if self.unit == "%" else f"{self.delta:+.4f}"
+
 
 def summarize(
     original: Network,
     compressed: Network,
     *,
-    data: Dataset | None = None,
+    data: AnyData | None = None,
     task: Task | str | None = None,
+    target: Target | None = None,
     progress: Progress = silent,
 ) -> Sequence[SummaryRow]:
     """Measure both networks.
@@ -93,11 +117,13 @@ def summarize(
             agree. Where there is none, nothing is said of quality: networks that are far apart on
             images may agree on noise.
         task: another task than that of the data, as for :func:`~.task.find_task`.
+        target: the engine that the network is for; its cost is a row of its own.
         progress: told how far the work is.
 
     Raises:
         DataError: the data does not fit the networks or the task.
     """
+    data = as_dataset(data, original)
     original, compressed = restored(original), restored(compressed)  # as files have it
     rows: list[SummaryRow] = []
     first, second = within_memory(original, compressed)
@@ -114,6 +140,13 @@ def summarize(
             item="Operations", original=before.operations, compressed=after.operations, unit="Op"
         )
     )
+    if target is not None:
+        costs = [target_cost(network, target) for network in (original, compressed)]
+        rows.append(
+            SummaryRow(
+                item=f"Cost, {target.name}", original=costs[0], compressed=costs[1], unit="Op"
+            )
+        )
     at = "" if first is original else f" at {_size(first)}"
     rows.extend(_latencies(first, second, at, progress))
     return rows

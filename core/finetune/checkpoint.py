@@ -23,7 +23,9 @@ from .result import FinetuneEntry
 
 __all__ = ["Checkpoint", "Checkpoints"]
 
-VERSION = 3
+VERSION = 4
+KINDS = ("now", "best", "sparse", "averages")
+"""Fields that hold tensors by their names."""
 KEPT = 2
 """Checkpoints that are kept."""
 
@@ -53,6 +55,9 @@ class Checkpoint:
         solver: what the solver keeps: updates, step, and arrays.
         best_solver: what it kept at the best measurement; None where that is not of use.
         random: states of PyTorch's generators, one a process.
+        scaling: what losses are multiplied by in float16: the factor, updates since it changed,
+            updates left out.
+        averages: moving averages of weights, by name; empty without any.
         sparse: what the schedule of masks remembers, by name; empty without one.
     """
 
@@ -72,6 +77,8 @@ class Checkpoint:
     solver: tuple[int, int, tuple[np.ndarray, ...]]
     random: np.ndarray
     best_solver: tuple[int, int, tuple[np.ndarray, ...]] | None = None
+    scaling: tuple[float, int, int] = (1.0, 0, 0)
+    averages: Mapping[str, np.ndarray] = field(default_factory=dict)
     sparse: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
@@ -79,18 +86,17 @@ class Checkpoint:
         plain = {
             "version": VERSION, "key": self.key, "steps": self.steps, "stages": self.stages,
             "stage": self.stage, "step": self.step, "total": self.total, "rate": self.rate,
-            "losses": list(self.losses), "seconds": self.seconds,
+            "losses": list(self.losses), "seconds": self.seconds, "scaling": list(self.scaling),
             "history": [asdict(entry) for entry in self.history], "notes": list(self.notes),
             "solver": list(self.solver[:2]),
             "best_solver": list(self.best_solver[:2]) if self.best_solver else None,
-            "names": [list(self.now), list(self.best), list(self.sparse)],
+            "names": [list(tensors) for _, tensors in self._kinds()],
         }  # fmt: skip
         arrays: dict[str, np.ndarray] = {
             "plain": np.frombuffer(json.dumps(plain).encode(), np.uint8),
             "random": self.random,
         }
-        kinds = (("now", self.now), ("best", self.best), ("sparse", self.sparse))
-        for kind, tensors in kinds:
+        for kind, tensors in self._kinds():
             arrays.update({f"{kind}{k}": a for k, a in enumerate(tensors.values())})
         arrays.update({f"solver{k}": a for k, a in enumerate(self.solver[2])})
         kept = self.best_solver[2] if self.best_solver else ()
@@ -98,6 +104,10 @@ class Checkpoint:
         file = io.BytesIO()
         np.savez(file, **arrays)  # type: ignore[arg-type]  # names are keywords
         return file.getvalue()
+
+    def _kinds(self) -> list[tuple[str, Mapping[str, np.ndarray]]]:
+        """Return the kinds of tensors, and those of each."""
+        return [(kind, getattr(self, kind)) for kind in KINDS]
 
     @staticmethod
     def of(content: Mapping[str, np.ndarray]) -> Checkpoint:
@@ -110,22 +120,24 @@ class Checkpoint:
         if plain.pop("version") != VERSION:
             raise ValueError("another version")
         names = plain.pop("names")
-        tensors = [
-            {name: content[f"{kind}{k}"] for k, name in enumerate(own)}
-            for kind, own in zip(("now", "best", "sparse"), names, strict=True)
-        ]
+        tensors = {
+            kind: {name: content[f"{kind}{k}"] for k, name in enumerate(own)}
+            for kind, own in zip(KINDS, names, strict=True)
+        }
         updates, step = plain.pop("solver")
         kept = plain.pop("best_solver")
         return Checkpoint(
             **{
                 **plain,
                 "losses": tuple(plain["losses"]),
+                "scaling": tuple(plain["scaling"]),
                 "history": tuple(FinetuneEntry(**entry) for entry in plain["history"]),
                 "notes": tuple(plain["notes"]),
             },
-            now=tensors[0],
-            best=tensors[1],
-            sparse=tensors[2],
+            now=tensors["now"],
+            best=tensors["best"],
+            sparse=tensors["sparse"],
+            averages=tensors["averages"],
             solver=(updates, step, _numbered(content, "solver")),
             best_solver=(*kept, _numbered(content, "kept")) if kept else None,
             random=content["random"],

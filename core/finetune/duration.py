@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from ..errors import DataError
 from ..training.criterion import Criterion
 from ..training.module import TrainingModule
+from ..training.precision import gradients
 from ..training.solvers.schedule import Constant
 from ..training.solvers.settings import Settings
 from ..training.solvers.solver import Progress, Solver
-from .course import Course, Feeding
+from .course import Course, Feeding, Outcome
 from .judge import Judge
 from .options import FinetuneOptions
 from .rate import STEPS as TESTED
+from .result import FinetuneEntry
 
-__all__ = ["EPOCHS", "check_end", "left", "planned", "timed"]
+__all__ = ["EPOCHS", "averages_told", "check_end", "left", "more_time", "planned", "timed"]
 
 EPOCHS = 10
 """Passes over the data where nobody says otherwise."""
@@ -27,6 +32,15 @@ MEASURED = 5
 
 WORTH = 40
 """Updates of each stage; where fewer fit into the time, the first stages are left out."""
+
+LAST = 4
+"""So many of the last measurements tell whether the loss still falls; one less is enough."""
+
+LEVEL = 0.01
+"""A loss that changes by less, as a part of itself, over these measurements is level."""
+
+LARGEST = 90
+"""A time of more seconds is told in minutes, one of more minutes in hours."""
 
 
 def planned(course: Course, feeding: Feeding, options: FinetuneOptions) -> Course:
@@ -51,7 +65,7 @@ def left(settings: Settings, seen: int, state: Progress | None = None) -> int:
     Raises:
         DataError: it has ended.
     """
-    done = _done(settings, seen, state)
+    done = _earlier(settings, seen, state)
     if done >= settings.updates:
         raise DataError(
             f"the schedule of the files ends after {settings.updates} updates, and {done} are done",
@@ -69,7 +83,7 @@ def check_end(course: Course) -> None:
     settings = course.settings
     if settings is None or settings.schedule.end is None:
         return
-    done, end = _done(settings, course.seen, course.state), settings.schedule.end
+    done, end = _earlier(settings, course.seen, course.state), settings.schedule.end
     if done + course.steps > end:
         raise DataError(
             f"the rate of the files falls to 0 after {end} updates: {done} are done, and "
@@ -78,7 +92,7 @@ def check_end(course: Course) -> None:
         )
 
 
-def _done(settings: Settings, seen: int, state: Progress | None) -> int:
+def _earlier(settings: Settings, seen: int, state: Progress | None) -> int:
     """Return the updates that earlier training made."""
     if state is not None:
         return state.updates
@@ -120,6 +134,75 @@ def timed(
     return steps, len(stages), told
 
 
+def more_time(course: Course, feeding: Feeding, outcome: Outcome) -> str:
+    """Return what a longer time would bring, as far as this training tells.
+
+    Args:
+        course: how it was trained.
+        feeding: where batches came from.
+        outcome: what it came to; all updates of the course were made.
+    """
+    settings, passes = course.settings, course.passes
+    if settings is not None and settings.updates:
+        usual = settings.updates - _earlier(settings, course.seen, course.state)
+        named = "the schedule of the files"
+    else:
+        usual = max(1, round(EPOCHS * feeding.samples.batches / passes))
+        named = f"the usual {EPOCHS} epochs"
+    if usual <= outcome.steps:
+        length = f"{named} would not have been longer"
+    else:
+        each = outcome.history[-1].seconds / outcome.steps
+        length = f"{named} ({usual} steps) would take about {_span(usual * each)}"
+    return f"more time: {_course_of_loss(outcome.history)}; {length}"
+
+
+def _course_of_loss(history: Sequence[FinetuneEntry]) -> str:
+    """Return whether the loss of the samples held out was still falling at the end."""
+    last = [entry for entry in history if entry.step and entry.stage == history[-1].stage][-LAST:]
+    if len(last) < LAST - 1:
+        return "too few measurements of the last stage to tell whether the loss was still falling"
+    losses, steps = ([getattr(e, name) for e in last] for name in ("held_out", "step"))
+    slope = float(np.polyfit(steps, losses, 1)[0])
+    change, mean = slope * (steps[-1] - steps[0]), abs(float(np.mean(losses)))
+    over = f"over the last {len(last)} measurements"
+    if abs(change) <= LEVEL * mean:
+        return f"the held-out loss was level {over}"
+    word = "still falling" if change < 0 else "rising"
+    return f"the held-out loss was {word} ({100 * abs(change) / mean:.2g} % {over})"
+
+
+def _span(seconds: float) -> str:
+    """Return a time in the unit that people would take."""
+    if seconds < LARGEST:
+        return f"{seconds:.0f} s"
+    if seconds < LARGEST * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def averages_told(course: Course, total: int) -> list[str]:
+    """Return what to tell of averages of weights."""
+    settings = course.settings
+    if settings is None or settings.average is None:
+        return []
+    rule = settings.average
+    first = _earlier(settings, course.seen, course.state) + 1
+    last = first + total - 1
+    if last < rule.first:
+        return [
+            f"the files average weights from update {rule.first} on, and this training ended at "
+            f"{last}"
+        ]
+    if first > rule.applied:
+        return [f"the files average weights until update {rule.applied}, before this training"]
+    then = f"; at {rule.applied} it became the weights" if last >= rule.applied else ""
+    return [
+        f"from update {max(first, rule.first)} on, a moving average of the weights was measured "
+        f"and kept{then}"
+    ]
+
+
 def _update(module: TrainingModule, feeding: Feeding, course: Course) -> float:
     """Return the seconds of an update, from reading images to new weights."""
     criterion = Criterion(course.stages[-1].objectives)
@@ -127,10 +210,10 @@ def _update(module: TrainingModule, feeding: Feeding, course: Course) -> float:
     settings = Settings(method=course.method, schedule=Constant(base=0.0))
     solver = Solver(trial, course.rules, settings)
     for batch in feeding.batches(0, 1):  # this one compiles and fills caches
-        criterion(trial, batch).total.backward()
+        gradients(trial, criterion, batch, precision=course.precision)
         solver.step()
     begun = time.monotonic()
     for batch in feeding.batches(0, MEASURED):
-        criterion(trial, batch).total.backward()
+        gradients(trial, criterion, batch, precision=course.precision)
         solver.step()
     return (time.monotonic() - begun) / MEASURED * course.passes

@@ -34,7 +34,7 @@ from .balance import BATCHES as PULLED
 from .balance import factor_of, per_sample, pulls
 from .checkpoint import Checkpoint, Checkpoints
 from .course import Course, Feeding
-from .duration import check_end, left, planned, timed
+from .duration import check_end, left, more_time, planned, timed
 from .judge import Judge, held_out
 from .lessons import Lessons
 from .loop import train
@@ -126,6 +126,7 @@ def _finetune(
 ) -> FinetuneResult:
     """Train a network further in one of the processes of a team."""
     network = begun(network, options, lessons)
+    lessons = lessons.with_names(network)
     target = target_of(network, lessons)
     torch.manual_seed(options.seed + (team.rank << 32))
     device = _device(options.device, team)
@@ -181,6 +182,8 @@ def _finetune(
             f"only {len(samples.used)} samples: none was held out, so the losses say nothing "
             "about other images"
         )
+    if options.time is not None and outcome.steps == sum(course.lengths()):
+        notes.append(more_time(course, feeding, outcome))
     notes += [*recipe.notes, *outcome.notes, *trained.problems.values()]
     return FinetuneResult(
         network=module.to("cpu").network(),
@@ -348,7 +351,8 @@ def _objectives(
         looked = samples.plain(samples.used[:LOOKED_AT].tolist())
         compared = comparisons(
             network, lessons.teacher, [looked],
-            plan=lessons.plan, temperature=options.temperature, layers=options.match == "layers",
+            plan=lessons.plan, whole=lessons.whole, temperature=options.temperature,
+            layers=options.match == "layers",
         )  # fmt: skip
     elif options.distill:
         raise DataError("there is no teacher to learn from", option="distill")
@@ -375,7 +379,8 @@ def _teacher(
     ]
     if lessons.teacher is None or not wanted:
         return None
-    return Teacher(lessons.teacher, wanted, device, lessons.resize, precision)
+    resize = lessons.resize_teacher or lessons.resize
+    return Teacher(lessons.teacher, wanted, device, resize, precision)
 
 
 def _weighed(

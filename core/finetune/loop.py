@@ -16,33 +16,29 @@ from ..progress import Progress, silent
 from ..training.criterion import Criterion
 from ..training.framework import torch
 from ..training.module import TrainingModule
-from ..training.precision import computed_in
+from ..training.precision import Scaling, gradients
 from ..training.recipe import Objective, Rule
-from ..training.solvers.schedule import BurnIn, Constant, Cosine, Schedule
+from ..training.solvers.average import Averages
 from ..training.solvers.settings import Settings
 from ..training.solvers.solver import Progress as SolverProgress
 from ..training.solvers.solver import Solver
 from ..training.team import Team
 from .checkpoint import Checkpoint, Checkpoints
 from .course import Course, Feeding, Outcome
+from .duration import averages_told
 from .interrupt import SIGNALS, Interruption, heard
 from .judge import Judge, Judgement
-from .rate import BATCHES, found_rate
+from .rate import BATCHES, found_rate, schedule_of
 from .result import FinetuneEntry, Tell, unheard
 from .schedules.registry import Memory
 from .sizes import AtSizes, criterion_at
 from .stages import Stage
+from .weights import arrays_of, hold, load_arrays
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["train"]
-
-WARM_UP = 0.05
-"""Share of a stage's steps in which the learning rate rises."""
-
-LEAST_RATE = 0.01
-"""The learning rate ends at this part of the highest."""
 
 
 class _Agreed(NamedTuple):
@@ -92,6 +88,10 @@ class _Run:
         self.penalties: Mapping[str, Tensor] = {}
         self.cause = ""  # why training ended early, if its loss became infinite
         self.failed = False
+        rule = course.settings.average if course.settings is not None else None
+        self.averages = None if rule is None else Averages(module, rule)
+        self.scaled = course.precision == "float16"
+        self.scaling = Scaling() if self.scaled else Scaling(factor=1.0)
 
     @property
     def seconds(self) -> float:
@@ -127,12 +127,14 @@ class _Run:
             self.masks = self.course.sparsity.places.masks(memory.removed)
         self.memory = memory
         self.penalties = self.course.sparsity.penalties(memory)
-        _hold(self.module, self.masks)
+        hold(self.module, self.masks)
 
     def measure(
         self, stage: Stage, rate: float, solver: Solver | None = None, *, counts: bool = True
     ) -> bool:
         """Measure the network; return whether it is the best so far.
+
+        Where weights are averaged, the averages are what is measured.
 
         Args:
             stage: that is at work.
@@ -140,12 +142,18 @@ class _Run:
             solver: that made it.
             counts: whether it may be the best; before the last channel has left it may not.
         """
+        with nullcontext() if self.averages is None else self.averages.shown():
+            if self.averages is not None:
+                hold(self.module, self.masks)
+            return self._measured(stage, rate, solver, counts=counts)
+
+    def _measured(self, stage: Stage, rate: float, solver: Solver | None, *, counts: bool) -> bool:
         found: Judgement = self.team.first(lambda: self.judge(self.module))
         total, count = self.losses
         better = counts and found.badness < self.badness
         if better:
             self.badness = found.badness
-            self.best = _arrays(self.module)
+            self.best = arrays_of(self.module)
             if solver is not None and self.course.keep_solver:
                 self.best_solver = solver.progress
         entry = FinetuneEntry(
@@ -205,6 +213,15 @@ class _Run:
         loss = f"loss {total / count:.3g}, " if count else ""
         return f"{loss}{measured}, {speed:.3g} images/s"
 
+    def diverged(self, what: str, rate: float) -> None:
+        """Note why training ends early."""
+        self.cause = f"{what} at step {self.total + 1} (learning rate {rate:.2g})"
+        advice = " or --precision bfloat16" if self.scaled else ""
+        self.notes.append(
+            f"{self.cause}: training ended with the best network before; a lower "
+            f"--learning-rate{advice} helps"
+        )
+
     def unkept(self, error: DataError) -> None:
         """Note once that checkpoints cannot be written."""
         if not self.failed:
@@ -213,7 +230,7 @@ class _Run:
 
     def restore(self) -> None:
         """Put the best weights back."""
-        _load(self.module, self.best)
+        load_arrays(self.module, self.best)
 
 
 def train(
@@ -271,6 +288,12 @@ def train(
     run.restore()
     if course.sparsity is not None and run.memory is not None:
         run.notes.extend(course.sparsity.schedule.notes(run.memory))
+    run.notes.extend(averages_told(course, run.total))
+    if run.scaling.skipped:
+        run.notes.append(
+            f"float16: {run.scaling.skipped} of {run.total} updates were left out, since their "
+            "gradients were too large for it; a few at the start are usual"
+        )
     module.eval()
     best = next(entry for entry in reversed(run.history) if entry.best)
     passed = max(time.monotonic() - run.started, 1e-9)
@@ -289,6 +312,8 @@ def _stage(
     stage = course.stages[number]
     if state is None and number:
         run.restore()
+        if run.averages is not None:
+            run.averages.take({})
     rules = _trained(module, course.rules, vectors=stage.vectors)
     names = {rule.name for rule in rules}
     for name, parameter in module.named_parameters():
@@ -318,24 +343,27 @@ def _stage(
             if size not in criteria:
                 criteria[size] = criterion_at(parts, size)
             with run.present():
-                loss += _gradients(
-                    run.modules.at(size), criteria[size], batch, course.precision, solver.seen
-                )
+                loss += gradients(
+                    run.modules.at(size), criteria[size], batch, precision=course.precision,
+                    seen=solver.seen, factor=run.scaling.factor,
+                )  # fmt: skip
         agreed = run.finish(loss, interruption, statistics)
         run.losses = (run.losses[0] + agreed.loss, run.losses[1] + passes)
         run.trained += run.feeding.samples.batch * passes
         if not math.isfinite(agreed.loss):
-            run.cause = (
-                f"the loss became {agreed.loss} at step {run.total + 1} (learning rate {now:.2g})"
-            )
-            run.notes.append(
-                f"{run.cause}: training ended with the best network before; a lower "
-                "--learning-rate helps"
-            )
+            run.diverged(f"the loss became {agreed.loss}", now)
             return False
-        solver.step()
-        _hold(module, run.masks)
+        if not run.scaled or run.scaling.finite(module):
+            solver.step()
+        elif run.scaling.lost:
+            run.diverged("the gradients became too large for float16", now)
+            return False
+        else:
+            solver.skip()
+        hold(module, run.masks)
         run.total += 1
+        if run.averages is not None:
+            run.averages.after(solver.done)
         if stage.sparsifies:
             run.leave(step + 1, length)
         run.progress(f"training {stage.name} · {run.told()}", run.total, sum(course.lengths()))
@@ -374,8 +402,14 @@ def _rate(run: _Run, criterion: Criterion, rules: Sequence[Rule]) -> float:
         return course.learning_rate
     batches = list(run.feeding.batches(run.total * course.passes, BATCHES))
 
+    scaling = Scaling(*run.scaling.state)
+
     def step(trial: TrainingModule, number: int) -> float:
-        return _gradients(trial, criterion, batches[number], course.precision, 0)
+        loss = gradients(trial, criterion, batches[number], precision=course.precision,
+                         factor=scaling.factor)  # fmt: skip
+        if run.scaled and not scaling.finite(trial):
+            trial.zero_grad()
+        return loss
 
     return run.team.first(lambda: found_rate(run.module, rules, course.method, step))
 
@@ -389,7 +423,7 @@ def _solver(
     state: Checkpoint | None,
 ) -> Solver:
     course = run.course
-    schedule = _schedule(rate, length, level=stage.sparsifies)
+    schedule = schedule_of(rate, length, level=stage.sparsifies)
     settings = course.settings or Settings(
         method=course.method, schedule=schedule, decay=course.decay
     )
@@ -399,39 +433,6 @@ def _solver(
         progress = SolverProgress(updates=updates, step=step, history=history)
     seen = course.seen + run.total * settings.images
     return Solver(run.module, rules, settings, progress=progress, seen=seen)
-
-
-def _schedule(rate: float, length: int, *, level: bool) -> Schedule:
-    """Return a rate that rises for a short while and falls along half a cosine.
-
-    Args:
-        rate: the highest.
-        length: updates.
-        level: do not let it fall: while channels leave, the others have to make up for them.
-    """
-    warm = max(1, round(WARM_UP * length))
-    then: Schedule = Constant(base=rate)
-    if not level:
-        then = Cosine(base=rate, least=LEAST_RATE * rate, cycle=max(1, length), factor=1)
-    return BurnIn(base=rate, length=warm, power=1.0, then=then)
-
-
-def _gradients(
-    module: TrainingModule, criterion: Criterion, batch: Mapping[str, Tensor], precision: str,
-    seen: int,
-) -> float:  # fmt: skip
-    """Add the gradients of a batch to the parameters; return its loss."""
-    with computed_in(precision, next(iter(batch.values())).device.type):
-        losses = criterion(module, batch, seen=seen)
-    losses.total.backward()
-    return float(losses.total.detach())
-
-
-def _hold(module: TrainingModule, masks: Mapping[str, Tensor]) -> None:
-    """Put zeros back where channels were removed."""
-    with torch.no_grad():
-        for name, mask in masks.items():
-            module.tensor(name).mul_(mask)
 
 
 def _trained(module: TrainingModule, rules: Sequence[Rule], *, vectors: bool) -> tuple[Rule, ...]:
@@ -505,11 +506,14 @@ def _state(
         key=run.course.key, steps=run.course.steps, stages=len(run.course.stages),
         stage=stage, step=step,
         total=run.total, rate=rate, losses=run.losses, seconds=run.seconds,
-        history=tuple(run.history), notes=tuple(run.notes), now=_arrays(run.module), best=run.best,
+        history=tuple(run.history), notes=tuple(run.notes), now=arrays_of(run.module),
+        best=run.best,
         solver=_plain(kept),
         best_solver=_plain(run.best_solver) if run.best_solver is not None else None,
         random=random,
         sparse={} if run.memory is None else run.memory.to_arrays(),
+        scaling=run.scaling.state,
+        averages={} if run.averages is None else run.averages.arrays,
     )  # fmt: skip
 
 
@@ -519,29 +523,19 @@ def _plain(kept: SolverProgress) -> tuple[int, int, tuple[np.ndarray, ...]]:
 
 def _resume(run: _Run, state: Checkpoint) -> None:
     """Take over the state of a checkpoint."""
-    _load(run.module, state.now)
+    load_arrays(run.module, state.now)
     run.best = dict(state.best)
     if state.best_solver is not None:
         updates, step, history = state.best_solver
         run.best_solver = SolverProgress(updates=updates, step=step, history=history)
     run.history, run.notes = list(state.history), list(state.notes)
     run.total, run.losses, run.before = state.total, state.losses, state.seconds
+    run.scaling = Scaling(*state.scaling)
+    if run.averages is not None:
+        run.averages.take(state.averages)
     best = next((entry for entry in reversed(run.history) if entry.best), None)
     if best is not None:
         run.badness = run.judge.badness(best.held_out, best.value)
     if state.sparse:
         run.sparsify(Memory.of(state.sparse))
     torch.set_rng_state(torch.from_numpy(state.random[run.team.rank].copy()))
-
-
-def _arrays(module: TrainingModule) -> dict[str, np.ndarray]:
-    """Return copies of a module's tensors."""
-    return {name: t.detach().cpu().numpy().copy() for name, t in module.state_dict().items()}
-
-
-def _load(module: TrainingModule, arrays: Mapping[str, np.ndarray]) -> None:
-    """Put arrays into a module's tensors."""
-    state = module.state_dict()
-    with torch.no_grad():
-        for name, array in arrays.items():
-            state[name].copy_(torch.from_numpy(np.array(array)))

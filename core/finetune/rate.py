@@ -1,4 +1,4 @@
-"""A learning rate by a short test: it rises until the loss does.
+"""A learning rate by a short test, in which it rises until the loss does; its course in a stage.
 
 Source: Smith 2017, arXiv 1506.01186 (range test), with two changes for networks that are nearly
 good already. The same few batches come again and again, each compared with its own first loss:
@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 
 from ..training.module import TrainingModule
 from ..training.recipe import Rule
-from ..training.solvers.schedule import Exponential
+from ..training.solvers.schedule import BurnIn, Constant, Cosine, Exponential, Schedule
 from ..training.solvers.settings import Method, Settings
 from ..training.solvers.solver import Solver
 
-__all__ = ["BATCHES", "found_rate"]
+__all__ = ["BATCHES", "found_rate", "schedule_of"]
 
 BATCHES = 4
 """Batches that the test goes through again and again."""
@@ -43,6 +43,12 @@ were least: a network that is far from good hardly explodes."""
 
 LARGEST = 1e-3
 """The rate is never more. Source: the default of Adam (Kingma 2015, arXiv 1412.6980)."""
+
+WARM_UP = 0.05
+"""Share of a stage's steps in which the learning rate rises."""
+
+LEAST_RATE = 0.01
+"""The learning rate ends at this part of the highest."""
 
 
 def found_rate(
@@ -81,3 +87,18 @@ def found_rate(
             least, best = mean, rate
         solver.step()
     return min(SAFETY * rate, BEST * best, LARGEST)
+
+
+def schedule_of(rate: float, length: int, *, level: bool) -> Schedule:
+    """Return a rate that rises for a short while and falls along half a cosine.
+
+    Args:
+        rate: the highest.
+        length: updates.
+        level: do not let it fall: while channels leave, the others have to make up for them.
+    """
+    warm = max(1, round(WARM_UP * length))
+    then: Schedule = Constant(base=rate)
+    if not level:
+        then = Cosine(base=rate, least=LEAST_RATE * rate, cycle=max(1, length), factor=1)
+    return BurnIn(base=rate, length=warm, power=1.0, then=then)

@@ -8,13 +8,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from ..brief import brief
 from ..ir.network import Network
+from ..markup import Table, notebook
 from ..plan.plan import Plan
+from ..words import four_digits, percent_text, time_text
 
 if TYPE_CHECKING:
     from ..training.solvers.solver import Progress as SolverProgress
 
-__all__ = ["FinetuneEntry", "FinetuneResult", "Tell", "history_csv", "unheard"]
+__all__ = ["FinetuneEntry", "FinetuneResult", "Tell", "history_csv", "history_table", "unheard"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,6 +88,13 @@ class FinetuneResult:
     solver: SolverProgress | None = None
     plan: Plan | None = None
 
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self, repr(self.network.name), f"{self.steps} steps",
+            f"{len(self.history)} measurements",
+        )  # fmt: skip
+
     @property
     def removed(self) -> float | None:
         """The part of the operations that left during training; None where none were to."""
@@ -94,6 +104,14 @@ class FinetuneResult:
     def start(self) -> FinetuneEntry:
         """The measurement before the first update."""
         return self.history[0]
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        about = (
+            f"Fine-tuned network '{self.network.name}': {self.steps:,} updates of {self.batch} "
+            f"samples; the best measurement is that of step {self.best.step:,}"
+        )
+        return notebook(history_table(self, "Measurements during training"), about=about)
 
     def to_data(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -118,3 +136,32 @@ def history_csv(history: Sequence[FinetuneEntry]) -> str:
     writer.writeheader()
     writer.writerows(asdict(entry) for entry in history)
     return text.getvalue()
+
+
+def history_table(
+    result: FinetuneResult, caption: str, figure: Callable[[float], str] = four_digits
+) -> Table:
+    """Return the measurements of a training.
+
+    Args:
+        result: what it came to.
+        caption: of the table.
+        figure: how a value of the metric is written.
+    """
+
+    def row(entry: FinetuneEntry) -> tuple[str, ...]:
+        return (
+            f"{entry.step}" + (" (kept)" if entry is result.best else ""), entry.stage,
+            f"{entry.loss:.4g}" if entry.loss is not None else "", f"{entry.held_out:.4g}",
+            figure(entry.value) if entry.value is not None else "", f"{entry.rate:.2g}",
+            percent_text(-entry.removed) if entry.removed is not None else "",
+            time_text(entry.seconds),
+        )  # fmt: skip
+
+    return Table(
+        caption=caption,
+        columns=("Step", "Stage", "Training loss", "Held out", result.metric or "Metric",
+                 "Learning rate", "Operations", "Time"),
+        rows=[row(entry) for entry in result.history],
+        numeric=(2, 3, 4, 5, 6, 7),
+    )  # fmt: skip

@@ -19,6 +19,7 @@ from ..coupling.edit import mask, shrink
 from ..errors import PlanError
 from ..ir.network import Network, blob_refs
 from ..ir.rebuild import rebuild
+from ..plan.blocks import without_blocks
 from ..plan.plan import Plan, removed_units
 
 __all__ = ["reinitialized", "rewound"]
@@ -39,6 +40,7 @@ def rewound(network: Network, early: Network, plan: Plan | None) -> Network:
         PlanError: without a plan the sizes differ, or with it.
     """
     if plan is not None:
+        early = without_blocks(early, plan)
         groups = find_groups(early)
         removed = removed_units(plan, groups)
         same = _sizes(network) == _sizes(early)

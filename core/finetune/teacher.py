@@ -113,6 +113,7 @@ def comparisons(
     batches: Sequence[Batch],
     *,
     plan: Plan | None = None,
+    whole: Network | None = None,
     temperature: float = 1.0,
     layers: bool = False,
 ) -> Comparisons:
@@ -123,6 +124,8 @@ def comparisons(
         teacher: the network that it learns from.
         batches: a few samples, to tell channels apart where no plan does.
         plan: what was removed from the teacher to make the student.
+        whole: the network that the plan removes channels of: the teacher without the blocks that
+            left; None for the teacher itself.
         temperature: of the softmax that compares classes.
         layers: whether what each layer makes is compared, too.
 
@@ -143,7 +146,8 @@ def comparisons(
         )
     theirs = teacher.values()
     wanted = dict.fromkeys((*places.features, *(places.layers if layers else ())))
-    kept = _kept(student, teacher, [name for name in wanted if name in theirs], batches, plan)
+    planned = _planned(whole or teacher, plan)
+    kept = _kept(student, teacher, [name for name in wanted if name in theirs], batches, planned)
     return Comparisons(
         layers=_errors("layer", places.layers if layers else (), kept),
         features=_errors("features", places.features, kept),
@@ -210,7 +214,7 @@ def _kept(
     teacher: Network,
     names: Iterable[str],
     batches: Sequence[Batch],
-    plan: Plan | None,
+    planned: Mapping[str, tuple[int, ...]],
 ) -> dict[str, tuple[int, ...] | None]:
     """Return for each value the teacher's channels that the student kept; None for all.
 
@@ -219,7 +223,6 @@ def _kept(
     mine, theirs = student.values(), teacher.values()
     found: dict[str, tuple[int, ...] | None] = {}
     unknown = []
-    planned = _planned(teacher, plan)
     for name in names:
         own, other = shape_of(mine[name]), shape_of(theirs[name])
         if own[1:] == other[1:]:

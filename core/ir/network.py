@@ -11,6 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from ..brief import brief
+from ..markup import Table, notebook
+from ..words import count_text, dims_text
 from .heads import Head
 
 __all__ = [
@@ -21,6 +24,7 @@ __all__ = [
     "OPSET",
     "BlobRef",
     "Border",
+    "Bypass",
     "Caution",
     "LayerInfo",
     "Network",
@@ -130,6 +134,23 @@ class Preprocess:
     remark: str = field(default="", compare=False, repr=False)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bypass:
+    """Layers of a source that leave, and the layer behind them that hands on another value then.
+
+    Args:
+        layers: their positions in :attr:`Network.layers`.
+        joint: position of the layer that added what they made to what they read.
+        kept: name of the value that it hands on now.
+        stays: whether the joint does something else as well (an activation), which stays.
+    """
+
+    layers: tuple[int, ...]
+    joint: int
+    kept: str
+    stays: bool = False
+
+
 Piece = bytes | memoryview
 """A part of a file; views of a mapped file are written without being copied."""
 
@@ -167,6 +188,21 @@ class Source(Protocol):
 
     def companions(self, network: Network) -> Mapping[Path, bytes]:
         """Return further descriptions of the network by the files they were read from, changed."""
+        ...
+
+    def without(self, network: Network, bypasses: Sequence[Bypass]) -> Network | None:
+        """Return the network that its files hold once layers have left them.
+
+        Args:
+            network: a network of this source; its weights are taken.
+            bypasses: what leaves, from the same network.
+
+        Returns:
+            the network as it is read from such files; None where the graph itself is the file.
+
+        Raises:
+            UnsupportedError: the files cannot say what is left; names the layer.
+        """
         ...
 
     def reread(self, paths: Mapping[str, Path], companions: Sequence[Path] = ()) -> Network:
@@ -207,6 +243,17 @@ class Network:
     regions: int | None = None
     """Regions of a sample that the user says there are; None for what the files say."""
 
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self,
+            repr(self.name),
+            f"{len(self.layers)} layers",
+            *_sizes(self.inputs),
+            "→",
+            *_sizes(self.outputs),
+        )
+
     @property
     def graph(self) -> ir.Graph:
         """The graph of the model."""
@@ -231,6 +278,40 @@ class Network:
     def values(self) -> dict[str, ir.Value]:
         """Every value of the graph by its name."""
         return {str(v.name): v for v in _all_values(self.graph)}
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        inputs, outputs = (
+            ", ".join(f"{name} {dims_text(shape)}" for name, shape in values.items())
+            for values in (self.inputs, self.outputs)
+        )
+        about = f"Network '{self.name}': from {inputs} to {outputs}"
+        return notebook(_layers_table(self), about=about)
+
+
+def _layers_table(network: Network) -> Table:
+    """Return the layers with the shapes of what they make."""
+    values = network.values()
+
+    def shape(info: LayerInfo) -> str:
+        top = values.get(info.tops[0]) if info.tops else None
+        return dims_text(shape_of(top) if top is not None and top.shape is not None else None)
+
+    return Table(
+        caption="Layers",
+        columns=("Layer", "Type", "Output", "Stored numbers"),
+        rows=[
+            (info.name, info.type, shape(info), count_text(info.stored) if info.stored else "")
+            for info in network.layers
+        ],
+        numeric=(3,),
+    )
+
+
+def _sizes(values: Mapping[str, tuple[int | str, ...]]) -> list[str]:
+    """Return inputs or outputs in words; two of them at most."""
+    shown = [f"{name} {'×'.join(map(str, shape))}" for name, shape in values.items()]
+    return shown if len(shown) <= 2 else [*shown[:2], f"{len(shown) - 2} more"]
 
 
 def _all_values(graph: ir.Graph) -> Iterator[ir.Value]:

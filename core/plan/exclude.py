@@ -9,7 +9,7 @@ from ..coupling.groups import Groups
 from ..errors import PlanError, nearest_hint
 from ..ir.network import Network
 
-__all__ = ["check_excluded", "closed"]
+__all__ = ["check_excluded", "closed", "excluded_groups"]
 
 
 def check_excluded(network: Network, exclude: Sequence[str]) -> None:
@@ -38,12 +38,38 @@ def closed(network: Network, groups: Groups, exclude: Sequence[str]) -> Groups:
     Raises:
         PlanError: a name is no layer of the network.
     """
-    check_excluded(network, exclude)
-    kept = set(exclude)
+    kept = excluded_groups(network, groups, exclude)
     return replace(
         groups,
         groups=tuple(
-            replace(group, partitions=()) if kept.intersection(group.layers) else group
+            replace(group, partitions=()) if group.name in kept else group
             for group in groups.groups
         ),
     )
+
+
+def excluded_groups(network: Network, groups: Groups, exclude: Sequence[str]) -> set[str]:
+    """Return the names of the groups that keep all channels.
+
+    A layer that makes channels stands for its group. Any other one, a sum or an activation, stands
+    for the groups of the channels that pass through it.
+
+    Args:
+        network: the network.
+        groups: its groups.
+        exclude: names of layers.
+
+    Raises:
+        PlanError: a name is no layer of the network.
+    """
+    check_excluded(network, exclude)
+    makers = {name: group.name for group in groups.groups for name in group.layers}
+    found = {makers[name] for name in exclude if name in makers}
+    passing = set(exclude).difference(makers)
+    for info in network.layers:
+        for top in info.tops if info.name in passing else ():
+            labels = groups.values.get(top)
+            if labels is not None and labels.axis is not None:
+                units = groups.distinct_units(labels.vector)
+                found |= {groups.group_of[unit].name for unit in units if unit in groups.group_of}
+    return found

@@ -8,13 +8,23 @@ from typing import Any
 
 import yaml
 
+from ..brief import brief
 from ..coupling.groups import Group, Groups, Partition
 from ..coupling.indices import UnitMask
 from ..coupling.partitions import Loss
-from ..errors import PlanError, located
+from ..errors import PlanError, located, percent_hint
+from ..markup import Table, notebook
 from .schema import read_document
 
-__all__ = ["Plan", "PlanGroup", "make_plan", "removed_units"]
+__all__ = [
+    "Plan",
+    "PlanBlock",
+    "PlanBlocks",
+    "PlanGroup",
+    "make_plan",
+    "plan_table",
+    "removed_units",
+]
 
 VERSION = 1
 
@@ -58,18 +68,69 @@ class PlanGroup:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PlanBlock:
+    """A residual block that leaves as a whole.
+
+    Args:
+        name: name of the layer that adds it.
+        layers: names of the layers of its branch.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanBlocks:
+    """The residual blocks that leave before any channel.
+
+    Args:
+        blocks: the blocks, under the names that they have in the original.
+        before: number of layers with weights in the original.
+        after: the same without the blocks. The two tell one network from the other, since layers
+            without names of their own are numbered anew.
+    """
+
+    blocks: tuple[PlanBlock, ...]
+    before: int
+    after: int
+
+    def to_data(self) -> dict[str, Any]:
+        """Return plain values for YAML."""
+        return {
+            "layers_with_weights": {"before": self.before, "after": self.after},
+            "blocks": [{"name": one.name, "layers": list(one.layers)} for one in self.blocks],
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """The channels to remove from all groups, and the provenance of the choice.
 
     Args:
-        groups: every group that can be pruned.
+        groups: every group that can be pruned; where blocks leave, of the network without them.
         provenance: digest of the model, criterion, allocation, data, rates; plain values only.
         file: name of the file that it was read from, for messages.
+        dropped: residual blocks that leave first; None where none do.
     """
 
     groups: tuple[PlanGroup, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     file: str | None = field(default=None, compare=False)
+    dropped: PlanBlocks | None = None
+
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self,
+            *(
+                f"{key} {self.provenance[key]}"
+                for key in ("model", "criterion", "rate")
+                if key in self.provenance
+            ),
+            f"{len(self.groups)} groups",
+            f"{sum(len(group.removed) for group in self.groups)} channels leave",
+        )
 
     @property
     def open(self) -> tuple[str, ...]:
@@ -78,8 +139,12 @@ class Plan:
 
     @property
     def removes(self) -> bool:
-        """Whether the plan removes a channel at all."""
-        return any(group.removed for group in self.groups)
+        """Whether the plan removes a channel or a block at all."""
+        return self.dropped is not None or any(group.removed for group in self.groups)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        return notebook(plan_table(self))
 
     def check_removes(self) -> None:
         """Raise if the plan removes no channel.
@@ -99,6 +164,7 @@ class Plan:
         document = {
             "version": VERSION,
             **dict(self.provenance),
+            **({"dropped": self.dropped.to_data()} if self.dropped is not None else {}),
             "groups": [group.to_data() for group in self.groups],
         }
         text: str = yaml.dump(
@@ -132,8 +198,32 @@ class Plan:
         for name in names:
             if names.count(name) > 1:
                 raise PlanError(f"group '{name}' stands twice in the plan")
-        provenance = {k: v for k, v in document.items() if k not in ("version", "groups")}
-        return cls(groups=groups, provenance=provenance, file=file)
+        own = ("version", "groups", "dropped")
+        provenance = {k: v for k, v in document.items() if k not in own}
+        dropped = _dropped(document["dropped"]) if "dropped" in document else None
+        return cls(groups=groups, provenance=provenance, file=file, dropped=dropped)
+
+
+def plan_table(plan: Plan) -> Table:
+    """Return how many channels each group keeps, and the residual blocks that leave."""
+
+    def kept(group: PlanGroup) -> str:
+        return f"rate {group.rate:g}" if group.rate is not None else f"{group.kept}"
+
+    blocks = plan.dropped.blocks if plan.dropped is not None else ()
+    return Table(
+        caption="Plan",
+        columns=("Group", "Layers", "Channels", "Kept", "Removed channels"),
+        rows=[
+            *((block.name, ", ".join(block.layers), "", "", "the whole block") for block in blocks),
+            *(
+                (group.name, ", ".join(group.layers), f"{group.channels}", kept(group),
+                 "open" if group.open else ", ".join(map(str, group.removed)))
+                for group in plan.groups
+            ),
+        ],
+        numeric=(2, 3),
+    )  # fmt: skip
 
 
 class _Dumper(yaml.SafeDumper):
@@ -142,6 +232,33 @@ class _Dumper(yaml.SafeDumper):
     def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> Any:
         flat = all(not isinstance(entry, dict | list) for entry in sequence)
         return super().represent_sequence(tag, sequence, flow_style=flat or flow_style)
+
+
+def _dropped(entry: Any) -> PlanBlocks:
+    """Return the blocks of a plan.
+
+    Raises:
+        PlanError: a field is missing or of another kind.
+    """
+    with located(item="dropped"):
+        counts = entry.get("layers_with_weights") if isinstance(entry, dict) else None
+        blocks = entry.get("blocks") if isinstance(entry, dict) else None
+        if not isinstance(counts, dict) or not isinstance(blocks, list) or not blocks:
+            raise PlanError("it holds layers_with_weights (before, after) and a list of blocks")
+        before, after = counts.get("before"), counts.get("after")
+        if type(before) is not int or type(after) is not int or not 0 <= after <= before:
+            raise PlanError("layers_with_weights are two numbers: before and after")
+        found = []
+        for place, block in enumerate(blocks):
+            with located(item=f"block number {place + 1}"):
+                name, layers = (
+                    (block.get("name"), block.get("layers")) if isinstance(block, dict)
+                    else (None, None)
+                )  # fmt: skip
+                if name is None or not isinstance(layers, list) or not layers:
+                    raise PlanError("a block has a name and a list of layers")
+                found.append(PlanBlock(name=str(name), layers=tuple(map(str, layers))))
+        return PlanBlocks(blocks=tuple(found), before=before, after=after)
 
 
 def _group(entry: Any, place: int) -> PlanGroup:
@@ -199,7 +316,11 @@ def _number(entry: Mapping[str, Any], channels: int) -> tuple[int | None, float 
         if "removed" in entry or kept is not None:
             raise PlanError("give one of removed, kept, rate", hint="delete the others")
         if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 <= rate < 1:
-            raise PlanError(f"rate must be from 0 to below 1, got {rate!r}")
+            number = isinstance(rate, int | float) and not isinstance(rate, bool)
+            raise PlanError(
+                f"rate must be from 0 to below 1, got {rate!r}",
+                hint=percent_hint(rate) if number else None,
+            )
         return None, float(rate)
     if "removed" in entry or kept is None:
         return None, None

@@ -17,8 +17,9 @@ __all__ = ["GROUP_KEYS", "PLAN_KEYS", "Document", "read_document"]
 
 PLAN_KEYS = (
     "version", "model", "digest", "companions", "criterion", "allocation", "schedule", "rate",
-    "threshold", "budget", "task", "latencies", "overrides", "data", "preprocess", "exclude",
-    "limits", "as_far_as_possible", "proof", "lrn", "not_exact", "repair", "completed", "groups",
+    "threshold", "budget", "target", "task", "latencies", "overrides", "data", "preprocess",
+    "exclude", "limits", "as_far_as_possible", "proof", "lrn", "not_exact", "repair", "completed",
+    "blocks", "dropped", "groups",
 )  # fmt: skip
 """Keys of a plan: its version, its groups, and where it comes from."""
 

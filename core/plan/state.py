@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,8 @@ class PruningState:
             itself if nothing is compensated.
         data: inputs for calibration, without labels; None if the user gave none.
         history: the steps so far, in their order.
+        stands_for: value of a network without residual blocks → value of the original that it is
+            read in place of.
     """
 
     original: Network
@@ -52,6 +54,7 @@ class PruningState:
     full: Network
     data: Dataset | None = None
     history: tuple[RemovedStep, ...] = ()
+    stands_for: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def start(cls, network: Network, groups: Groups, data: Dataset | None = None) -> PruningState:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ..coupling import find_groups
 from ..coupling.groups import Groups
 from ..data import Dataset
+from ..data.arrays import AnyData, as_dataset
 from ..data.calibration import Calibration
 from ..data.stated import remembered
 from ..engine.threads import within_cores
 from ..errors import PlanError
 from ..ir.network import Network, layer_of
 from ..ir.windows import loosened, windows
+from ..plan.blocks import blocks_left, without_blocks
 from ..plan.limits import USUAL_LIMITS, Limits
 from ..plan.plan import Plan, removed_units
 from ..plan.state import PruningState
@@ -23,10 +27,11 @@ from ..verify.small_input import with_noise
 from ..verify.stable_cuts import compare_pieces, hidden_in_both, narrowed
 from .companions import cut_companions, forgotten, masked_companions, uncompensated
 from .complete import complete_plan
+from .dropping import Stage, drop_blocks
 from .options import AUTOMATIC
 from .result import Inexact, PruneResult, Verification
 
-__all__ = ["apply_plan", "check_sparse", "planned"]
+__all__ = ["apply_plan", "check_sparse", "planned", "with_stage"]
 
 
 @within_cores()
@@ -36,13 +41,13 @@ def apply_plan(
     *,
     groups: Groups | None = None,
     state: PruningState | None = None,
-    data: Dataset | None = None,
+    data: AnyData | None = None,
     criterion: str = AUTOMATIC,
     repair: Repairs = "auto",
     sparse: bool = False,
     progress: Progress = silent,
 ) -> PruneResult:
-    """Remove the channels of a plan, verify that dense equals masked, and repair.
+    """Remove the blocks and channels of a plan, verify that dense equals masked, and repair.
 
     Args:
         network: the network that the plan was made for.
@@ -60,7 +65,15 @@ def apply_plan(
         PlanError: the plan does not fit the network.
         VerificationError: the dense network does not equal the masked one.
     """
+    data = as_dataset(data, network)
     repairs = find_repairs(repair, data=data is not None)
+    if blocks := blocks_left(network, plan):
+        stage = drop_blocks(network, blocks, data=data, repair=repair, progress=progress)
+        result = apply_plan(
+            stage.network, replace(plan, dropped=None), data=data, criterion=criterion,
+            repair=repair, sparse=sparse, progress=progress,
+        )  # fmt: skip
+        return with_stage(result, stage, result.plan.provenance)
     network, groups = planned(network, plan, groups)
     if sparse:
         check_sparse(network)
@@ -117,6 +130,31 @@ def apply_plan(
     return replace(result, network=full, dense=dense)
 
 
+def with_stage(
+    result: PruneResult,
+    stage: Stage,
+    provenance: Mapping[str, Any],
+    notes: Sequence[str] = (),
+) -> PruneResult:
+    """Return the result of pruning channels with the blocks that left before them.
+
+    Args:
+        result: what became of the network without the blocks.
+        stage: that network, and the blocks.
+        provenance: of the plan.
+        notes: what the user should know of the blocks.
+    """
+    provenance = dict(provenance)
+    if stage.repairs:
+        provenance["block_repair"] = [record.to_data() for record in stage.repairs]
+    return replace(
+        result,
+        plan=replace(result.plan, dropped=stage.blocks, provenance=provenance),
+        repairs=(*stage.repairs, *result.repairs),
+        notes=(*notes, *result.notes),
+    )
+
+
 def _verified_on(
     first: Network, second: Network, data: Dataset | None
 ) -> tuple[Network, Network, Dataset]:
@@ -141,13 +179,16 @@ def check_sparse(network: Network) -> None:
 def planned(
     network: Network, plan: Plan, groups: Groups | None = None
 ) -> tuple[Network, Groups | None]:
-    """Return the network as a plan saw it, and its groups where they are still those.
+    """Return the network whose channels a plan removes, and its groups where they are still those.
 
     Args:
         network: the network that the plan was made for.
-        plan: it remembers whether channels were removed through LRN.
+        plan: it remembers whether channels were removed through LRN, and which blocks left.
         groups: groups of the network where they are known.
     """
+    found = without_blocks(network, plan)
+    if found is not network:
+        network, groups = found, None
     if plan.provenance.get("lrn") != "inexact":
         return network, groups
     found = loosened(network)

@@ -10,12 +10,13 @@ import numpy as np
 from ..coupling import find_groups
 from ..coupling.edit import carried
 from ..coupling.groups import Groups
-from ..data import Dataset
+from ..data.arrays import AnyData, as_dataset
 from ..errors import FormatError, PlanError
 from ..evaluation.fitted import fit_data
 from ..ir.digest import digest
 from ..ir.network import Caution, Network
 from ..options import options_of
+from ..plan.blocks import blocks_left
 from ..plan.plan import Plan, removed_units
 from ..progress import Progress, silent
 from .apply import apply_plan, planned
@@ -33,7 +34,7 @@ def densify(
     plan: Plan,
     options: DensifyOptions | None = None,
     *,
-    data: Dataset | None = None,
+    data: AnyData | None = None,
     progress: Progress = silent,
     **settings: Any,
 ) -> PruneResult:
@@ -53,6 +54,7 @@ def densify(
         PlanError: the plan does not fit, or removed channels carry weight again.
         VerificationError: the dense network does not equal the masked one.
     """
+    data = as_dataset(data, network)
     options = options_of(DensifyOptions, options, settings)
     plan.check_removes()
     notes: tuple[str, ...] = ()
@@ -60,13 +62,17 @@ def densify(
         fitting = fit_data(network, data)
         data = fitting.dataset
         notes = tuple(note for note in fitting.notes if isinstance(note, Caution))
-    network, _ = planned(network, plan)
-    groups = find_groups(network)
-    lost = _carried_weight(network, groups, plan)
+    own = plan.provenance.get("digest") == f"sha256:{digest(network)}"
+    left, _ = planned(network, plan)
+    groups = find_groups(left)
+    lost = "" if own else _carried_weight(left, groups, plan)
     if lost and not options.force:
         raise PlanError(lost, hint="train with these channels held at zero, or force it")
+    if left is not network and not blocks_left(network, plan):
+        network = left
+    known = groups if network is left else None
     result = apply_plan(
-        network, plan, groups=groups, data=data, repair=options.repair, progress=progress
+        network, plan, groups=known, data=data, repair=options.repair, progress=progress
     )
     return replace(result, notes=(*notes, *((lost,) if lost else ()), *result.notes))
 
@@ -80,6 +86,8 @@ def carried_out(network: Network, plan: Plan) -> bool:
         network: any network.
         plan: a plan that says which channels leave.
     """
+    if blocks_left(network, plan):
+        return False
     network, _ = planned(network, plan)
     groups = find_groups(network)
     left = [groups.by_name(entry.name) for entry in plan.groups]
@@ -111,8 +119,6 @@ def check_finite(network: Network) -> None:
 def _carried_weight(network: Network, groups: Groups, plan: Plan) -> str:
     """Return which groups would lose weight, in words; "" where none would."""
     removed = removed_units(plan, groups)
-    if plan.provenance.get("digest") == f"sha256:{digest(network)}":
-        return ""
     shares = carried(network, groups, removed)
     heavy = {name: share for name, share in shares.items() if share > CARRIED_WEIGHT}
     if not heavy:

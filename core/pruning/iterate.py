@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ..cost.budget import PARAMETERS
+from ..cost.budget import CONVOLUTIONS, PARAMETERS, TARGET, make_costs
 from ..cost.network_cost import NetworkCost, measure_cost
 from ..coupling import Groups, find_groups
 from ..data import Dataset, streamed
@@ -24,6 +24,7 @@ from ..evaluation.task import find_task
 from ..ir.digest import digest
 from ..ir.network import Network
 from ..ir.windows import loosened, windows
+from ..plan.blocks import without_blocks
 from ..plan.compose import composed
 from ..plan.plan import Plan, make_plan, removed_units
 from ..progress import Progress, silent
@@ -108,6 +109,8 @@ def check_rates(
     Raises:
         PlanError: it is, or options do not fit the network.
     """
+    if options.drop_blocks is not None:
+        return  # how far channels have to go is known when blocks have left
     Demand.of(network, groups, options.of_round(options.rates[-1]), data=data).check()
 
 
@@ -226,10 +229,11 @@ class _Work:
         """
         first = number == 1 or not self.options.goes_on
         start = self.network if first else self.store.network(number - 1)
+        own = self._base(number)
         if any(window.free for _, _, window in windows(self.network)):
             start = loosened(start)
         groups = find_groups(start) if start is not self.network else self.groups
-        now = replace(groups, widths={one.name: len(one.units) for one in self.groups.groups})
+        now = replace(groups, widths={one.name: len(one.units) for one in own.groups})
         if first:
             return self._prune(start, now, rate)
         if self.options.analysis is not None:
@@ -238,9 +242,18 @@ class _Work:
             result = self._prune(start, now, self._rate_of(start, now, rate))
         return replace(result, plan=self._composed(result, now, number, rate))
 
+    def _base(self, number: int) -> Groups:
+        """Return the groups that plans count from: those without the blocks that left first."""
+        if number == 1 or not self.options.goes_on or self.options.drop_blocks is None:
+            return self.groups
+        return find_groups(without_blocks(self.network, self.store.plan(number - 1)))
+
     def _prune(self, start: Network, groups: Groups, rate: float) -> PruneResult:
+        options = self.options.of_round(rate)
+        if start is not self.network:
+            options = replace(options, drop_blocks=None)  # they left in the first round
         return prune(
-            start, self.options.of_round(rate), groups=groups, data=self.data,
+            start, options, groups=groups, data=self.data,
             progress=self.progress,
         )  # fmt: skip
 
@@ -257,25 +270,31 @@ class _Work:
 
     def _rate_of(self, start: Network, groups: Groups, rate: float) -> float:
         """Return a rate of the original as one of a smaller network."""
-        now = measure_cost(start, groups)
-        return max(0.0, 1.0 - (1.0 - rate) * self._spent(self.cost) / self._spent(now))
+        whole, now = self._spent(self.network, self.groups), self._spent(start, groups)
+        return max(0.0, 1.0 - (1.0 - rate) * whole / now)
 
-    def _spent(self, cost: NetworkCost) -> int:
-        return cost.parameters if self.options.budget == PARAMETERS else cost.operations
+    def _spent(self, network: Network, groups: Groups) -> float:
+        """Return the cost of a network in the budget."""
+        if self.options.counted == TARGET:
+            return make_costs(network, groups, TARGET, target=self.options.target).total()
+        cost = self.cost if network is self.network else measure_cost(network, groups)
+        counted = {PARAMETERS: cost.parameters, CONVOLUTIONS: cost.convolution_operations}
+        return counted.get(self.options.budget, cost.operations)
 
     def _composed(self, result: PruneResult, groups: Groups, number: int, rate: float) -> Plan:
         """Return what was removed from the original in all rounds so far."""
-        before = removed_units(self.store.plan(number - 1), self.groups)
-        removed = composed(before, self.groups, removed_units(result.plan, groups), groups)
-        now = measure_cost(result.network, find_groups(result.network))
-        achieved = 1.0 - self._spent(now) / max(self._spent(self.cost), 1)
+        last, own = self.store.plan(number - 1), self._base(number)
+        before = removed_units(last, own)
+        removed = composed(before, own, removed_units(result.plan, groups), groups)
+        now = self._spent(result.network, find_groups(result.network))
+        achieved = 1.0 - now / max(self._spent(self.network, self.groups), 1)
         provenance = {
             **result.plan.provenance,
             "model": self.network.name,
             "digest": f"sha256:{digest(self.network)}",
             "rate": {"asked": float(rate), "achieved": round(achieved, 6)},
         }
-        return make_plan(self.groups, removed, provenance)
+        return replace(make_plan(own, removed, provenance), dropped=last.dropped)
 
     def measured(self, pruned: Network, number: int, rate: float) -> Round:
         """Return the figures of the network of a round."""

@@ -13,12 +13,13 @@ from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from ..cost.budgets import LATENCY, OPERATIONS, check_budget
-from ..errors import PlanError
+from ..cost.budgets import LATENCY, OPERATIONS, TARGET, check_budget
+from ..errors import PlanError, percent_hint
 from ..plan.limits import USUAL_LIMITS, Limits
 
 if TYPE_CHECKING:  # options load without what computes
     from ..allocation.overrides import Override
+    from ..cost.target import Target
     from ..evaluation.task import Task
     from ..finetune.options import FinetuneOptions
     from ..plan.plan import Plan
@@ -64,7 +65,12 @@ class ChoiceOptions:
     groups."""
 
     budget: str = OPERATIONS
-    """What a rate is a fraction of: operations, parameters or latency."""
+    """What a rate is a fraction of: operations, convolutions (their operations alone), parameters,
+    latency, or target: the cost of --target, which is what a rate counts where there is one."""
+
+    target: Target | None = None
+    """The engine that the network is for. Its blocks of channels decide what a removal saves, and
+    what saves nothing stays. `secateur targets` lists them."""
 
     task: Task | str | None = None
     """What the network is measured by, instead of what the data calls for: the name of a task."""
@@ -88,21 +94,93 @@ class ChoiceOptions:
     as_far_as_possible: bool = False
     """Where a rate is out of reach: prune as far as fixed groups and floors allow, and say so."""
 
+    drop_blocks: int | str | Sequence[str] | None = None
+    """Drop residual blocks as a whole before channels leave: so many, those whose loss is least for
+    what they save; with a rate "auto", as long as channels would lose more; or those that end at
+    named layers. A single layer whose name is a number gets a comma behind it (16,)."""
+
     def __post_init__(self) -> None:
+        self._name_functions()
         check_budget(self.budget)
+        self._check_blocks()
         if self.latencies is not None and self.budget != LATENCY:
             raise PlanError(
                 f"latencies say nothing of a budget of {self.budget}",
                 hint="budget latency",
                 option="latencies",
             )
+        if self.budget == TARGET and self.target is None:
+            raise PlanError(
+                "a budget of target needs a target",
+                hint="--target NAME; secateur targets lists them",
+                option="budget",
+            )
+        if self.target is not None and self.budget not in (OPERATIONS, TARGET):
+            raise PlanError(
+                f"a target counts its own cost, not {self.budget}",
+                hint="leave the budget out",
+                option="budget",
+            )
+
+    @property
+    def counted(self) -> str:
+        """The budget that a rate is a fraction of: the cost of the target where there is one."""
+        return TARGET if self.target is not None else self.budget
+
+    def _check_blocks(self) -> None:
+        asked = self.drop_blocks
+        if asked is None:
+            return
+        if isinstance(asked, bool) or (isinstance(asked, int) and asked < 1):
+            raise PlanError("at least one block must be dropped", option="drop_blocks")
+        if not isinstance(asked, int | str) and not all(isinstance(name, str) for name in asked):
+            raise PlanError("blocks are named by the names of layers", option="drop_blocks")
+        if not isinstance(asked, int) and not self.block_names and asked != AUTOMATIC:
+            raise PlanError("no block is named", option="drop_blocks")
+        if self.analysis is not None:
+            raise PlanError(
+                "an analysis is of the network with all its blocks",
+                hint="drop blocks first, then analyse what is left",
+                option="drop_blocks",
+            )
+
+    @property
+    def block_names(self) -> tuple[str, ...]:
+        """The layers at which blocks end that are dropped; empty where blocks are chosen."""
+        asked = self.drop_blocks
+        if asked is None or isinstance(asked, int) or asked == AUTOMATIC:
+            return ()
+        names = asked.split(",") if isinstance(asked, str) else asked
+        return tuple(name.strip() for name in names if name.strip())
+
+    def _name_functions(self) -> None:
+        """Register functions that stand for names, and put names in their places."""
+        criterion: Any = self.criterion  # a function, where a program gives one
+        if not isinstance(criterion, str):
+            from ..criteria.registry import named_criterion
+
+            object.__setattr__(self, "criterion", named_criterion(criterion))
+        allocation: Any = self.allocation  # a function, where a program gives one
+        if not isinstance(allocation, str):
+            from ..allocation.registry import named_allocation
+
+            object.__setattr__(self, "allocation", named_allocation(allocation))
+        if not isinstance(self.repair, str | bool):
+            from ..repair.registry import named_repairs
+
+            object.__setattr__(self, "repair", named_repairs(self.repair))
+        if self.task is not None and not isinstance(self.task, str):
+            from ..evaluation.own import as_task
+
+            object.__setattr__(self, "task", as_task(self.task))
 
     def plain(self) -> dict[str, Any]:
         """Return all options as plain values: equal ones for equal choices only."""
         found = {option.name: getattr(self, option.name) for option in fields(ChoiceOptions)}
-        task = found.pop("task")
+        task, target = found.pop("task"), found.pop("target")
         return {
             **found,
+            **({"target": target.recorded()} if target is not None else {}),
             **({"task": getattr(task, "metric", task)} if task is not None else {}),
             "analysis": self.analysis.digest if self.analysis is not None else None,
             "latencies": {name: float(time) for name, time in self.latencies.items()}
@@ -110,6 +188,7 @@ class ChoiceOptions:
             else None,
             "overrides": {name: value.to_data() for name, value in self.overrides.items()},
             "exclude": list(self.exclude),
+            "drop_blocks": list(self.block_names) or self.drop_blocks,
             "limits": asdict(self.limits),
         }
 
@@ -123,7 +202,7 @@ class ChoiceOptions:
 class PruneOptions(ChoiceOptions):
     """How to prune: how much, which channels, and what makes up for them.
 
-    Exactly one of `rate`, `threshold` and `plan` is given.
+    Exactly one of `rate`, `threshold` and `plan` is given, or blocks are dropped without a rate.
 
     Raises:
         PlanError: an option is out of range, or contradicts another.
@@ -146,17 +225,40 @@ class PruneOptions(ChoiceOptions):
         super().__post_init__()
         wanted = {"rate": self.rate, "threshold": self.threshold, "plan": self.plan}
         given = [name for name, value in wanted.items() if value is not None]
-        if len(given) != 1:
+        if self.drop_blocks is not None:
+            if self.threshold is not None:
+                raise PlanError(
+                    "a threshold does not say how much blocks may lose",
+                    hint="drop blocks by a number, by name, or with a rate",
+                    option="threshold",
+                )
+            if self.drop_blocks == AUTOMATIC and self.rate is None and self.plan is None:
+                raise PlanError(
+                    "a rate says how much leaves, in blocks and channels together",
+                    hint="give --rate, or a number of blocks",
+                    option="drop_blocks",
+                )
+            if self.overrides and self.rate is None and self.plan is None:
+                raise PlanError(
+                    "layers that lose channels of their own need a rate for the whole",
+                    hint="give --rate",
+                    option="overrides",
+                )
+        if len(given) != 1 and (given or self.drop_blocks is None):
             raise PlanError(
                 "give one of a rate, a threshold and a plan", option=[*given, "rate"][0]
             )
         if self.rate is not None and not 0.0 <= self.rate < 1.0:
-            raise PlanError(f"the rate must be from 0 to below 1, got {self.rate:g}", option="rate")
+            raise PlanError(
+                f"the rate must be from 0 to below 1, got {self.rate:g}",
+                hint=percent_hint(self.rate),
+                option="rate",
+            )
         if self.as_far_as_possible and self.rate is None:
             raise PlanError("as far as possible goes with a rate only", option="as_far_as_possible")
         if self.plan is None:
             return
-        for option in ("allocation", "budget", "overrides"):
+        for option in ("allocation", "budget", "overrides", "drop_blocks"):
             if option in self.changed():
                 raise PlanError("a plan says itself what is removed", option=option)
 
@@ -193,7 +295,11 @@ class IterateOptions(ChoiceOptions):
         super().__post_init__()
         for rate in self.rates:
             if not 0.0 < rate < 1.0:
-                raise PlanError(f"rates must be over 0 and below 1, got {rate:g}", option="rates")
+                raise PlanError(
+                    f"rates must be over 0 and below 1, got {rate:g}",
+                    hint=percent_hint(rate),
+                    option="rates",
+                )
         if not self.rates or any(one >= other for one, other in pairwise(self.rates)):
             raise PlanError("rates must rise from round to round", option="rates")
         if not self.goes_on:
@@ -202,6 +308,7 @@ class IterateOptions(ChoiceOptions):
             (self.budget == LATENCY, "a budget of latency"),
             (bool(self.overrides), "a layer's own rate"),
             (self.limits.max_rate < 1.0, "a largest share"),
+            (self.drop_blocks == AUTOMATIC, "dropping blocks where channels lose more"),
         ):
             if given:
                 raise PlanError(
@@ -269,7 +376,11 @@ def rising_rates(to: float, rounds: int, schedule: str = "linear") -> tuple[floa
     if rounds < 1:
         raise PlanError("there must be at least one round", option="rounds")
     if not 0.0 < to < 1.0:
-        raise PlanError(f"the last rate must be over 0 and below 1, got {to:g}", option="to")
+        raise PlanError(
+            f"the last rate must be over 0 and below 1, got {to:g}",
+            hint=percent_hint(to),
+            option="to",
+        )
     parts = [number / rounds for number in range(1, rounds + 1)]
     if schedule == "linear":
         return tuple(round(to * part, 9) for part in parts)

@@ -1,19 +1,29 @@
-"""Pruning: groups → plan → dense network, verified against the masked one → repair."""
+"""Pruning: groups → plan → dense network, verified against the masked one → repair.
+
+Where residual blocks are dropped, they leave first; channels are pruned in what is left.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
+from ..cost.budget import LATENCY
+from ..cost.layer_latency import layer_latencies
 from ..coupling import Groups, find_groups
 from ..data import Dataset
+from ..data.arrays import AnyData, as_dataset
 from ..engine.threads import within_cores
 from ..evaluation.fitted import fit_data
+from ..ir.digest import digest
 from ..ir.network import Caution, Network
 from ..options import options_of
+from ..plan.plan import make_plan
+from ..plan.steps import SLACK
 from ..progress import Progress, silent
-from .apply import apply_plan, check_sparse
-from .choose import choose
+from .apply import apply_plan, check_sparse, with_stage
+from .choose import choose, recorded
+from .dropping import chosen_blocks, drop_blocks, of_what_is_left
 from .options import PruneOptions
 from .result import PruneResult
 
@@ -26,11 +36,11 @@ def prune(
     options: PruneOptions | None = None,
     *,
     groups: Groups | None = None,
-    data: Dataset | None = None,
+    data: AnyData | None = None,
     progress: Progress = silent,
     **settings: Any,
 ) -> PruneResult:
-    """Remove whole channels: a fraction of a network's operations, or those of a plan.
+    """Remove whole channels, and residual blocks: a fraction of operations, or those of a plan.
 
     Args:
         network: the network, unchanged by this.
@@ -48,6 +58,7 @@ def prune(
             that nobody asked for are then left out; a note of the result says so.
         VerificationError: the dense network does not equal the masked one.
     """
+    data = as_dataset(data, network)
     options = options_of(PruneOptions, options, settings)
     notes: tuple[str, ...] = ()
     if data is not None:
@@ -70,6 +81,9 @@ def prune(
         return replace(applied, notes=(*notes, *applied.notes))
     if options.sparse:
         check_sparse(network)
+    if options.drop_blocks is not None:
+        dropped = _with_blocks(network, options, data, progress)
+        return replace(dropped, notes=(*notes, *dropped.notes))
     groups = groups or find_groups(network)
     choice = choose(network, groups, options, data=data, progress=progress)
     result = apply_plan(
@@ -83,3 +97,43 @@ def prune(
         progress=progress,
     )
     return replace(result, notes=(*notes, *choice.notes, *result.notes))
+
+
+def _with_blocks(
+    network: Network, options: PruneOptions, data: Dataset | None, progress: Progress
+) -> PruneResult:
+    """Drop blocks, then prune the channels of what is left as far as the rate wants it.
+
+    Raises:
+        PlanError: options do not fit the network, or the rate is out of reach.
+    """
+    if options.budget == LATENCY and options.latencies is None:
+        options = replace(options, latencies=layer_latencies(network, progress=progress))
+    chosen = chosen_blocks(network, options, data=data, progress=progress)
+    stage = drop_blocks(network, chosen.blocks, data=data, repair=options.repair, progress=progress)
+    groups = find_groups(stage.network)
+    rate = 0.0
+    if options.rate is not None and chosen.saved < 1.0:
+        rate = max(0.0, 1.0 - (1.0 - options.rate) / (1.0 - chosen.saved))
+    if rate > SLACK:
+        left = of_what_is_left(network, options, stage, rate)
+        channels = prune(stage.network, left, groups=groups, data=data, progress=progress)
+        gone = channels.plan.provenance["rate"]["achieved"]
+    else:
+        plan = make_plan(groups, groups.mask(()), {"model": network.name})
+        channels = apply_plan(
+            stage.network, plan, groups=groups, data=data, sparse=options.sparse, progress=progress
+        )
+        gone = 0.0
+    provenance = {
+        **channels.plan.provenance,
+        "model": network.name,
+        "digest": f"sha256:{digest(network)}",
+        "rate": {
+            **({"asked": float(options.rate)} if options.rate is not None else {}),
+            "achieved": round(1.0 - (1.0 - chosen.saved) * (1.0 - gone), 6),
+        },
+        "blocks": chosen.to_data(),
+        **{name: value for name, value in recorded(options, data).items() if name != "threshold"},
+    }
+    return with_stage(channels, stage, provenance, chosen.notes)

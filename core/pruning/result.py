@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..brief import brief
 from ..ir.network import Network
-from ..plan.plan import Plan
+from ..markup import notebook
+from ..plan.plan import Plan, plan_table
 from ..plan.state import RemovedStep
-from ..repair.sequence import RepairRecord
+from ..repair.sequence import RepairRecord, repairs_table
 
 __all__ = ["Inexact", "PruneResult", "Verification"]
 
@@ -99,3 +101,17 @@ class PruneResult:
     history: tuple[RemovedStep, ...] = ()
     notes: tuple[str, ...] = ()
     dense: Network | None = None
+
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(self, self.plan, f"{len(self.history)} steps", f"{len(self.notes)} notes")
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        found = self.verification
+        about = (
+            f"Pruned network '{self.network.name}': masked = dense within {found.difference:.1e} "
+            f"on {found.samples} samples of {found.inputs}"
+        )
+        repairs = [repairs_table(self.repairs)] if self.repairs else []
+        return notebook(plan_table(self.plan), *repairs, about=" · ".join((about, *self.notes)))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["ROUNDS_FILE", "VERSION", "Iteration", "Round", "Trained", "folder_of"]
+from ..brief import brief
+from ..markup import Table, notebook
+from ..words import count_text, four_digits, percent_text, time_text
+
+__all__ = ["ROUNDS_FILE", "VERSION", "Iteration", "Round", "Trained", "folder_of", "rounds_table"]
 
 VERSION = 1
 
@@ -102,10 +107,24 @@ class Iteration:
     validation: str = ""
     validation_samples: int = 0
 
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self, repr(self.model), f"{len(self.rounds)} rounds", self.metric,
+            f"{self.samples} samples of {self.data}",
+        )  # fmt: skip
+
     @property
     def best(self) -> Round | None:
         """The last round that passed."""
         return next((entry for entry in reversed(self.rounds) if entry.passed), None)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        best = self.best
+        passed = f"the last one that passed is round {best.number}" if best else "none passed"
+        about = f"{len(self.rounds)} rounds of '{self.model}': {passed}"
+        return notebook(rounds_table(self, f"{self.metric} of the rounds"), about=about)
 
     def to_data(self) -> dict[str, Any]:
         """Return plain values for JSON; the original's figure keeps its key "baseline"."""
@@ -118,3 +137,36 @@ class Iteration:
             "rounds": [asdict(entry) for entry in self.rounds],
             "best": best.number if best is not None else None,
         }
+
+
+def rounds_table(
+    found: Iteration, caption: str, figure: Callable[[float], str] = four_digits
+) -> Table:
+    """Return the figures of all rounds.
+
+    Args:
+        found: the rounds.
+        caption: of the table.
+        figure: how a value of the metric is written.
+    """
+
+    def row(entry: Round) -> tuple[str, ...]:
+        return (
+            f"{entry.number}" + ("" if entry.passed else " (did not pass)"),
+            f"{entry.rate:g}", count_text(entry.operations), percent_text(-entry.achieved),
+            count_text(entry.parameters), figure(entry.value), f"{entry.loss:+.4g}",
+            time_text(entry.seconds) if entry.seconds is not None else "",
+        )  # fmt: skip
+
+    first = figure(found.original_value) if found.original_value is not None else ""
+    original = (
+        "original", "", count_text(found.operations), "", count_text(found.parameters), first, "",
+        "",
+    )  # fmt: skip
+    return Table(
+        caption=caption,
+        columns=("Round", "Rate", "Operations", "Change", "Parameters", found.metric, "Loss",
+                 "Time"),
+        rows=[original, *map(row, found.rounds)],
+        numeric=(1, 2, 3, 4, 5, 6, 7),
+    )  # fmt: skip

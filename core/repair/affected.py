@@ -27,14 +27,22 @@ class Layer:
     Args:
         operator: the operator in the pruned network.
         kept: mask over its output channels in the original.
+        end: name of the value in the pruned network that it is fitted to make, where it has a goal.
+        goal: name of the value of the original that this is to be like; None for its own.
     """
 
     operator: Operator
     kept: npt.NDArray[np.bool_]
+    end: str = ""
+    goal: str | None = None
 
 
 def affected(original: Network, pruned: Network) -> set[str]:
-    """Return the names of the values whose channels may differ from those of the original."""
+    """Return the names of the values whose channels may differ from those of the original.
+
+    Nodes that read another value than in the original (behind a block that left) change with it.
+    """
+    reads = {node_key(node): _read(node) for node in original.graph}
     same = {
         name
         for name, value in pruned.graph.initializers.items()
@@ -46,11 +54,18 @@ def affected(original: Network, pruned: Network) -> set[str]:
     for node in pruned.graph:
         names = {str(value.name) for value in node.inputs if value is not None}
         made = [str(value.name) for value in node.outputs]
-        if names <= whole:
+        if reads.get(node_key(node)) != _read(node):
+            changed.update(made)
+        elif names <= whole:
             whole.update(made)
         elif names & changed or (_mixes(node, mixing) and not _reads_whole(node, whole)):
             changed.update(made)
     return changed
+
+
+def _read(node: ir.Node) -> list[str | None]:
+    """Return the names of what a node reads."""
+    return [value.name if value is not None else None for value in node.inputs]
 
 
 def _mixes(node: ir.Node, mixing: set[str]) -> bool:

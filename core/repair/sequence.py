@@ -10,13 +10,14 @@ from ..data import SyntheticDataset
 from ..data.hold_out import split
 from ..data.synthetic import affordable
 from ..ir.network import Network
+from ..markup import Table
 from ..plan.state import PruningState
 from ..progress import Progress, silent
 from ..verify.small_input import within_memory
 from .output_error import output_error
 from .registry import Repair
 
-__all__ = ["RepairRecord", "repaired"]
+__all__ = ["RepairRecord", "repaired", "repairs_table"]
 
 NOISE_SAMPLES = 8
 """Largest number of samples of noise for the measurement of repairs without data."""
@@ -49,6 +50,20 @@ class RepairRecord:
             "kept": self.kept,
             "judged_on": self.measured_on,
         }
+
+
+def repairs_table(records: Sequence[RepairRecord]) -> Table:
+    """Return what each repair came to."""
+    return Table(
+        caption="Repairs, in their order: the error of the outputs against the original",
+        columns=("Repair", "Before", "After", "Kept", "Measured on"),
+        rows=[
+            (record.method, f"{record.error_before:.3g}", f"{record.error_after:.3g}",
+             "yes" if record.kept else "no", record.measured_on)
+            for record in records
+        ],
+        numeric=(1, 2),
+    )  # fmt: skip
 
 
 def repaired(

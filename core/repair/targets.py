@@ -17,6 +17,7 @@ and in residual networks a sum. The refit fits the value *behind* these operatio
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,15 +42,23 @@ class Path:
         scale, offset: one number for each channel.
         other: name of the value of the same shape that is added; None without a sum.
         slope: slope of f below zero: 0 for ReLU, 1 without an activation.
+        end: name of the value that all of this makes.
     """
 
     scale: Array
     offset: Array
     other: str | None = None
     slope: float = 1.0
+    end: str = ""
 
 
-def follow(network: Network, operator: Operator, channels: int, tensors: Tensors = NONE) -> Path:
+def follow(
+    network: Network,
+    operator: Operator,
+    channels: int,
+    tensors: Tensors = NONE,
+    stops: Collection[str] = (),
+) -> Path:
     """Return the operations behind an operator, up to a value with several or other consumers.
 
     Args:
@@ -57,17 +66,19 @@ def follow(network: Network, operator: Operator, channels: int, tensors: Tensors
         operator: one of its operators.
         channels: number of its output channels.
         tensors: initializer → changed values of the same shape, instead of the network's.
+        stops: names of values that end a path.
     """
     scale, offset, other = np.ones(channels), np.zeros(channels), None
     value = network.values()[operator.y]
     while True:
         uses = list(value.uses())
-        if len(uses) != 1 or value.is_graph_output():
-            return Path(scale, offset, other)
+        end = str(value.name)
+        if len(uses) != 1 or value.is_graph_output() or end in stops:
+            return Path(scale, offset, other, end=end)
         node = uses[0].node
         slope = _slope(node)
         if slope is not None:
-            return Path(scale, offset, other, slope)
+            return Path(scale, offset, other, slope, end=str(node.outputs[0].name))
         affine = _affine(network, node, value, channels, tensors) if other is None else None
         summand = _summand(node, value) if other is None else None
         if affine is not None:
@@ -75,7 +86,7 @@ def follow(network: Network, operator: Operator, channels: int, tensors: Tensors
         elif summand is not None:
             other = summand
         else:
-            return Path(scale, offset, other)
+            return Path(scale, offset, other, end=end)
         value = node.outputs[0]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from ..coupling.groups import Groups, find_groups
 from ..criteria import CRITERIA, ScoreContext
 from ..data import Dataset
+from ..data.arrays import AnyData, as_dataset
 from ..data.shards import shard_size
 from ..engine.padding import channel_block, padded
 from ..errors import PlanError
@@ -23,7 +24,7 @@ from ..files import alone_in
 from ..ir.digest import digest
 from ..ir.network import Network
 from ..options import options_of
-from ..plan.exclude import check_excluded
+from ..plan.exclude import check_excluded, excluded_groups
 from ..progress import Progress, silent
 from .contexts import Contexts, Kept, Recomputed, kept_bytes
 from .curves import Curve, find_curves
@@ -44,7 +45,7 @@ Work = Sequence[tuple[Curve, Suffix | None]]
 
 def analyze(
     network: Network,
-    data: Dataset,
+    data: AnyData,
     options: AnalyzeOptions | None = None,
     *,
     calibration: Dataset | None = None,
@@ -81,6 +82,7 @@ def analyze(
         DataError: the data does not fit, or the state is broken, belongs to another analysis, is
             being written by another run, or cannot be written.
     """
+    data = as_dataset(data, network)
     options = options_of(AnalyzeOptions, options, settings)
     groups = groups or find_groups(network)
     if not any(group.prunable for group in groups.groups):
@@ -99,9 +101,8 @@ def analyze(
             network, data, task, memory=options.memory, jobs=_workers(options), progress=progress
         )
         key = _digest(network, original, options.criterion, curves)
-        curves = [
-            curve for curve in curves if not set(options.exclude).intersection(curve.group.layers)
-        ]
+        left_out = excluded_groups(network, groups, options.exclude)
+        curves = [curve for curve in curves if curve.group.name not in left_out]
         known = held.enter_context(State.open(place, key, restart=restart))
         points = _measure(network, groups, data, curves, original, known, options, progress)
     return Analysis(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import takewhile
 from pathlib import Path
@@ -12,15 +12,30 @@ from typing import Any
 
 import numpy as np
 
+from ..brief import brief
 from ..errors import DataError, located
 from ..files import write_whole
+from ..markup import Table, notebook
+from ..words import four_digits
 
-__all__ = ["ANALYSIS_FILE", "Analysis", "GroupAnalysis", "Point", "load_analysis", "save_analysis"]
+__all__ = [
+    "ANALYSIS_FILE",
+    "Analysis",
+    "GroupAnalysis",
+    "Point",
+    "curves_table",
+    "load_analysis",
+    "save_analysis",
+    "spread_rates",
+]
 
 ANALYSIS_FILE = "analysis.json"
 """Name of the result in the folder of an analysis."""
 
 VERSION = 1
+
+SHOWN_RATES = 9
+"""Rates that a notebook shows at most."""
 
 ORIGINAL_KEY = "baseline"
 """Name of the original's figure in the file."""
@@ -61,6 +76,11 @@ class GroupAnalysis:
     channels: int
     order: tuple[int, ...]
     points: tuple[Point, ...]
+
+    @property
+    def losses(self) -> Mapping[float, float]:
+        """Rate → loss."""
+        return {point.rate: point.loss for point in self.points}
 
     def last_within(self, loss: float) -> Point | None:
         """Return the last point before the first one whose loss is over `loss`."""
@@ -106,6 +126,25 @@ class Analysis:
     groups: tuple[GroupAnalysis, ...]
     notes: tuple[str, ...] = field(default=(), compare=False)
 
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self,
+            repr(self.model),
+            f"{len(self.groups)} groups",
+            self.metric,
+            f"{self.samples} samples of {self.data}",
+        )
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        figure = "" if self.original_value is None else f" {self.original_value:.4g}"
+        about = (
+            f"{self.metric}{figure} of '{self.model}' on {self.samples:,} samples of {self.data}"
+        )
+        caption = "Loss where one group alone loses a share of its channels"
+        return notebook(curves_table(self, spread_rates(self, SHOWN_RATES), caption), about=about)
+
     def by_name(self, name: str) -> GroupAnalysis | None:
         """Return the curve of a group."""
         return next((group for group in self.groups if group.name == name), None)
@@ -144,6 +183,42 @@ class Analysis:
             return cls(original_value=fields.pop(ORIGINAL_KEY), **fields, groups=groups)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"broken: {type(error).__name__} {error}") from error
+
+
+def spread_rates(analysis: Analysis, most: int) -> Sequence[float]:
+    """Return rates that were measured, so many at most, evenly spread, with first and last."""
+    rates = sorted({point.rate for group in analysis.groups for point in group.points})
+    if len(rates) <= most:
+        return rates
+    return [rates[place * (len(rates) - 1) // (most - 1)] for place in range(most)]
+
+
+def curves_table(
+    analysis: Analysis,
+    rates: Sequence[float],
+    caption: str,
+    figure: Callable[[float], str] = four_digits,
+) -> Table:
+    """Return the losses of all groups.
+
+    Args:
+        analysis: the curves.
+        rates: the columns.
+        caption: of the table.
+        figure: how a loss is written.
+    """
+
+    def row(group: GroupAnalysis) -> tuple[str, ...]:
+        losses = group.losses
+        told = [figure(losses[rate]) if rate in losses else "" for rate in rates]
+        return (group.name, f"{group.channels}", *told)
+
+    return Table(
+        caption=caption,
+        columns=("Group", "Channels", *(f"{rate:g}" for rate in rates)),
+        rows=[row(group) for group in analysis.groups],
+        numeric=tuple(range(1, len(rates) + 2)),
+    )
 
 
 def _point(data: Mapping[str, Any]) -> Point:

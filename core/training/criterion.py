@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
+from .framework import torch
 from .recipe import Objective
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ class Criterion:
         batch: Mapping[str, Tensor],
     ) -> Tensor:
         if name in values:
-            return values[name]
+            value = values[name]  # sums over a batch need more than 16 bits
+            return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
         if name not in batch:
             raise DataError(f"the data holds no '{name}', which loss '{one.name}' reads")
         return batch[name]

@@ -18,6 +18,7 @@ from ..ir.network import Network, blob_refs, layer_of
 from ..ir.rebuild import node_key, rebuild
 from ..ir.subgraphs import subgraphs
 from .framework import torch
+from .fusion import chains, normalised, operands, overwriting, readers_of
 from .operators import OPERATORS, Call
 from .operators.registry import Function, Mode
 from .passing import Passing, pass_back
@@ -260,12 +261,17 @@ class TrainingModule(torch.nn.Module):
             name = "" if value is None else str(value.name)
             return places.setdefault(name, len(places))
 
-        for node in nodes:
-            with located(item=self._item(node)):
-                run = self._function(node)
-            reads = tuple(place(value) for value in node.inputs)
-            steps.append((run, reads, tuple(place(value) for value in node.outputs)))
-            for value in node.outputs:
+        alone = {*wanted, *self.passings, *(one.source for one in self.passings.values())}
+        readers = readers_of(nodes)
+        for chain in chains(nodes, alone):
+            first, last = chain[0], chain[-1]
+            with located(item=self._item(first)):
+                run = overwriting(first, readers, alone) or self._function(first)
+            if len(chain) > 1:
+                run = normalised(run, chain, self._constants)
+            reads = tuple(place(value) for value in (*first.inputs, *operands(chain)))
+            steps.append((run, reads, tuple(place(value) for value in last.outputs)))
+            for value in last.outputs:
                 passing = self.passings.get(_name(value))
                 if passing is not None and passing.source in places:
                     own = places[_name(value)]

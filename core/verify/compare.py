@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data import Dataset, SyntheticDataset, streamed
+from ..data import SyntheticDataset, streamed
+from ..data.arrays import AnyData, as_dataset
 from ..data.probe import cautions
 from ..engine.session import Session
 from ..errors import DataError, VerificationError
 from ..ir.dims import shape_text
 from ..ir.network import Network
+from ..markup import Table, notebook
 from ..progress import Progress, silent
 
 __all__ = ["Comparison", "Difference", "Meter", "Pairing", "compare", "pair"]
@@ -56,6 +58,20 @@ class Comparison:
     samples: int
     notes: tuple[str, ...] = ()
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        table = Table(
+            caption=f"Differences on {self.samples:,} samples",
+            columns=("Output", "Shape", "Max. absolute", "Max. relative"),
+            rows=[
+                (one.a if one.a == one.b else f"{one.a} / {one.b}", shape_text(one.shape),
+                 f"{one.absolute:.3e}", f"{one.relative:.3e}")
+                for one in self.outputs
+            ],
+            numeric=(2, 3),
+        )  # fmt: skip
+        return notebook(table)
+
     @property
     def worst(self) -> Difference:
         """The output with the largest relative difference."""
@@ -92,7 +108,7 @@ class Pairing:
 def compare(
     a: Network,
     b: Network,
-    dataset: Dataset | None = None,
+    dataset: AnyData | None = None,
     *,
     outputs: Sequence[str] | None = None,
     threads: int | None = None,
@@ -113,6 +129,7 @@ def compare(
         DataError: the data does not fit, or an output asked for does not exist.
         VerificationError: the networks cannot be compared, their inputs or outputs do not match.
     """
+    dataset = as_dataset(dataset, a)
     pairing = pair(a, b, outputs)
     session_a, session_b = Session(a, threads), Session(b, threads)
     shapes = a.outputs
@@ -135,7 +152,8 @@ def pair(a: Network, b: Network, outputs: Sequence[str] | None = None) -> Pairin
     """Find the partner in `b` of every input and output of `a`.
 
     Partners have the same name. The remaining ones are paired in their order if their numbers and
-    shapes agree; a note says so.
+    shapes agree; a note says so. All are paired in their order where that agrees in all shapes, and
+    some names mean others: networks that number their layers do so anew without some of them.
 
     Args:
         a: the reference.
@@ -163,6 +181,10 @@ def _partners(
     kind: str, a: Mapping[str, Shape], b: Mapping[str, Shape], wanted: list[str]
 ) -> tuple[dict[str, str], list[str]]:
     partners = {name: name for name in a if name in b}
+    if 0 < len(partners) < len(a) == len(b):
+        ordered = all(_same_shape(a[x], b[y]) for x, y in zip(a, b, strict=True))
+        if ordered and not all(_same_shape(a[name], b[name]) for name in partners):
+            partners = {}
     left_a = [name for name in a if name not in partners]
     left_b = [name for name in b if name not in partners]
     notes = []

@@ -323,7 +323,8 @@ def _multibox(head: DetectionOutput, kind: str) -> Mapping[str, object]:
         "code_type": head.code_type,
         "encode_variance_in_target": str(head.variance_encoded_in_target).lower(),
         "ignore_cross_boundary_bbox": "false",
-        "mining_type": "MAX_NEGATIVE",
+        # The fork mines only where all classes have the same boxes.
+        "mining_type": "MAX_NEGATIVE" if head.share_location else "NONE",
     }
 
 

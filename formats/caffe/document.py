@@ -14,13 +14,17 @@ from functools import cached_property
 from pathlib import Path
 
 from ...core.errors import FormatError, Where, located
+from ...core.packed import read_file
 from ..impostors import refuse_impostor
 from ..registry import HEAD_BYTES
 
 __all__ = [
-    "Document", "Field", "Insert", "Message", "Replace", "Scalar", "Span", "parse",
+    "Document", "Field", "Insert", "Message", "Remove", "Replace", "Scalar", "Span", "parse",
     "read_document",
 ]  # fmt: skip
+
+MOST_BYTES = 1 << 30
+"""Largest size of a text."""
 
 MAX_DEPTH = 100
 """Largest depth of nested messages. Caffe's own messages nest less than ten deep."""
@@ -92,6 +96,13 @@ class Insert:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """An edit that takes a field out, with its lines where nothing else stands in them."""
+
+    field: Field
+
+
 @dataclass(frozen=True)
 class Document:
     """A parsed file. `bytes(document)` returns the file."""
@@ -109,13 +120,15 @@ class Document:
         end = self.data.find(b"\n")
         return b"\r\n" if end > 0 and self.data[end - 1 : end] == b"\r" else b"\n"
 
-    def replace(self, edits: Sequence[Replace | Insert]) -> Document:
+    def replace(self, edits: Sequence[Replace | Insert | Remove]) -> Document:
         """Return the document with edits applied; all other bytes stay."""
         patches: list[tuple[int, int, int, bytes]] = []
         for order, edit in enumerate(edits):
             if isinstance(edit, Replace):
                 start, end = edit.value.span
                 patches.append((start, end, order, edit.text.encode()))
+            elif isinstance(edit, Remove):
+                patches.append((*self._lines(*edit.field.span), order, b""))
             else:
                 place, text = self._insertion(edit)
                 patches.append((place, place, order, text))
@@ -128,6 +141,14 @@ class Document:
             done = end
         data = b"".join([*pieces, self.data[done:]])
         return parse(data, file=self.file)
+
+    def _lines(self, start: int, end: int) -> Span:
+        """Return a span with the whole of its lines where nothing else stands in them."""
+        before = self.data.rfind(b"\n", 0, start) + 1
+        after = self.data.find(b"\n", end)
+        after = len(self.data) if after < 0 else after + 1
+        alone = not self.data[before:start].strip() and not self.data[end:after].strip()
+        return (before, after) if alone else (start, end)
 
     def _insertion(self, edit: Insert) -> tuple[int, bytes]:
         """Return the offset and the text of a new field, in the style of its siblings."""
@@ -194,10 +215,7 @@ def read_document(path: Path) -> Document:
     with located(file=str(path)):
         if path.is_dir():
             raise FormatError("this is a directory, not a prototxt")
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise FormatError(f"cannot be read: {error.strerror}") from error
+        data = read_file(path, MOST_BYTES)
         refuse_impostor(data[:HEAD_BYTES], ".prototxt")
         return parse(data, path)
 

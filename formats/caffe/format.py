@@ -121,6 +121,12 @@ def _read(paths: Mapping[str, Path], **settings: Any) -> Network:
     return load(paths[".prototxt"], paths[".caffemodel"], **settings)
 
 
+def _read_text(path: Path, **settings: Any) -> Network:
+    from .text_reader import load_text
+
+    return load_text(path, **settings)
+
+
 def _register_datasets() -> None:
     importlib.import_module(".data.kinds", __package__)
 
@@ -173,5 +179,6 @@ CAFFE = FORMATS.add(
         stated=_stated,
         beside=_beside,
         named_accuracy=_named_accuracy,
+        read_text=_read_text,
     ),
 )

@@ -148,6 +148,8 @@ class Settings:
     companion: bool = False
     """Whether the net is read beside another. Layers that the caffemodel does not hold are then
     read as zeros: they are still to be trained."""
+    untrained: bool = False
+    """Whether layers that the caffemodel does not hold are read as zeros, for the text alone."""
     phase: str = "TEST"
     """The phase of the net."""
     batch_norm: str = "auto"

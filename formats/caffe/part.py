@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...core.errors import FormatError, located
 from .caffemodel import Caffemodel
-from .document import Document
-from .upgrade import LayerText, Net
+from .document import Document, read_document
+from .upgrade import LayerText, Net, net_of
 
-__all__ = ["Options", "Part"]
+__all__ = ["Options", "Part", "part_of"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +25,7 @@ class Options:
     batch_norm: str = "auto"
     opaque: tuple[str, ...] = ()
     training: bool = False
+    untrained: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,3 +66,27 @@ class Part:
         """The layers of the document that are not read."""
         chosen = {id(text) for text in self.chosen}
         return tuple(text for text in self.net.layers if id(text) not in chosen)
+
+
+def part_of(
+    prototxt: Path,
+    weights: Caffemodel,
+    options: Options,
+    folder: Path,
+    image: tuple[int, ...] = (),
+) -> Part:
+    """Return all layers of a text that one phase has.
+
+    Raises:
+        FormatError: the text is broken, or has no layer in the phase.
+    """
+    document = read_document(prototxt)
+    with located(file=str(prototxt)):
+        net = net_of(document)
+        chosen, _ = net.active(options.phase, options.stages, options.level)
+        if not chosen:
+            raise FormatError(f"no layer is left in phase {options.phase}")
+    return Part(
+        document=document, path=prototxt, net=net, chosen=chosen, weights=weights,
+        options=options, folder=folder, target=prototxt, like=image,
+    )  # fmt: skip

@@ -20,22 +20,22 @@ from ...core.ir.dims import smaller_batches
 from ...core.ir.footprint import LARGEST_VALUE, largest_bytes
 from ...core.ir.network import BlobRef, Caution, LayerInfo, Network, Preprocess, blob_refs
 from ...core.ir.regions import region_inputs
+from ...core.packed import plain_path
 from ..adapter import StaticBatchNeeded
 from .borders import Needs, Seams, find_needs
 from .caffemodel import Caffemodel, open_caffemodel
 from .companions import read_companions
-from .document import read_document
 from .fields import check_schema, unread_fields
 from .layer import LAYERS, CaffeBuilder, Layer, Settings, Unknown, number
 from .layer_reader import read_layer, unused_types
 from .layers.border import Border
 from .layers.data import with_images
-from .matching import check_links, definitions, fit, match, twins, weights_elsewhere
-from .part import Options, Part
+from .matching import TOGETHER, check_links, definitions, fit, match, twins, weights_elsewhere
+from .part import Options, Part, part_of
 from .source import CaffeSource, SourceLayer
-from .upgrade import LayerText, net_of
+from .upgrade import LayerText
 
-__all__ = ["load"]
+__all__ = ["load", "read_part"]
 
 LARGEST_UNTRAINED = 2**28
 """Largest number of values of a parameter that is still to be trained: a number in a text file
@@ -112,19 +112,8 @@ def _load(
         folder: the folder of the files that the net names.
         image: (C, H, W) of data layers whose shape nothing states.
     """
-    document = read_document(prototxt)
     weights = open_caffemodel(caffemodel)
-    with located(file=str(prototxt)):
-        net = net_of(document)
-        chosen, _ = net.active(options.phase, options.stages, options.level)
-        if not chosen:
-            raise FormatError(f"no layer is left in phase {options.phase}")
-    network = _read(
-        Part(
-            document=document, path=prototxt, net=net, chosen=chosen, weights=weights,
-            options=options, folder=folder, target=prototxt, like=image,
-        )
-    )  # fmt: skip
+    network = read_part(part_of(prototxt, weights, options, folder, image))
     assert isinstance(network.source, CaffeSource)
     source = replace(
         network.source,
@@ -132,7 +121,7 @@ def _load(
         reader=partial(_reread, options=options, folders=[folder, *(f for _, f in companions)]),
     )
     network = replace(network, source=source)
-    found, notes = read_companions(network, companions, _read)
+    found, notes = read_companions(network, companions, read_part)
     return replace(network, companions=found, notes=(*network.notes, *notes))
 
 
@@ -153,7 +142,7 @@ def _reread(
     return _load(prototxt, caffemodel, files, options=options, folder=first)
 
 
-def _read(part: Part) -> Network:
+def read_part(part: Part) -> Network:
     """Read one net."""
     prototxt, document, weights, chosen = part.path, part.document, part.weights, part.chosen
     others, options = part.others, part.options
@@ -173,13 +162,14 @@ def _read(part: Part) -> Network:
         layers = fit(layers, weights)
         matched = match(chosen, layers, weights, str(prototxt))
         network, wires = _Reading(
-            name=part.name or part.net.name or prototxt.stem, file=str(prototxt), texts=chosen,
+            name=part.name or part.net.name or plain_path(prototxt).stem,
+            file=str(prototxt), texts=chosen,
             layers=layers, matched=matched, weights=weights, outputs=part.outputs,
             settings=Settings(
                 input_shapes=options.input_shapes, folder=part.folder, like=part.like,
                 companion=part.companion,
                 phase=options.phase, batch_norm=options.batch_norm,
-                training=options.training and not part.companion,
+                training=options.training and not part.companion, untrained=options.untrained,
             ),
             names={text.name for text in part.net.layers},
         ).run()  # fmt: skip
@@ -425,7 +415,7 @@ class _Reading:
             for ref in sharers.get(own, (own,))
             for entry in self.matched[ref.layer]
         )
-        if not candidates and self.settings.companion:
+        if not candidates and (self.settings.companion or self.settings.untrained):
             if math.prod(shape) > LARGEST_UNTRAINED:
                 raise UnsupportedError(f"{own.name} of {'×'.join(map(str, shape))} is too large")
             return np.broadcast_to(np.float32(0), shape)
@@ -446,7 +436,9 @@ class _Reading:
                 with located(
                     file=str(self.weights.path), offset=blob.tag, item=self.texts[ref.layer].item
                 ):
-                    raise FormatError(f"{own.name} is stored as {stored}, the net needs {needed}")
+                    raise FormatError(
+                        f"{own.name} is stored as {stored}, the net needs {needed}", hint=TOGETHER
+                    )
         entry, _, ref = candidates[-1]
         stored_blob = self.weights.layers[entry].blobs[ref.index]
         return self.weights.values(stored_blob).reshape(shape)

@@ -10,7 +10,15 @@ import numpy as np
 import onnx_ir as ir
 
 from ...core.errors import FormatError, UnsupportedError, located
-from ...core.ir.network import BlobRef, Network, Piece, layer_of, shape_of, tensors_by_blob
+from ...core.ir.network import (  # fmt: skip
+    BlobRef,
+    Bypass,
+    Network,
+    Piece,
+    layer_of,
+    shape_of,
+    tensors_by_blob,
+)
 from ..adapter import Key, keys_of
 from .caffemodel import Caffemodel, LayerChange, StoredLayer
 from .document import Document, Insert, Message, Replace, Scalar
@@ -100,6 +108,16 @@ class CaffeSource:
                 hint="prune, apply_plan and densify change both",
             )
         return {path: texts[path] for path in self.files}
+
+    def without(self, network: Network, bypasses: Sequence[Bypass]) -> Network:
+        """Return the network without some layers, as it is read from texts that lack them.
+
+        Raises:
+            UnsupportedError: a text cannot say what is left.
+        """
+        from .dropping import without_layers
+
+        return without_layers(self, network, bypasses)
 
     def reread(
         self, paths: Mapping[str, Path], companions: Sequence[Path] = (), *, training: bool = False

@@ -1,7 +1,7 @@
 """How Darknet augments training images, from the keys of a cfg.
 
-Sources: parser.c `parse_net_options` (defaults), detector.c and classifier.c `train_…` (which keys
-count), data.c. The keys of the last section with boxes count for all.
+Sources: parser.c `parse_net_options` (defaults), detector.c, yolo.c and classifier.c `train_…`
+(which keys count), data.c. The keys of the last section with boxes count for all.
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ def augmentation_of(document: Document, flavour: Flavour) -> Augmentation:
 def _boxes(net: Block, head: Block, flavour: Flavour) -> tuple[Geometry, tuple[float, ...] | None]:
     """Return how a detector's images are cut, and the colour outside them."""
     jitter = _number(head, "jitter", JITTER, least=0.0, below=1.0)
+    if head.name == "detection":  # outside the image Darknet repeats its edge, and here it is grey
+        return Jitter(jitter=jitter), GREY
     if flavour is Flavour.PJREDDIE:
         return Placed(jitter=jitter), GREY
     resize = _number(head, "resize", 1.0, least=1e-3)
@@ -73,7 +75,7 @@ def _boxes(net: Block, head: Block, flavour: Flavour) -> tuple[Geometry, tuple[f
 def _sizes(net: Block, head: Block, flavour: Flavour) -> Sizes | None:
     """Return the sizes that a detector is trained at; None with random=0."""
     factor = _number(head, "random", 0.0, least=0.0)
-    if not factor:
+    if not factor or head.name == "detection":  # where it says how boxes are matched
         return None
     if flavour is Flavour.PJREDDIE:
         return SquareSizes(last=LAST_SQUARES)

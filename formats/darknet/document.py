@@ -107,13 +107,14 @@ class Document:
         return key + b"=" + text + end
 
 
-def parse(data: bytes, file: str | None = None) -> Document:
+def parse(data: bytes, file: str | None = None, *, first: str = "net") -> Document:
     """Parse a cfg file.
 
     Args:
         data: the bytes of the file. Outside comments they should be UTF-8; other bytes are shown
             as escapes.
         file: name of the file, for messages.
+        first: name of the section that such a file begins with, for messages.
 
     Raises:
         FormatError: a NUL byte, or an option before the first section.
@@ -135,7 +136,7 @@ def parse(data: bytes, file: str | None = None) -> Document:
             blocks.append(Block(_name(stripped), number, end, options))
         elif options is None:
             raise FormatError(
-                "the first line that is no comment must be [net]",
+                f"the first line that is no comment must be [{first}]",
                 hint="the file begins with a byte order mark"
                 if data[:3] == b"\xef\xbb\xbf"
                 else None,

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from ...core.errors import FormatError, UnsupportedError, located
 from ...core.ir.network import Network, Piece
+from ...core.packed import plain_path
 from ..emission import Command, Emission
 from .data_text import data_text
 from .document import Document, parse
 from .net_training import NetTraining
-from .recipe import HEADLESS, with_seen
+from .recipe import with_seen
 from .section import read_section
 from .source import DarknetSource
 from .training_text import classes_of, training_text
@@ -83,7 +84,7 @@ def emission(network: Network, solver: Path | None = None, data: Path | None = N
     with located(file=str(path)):
         text = training_text(document, detector=kind is DETECTOR)
         files, content = _with_files(text.content, path)
-    name, weights = source.paths[".cfg"].name, _weights_name(source)
+    name, weights = plain_path(source.paths[".cfg"]).name, _weights_name(source)
     settings = _settings(parse(content, str(path)), source)
     seen, clear = _seen(document, settings)
     late = _late(settings, seen)
@@ -153,21 +154,23 @@ def _kind(document: Document) -> _Kind:
     """Return what a network is trained as.
 
     Raises:
-        UnsupportedError: a section has a loss that is not supported.
+        UnsupportedError: Darknet takes no data of the user for a section.
     """
     names = [block.name for block in document.sections]
     with located(file=document.file):
         for block in document.sections:
-            if block.name in HEADLESS:
+            if block.name == "detection":
                 with located(line=block.line, item=f"[{block.name}]"):
                     raise UnsupportedError(
-                        "no training can be written: the loss of this section is not supported"
+                        "no training can be written: Darknet trains this section with lists of "
+                        "images whose paths are part of its program",
+                        hint="secateur finetune --own-solver trains it",
                     )
     return DETECTOR if any(name in DETECTORS for name in names) else CLASSIFIER
 
 
 def _weights_name(source: DarknetSource) -> str:
-    name = source.paths[".weights"].name
+    name = plain_path(source.paths[".weights"]).name
     return name if name.endswith(".weights") else f"{name}.weights"
 
 

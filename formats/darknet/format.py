@@ -88,6 +88,12 @@ def _read(paths: Mapping[str, Path], **settings: Any) -> Network:
     return load(paths[".cfg"], paths[".weights"], **settings)
 
 
+def _read_text(path: Path, **settings: Any) -> Network:
+    from .reader import load_text
+
+    return load_text(path, flavour=settings["flavour"])
+
+
 def _register_datasets() -> None:
     importlib.import_module(".data.kinds", __package__)
 
@@ -107,5 +113,6 @@ DARKNET = FORMATS.add(
         emit=_emit,
         companions=True,
         register_datasets=_register_datasets,
+        read_text=_read_text,
     ),
 )

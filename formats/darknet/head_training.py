@@ -1,6 +1,7 @@
 """The keys of heads about training, and the losses they describe.
 
-Source: parser.c parse_yolo, parse_gaussian_yolo, parse_region, parse_softmax, parse_cost.
+Source: parser.c parse_yolo, parse_gaussian_yolo, parse_region, parse_detection, parse_softmax,
+parse_cost.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from ...core.errors import FormatError, UnsupportedError, located
 from ...core.training.losses.anchors import AnchorLoss
 from ...core.training.losses.cost import CostLoss, EntropyLoss
 from ...core.training.losses.delta import DeltaLoss
+from ...core.training.losses.detection import DetectionLoss
 from ...core.training.losses.gaussian import GaussianLoss
 from ...core.training.losses.region import RegionLoss
 from ..adapter import key
@@ -25,6 +27,12 @@ from .tree import read_tree
 __all__ = ["HEADS", "HeadTraining"]
 
 MOST_BYTES = 1 << 24
+BOX = 4
+"""Numbers of a box. Of more, AlexeyAB's Darknet takes the fifth for objectness, and the loader of
+pjreddie's `detector train` gives none. Source: region_layer.c, data.c `load_data_detection`."""
+LEAST_SIDE = {True: 0.005, False: 0.001}
+"""Side below which [detection] leaves a truth out, for pjreddie's and AlexeyAB's Darknet. Source:
+data.c `fill_truth_region`."""
 _OVERLAPS = ("giou", "diou", "ciou")
 _ALEXEYAB = (
     "iou_loss", "iou_normalizer", "obj_normalizer", "cls_normalizer", "delta_normalizer",
@@ -204,7 +212,7 @@ class RegionTraining(HeadTraining):
     def make_loss(self, size: tuple[int, int]) -> RegionLoss:
         """Return the loss."""
         del size
-        if self.coords != 4:
+        if self.coords != BOX:
             raise UnsupportedError(f"coords={self.coords} cannot be trained, only 4")
         tree = read_tree(self.tree, self.context.folders, self.classes) if self.tree else ()
         return RegionLoss(
@@ -216,6 +224,39 @@ class RegionTraining(HeadTraining):
             focal=self.focal_loss, softmax=self.softmax, background=self.background,
             parents=tree, class_map=self.class_map(self.map, self.classes),
             first=self.context.pjreddie,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DetectionTraining(HeadTraining):
+    """[detection]."""
+
+    classes: int = key(1)
+    coords: int = key(1)
+    num: int = key(1)
+    side: int = key(7)
+    sqrt: bool = key(default=False)
+    rescore: bool = key(default=False)
+    forced: bool = key(default=False)
+    random: float = key(0.0)
+    coord_scale: float = key(1.0)
+    object_scale: float = key(1.0)
+    noobject_scale: float = key(1.0)
+    class_scale: float = key(1.0)
+
+    def make_loss(self, size: tuple[int, int]) -> DetectionLoss:
+        """Return the loss."""
+        del size
+        if self.coords != BOX:
+            raise UnsupportedError(f"coords={self.coords} cannot be trained, only 4")
+        if self.forced and self.num == 1:
+            raise FormatError("forced=1 needs a second box in each cell, and num=1")
+        return DetectionLoss(
+            classes=self.classes, side=self.side, num=self.num,
+            box_scale=self.coord_scale, object_scale=self.object_scale,
+            background_scale=self.noobject_scale, class_scale=self.class_scale,
+            roots=self.sqrt, rescore=self.rescore, forced=self.forced, drawn=bool(self.random),
+            least=LEAST_SIDE[self.context.pjreddie],
         )  # fmt: skip
 
 
@@ -263,6 +304,7 @@ HEADS: Mapping[str, type[HeadTraining]] = {
     "yolo": YoloTraining,
     "Gaussian_yolo": GaussianTraining,
     "region": RegionTraining,
+    "detection": DetectionTraining,
     "softmax": SoftmaxTraining,
     "soft": SoftmaxTraining,
     "cost": CostTraining,

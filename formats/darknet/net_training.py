@@ -1,6 +1,6 @@
 """The keys of [net] about training.
 
-Source: parser.c parse_net_options, network.c get_current_rate.
+Source: parser.c parse_net_options, network.c get_current_rate, train_network_waitkey.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import numpy as np
 
 from ...core.errors import FormatError
 from ...core.training.solvers.adaptive import Adam
+from ...core.training.solvers.average import Average
 from ...core.training.solvers.schedule import (
     BurnIn,
     Constant,
@@ -33,6 +34,9 @@ __all__ = ["POLICIES", "NetTraining"]
 
 POLICIES = ("constant", "step", "steps", "exp", "poly", "random", "sigmoid", "sgdr")
 """Known words of `policy`; any other is taken for constant, as Darknet does."""
+
+AVERAGED_UNTIL = 1000
+"""So many updates before the end, averages take the place of the weights."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,10 +66,15 @@ class NetTraining(Section):
     sgdr_cycle: int = key(-1)
     sgdr_mult: int = key(2)
     clip: float = key(0.0)
+    ema_alpha: float = key(0.0)
     width: int = key(0)
     height: int = key(0)
 
-    only = {"clip": Flavour.PJREDDIE, "learning_rate_min": Flavour.ALEXEYAB}  # noqa: RUF012
+    only = {  # noqa: RUF012
+        "clip": Flavour.PJREDDIE,
+        "learning_rate_min": Flavour.ALEXEYAB,
+        "ema_alpha": Flavour.ALEXEYAB,
+    }
 
     @property
     def images(self) -> int:
@@ -94,7 +103,21 @@ class NetTraining(Section):
             offset=1,
             images=images,
             updates=self.max_batches,
+            average=self._average(),
         )
+
+    def _average(self) -> Average | None:
+        """Return how weights are averaged; None where they are not, or would not be used.
+
+        Raises:
+            FormatError: the share is none.
+        """
+        if not 0 <= self.ema_alpha <= 1:
+            raise FormatError(f"ema_alpha={self.ema_alpha:g} is no share from 0 to 1")
+        first, applied = self.max_batches // 2, self.max_batches - AVERAGED_UNTIL
+        if not self.ema_alpha or applied <= first:
+            return None
+        return Average(share=_float(self.ema_alpha), first=first, applied=applied)
 
     def _method(self) -> Method:
         if not self.adam:

@@ -18,6 +18,7 @@ from ...core.errors import FormatError, SecateurError, UnsupportedError, Where, 
 from ...core.ir.builder import Builder
 from ...core.ir.heads import Head
 from ...core.ir.network import BlobRef, Caution, LayerInfo, Network
+from ...core.packed import plain_path, read_file
 from ..adapter import blob_shapes
 from ..impostors import refuse_impostor
 from ..registry import HEAD_BYTES
@@ -26,6 +27,7 @@ from .companions import with_companions
 from .data.evaluation import as_evaluated
 from .document import Block, Document, parse
 from .flavour import Flavour, FlavourMismatch
+from .pruning_section import SECTION
 from .section import (  # fmt: skip
     SECTIONS,
     Context,
@@ -38,9 +40,9 @@ from .section import (  # fmt: skip
 )
 from .sections.net import MOST_VALUES, Net
 from .source import DarknetSource, Record
-from .weights import Stream, WrongCount, unseen
+from .weights import Blank, Stream, WrongCount, unseen
 
-__all__ = ["load"]
+__all__ = ["load", "load_text"]
 
 AUTO = "auto"
 READ_AS = "read as a network for pjreddie's Darknet"
@@ -92,11 +94,33 @@ def load(
     return with_companions(network, companions, _document)
 
 
-def _load(cfg: Path, weights: Path, flavour: str, *, partial: bool, training: bool) -> Network:
+def load_text(cfg: Path, *, flavour: str = AUTO) -> Network:
+    """Read the description of a network alone; all its parameters are zero.
+
+    Args:
+        cfg: the description.
+        flavour: as for :func:`load`.
+
+    Raises:
+        FormatError: the cfg is broken.
+        UnsupportedError: a section or key is not supported.
+    """
+    return _load(Path(cfg), None, flavour, partial=False, training=False)
+
+
+def _load(
+    cfg: Path, weights: Path | None, flavour: str, *, partial: bool, training: bool
+) -> Network:
     document = _document(cfg)
     with located(file=str(cfg)):
         if not document.sections or document.sections[0].name not in ("net", "network"):
-            raise FormatError("the first section must be [net]")
+            names = [block.name for block in document.sections]
+            raise FormatError(
+                "the first section must be [net]",
+                hint="this is a main cfg of vai_p_darknet: `secateur pruner` takes it"
+                if SECTION in names
+                else None,
+            )
         if len(document.sections) > MOST_SECTIONS:
             raise UnsupportedError(f"{len(document.sections)} sections are more than a network has")
     wanted = _flavour(flavour, document)
@@ -135,12 +159,7 @@ def _document(path: Path) -> Document:
 
 
 def _read(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise FormatError("too large for a cfg file")
-        data = path.read_bytes()
-    except OSError as error:
-        raise FormatError(f"cannot be read: {error.strerror or error}") from error
+    data = read_file(path, MOST_BYTES)
     refuse_impostor(data[:HEAD_BYTES], ".cfg")
     return data
 
@@ -184,7 +203,7 @@ class _Reading:
     Args:
         document: the cfg.
         cfg: path of the cfg.
-        weights: path of the weights.
+        weights: path of the weights; None to read the cfg alone.
         flavour: the Darknet that the network is for.
         partial: whether the weights may end between two sections.
         folders: folders with the files that the cfg names.
@@ -193,7 +212,8 @@ class _Reading:
     """
 
     def __init__(
-        self, document: Document, cfg: Path, weights: Path, *, flavour: Flavour, partial: bool,
+        self, document: Document, cfg: Path, weights: Path | None, *, flavour: Flavour,
+        partial: bool,
         folders: tuple[Path, ...], common: bool = False, training: bool = False,
     ):  # fmt: skip
         self.document = document
@@ -204,14 +224,19 @@ class _Reading:
         self.folders = folders
         self.common = common
         self.training = training
-        with located(file=str(weights)):
-            self.stream = Stream(weights, flavour, partial=partial)
-        self.builder = Builder(cfg.stem)
+        self.stream = self._stream()
+        self.builder = Builder(plain_path(cfg).stem)
         self.shared: dict[tuple[BlobRef, ...], ir.Value] = {}
         self.blobs: dict[BlobRef, np.ndarray] = {}
         self.layers: list[_Layer] = []
         self.notes: defaultdict[str, list[int]] = defaultdict(list)
         self.unread: defaultdict[str, dict[str, None]] = defaultdict(dict)
+
+    def _stream(self) -> Stream:
+        if self.weights is None:
+            return Blank()
+        with located(file=str(self.weights)):
+            return Stream(self.weights, self.flavour, partial=self.partial)
 
     @property
     def agreed(self) -> bool:
@@ -252,7 +277,7 @@ class _Reading:
         for index, block in enumerate(blocks):
             with located(file=str(self.cfg), line=block.line, item=_item(index, block)):
                 self._layer(index, block)
-        with located(file=str(self.weights)):
+        with located(file=str(self.weights or self.cfg)):
             self.stream.finish()
         return self._close(net, blocks)
 
@@ -296,7 +321,7 @@ class _Reading:
             return Record(section=section, item=item), {}
         shapes = blob_shapes(section.blobs, section, sizes)
         before = self.stream.taken
-        with located(file=str(self.weights), item=item):
+        with located(file=str(self.weights or self.cfg), item=item):
             arrays = self.stream.take(item, shapes)
         refs = {name: (BlobRef(section.context.index, k, name),) for k, name in enumerate(shapes)}
         self.blobs.update((refs[name][0], array) for name, array in arrays.items())
@@ -329,7 +354,7 @@ class _Reading:
         stated = replace(net.preprocess, origin=str(self.cfg))
         model = self.builder.finish(outputs)
         return Network(
-            name=self.cfg.stem,
+            name=plain_path(self.cfg).stem,
             model=model,
             layers=self._infos(blocks),
             source=self._source(model),
@@ -381,7 +406,10 @@ class _Reading:
     def _source(self, model: ir.Model) -> DarknetSource:
         """Return the source that writes the network back."""
         return DarknetSource(
-            paths={".cfg": self.cfg, ".weights": self.weights},
+            paths={
+                ".cfg": self.cfg,
+                **({} if self.weights is None else {".weights": self.weights}),
+            },
             document=self.document,
             header=self.stream.header.data,
             records=[layer.record for layer in self.layers],
@@ -407,7 +435,7 @@ class _Reading:
         for name, keys in self.unread.items():
             if keys:
                 yield f"[{name}]: keys that change nothing: {_some(keys)}"
-        with located(file=str(self.weights)):
+        with located(file=str(self.weights or self.cfg)):
             bad = self.stream.has_bad_values()
         if bad:
             yield Caution("the weights hold NaN or infinite values")

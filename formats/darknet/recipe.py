@@ -8,22 +8,24 @@ Source: parser.c, network.c `update_network_gpu`, convolutional_kernels.cu, shor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import onnx_ir as ir
 
-from ...core.errors import FormatError, UnsupportedError, located
+from ...core.errors import FormatError, located
 from ...core.ir.network import Network, blob_refs, layer_of
 from ...core.ir.rebuild import node_key
 from ...core.training.passing import Passing
 from ...core.training.recipe import Objective, Recipe, Rule, Statistics
+from ...core.training.solvers.settings import Settings
 from ..adapter import key
 from .batch_norm import EPSILON, PJREDDIE_EPSILON
 from .head_training import HEADS
 from .net_training import POLICIES, NetTraining
 from .section import Context, Section, read_section
+from .sections.convolutional import Convolutional
 from .source import DarknetSource, Record
 from .weights import seen_of, stamped
 
@@ -40,7 +42,6 @@ LEARNERS = {
 """Sections that AlexeyAB's (False) and pjreddie's Darknet (True) train: the others lack an update,
 or the flag without which AlexeyAB's skips it."""
 UNFOLLOWED = {
-    "ema_alpha": "weights are not averaged",
     "badlabels_rejection_percentage": "every label counts",
     "num_sigmas_reject_badlabels": "every label counts",
     "adversarial_lr": "images are not changed against the network",
@@ -58,8 +59,6 @@ UNFOLLOWED = {
 }
 """Keys of AlexeyAB's Darknet that change training and are not followed → what that means. Source:
 parser.c, network.c, detector.c, data.c."""
-HEADLESS = ("detection", "crnn", "iseg")
-"""Sections with losses that are not supported."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -196,17 +195,27 @@ class _Reading:
             frozen=frozenset((every - ruled) | stopped),
             statistics=self._statistics(),
             passings=self._passings(),
-            settings=self.net.settings(),
+            settings=self._settings(ruled),
             notes=tuple(self.notes),
         )
+
+    def _settings(self, ruled: Collection[str]) -> Settings:
+        """Return the settings of the solver; what it trains of convolutions is what is averaged."""
+        found = self.net.settings()
+        if found.average is None:
+            return found
+        names = [
+            name for record in self.source.records
+            if isinstance(record.section, Convolutional)
+            for name in self._own(record) if name in ruled
+        ]  # fmt: skip
+        average = replace(found.average, names=tuple(dict.fromkeys(names)))
+        return replace(found, average=average)
 
     def _objectives(self) -> Iterator[Objective]:
         """Yield the losses of the heads."""
         for index, block in enumerate(self.blocks):
             record = self.source.records[index]
-            if block.name in HEADLESS:
-                with located(line=block.line, item=record.item):
-                    raise UnsupportedError("the loss of this section is not supported")
             if block.name not in HEADS or self.layers[index].onlyforward:
                 continue
             head = self._read(HEADS[block.name], index)
@@ -340,6 +349,11 @@ class _Reading:
             self.notes.append(f"policy={self.net.policy[:80]} is unknown and taken for constant")
         if any(self.layers[k].dropblock for k in range(len(self.layers))):
             self.notes.append("dropblock is not followed: these layers drop nothing")
+        if self.net.ema_alpha and self.net.settings().average is None:
+            self.notes.append(
+                f"ema_alpha={self.net.ema_alpha:g} has no effect: weights are averaged from half "
+                f"of max_batches to 1,000 before it, and it is {self.net.max_batches}"
+            )
         self.notes += self._unfollowed()
         if any(self.layers[k].stopbackward > 1 for k in range(len(self.layers))):
             self.notes.append("stopbackward above 1 is not followed: gradients pass from the start")

@@ -185,6 +185,8 @@ class Section:
     """The blobs in the weights file, in file order."""
     only: ClassVar[Mapping[str, Flavour]] = {}
     """Keys that only one flavour knows; "" stands for the section itself."""
+    references: ClassVar[tuple[str, ...]] = ()
+    """Attributes that hold indices of layers."""
     example: ClassVar[Example]
     """The section in a small network, for tests and for the support tables. Its text holds its
     keys. Its inputs are two convolutions of 16 filters on 8×8 maps, at −2 and −1."""

@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ...core.errors import UnsupportedError, located
-from ...core.ir.network import BlobRef, Network, Piece, layer_of, tensors_by_blob
+from ...core.ir.network import BlobRef, Bypass, Network, Piece, layer_of, tensors_by_blob
 from ..adapter import keys_of
 from .document import Document
 from .section import Section
@@ -104,6 +104,20 @@ class DarknetSource:
             assert isinstance(companion.source, DarknetSource)
             found[path] = companion.source.render(companion)[".cfg"]
         return found
+
+    def without(self, network: Network, bypasses: Sequence[Bypass]) -> Network:
+        """Return the network without some layers, as it is read from a cfg that lacks them.
+
+        Raises:
+            UnsupportedError: no section can say what is left of one.
+        """
+        from .dropping import without_layers
+
+        return without_layers(self, network, bypasses)
+
+    def blobs(self, network: Network, index: int) -> list[Piece]:
+        """Return the bytes of the blobs of a layer, in file order."""
+        return self._blobs(self.records[index], tensors_by_blob(network.model))
 
     def _changes(self, network: Network) -> tuple[dict[tuple[int, str], int | str], list[Piece]]:
         """Return (section, key) → new value, and the weights file in parts."""

@@ -20,13 +20,17 @@ from ..impostors import refuse_impostor
 from ..registry import HEAD_BYTES
 from .flavour import Flavour
 
-__all__ = ["Header", "Stream", "WrongCount", "seen_of", "stamped", "unseen"]
+__all__ = ["Blank", "Header", "Stream", "WrongCount", "seen_of", "stamped", "unseen"]
 
 _CHUNK = 1 << 20
 """Bytes of values that are checked at once."""
 MOST_MISSING = 1 << 27
 """Largest number of missing values of a layer, which may need memory. No published layer has more
 values."""
+
+
+MOST_CLAIMED = 1 << 20
+"""Largest size of an axis where there are no weights: what is counted by channel takes memory."""
 
 
 class WrongCount(FormatError):
@@ -95,7 +99,7 @@ class Stream:
                 raise WrongCount(f"{wanted} missing values are more than a partial file may lack")
             return {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
         if 4 * wanted > self.left:
-            hint = "do these weights belong to this cfg, and was the whole file copied?"
+            hint = "do these belong together, and was the whole file copied?"
             if self.left == 0:
                 hint = "a file that ends between two sections can be read as a partial one"
             raise WrongCount(
@@ -120,7 +124,7 @@ class Stream:
         if self.left:
             raise WrongCount(
                 f"{self.left} bytes are left over behind {self.last}, the last with weights",
-                hint="do these weights belong to this cfg?",
+                hint="do these belong together? the weights seem to be of another cfg",
             )
 
     def has_bad_values(self) -> bool:
@@ -142,6 +146,35 @@ class Stream:
                     left -= len(piece)
         except OSError as error:
             raise FormatError(f"cannot be read: {error.strerror or error}") from error
+        return False
+
+
+class Blank(Stream):
+    """Stands for weights that nobody has: every array is zero, and takes no memory."""
+
+    def __init__(self) -> None:
+        self.partial = True
+        self.header = Header(0, 2, 5, struct.pack("<3iq", 0, 2, 5, 0))
+        self.size = len(self.header.data)
+        self.values = np.zeros(0, np.float32)
+        self.taken = 0
+        self.last = "the header"
+
+    def take(self, item: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+        """Return zeros by name.
+
+        Raises:
+            WrongCount: a number in the cfg, which no file bears out, is too large.
+        """
+        longest = max((side for shape in shapes.values() for side in shape), default=0)
+        if longest > MOST_CLAIMED:
+            raise WrongCount(
+                f"{longest} channels or inputs are more than a cfg may claim without weights"
+            )
+        return super().take(item, shapes)
+
+    def has_bad_values(self) -> bool:
+        """Return whether one of the values taken is NaN or infinite."""
         return False
 
 

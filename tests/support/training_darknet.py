@@ -106,7 +106,7 @@ class DarknetRun:
         """Return the cost of every layer that has one; a head without a loss reports 0."""
         heads = [
             str(k) for k, layer in enumerate(self.network.layers)
-            if layer.type in ("yolo", "Gaussian_yolo", "region", "softmax", "cost")
+            if layer.type in ("yolo", "Gaussian_yolo", "region", "detection", "softmax", "cost")
         ]  # fmt: skip
         return [float(losses.parts[k]) if k in losses.parts else 0.0 for k in heads]
 

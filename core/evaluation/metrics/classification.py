@@ -11,6 +11,7 @@ import numpy as np
 from ...data.labels import check_labels
 from ...data.targets import Targets
 from ...errors import DataError
+from ...markup import figures, notebook
 from .metric import Figure, Metric
 
 __all__ = ["Accuracy", "AccuracyMetric", "FullAccuracyMetric", "log_probabilities", "scored"]
@@ -43,6 +44,10 @@ class Accuracy:
 
     metric = "Accuracy"
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        return notebook(figures(f"{self.metric} {self.value:.4g}", self))
+
     @property
     def value(self) -> float:
         """The share of labels with the highest score, 0…1."""
@@ -53,24 +58,42 @@ class Accuracy:
         return self.top[k] / self.samples
 
 
+def places_of(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return how many classes are ahead of each label; of equal scores, the first class is ahead.
+
+    Args:
+        scores: of the classes, N×C.
+        labels: N classes.
+    """
+    of_label = scores[np.arange(len(labels)), labels][:, None]
+    earlier = np.arange(scores.shape[1])[None] < labels[:, None]
+    places: np.ndarray = ((scores > of_label) | ((scores == of_label) & earlier)).sum(axis=1)
+    return places
+
+
 class AccuracyMetric(Metric):
     """The share of right classes alone.
 
     Args:
         output: the output with the scores of the classes.
+        best: a class is right if its score is among so many of the best.
     """
 
-    __slots__ = ("_correct", "_output", "_samples")
+    __slots__ = ("_best", "_correct", "_output", "_samples")
 
-    def __init__(self, output: str):
+    def __init__(self, output: str, best: int = 1):
         self._output = output
+        self._best = best
         self._correct = 0
         self._samples = 0
 
     def update(self, outputs: Mapping[str, np.ndarray], targets: Targets) -> None:
         """Take in one batch; a sample with NaN among its scores is never right."""
         scores, labels = scored(outputs[self._output], targets)
-        right = scores.argmax(axis=1) == labels
+        if self._best == 1:
+            right = scores.argmax(axis=1) == labels
+        else:
+            right = places_of(scores, labels) < self._best
         self._correct += int((right & ~np.isnan(scores).any(axis=1)).sum())
         self._samples += targets.size
 
@@ -86,7 +109,7 @@ class AccuracyMetric(Metric):
 
     def all_right(self) -> AccuracyMetric:
         """Return what the same samples would give if all were right."""
-        best = AccuracyMetric(self._output)
+        best = AccuracyMetric(self._output, self._best)
         best._correct = best._samples = self._samples
         return best
 
@@ -116,9 +139,7 @@ class FullAccuracyMetric(Metric):
         scores, labels = scored(outputs[self._output], targets)
         self._sized(scores.shape[1])
         rows = np.arange(len(labels))
-        of_label = scores[rows, labels][:, None]
-        earlier = np.arange(self._classes)[None] < labels[:, None]
-        place = ((scores > of_label) | ((scores == of_label) & earlier)).sum(axis=1)
+        place = places_of(scores, labels)
         place[np.isnan(scores).any(axis=1)] = self._classes
         for k in self._top:
             self._counts[k] += int((place < k).sum())

@@ -19,6 +19,7 @@ from ...data.labels import check_objects
 from ...data.targets import Targets
 from ...errors import DataError
 from ...ir.heads import BoxHead
+from ...markup import figures, notebook
 from .boxes import overlaps
 from .decode import Detections, decode, ranks
 from .metric import Figure, Metric
@@ -86,6 +87,10 @@ class DetectionResult:
     skipped: int = 0
 
     metric = "mAP"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        return notebook(figures(f"{self.metric} {self.value:.4g}", self))
 
     @property
     def value(self) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 from ...data.labels import IGNORED, check_pixels
 from ...data.targets import Targets
 from ...errors import DataError
+from ...markup import figures, notebook
 from .metric import Metric
 
 __all__ = ["PixelMetric", "Pixels", "confusion"]
@@ -36,6 +37,10 @@ class Pixels:
     skipped: int = 0
 
     metric = "Mean IoU"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        return notebook(figures(f"{self.metric} {self.value:.4g}", self))
 
     @property
     def value(self) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...data.targets import Targets
 from ...errors import DataError
+from ...markup import figures, notebook
 from .metric import Metric
 
 __all__ = ["ValueMetric", "Values"]
@@ -39,6 +40,10 @@ class Values:
     skipped: int = 0
 
     metric = "Explained variance"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        return notebook(figures(f"{self.metric} {self.value:.4g}", self))
 
 
 class ValueMetric(Metric):

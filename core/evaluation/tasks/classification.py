@@ -23,10 +23,12 @@ class Classification(Task):
     Args:
         output: the output with the scores of the classes.
         top: for each k, count the labels among the k highest scores, too.
+        best: the figure counts the labels among so many of the highest scores.
     """
 
     output: str
     top: tuple[int, ...] = (1, 5)
+    best: int = 1
 
     name = "classification"
     summary = "share of samples whose label has the highest score"
@@ -34,6 +36,10 @@ class Classification(Task):
     unit = "%"
     points = 100.0
     target_kind = "label"
+
+    def __post_init__(self) -> None:
+        if self.best != 1:
+            object.__setattr__(self, "metric", f"Top-{self.best} accuracy")
 
     @classmethod
     def of(
@@ -62,7 +68,7 @@ class Classification(Task):
 
     def make_metric(self) -> AccuracyMetric:
         """Return a fresh metric of the accuracy."""
-        return AccuracyMetric(self.output)
+        return AccuracyMetric(self.output, self.best)
 
     def make_full_metric(self) -> FullAccuracyMetric:
         """Return a fresh metric of the best k, of each class and of the loss, too."""

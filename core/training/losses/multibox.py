@@ -37,6 +37,8 @@ class MultiBoxLoss(Loss):
         squared: squared differences of offsets instead of smooth ones.
         logistic: a sigmoid for each class instead of a softmax.
         place_weight: factor of the loss of offsets.
+        shared: a prior box has one box for all classes; else one for each. Such boxes are not
+            mined, as the fork does not.
         each: prior boxes match every truth they overlap enough; else only one for each truth.
         overlap: that is enough.
         by_prior: prior boxes are matched, and not predictions.
@@ -58,6 +60,7 @@ class MultiBoxLoss(Loss):
     squared: bool = False
     logistic: bool = False
     place_weight: float = 1.0
+    shared: bool = True
     each: bool = True
     overlap: float = 0.5
     by_prior: bool = True
@@ -79,7 +82,7 @@ class MultiBoxLoss(Loss):
         offsets, scores = inputs[0].flatten(1), inputs[1].flatten(1)
         images = offsets.shape[0]
         boxes, variances = inputs[2].detach().double().cpu().numpy().reshape(2, -1, 4)
-        places = offsets.reshape(images, -1, 4)
+        places = offsets.reshape(images, -1, 1 if self.shared else self.classes, 4)
         classes = scores.reshape(images, -1, self.classes)
         if places.shape[1] != len(boxes) or classes.shape[1] != len(boxes):
             raise DataError(
@@ -90,8 +93,8 @@ class MultiBoxLoss(Loss):
         matches, near = self._matches(places, boxes, variances, truths)
         labels = self._labels(matches, truths)
         matches, chosen = self._mined(classes, places, boxes, variances, truths, matches, near)
-        positive = matches >= 0
-        count = int(positive.sum())
+        positive = (matches >= 0).any(1)
+        count = int((matches >= 0).sum())
         total = offsets.sum() * 0 + scores.sum() * 0
         if count:
             total = total + self.place_weight * self._place_loss(
@@ -101,7 +104,7 @@ class MultiBoxLoss(Loss):
         if picked.any():
             total = (
                 total
-                + self._class_losses(classes, np.where(positive, labels, -1))[
+                + self._class_losses(classes, np.where(matches >= 0, labels, -1))[
                     torch.from_numpy(picked).to(classes.device)
                 ].sum()
             )
@@ -128,19 +131,48 @@ class MultiBoxLoss(Loss):
         self, places: Tensor, boxes: np.ndarray, variances: np.ndarray,
         truths: dict[int, np.ndarray],
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-        """Return which truth each prior box of each image matches (−1: none), and its overlap."""
+        """Return which truths prior boxes match (−1: none), and how far they overlap any.
+
+        Returns:
+            images × boxes of a prior box × prior boxes, and images × prior boxes.
+        """
         images = places.shape[0]
-        matches = np.full((images, len(boxes)), -1)
+        matches = np.full((images, places.shape[2], len(boxes)), -1)
         near = np.zeros((images, len(boxes)))
         for image, listed in truths.items():
             if not 0 <= image < images:
                 continue
-            shown = boxes
             if not self.by_prior:
                 raw = places[image].detach().double().cpu().numpy()
-                shown = self._decoded(raw, boxes, variances)
-            matches[image], near[image] = self._match(shown, listed[:, 1:])
+            if self.shared:
+                shown = boxes if self.by_prior else self._decoded(raw[:, 0], boxes, variances)
+                matches[image, 0], near[image] = self._match(shown, listed[:, 1:])
+            elif self.by_prior:
+                self._share(self._match(boxes, listed[:, 1:])[0], listed[:, 0], matches[image])
+            else:
+                for label in self._told(listed[:, 0]):
+                    own = np.flatnonzero(listed[:, 0] == label)
+                    shown = self._decoded(raw[:, label], boxes, variances)
+                    found, _ = self._match(shown, listed[own, 1:])
+                    matches[image, label] = np.where(found >= 0, own[found], -1)
         return matches, near
+
+    def _told(self, labels: np.ndarray) -> list[int]:
+        """Return the classes of truths that have a box of their own."""
+        kinds = np.unique(labels).astype(int).tolist()
+        return [label for label in kinds if 0 <= label < self.classes]
+
+    def _share(self, found: np.ndarray, labels: np.ndarray, matches: np.ndarray) -> None:
+        """Give each match to the box of the truth's class.
+
+        Args:
+            found: the truth that each prior box matches.
+            labels: of the truths.
+            matches: boxes of a prior box × prior boxes; it is changed.
+        """
+        for label in self._told(labels):
+            own = (found >= 0) & (labels[found] == label)
+            matches[label, own] = found[own]
 
     def _match(self, boxes: np.ndarray, truths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Match each truth with the box that overlaps it most, then other boxes with truths."""
@@ -167,7 +199,7 @@ class MultiBoxLoss(Loss):
         return matches, near
 
     def _labels(self, matches: np.ndarray, truths: dict[int, np.ndarray]) -> np.ndarray:
-        """Return the class of the truth that each prior box matches; the background elsewhere."""
+        """Return the classes of the truths that are matched; the background elsewhere."""
         labels = np.full(matches.shape, self.background)
         for image, listed in truths.items():
             if 0 <= image < len(matches):
@@ -176,17 +208,26 @@ class MultiBoxLoss(Loss):
         return np.where(matches >= 0, self.background + 1, labels) if self.agnostic else labels
 
     def _class_losses(self, classes: Tensor, labels: np.ndarray) -> Tensor:
-        """Return the loss of the classes of every prior box; −1 is the background."""
-        aims = torch.from_numpy(np.where(labels < 0, self.background, labels)).to(classes.device)
-        if not self.logistic:
+        """Return the loss of the classes of every prior box.
+
+        Args:
+            classes: images × prior boxes × classes.
+            labels: images × boxes of a prior box × prior boxes; −1 is the background.
+        """
+        if not self.logistic:  # of several classes the last one is told
+            last = labels.max(1)
+            aims = torch.from_numpy(np.where(last < 0, self.background, last)).to(classes.device)
             flat = functional.cross_entropy(
                 classes.flatten(0, 1), aims.reshape(-1).long(), reduction="none"
             )
             return flat.reshape(aims.shape)
-        targets = torch.zeros_like(classes).scatter_(2, aims.long().unsqueeze(2), 1.0)
-        if self.mining == "NONE":  # only negatives that were picked are told the background
-            told = torch.from_numpy(labels >= 0).to(classes.device)
-            targets = targets * told.unsqueeze(2)
+        targets = torch.zeros_like(classes)
+        for own in np.moveaxis(labels, 1, 0):
+            # Without mining, no prior box is told the background.
+            told = own if self.mining == "NONE" else np.where(own < 0, self.background, own)
+            image, prior = np.nonzero(told >= 0)
+            where = (image, prior, told[image, prior])
+            targets[tuple(torch.from_numpy(each).to(classes.device) for each in where)] = 1.0
         losses = functional.binary_cross_entropy_with_logits(classes, targets, reduction="none")
         return losses.sum(2)
 
@@ -195,19 +236,19 @@ class MultiBoxLoss(Loss):
         truths: dict[int, np.ndarray], matches: np.ndarray, near: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Return the matches that are kept, and which others are negatives."""
-        chosen = np.zeros(matches.shape, bool)
+        chosen = np.zeros(near.shape, bool)
         if self.mining == "NONE":
             return matches, chosen
         labels = np.where(matches >= 0, self._labels(matches, truths), -1)
         losses = self._class_losses(classes.detach(), labels).double().cpu().numpy()
         hard = self.mining == "HARD_EXAMPLE"
         if hard and (matches >= 0).any():
-            losses = losses + self._place_losses(places, boxes, variances, truths, matches)
+            losses = losses + self._place_losses(places, boxes, variances, truths, matches)[:, 0]
         matches = matches.copy()
         for image in truths:
             if not 0 <= image < len(matches):
                 continue
-            own = matches[image]
+            own = matches[image, 0]
             eligible = np.arange(len(own))
             count = self.samples
             if not hard:
@@ -225,7 +266,7 @@ class MultiBoxLoss(Loss):
         self, places: Tensor, boxes: np.ndarray, variances: np.ndarray,
         truths: dict[int, np.ndarray], matches: np.ndarray,
     ) -> np.ndarray:  # fmt: skip
-        """Return the loss of the offsets of every prior box; 0 where it matches nothing."""
+        """Return the loss of the offsets of every box; 0 where it matches nothing."""
         found = np.zeros(matches.shape)
         with torch.no_grad():
             difference = self._differences(places, boxes, variances, truths, matches)
@@ -245,14 +286,13 @@ class MultiBoxLoss(Loss):
         self, places: Tensor, boxes: np.ndarray, variances: np.ndarray,
         truths: dict[int, np.ndarray], matches: np.ndarray,
     ) -> Tensor:  # fmt: skip
-        """Return offsets minus what they should be, for matching prior boxes × 4."""
-        image, prior = np.nonzero(matches >= 0)
-        wanted = np.array(
-            [truths[int(i)][matches[i, p], 1:] for i, p in zip(image, prior, strict=True)]
-        )
+        """Return offsets minus what they should be, for matching boxes × 4."""
+        image, kind, prior = np.nonzero(matches >= 0)
+        found = matches[image, kind, prior]
+        wanted = np.array([truths[int(i)][k, 1:] for i, k in zip(image, found, strict=True)])
         encoded = self._encoded(wanted, boxes[prior], variances[prior])
-        where = torch.from_numpy(image).to(places.device), torch.from_numpy(prior).to(places.device)
-        own = places[where]
+        where = (torch.from_numpy(each).to(places.device) for each in (image, prior, kind))
+        own = places[tuple(where)]
         difference = own - torch.from_numpy(encoded).to(own)
         if self.corners_inside:
             shown = boxes[prior]

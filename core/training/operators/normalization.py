@@ -65,10 +65,12 @@ def _of_batch(
             factor = mode.factors[rule.factor]
             factor.mul_(rule.fraction).add_(1)
             share = 1 / factor
-        mean += (own_mean - mean) * share
-        stored = variance if not rule.root else (variance.sqrt() - rule.root).square()
-        stored = stored + (own_variance - stored) * share
-        variance.copy_(stored if not rule.root else (stored.sqrt() + rule.root).square())
+        mean.lerp_(own_mean, share)
+        if not rule.root:
+            variance.lerp_(own_variance, share)
+        else:
+            stored = (variance.sqrt() - rule.root).square_().lerp_(own_variance, share)
+            variance.copy_((stored.sqrt_() + rule.root).square_())
     return y
 
 

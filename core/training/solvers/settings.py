@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from .average import Average
 from .schedule import Schedule
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Settings:
         images: images of an update, for counting; 0 where they are not counted.
         updates: updates of the whole training; 0 where it is not said.
         everything: blobs with a rate of 0 have histories too.
+        average: how weights are averaged; None where they are not.
     """
 
     method: Method
@@ -65,3 +67,4 @@ class Settings:
     images: int = 0
     updates: int = 0
     everything: bool = False
+    average: Average | None = None

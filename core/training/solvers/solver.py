@@ -90,6 +90,11 @@ class Solver:
         return (self._before + (self.updates + self.settings.offset) * images) // images
 
     @property
+    def done(self) -> int:
+        """Updates of the whole training so far, those before this solver included."""
+        return self.number - self.settings.offset
+
+    @property
     def rate(self) -> float:
         """The learning rate of the next update."""
         schedule = self.settings.schedule
@@ -111,12 +116,22 @@ class Solver:
         self._passes += 1
         if self._passes < self.settings.passes:
             return False
-        self._passes = 0
         with torch.no_grad():
             self._update()
+        self._end()
+        return True
+
+    def skip(self) -> None:
+        """Let an update pass that changes nothing, since its gradients are no numbers."""
+        self._step = self.settings.schedule.step_of(self.number, self._step)
+        self._end()
+
+    def _end(self) -> None:
+        """Make ready for the next update."""
+        self._passes = 0
+        self.updates += 1
         for parameter in self.module.parameters():
             parameter.grad = None
-        return True
 
     def _update(self) -> None:
         """Change the weights."""
@@ -134,7 +149,6 @@ class Solver:
                 tensor -= change
                 if rule.clip is not None:
                     tensor.clamp_(-rule.clip, rule.clip)
-        self.updates += 1
 
     def _change(
         self, rule: Rule, gradient: Tensor, history: Sequence[Tensor], rate: float

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ....core.brief import brief
 from ....core.data.base import Batch, TargetKind, batch_size, first_batch, fixed_batch, limited
 from ....core.data.labels import check_labels
 from ....core.data.registry import Opening
@@ -23,7 +24,7 @@ from ....core.errors import DataError, Where, located
 from ....core.ir.dims import sample_fits, shape_text
 from ....core.ir.regions import region_inputs
 
-__all__ = ["SUFFIXES", "Hdf5Data"]
+__all__ = ["SUFFIXES", "Hdf5Data", "stored_shape"]
 
 SUFFIXES = (".h5", ".hdf5")
 
@@ -32,6 +33,24 @@ PROBED = 1 << 24
 
 CHUNK = 1 << 16
 """Labels that are read at once."""
+
+
+def stored_shape(path: Path, root: Path | None, name: str) -> tuple[int, ...]:
+    """Return the shape of a sample of a data set.
+
+    Args:
+        path: a file, or a list of files, of which the first is read.
+        root: folder that paths in a list start from.
+        name: of the data set.
+
+    Raises:
+        DataError: h5py is not installed, a file is broken, or has no such data set.
+    """
+    file = path if path.suffix.lower() in SUFFIXES else _listed(path, root)[0]
+    with located(file=str(file)), _opened(file) as content:
+        if name not in content:
+            raise DataError(f"there is no dataset '{name}'", hint=f"it has {', '.join(content)}")
+        return tuple(int(size) for size in content[name].shape[1:])
 
 
 class Hdf5Data:
@@ -58,7 +77,7 @@ class Hdf5Data:
         self._files = [path] if path.suffix.lower() in SUFFIXES else _listed(path, opening.root)
         counts, shapes = [], []
         for file in self._files:
-            with located(file=str(file)), self._opened(file) as content:
+            with located(file=str(file)), _opened(file) as content:
                 names = self._names(content)
                 counts.append(self._stored_samples(content, names))
                 shapes.append(self._label(content, counts[-1]))
@@ -68,11 +87,25 @@ class Hdf5Data:
         with located(file=self.name):
             self.samples = limited(sum(counts), opening.options.limit, opening.network)
 
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self,
+            repr(self.name),
+            f"{self.samples} samples",
+            f"labels: {self.target_kind or 'none'}",
+        )
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The files with the samples."""
+        return tuple(self._files)
+
     def __iter__(self) -> Iterator[Batch]:
         """Yield the samples of one file after the other. A batch does not span two files."""
         left = self.samples
         for file, count in zip(self._files, self._counts, strict=True):
-            with located(file=str(file)), self._opened(file) as content:
+            with located(file=str(file)), _opened(file) as content:
                 names = self._names(content)
                 for start in range(0, min(count, left), self._batch):
                     stop = min(start + self._batch, count, left)
@@ -96,7 +129,7 @@ class Hdf5Data:
             return
         left = min(self.samples, PROBED)
         for file, count in zip(self._files, self._counts, strict=True):
-            with located(file=str(file)), self._opened(file) as content:
+            with located(file=str(file)), _opened(file) as content:
                 for start in range(0, min(count, left), CHUNK):
                     self._check(content, start, min(start + CHUNK, count, left), classes)
             left -= min(count, left)
@@ -155,18 +188,6 @@ class Hdf5Data:
             raise DataError(f"the datasets have different numbers of samples: {shown}")
         return int(count)
 
-    def _opened(self, path: Path) -> Any:
-        try:
-            import h5py
-        except ImportError as error:
-            raise DataError(
-                "reading HDF5 needs the package h5py", hint="pip install 'secateur[hdf5]'"
-            ) from error
-        try:
-            return h5py.File(path, "r")
-        except OSError as error:
-            raise DataError(f"cannot be read as HDF5: {error}") from error
-
     def _names(self, content: Any) -> dict[str, str]:
         """Return input → name of its dataset.
 
@@ -201,6 +222,19 @@ class Hdf5Data:
         if not stored or stored[0] != count:
             raise DataError(f"dataset 'label' is {shape_text(stored)} for {count} samples")
         return stored
+
+
+def _opened(path: Path) -> Any:
+    try:
+        import h5py
+    except ImportError as error:
+        raise DataError(
+            "reading HDF5 needs the package h5py", hint="pip install 'secateur[hdf5]'"
+        ) from error
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise DataError(f"cannot be read as HDF5: {error}") from error
 
 
 def _kind(shapes: Sequence[tuple[int, ...] | None]) -> TargetKind:

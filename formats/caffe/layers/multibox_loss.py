@@ -60,12 +60,14 @@ class MultiBoxLoss(Loss):
         """Return the loss of training.
 
         Raises:
-            FormatError: the old and the current field contradict each other.
-            UnsupportedError: boxes differ by class, or examples are thinned out before mining.
+            FormatError: fields contradict each other.
+            UnsupportedError: examples are thinned out before mining.
         """
         del folder
-        if not self.share_location:
-            raise UnsupportedError("share_location: false cannot be trained")
+        if not self.share_location and self.mining_type != "NONE":
+            raise FormatError(
+                "share_location: false goes with mining_type: NONE alone, as in the SSD fork"
+            )
         if self.nms_threshold and self.mining_type != "NONE":
             raise UnsupportedError("mining with nms_param cannot be trained")
         mined = self.mining_type != "NONE"
@@ -74,7 +76,8 @@ class MultiBoxLoss(Loss):
         return MultiBox(
             classes=self.num_classes, background=self.background_label_id,
             squared=self.loc_loss_type == "L2", logistic=self.conf_loss_type == "LOGISTIC",
-            place_weight=self.loc_weight, each=self.match_type == "PER_PREDICTION",
+            place_weight=self.loc_weight, shared=self.share_location,
+            each=self.match_type == "PER_PREDICTION",
             overlap=self.overlap_threshold, by_prior=self.use_prior_for_matching,
             difficult=self.use_difficult_gt, mining=self.mining_type, ratio=self.neg_pos_ratio,
             negative_overlap=self.neg_overlap, samples=self.sample_size, code=self.code_type,

@@ -48,6 +48,11 @@ class DarknetImages:
     def __len__(self) -> int:
         return len(self._images)
 
+    def files_of(self, index: int) -> tuple[Path, ...]:
+        """Return the files that a sample is read from."""
+        path, _ = self._images[index]
+        return (path, label_path(path)) if self.target_kind == "objects" else (path,)
+
     @property
     def labels_in_memory(self) -> bool:
         """Whether classes are told by paths, not by label files."""
@@ -82,13 +87,15 @@ class DarknetImages:
         where = Where(file=self.name, line=line)
         if self.target_kind == "label":
             with located(file=self.name, line=line):
-                return Sample(image=image, label=self._named(str(path)), where=where)
+                label = self._named(str(path))
+            return Sample(image=image, label=label, where=where, file=str(path))
         if self.target_kind == "objects":
             height, width = image.shape[:2]
             labels = label_path(path)
             objects = read_labels(labels, height, width, self._count)
-            return Sample(image=image, objects=objects, where=Where(file=str(labels)))
-        return Sample(image=image, where=where)
+            where = Where(file=str(labels))
+            return Sample(image=image, objects=objects, where=where, file=str(path))
+        return Sample(image=image, where=where, file=str(path))
 
     def _named(self, path: str) -> int:
         """Return the class whose name is part of a path."""

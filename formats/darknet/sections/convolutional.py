@@ -61,6 +61,7 @@ class Convolutional(Section):
         Blob("rolling_variance", "out", when="stores_scales"),
         Blob("weight", "out in/groups kernel", when="stored"),
     )
+    references = ("share_index",)
     only = dict.fromkeys(ALEXEYAB_KEYS, Flavour.ALEXEYAB)
     example = Example(text="batch_normalize=1\nfilters=16\nsize=3\npad=1\nactivation=leaky")
 

@@ -23,6 +23,7 @@ class Route(Section):
     groups: int = key(1, doc="cut every input into so many equal shares")
     group_id: int = key(0, doc="the share to take")
 
+    references = ("layers",)
     only = {"groups": Flavour.ALEXEYAB, "group_id": Flavour.ALEXEYAB}  # noqa: RUF012
     example = Example(text="layers=-1,-2")
 

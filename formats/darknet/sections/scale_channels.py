@@ -24,6 +24,7 @@ class ScaleChannels(Section):
     scale_wh: bool = key(default=False, doc="the layer before is one map, not one number a channel")
     activation: str = key("linear")
 
+    references = ("layers",)
     only = {"": Flavour.ALEXEYAB}  # noqa: RUF012
     example = Example(text="from=-2", lead="[avgpool]")
 

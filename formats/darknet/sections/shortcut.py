@@ -39,6 +39,7 @@ class Shortcut(Section):
     weights_normalization: str = key("none")
 
     blobs = (Blob("weight", "count weights", when="weighted"),)
+    references = ("layers",)
     only = {  # noqa: RUF012
         "alpha": Flavour.PJREDDIE,
         "beta": Flavour.PJREDDIE,

@@ -274,3 +274,23 @@ def test_a_measured_budget_is_the_same_again_with_its_table(detector):
     )  # fmt: skip
     assert again.plan.to_yaml() == first.plan.to_yaml()
     assert first.plan.provenance["rate"]["achieved"] == pytest.approx(0.2, abs=0.01)
+
+
+@pytest.mark.parametrize("criterion", ["l1", "obs"])
+def test_a_budget_of_convolutions(lenet, noise, criterion):
+    data = noise if criterion == "obs" else None
+    result = secateur.prune(
+        lenet, rate=0.5, budget="convolutions", criterion=criterion, data=data, repair="none"
+    )
+    before, after = (
+        measure_cost(n, find_groups(n)).convolution_operations for n in (lenet, result.network)
+    )
+    assert 0.46 < 1 - after / before <= 0.5
+
+
+def test_a_budget_of_convolutions_that_are_not_there():
+    g = Graph()
+    flat = g.op("flat", "Flatten", g.data)
+    network = g.network(out=g.gemm("b", g.gemm("a", flat, 8), 3))
+    with pytest.raises(PlanError, match="network 'net' has no convolution"):
+        secateur.prune(network, rate=0.5, budget="convolutions", criterion="l1")

@@ -10,7 +10,8 @@ import pytest
 
 from secateur.core.errors import DataError
 from secateur.core.finetune import duration
-from secateur.core.finetune.course import Course
+from secateur.core.finetune.course import Course, Outcome
+from secateur.core.finetune.result import FinetuneEntry
 from secateur.core.finetune.stages import Stage
 from secateur.core.training.solvers.adaptive import Adam
 from secateur.core.training.solvers.schedule import BurnIn, Constant, Polynomial, Schedule
@@ -83,3 +84,51 @@ def test_a_schedule_that_falls_to_0_is_not_gone_beyond(burn_in: int) -> None:
         duration.check_end(replace(course, seen=81 * 8))
     level = replace(settings, schedule=Constant(base=0.1))
     duration.check_end(replace(course, seen=10**9, settings=level))
+
+
+def entry(step: int, loss: float, stage: str = "both") -> FinetuneEntry:
+    return FinetuneEntry(
+        step=step, stage=stage, loss=1.0, held_out=loss, value=None, rate=0.1,
+        seconds=0.5 * step, best=False,
+    )  # fmt: skip
+
+
+def told(losses: list[float], settings: Settings | None = None, **more: Any) -> str:
+    """What is told after 10 updates for each loss, of half a second each; 50 are an epoch."""
+    history = (
+        entry(0, 9.0, "start"), entry(5, 9.0, "vectors"),
+        *(entry(10 * (k + 1), loss) for k, loss in enumerate(losses)),
+    )  # fmt: skip
+    steps = history[-1].step
+    course = Course(
+        stages=STAGES, steps=steps, rules=(), method=Adam(first=0.9), settings=settings, **more
+    )
+    feeding: Any = SimpleNamespace(samples=SimpleNamespace(batches=50))
+    outcome = Outcome(history=history, best=history[-1], steps=steps, images=1.0, notes=())
+    return duration.more_time(course, feeding, outcome)
+
+
+def test_what_more_time_would_bring() -> None:
+    usual = "the usual 10 epochs (500 steps) would take about 4 min"
+    falling = "still falling (12 % over the last 4 measurements)"
+    assert (
+        told([7.0, 1.06, 1.02, 0.98, 0.94])
+        == f"more time: the held-out loss was {falling}; {usual}"
+    )
+    assert "loss was rising (18 % over the last 3 measurements)" in told([1.0, 1.1, 1.2])
+    assert "loss was level over the last 4 measurements" in told([1.0, 0.999, 1.001, 1.0])
+    assert "too few measurements of the last stage" in told([1.0, 0.5])
+    assert "loss was level" in told([0.0, 0.0, 0.0])
+
+
+def test_the_usual_length_is_that_of_the_files() -> None:
+    files = Settings(
+        method=Momentum(momentum=0.9), schedule=Constant(base=0.1), images=8, updates=16_000
+    )
+    text = told([1.0, 0.9, 0.8], files)
+    assert text.endswith("the schedule of the files (16000 steps) would take about 2.2 h")
+    text = told([1.0, 0.9, 0.8], files, seen=15_880 * 8)
+    assert text.endswith("the schedule of the files (120 steps) would take about 60 s")
+    for seen in (15_990 * 8, 20_000 * 8):
+        text = told([1.0, 0.9, 0.8], files, seen=seen)
+        assert text.endswith("; the schedule of the files would not have been longer")

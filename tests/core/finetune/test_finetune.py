@@ -183,6 +183,16 @@ def test_a_loss_that_explodes_ends_training_with_the_best_before(
     )
 
 
+@pytest.mark.parametrize("time", [1.0, None])
+def test_a_time_ends_with_what_more_of_it_would_bring(
+    network: secateur.Network, pruned: secateur.PruneResult, time: float | None
+) -> None:
+    options = {**QUICK, "steps": 3 if time is None else None, "time": time}
+    result = secateur.finetune(pruned.network, labelled(network, 80), **options)
+    told = [note for note in result.notes if note.startswith("more time: ")]
+    assert len(told) == (time is not None)
+
+
 def test_what_cannot_be_learned_from_is_refused(network: secateur.Network) -> None:
     with pytest.raises(DataError, match="there is nothing to learn from"):
         secateur.finetune(network, unlabelled(network), **QUICK)

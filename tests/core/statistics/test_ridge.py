@@ -11,7 +11,7 @@ from secateur.core.evaluation.fidelity import fidelity
 from secateur.core.obs.consumers import find_consumers, readers
 from secateur.core.plan.state import PruningState
 from secateur.core.pruning.prune import prune
-from secateur.core.repair import refit as refit_module
+from secateur.core.repair import fitting
 from secateur.core.repair.refit import refit
 from secateur.core.statistics.moments import MomentAccumulator, SplitHalf, gather_moments
 from secateur.core.statistics.operators import find_operators
@@ -99,9 +99,7 @@ def test_a_refit_to_few_samples_holds_for_others(monkeypatch, channels, part):
     errors = {}
     for ridge in (None, 1e-3):
         if ridge is not None:
-            monkeypatch.setattr(
-                refit_module, "best_ridge", lambda error, columns, ridge=ridge: ridge
-            )
+            monkeypatch.setattr(fitting, "best_ridge", lambda error, columns, ridge=ridge: ridge)
         small = refit(state, state.dense())
         errors[ridge] = [fidelity(net, small, data).error for data in (few, other)]
     assert errors[None][1] < part * errors[1e-3][1]

@@ -389,6 +389,77 @@ def test_the_hardest_examples_are_kept(torch):
     assert offsets.grad.numpy().reshape(10, 4).any(1).sum() <= 1
 
 
+def by_class(loss, torch, truths, seed: int = 0):
+    """Three boxes for each prior box: value, offsets (images × priors × classes × 4), scores."""
+    offsets = torch.tensor(random(2, 60, seed=seed) / 4, requires_grad=True)
+    scores = torch.tensor(random(2, 15, seed=seed + 1), requires_grad=True)
+    priors = torch.tensor(np.stack([PRIORS.ravel(), VARIANCES.ravel()])[None])
+    value = loss(offsets, scores, priors, torch.tensor(truths, dtype=torch.float64))
+    value.backward()
+    shape = (2, 5, 3, 4)
+    return (
+        value.item(),
+        offsets.detach().numpy().reshape(shape),
+        offsets.grad.numpy().reshape(shape),
+        scores.grad.numpy().reshape(2, 5, 3),
+    )
+
+
+def corner_loss(offsets: np.ndarray, box: np.ndarray, truth: list[float]) -> float:
+    off = np.abs(offsets - (np.array(truth) - box) / VARIANCES[0])
+    return float(np.where(off < 1, off**2 / 2, off - 0.5).sum())
+
+
+@pytest.mark.parametrize("logistic", [False, True])
+def test_each_class_has_a_box_of_its_own(logistic, torch):
+    """A match teaches the box of the truth's class alone."""
+    loss = MultiBoxLoss(classes=3, mining="NONE", shared=False, logistic=logistic)
+    value, offsets, pull, scores = by_class(loss, torch, TRUTH)
+    assert np.argwhere(pull.any(3)).tolist() == [[0, 0, 1], [0, 1, 2]]
+    told = corner_loss(offsets[0, 0, 1], PRIORS[0], TRUTH[0][0][0][3:7])
+    told += corner_loss(offsets[0, 1, 2], PRIORS[1], TRUTH[0][0][1][3:7])
+    same = MultiBoxLoss(classes=3, mining="NONE", logistic=logistic)
+    other, plain, _ = multibox(same, torch, TRUTH)
+    shown = plain.detach().numpy().reshape(2, 5, 4)
+    once = corner_loss(shown[0, 0], PRIORS[0], TRUTH[0][0][0][3:7])
+    once += corner_loss(shown[0, 1], PRIORS[1], TRUTH[0][0][1][3:7])
+    assert value - told / 2 == pytest.approx(other - once / 2, rel=1e-9)
+    assert scores.any(2).all()
+
+
+@pytest.mark.parametrize("logistic", [False, True])
+def test_predictions_of_each_class_match_truths_of_that_class(logistic, torch):
+    """One prior box can match truths of two classes at once."""
+    truths = [[[[1, 1, 0, 0.0, 0.0, 0.5, 0.5, 0], [1, 2, 0, 0.02, 0.0, 0.5, 0.5, 0]]]]
+    loss = MultiBoxLoss(
+        classes=3, mining="NONE", shared=False, by_prior=False, each=False, logistic=logistic,
+        normalization="NONE",
+    )  # fmt: skip
+    _, offsets, pull, scores = by_class(loss, torch, truths)
+    boxes = PRIORS[:, None] + offsets[1] * VARIANCES[0]
+    best = [
+        int(np.argmax([overlap(corners(box), corners(row[3:7])) for box in boxes[:, label]]))
+        for label, row in ((1, truths[0][0][0]), (2, truths[0][0][1]))
+    ]
+    assert np.argwhere(pull.any(3)).tolist() == sorted([[1, best[0], 1], [1, best[1], 2]])
+    assert best[0] == best[1] == 0
+    signs = np.sign(scores[1, 0]).tolist()
+    assert signs == ([1, -1, -1] if logistic else [1, 1, -1])  # a softmax is told the last class
+
+
+def corners(row: list[float]) -> Box:
+    left, top, right, bottom = (float(number) for number in row)
+    return Box((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
+
+
+def test_sigmoids_need_no_class_of_nothing(torch):
+    loss = MultiBoxLoss(classes=3, background=-1, logistic=True)
+    truth = [[[[0, 0, 0, 0.05, 0.05, 0.5, 0.5, 0]]]]
+    value, _, scores = multibox(loss, torch, truth)
+    assert np.isfinite(value)
+    assert scores.grad.numpy().reshape(2, 5, 3)[0, 0, 0] < 0
+
+
 def test_no_truth_gives_no_loss(torch):
     value, offsets, scores = multibox(MultiBoxLoss(classes=3), torch, [[[[-1.0] * 8]]])
     assert value == 0

@@ -271,7 +271,7 @@ layer { name: "loss" type: "MultiBoxLoss" bottom: "fc" bottom: "fc" bottom: "fc"
   top: "loss" multibox_loss_param { num_classes: 3 MORE } }
 """
     for more, message in (
-        ("share_location: false", "share_location: false cannot be trained"),
+        ("share_location: false", "share_location: false goes with mining_type: NONE alone"),
         ("nms_param { nms_threshold: 0.5 }", "mining with nms_param cannot be trained"),
         ("do_neg_mining: false", "do_neg_mining contradicts mining_type"),
     ):
@@ -279,4 +279,8 @@ layer { name: "loss" type: "MultiBoxLoss" bottom: "fc" bottom: "fc" bottom: "fc"
             recipe(net(tmp_path, text.replace("MORE", more)))
     (objective,) = recipe(net(tmp_path, text.replace("MORE", "neg_pos_ratio: 2"))).objectives
     assert objective.loss.ratio == 2
+    assert objective.loss.shared
+    more = "share_location: false mining_type: NONE"
+    (objective,) = recipe(net(tmp_path, text.replace("MORE", more))).objectives
+    assert not objective.loss.shared
     assert objective.reads == (*[objective.reads[0]] * 3, "gt")

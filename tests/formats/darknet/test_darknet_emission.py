@@ -296,7 +296,7 @@ def test_what_is_wrong_is_told_before_anything_is_written(tmp_path: Path) -> Non
     detection = "\n[connected]\noutput=48\nactivation=linear\n"
     detection += "\n[detection]\nclasses=2\nside=2\nnum=2\ncoords=4\n"
     network = secateur.load(*with_random_weights(tmp_path, NET + BODY + detection))
-    with pytest.raises(UnsupportedError, match="the loss of this section is not supported"):
+    with pytest.raises(UnsupportedError, match="whose paths are part of its program"):
         secateur.check_training(network, tmp_path / "train")
     network = secateur.load(*with_random_weights(tmp_path, NET + BODY + YOLO))
     with pytest.raises(UnsupportedError, match="no solver file goes with it"):

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from secateur.core.cost.describe import describe
 from secateur.core.errors import FormatError, SecateurError, UnsupportedError
 from secateur.core.ir.heads import AnchorHead
 from secateur.formats.adapter import keys_of
 from secateur.formats.darknet.activations import ACTIVATIONS
 from secateur.formats.darknet.batch_norm import graph_variance, stored_variance
 from secateur.formats.darknet.numerals import quotient, read_float, read_int, read_ints
-from secateur.formats.darknet.reader import load
+from secateur.formats.darknet.reader import load, load_text
 from secateur.formats.darknet.section import SECTIONS
+from secateur.formats.saving import save
 from support.darknet import HEADER, noise, run, with_random_weights, write
 
 NET = "[net]\nwidth=8\nheight=6\nchannels=3\n"
@@ -212,3 +215,43 @@ def test_every_section_is_documented() -> None:
             assert field.default is not None
             assert declared.names == () or len(declared.names) == 1
     assert len(ACTIVATIONS) == 23
+
+
+def test_a_cfg_alone_counts_as_with_its_weights(tmp_path: Path) -> None:
+    cfg = (
+        f"{NET}{CONV}batch_normalize=1\n[maxpool]\nsize=2\nstride=2\n"
+        "[connected]\noutput=5\nactivation=linear\n"
+    )
+    files = with_random_weights(tmp_path, cfg)
+    whole, alone = load(*files), load_text(files[0])
+    assert alone.outputs == whole.outputs
+    assert alone.notes == whole.notes
+    assert [describe(network).cost for network in (alone, whole)] == [describe(whole).cost] * 2
+    values = [alone.array(name) for name in alone.graph.initializers]
+    assert not any(array.any() for array in values if array.ndim == 4)  # kernels
+    with pytest.raises(FormatError):
+        save(alone, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cfg_alone_takes_no_memory_for_what_it_claims(tmp_path: Path) -> None:
+    text = f"{NET}[convolutional]\nfilters={{}}\nsize=1\nactivation=linear\n"
+    write(tmp_path, text.format(1 << 21))
+    message = (
+        "layer 0 \\[convolutional\\]: 2097152 channels or inputs are more than a cfg may claim"
+    )
+    with pytest.raises(FormatError, match=message):
+        load_text(tmp_path / "model.cfg")
+    write(tmp_path, text.format(1 << 20).replace("size=1", "size=5"))
+    tracemalloc.start()
+    found = load_text(tmp_path / "model.cfg")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.array("layer_0/weight").nbytes == (1 << 20) * 75 * 4
+    assert peak < 1 << 24
+
+
+def test_a_main_cfg_is_no_network(tmp_path: Path) -> None:
+    files = write(tmp_path, "[pruning]\nworkspace=w\n")
+    with pytest.raises(FormatError, match="`secateur pruner` takes it"):
+        load(*files)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from secateur.core.errors import FormatError, SecateurError, UnsupportedError
+from secateur.core.errors import FormatError, SecateurError
 from secateur.core.training.losses.anchors import AnchorLoss
 from secateur.core.training.losses.gaussian import GaussianLoss
 from secateur.core.training.solvers.adaptive import Adam
@@ -166,19 +166,6 @@ def test_heads_that_cannot_be_trained(tail, message, tmp_path):
     assert "model.cfg:" in str(info.value)
 
 
-def test_a_section_with_another_loss_is_refused(tmp_path):
-    cfg = (
-        NET
-        + CONV
-        + (
-            "[connected]\noutput=26\nactivation=linear\n"
-            "[detection]\nclasses=3\ncoords=4\nside=1\nnum=1\nsqrt=1\n"
-        ).replace("output=26", "output=8")
-    )
-    with pytest.raises(UnsupportedError, match="the loss of this section is not supported"):
-        recipe(network(tmp_path, cfg))
-
-
 def test_dropout_acts_in_the_memory_of_its_input(tmp_path):
     """A [route] to the layer before a [dropout] reads what was dropped."""
     cfg = NET + CONV + "[dropout]\nprobability=.4\n[route]\nlayers=0\n" + END + YOLO
@@ -266,11 +253,11 @@ def test_a_whole_training_step(tmp_path):
 
 
 def test_keys_that_are_not_followed_are_told(tmp_path):
-    keys = "ema_alpha=0.9998\nblur=1\ngaussian_noise=0\ntrack=\n"
+    keys = "badlabels_rejection_percentage=0.2\nblur=1\ngaussian_noise=0\ntrack=\n"
     found = recipe(network(tmp_path, NET + keys + END + YOLO + "equidistant_point=1\n"))
     told = [note for note in found.notes if "is not followed" in note]
     assert told == [
-        "[net] ema_alpha is not followed: weights are not averaged",
+        "[net] badlabels_rejection_percentage is not followed: every label counts",
         "[net] blur is not followed: images are not blurred",
         "[yolo] equidistant_point is not followed: anchors are matched by overlap alone",
     ]

@@ -18,6 +18,7 @@ from secateur.core.ir.builder import Builder
 from secateur.core.ir.heads import AnchorHead
 from secateur.core.ir.network import Network
 from secateur.proto.caffe import message_class
+from support.leveldb import write_leveldb
 
 __all__ = ["SAMPLES", "DataSample"]
 
@@ -99,6 +100,16 @@ def lmdb(folder: Path) -> Path:
     return folder / "db"
 
 
+def leveldb(folder: Path) -> Path:
+    datum = message_class("Datum")
+    rows = []
+    for number, pixels in enumerate(PIXELS):
+        data = pixels.transpose(2, 0, 1).tobytes()
+        value = datum(channels=3, height=4, width=6, data=data, label=number)
+        rows.append((f"{number:08}".encode(), value.SerializeToString()))
+    return write_leveldb(folder / "db", rows)
+
+
 def hdf5(folder: Path) -> Path:
     h5py = pytest.importorskip("h5py")
     with h5py.File(folder / "d.h5", "w") as file:
@@ -167,6 +178,7 @@ SAMPLES: Mapping[str, DataSample] = {
     "VOC annotations": DataSample(write=voc, answers="objects", detector=True),
     "image folder": DataSample(write=class_folders, answers="labels"),
     "Caffe LMDB": DataSample(write=lmdb, answers="labels"),
+    "Caffe LevelDB": DataSample(write=leveldb, answers="labels"),
     "HDF5": DataSample(write=hdf5, answers="labels"),
     "list of images and labels": DataSample(write=labelled_list, answers="labels"),
     "list of pairs of images": DataSample(write=pairs, answers="labels"),

@@ -1,0 +1,1 @@
+"""How two networks differ as they stand in their files, layer by layer, without running them."""

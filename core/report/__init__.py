@@ -1,0 +1,1 @@
+"""Reports: one HTML file that tells what was asked, what came, and how to do it again."""

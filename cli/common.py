@@ -17,7 +17,7 @@ File = Annotated[
         name="FILE",
         required=True,
         help="The model, in any order of files: .prototxt and .caffemodel, .cfg and .weights, or "
-        ".onnx.",
+        ".onnx; or a folder with one model. Files may be packed (.gz).",
     ),
 ]
 Output = Annotated[

@@ -22,13 +22,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Group, Parameter, Token
 
 from .screen import ScreenOptions
-from .spelling import NESTED, OPTIONAL, PANELS, Flag, Spelling, spelling_of
+from .spelling import NESTED, OPTIONAL, PANELS, Flag, Spelling, shown, spelling_of
 from .usage import FROM_FILE, UsageError, Written
 
 if TYPE_CHECKING:
     import secateur
 
-__all__ = ["CONFIG", "Fields", "Panel", "field_texts", "with_flags"]
+__all__ = [
+    "CONFIG", "Fields", "Options", "Panel", "Raw", "Slot", "described", "field_texts", "with_flags",
+]  # fmt: skip
 
 Raw = tuple[Written, ...] | bool | None
 """What cyclopts gives for a flag: texts, a switch, or None for --no-repair."""
@@ -115,6 +117,27 @@ Config = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
+class Slot:
+    """A flag as a key of a file, and where its value goes.
+
+    Args:
+        key: the long name of the flag, without hyphens before it.
+        parameter: name of the value for :meth:`Options.made`.
+        flag: how its value is written.
+        help: its help.
+        kind: the type of the field, as text.
+        default: the default as users would write it; "" where there is none to show.
+    """
+
+    key: str
+    parameter: str
+    flag: Flag
+    help: str
+    kind: str
+    default: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Entry:
     """One field, and the parameters of its flags."""
 
@@ -124,7 +147,22 @@ class _Entry:
     default: Any
     panel: Group
     names: tuple[str, ...]
+    kind: str
     prefix: str = ""
+
+    def slots(self) -> Iterator[Slot]:
+        """Yield a key for every flag."""
+        for name, flag in self.flags():
+            long = next(text for text in self._flag_names(flag) if text.startswith("--"))
+            shown = self.spelling.shown(self.default) if flag is self.spelling.flags[0] else ""
+            yield Slot(
+                key=long.removeprefix("--"),
+                parameter=name,
+                flag=flag,
+                help=flag.help or self.help,
+                kind=self.kind,
+                default=shown,
+            )
 
     def flags(self) -> Iterator[tuple[str, Flag]]:
         """Yield the name of the parameter and the flag."""
@@ -163,13 +201,31 @@ class _Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Options:
+class Options:
     """An option dataclass that a command takes."""
 
     kind: type[Any]
     entries: tuple[_Entry, ...]
-    nested: Mapping[str, _Options]
+    nested: Mapping[str, Options]
     optional: Mapping[str, _Optional]
+
+    def slots(self) -> Iterator[Slot]:
+        """Yield a key for every flag but those of options that may be left out."""
+        for entry in self.entries:
+            yield from entry.slots()
+        for options in self.nested.values():
+            yield from options.slots()
+
+    def keys(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return values of fields as a file says them, by the first flags of the fields."""
+        found: dict[str, Any] = {}
+        for entry in self.entries:
+            if entry.field in values:
+                slot = next(entry.slots())
+                found[slot.key] = _plain(values[entry.field], entry.spelling)
+        for options in self.nested.values():
+            found |= options.keys(values)
+        return found
 
     def parameters(self) -> Iterator[inspect.Parameter]:
         """Yield a parameter for every flag."""
@@ -237,7 +293,7 @@ class _Optional:
     """
 
     wanted: _Entry
-    options: _Options
+    options: Options
 
     def parameters(self) -> Iterator[inspect.Parameter]:
         """Yield a parameter for every flag."""
@@ -299,7 +355,18 @@ def _read(entry: _Entry, raw: Sequence[Raw], notes: list[str]) -> Any:
     return value
 
 
-def _options(name: str, annotation: Any) -> _Options | None:
+def _plain(value: Any, spelling: Spelling) -> Any:
+    """Return a value as a file says it."""
+    if spelling.shown is not shown and value is not None:
+        return spelling.shown(value)
+    if isinstance(value, Mapping):
+        return [f"{key}={','.join(map(str, entry))}" for key, entry in value.items()]
+    if isinstance(value, tuple | list):
+        return [_plain(entry, spelling) for entry in value]
+    return value if isinstance(value, int | float) else str(value)
+
+
+def _options(name: str, annotation: Any) -> Options | None:
     """Return the options that a parameter of a command stands for; None where it is none."""
     chosen = ALL
     if typing.get_origin(annotation) is Annotated:
@@ -310,9 +377,14 @@ def _options(name: str, annotation: Any) -> _Options | None:
     return _described(annotation, name, chosen, None)
 
 
+def described(kind: type[Any], fields: Fields = ALL) -> Options:
+    """Return what flags and keys the fields of an option dataclass stand for."""
+    return _described(kind, kind.__name__, fields, None)
+
+
 def _described(
     kind: type[Any], prefix: str, chosen: Fields, panel: Group | None, before: str = ""
-) -> _Options:
+) -> Options:
     """Return the flags of a class.
 
     Args:
@@ -341,6 +413,7 @@ def _described(
             default=field.default,
             panel=group,
             names=tuple(f"{name}__{number}" for number in range(len(spelling.flags))),
+            kind=str(field.type),
             prefix=before,
         )
         inner = OPTIONAL.get(str(field.type))
@@ -356,7 +429,7 @@ def _described(
                 Panel.TRAINING, f"{field.name.replace('_', '-')}-",
             ),
         )  # fmt: skip
-    return _Options(kind=kind, entries=tuple(entries), nested=nested, optional=optional)
+    return Options(kind=kind, entries=tuple(entries), nested=nested, optional=optional)
 
 
 def _flag_name(name: str) -> str:

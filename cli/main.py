@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 NAMES: tuple[tuple[str, ...], ...] = (
+    ("init",),
+    ("run",),
     ("inspect",),
     ("convert",),
     ("ana", "analyze"),
@@ -41,6 +43,8 @@ NAMES: tuple[tuple[str, ...], ...] = (
     ("map",),
     ("predict", "detect"),
     ("stat", "stats"),
+    ("targets",),
+    ("schema",),
 )
 """The commands: the name of the file, and what else they answer to."""
 

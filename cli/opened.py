@@ -71,9 +71,12 @@ def parts(
     if same:
         terminal.warn(same_samples(data))
     elif not given:
+        names = first.dataset.name, second.dataset.name
+        if data.suffix.lower() == ".data":
+            names = "train=", "valid="
         terminal.note(
-            f"note: {data}: {first.dataset.samples} images of train= calibrate, "
-            f"{second.dataset.samples} of valid= measure"
+            f"note: {data}: {first.dataset.samples} images of {names[0]} calibrate, "
+            f"{second.dataset.samples} of {names[1]} measure"
         )
     return Parts(calibration=first, measured=second, apart=True)
 

@@ -130,7 +130,15 @@ def _number_of(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"'{text}' is no number") from None
+        raise ValueError(f"'{text}' is no number{_without_percent(text)}") from None
+
+
+def _without_percent(text: str) -> str:
+    """Return how percents are written, for a text that ends with their sign."""
+    try:
+        return f": write {float(text.removesuffix('%')) / 100:g}" if text.endswith("%") else ""
+    except ValueError:
+        return ""
 
 
 def _numbers(values: Values) -> tuple[float, ...]:
@@ -141,7 +149,8 @@ def _numbers_of(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise ValueError(f"'{text}' is no list of numbers") from None
+        hint = ": write 0.3 for 30 %" if "%" in text else ""
+        raise ValueError(f"'{text}' is no list of numbers{hint}") from None
 
 
 def _integers(values: Values) -> tuple[int, ...]:
@@ -158,7 +167,8 @@ def _rates(values: Values) -> tuple[float, ...]:
         raise ValueError(f"'{text}' is not FIRST:LAST:STEP")
     first, last, step = (_numbers_of(part)[0] for part in parts)
     if not (step > 0 and math.isfinite(step) and 0 < first <= last < 1):
-        raise ValueError(f"'{text}' must rise from over 0 to below 1")
+        percent = " (hint: 0.3 for 30 %)" if 1 < last <= 100 else ""
+        raise ValueError(f"'{text}' must rise from over 0 to below 1{percent}")
     count = min(1000, math.floor((last - first) / step + 1e-9) + 1)
     return tuple(round(first + k * step, 9) for k in range(count))
 
@@ -184,7 +194,7 @@ def _rounds(rates: Values, to: Values, rounds: Values, schedule: Values) -> tupl
         return secateur.rising_rates(_number(to), _integer(rounds), **chosen)
     except secateur.PlanError as error:
         wrong = {"rounds": rounds, "schedule": schedule}.get(error.option or "", to)
-        raise wrong[-1].wrong(error.message) from error
+        raise wrong[-1].wrong(error.message, hint=error.hint) from error
 
 
 LENGTHS = {"": "epochs", "epoch": "epochs", "epochs": "epochs", "step": "steps", "steps": "steps"}
@@ -293,6 +303,12 @@ def _latencies(values: Values) -> Any:
     return secateur.load_latencies(_text(values))
 
 
+def _target(values: Values) -> Any:
+    import secateur
+
+    return secateur.find_target(_text(values))
+
+
 def _plan(values: Values) -> Any:
     import secateur
 
@@ -358,6 +374,7 @@ BY_TYPE: Mapping[str, Spelling] = {
     "Sequence[float] | None": _flag(_numbers, metavar="V[,V,V]", hyphen=True),
     "Task | str | None": _flag(_text, metavar="NAME|help"),
     "Analysis | None": _flag(_analysis, metavar="PATH"),
+    "Target | None": _flag(_target, metavar="NAME|FILE.yaml"),
     "Plan | None": _flag(_plan, metavar="PLAN"),
     "Mapping[str, float] | None": _flag(_latencies, metavar="FILE"),
     "Mapping[str, Sequence[int]]": _flag(_shapes, metavar="NAME=C,H,W", kind=list[str]),
@@ -387,7 +404,7 @@ BY_TYPE: Mapping[str, Spelling] = {
 }
 """How values of a type are written, by the type as the field has it."""
 
-NESTED = frozenset({"Limits"})
+NESTED = frozenset({"FinetuneOptions", "Limits", "SparsifyOptions"})
 """Types whose own fields are flags."""
 
 OPTIONAL: Mapping[str, Optional] = {
@@ -430,6 +447,8 @@ BY_FIELD: Mapping[str, Spelling] = {
     "IterateOptions.finetune": _flag(_length, metavar="LENGTH"),
     "IterateOptions.max_drop": _flag(_number, metavar="POINTS"),
     "IterateOptions.max_divergence": _flag(_number, metavar="D"),
+    "PruneStep.max_drop": _flag(_number, metavar="POINTS"),
+    "FinetuneStep.solver": _flag(_text, metavar="FILE"),
     "AnalyzeOptions.criterion": _flag(_text, metavar="NAME|help"),
     "AnalyzeOptions.threshold": _flag(_number, metavar="LOSS"),
     "AnalyzeOptions.exclude": _flag(_texts, metavar="LAYER", kind=list[str]),

@@ -79,7 +79,7 @@ def command(
     with terminal.bars() as progress:
         dense = secateur.densify(network, carried_out, options, data=dataset, progress=progress)
         rows, saved = measure_and_save(
-            network, dense, files, output,
+            network, dense, output,
             data=dataset, measured=measured, progress=progress,
         )  # fmt: skip
     for note in dense.notes:

@@ -28,7 +28,9 @@ __all__ = [
     "VerificationError",
     "Where",
     "located",
+    "names_hint",
     "nearest_hint",
+    "percent_hint",
 ]
 
 
@@ -168,3 +170,25 @@ def nearest_hint(name: str, known: Iterable[str], otherwise: str | None) -> str 
     """
     near = near_names(name, known)
     return f"did you mean {' or '.join(near)}?" if near else otherwise
+
+
+def names_hint(name: str, known: Iterable[str]) -> str:
+    """Return a hint for an unknown name of a short list: what was probably meant, and all names.
+
+    Args:
+        name: the name that the user wrote.
+        known: the valid names, in the order in which they are shown.
+    """
+    shown = list(known)
+    every = f"known are {', '.join(shown)}"
+    near = nearest_hint(name, shown, None)
+    return f"{near} {every}" if near else every
+
+
+def percent_hint(value: float) -> str | None:
+    """Return a hint for a fraction that was probably given in percent; None for other values.
+
+    Args:
+        value: what the user gave where a number from 0 to 1 belongs.
+    """
+    return f"{value / 100:g} for {value:g} %" if 1.0 < value <= 100.0 else None

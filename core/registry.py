@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
-from .errors import PlanError, SecateurError, UnsupportedError, nearest_hint
+from .errors import PlanError, SecateurError, UnsupportedError, names_hint
 
 __all__ = ["Registry"]
 
@@ -49,6 +49,7 @@ class Registry(Mapping[str, T]):
         self._modules = modules
         self._error = error
         self._entries: dict[str, T] = {}
+        self._lent: set[str] = set()
         self._begun = self._complete = False
         self._loading = threading.RLock()
 
@@ -64,6 +65,20 @@ class Registry(Mapping[str, T]):
         self._entries.update(dict.fromkeys(names, entry))
         return entry
 
+    def lend(self, name: str, entry: T) -> None:
+        """Register an entry of the running program; it takes the place of a former one.
+
+        Raises:
+            SecateurError: an entry of a package has the name.
+        """
+        self._load()
+        if name in self._entries and name not in self._lent:
+            raise self._error(
+                f"there is a {self.what} '{name}' already", hint="give the function another name"
+            )
+        self._lent.add(name)
+        self._entries[name] = entry
+
     def find(self, name: str, also: Iterable[str] = ()) -> T:
         """Return the entry of a name that a user gave.
 
@@ -72,12 +87,11 @@ class Registry(Mapping[str, T]):
             also: names that the caller knows besides, for the hint.
 
         Raises:
-            SecateurError: there is none; the hint names the nearest, or all that are known.
+            SecateurError: there is none; the hint names the nearest, and all that are known.
         """
         if name in self:
             return self[name]
-        known = sorted({*self, *also})
-        hint = nearest_hint(name, known, f"known are {', '.join(known)}")
+        hint = names_hint(name, sorted({*self, *also}))
         raise self._error(f"unknown {self.what} '{name[:80]}'", hint=hint)
 
     def __getitem__(self, name: str) -> T:

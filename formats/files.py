@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..core.errors import FormatError, Where, located
-from .impostors import head_of, refuse_stranger, sniffed
+from ..core.packed import map_file, plain_path
+from .impostors import head_of, refuse_stranger, sniffed, stranger
 from .registry import FORMATS
 
-__all__ = ["identify", "map_file", "models", "suffixes"]
+__all__ = ["identify", "map_file", "models", "suffix_sets", "suffixes"]
 
+WHOLE = "give .prototxt + .caffemodel, .cfg + .weights, or .onnx"
 
-def map_file(path: Path) -> mmap.mmap:
-    """Return a file mapped into memory, for reading.
-
-    Raises:
-        FormatError: the file is empty or cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            if file.seek(0, 2) == 0:
-                raise FormatError("the file is empty")
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except OSError as error:
-        raise FormatError(f"cannot be read: {error.strerror or error}") from error
+DATA = ".data"
+"""Ends the names of files of weights beside an ONNX model."""
 
 
 def suffix_sets() -> list[tuple[str, ...]]:
@@ -53,16 +43,19 @@ def models(paths: Sequence[Path]) -> list[dict[str, Path]]:
     """Group files into models, each a complete set of files of one format by usual suffix.
 
     The content identifies a file. If that leaves a model incomplete (a file is broken or empty),
-    the names of the files are used instead.
+    the names of the files are used instead. A folder stands for the one model in it.
 
     Raises:
-        FormatError: a file does not exist or belongs to no model, or a model is incomplete.
+        FormatError: a file does not exist or belongs to no model, a model is incomplete, or a
+            folder holds none or several.
     """
     for path in paths:
         if not path.exists():
             with located(file=str(path)):
                 raise FormatError("no such file")
-    names = [next((s for s in path.suffixes[::-1] if s in suffixes()), None) for path in paths]
+    if any(path.is_dir() for path in paths):
+        paths = [file for path in paths for file in (_model_in(path) if path.is_dir() else [path])]
+    names = [_named(path) for path in paths]
     contents: list[str | None] = []
     for path, name in zip(paths, names, strict=True):
         with located(file=str(path)):
@@ -76,6 +69,44 @@ def models(paths: Sequence[Path]) -> list[dict[str, Path]]:
         if found is not None:
             return found
     raise _incomplete(paths, guesses[0])
+
+
+def _named(path: Path) -> str | None:
+    """Return the usual suffix of a model's file in a name; None if there is none."""
+    return next((suffix for suffix in path.suffixes[::-1] if suffix in suffixes()), None)
+
+
+def _model_in(folder: Path) -> list[Path]:
+    """Return the files of the one model in a folder.
+
+    Raises:
+        FormatError: there is none, or more than one; lists the files that may belong to one.
+    """
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        suffix = _named(path) if path.is_file() else None
+        if suffix is None or path.name.startswith(".") or plain_path(path).suffix == DATA:
+            continue
+        with located(file=str(path)):
+            if stranger(head_of(path)) is None:  # a solver, for example
+                found.setdefault(suffix, []).append(path)
+    whole = [pair for pair in suffix_sets() if all(suffix in found for suffix in pair)]
+    models = [[found[suffix] for suffix in pair] for pair in whole]
+    if len(models) == 1 and all(len(files) == 1 for files in models[0]):
+        return [file for (file,) in models[0]]
+    shown = ", ".join(path.name for files in found.values() for path in files)
+    where = Where(file=str(folder))
+    if not models:
+        raise FormatError(
+            f"this folder holds no whole model: {shown or 'no file of one'}",
+            hint=WHOLE,
+            where=where,
+        )
+    raise FormatError(
+        f"this folder holds more than one model: {shown}",
+        hint="give the files of one of them",
+        where=where,
+    )
 
 
 def _complete(paths: Sequence[Path], kinds: Sequence[str | None]) -> list[dict[str, Path]] | None:
@@ -104,7 +135,7 @@ def _incomplete(paths: Sequence[Path], kinds: Sequence[str | None]) -> FormatErr
         if kind is None:
             return FormatError(
                 "neither a network description nor weights of a known format",
-                hint="give .prototxt + .caffemodel, .cfg + .weights, or .onnx",
+                hint=WHOLE,
                 where=where,
             )
         if kinds.count(kind) == len(kinds):
@@ -115,5 +146,5 @@ def _incomplete(paths: Sequence[Path], kinds: Sequence[str | None]) -> FormatErr
     shown = ", ".join(f"{path.name} ({kind})" for path, kind in zip(paths, kinds, strict=True))
     return FormatError(
         f"these files do not make up a model: {shown}",
-        hint="give .prototxt + .caffemodel, .cfg + .weights, or .onnx",
+        hint=WHOLE,
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..core.errors import FormatError
 from ..core.foreign import EXPORT, HDF5, Foreign, foreign, is_text
+from ..core.packed import head_bytes
 from .registry import FORMATS, HEAD_BYTES
 
 __all__ = ["head_of", "refuse_impostor", "refuse_stranger", "sniffed", "stranger"]
@@ -16,16 +17,12 @@ _PROTOTXT = re.compile(rb"\s*(?:name|layers?|input|input_dim|input_shape|force_b
 
 
 def head_of(path: Path) -> bytes:
-    """Return the first :data:`~.registry.HEAD_BYTES` of a file.
+    """Return the first :data:`~.registry.HEAD_BYTES` of a file, unpacked.
 
     Raises:
         FormatError: it cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            return file.read(HEAD_BYTES)
-    except OSError as error:
-        raise FormatError(f"cannot be read: {error.strerror or error}") from error
+    return head_bytes(path, HEAD_BYTES)
 
 
 def sniffed(head: bytes) -> str | None:

@@ -13,7 +13,8 @@ from ..core.ir.network import Caution, Network
 from ..core.ir.repeats import repeats_of
 from ..core.ir.windows import loosened
 from ..core.options import options_of
-from .files import identify, models
+from ..core.packed import plain_path
+from .files import identify, models, suffix_sets
 from .options import LoadOptions
 from .registry import FORMATS
 
@@ -71,7 +72,8 @@ def load_text(
     """Load the description of a model alone; its weights are zeros. Costs can be counted by it.
 
     Args:
-        file: a .prototxt, or what else describes a network without its weights.
+        file: a .prototxt, or what else describes a network without its weights. A whole model in
+            one file, or in a folder, is loaded as it is.
         options: how it is read.
         settings: fields of :class:`LoadOptions`, instead of `options`.
 
@@ -83,7 +85,9 @@ def load_text(
     path = Path(file)
     if not path.exists():
         raise FormatError("no such file", where=Where(file=str(path)))
-    kind = identify(path) or path.suffix.lower()
+    kind = identify(path) or plain_path(path).suffix.lower()
+    if path.is_dir() or (kind,) in suffix_sets():
+        return load(path, options=options)
     known = next((own for own in FORMATS.values() if own.suffixes[0] == kind), None)
     if known is None or known.read_text is None:
         models([path])  # says what is missing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..core.errors import FormatError, UnsupportedError, nearest_hint
+from ..core.errors import FormatError, UnsupportedError, names_hint
 
 __all__ = ["EXACTNESS", "FLAVOURS", "PHASES", "STATISTICS", "LoadOptions"]
 
@@ -75,7 +75,7 @@ class LoadOptions:
         if self.flavour not in FLAVOURS:
             raise UnsupportedError(
                 f"unknown flavour '{self.flavour}'",
-                hint=nearest_hint(self.flavour, FLAVOURS, f"known are {', '.join(FLAVOURS)}"),
+                hint=names_hint(self.flavour, FLAVOURS),
                 option="flavour",
             )
         if self.lrn not in EXACTNESS:

@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..core.data import Dataset
+from ..core.data.arrays import AnyData, as_dataset
 from ..core.data.probe import found_labels, without_labels
 from ..core.errors import FormatError, UnsupportedError, located
 from ..core.files import same_bytes, write_synced
 from ..core.ir.network import Network, Piece
 from ..core.ir.windows import restored
+from ..core.packed import plain_path, plain_size
 from ..core.progress import Progress, silent
 from ..core.pruning.companions import verify_companions
 from ..core.pruning.result import PruneResult
@@ -25,7 +27,9 @@ from ..core.verify.small_input import with_noise
 from .files import suffixes
 from .registry import FORMATS, Format
 
-__all__ = ["PLAN_NAME", "Saved", "check_free", "check_target", "render", "reread", "save"]
+__all__ = [
+    "PLAN_NAME", "Saved", "check_free", "check_target", "render", "reread", "save", "stored_bytes",
+]  # fmt: skip
 
 PLAN_NAME = "plan.yaml"
 
@@ -98,7 +102,7 @@ def save(
     pruned: Network | PruneResult,
     target: str | os.PathLike[str],
     *,
-    data: Dataset | None = None,
+    data: AnyData | None = None,
     progress: Progress = silent,
 ) -> Saved:
     """Write a network, verify that the files compute the same, and move them into place.
@@ -120,6 +124,7 @@ def save(
         FormatError: the target cannot be written, or an input would be overwritten.
         VerificationError: the written files do not compute the same. No file is left behind.
     """
+    data = as_dataset(data, pruned.network if isinstance(pruned, PruneResult) else pruned)
     if data is not None and found_labels(data):
         data = without_labels(data)  # broken ones are no reason to leave out inputs
     network, plan = (
@@ -271,7 +276,7 @@ def _companions(network: Network, folder: Path, paths: Mapping[str, Path]) -> di
     found: dict[Path, bytes] = {}
     companions = network.source.companions(network) if network.source is not None else {}
     for companion, content in companions.items():
-        path = folder / companion.name
+        path = folder / plain_path(companion).name
         with located(file=str(companion)):
             if _exported(paths) is not None:
                 raise UnsupportedError(
@@ -336,6 +341,16 @@ def _verified(
     if exported is None:
         verify_companions("written = dense", network.companions, again.companions, progress)
     return difference
+
+
+def stored_bytes(network: Network) -> int:
+    """Return how many bytes the files have that a network was read from, unpacked; 0 for none.
+
+    Raises:
+        FormatError: one cannot be read any more.
+    """
+    paths = network.source.paths.values() if network.source is not None else ()
+    return sum(plain_size(path) for path in paths)
 
 
 def _as_read(network: Network, written: Mapping[str, Path]) -> bool:

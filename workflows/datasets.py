@@ -12,10 +12,12 @@ from typing import Any
 
 from ..core.data import DataOptions, Dataset
 from ..core.data import open_dataset as open_neutral
+from ..core.data.arrays import AnyData
 from ..core.data.opening import kind_of
 from ..core.data.options import AUTOMATIC
 from ..core.data.registry import Opening, Purpose
 from ..core.data.text import read_names
+from ..core.errors import DataError
 from ..core.evaluation.task import Task
 from ..core.ir.network import Network, Preprocess
 from ..core.options import options_of
@@ -27,7 +29,7 @@ __all__ = ["class_names", "fit_preprocess", "open_dataset", "stands_apart"]
 
 
 def open_dataset(
-    path: str | Path,
+    path: str | Path | AnyData,
     network: Network,
     options: DataOptions | None = None,
     *,
@@ -39,7 +41,7 @@ def open_dataset(
 
     Args:
         path: where the data is: an archive, a folder, a list, annotations, a database; docs/data.md
-            lists all kinds.
+            lists all kinds. Or the data itself: arrays, or batches of them.
         network: whose inputs the data must fit.
         options: how the data is read and made into inputs.
         preprocess: how images become inputs, instead of the network's own; options change it.
@@ -53,6 +55,11 @@ def open_dataset(
     options = options_of(DataOptions, options, settings)
     if preprocess is None:
         if options.preprocessing == AUTOMATIC:
+            if not isinstance(path, str | Path):
+                raise DataError(
+                    "preprocessing is tried on data that a path leads to, not on arrays",
+                    option="preprocessing",
+                )
             network, _ = fit_preprocess(path, network, options)
         else:
             network = with_preprocess(network, options)

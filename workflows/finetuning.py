@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.data import Dataset
+from ..core.data.arrays import AnyData, as_dataset
 from ..core.errors import DataError, FormatError, located
 from ..core.evaluation.task import Task
 from ..core.files import alone_in, write_whole
@@ -27,6 +28,7 @@ from ..core.plan.plan import Plan
 from ..core.progress import Progress, silent
 from ..core.training.recipe import Start
 from ..core.training.team import joined
+from ..formats.files import identify, models
 from ..formats.options import LoadOptions
 from ..formats.saving import PLAN_NAME, Saved, save
 from ..formats.training import begin
@@ -66,12 +68,12 @@ class Tuned:
 
 def finetune(
     network: Network | Start,
-    data: Dataset,
+    data: AnyData,
     options: FinetuneOptions | None = None,
     *,
     teacher: Network | None = None,
     plan: Plan | None = None,
-    validation: Dataset | None = None,
+    validation: AnyData | None = None,
     task: Task | str | None = None,
     sparsify: SparsifyOptions | None = None,
     rewind: Start | None = None,
@@ -105,6 +107,8 @@ def finetune(
         PlanError: the plan does not fit, or channels cannot leave as asked.
         UnsupportedError: PyTorch is not installed, or a layer cannot be trained.
     """
+    own = network.network if isinstance(network, Start) else network
+    data, validation = as_dataset(data, own), as_dataset(validation, own)
     options = options_of(FinetuneOptions, options, settings)
     start = network if isinstance(network, Start) else None
     lessons = Lessons(
@@ -249,8 +253,10 @@ def begin_early(
         FormatError: the files are broken, incomplete or do not fit together.
     """
     paths = [Path(file) for file in early]
-    if len(paths) == 1:
-        paths += [Path(file) for file in files if Path(file).suffix != paths[0].suffix]
+    if len(paths) == 1 and not paths[0].is_dir():
+        (whole,) = models([Path(file) for file in files])
+        own = identify(paths[0]) or paths[0].suffix
+        paths += [path for suffix, path in whole.items() if suffix != own]
     found = begin(*paths, solver=solver, options=options)
     numbers = [int(named[1]) for path in paths if (named := SNAPSHOT.search(path.stem))]
     if not found.seen and numbers and found.recipe.settings is not None:

@@ -18,6 +18,7 @@ from ..core.cost.budget import LATENCY
 from ..core.cost.layer_latency import layer_latencies
 from ..core.coupling import find_groups
 from ..core.data import Dataset
+from ..core.data.arrays import AnyData, as_dataset
 from ..core.data.part import MEASURED_EVERY, parted
 from ..core.errors import DataError, FormatError, PlanError, located
 from ..core.evaluation.fitted import fit_data
@@ -63,11 +64,11 @@ _LATER = {f.name: f.default for f in fields(Round) if f.default is not MISSING}
 
 def iterate(
     network: Network,
-    data: Dataset,
+    data: AnyData,
     output: str | os.PathLike[str],
     options: IterateOptions | None = None,
     *,
-    validation: Dataset | None = None,
+    validation: AnyData | None = None,
     solver: str | os.PathLike[str] | None = None,
     restart: bool = False,
     progress: Progress = silent,
@@ -103,6 +104,8 @@ def iterate(
             cannot be trained.
         VerificationError: a dense network does not equal the masked one, or files the network.
     """
+    data = as_dataset(data, network)
+    validation = as_dataset(validation, network)
     options = options_of(IterateOptions, options, settings)
     if options.finetune is not None:
         check_installed()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..coupling.groups import Groups
 from ..coupling.partitions import Loss
-from ..errors import PlanError, nearest_hint
+from ..errors import PlanError, nearest_hint, percent_hint
 from ..plan.limits import USUAL_LIMITS, Limits
 from ..plan.quotas import Quotas, partitions, quotas_of
 from .group_losses import GroupLosses
@@ -49,7 +49,10 @@ class Override:
         if (self.rate is None) == (self.threshold is None):
             raise PlanError("a layer of its own needs a rate or a threshold, and not both")
         if self.rate is not None and not 0.0 <= self.rate < 1.0:
-            raise PlanError(f"the rate of a layer must be from 0 to below 1, got {self.rate:g}")
+            raise PlanError(
+                f"the rate of a layer must be from 0 to below 1, got {self.rate:g}",
+                hint=percent_hint(self.rate),
+            )
 
     def to_data(self) -> dict[str, float]:
         """Return plain values."""

@@ -10,14 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ..coupling.groups import Groups
+from ..errors import PlanError
+from ..own import guarded, named, summary_of
 from ..plan.limits import Limits
-from ..plan.steps import Order
+from ..plan.steps import Order, Step, partition_steps
 from ..registry import Registry
 
 if TYPE_CHECKING:
     from ..sensitivity.result import Analysis
 
-__all__ = ["ALLOCATIONS", "Allocation", "AllocationContext", "allocation"]
+__all__ = ["ALLOCATIONS", "Allocation", "AllocationContext", "allocation", "named_allocation"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +41,14 @@ class AllocationContext:
     scores: npt.NDArray[np.float64]
     analysis: Analysis | None = None
     threshold: float | None = None
+
+    def steps(self) -> list[Step]:
+        """Return all steps that limits allow, group by group, lowest scores first.
+
+        An allocation puts them into an order: those that come first leave first.
+        """
+        paths = partition_steps(self.groups, self.scores, self.limits)
+        return [step for path in paths for step in path]
 
 
 MakeOrder = Callable[[AllocationContext], Order]
@@ -70,6 +80,32 @@ ALLOCATIONS: Registry[Allocation] = Registry(
     "allocation", package=__name__.rpartition(".")[0], group="secateur.allocations"
 )
 """Every allocation by its name."""
+
+
+def named_allocation(given: str | MakeOrder | Allocation) -> str:
+    """Return the name of an allocation: a function becomes one.
+
+    Args:
+        given: a name, or a function from an :class:`AllocationContext` to steps in their order.
+
+    Raises:
+        PlanError: it is none of them, or has the name of another allocation.
+    """
+    return named(ALLOCATIONS, given, _own)
+
+
+def _own(name: str, function: MakeOrder) -> Allocation:
+    def order(context: AllocationContext) -> Order:
+        with guarded("allocation", name):
+            found = list(function(context))
+        if not all(isinstance(step, Step) for step in found):
+            raise PlanError(
+                f"the allocation '{name}' must give steps in an order",
+                hint="return sorted(context.steps(), key=…)",
+            )
+        return found
+
+    return Allocation(name, summary_of(function), "given as a function", order)
 
 
 def allocation(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..blocks import find_blocks, layer_names
+from ..brief import brief
 from ..coupling import Groups, find_groups
 from ..coupling.groups import Group
 from ..ir.network import LayerInfo, Network, shape_of
@@ -77,6 +78,16 @@ class Description:
     notes: tuple[str, ...]
     freed: int = 0
     blocks: tuple[BlockRow, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self,
+            repr(self.name),
+            self.format,
+            f"{len(self.layers)} layers",
+            f"{len(self.groups)} groups",
+        )
 
 
 def describe(network: Network) -> Description:

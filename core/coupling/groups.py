@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from ..brief import brief
 from ..ir.network import BLOCK, FOLLOWERS, Network
 from ..ir.repeats import repeats_of
 from ..markup import Table, notebook
@@ -106,6 +107,15 @@ class Groups:
     companions: tuple[Groups, ...] = field(default=(), repr=False)
     crowds: tuple[tuple[LabelVector, int], ...] = field(default=(), repr=False)
     widths: Mapping[str, int] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self,
+            f"{len(self.groups)} groups",
+            f"{sum(g.prunable for g in self.groups)} of them prunable",
+            f"{self.unit_count} units",
+        )
 
     @cached_property
     def unit_count(self) -> int:

@@ -11,11 +11,13 @@ import numpy.typing as npt
 from ..coupling.groups import Groups
 from ..data import Dataset
 from ..data.calibration import Calibration
+from ..errors import PlanError
 from ..evaluation.task import Task, find_task
 from ..ir.network import Network
+from ..own import guarded, named, summary_of
 from ..registry import Registry
 
-__all__ = ["CRITERIA", "Criterion", "ScoreContext", "Scores", "criterion"]
+__all__ = ["CRITERIA", "Criterion", "ScoreContext", "Scores", "criterion", "named_criterion"]
 
 Scores = npt.NDArray[np.float64]
 """One number for each unit [units]; the lowest are removed first."""
@@ -81,6 +83,33 @@ CRITERIA: Registry[Criterion] = Registry(
     "criterion", package=__name__.rpartition(".")[0], group="secateur.criteria"
 )
 """Every criterion by its name."""
+
+
+def named_criterion(given: str | Score | Criterion) -> str:
+    """Return the name of a criterion: a function becomes one.
+
+    Args:
+        given: a name, or a function from a :class:`ScoreContext` to one number a unit.
+
+    Raises:
+        PlanError: it is none of them, or has the name of another criterion.
+    """
+    return named(CRITERIA, given, _own)
+
+
+def _own(name: str, function: Score) -> Criterion:
+    def score(context: ScoreContext) -> Scores:
+        with guarded("criterion", name):
+            found = np.asarray(function(context), np.float64)
+        if found.shape != (context.groups.unit_count,) or np.isnan(found).any():
+            raise PlanError(
+                f"the criterion '{name}' must give a number for each of "
+                f"{context.groups.unit_count} units, and gives an array {found.shape}"
+                + (" with NaN" if np.isnan(found).any() else "")
+            )
+        return found
+
+    return Criterion(name, summary_of(function), "given as a function", score)
 
 
 def criterion(

@@ -8,6 +8,7 @@ from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
+from ..brief import brief
 from ..errors import DataError, Where
 from ..ir.footprint import peak_bytes
 from ..ir.network import Network
@@ -83,6 +84,10 @@ class Objects:
     ignored: np.ndarray
     crowd: np.ndarray
 
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(self, f"{len(self.classes)} boxes", f"{int(self.ignored.sum())} ignored")
+
     @property
     def counting(self) -> np.ndarray:
         """The classes of the objects that are to be found."""
@@ -132,6 +137,12 @@ class Batch:
     places: tuple[Where, ...] | None = None
     mixture: tuple[np.ndarray, np.ndarray] | None = None
     numbers: tuple[int, ...] | None = None
+
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self, f"{self.size} samples", f"targets {self.target_kind or 'none'}", *self.inputs
+        )
 
     @property
     def size(self) -> int:

@@ -18,6 +18,7 @@ __all__ = [
     "ImageFolder",
     "class_folders",
     "decode_image",
+    "holds_images",
     "image_files",
     "read_image",
     "read_map",
@@ -66,6 +67,10 @@ class ImageFolder:
             file=str(path),
         )
 
+    def files_of(self, index: int) -> tuple[Path, ...]:
+        """Return the files that a sample is read from."""
+        return (self._files[index],)
+
     labels_in_memory = True
 
     def classes_in(self, index: int) -> tuple[int, ...]:
@@ -111,12 +116,13 @@ def class_folders(path: Path) -> tuple[str, ...]:
                 folders.append(entry.name)
             elif entry.name.lower().endswith(SUFFIXES):
                 return ()
-    if len(folders) < 2 or not all(_holds_images(path / name) for name in folders):
+    if len(folders) < 2 or not all(holds_images(path / name) for name in folders):
         return ()
     return tuple(sorted(folders, key=_number_first))
 
 
-def _holds_images(path: Path) -> bool:
+def holds_images(path: Path) -> bool:
+    """Whether there is an image in a folder or its subfolders."""
     return any(name.lower().endswith(SUFFIXES) for _, _, names in os.walk(path) for name in names)
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..errors import DataError, located
 from ..ir.heads import classes_of
+from .archives import is_archive, open_archive
 from .base import Dataset
 from .coco import CocoSource
-from .images import SUFFIXES, ImageFolder, class_folders
+from .idx import IdxImages, idx_images, is_idx
+from .images import SUFFIXES, ImageFolder, class_folders, holds_images
 from .npz import NpzDataset
 from .registry import KINDS, Kind, Opening, stream
-from .text import first_lines, read_names
+from .text import column_of, first_lines, read_names
 from .voc import VocSource, annotation_folder
 
 __all__: list[str] = []
@@ -30,11 +33,30 @@ def _numpy(path: Path, opening: Opening) -> Dataset:
 def _folder(path: Path, opening: Opening) -> Dataset:
     """Open images; folders are classes where names say so, or where the network has so many."""
     if opening.names is not None and not opening.detector:
-        return stream(ImageFolder(path, read_names(opening.names)), opening)
+        names = read_names(opening.names)
+        folders = {entry.name for entry in path.iterdir() if entry.is_dir()}
+        return stream(ImageFolder(path, column_of(names, folders)), opening)
     classes = class_folders(path)
     told = _classes(opening)
     source = ImageFolder(path, classes if len(classes) == told else ())
     return stream(source, opening, found_labels="its folders are as many as the classes")
+
+
+def _idx(path: Path, opening: Opening) -> Dataset:
+    found = idx_images(path) if path.is_dir() else [path]
+    if len(found) > 1:
+        with located(file=str(path)):
+            shown = ", ".join(file.name for file in found)
+            raise DataError(f"several files hold images: {shown}", hint="give one of them")
+    source = IdxImages(found[0])
+    return stream(source, opening, tolerant=False, found_labels="the file of labels beside them")
+
+
+def _is_idx(path: Path, _: Opening) -> bool:
+    """Whether a path is an IDX file, or a folder with such and without other images."""
+    if path.is_dir():
+        return bool(idx_images(path)) and not holds_images(path)
+    return is_idx(path)
 
 
 def _classes(opening: Opening) -> int:
@@ -80,6 +102,8 @@ for _kind in (
         open=_voc,
         rank=10,
     ),
+    Kind(name="archive", claims=lambda path, _: is_archive(path), open=open_archive, rank=20),
+    Kind(name="IDX", claims=_is_idx, open=_idx, rank=80),
     Kind(
         name="image folder",
         claims=lambda path, _: path.is_dir(),

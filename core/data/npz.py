@@ -19,6 +19,7 @@ from typing import IO
 
 import numpy as np
 
+from ..brief import brief
 from ..errors import DataError, Where, located
 from ..ir.dims import sample_fits, shape_text
 from ..ir.network import Network, Preprocess
@@ -110,6 +111,15 @@ class NpzDataset:
             if stored < 1:
                 raise DataError(f"array '{next(iter(self._inputs.values())).key}' holds no sample")
             self.samples = limited(stored, limit, network)
+
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self,
+            repr(self.name),
+            f"{self.samples} samples",
+            f"labels: {self.target_kind or 'none'}",
+        )
 
     def _stored_samples(self) -> int:
         """Return how many samples the arrays hold.

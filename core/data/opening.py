@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import DataError, located
 from ..ir.network import Network, Preprocess
 from ..options import options_of
+from .arrays import AnyData, as_dataset
 from .base import Dataset
 from .options import DataOptions
 from .registry import KINDS, Kind, Opening, Purpose
@@ -44,7 +45,7 @@ def with_mean_image(preprocess: Preprocess) -> Preprocess:
 
 
 def open_dataset(
-    path: str | Path,
+    path: str | Path | AnyData,
     network: Network,
     options: DataOptions | None = None,
     *,
@@ -57,7 +58,7 @@ def open_dataset(
 
     Args:
         path: where the data is: an archive, a folder, a list, annotations, a database (docs/data.md
-            lists all kinds).
+            lists all kinds); or the data itself, arrays or batches of them.
         network: whose inputs the data must fit.
         options: how the data is read and made into inputs.
         preprocess: how images become inputs, instead of the network's own; options change it.
@@ -70,13 +71,13 @@ def open_dataset(
         DataError: the path leads to nothing usable, or what it leads to does not fit the network.
     """
     options = options_of(DataOptions, options, settings)
-    path = Path(path)
     if preprocess is not None and not preprocess.origin:
         preprocess = replace(preprocess, origin="the caller")
-    changed = options.changed(preprocess or network.preprocess)
-    opening = Opening(
-        network=network, preprocess=with_mean(changed), options=options, purpose=purpose
-    )
+    changed = with_mean(options.changed(preprocess or network.preprocess))
+    if not isinstance(path, str | Path):
+        return as_dataset(path, network, options, changed)
+    path = Path(path)
+    opening = Opening(network=network, preprocess=changed, options=options, purpose=purpose)
     return kind_of(path, opening).open(path, opening)
 
 

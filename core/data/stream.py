@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from ..brief import brief
 from ..engine.threads import cores
 from ..errors import DataError, Where, located
 from ..ir.dims import shape_text
@@ -158,6 +159,15 @@ class ImageStream:
         with located(file=self.name):
             self.samples = limited(len(source), limit, network)
 
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self,
+            repr(self.name),
+            f"{self.samples} samples",
+            f"labels: {self.target_kind or 'none'}",
+        )
+
     @property
     def target_kind(self) -> TargetKind:
         """What is known of each image."""
@@ -210,12 +220,23 @@ class ImageStream:
 
     def part(self, numbers: Sequence[int]) -> ImageStream:
         """Return some of the images, by their numbers, as data of the same kind."""
-        found = copy(self)
-        found.source = _Chosen(self.source, numbers)
-        found._images = _plain(found.source) if self._drawn is not None else found.source
-        found._limit, found._probed, found._broken = None, set(), []
+        found = self.of(_Chosen(self.source, numbers))
+        found._limit = None
         found.samples = len(numbers)
         return found
+
+    def of(self, source: ImageSource) -> ImageStream:
+        """Return another source's images, as many, read as these are."""
+        found = copy(self)
+        found.source, found.name = source, source.name
+        found._images = _plain(source) if self._drawn is not None else source
+        found._probed, found._broken = set(), []
+        return found
+
+    @staticmethod
+    def plain(source: ImageSource) -> ImageSource:
+        """Return the images of a source without what is known of them."""
+        return _plain(source)
 
     def picture(self, number: int) -> Sample:
         """Return an image as stored, by its number in :attr:`~.base.Batch.numbers`.

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..brief import brief
 from ..errors import DataError
 from ..ir.dims import shape_text
 from ..ir.footprint import multiply_adds
@@ -87,6 +88,10 @@ class SyntheticDataset:
             if len(sizes) != len(shape) - 1:
                 raise DataError(f"input '{name}' ({shape_text(shape)}) has no fixed size")
             self._shapes[name] = sizes
+
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(self, repr(self.name), f"{self.samples} samples")
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the samples in batches."""

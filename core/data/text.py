@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from ..errors import DataError, located
 __all__ = [
     "MOST_BYTES",
     "base_of_list",
+    "column_of",
     "first_lines",
     "found_beside",
     "numbered_lines",
@@ -73,6 +75,31 @@ def read_names(path: Path) -> tuple[str, ...]:
         with located(file=str(path)):
             raise DataError("there are no names of classes in the file", hint="one name a line")
     return names
+
+
+def column_of(names: Sequence[str], wanted: Collection[str]) -> tuple[str, ...]:
+    """Return the column of a list of classes that has all wanted names, in the order of classes.
+
+    Lists of classes have lines such as `n01440764 tench` or `0 n01440764 tench`. A column that
+    counts all lines from 0 says the order.
+
+    Args:
+        names: the lines.
+        wanted: names that must occur.
+
+    Returns:
+        the column; the lines themselves where they have all names, or no column has them.
+    """
+    if set(wanted) <= set(names):
+        return tuple(names)
+    rows = [re.split(r"\s*[,;\t]\s*|\s+", name) for name in names]
+    columns = list(zip(*(row[: min(map(len, rows))] for row in rows), strict=True))
+    found = next((column for column in columns if set(wanted) <= set(column)), None)
+    if found is None:
+        return tuple(names)
+    count = [str(number) for number in range(len(rows))]
+    order = next((column for column in columns if sorted(column) == sorted(count)), count)
+    return tuple(name for _, name in sorted(zip(map(int, order), found, strict=True)))
 
 
 def found_beside(name: str, folders: Sequence[Path]) -> Path | None:

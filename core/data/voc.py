@@ -7,8 +7,9 @@ belongs to the box: x0 = xmin − 1, x1 = xmax.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 from ..errors import DataError, Where, located
@@ -27,6 +28,9 @@ VOC_CLASSES = (
 """The classes of Pascal VOC in their usual order."""
 
 MOST_BYTES = 1 << 24
+
+HEAD_BYTES = 1 << 12
+"""Bytes of a file in which its first element begins."""
 
 
 class VocSource:
@@ -73,6 +77,12 @@ class VocSource:
             image=read_image(file, gray=gray), objects=Objects.of(rows, ignored),
             where=Where(file=str(path)), file=str(file),
         )  # fmt: skip
+
+    def files_of(self, index: int) -> tuple[Path, ...]:
+        """Return the files that a sample is read from."""
+        path = self._files[index]
+        with located(file=str(path)):
+            return (path, self._image(path, _parsed(path)))
 
     labels_in_memory = False
 
@@ -147,15 +157,54 @@ class _Images:
         """Return an image."""
         return self._source.read_image(index, gray=gray)
 
+    def files_of(self, index: int) -> tuple[Path, ...]:
+        """Return the files that a sample is read from."""
+        return self._source.files_of(index)
+
 
 def annotation_folder(path: Path) -> Path | None:
-    """Return the folder itself or its `Annotations`, whichever has XML files; None for neither."""
-    for folder in (path, path / "Annotations"):
-        if folder.is_dir():
-            with os.scandir(folder) as entries:
-                if any(entry.name.lower().endswith(".xml") for entry in entries):
-                    return folder
-    return None
+    """Return the folder itself or its `Annotations`, whichever has annotations; None for neither.
+
+    Other XML files are none. Where images lie among them, a few annotations do not make a folder of
+    annotations: half as many as images are needed.
+    """
+    if not path.is_dir():
+        return None
+    found, images = 0, 0
+    with os.scandir(path) as entries:
+        for entry in entries:
+            images += entry.name.lower().endswith(SUFFIXES)
+            found += entry.name.lower().endswith(".xml") and _is_annotation(Path(entry.path))
+    if found and 2 * found >= images:
+        return path
+    folder = path / "Annotations"
+    return folder if folder.is_dir() and any(_xml_files(folder)) else None
+
+
+def _xml_files(folder: Path) -> Iterator[Path]:
+    """Yield the annotations of a folder."""
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() == ".xml" and _is_annotation(path):
+            yield path
+
+
+def _is_annotation(path: Path) -> bool:
+    """Whether a file is an annotation by its first element.
+
+    What is broken is taken for one: whoever reads it says what is wrong.
+    """
+    parser: Any = ElementTree.XMLPullParser(["start"])
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+        if b"<!ENTITY" in head:
+            return True
+        parser.feed(head)
+        for _, element in parser.read_events():
+            return str(getattr(element, "tag", "")).rpartition("}")[2] == "annotation"
+    except (OSError, ElementTree.ParseError):
+        pass
+    return True
 
 
 def _annotations(path: Path) -> list[Path]:
@@ -166,7 +215,7 @@ def _annotations(path: Path) -> list[Path]:
     """
     if path.is_dir():
         folder = annotation_folder(path)
-        found = sorted(folder.glob("*.xml")) if folder is not None else []
+        found = list(_xml_files(folder)) if folder is not None else []
         if not found:
             raise DataError("the folder holds no annotations (.xml)")
         return found

@@ -19,6 +19,7 @@ import onnx_ir as ir
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state
 
+from ..brief import brief
 from ..errors import DataError, UnsupportedError
 from ..ir.dims import sample_fits, shape_text
 from ..ir.network import Network
@@ -100,6 +101,10 @@ class Session:
             raise UnsupportedError(
                 f"onnxruntime does not accept network '{network.name}': {_reason(error)}"
             ) from error
+
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(self, repr(self.network.name))
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
         """Compute all outputs, or the values that the session was made to fetch.

@@ -7,6 +7,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from ..data import Batch, Dataset, Frame
+from ..data.arrays import AnyData, as_dataset
 from ..data.probe import cautions
 from ..engine.session import Arrays
 from ..errors import DataError
@@ -27,7 +28,7 @@ __all__ = ["evaluate", "find_objects"]
 
 def evaluate(
     network: Network,
-    dataset: Dataset,
+    dataset: AnyData,
     options: EvaluateOptions | None = None,
     *,
     progress: Progress = silent,
@@ -51,6 +52,7 @@ def evaluate(
     Raises:
         DataError: there are no labels, they do not fit the network, or the task compares networks.
     """
+    dataset = as_dataset(dataset, network)
     options = options_of(EvaluateOptions, options, settings)
     if options.task is None and not dataset.labelled and not cautions(dataset):
         raise _unlabelled(network, dataset)
@@ -92,7 +94,7 @@ def _unlabelled(network: Network, dataset: Dataset) -> DataError:
 
 def find_objects(
     network: Network,
-    dataset: Dataset,
+    dataset: AnyData,
     *,
     score: float | None = None,
     suppress: float | None = None,
@@ -112,6 +114,7 @@ def find_objects(
     Raises:
         DataError: the network is no detector, or the data does not fit.
     """
+    dataset = as_dataset(dataset, network)
     heads = box_heads(network)
     if not heads:
         raise no_head(network)

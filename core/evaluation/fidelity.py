@@ -8,7 +8,8 @@ from typing import Self
 
 import numpy as np
 
-from ..data import Batch, Dataset, Objects
+from ..data import Batch, Objects
+from ..data.arrays import AnyData, as_dataset
 from ..data.probe import cautions
 from ..data.targets import Targets
 from ..engine.session import Arrays
@@ -108,7 +109,7 @@ class Fidelity:
 def fidelity(
     original: Network,
     pruned: Network,
-    dataset: Dataset,
+    dataset: AnyData,
     *,
     boxes: bool = True,
     threads: int | None = None,
@@ -129,6 +130,7 @@ def fidelity(
         DataError: the data does not fit.
         VerificationError: inputs or outputs of the networks do not match.
     """
+    dataset = as_dataset(dataset, original)
     pairing = pair(original, pruned)
     heads = box_heads(original) if boxes and box_heads(pruned) else ()
 

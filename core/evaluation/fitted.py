@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..data import Dataset
+from ..data.arrays import AnyData, as_dataset
 from ..data.probe import ProbedDataset, cautions, found_labels, probe, without_labels
 from ..data.stated import input_notes
 from ..errors import DataError
@@ -40,7 +41,7 @@ class FittedData:
 
 def fit_data(
     network: Network,
-    dataset: Dataset,
+    dataset: AnyData,
     task: Task | str | None = None,
     options: TaskOptions = USUAL,
     *,
@@ -62,6 +63,7 @@ def fit_data(
         DataError: samples cannot be read or do not fit the network, the task does not fit, or a
             label that was asked for is no class of the network, or cannot be used.
     """
+    dataset = as_dataset(dataset, network)
     drawn = cautions(dataset)
     if drawn:
         return _beside_drawn(network, dataset, task, options, drawn[0], asked=asked)

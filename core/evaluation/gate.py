@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..data import Dataset
+from ..data.arrays import AnyData, as_dataset
 from ..errors import DataError, VerificationError
 from ..ir.network import Network
 from ..progress import Progress, silent
@@ -57,7 +57,7 @@ class Gate:
 def check_drop(
     original: Network,
     compressed: Network,
-    data: Dataset | None,
+    data: AnyData | None,
     points: float,
     *,
     task: Task | str | None = None,
@@ -79,6 +79,7 @@ def check_drop(
         DataError: there is no labelled data.
         VerificationError: more is lost.
     """
+    data = as_dataset(data, original)
     if data is None:
         raise _unlabelled()
     gate, task = Gate(drop=points), fit_data(original, data, task, asked=True).task

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import DataError
+from ..errors import DataError, percent_hint
 
 if TYPE_CHECKING:  # options load without what computes
     from .task import Task
@@ -46,7 +46,11 @@ class TaskOptions:
         for name in ("score", "suppress", "overlap"):
             value = getattr(self, name)
             if value is not None and not 0.0 <= value <= 1.0:
-                raise DataError(f"the {name} must be from 0 to 1, got {value:g}", option=name)
+                raise DataError(
+                    f"the {name} must be from 0 to 1, got {value:g}",
+                    hint=percent_hint(value),
+                    option=name,
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

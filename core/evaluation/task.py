@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import ClassVar
 
+from ..data.arrays import AnyData, as_dataset
 from ..data.base import Dataset, TargetKind, target_kind
 from ..data.targets import Targets
 from ..errors import DataError
@@ -130,7 +131,7 @@ BY_TARGETS: dict[TargetKind, str] = {
 
 def find_task(
     network: Network,
-    dataset: Dataset,
+    dataset: AnyData,
     task: Task | str | None = None,
     options: TaskOptions = USUAL,
 ) -> Task:
@@ -147,6 +148,10 @@ def find_task(
     Raises:
         DataError: no task has this name, or it does not fit the data or the network.
     """
+    from .own import FunctionTask, as_task  # a task itself, so it stands above
+
+    dataset, task = as_dataset(dataset, network), as_task(task)
+    task = task.on(network) if isinstance(task, FunctionTask) else task
     kind = target_kind(dataset)
     if task is None:
         otherwise = "divergence" if is_classifier(network) else "output-error"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..errors import DataError
+from ..errors import DataError, percent_hint
 
 __all__ = ["MATCHES", "METHODS", "PRECISIONS", "TRAINED", "FinetuneOptions"]
 
@@ -135,14 +135,20 @@ class FinetuneOptions:
         for name in ("weight_decay", "momentum"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise DataError(
-                    f"it must be from 0 to below 1, got {getattr(self, name):g}", option=name
+                    f"it must be from 0 to below 1, got {getattr(self, name):g}",
+                    hint=percent_hint(getattr(self, name)),
+                    option=name,
                 )
         if self.reinitialize and self.rewind_rate:
             raise DataError(
                 "fresh weights have no earlier moment to go back to", option="reinitialize"
             )
         if self.distill is not None and not 0.0 <= self.distill <= 1.0:
-            raise DataError(f"a share is from 0 to 1, got {self.distill:g}", option="distill")
+            raise DataError(
+                f"a share is from 0 to 1, got {self.distill:g}",
+                hint=percent_hint(self.distill),
+                option="distill",
+            )
         for name, choices in (
             ("method", METHODS), ("match", MATCHES), ("train", TRAINED),
             ("augment", AUGMENTATIONS), ("normalize", NORMS), ("precision", PRECISIONS),

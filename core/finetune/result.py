@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from ..brief import brief
 from ..ir.network import Network
 from ..markup import Table, notebook
 from ..plan.plan import Plan
@@ -86,6 +87,13 @@ class FinetuneResult:
     notes: tuple[str, ...] = ()
     solver: SolverProgress | None = None
     plan: Plan | None = None
+
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self, repr(self.network.name), f"{self.steps} steps",
+            f"{len(self.history)} measurements",
+        )  # fmt: skip
 
     @property
     def removed(self) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..errors import PlanError
+from ..errors import PlanError, percent_hint
 from ..plan.limits import USUAL_LIMITS, Limits
 
 __all__ = ["SparsifyOptions"]
@@ -45,6 +45,11 @@ class SparsifyOptions:
     """Multiples, the floor and the largest fraction, for every group."""
 
     def __post_init__(self) -> None:
+        criterion: Any = self.criterion  # a function, where a program gives one
+        if not isinstance(criterion, str):
+            from ..criteria.registry import named_criterion
+
+            object.__setattr__(self, "criterion", named_criterion(criterion))
         if not self.method and self.rate is not None:
             raise PlanError(
                 "a rate needs a schedule by which channels leave",
@@ -55,12 +60,18 @@ class SparsifyOptions:
             raise PlanError("a schedule needs a rate to reach", hint="--rate 0.5", option="method")
         if self.rate is not None and not 0.0 < self.rate < 1.0:
             raise PlanError(
-                f"the rate must be over 0 and below 1, got {self.rate:g}", option="rate"
+                f"the rate must be over 0 and below 1, got {self.rate:g}",
+                hint=percent_hint(self.rate),
+                option="rate",
             )
         if self.every is not None and self.every < 1:
             raise PlanError(f"it must be over 0, got {self.every}", option="every")
         if not 0.0 < self.ramp <= 1.0:
-            raise PlanError(f"a part is over 0 and up to 1, got {self.ramp:g}", option="ramp")
+            raise PlanError(
+                f"a part is over 0 and up to 1, got {self.ramp:g}",
+                hint=percent_hint(self.ramp),
+                option="ramp",
+            )
 
     def plain(self) -> dict[str, Any]:
         """Return all options as plain values, for checkpoints and provenance."""

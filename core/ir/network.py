@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from ..brief import brief
 from ..markup import Table, notebook
 from ..words import count_text, dims_text
 from .heads import Head
@@ -242,6 +243,17 @@ class Network:
     regions: int | None = None
     """Regions of a sample that the user says there are; None for what the files say."""
 
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self,
+            repr(self.name),
+            f"{len(self.layers)} layers",
+            *_sizes(self.inputs),
+            "→",
+            *_sizes(self.outputs),
+        )
+
     @property
     def graph(self) -> ir.Graph:
         """The graph of the model."""
@@ -294,6 +306,12 @@ def _layers_table(network: Network) -> Table:
         ],
         numeric=(3,),
     )
+
+
+def _sizes(values: Mapping[str, tuple[int | str, ...]]) -> list[str]:
+    """Return inputs or outputs in words; two of them at most."""
+    shown = [f"{name} {'×'.join(map(str, shape))}" for name, shape in values.items()]
+    return shown if len(shown) <= 2 else [*shown[:2], f"{len(shown) - 2} more"]
 
 
 def _all_values(graph: ir.Graph) -> Iterator[ir.Value]:

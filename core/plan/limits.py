@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from ..errors import PlanError
+from ..errors import PlanError, percent_hint
 
 __all__ = ["NO_LIMITS", "USUAL_LIMITS", "Limits"]
 
@@ -36,11 +36,13 @@ class Limits:
         if not 0.0 < self.max_rate <= 1.0:
             raise PlanError(
                 f"the largest rate must be over 0 and up to 1, got {self.max_rate:g}",
+                hint=percent_hint(self.max_rate),
                 option="max_rate",
             )
         if not 0.0 <= self.min_keep < 1.0:
             raise PlanError(
                 f"the fraction to keep must be from 0 to below 1, got {self.min_keep:g}",
+                hint=percent_hint(self.min_keep),
                 option="min_keep",
             )
 

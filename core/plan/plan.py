@@ -8,11 +8,13 @@ from typing import Any
 
 import yaml
 
+from ..brief import brief
 from ..coupling.groups import Group, Groups, Partition
 from ..coupling.indices import UnitMask
 from ..coupling.partitions import Loss
-from ..errors import PlanError, located
+from ..errors import PlanError, located, percent_hint
 from ..markup import Table, notebook
+from .schema import read_document
 
 __all__ = [
     "Plan",
@@ -117,6 +119,19 @@ class Plan:
     file: str | None = field(default=None, compare=False)
     dropped: PlanBlocks | None = None
 
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self,
+            *(
+                f"{key} {self.provenance[key]}"
+                for key in ("model", "criterion", "rate")
+                if key in self.provenance
+            ),
+            f"{len(self.groups)} groups",
+            f"{sum(len(group.removed) for group in self.groups)} channels leave",
+        )
+
     @property
     def open(self) -> tuple[str, ...]:
         """Names of the groups for which the plan leaves open which channels are removed."""
@@ -130,6 +145,19 @@ class Plan:
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""
         return notebook(plan_table(self))
+
+    def check_removes(self) -> None:
+        """Raise if the plan removes no channel.
+
+        Raises:
+            PlanError: it does not, nor does it leave open which channels leave.
+        """
+        if not self.removes and not self.open:
+            with located(file=self.file):
+                raise PlanError(
+                    "the plan removes no channel",
+                    hint="a group loses channels by removed, kept or rate",
+                )
 
     def to_yaml(self) -> str:
         """Return the plan as YAML text; the same plan gives the same bytes."""
@@ -153,19 +181,19 @@ class Plan:
             file: name of the file, for messages.
 
         Raises:
-            PlanError: the text is not YAML, or a field is missing or contradicts another.
+            PlanError: the text is not YAML, a key is unknown, or a field is missing or contradicts
+                another.
         """
-        try:
-            document = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            with located(line=mark.line + 1 if mark else None):
-                raise PlanError("not valid YAML") from error
-        if not isinstance(document, dict) or not isinstance(document.get("groups"), list):
-            raise PlanError("a plan is a mapping with a list of groups")
+        read = read_document(text)
+        document = read.values
         if document.get("version") != VERSION:
-            raise PlanError(f"version must be {VERSION}, got {document.get('version')!r}")
-        groups = tuple(_group(entry, place) for place, entry in enumerate(document["groups"]))
+            with located(line=read.lines.get("version")):
+                raise PlanError(f"version must be {VERSION}, got {document.get('version')!r}")
+        made = []
+        for place, entry in enumerate(document["groups"]):
+            with located(line=read.group_lines[place]):
+                made.append(_group(entry, place))
+        groups = tuple(made)
         names = [group.name for group in groups]
         for name in names:
             if names.count(name) > 1:
@@ -288,7 +316,11 @@ def _number(entry: Mapping[str, Any], channels: int) -> tuple[int | None, float 
         if "removed" in entry or kept is not None:
             raise PlanError("give one of removed, kept, rate", hint="delete the others")
         if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 <= rate < 1:
-            raise PlanError(f"rate must be from 0 to below 1, got {rate!r}")
+            number = isinstance(rate, int | float) and not isinstance(rate, bool)
+            raise PlanError(
+                f"rate must be from 0 to below 1, got {rate!r}",
+                hint=percent_hint(rate) if number else None,
+            )
         return None, float(rate)
     if "removed" in entry or kept is None:
         return None, None

@@ -9,6 +9,7 @@ from typing import Any
 from ..coupling import find_groups
 from ..coupling.groups import Groups
 from ..data import Dataset
+from ..data.arrays import AnyData, as_dataset
 from ..data.calibration import Calibration
 from ..data.stated import remembered
 from ..engine.threads import within_cores
@@ -40,7 +41,7 @@ def apply_plan(
     *,
     groups: Groups | None = None,
     state: PruningState | None = None,
-    data: Dataset | None = None,
+    data: AnyData | None = None,
     criterion: str = AUTOMATIC,
     repair: Repairs = "auto",
     sparse: bool = False,
@@ -64,6 +65,7 @@ def apply_plan(
         PlanError: the plan does not fit the network.
         VerificationError: the dense network does not equal the masked one.
     """
+    data = as_dataset(data, network)
     repairs = find_repairs(repair, data=data is not None)
     if blocks := blocks_left(network, plan):
         stage = drop_blocks(network, blocks, data=data, repair=repair, progress=progress)
@@ -100,7 +102,8 @@ def apply_plan(
         if repairs and state.removed.any()
         else (dense, ())
     )
-    provenance = {**plan.provenance, **remembered(data), "proof": verification.to_data()}
+    earlier = {name: value for name, value in plan.provenance.items() if name != "repair"}
+    provenance = {**earlier, **remembered(data), "proof": verification.to_data()}
     if inexact is not None:
         provenance |= {"lrn": "inexact", "not_exact": inexact.to_data()}
     if records:
@@ -124,7 +127,7 @@ def apply_plan(
     first, second, inputs = _verified_on(full, dense, state.data)
     verify_equal("sparse = dense", first, second, inputs, narrow=narrow, progress=progress)
     full = replace(full, companions=masked_companions(state, full))
-    return replace(result, network=full)
+    return replace(result, network=full, dense=dense)
 
 
 def with_stage(

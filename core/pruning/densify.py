@@ -10,7 +10,7 @@ import numpy as np
 from ..coupling import find_groups
 from ..coupling.edit import carried
 from ..coupling.groups import Groups
-from ..data import Dataset
+from ..data.arrays import AnyData, as_dataset
 from ..errors import FormatError, PlanError
 from ..evaluation.fitted import fit_data
 from ..ir.digest import digest
@@ -34,7 +34,7 @@ def densify(
     plan: Plan,
     options: DensifyOptions | None = None,
     *,
-    data: Dataset | None = None,
+    data: AnyData | None = None,
     progress: Progress = silent,
     **settings: Any,
 ) -> PruneResult:
@@ -54,7 +54,9 @@ def densify(
         PlanError: the plan does not fit, or removed channels carry weight again.
         VerificationError: the dense network does not equal the masked one.
     """
+    data = as_dataset(data, network)
     options = options_of(DensifyOptions, options, settings)
+    plan.check_removes()
     notes: tuple[str, ...] = ()
     if data is not None:
         fitting = fit_data(network, data)

@@ -13,12 +13,13 @@ from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from ..cost.budgets import LATENCY, OPERATIONS, check_budget
-from ..errors import PlanError
+from ..cost.budgets import LATENCY, OPERATIONS, TARGET, check_budget
+from ..errors import PlanError, percent_hint
 from ..plan.limits import USUAL_LIMITS, Limits
 
 if TYPE_CHECKING:  # options load without what computes
     from ..allocation.overrides import Override
+    from ..cost.target import Target
     from ..evaluation.task import Task
     from ..finetune.options import FinetuneOptions
     from ..plan.plan import Plan
@@ -64,8 +65,12 @@ class ChoiceOptions:
     groups."""
 
     budget: str = OPERATIONS
-    """What a rate is a fraction of: operations, convolutions (their operations alone), parameters
-    or latency."""
+    """What a rate is a fraction of: operations, convolutions (their operations alone), parameters,
+    latency, or target: the cost of --target, which is what a rate counts where there is one."""
+
+    target: Target | None = None
+    """The engine that the network is for. Its blocks of channels decide what a removal saves, and
+    what saves nothing stays. `secateur targets` lists them."""
 
     task: Task | str | None = None
     """What the network is measured by, instead of what the data calls for: the name of a task."""
@@ -95,6 +100,7 @@ class ChoiceOptions:
     named layers. A single layer whose name is a number gets a comma behind it (16,)."""
 
     def __post_init__(self) -> None:
+        self._name_functions()
         check_budget(self.budget)
         self._check_blocks()
         if self.latencies is not None and self.budget != LATENCY:
@@ -103,6 +109,23 @@ class ChoiceOptions:
                 hint="budget latency",
                 option="latencies",
             )
+        if self.budget == TARGET and self.target is None:
+            raise PlanError(
+                "a budget of target needs a target",
+                hint="--target NAME; secateur targets lists them",
+                option="budget",
+            )
+        if self.target is not None and self.budget not in (OPERATIONS, TARGET):
+            raise PlanError(
+                f"a target counts its own cost, not {self.budget}",
+                hint="leave the budget out",
+                option="budget",
+            )
+
+    @property
+    def counted(self) -> str:
+        """The budget that a rate is a fraction of: the cost of the target where there is one."""
+        return TARGET if self.target is not None else self.budget
 
     def _check_blocks(self) -> None:
         asked = self.drop_blocks
@@ -130,12 +153,34 @@ class ChoiceOptions:
         names = asked.split(",") if isinstance(asked, str) else asked
         return tuple(name.strip() for name in names if name.strip())
 
+    def _name_functions(self) -> None:
+        """Register functions that stand for names, and put names in their places."""
+        criterion: Any = self.criterion  # a function, where a program gives one
+        if not isinstance(criterion, str):
+            from ..criteria.registry import named_criterion
+
+            object.__setattr__(self, "criterion", named_criterion(criterion))
+        allocation: Any = self.allocation  # a function, where a program gives one
+        if not isinstance(allocation, str):
+            from ..allocation.registry import named_allocation
+
+            object.__setattr__(self, "allocation", named_allocation(allocation))
+        if not isinstance(self.repair, str | bool):
+            from ..repair.registry import named_repairs
+
+            object.__setattr__(self, "repair", named_repairs(self.repair))
+        if self.task is not None and not isinstance(self.task, str):
+            from ..evaluation.own import as_task
+
+            object.__setattr__(self, "task", as_task(self.task))
+
     def plain(self) -> dict[str, Any]:
         """Return all options as plain values: equal ones for equal choices only."""
         found = {option.name: getattr(self, option.name) for option in fields(ChoiceOptions)}
-        task = found.pop("task")
+        task, target = found.pop("task"), found.pop("target")
         return {
             **found,
+            **({"target": target.recorded()} if target is not None else {}),
             **({"task": getattr(task, "metric", task)} if task is not None else {}),
             "analysis": self.analysis.digest if self.analysis is not None else None,
             "latencies": {name: float(time) for name, time in self.latencies.items()}
@@ -204,7 +249,11 @@ class PruneOptions(ChoiceOptions):
                 "give one of a rate, a threshold and a plan", option=[*given, "rate"][0]
             )
         if self.rate is not None and not 0.0 <= self.rate < 1.0:
-            raise PlanError(f"the rate must be from 0 to below 1, got {self.rate:g}", option="rate")
+            raise PlanError(
+                f"the rate must be from 0 to below 1, got {self.rate:g}",
+                hint=percent_hint(self.rate),
+                option="rate",
+            )
         if self.as_far_as_possible and self.rate is None:
             raise PlanError("as far as possible goes with a rate only", option="as_far_as_possible")
         if self.plan is None:
@@ -246,7 +295,11 @@ class IterateOptions(ChoiceOptions):
         super().__post_init__()
         for rate in self.rates:
             if not 0.0 < rate < 1.0:
-                raise PlanError(f"rates must be over 0 and below 1, got {rate:g}", option="rates")
+                raise PlanError(
+                    f"rates must be over 0 and below 1, got {rate:g}",
+                    hint=percent_hint(rate),
+                    option="rates",
+                )
         if not self.rates or any(one >= other for one, other in pairwise(self.rates)):
             raise PlanError("rates must rise from round to round", option="rates")
         if not self.goes_on:
@@ -323,7 +376,11 @@ def rising_rates(to: float, rounds: int, schedule: str = "linear") -> tuple[floa
     if rounds < 1:
         raise PlanError("there must be at least one round", option="rounds")
     if not 0.0 < to < 1.0:
-        raise PlanError(f"the last rate must be over 0 and below 1, got {to:g}", option="to")
+        raise PlanError(
+            f"the last rate must be over 0 and below 1, got {to:g}",
+            hint=percent_hint(to),
+            option="to",
+        )
     parts = [number / rounds for number in range(1, rounds + 1)]
     if schedule == "linear":
         return tuple(round(to * part, 9) for part in parts)

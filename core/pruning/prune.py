@@ -12,6 +12,7 @@ from ..cost.budget import LATENCY
 from ..cost.layer_latency import layer_latencies
 from ..coupling import Groups, find_groups
 from ..data import Dataset
+from ..data.arrays import AnyData, as_dataset
 from ..engine.threads import within_cores
 from ..evaluation.fitted import fit_data
 from ..ir.digest import digest
@@ -35,7 +36,7 @@ def prune(
     options: PruneOptions | None = None,
     *,
     groups: Groups | None = None,
-    data: Dataset | None = None,
+    data: AnyData | None = None,
     progress: Progress = silent,
     **settings: Any,
 ) -> PruneResult:
@@ -57,6 +58,7 @@ def prune(
             that nobody asked for are then left out; a note of the result says so.
         VerificationError: the dense network does not equal the masked one.
     """
+    data = as_dataset(data, network)
     options = options_of(PruneOptions, options, settings)
     notes: tuple[str, ...] = ()
     if data is not None:
@@ -64,6 +66,7 @@ def prune(
         data = fitting.dataset
         notes = tuple(note for note in fitting.notes if isinstance(note, Caution))
     if options.plan is not None:
+        options.plan.check_removes()
         applied = apply_plan(
             network,
             options.plan,
@@ -74,6 +77,7 @@ def prune(
             sparse=options.sparse,
             progress=progress,
         )
+        applied.plan.check_removes()
         return replace(applied, notes=(*notes, *applied.notes))
     if options.sparse:
         check_sparse(network)

@@ -9,7 +9,7 @@ import numpy as np
 from ..allocation.registry import ALLOCATIONS, Allocation
 from ..allocation.threshold import ranks
 from ..coupling.groups import Groups
-from ..criteria.registry import CRITERIA, ScoreContext, Scores
+from ..criteria.registry import CRITERIA, ScoreContext, Scores, named_criterion
 from ..data import Dataset
 from ..errors import PlanError
 from ..ir.network import Network
@@ -69,7 +69,7 @@ def resolved_criterion(name: str, analysis: Analysis | None, data: Dataset | Non
     Raises:
         PlanError: it is unknown, contradicts the analysis or needs data.
     """
-    name = OBS if name == FORMER_OBS else name
+    name = OBS if name == FORMER_OBS else named_criterion(name)
     if analysis is not None and name != OBS:
         if name not in (AUTOMATIC, analysis.criterion):
             raise PlanError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..brief import brief
 from ..ir.network import Network
 from ..markup import notebook
 from ..plan.plan import Plan, plan_table
@@ -90,6 +91,7 @@ class PruneResult:
         repairs: the repairs that were tried, in their order.
         history: the steps in the order in which they were removed, with their estimated losses.
         notes: what the user should know.
+        dense: where `network` has its full size, the network without its zeros.
     """
 
     network: Network
@@ -98,6 +100,11 @@ class PruneResult:
     repairs: tuple[RepairRecord, ...] = ()
     history: tuple[RemovedStep, ...] = ()
     notes: tuple[str, ...] = ()
+    dense: Network | None = None
+
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(self, self.plan, f"{len(self.history)} steps", f"{len(self.notes)} notes")
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..brief import brief
 from ..markup import Table, notebook
 from ..words import count_text, four_digits, percent_text, time_text
 
@@ -105,6 +106,13 @@ class Iteration:
     notes: tuple[str, ...] = field(default=(), compare=False)
     validation: str = ""
     validation_samples: int = 0
+
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self, repr(self.model), f"{len(self.rounds)} rounds", self.metric,
+            f"{self.samples} samples of {self.data}",
+        )  # fmt: skip
 
     @property
     def best(self) -> Round | None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ..errors import PlanError
 from ..ir.network import Network
+from ..own import guarded, named, summary_of
 from ..plan.state import PruningState
 from ..progress import Progress
 from ..registry import Registry
 
-__all__ = ["AUTOMATIC", "REPAIRS", "Repair", "Repairs", "find_repairs", "repair"]
+__all__ = [
+    "AUTOMATIC", "REPAIRS", "Repair", "Repairs", "find_repairs", "named_repairs", "repair",
+]  # fmt: skip
 
 AUTOMATIC = ("absorb", "refit", "recalibrate", "bias")
 """The repairs of "auto" in their order: cheap and exact ones first, then ones that need them."""
@@ -66,6 +70,37 @@ def repair(
     return register
 
 
+def named_repairs(given: Any) -> Repairs:
+    """Return a choice of repairs by names: functions become repairs.
+
+    Args:
+        given: as :data:`Repairs`, where functions may stand for names. A function takes the
+            :class:`PruningState` and the dense network, and returns the network repaired.
+
+    Raises:
+        PlanError: something is neither a name nor a function.
+    """
+    if isinstance(given, str | bool):
+        return given
+    if isinstance(given, Sequence):
+        return tuple(named(REPAIRS, one, _own) for one in given)
+    return named(REPAIRS, given, _own)
+
+
+def _own(name: str, function: Callable[[PruningState, Network], Network]) -> Repair:
+    def apply(state: PruningState, dense: Network, progress: Progress) -> Network:
+        del progress
+        with guarded("repair", name):
+            found = function(state, dense)
+        if not isinstance(found, Network):
+            raise PlanError(
+                f"the repair '{name}' must give a network, and gives {type(found).__name__}"
+            )
+        return found
+
+    return Repair(name, summary_of(function), "given as a function", apply, needs_data=False)
+
+
 def find_repairs(names: Repairs, *, data: bool) -> tuple[Repair, ...]:
     """Return the chosen repairs, in the order in which they are tried.
 
@@ -76,6 +111,7 @@ def find_repairs(names: Repairs, *, data: bool) -> tuple[Repair, ...]:
     Raises:
         PlanError: a name is unknown or given twice, or a repair needs data and there is none.
     """
+    names = named_repairs(names)
     if isinstance(names, bool):
         names = "auto" if names else "none"
     wanted = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)

@@ -13,6 +13,7 @@ from typing import Any
 from ..coupling.groups import Groups, find_groups
 from ..criteria import CRITERIA, ScoreContext
 from ..data import Dataset
+from ..data.arrays import AnyData, as_dataset
 from ..data.shards import shard_size
 from ..engine.padding import channel_block, padded
 from ..errors import PlanError
@@ -44,7 +45,7 @@ Work = Sequence[tuple[Curve, Suffix | None]]
 
 def analyze(
     network: Network,
-    data: Dataset,
+    data: AnyData,
     options: AnalyzeOptions | None = None,
     *,
     calibration: Dataset | None = None,
@@ -81,6 +82,7 @@ def analyze(
         DataError: the data does not fit, or the state is broken, belongs to another analysis, is
             being written by another run, or cannot be written.
     """
+    data = as_dataset(data, network)
     options = options_of(AnalyzeOptions, options, settings)
     groups = groups or find_groups(network)
     if not any(group.prunable for group in groups.groups):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..errors import PlanError
+from ..errors import PlanError, percent_hint
 
 if TYPE_CHECKING:  # options load without what computes
     from ..evaluation.task import Task
@@ -56,11 +56,20 @@ class AnalyzeOptions:
     """Memory for values inside the network, in bytes. What does not fit is computed again."""
 
     def __post_init__(self) -> None:
+        criterion: Any = self.criterion  # a function, where a program gives one
+        if not isinstance(criterion, str):
+            from ..criteria.registry import named_criterion
+
+            object.__setattr__(self, "criterion", named_criterion(criterion))
         if not self.rates:
             raise PlanError("there are no rates to measure at", option="rates")
         for rate in self.rates:
             if not 0.0 < rate < 1.0:
-                raise PlanError(f"rates must be over 0 and below 1, got {rate:g}", option="rates")
+                raise PlanError(
+                    f"rates must be over 0 and below 1, got {rate:g}",
+                    hint=percent_hint(rate),
+                    option="rates",
+                )
         if self.threshold is not None and not math.isfinite(self.threshold):
             raise PlanError(
                 f"the threshold must be a number, got {self.threshold:g}", option="threshold"

@@ -10,6 +10,9 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ..brief import brief
 from ..errors import DataError, located
 from ..files import write_whole
 from ..markup import Table, notebook
@@ -84,6 +87,14 @@ class GroupAnalysis:
         within = list(takewhile(lambda point: point.loss <= loss, self.points))
         return within[-1] if within else None
 
+    def loss_at(self, removed: int) -> float:
+        """Return the loss with so many channels gone: between points, the curve is straight."""
+        known = {0: 0.0, **{p.removed: p.loss for p in self.points if p.removed}}
+        counts = sorted(known)
+        if removed > counts[-1]:
+            return math.inf
+        return float(np.interp(removed, counts, [known[count] for count in counts]))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Analysis:
@@ -114,6 +125,16 @@ class Analysis:
     threshold: float | None
     groups: tuple[GroupAnalysis, ...]
     notes: tuple[str, ...] = field(default=(), compare=False)
+
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self,
+            repr(self.model),
+            f"{len(self.groups)} groups",
+            self.metric,
+            f"{self.samples} samples of {self.data}",
+        )
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data import Dataset, SyntheticDataset, streamed
+from ..data import SyntheticDataset, streamed
+from ..data.arrays import AnyData, as_dataset
 from ..data.probe import cautions
 from ..engine.session import Session
 from ..errors import DataError, VerificationError
@@ -107,7 +108,7 @@ class Pairing:
 def compare(
     a: Network,
     b: Network,
-    dataset: Dataset | None = None,
+    dataset: AnyData | None = None,
     *,
     outputs: Sequence[str] | None = None,
     threads: int | None = None,
@@ -128,6 +129,7 @@ def compare(
         DataError: the data does not fit, or an output asked for does not exist.
         VerificationError: the networks cannot be compared, their inputs or outputs do not match.
     """
+    dataset = as_dataset(dataset, a)
     pairing = pair(a, b, outputs)
     session_a, session_b = Session(a, threads), Session(b, threads)
     shapes = a.outputs

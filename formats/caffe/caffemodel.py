@@ -8,7 +8,7 @@ Source: caffe.proto (NetParameter, LayerParameter, BlobProto), blob.cpp `Blob::F
 from __future__ import annotations
 
 import math
-import mmap
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +18,10 @@ import numpy as np
 
 from ...core.errors import FormatError, Where, located
 from ...core.ir.network import Piece
+from ...core.packed import map_file
 from ...proto.caffe import fields_of, message_class
 from ..impostors import refuse_impostor
-from ..registry import HEAD_BYTES
+from ..registry import HEAD_BYTES, is_text
 from ..wire import (
     DOUBLE,
     FLOAT,
@@ -148,6 +149,9 @@ class Caffemodel:
 
     def __bytes__(self) -> bytes:
         return bytes(self.buffer)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (self.path, bytes(self.buffer), self.layers)
 
     def values(self, blob: StoredBlob) -> np.ndarray:
         """Return the values of a blob as float32, flat; a view of the file where possible."""
@@ -317,6 +321,10 @@ def _changed_blob(buffer: memoryview, blob: StoredBlob, array: np.ndarray) -> li
     return [*_rewrite(buffer, blob.start, blob.end, edits), *data_left]
 
 
+def _unpickled(path: Path, data: bytes, layers: tuple[StoredLayer, ...]) -> Caffemodel:
+    return Caffemodel(path, memoryview(data), layers)
+
+
 def open_caffemodel(path: Path) -> Caffemodel:
     """Map a caffemodel and find its layers and blobs. An HDF5 file is converted first.
 
@@ -329,6 +337,7 @@ def open_caffemodel(path: Path) -> Caffemodel:
         if bytes(buffer[: len(MAGIC)]) == MAGIC:
             buffer = memoryview(caffemodel_bytes(path))
         else:
+            _refuse_text(bytes(buffer[:HEAD_BYTES]))
             refuse_impostor(bytes(buffer[:HEAD_BYTES]), ".caffemodel")
         layers = []
         for found in walk(buffer, 0, len(buffer)):
@@ -341,16 +350,30 @@ def open_caffemodel(path: Path) -> Caffemodel:
     return Caffemodel(path, buffer, tuple(layers))
 
 
+_TEXT_BLOB = re.compile(rb"\bblobs\s*:?\s*\{")
+"""How weights begin in the text form of a message."""
+
+
+def _refuse_text(head: bytes) -> None:
+    """Raise if weights are written in the text form of the message.
+
+    Raises:
+        FormatError: they are.
+    """
+    if is_text(head) and _TEXT_BLOB.search(head):
+        raise FormatError(
+            "these weights are written as text, and a .caffemodel is binary",
+            hint="with Caffe's Python: open(out, 'wb').write("
+            "text_format.Parse(text, caffe_pb2.NetParameter()).SerializeToString())",
+        )
+
+
 def _map(path: Path) -> memoryview:
     if path.is_dir():
         raise FormatError("this is a directory, not a caffemodel")
-    try:
-        with path.open("rb") as file:
-            if path.stat().st_size == 0:
-                raise FormatError("the file is empty: every weight is missing")
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except OSError as error:
-        raise FormatError(f"cannot be read: {error.strerror}") from error
+    if path.is_file() and path.stat().st_size == 0:
+        raise FormatError("the file is empty: every weight is missing")
+    return memoryview(map_file(path))
 
 
 def _layer(buffer: memoryview, entry: WireField) -> StoredLayer:

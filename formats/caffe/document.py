@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ...core.errors import FormatError, Where, located
+from ...core.packed import read_file
 from ..impostors import refuse_impostor
 from ..registry import HEAD_BYTES
 
@@ -21,6 +22,9 @@ __all__ = [
     "Document", "Field", "Insert", "Message", "Remove", "Replace", "Scalar", "Span", "parse",
     "read_document",
 ]  # fmt: skip
+
+MOST_BYTES = 1 << 30
+"""Largest size of a text."""
 
 MAX_DEPTH = 100
 """Largest depth of nested messages. Caffe's own messages nest less than ten deep."""
@@ -211,10 +215,7 @@ def read_document(path: Path) -> Document:
     with located(file=str(path)):
         if path.is_dir():
             raise FormatError("this is a directory, not a prototxt")
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise FormatError(f"cannot be read: {error.strerror}") from error
+        data = read_file(path, MOST_BYTES)
         refuse_impostor(data[:HEAD_BYTES], ".prototxt")
         return parse(data, path)
 

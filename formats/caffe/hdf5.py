@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from ...core.errors import FormatError, UnsupportedError
 from ...core.ir.network import Piece
+from ...core.packed import open_plain
 from ...proto.caffe import fields_of, message_class
 from ..wire import length_field
 
@@ -45,11 +47,11 @@ def caffemodel_bytes(path: Path) -> bytes:
         ) from None
     pieces: list[Piece] = []
     try:
-        with h5py.File(path, "r") as file:
+        with open_plain(path) as plain, h5py.File(plain, "r") as file:
             data = file.get("data")
             if not isinstance(data, h5py.Group):
                 raise FormatError("an HDF5 file, but no Caffe weights: there is no group 'data'")
-            most = MOST_PACKED * path.stat().st_size
+            most = MOST_PACKED * plain.seek(0, os.SEEK_END)
             for name, blobs in _layers(h5py, data):
                 pieces += _entry(name, [_values(blob, most) for blob in blobs])
     except (OSError, RuntimeError, ValueError, KeyError) as error:

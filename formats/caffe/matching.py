@@ -15,7 +15,10 @@ from .caffemodel import Caffemodel, StoredLayer
 from .layer import Layer, Unknown
 from .upgrade import LayerText
 
-__all__ = ["check_links", "definitions", "match", "twins", "weights_elsewhere"]
+__all__ = ["TOGETHER", "check_links", "definitions", "match", "twins", "weights_elsewhere"]
+
+TOGETHER = "do these belong together? give the prototxt and the caffemodel of one training"
+"""The hint where weights are of another net than the text."""
 
 
 def check_links(texts: Sequence[LayerText], others: Sequence[LayerText] = ()) -> None:
@@ -117,7 +120,8 @@ def match(
                 if len(stored.blobs) != wanted and (wanted or other is None):
                     with located(file=str(weights.path), offset=stored.entry.tag, item=text.item):
                         raise FormatError(
-                            f"{len(stored.blobs)} blobs are stored, the net needs {wanted}"
+                            f"{len(stored.blobs)} blobs are stored, the net needs {wanted}",
+                            hint=TOGETHER,
                         )
         matched.append(tuple(found) if wanted else ())
     return matched
@@ -171,7 +175,7 @@ def weights_elsewhere(
     stored = [entry for entry in weights.layers if entry.blobs]
     left = [entry for entry in stored if entry.name not in taken]
     if len(left) == len(stored):
-        return "no layer of the prototxt is in the caffemodel: it belongs to another net"
+        return f"no layer of the prototxt is in the caffemodel: {TOGETHER}"
     wanted = tuple(shapes.values())
     same = [entry for entry in left if _fits(entry, wanted)]
     if same:

@@ -20,6 +20,7 @@ from ...core.ir.dims import smaller_batches
 from ...core.ir.footprint import LARGEST_VALUE, largest_bytes
 from ...core.ir.network import BlobRef, Caution, LayerInfo, Network, Preprocess, blob_refs
 from ...core.ir.regions import region_inputs
+from ...core.packed import plain_path
 from ..adapter import StaticBatchNeeded
 from .borders import Needs, Seams, find_needs
 from .caffemodel import Caffemodel, open_caffemodel
@@ -29,7 +30,7 @@ from .layer import LAYERS, CaffeBuilder, Layer, Settings, Unknown, number
 from .layer_reader import read_layer, unused_types
 from .layers.border import Border
 from .layers.data import with_images
-from .matching import check_links, definitions, fit, match, twins, weights_elsewhere
+from .matching import TOGETHER, check_links, definitions, fit, match, twins, weights_elsewhere
 from .part import Options, Part, part_of
 from .source import CaffeSource, SourceLayer
 from .upgrade import LayerText
@@ -161,7 +162,8 @@ def read_part(part: Part) -> Network:
         layers = fit(layers, weights)
         matched = match(chosen, layers, weights, str(prototxt))
         network, wires = _Reading(
-            name=part.name or part.net.name or prototxt.stem, file=str(prototxt), texts=chosen,
+            name=part.name or part.net.name or plain_path(prototxt).stem,
+            file=str(prototxt), texts=chosen,
             layers=layers, matched=matched, weights=weights, outputs=part.outputs,
             settings=Settings(
                 input_shapes=options.input_shapes, folder=part.folder, like=part.like,
@@ -434,7 +436,9 @@ class _Reading:
                 with located(
                     file=str(self.weights.path), offset=blob.tag, item=self.texts[ref.layer].item
                 ):
-                    raise FormatError(f"{own.name} is stored as {stored}, the net needs {needed}")
+                    raise FormatError(
+                        f"{own.name} is stored as {stored}, the net needs {needed}", hint=TOGETHER
+                    )
         entry, _, ref = candidates[-1]
         stored_blob = self.weights.layers[entry].blobs[ref.index]
         return self.weights.values(stored_blob).reshape(shape)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...core.errors import FormatError, UnsupportedError, located, nearest_hint
+from ...core.errors import FormatError, UnsupportedError, located, names_hint
 from ...core.training.solvers.adaptive import AdaDelta, AdaGrad, Adam, RMSProp
 from ...core.training.solvers.schedule import (
     Constant,
@@ -86,7 +86,7 @@ class SolverFile:
         if self.solver_type:
             return _TYPES[_ENUM.index(self.solver_type)]
         if self.type and self.type not in _TYPES:
-            hint = nearest_hint(self.type, _TYPES, f"known are {', '.join(_TYPES)}")
+            hint = names_hint(self.type, _TYPES)
             raise UnsupportedError(f"unknown solver type '{self.type[:80]}'", hint=hint)
         return self.type or "SGD"
 
@@ -137,7 +137,7 @@ class SolverFile:
         base, gamma, power = _float(self.base_lr), _float(self.gamma), _float(self.power)
         policy = self.lr_policy
         if policy not in _POLICIES:
-            hint = nearest_hint(policy, _POLICIES, f"known are {', '.join(_POLICIES)}")
+            hint = names_hint(policy, _POLICIES)
             raise UnsupportedError(f"unknown lr_policy '{policy[:80]}'", hint=hint)
         if policy in ("step", "exp", "inv", "multistep", "sigmoid") and gamma < 0:
             raise FormatError(f"gamma must not be negative, got {gamma:g}")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ...core.errors import FormatError, UnsupportedError, located
 from ...core.ir.network import Network, Piece
+from ...core.packed import plain_path
 from ..emission import Command, Emission
 from .data_text import data_text
 from .document import Document, parse
@@ -83,7 +84,7 @@ def emission(network: Network, solver: Path | None = None, data: Path | None = N
     with located(file=str(path)):
         text = training_text(document, detector=kind is DETECTOR)
         files, content = _with_files(text.content, path)
-    name, weights = source.paths[".cfg"].name, _weights_name(source)
+    name, weights = plain_path(source.paths[".cfg"]).name, _weights_name(source)
     settings = _settings(parse(content, str(path)), source)
     seen, clear = _seen(document, settings)
     late = _late(settings, seen)
@@ -169,7 +170,7 @@ def _kind(document: Document) -> _Kind:
 
 
 def _weights_name(source: DarknetSource) -> str:
-    name = source.paths[".weights"].name
+    name = plain_path(source.paths[".weights"]).name
     return name if name.endswith(".weights") else f"{name}.weights"
 
 

@@ -18,6 +18,7 @@ from ...core.errors import FormatError, SecateurError, UnsupportedError, Where, 
 from ...core.ir.builder import Builder
 from ...core.ir.heads import Head
 from ...core.ir.network import BlobRef, Caution, LayerInfo, Network
+from ...core.packed import plain_path, read_file
 from ..adapter import blob_shapes
 from ..impostors import refuse_impostor
 from ..registry import HEAD_BYTES
@@ -158,12 +159,7 @@ def _document(path: Path) -> Document:
 
 
 def _read(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise FormatError("too large for a cfg file")
-        data = path.read_bytes()
-    except OSError as error:
-        raise FormatError(f"cannot be read: {error.strerror or error}") from error
+    data = read_file(path, MOST_BYTES)
     refuse_impostor(data[:HEAD_BYTES], ".cfg")
     return data
 
@@ -229,7 +225,7 @@ class _Reading:
         self.common = common
         self.training = training
         self.stream = self._stream()
-        self.builder = Builder(cfg.stem)
+        self.builder = Builder(plain_path(cfg).stem)
         self.shared: dict[tuple[BlobRef, ...], ir.Value] = {}
         self.blobs: dict[BlobRef, np.ndarray] = {}
         self.layers: list[_Layer] = []
@@ -358,7 +354,7 @@ class _Reading:
         stated = replace(net.preprocess, origin=str(self.cfg))
         model = self.builder.finish(outputs)
         return Network(
-            name=self.cfg.stem,
+            name=plain_path(self.cfg).stem,
             model=model,
             layers=self._infos(blocks),
             source=self._source(model),

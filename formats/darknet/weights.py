@@ -99,7 +99,7 @@ class Stream:
                 raise WrongCount(f"{wanted} missing values are more than a partial file may lack")
             return {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
         if 4 * wanted > self.left:
-            hint = "do these weights belong to this cfg, and was the whole file copied?"
+            hint = "do these belong together, and was the whole file copied?"
             if self.left == 0:
                 hint = "a file that ends between two sections can be read as a partial one"
             raise WrongCount(
@@ -124,7 +124,7 @@ class Stream:
         if self.left:
             raise WrongCount(
                 f"{self.left} bytes are left over behind {self.last}, the last with weights",
-                hint="do these weights belong to this cfg?",
+                hint="do these belong together? the weights seem to be of another cfg",
             )
 
     def has_bad_values(self) -> bool:

@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from ...core.errors import FormatError, UnsupportedError, located
 from ...core.ir.network import OPSET, BlobRef, LayerInfo, Network
+from ...core.packed import plain_path
 from .constants import lift, separate, state_sizes
 from .mapped import Mapped, open_onnx
 from .sizes import work_out_sizes
@@ -50,7 +51,7 @@ def load(path: Path) -> Network:
         layers = tuple(_layer(node) for node in graph)
         _tag(graph)
         return Network(
-            name=path.stem,
+            name=plain_path(path).stem,
             model=model,
             layers=layers,
             source=OnnxSource(

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...core.ir.network import Bypass, Network, Piece
+from ...core.packed import plain_path
 
 __all__ = ["OnnxSource"]
 
@@ -19,6 +21,10 @@ class OnnxSource:
     release: Callable[[], None]
     """Releases the pages of the mapped files from memory."""
     format: str = "onnx"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process gets: it has no mapped file to release."""
+        return {**self.__dict__, "release": _nothing}
 
     def unchanged(self, network: Network) -> bool:
         """Return False: written files are not the bytes that were read, but have the same graph."""
@@ -33,7 +39,7 @@ class OnnxSource:
         """Return the files of :meth:`render`, each as a list of consecutive parts."""
         from .writer import to_pieces
 
-        return to_pieces(network, self.paths[".onnx"].name)
+        return to_pieces(network, plain_path(self.paths[".onnx"]).name)
 
     def companions(self, network: Network) -> Mapping[Path, bytes]:  # noqa: ARG002
         """Return nothing: an ONNX file has no companions."""
@@ -48,3 +54,7 @@ class OnnxSource:
         from .reader import load
 
         return load(paths[".onnx"])
+
+
+def _nothing() -> None:
+    """Release nothing."""

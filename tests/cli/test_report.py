@@ -78,8 +78,8 @@ def test_iterate(tmp_path):
 
 def test_iterate_where_no_round_passes(tmp_path):
     run(
-        "iterate", *CAFFE, *DATA, "--rates", "0.9", "--max-drop", 0, "--criterion", "l1", "-o", tmp_path,
-        "--report", tmp_path, code=3,
+        "iterate", *CAFFE, *DATA, "--rates", "0.9", "--max-drop", 0, "--criterion", "l1",
+        "-o", tmp_path, "--report", tmp_path, code=3,
     )  # fmt: skip
     page = read(tmp_path / "report.html")
     assert "none of them" in page.text

@@ -34,7 +34,7 @@ def test_a_name_is_claimed_once():
 def test_an_unknown_name_is_an_error_with_the_nearest():
     registry = Registry[int]("number", error=DataError)
     registry.add("seven", entry=7)
-    with pytest.raises(DataError, match=r"unknown number 'sevn' \(hint: did you mean seven\?\)"):
+    with pytest.raises(DataError, match=r"'sevn' .*mean seven\? known are seven"):
         registry.find("sevn")
     with pytest.raises(DataError, match="known are seven"):
         registry.find("xxxxxxxx")

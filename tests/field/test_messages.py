@@ -155,7 +155,7 @@ def test_a_renamed_layer_is_found_by_its_sizes(tmp_path: Path) -> None:
 def test_weights_of_another_net_are_told(tmp_path: Path) -> None:
     text = INPUT + CONV.format("a", "Convolution", "data", "")
     weights = caffemodel([("other", "Convolution", [np.zeros((3, 3, 1, 1)), np.zeros(3)])])
-    with pytest.raises(secateur.FormatError, match="it belongs to another net"):
+    with pytest.raises(secateur.FormatError, match="do these belong together"):
         secateur.load(*written(tmp_path, text, weights))
 
 

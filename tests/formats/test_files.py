@@ -84,5 +84,5 @@ def test_a_file_of_no_kind_is_refused(tmp_path):
 
 
 def test_an_unknown_setting_is_a_mistake_of_the_caller():
-    with pytest.raises(TypeError, match="unexpected keyword argument 'flavor'"):
+    with pytest.raises(secateur.SecateurError, match=r"no option .flavor. .*mean flavour"):
         secateur.load(*DARKNET, flavor="alexeyab")

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ....core.brief import brief
 from ....core.data.base import Batch, TargetKind, batch_size, first_batch, fixed_batch, limited
 from ....core.data.labels import check_labels
 from ....core.data.registry import Opening
@@ -85,6 +86,20 @@ class Hdf5Data:
         self._counts = counts
         with located(file=self.name):
             self.samples = limited(sum(counts), opening.options.limit, opening.network)
+
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return brief(
+            self,
+            repr(self.name),
+            f"{self.samples} samples",
+            f"labels: {self.target_kind or 'none'}",
+        )
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The files with the samples."""
+        return tuple(self._files)
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the samples of one file after the other. A batch does not span two files."""

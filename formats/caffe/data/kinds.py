@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from ....core.data.base import Dataset
 from ....core.data.images import SUFFIXES as IMAGES
 from ....core.data.registry import KINDS, Kind, Opening, stream
 from ....core.data.text import first_lines
+from ....core.errors import DataError
 from .hdf5_data import SUFFIXES, Hdf5Data
 from .leveldb_data import LevelData, is_leveldb
-from .lists import ImageList, PairList, divided
+from .lists import ImageList, PairList, divided, labelled
 from .lmdb_data import LmdbData
+from .net_data import is_apart, is_net, open_net_data
 
 __all__: list[str] = []
-
-_LABELLED = re.compile(r".*\S\s+-?\d+")
 
 
 def _is_lmdb(path: Path, _: Opening) -> bool:
@@ -29,11 +28,15 @@ def _is_leveldb(path: Path, _: Opening) -> bool:
 
 def _is_image_list(path: Path, _: Opening) -> bool:
     """Whether one of the first lines is the path of an image and a number."""
-    lines = first_lines(path) if path.is_file() else []
-    return bool(lines) and any(
-        _LABELLED.fullmatch(line) and line.rpartition(" ")[0].strip().lower().endswith(IMAGES)
-        for line in (line.replace("\t", " ") for line in lines)
-    )
+    return path.is_file() and any(map(_is_labelled, first_lines(path)))
+
+
+def _is_labelled(line: str) -> bool:
+    try:
+        found = labelled(line)
+    except DataError:
+        return True  # whoever reads the list says what is wrong
+    return found is not None and found[0].lower().endswith(IMAGES)
 
 
 def _is_pair_list(path: Path, _: Opening) -> bool:
@@ -79,6 +82,13 @@ for _kind in (
         rank=30,
     ),
     Kind(name="list of pairs of images", claims=_is_pair_list, open=_pairs, rank=20),
+    Kind(
+        name="data of a Caffe net",
+        claims=lambda path, _: is_net(path),
+        open=open_net_data,
+        rank=5,
+        apart=is_apart,
+    ),
     Kind(name="HDF5", claims=_is_hdf5, open=Hdf5Data, rank=20),
 ):
     KINDS.add(_kind.name, entry=_kind)

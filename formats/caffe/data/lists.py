@@ -1,5 +1,8 @@
 """Lists of images: each line is `path label`, or `path path` if the label is an image.
 
+A third column (the name of the class) may stand on either side of the label. Columns may be
+separated by commas, semicolons or tabs, with a line of headings above them, as tables are.
+
 Source: image_data_layer.cpp `DataLayerSetUp` (BVLC 9b89154). The label follows the last blank of a
 line, so that paths may contain blanks. `root_folder` is put before each path unchanged.
 """
@@ -18,9 +21,16 @@ from ....core.data.stream import Sample
 from ....core.data.text import base_of_list, numbered_lines
 from ....core.errors import DataError, Where, located
 
-__all__ = ["ImageList", "PairList", "divided"]
+__all__ = ["ImageList", "PairList", "divided", "labelled"]
 
 _LABEL = re.compile(r"(.*\S)\s+(-?\d+)")
+
+_IMAGE = re.compile(
+    rf"\"?(.*?(?:{'|'.join(map(re.escape, SUFFIXES))}))\"?(\s*[,;\t]\s*|\s+)(.*)", re.IGNORECASE
+)
+"""The path of an image, what separates columns, and the other columns."""
+
+_NUMBER = re.compile(r"-?\d+")
 
 
 class ImageList:
@@ -43,19 +53,25 @@ class ImageList:
         self._lines = array("q")
         self._labels = array("q")
         for line, text in numbered_lines(path):
-            match = _LABEL.fullmatch(text)
-            if match is None:
-                with located(file=self.name, line=line):
+            with located(file=self.name, line=line):
+                found = labelled(text)
+                if found is None and not self._paths and _is_heading(text):
+                    continue
+                if found is None:
                     raise DataError(
                         f"'{text[:60]}' is not 'path label'", hint="the label is a whole number"
                     )
-            self._paths.append(match[1])
-            self._labels.append(int(match[2]))
+            self._paths.append(found[0])
+            self._labels.append(found[1])
             self._lines.append(line)
         self._base = _base(path, root, self._paths[0] if self._paths else "")
 
     def __len__(self) -> int:
         return len(self._paths)
+
+    def files_of(self, index: int) -> tuple[Path, ...]:
+        """Return the files that a sample is read from, beside the list."""
+        return (self._base / self._paths[index],)
 
     labels_in_memory = True
 
@@ -113,6 +129,11 @@ class PairList:
     def __len__(self) -> int:
         return len(self._pairs)
 
+    def files_of(self, index: int) -> tuple[Path, ...]:
+        """Return the files that a sample is read from, beside the list."""
+        _, *names = self._pairs[index]
+        return tuple(self._base / name.lstrip("/") for name in names)
+
     def read(self, index: int, *, gray: bool) -> Sample:
         """Return an image and its map or target."""
         line, *names = self._pairs[index]
@@ -134,6 +155,34 @@ class PairList:
                     f"{image.shape[0]}×{image.shape[1]}"
                 )
         return Sample(image=image, pixels=np.asarray(pixels), where=where, file=str(first))
+
+
+def labelled(text: str) -> tuple[str, int] | None:
+    """Return the path and the label of a line; None if there is no label.
+
+    Raises:
+        DataError: several columns may be the label.
+    """
+    plain = _LABEL.fullmatch(text)
+    if plain is not None and plain[1].lower().endswith(SUFFIXES):
+        return plain[1], int(plain[2])
+    image = _IMAGE.fullmatch(text)
+    if image is None:
+        return (plain[1], int(plain[2])) if plain is not None else None
+    mark = image[2].strip() or ("\t" if "\t" in text else None)
+    columns = [column.strip().strip('"') for column in image[3].split(mark)]
+    numbers = [column for column in columns if _NUMBER.fullmatch(column)]
+    if len(numbers) > 1:
+        raise DataError(
+            f"'{text[:60]}' has several numbers behind the image: which is the class?",
+            hint="leave one of them",
+        )
+    return (image[1], int(numbers[0])) if numbers else None
+
+
+def _is_heading(text: str) -> bool:
+    """Whether a line is the names of columns: words with commas, semicolons or tabs between."""
+    return re.search(r"[,;\t]", text) is not None and re.search(r"\d", text) is None
 
 
 def divided(text: str) -> tuple[str, str] | None:

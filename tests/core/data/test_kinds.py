@@ -483,3 +483,43 @@ def test_threads_switch_often_only_while_some_work_ahead() -> None:
 
 def test_batches_know_their_size() -> None:
     assert Batch(inputs={"x": np.zeros((3, 2))}).size == 3
+
+
+def test_a_stray_xml_does_not_make_annotations_of_a_folder_of_images(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        image(tmp_path / name)
+    for text in ("<project><name>x</name></project>", "no XML at all", ANNOTATION):
+        (tmp_path / "stray.xml").write_text(text)
+        found = open_dataset(tmp_path, network())
+        assert found.samples == 3
+        assert not found.labelled
+
+
+def test_a_stray_xml_among_annotations_is_none(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        image(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.xml").write_text(ANNOTATION)
+    (tmp_path / "project.xml").write_text("<?xml version='1.0'?><!-- mine --><project/>")
+    assert open_dataset(tmp_path, DETECTOR).samples == 2
+    (tmp_path / "c.xml").write_text("cut sho")  # may have been one
+    with pytest.raises(DataError, match="this is no XML"):
+        open_dataset(tmp_path, DETECTOR)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ["b\na\nc\n", "b bear, brown\na ant\nc cat\n", "0 b bear\n1 a ant\n2 c cat\n",
+     "b,0,bear\nc,2,cat\na,1,ant\n", "ant\ta\t1\nbear\tb\t0\ncat\tc\t2\n"],
+)  # fmt: skip
+def test_a_list_of_classes_may_have_columns(lines: str, tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        image(tmp_path / "set" / name / "x.png")
+    names = tmp_path / "classes.txt"
+    names.write_text(lines)
+    assert labels_of(open_dataset(tmp_path / "set", network(), names=str(names))) == [1, 0, 2]
+
+
+ANNOTATION = (
+    "<annotation><object><name>cat</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>3</xmax>"
+    "<ymax>2</ymax></bndbox></object></annotation>"
+)

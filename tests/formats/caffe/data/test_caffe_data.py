@@ -263,3 +263,32 @@ def test_mean_files(tmp_path: Path) -> None:
         secateur.open_dataset(
             tmp_path / "i.png", network(), preprocess=Preprocess(mean_file="gone.binaryproto")
         )
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "{}.png {} n0144{}",
+        "{}.png n0144 {}",
+        "{}.png {} tench, Tinca tinca",
+        "{}.png,{},tench",
+        '"{}.png";{};"a tench"',
+        "{}.png\t2 fish and more\t{}",
+        "{}.png, {}",
+    ],
+)
+def test_a_list_with_three_columns(lines: str, tmp_path: Path) -> None:
+    for number, name in enumerate(("a", "b c")):
+        image(tmp_path / f"{name}.png", number)
+    for heading in ("", "file,class,name\n"):
+        text = "".join(lines.format(name, n, 7) + "\n" for n, name in enumerate(("a", "b c")))
+        (tmp_path / "list.txt").write_text(heading + text)
+        data = secateur.open_dataset(tmp_path / "list.txt", network())
+        assert pairs(data) == [(0, 0), (1, 1)]
+
+
+def test_two_numbers_behind_an_image_are_not_guessed(tmp_path: Path) -> None:
+    image(tmp_path / "a.png")
+    (tmp_path / "list.txt").write_text("a.png 1 2\n")
+    with pytest.raises(DataError, match=r"list.txt:1: 'a.png 1 2' has several numbers"):
+        secateur.open_dataset(tmp_path / "list.txt", network())

@@ -30,9 +30,7 @@ def panel(facts: ReportFacts) -> Panel | None:
         rows = [(*row, interval) for row, interval in zip(rows, intervals, strict=True)]
     table = Table(caption="Before and after", columns=columns, rows=rows, numeric=(1, 2, 3, 4))
     blocks: list[Block] = [table]
-    if facts.samples is None:
-        blocks.append(Paragraph("Without data, outputs were compared on noise.", caution=True))
-    else:
+    if facts.samples is not None:
         blocks.append(Paragraph(f"Measured on {facts.samples:,} samples of {facts.data}."))
     if any(row.item == Accuracy.metric for row in facts.measured) and facts.samples:
         blocks.append(Paragraph("In parentheses: the 95 % interval of an accuracy (Wilson)."))

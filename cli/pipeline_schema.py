@@ -129,7 +129,7 @@ def _value(slot: Slot) -> dict[str, Any]:
     about: dict[str, Any] = {"description": slot.help}
     flag = f"--{slot.key}"
     if flag in LISTINGS:
-        about["examples"] = [name for name, _ in LISTINGS[flag]()]
+        about["examples"] = sorted(name for name, _ in LISTINGS[flag]())
     if slot.default:
         about["description"] += f" Usual: {slot.default}."
     return {**_kind(slot), **about}

@@ -8,6 +8,7 @@ from ...evaluation.metrics.classification import Accuracy
 from ...evaluation.summary import SummaryRow
 from ...markup import Table
 from ...pictures.examples import PairedLabels
+from ...words import percent_text
 from ..blocks import Block, Panel, Paragraph
 from ..facts import ReportFacts
 
@@ -63,6 +64,8 @@ def _range(percent: float, samples: int) -> str:
 
 def _interval(row: SummaryRow, facts: ReportFacts) -> str:
     """Return the interval of a change; "" where it is not known for the samples of the row."""
+    if row.interval is not None:
+        return "…".join(map(percent_text, row.interval))
     paired = facts.examples.paired if facts.examples is not None else None
     if row.item != Accuracy.metric or paired is None or paired.samples != facts.samples:
         return ""

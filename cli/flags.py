@@ -221,7 +221,10 @@ class _Options:
 
     def values(self) -> Iterator[tuple[str, Values]]:
         """Yield each name of a flag whose values are known, and these."""
-        for part in (*self.entries, *self.nested.values(), *self.optional.values()):
+        parts: tuple[_Entry | _Options | _Optional, ...] = (
+            *self.entries, *self.nested.values(), *self.optional.values(),
+        )  # fmt: skip
+        for part in parts:
             yield from part.values()
 
     def parameters(self) -> Iterator[inspect.Parameter]:

@@ -138,7 +138,7 @@ def _with_page(arguments: list[str]) -> list[str]:
     arguments = ["--help" if one == EVERYTHING else one for one in arguments]
     if not any(one in HELP for one in arguments):
         return arguments
-    names, apps, _ = app.parse_commands(arguments)
+    names, apps, _ = app.parse_commands([one for one in arguments if one not in HELP])
     command = " ".join(NAMED.get(name, name) for name in names)
     apps[-1].help_epilogue = epilogue(command, everything=everything) or None
     page = PAGES.get(command)

@@ -49,18 +49,17 @@ PAGES: Mapping[str, Page] = {
         ),
     ),
     "ana": Page(
-        "--output --data --val --criterion --rates --threshold --exclude --report --restart",
+        "--output --data --val --criterion --rates --exclude --report --restart",
         (
             "secateur ana deploy.prototxt net.caffemodel --data val.txt -o ana/",
             "secateur ana yolo.cfg yolo.weights --data voc.data --rates 0.3,0.5 -o ana/",
         ),
     ),
     "prune": Page(
-        "--output --rate --threshold --keep --data --val --criterion --exclude --round-to "
-        "--max-drop --report",
+        "--output --rate --data --val --criterion --exclude --round-to --max-drop --report",
         (
-            "secateur prune deploy.prototxt net.caffemodel --rate 0.3 --data images/ -o out/",
-            "secateur prune yolo.cfg yolo.weights --rate 0.3 --data voc.data --report r/ -o out/",
+            "secateur prune net.prototxt net.caffemodel --rate 0.3 --data images/ -o out/",
+            "secateur prune yolo.cfg yolo.weights --rate 0.3 --data voc.data -o out/",
         ),
     ),
     "finetune": Page(
@@ -68,12 +67,12 @@ PAGES: Mapping[str, Page] = {
         "--report",
         (
             "secateur finetune out/ --data train.txt --epochs 5 -o tuned/",
-            "secateur finetune out/ --teacher yolo.cfg --teacher yolo.weights --data images/ \\\n"
+            "secateur finetune out/ --teacher y.cfg --teacher y.weights --data images/ \\\n"
             "      --plan out/plan.yaml --time 10m -o tuned/",
         ),
     ),
     "iterate": Page(
-        "--output --data --val --to --rounds --rates --finetune --max-drop --criterion --report",
+        "--output --data --val --to --rounds --finetune --max-drop",
         (
             "secateur iterate net/ --data train.txt --val val.txt --to 0.5 --rounds 5 \\\n"
             "      --max-drop 1 -o rounds/",
@@ -82,7 +81,7 @@ PAGES: Mapping[str, Page] = {
         ),
     ),
     "transform": Page(
-        "--output --plan --data --val --repair --force --companion --config",
+        "--output --plan --data --val --repair --force",
         (
             "secateur transform net.prototxt tuned.caffemodel --plan plan.yaml -o dense/",
             "secateur transform out/net.cfg backup/net_final.weights -o dense/",
@@ -92,7 +91,7 @@ PAGES: Mapping[str, Page] = {
         "--input --tolerance --limit --config",
         (
             "secateur compare deploy.prototxt net.caffemodel net.onnx",
-            "secateur compare yolo.cfg yolo.weights net.onnx --input images/ --tolerance 1e-3",
+            "secateur compare y.cfg y.weights y.onnx --input images/ --tolerance 1e-3",
         ),
     ),
     "diff": Page(
@@ -155,5 +154,7 @@ def epilogue(command: str, *, everything: bool) -> str:
     page = PAGES.get(command)
     if page is None:
         return ""
-    more = "" if everything else f"All options: secateur {command} {EVERYTHING}\n\n"
+    more = (
+        "" if everything or not page.flags else f"All options: secateur {command} {EVERYTHING}\n\n"
+    )
     return more + "\n".join(("Examples:", *(f"  {example}" for example in page.examples)))

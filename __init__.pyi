@@ -1,16 +1,22 @@
 """The public names of secateur, each written here alone; they load when they are first used."""
 
+from .cli.pipeline_file import load_pipeline as load_pipeline
 from .core.allocation import ALLOCATIONS as ALLOCATIONS
 from .core.allocation import AllocationContext as AllocationContext
 from .core.allocation import Override as Override
 from .core.blocks.find import Block as Block
 from .core.blocks.find import find_blocks as find_blocks
+from .core.cost.budget import target_cost as target_cost
 from .core.cost.describe import BlockRow as BlockRow
 from .core.cost.describe import Description as Description
 from .core.cost.describe import LayerRow as LayerRow
 from .core.cost.describe import describe as describe
 from .core.cost.network_cost import NetworkCost as NetworkCost
 from .core.cost.network_cost import measure_cost as measure_cost
+from .core.cost.target import Target as Target
+from .core.cost.target_check import refused_layers as refused_layers
+from .core.cost.target_files import find_target as find_target
+from .core.cost.target_files import target_names as target_names
 from .core.cost.throughput import best_batch as best_batch
 from .core.coupling import Group as Group
 from .core.coupling import Groups as Groups
@@ -113,6 +119,8 @@ from .core.pruning.result import Verification as Verification
 from .core.pruning.rounds import ROUNDS_FILE as ROUNDS_FILE
 from .core.pruning.rounds import Iteration as Iteration
 from .core.pruning.rounds import Round as Round
+from .core.pruning.together import Together as Together
+from .core.pruning.together import losses_together as losses_together
 from .core.recovery.measure import BlockLoss as BlockLoss
 from .core.recovery.measure import measure_blocks as measure_blocks
 from .core.repair import REPAIRS as REPAIRS
@@ -167,6 +175,23 @@ from .workflows.finetuning import begin_early as begin_early
 from .workflows.finetuning import finetune as finetune
 from .workflows.finetuning import finetune_files as finetune_files
 from .workflows.measures import named_accuracy as named_accuracy
+from .workflows.pipeline.forecast import Forecast as Forecast
+from .workflows.pipeline.forecast import StepForecast as StepForecast
+from .workflows.pipeline.forecast import forecast_pipeline as forecast_pipeline
+from .workflows.pipeline.options import READING as READING
+from .workflows.pipeline.options import ROLES as ROLES
+from .workflows.pipeline.options import STEPS as STEPS
+from .workflows.pipeline.options import DataSource as DataSource
+from .workflows.pipeline.options import FinetuneStep as FinetuneStep
+from .workflows.pipeline.options import Pipeline as Pipeline
+from .workflows.pipeline.options import PruneStep as PruneStep
+from .workflows.pipeline.propose import Proposal as Proposal
+from .workflows.pipeline.propose import check_new as check_new
+from .workflows.pipeline.propose import propose_pipeline as propose_pipeline
+from .workflows.pipeline.propose import save_text as save_text
+from .workflows.pipeline.run import PipelineRun as PipelineRun
+from .workflows.pipeline.run import StepRun as StepRun
+from .workflows.pipeline.run import run_pipeline as run_pipeline
 from .workflows.predicting import Predicted as Predicted
 from .workflows.predicting import check_pictures as check_pictures
 from .workflows.predicting import save_pictures as save_pictures

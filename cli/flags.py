@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Group, Parameter, Token
 
 from .screen import ScreenOptions
-from .spelling import NESTED, OPTIONAL, PANELS, Flag, Spelling, spelling_of
+from .spelling import NESTED, OPTIONAL, PANELS, Flag, Spelling, shown, spelling_of
 from .usage import FROM_FILE, UsageError, Written
-from .values import Values, values_of
+from .values import OF_COMMANDS, Values, values_of
 
 if TYPE_CHECKING:
     from cyclopts.help import HelpPanel
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
     import secateur
 
-__all__ = ["COMPLETING", "CONFIG", "SHOWN", "Fields", "Panel", "field_texts", "with_flags"]
+__all__ = [
+    "COMPLETING", "CONFIG", "SHOWN", "Fields", "Options", "Panel", "Raw", "Slot", "described",
+    "field_texts", "with_flags",
+]  # fmt: skip
 
 Raw = tuple[Written, ...] | bool | None
 """What cyclopts gives for a flag: texts, a switch, or None for --no-repair."""
@@ -128,9 +131,10 @@ def with_flags(function: Callable[..., int | None]) -> Callable[..., int | None]
     # Cyclopts looks at both, and would look through to the function itself if it was wrapped.
     flat.__signature__ = signature.replace(parameters=[*flags, config])  # type: ignore[attr-defined]
     flat.__annotations__ = {flag.name: flag.annotation for flag in (*flags, config)}
-    flat.values = dict(  # type: ignore[attr-defined]
-        pair for group in groups.values() for pair in group.values()
-    )
+    flat.values = {  # type: ignore[attr-defined]
+        **OF_COMMANDS.get(function.__module__.rpartition(".")[2], {}),
+        **{flag: own for group in groups.values() for flag, own in group.values()},
+    }
     del flat.__wrapped__
     return flat
 
@@ -146,6 +150,27 @@ Config = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
+class Slot:
+    """A flag as a key of a file, and where its value goes.
+
+    Args:
+        key: the long name of the flag, without hyphens before it.
+        parameter: name of the value for :meth:`Options.made`.
+        flag: how its value is written.
+        help: its help.
+        kind: the type of the field, as text.
+        default: the default as users would write it; "" where there is none to show.
+    """
+
+    key: str
+    parameter: str
+    flag: Flag
+    help: str
+    kind: str
+    default: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Entry:
     """One field, and the parameters of its flags."""
 
@@ -156,6 +181,7 @@ class _Entry:
     panel: Group
     names: tuple[str, ...]
     owner: str
+    kind: str
     prefix: str = ""
 
     def values(self) -> Iterator[tuple[str, Values]]:
@@ -166,6 +192,20 @@ class _Entry:
             found = values_of(self.owner, self.field, own)
             if found is not None:
                 yield from ((name, found) for name in names)
+
+    def slots(self) -> Iterator[Slot]:
+        """Yield a key for every flag."""
+        for name, flag in self.flags():
+            long = next(text for text in self._flag_names(flag) if text.startswith("--"))
+            shown = self.spelling.shown(self.default) if flag is self.spelling.flags[0] else ""
+            yield Slot(
+                key=long.removeprefix("--"),
+                parameter=name,
+                flag=flag,
+                help=flag.help or self.help,
+                kind=self.kind,
+                default=shown,
+            )
 
     def flags(self) -> Iterator[tuple[str, Flag]]:
         """Yield the name of the parameter and the flag."""
@@ -211,21 +251,39 @@ class _Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Options:
+class Options:
     """An option dataclass that a command takes."""
 
     kind: type[Any]
     entries: tuple[_Entry, ...]
-    nested: Mapping[str, _Options]
+    nested: Mapping[str, Options]
     optional: Mapping[str, _Optional]
 
     def values(self) -> Iterator[tuple[str, Values]]:
         """Yield each name of a flag whose values are known, and these."""
-        parts: tuple[_Entry | _Options | _Optional, ...] = (
+        parts: tuple[_Entry | Options | _Optional, ...] = (
             *self.entries, *self.nested.values(), *self.optional.values(),
         )  # fmt: skip
         for part in parts:
             yield from part.values()
+
+    def slots(self) -> Iterator[Slot]:
+        """Yield a key for every flag but those of options that may be left out."""
+        for entry in self.entries:
+            yield from entry.slots()
+        for options in self.nested.values():
+            yield from options.slots()
+
+    def keys(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return values of fields as a file says them, by the first flags of the fields."""
+        found: dict[str, Any] = {}
+        for entry in self.entries:
+            if entry.field in values:
+                slot = next(entry.slots())
+                found[slot.key] = _plain(values[entry.field], entry.spelling)
+        for options in self.nested.values():
+            found |= options.keys(values)
+        return found
 
     def parameters(self) -> Iterator[inspect.Parameter]:
         """Yield a parameter for every flag."""
@@ -293,7 +351,7 @@ class _Optional:
     """
 
     wanted: _Entry
-    options: _Options
+    options: Options
 
     def values(self) -> Iterator[tuple[str, Values]]:
         """Yield each name of a flag whose values are known, and these."""
@@ -359,7 +417,18 @@ def _read(entry: _Entry, raw: Sequence[Raw], notes: list[str]) -> Any:
     return value
 
 
-def _options(name: str, annotation: Any) -> _Options | None:
+def _plain(value: Any, spelling: Spelling) -> Any:
+    """Return a value as a file says it."""
+    if spelling.shown is not shown and value is not None:
+        return spelling.shown(value)
+    if isinstance(value, Mapping):
+        return [f"{key}={','.join(map(str, entry))}" for key, entry in value.items()]
+    if isinstance(value, tuple | list):
+        return [_plain(entry, spelling) for entry in value]
+    return value if isinstance(value, int | float) else str(value)
+
+
+def _options(name: str, annotation: Any) -> Options | None:
     """Return the options that a parameter of a command stands for; None where it is none."""
     chosen = ALL
     if typing.get_origin(annotation) is Annotated:
@@ -370,9 +439,14 @@ def _options(name: str, annotation: Any) -> _Options | None:
     return _described(annotation, name, chosen, None)
 
 
+def described(kind: type[Any], fields: Fields = ALL) -> Options:
+    """Return what flags and keys the fields of an option dataclass stand for."""
+    return _described(kind, kind.__name__, fields, None)
+
+
 def _described(
     kind: type[Any], prefix: str, chosen: Fields, panel: Group | None, before: str = ""
-) -> _Options:
+) -> Options:
     """Return the flags of a class.
 
     Args:
@@ -402,6 +476,7 @@ def _described(
             panel=group,
             names=tuple(f"{name}__{number}" for number in range(len(spelling.flags))),
             owner=owner.__name__,
+            kind=str(field.type),
             prefix=before,
         )
         inner = OPTIONAL.get(str(field.type))
@@ -417,7 +492,7 @@ def _described(
                 Panel.TRAINING, f"{field.name.replace('_', '-')}-",
             ),
         )  # fmt: skip
-    return _Options(kind=kind, entries=tuple(entries), nested=nested, optional=optional)
+    return Options(kind=kind, entries=tuple(entries), nested=nested, optional=optional)
 
 
 def _flag_name(name: str) -> str:

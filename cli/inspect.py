@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
+from cyclopts import Parameter
+
 from secateur import LoadOptions
 
 from . import words
 from .common import AsJson, Companion, File
 from .flags import Fields, with_flags
 from .screen import ScreenOptions
+from .summary import print_refused
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import secateur
     from secateur import Description, LayerRow
 
     from .terminal import Terminal
@@ -22,6 +29,13 @@ if TYPE_CHECKING:
 def command(
     *files: File,
     companion: Companion = None,
+    target: Annotated[
+        str | None,
+        Parameter(
+            metavar="NAME|FILE.yaml",
+            help="Also what the model costs this engine, and which layers it cannot take.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     model: Annotated[LoadOptions, Fields(without=("reset_seen",))],
     screen: ScreenOptions,
@@ -30,14 +44,31 @@ def command(
     import secateur
 
     terminal = screen.terminal()
-    description = secateur.describe(
-        secateur.load(*files, companions=companion or (), options=model)
-    )
+    engine = secateur.find_target(target) if target is not None else None
+    network = secateur.load(*files, companions=companion or (), options=model)
+    description = secateur.describe(network)
     terminal.notes(description.notes)
+    if engine is not None:
+        print_refused(terminal, network, engine, described_in(network, files))
+    cost = secateur.target_cost(network, engine) if engine is not None else None
     if as_json:
-        print(json.dumps(as_data(description), indent=1, ensure_ascii=False))  # noqa: T201
-    else:
-        _print(terminal, description)
+        data = as_data(description)
+        if engine is not None:
+            data["totals"]["target"] = {"name": engine.name, "cost": cost}
+        print(json.dumps(data, indent=1, ensure_ascii=False))  # noqa: T201
+        return
+    _print(terminal, description)
+    if engine is not None:
+        blocks = "×".join(map(str, engine.blocks))
+        text = f"{cost:,} ({engine.name}: operations in blocks of {blocks} channels)"
+        terminal.out.print(f"{'Target:':<16}{text}", markup=False)
+
+
+def described_in(network: secateur.Network, files: Sequence[Path]) -> Path:
+    """Return the file whose lines the layers of a network name."""
+    known = network.source.paths if network.source is not None else {}
+    lines = [path for suffix, path in known.items() if suffix in (".prototxt", ".cfg")]
+    return (lines or list(files))[0]
 
 
 def as_data(description: Description) -> dict[str, Any]:

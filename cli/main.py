@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 NAMES: tuple[tuple[str, ...], ...] = (
+    ("init",),
+    ("run",),
     ("inspect",),
     ("convert",),
     ("ana", "analyze"),
@@ -40,6 +42,8 @@ NAMES: tuple[tuple[str, ...], ...] = (
     ("map",),
     ("predict", "detect"),
     ("stat", "stats"),
+    ("targets",),
+    ("schema",),
     ("completion",),
 )
 """The commands: the name of the file, and what else they answer to."""

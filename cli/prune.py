@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -14,7 +14,18 @@ from .common import Companion, Data, File, Output, Val
 from .flags import with_flags
 from .opened import fitted, parts, prepared
 from .screen import ScreenOptions
-from .summary import measure_and_save, print_summary, print_training, unmeasured
+from .summary import (
+    measure_and_save,
+    print_refused,
+    print_summary,
+    print_training,
+    unmeasured,
+)
+
+if TYPE_CHECKING:
+    from secateur import Dataset, Network, Together
+
+    from .terminal import Terminal
 
 
 @with_flags
@@ -88,6 +99,9 @@ def command(
         gate.check(found_val.task)
     else:
         gate.check(None)
+    together = secateur.losses_together(network, options, data=dataset)
+    if together is not None:
+        terminal.note(together.text)
     with terminal.bars() as progress:
         pruned = secateur.prune(network, options, data=dataset, progress=progress)
         if max_drop is not None:
@@ -96,7 +110,8 @@ def command(
             )
         rows, saved = measure_and_save(
             network, pruned, output,
-            data=dataset, measured=measured, task=options.task, progress=progress,
+            data=dataset, measured=measured, task=options.task, target=options.target,
+            progress=progress,
         )  # fmt: skip
         training = (
             secateur.emit_training(pruned, emit_training, solver=solver, data=data, saved=saved)
@@ -106,7 +121,11 @@ def command(
         examples = reporting.looked_at(report, network, pruned.network, dataset, reading, progress)
     for note in pruned.notes:
         terminal.warn(note)
+    if options.target is not None:
+        print_refused(terminal, pruned.network, options.target, saved.paths[0])
     print_summary(terminal, rows, pruned, saved)
+    if together is not None and measured is not None:
+        _tell_together(terminal, together, network, pruned.network, measured)
     if measured is None and pruned.plan.removes:
         terminal.warn(unmeasured(pruned, calibrated=dataset is not None))
     if training is not None:
@@ -121,3 +140,18 @@ def command(
             written=saved.difference,
         )  # fmt: skip
         reporting.write(terminal, report, facts)
+
+
+def _tell_together(
+    terminal: Terminal, together: Together, original: Network, pruned: Network, data: Dataset
+) -> None:
+    """Say what groups lose together, where the data has what the curves were measured by."""
+    import secateur
+
+    task = secateur.find_task(original, data)
+    if task.metric != together.metric:
+        terminal.note(f"what they lose together is not measured: {data.name} gives {task.metric}")
+        return
+    with terminal.bars() as progress:
+        lost, text = together.measured(original, pruned, data, progress)
+    (terminal.warn if lost > together.each else terminal.note)(text)

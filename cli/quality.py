@@ -174,6 +174,37 @@ def _class_rows(results: Sequence[Any], names: Sequence[str]) -> list[Row]:
     return made
 
 
+def titles(networks: Sequence[Network]) -> list[str]:
+    """Return names that tell models apart: with the file where two have the same name.
+
+    Of files with the same name, the folders are told, too.
+    """
+    names = [network.name for network in networks]
+    files = [list(map(str, network.source.paths.values())) if network.source else []
+             for network in networks]  # fmt: skip
+    found = []
+    for place, (name, own) in enumerate(zip(names, files, strict=True)):
+        others = [files[k] for k, other in enumerate(names) if other == name and k != place]
+        apart = [path for path in own if not any(path in other for other in others)]
+        if not others:
+            found.append(name)
+        elif apart:
+            found.append(f"{name} ({_short(apart[0], [p for other in others for p in other])})")
+        else:  # the very same files
+            found.append(f"{name} (number {place + 1})")
+    return found
+
+
+def _short(path: str, others: Sequence[str]) -> str:
+    """Return the end of a path by which it differs from others."""
+    parts = Path(path).parts
+    for count in range(1, len(parts)):
+        end = Path(*parts[-count:])
+        if not any(Path(other).parts[-count:] == end.parts for other in others):
+            return str(end)
+    return path
+
+
 def fidelity_rows(found: Fidelity) -> list[Row]:
     """Return the figures of a comparison without labels."""
     made = []

@@ -303,6 +303,12 @@ def _latencies(values: Values) -> Any:
     return secateur.load_latencies(_text(values))
 
 
+def _target(values: Values) -> Any:
+    import secateur
+
+    return secateur.find_target(_text(values))
+
+
 def _plan(values: Values) -> Any:
     import secateur
 
@@ -368,6 +374,7 @@ BY_TYPE: Mapping[str, Spelling] = {
     "Sequence[float] | None": _flag(_numbers, metavar="V[,V,V]", hyphen=True),
     "Task | str | None": _flag(_text, metavar="NAME|help"),
     "Analysis | None": _flag(_analysis, metavar="PATH"),
+    "Target | None": _flag(_target, metavar="NAME|FILE.yaml"),
     "Plan | None": _flag(_plan, metavar="PLAN"),
     "Mapping[str, float] | None": _flag(_latencies, metavar="FILE"),
     "Mapping[str, Sequence[int]]": _flag(_shapes, metavar="NAME=C,H,W", kind=list[str]),
@@ -397,7 +404,7 @@ BY_TYPE: Mapping[str, Spelling] = {
 }
 """How values of a type are written, by the type as the field has it."""
 
-NESTED = frozenset({"Limits"})
+NESTED = frozenset({"FinetuneOptions", "Limits", "SparsifyOptions"})
 """Types whose own fields are flags."""
 
 OPTIONAL: Mapping[str, Optional] = {
@@ -440,6 +447,8 @@ BY_FIELD: Mapping[str, Spelling] = {
     "IterateOptions.finetune": _flag(_length, metavar="LENGTH"),
     "IterateOptions.max_drop": _flag(_number, metavar="POINTS"),
     "IterateOptions.max_divergence": _flag(_number, metavar="D"),
+    "PruneStep.max_drop": _flag(_number, metavar="POINTS"),
+    "FinetuneStep.solver": _flag(_text, metavar="FILE"),
     "AnalyzeOptions.criterion": _flag(_text, metavar="NAME|help"),
     "AnalyzeOptions.threshold": _flag(_number, metavar="LOSS"),
     "AnalyzeOptions.exclude": _flag(_texts, metavar="LAYER", kind=list[str]),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     import secateur
-    from secateur import Dataset, Progress, RepairRecord, SummaryRow, Task
+    from secateur import Dataset, Progress, RepairRecord, SummaryRow, Target, Task
 
     from .terminal import Terminal
 
@@ -25,6 +25,7 @@ def measure_and_save(
     data: Dataset | None,
     measured: Dataset | None,
     task: Task | str | None = None,
+    target: Target | None = None,
     progress: Progress,
 ) -> tuple[Sequence[SummaryRow], secateur.Saved]:
     """Return the rows of the summary and what was written.
@@ -38,13 +39,14 @@ def measure_and_save(
         data: for verification; None for noise.
         measured: for measurement; None to leave out how good the networks are.
         task: what is measured, if not what the data calls for.
+        target: the engine that the network is for.
         progress: told how far the work is.
     """
     import secateur
 
     before = secateur.stored_bytes(original)
     rows = secateur.summarize(
-        original, compressed.network, data=measured, task=task, progress=progress
+        original, compressed.network, data=measured, task=task, target=target, progress=progress
     )
     saved = secateur.save(compressed, output, data=data, progress=progress)
     return _with_sizes(rows, before, saved.size), saved
@@ -54,9 +56,17 @@ def _with_sizes(rows: Sequence[SummaryRow], before: int, after: int) -> Sequence
     """Return rows with one more behind those on weights and operations: bytes of the files."""
     import secateur
 
-    place = 1 + next(k for k, row in enumerate(rows) if row.unit == "Op")
+    place = 1 + max(k for k, row in enumerate(rows) if row.unit == "Op")
     size = secateur.SummaryRow(item="File size", original=before, compressed=after, unit="B")
     return [*rows[:place], size, *rows[place:]]
+
+
+def print_refused(terminal: Terminal, model: secateur.Network, target: Target, path: Path) -> None:
+    """Warn of what a target cannot take of a model in a file."""
+    import secateur
+
+    for text in secateur.refused_layers(model, target, str(path)):
+        terminal.warn(text)
 
 
 def print_summary(
@@ -68,7 +78,17 @@ def print_summary(
     """Print what was measured, verified and written."""
     import secateur
 
-    terminal.out.print(_table(rows))
+    terminal.out.print(_table([*rows, *_promised(rows, result)]))
+    if result.dense is not None:
+        terminal.note(
+            "the model has its full size with zeros; `secateur transform --plan "
+            f"{saved.plan}` makes it small"
+        )
+    for row in rows:
+        if row.interval is not None:
+            told = "no measurable change" if row.unchanged else f"{words.percent(row.delta)}"
+            low, high = map(words.percent, row.interval)
+            terminal.note(f"{row.item.lower()}: {told} ({low} to {high}, 95 % interval)")
     provenance = result.plan.provenance
     if result.plan.dropped is not None:
         names = ", ".join(entry.name for entry in result.plan.dropped.blocks)
@@ -94,6 +114,11 @@ def print_summary(
         terminal.note(text)
     for path in (*saved.paths, *saved.companions, *([saved.plan] if saved.plan else [])):
         terminal.note(f"wrote {path}")
+
+
+def show_rows(terminal: Terminal, rows: Sequence[SummaryRow]) -> None:
+    """Print what was measured before and after."""
+    terminal.out.print(_table(rows))
 
 
 def unmeasured(result: secateur.PruneResult, *, calibrated: bool) -> str:
@@ -122,6 +147,24 @@ def print_training(terminal: Terminal, training: secateur.TrainingFiles) -> None
     for text in training.fill_in:
         terminal.note(f"fill in: {text}")
     terminal.note(f"afterwards: {training.back}")
+
+
+def _promised(rows: Sequence[SummaryRow], result: secateur.PruneResult) -> Sequence[SummaryRow]:
+    """Return what a network with zeros will save once it is transformed."""
+    import secateur
+
+    if result.dense is None:
+        return []
+    cost = secateur.measure_cost(result.dense, secateur.find_groups(result.dense))
+    compressed = {"Parameters": cost.parameters, "Operations": cost.operations}
+    return [
+        secateur.SummaryRow(
+            item=f"{row.item}, transformed", original=row.original,
+            compressed=compressed[row.item], unit=row.unit,
+        )
+        for row in rows
+        if row.item in compressed
+    ]  # fmt: skip
 
 
 def _repairs(records: Sequence[RepairRecord]) -> list[str]:

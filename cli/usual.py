@@ -122,6 +122,22 @@ PAGES: Mapping[str, Page] = {
             "secateur predict net/ pruned/ --data photos/ --limit 20 -o pictures/",
         ),
     ),
+    "init": Page(
+        "--output --data --val --test --force --companion",
+        (
+            "secateur init deploy.prototxt net.caffemodel --data val.txt",
+            "secateur init yolo.cfg yolo.weights --data voc.data -o yolo.yaml",
+        ),
+    ),
+    "run": Page(
+        "--set --dry-run --until --from --restart --json",
+        ("secateur run --dry-run", "secateur run yolo.yaml --set prune.rate=0.4"),
+    ),
+    "targets": Page("--json", ("secateur targets", "secateur targets dpu-b4096 --json")),
+    "schema": Page(
+        "--config",
+        ("secateur schema > secateur.schema.json", "secateur schema --quiet > schema.json"),
+    ),
     "stat": Page(
         "--json --all --regions --config",
         ("secateur stat deploy.prototxt", "secateur stat yolo.cfg yolo.weights --all"),

@@ -97,7 +97,7 @@ def run(
         networks = [network for network, _ in chosen]
         options = replace(options, task=chosen[0][1])
     found = quality.measure(networks, opened, reading.batch, terminal, options)
-    models = [network.name for network in networks]
+    models = quality.titles(networks)
     if isinstance(found, list):
         for measured in found:
             for problem in measured.skipped:

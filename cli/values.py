@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["CHOICES", "Line", "Values", "values_of"]
+__all__ = ["CHOICES", "OF_COMMANDS", "REGISTERED", "Line", "Values", "values_of"]
 
 Line = tuple[str, str]
 """A value, and what it does."""
@@ -70,10 +70,25 @@ def _schedules() -> Iterator[Line]:
         yield name, f"{entry.summary} ({entry.source})"
 
 
+def _targets() -> Iterator[Line]:
+    import secateur
+
+    for name in secateur.target_names():
+        yield name, secateur.find_target(name).summary
+
+
+def _steps() -> Iterator[Line]:
+    import secateur
+
+    for step in secateur.STEPS:
+        yield step, f"the step `{step}` of the pipeline file"
+
+
 REGISTERED: Mapping[str, Values] = {
     "ChoiceOptions.criterion": _chosen_criteria,
     "ChoiceOptions.allocation": _allocations,
     "ChoiceOptions.repair": _repairs,
+    "ChoiceOptions.target": _targets,
     "ChoiceOptions.task": _tasks,
     "DensifyOptions.repair": _repairs,
     "AnalyzeOptions.criterion": _criteria,
@@ -90,6 +105,7 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
         "convolutions": "operations of convolutions alone, as vendors' pruners count",
         "parameters": "values stored in the files",
         "latency": "milliseconds, measured on this machine or given by --latencies",
+        "target": "operations with channels rounded up to the blocks of --target",
     },
     "DataOptions.preprocessing": {
         "auto": "what fits labelled data best of the usual ones; it is said",
@@ -168,6 +184,13 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
     },
 }
 """Field, with its flag where it has several → value → what it does."""
+
+
+OF_COMMANDS: Mapping[str, Mapping[str, Values]] = {
+    "inspect": {"--target": _targets},
+    "run": {"--until": _steps, "--from": _steps},
+}
+"""Command → flag that is no field of options → its values."""
 
 
 def values_of(owner: str, field: str, flag: str) -> Values | None:

@@ -1,4 +1,4 @@
-"""Writes docs/layers.md from the layer declarations: `python docs/make_tables.py [--check]`.
+"""Writes docs/layers.md, and the table of docs/targets.md: `python docs/make_tables.py [--check]`.
 
 Names, fields, defaults and blobs come from the classes. Whether channels can go through a layer is
 not declared anywhere: the network around the layer's example is traced, and asked.
@@ -18,12 +18,18 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
+from secateur.core.cost.target_files import find_target, target_names  # noqa: E402
 from secateur.core.coupling import find_groups  # noqa: E402
 from secateur.formats.adapter import REQUIRED, Example, Handling, keys_of  # noqa: E402
 from support.contract.example_networks import Files, caffe_files, darknet_files_of  # noqa: E402
 from support.contract.registries import LAYER_TYPES, SECTION_NAMES  # noqa: E402
 
 PAGE = ROOT / "docs" / "layers.md"
+
+TARGETS = ROOT / "docs" / "targets.md"
+
+BORDERS = ("<!-- targets: made by docs/make_tables.py -->\n", "<!-- end of targets -->")
+"""What stands before and behind the table of targets."""
 
 CHANNELS: Mapping[Handling, str] = {
     Handling.INPUT: "no input: makes a blob, whose channels are kept",
@@ -187,14 +193,27 @@ def main(arguments: Iterable[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="fail where the page is stale")
     check = parser.parse_args(list(arguments)).check
-    text = page()
-    if not check:
-        PAGE.write_text(text, encoding="utf-8")
-        return 0
-    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text:
-        return 0
-    sys.stderr.write("docs/layers.md is stale: run `make tables`\n")
-    return 1
+    stale = False
+    for path, text in ((PAGE, page()), (TARGETS, targets_page())):
+        if not check:
+            path.write_text(text, encoding="utf-8")
+        elif not path.is_file() or path.read_text(encoding="utf-8") != text:
+            sys.stderr.write(f"docs/{path.name} is stale: run `make tables`\n")
+            stale = True
+    return int(stale)
+
+
+def targets_page() -> str:
+    """Return the page of targets with its table."""
+    before, _, rest = TARGETS.read_text(encoding="utf-8").partition(BORDERS[0])
+    lines = ["", "| target | ICP | OCP | what it is | what reads it |", "|---|---|---|---|---|"]
+    for target in map(find_target, target_names()):
+        blocks = " | ".join(str(each) if each > 1 else "–" for each in target.blocks)
+        readers = "<br>".join(f"{name}: {text}" for name, text in target.readers.items())
+        lines.append(f"| `{target.name}` | {blocks} | {target.summary} | {readers} |")
+    return (
+        before + BORDERS[0] + "\n".join(lines) + "\n\n" + BORDERS[1] + rest.partition(BORDERS[1])[2]
+    )
 
 
 if __name__ == "__main__":

@@ -38,6 +38,8 @@ SUBJECTS: Mapping[str, str] = {
     "core.coupling": "Channel groups",
     "core.pruning": "Prune",
     "workflows.rounds": "Prune",
+    "workflows.pipeline": "Pipelines",
+    "cli.pipeline_file": "Pipelines",
     "workflows.darknet_pruner": "The vendor's pruners",
     "core.plan": "Plans and limits",
     "core.allocation": "Plans and limits",

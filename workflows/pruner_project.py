@@ -33,6 +33,7 @@ __all__ = [
     "SNAPSHOTS",
     "SPARSE",
     "PrunerProject",
+    "excluded_layers",
     "found_file",
     "open_pruner_project",
 ]
@@ -198,7 +199,7 @@ def open_pruner_project(path: str | PathLike[str], needs: Sequence[str] = ()) ->
     network = load(model, weights, options=LoadOptions(input_shapes={test.top: test.shape}))
     project = PrunerProject(
         config=config, model=model, weights=weights, network=network, test=test, train=train,
-        exclude=tuple(_excluded(network, top, config, line) for top, line in config.exclude),
+        exclude=excluded_layers(network, config),
     )  # fmt: skip
     _ = project.measure  # says at once if there is no such figure
     with located(file=str(project.workspace)):
@@ -229,6 +230,15 @@ def found_file(config: PrunerConfig, field: str, name: str) -> Path:
         hint="relative paths start from the working directory, or from the folder of the config",
         where=config.where(field),
     )
+
+
+def excluded_layers(network: Network, config: PrunerConfig) -> tuple[str, ...]:
+    """Return the names of the layers that keep all channels.
+
+    Raises:
+        PlanError: a layer to exclude is not there.
+    """
+    return tuple(_excluded(network, top, config, line) for top, line in config.exclude)
 
 
 def _excluded(network: Network, top: str, config: PrunerConfig, line: int) -> str:

@@ -23,7 +23,7 @@ from ..core.training.recipe import Start
 from ..formats.training import begin
 from .finetuning import FINETUNE_FILE, HISTORY_FILE, finetune_files, from_files
 
-__all__ = ["RoundTraining"]
+__all__ = ["RoundTraining", "finished", "swept"]
 
 NOTHING_BETTER = "training made nothing better: the network is as pruning and repair left it"
 
@@ -80,8 +80,8 @@ class RoundTraining:
             DataError, FormatError, UnsupportedError, VerificationError: as for
                 :func:`~.finetuning.finetune_files`.
         """
-        _swept(folder)
-        if not _finished(folder):
+        swept(folder)
+        if not finished(folder):
             finetune_files(
                 files, self._data, folder, self._options,
                 lessons=Lessons(teacher=self._original, plan=plan),
@@ -109,7 +109,7 @@ def _digest(path: Path) -> str:
             raise FormatError(f"cannot be read: {error.strerror or error}") from error
 
 
-def _swept(folder: Path) -> None:
+def swept(folder: Path) -> None:
     """Make a folder, and take away what a killed run had half written."""
     folder.mkdir(exist_ok=True)
     for path in folder.glob(".*"):
@@ -119,7 +119,7 @@ def _swept(folder: Path) -> None:
             path.unlink()
 
 
-def _finished(folder: Path) -> bool:
+def finished(folder: Path) -> bool:
     """Whether a model is trained and written: checkpoints go last."""
     there = (folder / FINETUNE_FILE).is_file() and (folder / HISTORY_FILE).is_file()
     return there and not Checkpoints(folder).any

@@ -14,13 +14,24 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 
+from ..coupling import find_groups
 from ..coupling.groups import Groups
 from ..coupling.indices import LabelVector
 from ..errors import PlanError
 from ..ir.network import Network, blob_refs, layer_of
 from ..ir.rebuild import node_key
-from .budgets import BUDGETS, CONVOLUTIONS, LATENCY, OPERATIONS, PARAMETERS, check_budget
+from .blocks import layer_blocks
+from .budgets import (
+    BUDGETS,
+    CONVOLUTIONS,
+    LATENCY,
+    OPERATIONS,
+    PARAMETERS,
+    TARGET,
+    check_budget,
+)
 from .network_cost import BudgetTerm, Costs, convolution_nodes, operations_term
+from .target import Target
 
 __all__ = [
     "BUDGETS",
@@ -28,9 +39,11 @@ __all__ = [
     "LATENCY",
     "OPERATIONS",
     "PARAMETERS",
+    "TARGET",
     "check_budget",
     "make_costs",
     "owner_of",
+    "target_cost",
 ]
 
 
@@ -39,6 +52,7 @@ def make_costs(
     groups: Groups,
     budget: str = OPERATIONS,
     milliseconds: Mapping[str, float] | None = None,
+    target: Target | None = None,
 ) -> Costs:
     """Return the costs of a network in a budget.
 
@@ -47,6 +61,7 @@ def make_costs(
         groups: its groups.
         budget: one of :data:`BUDGETS`.
         milliseconds: name of a layer → time of one sample; needed for latency.
+        target: the engine; needed for its step cost.
 
     Raises:
         PlanError: the budget is unknown, there is nothing that it counts, a layer of the table is
@@ -61,6 +76,9 @@ def make_costs(
     if budget == LATENCY:
         assert milliseconds is not None, "a latency budget needs a table"
         return _latency(network, groups, milliseconds)
+    if budget == TARGET:
+        assert target is not None, "the cost of a target needs one"
+        return _in_blocks(network, groups, target)
     return Costs(network, groups)
 
 
@@ -79,6 +97,34 @@ def _convolutions(network: Network, groups: Groups) -> Costs:
     terms = [operations_term(term) for term in groups.cost_terms if term.node in nodes]
     if not terms:
         raise PlanError(f"network '{network.name}' has no convolution", option="budget")
+    return Costs(network, groups, terms)
+
+
+def target_cost(network: Network, target: Target) -> int:
+    """Return the operations of a network with channels rounded up to the blocks of a target."""
+    return int(make_costs(network, find_groups(network), TARGET, target=target).total())
+
+
+def _in_blocks(network: Network, groups: Groups, target: Target) -> Costs:
+    """Return multiplications and additions, with channels rounded up to blocks, as costs."""
+    nodes = {node_key(node): node for node in network.graph}
+    labels = {use.parameter: use.labels for use in groups.uses}
+    terms = []
+    for cost_term in groups.cost_terms:
+        node, plain = nodes[cost_term.node], operations_term(cost_term)
+        stored = network.graph.initializers[cost_term.weight].const_value
+        assert stored is not None, "weights are stored"
+        group = node.attributes.get("group")
+        blocks = layer_blocks(
+            labels.get(cost_term.weight, ()),
+            cost_term.out,
+            size=int(stored.size),
+            groups=group.as_int() if group is not None else 1,
+            transposed=node.op_type == "ConvTranspose",
+            work=plain.element,
+            blocks=target.blocks,
+        )
+        terms.append(replace(plain, channel=0, blocks=blocks))
     return Costs(network, groups, terms)
 
 

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from ..errors import PlanError, names_hint
 
-__all__ = ["BUDGETS", "CONVOLUTIONS", "LATENCY", "OPERATIONS", "PARAMETERS", "check_budget"]
+__all__ = [
+    "BUDGETS",
+    "CONVOLUTIONS",
+    "LATENCY",
+    "OPERATIONS",
+    "PARAMETERS",
+    "TARGET",
+    "check_budget",
+]
 
 OPERATIONS, CONVOLUTIONS = "operations", "convolutions"
-PARAMETERS, LATENCY = "parameters", "latency"
+PARAMETERS, LATENCY, TARGET = "parameters", "latency", "target"
 
 BUDGETS = {
     OPERATIONS: "2 · multiply-accumulates + bias additions, fully connected layers included",
     CONVOLUTIONS: "operations of convolutions alone, as vendors' pruners count",
     PARAMETERS: "values stored in the files",
     LATENCY: "milliseconds, measured a layer on this machine and shared out over its operations",
+    TARGET: "operations with channels rounded up to the blocks of --target",
 }
 """What a rate may be a fraction of."""
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
 from statistics import median
+
+import numpy as np
 
 from ..data import SyntheticDataset
 from ..data.base import fixed_batch
@@ -12,13 +17,55 @@ from ..engine.session import Session
 from ..ir.network import Network
 from ..progress import Progress, silent
 
-__all__ = ["latency"]
+__all__ = ["Timing", "change", "latency", "timings"]
 
 MIN_ROUNDS = 3
 """Least number of rounds, unless they take long."""
 
 LONGEST = 5.0
 """Rounds that take longer than this many times the time they may take end all further ones."""
+
+
+FEW = 6
+"""Rounds below which the interval of a median is the range of all: 1 − 2 · 0.5⁶ = 97 %."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a network took in each round.
+
+    Args:
+        sessions: milliseconds of one sample, by round, for each session that was made of it.
+    """
+
+    sessions: tuple[tuple[float, ...], ...]
+
+    @property
+    def median(self) -> float:
+        """The median of all rounds in milliseconds."""
+        return median(time for session in self.sessions for time in session)
+
+
+def change(before: Timing, after: Timing) -> tuple[float, float]:
+    """Return between which fractions one network is slower than another (negative: faster).
+
+    Times of one round are compared with each other, so that a slow moment counts in both. For each
+    pair of sessions this is the interval that holds the median of the ratios with 95 % (order
+    statistics, for any distribution). Sessions of one network differ, by where their memory lies:
+    the result is the interval around those of all pairs.
+
+    Args:
+        before: a network.
+        after: another, of the same rounds.
+    """
+    lows, highs = [], []
+    for one, other in product(before.sessions, after.sessions):
+        ratios = np.sort(np.asarray(other) / np.asarray(one)) - 1.0
+        count = len(ratios)
+        place = 0 if count < FEW else max(0, math.floor(count / 2 - 0.98 * math.sqrt(count)))
+        lows.append(float(ratios[place]))
+        highs.append(float(ratios[count - 1 - place]))
+    return min(lows), max(highs)
 
 
 def latency(
@@ -51,9 +98,40 @@ def latency(
     Raises:
         UnsupportedError: onnxruntime cannot run a network.
     """
-    runs = [_prepared(network, threads) for network in networks]
-    times: list[list[float]] = [[] for _ in networks]
-    order = list(range(len(networks)))
+    found = timings(
+        networks, repeats=repeats, warmup=warmup, seconds=seconds, threads=threads,
+        progress=progress,
+    )  # fmt: skip
+    return [timing.median for timing in found]
+
+
+def timings(
+    networks: Sequence[Network],
+    *,
+    sessions: int = 1,
+    repeats: int = 200,
+    warmup: int = 2,
+    seconds: float = 2.0,
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> list[Timing]:
+    """Return the times of all rounds, as :func:`latency` measures them.
+
+    Args:
+        networks: the networks.
+        sessions: how many sessions are made of each. Two show what of a difference is by chance.
+        repeats: as for :func:`latency`, as all that follows.
+        warmup: likewise.
+        seconds: likewise.
+        threads: likewise.
+        progress: likewise.
+
+    Raises:
+        UnsupportedError: onnxruntime cannot run a network.
+    """
+    runs = [_prepared(network, threads) for _ in range(sessions) for network in networks]
+    times: list[list[float]] = [[] for _ in runs]
+    order = list(range(len(runs)))
     rounds = max(repeats, MIN_ROUNDS)
     start = time.perf_counter()
     for _ in range(warmup):
@@ -71,10 +149,12 @@ def latency(
             runs[number]()
             times[number].append((time.perf_counter() - before) * 1e3)
     progress("measuring", rounds, rounds)
-    return [
-        median(measured) / (fixed_batch(network) or 1)
-        for network, measured in zip(networks, times, strict=True)
-    ]
+    found = []
+    for number, network in enumerate(networks):
+        samples = fixed_batch(network) or 1
+        own = times[number :: len(networks)]
+        found.append(Timing(tuple(tuple(one / samples for one in session) for session in own)))
+    return found
 
 
 def _prepared(network: Network, threads: int | None) -> Callable[[], object]:

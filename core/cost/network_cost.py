@@ -20,6 +20,7 @@ from ..coupling.groups import Groups
 from ..coupling.indices import LabelMask, LabelVector, UnitMask
 from ..coupling.trace import CostTerm
 from ..ir.network import Network, blob_refs
+from .blocks import LayerBlocks
 
 __all__ = [
     "BudgetTerm",
@@ -117,12 +118,15 @@ class BudgetTerm:
         out: labels of the channels.
         element: cost of one element.
         channel: cost of one channel.
+        blocks: where channels cost in blocks: the cost. `element` and `channel` are then the mean
+            that a channel saves.
     """
 
     parameter: str | None
     out: LabelVector
     element: float
     channel: float
+    blocks: LayerBlocks | None = None
 
 
 def operations_term(cost_term: CostTerm) -> BudgetTerm:
@@ -168,6 +172,11 @@ class Costs:
         self.terms = self._operations if terms is None else tuple(terms)
         self.constant = constant
 
+    @property
+    def in_blocks(self) -> bool:
+        """Whether channels cost in blocks, as a target computes them."""
+        return any(term.blocks is not None for term in self.terms)
+
     def total(self, removed: UnitMask | None = None) -> float:
         """Return the cost after a removal (a mask over units)."""
         return self._sum(self.terms, removed) + self.constant
@@ -178,6 +187,8 @@ class Costs:
 
     def of(self, term: BudgetTerm, surviving: LabelMask | None) -> float:
         """Return the cost of one term; `surviving` is a mask over labels, None for all."""
+        if term.blocks is not None:
+            return term.blocks.of(surviving)
         out = len(term.out) if surviving is None else int(surviving[term.out].sum())
         return term.element * self._elements(term.parameter, surviving) + out * term.channel
 
@@ -211,7 +222,8 @@ class MarginalSavings:
 
     A parameter with R outputs, I inputs and e elements for each pair costs `element` · e · R · I +
     `channel` · R (:class:`BudgetTerm`). A unit with a of the outputs and b of the inputs saves the
-    difference. `saved` holds the savings of all units.
+    difference. `saved` holds the savings of all units. Where channels cost in blocks, it is the
+    saving of a channel as a part of its block (:class:`.block_savings.BlockSavings` has the steps).
     """
 
     def __init__(self, groups: Groups, costs: Costs):

@@ -1,4 +1,4 @@
-"""The batch size with the least time for a sample, found by measurement."""
+"""How long a sample takes in batches, and the batch size with the least time, by measurement."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import time
 
 import numpy as np
 
-from ..data.base import fixed_batch
+from ..data.base import BATCH_SIZE, batch_size, fixed_batch
 from ..engine.padding import for_speed
 from ..engine.session import Session
 from ..ir.footprint import total_bytes
 from ..ir.network import Network
 
-__all__ = ["best_batch"]
+__all__ = ["best_batch", "seconds_per_sample"]
 
 CANDIDATES = (1, 4, 16, 64)
 
@@ -22,6 +22,9 @@ MEMORY = 1 << 30
 
 SECONDS = 0.05
 """Time for which runs are repeated; the shortest run counts."""
+
+LONGEST = 0.5
+"""Seconds of a batch from which on no larger one is tried: one sample tells enough."""
 
 GAIN = 0.97
 """A larger batch must lower the time of a sample to this fraction or less."""
@@ -71,3 +74,21 @@ def _seconds(session: Session, network: Network, batch: int, threads: int) -> fl
         run()
         times.append(clock() - began)
     return min(times)
+
+
+def seconds_per_sample(network: Network) -> float:
+    """Return the seconds that one sample takes with all cores of this process, in batches.
+
+    The network runs on zeros for a moment, as it runs where it is measured or calibrated.
+
+    Args:
+        network: the network.
+    """
+    size = batch_size(network, BATCH_SIZE)
+    network = for_speed(network)
+    one = fixed_batch(network) or 1
+    session = Session(network)
+    taken = _seconds(session, network, one, threads=2) / one
+    if size == one or taken * size > LONGEST:
+        return taken
+    return min(taken, _seconds(session, network, size, threads=2) / size)

@@ -178,7 +178,7 @@ def _groups_table(groups: Sequence[Group]) -> Table:
         rows=[
             (group.name, ", ".join(group.layers), f"{len(group.units)}",
              f"{len(group.removable())}", f"{group.step}" if group.prunable else "",
-             f"It {group.reason}" if group.reason is not None else "")
+             str(group.reason or ""))
             for group in groups
         ],
         numeric=(2, 3, 4),

@@ -65,6 +65,10 @@ class CocoSource:
             file=str(self._folder / name),
         )
 
+    def files_of(self, index: int) -> tuple[Path, ...]:
+        """Return the files that a sample is read from, beside the annotations."""
+        return (self._folder / self._images[index][1],)
+
     labels_in_memory = True
 
     def classes_in(self, index: int) -> list[int]:

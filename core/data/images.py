@@ -67,6 +67,10 @@ class ImageFolder:
             file=str(path),
         )
 
+    def files_of(self, index: int) -> tuple[Path, ...]:
+        """Return the files that a sample is read from."""
+        return (self._files[index],)
+
     labels_in_memory = True
 
     def classes_in(self, index: int) -> tuple[int, ...]:

@@ -78,6 +78,12 @@ class VocSource:
             where=Where(file=str(path)), file=str(file),
         )  # fmt: skip
 
+    def files_of(self, index: int) -> tuple[Path, ...]:
+        """Return the files that a sample is read from."""
+        path = self._files[index]
+        with located(file=str(path)):
+            return (path, self._image(path, _parsed(path)))
+
     labels_in_memory = False
 
     def classes_in(self, index: int) -> list[int]:
@@ -150,6 +156,10 @@ class _Images:
     def read(self, index: int, *, gray: bool) -> Sample:
         """Return an image."""
         return self._source.read_image(index, gray=gray)
+
+    def files_of(self, index: int) -> tuple[Path, ...]:
+        """Return the files that a sample is read from."""
+        return self._source.files_of(index)
 
 
 def annotation_folder(path: Path) -> Path | None:

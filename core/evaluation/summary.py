@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..cost.latency import latency
+from ..cost.budget import target_cost
+from ..cost.latency import Timing, change, timings
 from ..cost.network_cost import measure_cost
+from ..cost.target import Target
 from ..coupling import find_groups
 from ..data import Dataset
 from ..data.arrays import AnyData, as_dataset
@@ -32,6 +34,9 @@ PAYS = 0.9
 """That row is there where the pruned network then takes at most this share of its time."""
 
 
+LARGEST_TWICE = 1_000_000_000
+"""Multiplications a sample. Networks with more are run in one session each, for time and memory."""
+
 LARGEST_FILLED = 5_000_000_000
 """Multiplications a sample. Of networks with more, that row is left out: each run takes long."""
 
@@ -46,6 +51,7 @@ class SummaryRow:
         compressed: its value for the pruned network.
         unit: "", "%", "ms", "B" for bytes or "Op" for operations.
         relative: whether the change is a fraction of the original's value (or a difference).
+        interval: of what was measured with noise, between which changes the true one lies (95 %).
     """
 
     item: str
@@ -53,6 +59,12 @@ class SummaryRow:
     compressed: float
     unit: str = ""
     relative: bool = True
+    interval: tuple[float, float] | None = None
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether no change could be measured: the interval covers 0."""
+        return self.interval is not None and self.interval[0] <= 0.0 <= self.interval[1]
 
     @property
     def padded(self) -> bool:
@@ -80,6 +92,8 @@ class SummaryRow:
     @property
     def delta_text(self) -> str:
         """The change as people read it."""
+        if self.unchanged:
+            return "no measurable change"
         if self.relative:
             return percent_text(self.delta)
         return f"{self.delta:+.2f}" if self.unit == "%" else f"{self.delta:+.4f}"
@@ -91,6 +105,7 @@ def summarize(
     *,
     data: AnyData | None = None,
     task: Task | str | None = None,
+    target: Target | None = None,
     progress: Progress = silent,
 ) -> Sequence[SummaryRow]:
     """Measure both networks.
@@ -102,6 +117,7 @@ def summarize(
             agree. Where there is none, nothing is said of quality: networks that are far apart on
             images may agree on noise.
         task: another task than that of the data, as for :func:`~.task.find_task`.
+        target: the engine that the network is for; its cost is a row of its own.
         progress: told how far the work is.
 
     Raises:
@@ -124,6 +140,13 @@ def summarize(
             item="Operations", original=before.operations, compressed=after.operations, unit="Op"
         )
     )
+    if target is not None:
+        costs = [target_cost(network, target) for network in (original, compressed)]
+        rows.append(
+            SummaryRow(
+                item=f"Cost, {target.name}", original=costs[0], compressed=costs[1], unit="Op"
+            )
+        )
     at = "" if first is original else f" at {_size(first)}"
     rows.extend(_latencies(first, second, at, progress))
     return rows
@@ -151,13 +174,19 @@ def _latencies(
         filled = [for_speed(network) for network in networks]
     if filled and filled[1] is compressed:
         filled = []
-    times = latency([*networks, *filled], progress=progress)
-    rows = [SummaryRow(item=f"Latency{at}", original=times[0], compressed=times[1], unit="ms")]
-    if filled and times[3] < PAYS * times[1]:
-        rows.append(
-            SummaryRow(item=f"{PADDED}{at}", original=times[2], compressed=times[3], unit="ms")
-        )
+    sessions = 2 if multiply_adds(original) <= LARGEST_TWICE else 1
+    times = timings([*networks, *filled], sessions=sessions, progress=progress)
+    rows = [_timed(f"Latency{at}", times[0], times[1])]
+    if filled and times[3].median < PAYS * times[1].median:
+        rows.append(_timed(f"{PADDED}{at}", times[2], times[3]))
     return rows
+
+
+def _timed(item: str, before: Timing, after: Timing) -> SummaryRow:
+    return SummaryRow(
+        item=item, original=before.median, compressed=after.median, unit="ms",
+        interval=change(before, after),
+    )  # fmt: skip
 
 
 def _quality(

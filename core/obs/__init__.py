@@ -9,7 +9,7 @@ as in Frantar and Alistarh, Optimal Brain Compression, 2022. The weighting of co
 output sensitivity and the global budget of operations are this project's own.
 """
 
-from .schedule import remove_to_loss, remove_to_rate
+from .schedule import remove_to_loss, remove_to_rate, remove_units
 from .select import Goal, select_units
 
-__all__ = ["Goal", "remove_to_loss", "remove_to_rate", "select_units"]
+__all__ = ["Goal", "remove_to_loss", "remove_to_rate", "remove_units", "select_units"]

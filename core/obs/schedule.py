@@ -17,6 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from ..coupling.groups import Groups
+from ..coupling.indices import Unit
 from ..evaluation.loss import LossMeter
 from ..ir.network import Network
 from ..plan.quotas import Quotas, partitions
@@ -30,7 +31,7 @@ from .output_sensitivity import DISTURBANCE_SIZE, measure_output_sensitivities
 from .removal_error import find_removal_errors
 from .select import Goal, select_units
 
-__all__ = ["HALVINGS", "STRIDE", "remove_to_loss", "remove_to_rate"]
+__all__ = ["HALVINGS", "STRIDE", "remove_to_loss", "remove_to_rate", "remove_units"]
 
 STRIDE = 0.15
 """Largest part of the original's cost that one pass removes. Measured on ResNet-20 and a
@@ -106,8 +107,14 @@ def remove_to_loss(
     while True:
         measured = _Measured.of(state, operators, progress)
         trial = tried(state, measured, low + STRIDE)
-        if not trial.allowed or np.array_equal(trial.state.removed, best.removed):
+        if not trial.allowed:
             break
+        if np.array_equal(trial.state.removed, best.removed):
+            # Blocks of a target may be larger than a pass: the next one may reach a whole one.
+            if not goal.costs.in_blocks or low + STRIDE >= 1.0:
+                break
+            low += STRIDE
+            continue
         best, low = trial.state, low + STRIDE
         state = trial.refitted
     if trial.allowed:
@@ -121,6 +128,36 @@ def remove_to_loss(
         else:
             high = middle
     return best
+
+
+def remove_units(
+    state: PruningState, goal: Goal, units: Sequence[Unit], progress: Progress = silent
+) -> PruningState:
+    """Remove certain units by structured OBS, in passes of the usual size.
+
+    Args:
+        state: the state before the first pass, with data for calibration.
+        goal: costs and floors; its rate is 0, and it has no quotas.
+        units: what is removed, in this order.
+        progress: reports the steps of each pass.
+
+    Returns:
+        the state with compensated weights.
+
+    Raises:
+        DataError: the data does not fit the network.
+    """
+    operators = find_operators(state.original)
+    whole = goal.costs.total()
+    gone = 1.0 - goal.costs.total(state.groups.mask(units)) / whole if whole else 0.0
+    count = _passes_of(gone)
+    for number in range(1, count + 1):
+        measured = _Measured.of(state, operators, progress)
+        part = units[len(units) * (number - 1) // count : len(units) * number // count]
+        state = measured.removed_from(state, replace(goal, first=tuple(part)), progress)
+        if number < count:
+            state = state.with_weights(refit(state, state.dense(), progress))
+    return state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +213,11 @@ def _passes(state: PruningState, goal: Goal) -> int:
             for unit in groups.groups[index].members(share[:lost])
         )
         fraction = 1.0 - goal.costs.total(removed) / whole if whole else 0.0
+    return _passes_of(fraction)
+
+
+def _passes_of(fraction: float) -> int:
+    """Return the number of passes for a fraction of the cost."""
     return max(1, int(np.ceil(fraction / STRIDE - 1e-9)))
 
 

@@ -16,9 +16,11 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice, pairwise
 
 import numpy as np
 
+from ..cost.block_savings import BlockSavings
 from ..cost.network_cost import Costs, MarginalSavings
 from ..coupling.groups import Groups
 from ..coupling.indices import Unit, UnitMask, UnitVector
@@ -97,6 +99,7 @@ def select_units(
     savings = MarginalSavings(groups, goal.costs)
     whole = goal.costs.total()
     removable = _RemovableUnits(groups, goal.floors_of(groups))
+    blocks = BlockSavings(groups, goal.costs, removed) if goal.costs.in_blocks else None
     for unit in np.flatnonzero(removed).tolist():
         removable.remove(unit)
         savings.remove(unit)
@@ -105,7 +108,12 @@ def select_units(
     waiting = [goal.first] if goal.first else []
     while waiting or table.due() or goal.rate * whole - saved > SLACK * whole:
         budget = np.inf if table.due() else goal.rate * whole - saved
-        step = waiting.pop() if waiting else table.cheapest(savings.saved, removable, budget)
+        if waiting:
+            step: tuple[Unit, ...] | None = waiting.pop()
+        elif blocks is None or table.due():
+            step = table.cheapest(savings.saved, removable, budget)
+        else:
+            step = table.cheapest_block(blocks, removable, budget)
         if step is None:
             break
         steps.append(RemovedStep(step, sum(float(table.loss[unit]) for unit in step)))
@@ -114,10 +122,17 @@ def select_units(
             removable.remove(unit)
             savings.remove(unit)
             table.remove(unit)
+        if blocks is not None:
+            blocks.remove(step)
         saved = whole - savings.left()
         progress("removal", round(1000 * saved / whole), round(1000 * goal.rate))
     tensors = _tensors(state.full, operators, consumers, moments)
     return state.after(removed, tensors=tensors, steps=steps)
+
+
+OFFERED = 256
+"""Further losses that a partition offers where channels cost in blocks: several blocks of any known
+engine."""
 
 
 class _LossTable:
@@ -214,6 +229,54 @@ class _LossTable:
                 if ratio < least:
                     best, least = units, ratio
         return best
+
+    def cheapest_block(
+        self, blocks: BlockSavings, removable: _RemovableUnits, budget: float
+    ) -> tuple[Unit, ...] | None:
+        """Return the units with the least loss for the cost saved, where channels cost in blocks.
+
+        Every partition offers the further losses of its path, up to :data:`OFFERED` of them.
+
+        Args:
+            blocks: what removals would save.
+            removable: the units that may be removed.
+            budget: cost that may still be removed.
+        """
+        best, least = None, np.inf
+        for number, partition in enumerate(self._partitions):
+            self._more(number)  # drops what is lost already
+            path, lost = self._offered(number, removable), self._lost[number]
+            if not path:
+                continue
+            ranked = [self._lowest(share, removable.mask, len(share)) for share in partition]
+            steps = [
+                [unit for share, a, b, gone in zip(ranked, before, after, lost, strict=True)
+                 for unit in share[a - gone : b - gone]]
+                for before, after in pairwise([tuple(lost), *path])
+            ]  # fmt: skip
+            saved = blocks.after(steps)
+            loss = np.cumsum([self.loss[own].sum() for own in steps])
+            fitting = (saved > 0) & (saved <= budget)
+            ratio = np.divide(loss, saved, out=np.full(len(steps), np.inf), where=fitting)
+            for end in np.argsort(ratio, kind="stable").tolist():
+                if not ratio[end] < least:
+                    break
+                units = tuple(unit for own in steps[: end + 1] for unit in own)
+                if removable.allows(units):
+                    best, least = units, float(ratio[end])
+                    break
+        return best
+
+    def _offered(self, number: int, removable: _RemovableUnits) -> list[Loss]:
+        """Return the next losses of a partition for which enough of its units may leave."""
+        lost, usable = self._lost[number], [
+            int(removable.mask[share].sum()) for share in self._partitions[number]
+        ]  # fmt: skip
+        return [
+            loss
+            for loss in islice(self._paths[number], OFFERED)
+            if all(n - gone <= most for n, gone, most in zip(loss, lost, usable, strict=True))
+        ]
 
     def _lowest(self, share: UnitVector, removable: UnitMask, count: int) -> list[Unit]:
         """Return the `count` removable units of a share with the lowest losses."""

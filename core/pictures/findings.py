@@ -20,7 +20,7 @@ from ..ir.network import Network
 __all__ = ["SURE", "Boxes", "ClassMap", "Classes", "Finding", "Viewer", "class_name", "viewer_of"]
 
 SURE = 0.25
-"""Boxes with this score or more are shown where nobody says otherwise, as Darknet's program does.
+"""Boxes with this score or more are shown where nobody says otherwise.
 Source: detector.c `test_detector`, -thresh."""
 
 

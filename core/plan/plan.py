@@ -14,6 +14,7 @@ from ..coupling.indices import UnitMask
 from ..coupling.partitions import Loss
 from ..errors import PlanError, located, percent_hint
 from ..markup import Table, notebook
+from .schema import read_document
 
 __all__ = [
     "Plan",
@@ -145,6 +146,19 @@ class Plan:
         """Return what a notebook shows."""
         return notebook(plan_table(self))
 
+    def check_removes(self) -> None:
+        """Raise if the plan removes no channel.
+
+        Raises:
+            PlanError: it does not, nor does it leave open which channels leave.
+        """
+        if not self.removes and not self.open:
+            with located(file=self.file):
+                raise PlanError(
+                    "the plan removes no channel",
+                    hint="a group loses channels by removed, kept or rate",
+                )
+
     def to_yaml(self) -> str:
         """Return the plan as YAML text; the same plan gives the same bytes."""
         document = {
@@ -167,19 +181,19 @@ class Plan:
             file: name of the file, for messages.
 
         Raises:
-            PlanError: the text is not YAML, or a field is missing or contradicts another.
+            PlanError: the text is not YAML, a key is unknown, or a field is missing or contradicts
+                another.
         """
-        try:
-            document = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            with located(line=mark.line + 1 if mark else None):
-                raise PlanError("not valid YAML") from error
-        if not isinstance(document, dict) or not isinstance(document.get("groups"), list):
-            raise PlanError("a plan is a mapping with a list of groups")
+        read = read_document(text)
+        document = read.values
         if document.get("version") != VERSION:
-            raise PlanError(f"version must be {VERSION}, got {document.get('version')!r}")
-        groups = tuple(_group(entry, place) for place, entry in enumerate(document["groups"]))
+            with located(line=read.lines.get("version")):
+                raise PlanError(f"version must be {VERSION}, got {document.get('version')!r}")
+        made = []
+        for place, entry in enumerate(document["groups"]):
+            with located(line=read.group_lines[place]):
+                made.append(_group(entry, place))
+        groups = tuple(made)
         names = [group.name for group in groups]
         for name in names:
             if names.count(name) > 1:

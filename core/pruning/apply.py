@@ -102,7 +102,8 @@ def apply_plan(
         if repairs and state.removed.any()
         else (dense, ())
     )
-    provenance = {**plan.provenance, **remembered(data), "proof": verification.to_data()}
+    earlier = {name: value for name, value in plan.provenance.items() if name != "repair"}
+    provenance = {**earlier, **remembered(data), "proof": verification.to_data()}
     if inexact is not None:
         provenance |= {"lrn": "inexact", "not_exact": inexact.to_data()}
     if records:
@@ -126,7 +127,7 @@ def apply_plan(
     first, second, inputs = _verified_on(full, dense, state.data)
     verify_equal("sparse = dense", first, second, inputs, narrow=narrow, progress=progress)
     full = replace(full, companions=masked_companions(state, full))
-    return replace(result, network=full)
+    return replace(result, network=full, dense=dense)
 
 
 def with_stage(

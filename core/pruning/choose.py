@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from ..allocation.overrides import missed_rates
 from ..allocation.registry import AllocationContext
 from ..allocation.sensitivity import check_reach
 from ..coupling.groups import Groups
-from ..coupling.indices import UnitMask
+from ..coupling.indices import Unit, UnitMask
 from ..data import Dataset
 from ..data.calibration import Calibration
 from ..data.stated import remembered
@@ -17,7 +20,8 @@ from ..engine.threads import within_cores
 from ..evaluation.loss import LossMeter
 from ..ir.digest import digest
 from ..ir.network import Network
-from ..obs import Goal, remove_to_loss, remove_to_rate
+from ..obs import Goal, remove_to_loss, remove_to_rate, remove_units
+from ..plan.channel_blocks import choose_blocks, give_back
 from ..plan.plan import Plan, make_plan
 from ..plan.quotas import check_quotas, quotas_of
 from ..plan.reach import Reach
@@ -81,6 +85,7 @@ def choose(
         state = _by_obs(start, demand, data, progress)
     else:
         state = _by_order(start, demand, data, progress)
+    state = _without_waste(state, demand, progress)
     check_quotas(demand.open, state.removed, demand.quotas)
     achieved = demand.achieved(state.removed)
     provenance = {
@@ -152,13 +157,55 @@ def followed(demand: Demand, context: AllocationContext) -> tuple[UnitMask, list
     Raises:
         PlanError: the quotas remove more than the rate.
     """
-    groups, rate = demand.open, demand.options.rate
+    groups, rate, blocks = demand.open, demand.options.rate, demand.options.target is not None
     first, rest = demand.steps(context)
     if rate is None:
         steps = legal_steps([*first, *rest], groups, demand.floors)
-        return groups.mask(unit for step in steps for unit in step.units), steps
+        removed = groups.mask(unit for step in steps for unit in step.units)
+        if blocks:
+            removed = _filled(demand, removed, [step.units for step in steps])
+        return removed, [step for step in steps if removed[list(step.units)].all()]
+    if blocks:
+        removed = choose_blocks(rest, groups, demand.costs, rate, first, demand.floors)
+        removed = _filled(demand, removed, [step.units for step in (*first, *rest)])
+        return removed, [step for step in (*first, *rest) if removed[list(step.units)].all()]
     removed, _ = cut(rest, groups, demand.costs, rate, first, demand.floors)
     return removed, [step for step in (*first, *rest) if removed[list(step.units)].all()]
+
+
+def _filled(demand: Demand, removed: UnitMask, order: Sequence[Sequence[Unit]]) -> UnitMask:
+    """Return a removal without what saves nothing in the blocks of the target.
+
+    Args:
+        demand: what is asked.
+        removed: a mask over units.
+        order: in which units leave; of those that may stay for free, the last do.
+    """
+    worth = np.zeros(demand.open.unit_count)
+    for place, units in enumerate(order, 1):
+        worth[list(units)] = place
+    return give_back(
+        demand.open, demand.costs, removed, worth,
+        limits=demand.options.limits, asked=demand.quotas,
+    )  # fmt: skip
+
+
+def _without_waste(state: PruningState, demand: Demand, progress: Progress) -> PruningState:
+    """Return what OBS removed without the channels that save nothing in the blocks of the target.
+
+    Weights that make up for such a channel as if it were gone are wrong with it. So the rest is
+    removed again from the original, in the same order.
+    """
+    if demand.options.target is None or not demand.method.obs:
+        return state
+    order = [step.units for step in state.history]
+    kept = _filled(demand, state.removed, order)
+    if np.array_equal(kept, state.removed):
+        return state
+    start = PruningState.start(state.original, state.groups, state.data)
+    goal = Goal(rate=0.0, costs=demand.costs, floors=demand.floors)
+    units = [unit for own in order for unit in own if kept[unit]]
+    return remove_units(start, goal, units, progress)
 
 
 def recorded(options: PruneOptions, data: Dataset | None) -> dict[str, Any]:
@@ -170,7 +217,7 @@ def recorded(options: PruneOptions, data: Dataset | None) -> dict[str, Any]:
 
     return {
         **({"threshold": float(options.threshold)} if options.threshold is not None else {}),
-        **chosen("budget", "task", "latencies", "overrides"),
+        **chosen("budget", "target", "task", "latencies", "overrides"),
         **({"data": {"name": data.name, "samples": data.samples}} if data is not None else {}),
         **remembered(data),
         **chosen("exclude", "limits", "as_far_as_possible"),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from ..allocation.overrides import override_quotas
 from ..allocation.registry import AllocationContext
 from ..allocation.sensitivity import check_reach
-from ..cost.budget import CONVOLUTIONS, LATENCY, OPERATIONS, PARAMETERS, make_costs
+from ..cost.budget import CONVOLUTIONS, LATENCY, OPERATIONS, PARAMETERS, TARGET, make_costs
 from ..cost.layer_latency import layer_latencies
 from ..cost.network_cost import Costs, MarginalSavings
 from ..coupling.groups import Group, Groups
@@ -37,6 +37,7 @@ COUNTED = {
     CONVOLUTIONS: "operations of convolutions",
     PARAMETERS: "parameters",
     LATENCY: "time",
+    TARGET: "cost of the target",
 }
 """Budget → what its shares are shares of, in words."""
 
@@ -109,7 +110,9 @@ class Demand:
             open=open_groups,
             options=options,
             method=method,
-            costs=make_costs(network, open_groups, options.budget, options.latencies),
+            costs=make_costs(
+                network, open_groups, options.counted, options.latencies, options.target
+            ),
             quotas=quotas,
             floors=find_floors(open_groups, limits, asked),
         )
@@ -145,13 +148,14 @@ class Demand:
         """
         if self.options.rate is None or self.options.as_far_as_possible:
             return
-        reach = self._reach()
+        reach = self.reach()
         if self.method.allocation.needs_analysis and self.options.analysis is not None:
             check_reach(self.options.analysis, self.options.rate, reach.most)
         if self.options.rate > reach.most + SLACK:
             raise self.refusal(reach)
 
-    def _reach(self) -> Reach:
+    def reach(self) -> Reach:
+        """Return how far the network can be pruned."""
         if not self.method.allocation.needs_analysis:
             return find_reach(self.open, self.costs, self.options.limits, self.quotas, self.floors)
         first, rest = self.steps(self.context(None))  # an analysis has the order of all channels
@@ -227,7 +231,7 @@ class Demand:
             for group in self.open.groups
             if not group.prunable or self._not_analysed(group)
         ]
-        what = COUNTED[self.options.budget]
+        what = COUNTED[self.options.counted]
         return [
             f"'{group.name}' ({self._why(group)}; {share * 100:.1f} % of the {what})"
             for share, group in sorted(fixed, key=lambda entry: -entry[0])

@@ -56,6 +56,7 @@ def densify(
     """
     data = as_dataset(data, network)
     options = options_of(DensifyOptions, options, settings)
+    plan.check_removes()
     notes: tuple[str, ...] = ()
     if data is not None:
         fitting = fit_data(network, data)

@@ -112,7 +112,7 @@ def chosen_blocks(
     """
     check_excluded(network, options.exclude)
     groups = find_groups(network)
-    shares = shares_of(network, groups, options.budget, options.latencies)
+    shares = shares_of(network, groups, options.counted, options.latencies, options.target)
     if options.block_names:
         blocks = named_blocks(network, options.block_names)
         _refuse_kept(network, blocks, options)

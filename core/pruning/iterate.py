@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ..cost.budget import CONVOLUTIONS, PARAMETERS
+from ..cost.budget import CONVOLUTIONS, PARAMETERS, TARGET, make_costs
 from ..cost.network_cost import NetworkCost, measure_cost
 from ..coupling import Groups, find_groups
 from ..data import Dataset, streamed
@@ -270,10 +270,14 @@ class _Work:
 
     def _rate_of(self, start: Network, groups: Groups, rate: float) -> float:
         """Return a rate of the original as one of a smaller network."""
-        now = measure_cost(start, groups)
-        return max(0.0, 1.0 - (1.0 - rate) * self._spent(self.cost) / self._spent(now))
+        whole, now = self._spent(self.network, self.groups), self._spent(start, groups)
+        return max(0.0, 1.0 - (1.0 - rate) * whole / now)
 
-    def _spent(self, cost: NetworkCost) -> int:
+    def _spent(self, network: Network, groups: Groups) -> float:
+        """Return the cost of a network in the budget."""
+        if self.options.counted == TARGET:
+            return make_costs(network, groups, TARGET, target=self.options.target).total()
+        cost = self.cost if network is self.network else measure_cost(network, groups)
         counted = {PARAMETERS: cost.parameters, CONVOLUTIONS: cost.convolution_operations}
         return counted.get(self.options.budget, cost.operations)
 
@@ -282,8 +286,8 @@ class _Work:
         last, own = self.store.plan(number - 1), self._base(number)
         before = removed_units(last, own)
         removed = composed(before, own, removed_units(result.plan, groups), groups)
-        now = measure_cost(result.network, find_groups(result.network))
-        achieved = 1.0 - self._spent(now) / max(self._spent(self.cost), 1)
+        now = self._spent(result.network, find_groups(result.network))
+        achieved = 1.0 - now / max(self._spent(self.network, self.groups), 1)
         provenance = {
             **result.plan.provenance,
             "model": self.network.name,

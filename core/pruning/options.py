@@ -13,12 +13,13 @@ from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from ..cost.budgets import LATENCY, OPERATIONS, check_budget
+from ..cost.budgets import LATENCY, OPERATIONS, TARGET, check_budget
 from ..errors import PlanError, percent_hint
 from ..plan.limits import USUAL_LIMITS, Limits
 
 if TYPE_CHECKING:  # options load without what computes
     from ..allocation.overrides import Override
+    from ..cost.target import Target
     from ..evaluation.task import Task
     from ..finetune.options import FinetuneOptions
     from ..plan.plan import Plan
@@ -64,8 +65,12 @@ class ChoiceOptions:
     groups."""
 
     budget: str = OPERATIONS
-    """What a rate is a fraction of: operations, convolutions (their operations alone), parameters
-    or latency."""
+    """What a rate is a fraction of: operations, convolutions (their operations alone), parameters,
+    latency, or target: the cost of --target, which is what a rate counts where there is one."""
+
+    target: Target | None = None
+    """The engine that the network is for. Its blocks of channels decide what a removal saves, and
+    what saves nothing stays. `secateur targets` lists them."""
 
     task: Task | str | None = None
     """What the network is measured by, instead of what the data calls for: the name of a task."""
@@ -104,6 +109,23 @@ class ChoiceOptions:
                 hint="budget latency",
                 option="latencies",
             )
+        if self.budget == TARGET and self.target is None:
+            raise PlanError(
+                "a budget of target needs a target",
+                hint="--target NAME; secateur targets lists them",
+                option="budget",
+            )
+        if self.target is not None and self.budget not in (OPERATIONS, TARGET):
+            raise PlanError(
+                f"a target counts its own cost, not {self.budget}",
+                hint="leave the budget out",
+                option="budget",
+            )
+
+    @property
+    def counted(self) -> str:
+        """The budget that a rate is a fraction of: the cost of the target where there is one."""
+        return TARGET if self.target is not None else self.budget
 
     def _check_blocks(self) -> None:
         asked = self.drop_blocks
@@ -155,9 +177,10 @@ class ChoiceOptions:
     def plain(self) -> dict[str, Any]:
         """Return all options as plain values: equal ones for equal choices only."""
         found = {option.name: getattr(self, option.name) for option in fields(ChoiceOptions)}
-        task = found.pop("task")
+        task, target = found.pop("task"), found.pop("target")
         return {
             **found,
+            **({"target": target.recorded()} if target is not None else {}),
             **({"task": getattr(task, "metric", task)} if task is not None else {}),
             "analysis": self.analysis.digest if self.analysis is not None else None,
             "latencies": {name: float(time) for name, time in self.latencies.items()}

@@ -66,6 +66,7 @@ def prune(
         data = fitting.dataset
         notes = tuple(note for note in fitting.notes if isinstance(note, Caution))
     if options.plan is not None:
+        options.plan.check_removes()
         applied = apply_plan(
             network,
             options.plan,
@@ -76,6 +77,7 @@ def prune(
             sparse=options.sparse,
             progress=progress,
         )
+        applied.plan.check_removes()
         return replace(applied, notes=(*notes, *applied.notes))
     if options.sparse:
         check_sparse(network)

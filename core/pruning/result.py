@@ -91,6 +91,7 @@ class PruneResult:
         repairs: the repairs that were tried, in their order.
         history: the steps in the order in which they were removed, with their estimated losses.
         notes: what the user should know.
+        dense: where `network` has its full size, the network without its zeros.
     """
 
     network: Network
@@ -99,6 +100,7 @@ class PruneResult:
     repairs: tuple[RepairRecord, ...] = ()
     history: tuple[RemovedStep, ...] = ()
     notes: tuple[str, ...] = ()
+    dense: Network | None = None
 
     def __repr__(self) -> str:
         """Return a short text."""

@@ -18,8 +18,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..blocks import Block, Dropped, disjoint, dropped, find_blocks
-from ..cost.budget import LATENCY, OPERATIONS, PARAMETERS
+from ..cost.budget import LATENCY, OPERATIONS, PARAMETERS, TARGET, make_costs
 from ..cost.network_cost import measure_cost
+from ..cost.target import Target
 from ..coupling import find_groups
 from ..coupling.groups import Groups
 from ..data import Dataset, streamed
@@ -99,19 +100,28 @@ def shares_of(
     groups: Groups,
     budget: str = OPERATIONS,
     latencies: Mapping[str, float] | None = None,
+    target: Target | None = None,
 ) -> dict[int, float]:
     """Return the part of a network's cost that each layer takes, by its position.
 
     Args:
         network: the network.
         groups: its groups.
-        budget: operations, parameters or latency.
+        budget: operations, parameters, latency or target.
         latencies: layer → milliseconds, for a budget of latency.
+        target: the engine whose cost counts, for a budget of target.
     """
     if budget == LATENCY:
         assert latencies is not None, "a latency budget needs a table"
         costs = {k: latencies.get(info.name, 0.0) for k, info in enumerate(network.layers)}
         whole = sum(latencies.values())
+    elif budget == TARGET:
+        found = make_costs(network, groups, TARGET, target=target)
+        costs = dict.fromkeys(range(len(network.layers)), 0.0)
+        for place, term in zip(groups.cost_terms, found.terms, strict=True):
+            if place.layer is not None:
+                costs[place.layer] += found.of(term, None)
+        whole = found.total()
     else:
         counted = measure_cost(network, groups)
         chosen = "parameters" if budget == PARAMETERS else "operations"

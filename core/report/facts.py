@@ -92,6 +92,29 @@ class ReportFacts:
         return self.result.plan if self.result is not None else None
 
     @cached_property
+    def measured(self) -> Sequence[SummaryRow]:
+        """The figures of both models: `rows`, or those of the last round that passed."""
+        best = self.iteration.best if self.iteration is not None else None
+        if self.rows or best is None or self.iteration is None:
+            return self.rows
+        found = self.iteration
+        percent = self.task is not None and self.task.unit == "%"
+        factor = 100.0 if percent else 1.0
+        return (
+            SummaryRow(
+                item=found.metric, original=factor * (found.original_value or 0.0),
+                compressed=factor * best.value, unit="%" if percent else "", relative=False,
+            ),
+            SummaryRow(
+                item="Parameters", original=found.parameters, compressed=best.parameters
+            ),
+            SummaryRow(
+                item="Operations", original=found.operations, compressed=best.operations,
+                unit="Op",
+            ),
+        )  # fmt: skip
+
+    @cached_property
     def groups(self) -> Groups:
         """The groups of the model before."""
         return find_groups(self.network)

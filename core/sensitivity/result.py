@@ -10,6 +10,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..brief import brief
 from ..errors import DataError, located
 from ..files import write_whole
@@ -84,6 +86,14 @@ class GroupAnalysis:
         """Return the last point before the first one whose loss is over `loss`."""
         within = list(takewhile(lambda point: point.loss <= loss, self.points))
         return within[-1] if within else None
+
+    def loss_at(self, removed: int) -> float:
+        """Return the loss with so many channels gone: between points, the curve is straight."""
+        known = {0: 0.0, **{p.removed: p.loss for p in self.points if p.removed}}
+        counts = sorted(known)
+        if removed > counts[-1]:
+            return math.inf
+        return float(np.interp(removed, counts, [known[count] for count in counts]))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

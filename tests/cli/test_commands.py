@@ -19,6 +19,7 @@ FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 CAFFE = [str(FIXTURES / "shapes_caffe" / f"shapes.{end}") for end in ("prototxt", "caffemodel")]
 DARKNET = [str(FIXTURES / "shapes_darknet" / f"shapes.{end}") for end in ("cfg", "weights")]
 DATA = str(FIXTURES / "shapes.npz")
+CALIBRATION = str(FIXTURES / "calibration.npz")
 
 
 def test_version_and_help():
@@ -92,7 +93,9 @@ def test_the_gate_keeps_files_from_being_written(tmp_path):
         "prune", *CAFFE, "--rate", 0.9, "--data", DATA, "--limit", 60, "--criterion", "l1",
         "--max-drop", 0.1, "-o", tmp_path / "out", code=3,
     )  # fmt: skip
-    assert "Accuracy drops by" in one_line(result)
+    warning, error = result.stderr.splitlines()
+    assert "calibrate and measure" in warning
+    assert "error: Accuracy drops by" in error
     assert not (tmp_path / "out").exists()
 
 
@@ -157,7 +160,8 @@ def test_wrong_usage_returns_two(arguments):
 
 
 def test_quiet_prints_results_only(tmp_path):
-    result = run("prune", *DARKNET, "--rate", 0.2, "-o", tmp_path / "out", "--quiet")
+    result = run("prune", *DARKNET, "--rate", 0.2, "--criterion", "l1", "--data", CALIBRATION, "-o",
+                 tmp_path / "out", "--quiet")  # fmt: skip
     assert result.stderr == ""
     assert "Operations" in result.stdout
 
@@ -178,8 +182,10 @@ def test_sparse_then_transform(tmp_path):
 def test_a_plan_that_cannot_be_read_is_one_line(tmp_path):
     (tmp_path / "plan.yaml").write_text("version: 1\ngroups: [{name: 0}]")
     result = run("prune", *DARKNET, "--keep", tmp_path / "plan.yaml", "-o", tmp_path, code=1)
-    assert "plan.yaml: group number 1: a group needs a name" in one_line(result)
-    (tmp_path / "plan.yaml").write_text("version: 1\ngroups: [{name: x, channels: 2}]")
+    assert "plan.yaml:2: group number 1: a group needs a name" in one_line(result)
+    (tmp_path / "plan.yaml").write_text(
+        "version: 1\ngroups: [{name: x, channels: 2, removed: [0]}]"
+    )
     result = run("prune", *DARKNET, "--keep", tmp_path / "plan.yaml", "-o", tmp_path, code=1)
     assert "plan.yaml: group 'x': the network has no such group" in one_line(result)
     result = run("prune", *DARKNET, "--keep", "nowhere.yaml", "-o", tmp_path, code=1)

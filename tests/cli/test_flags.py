@@ -113,6 +113,13 @@ def cases(folder: Path) -> Iterator[Case]:
         ["--threshold", 0.5, "--analysis", curves, "--no-repair"],
         f"threshold: 0.5\nanalysis: {curves}\nno-repair: true\n",
     )
+    chip = folder / "chip.yaml"
+    chip.write_text("name: chip\ninputs: 8\noutputs: 4\n")
+    yield Case(
+        secateur.PruneOptions(rate=0.5, target=secateur.find_target(chip), budget="target"),
+        ["--rate", 0.5, "--target", chip, "--budget", "target"],
+        f"rate: 0.5\ntarget: {chip}\nbudget: target\n",
+    )
     yield Case(secateur.PruneOptions(plan=pruned.plan), ["--keep", plan], f"keep: {plan}\n")
     for text, asked in (("2", 2), ("a,b", ("a", "b")), ("16,", ("16",))):
         yield Case(
@@ -247,6 +254,11 @@ def cases(folder: Path) -> Iterator[Case]:
         "opaque: [Mine, Yours]\nlrn: inexact\n",
     )  # fmt: skip
     yield Case(
+        secateur.PredictOptions(score=0.5, suppress=0.4, top=3),
+        ["--score", 0.5, "--nms", 0.4, "--top-k", 3],
+        "score: 0.5\nnms: 0.4\ntop-k: 3\n",
+    )
+    yield Case(
         ScreenOptions(quiet=True, verbose=True, debug=True), ["-q", "--verbose", "--debug"], ""
     )
 
@@ -316,9 +328,10 @@ def test_help_pages_fit_a_terminal_and_are_plain(said: Said) -> None:
         assert max(map(len, page.splitlines())) <= 80
         assert "\x1b" not in page
         assert "├" not in page
-        if names and names[0] not in ("data", "completion"):
+        if names and names[0] not in ("data", "targets", "completion"):
             assert "--config FILE" in page
-            for panel in ("Arguments", "Options", "Model", "Screen"):
+            without = {"run": ("Model",), "schema": ("Arguments", "Model")}.get(names[0], ())
+            for panel in {"Arguments", "Options", "Model", "Screen"}.difference(without):
                 assert f"─ {panel} ─" in page, names
 
 

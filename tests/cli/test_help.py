@@ -138,6 +138,8 @@ def test_what_is_told_is_what_there_is():
         (["evaluate", "--flavour", "help"], "pjreddie"),
         (["inspect", "--batch-norm", "help"], "stored"),
         (["inspect", "--phase", "help"], "TRAIN"),
+        (["prune", "--target", "help"], "dpu-b4096"),
+        (["run", "--until", "help"], "finetune"),
     ],
 )
 def test_help_as_a_value(words, value):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,10 @@ def test_iterate(tmp_path):
     assert "2 rounds were made; the last one that passed is round 2." in page.text
     assert "Efficiency and quality" in page.text
     assert "round 1" in page.text
+    assert "Before and after" in page.text
+    kept = json.loads((rounds / "rounds.json").read_text(encoding="utf-8"))
+    assert f"{100 * kept['baseline']:.2f} %" in page.text
+    assert f"{100 * kept['rounds'][1]['value']:.2f} %" in page.text
     assert "Where they disagree most" in page.text
 
 

@@ -45,7 +45,7 @@ SHOWN: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "network": (lambda: NETWORK, ["Network 'shapes': from data N×1×28×28", "conv1 Convolution"]),
     "groups": (
         lambda: secateur.find_groups(NETWORK),
-        ["6 of 7 groups of channels can be pruned", "It mixed by 'prob' (Softmax)"],
+        ["6 of 7 groups of channels can be pruned", "mixed by 'prob' (Softmax)"],
     ),
     "plan": (lambda: PRUNED.plan, [f"{g.name} {', '.join(g.layers)} {g.channels} {g.kept}"
                                    for g in PRUNED.plan.groups]),

@@ -19,12 +19,12 @@ SURE = 1.959964
 
 def panel(facts: ReportFacts) -> Panel | None:
     """Return the table of before and after; None where nothing was measured."""
-    if not facts.rows:
+    if not facts.measured:
         return None
-    intervals = [_interval(row, facts) for row in facts.rows]
+    intervals = [_interval(row, facts) for row in facts.measured]
     known = any(intervals)
     columns: tuple[str, ...] = ("Item", "Before", "After", "Change")
-    rows: list[tuple[str, ...]] = [_row(row, facts) for row in facts.rows]
+    rows: list[tuple[str, ...]] = [_row(row, facts) for row in facts.measured]
     if known:
         columns += ("95 % interval of the change",)
         rows = [(*row, interval) for row, interval in zip(rows, intervals, strict=True)]
@@ -34,7 +34,7 @@ def panel(facts: ReportFacts) -> Panel | None:
         blocks.append(Paragraph("Without data, outputs were compared on noise.", caution=True))
     else:
         blocks.append(Paragraph(f"Measured on {facts.samples:,} samples of {facts.data}."))
-    if any(row.item == Accuracy.metric for row in facts.rows) and facts.samples:
+    if any(row.item == Accuracy.metric for row in facts.measured) and facts.samples:
         blocks.append(Paragraph("In parentheses: the 95 % interval of an accuracy (Wilson)."))
     paired = facts.examples.paired if facts.examples is not None else None
     if paired is not None:

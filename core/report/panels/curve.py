@@ -95,7 +95,7 @@ def _of_analysis(facts: ReportFacts, analysis: Analysis) -> Panel | None:
         "pruned."
     )
     unit = " in %" if percent else ""
-    title = f"Sum of losses of {analysis.metric}{unit}"
+    title = f"{analysis.metric}: sum of losses{unit}"
     drawing = chart(caption, lambda _: _line(points, "Operations left in %", title, ""), table)
     return Panel(name="curve", title="Efficiency and quality", blocks=[Paragraph(about), drawing])
 

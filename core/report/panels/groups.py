@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from ...coupling import Group, Groups
 from ...markup import Table
@@ -23,18 +24,7 @@ def panel(facts: ReportFacts) -> Panel | None:
     about = f"{free} of {len(facts.groups.groups)} groups of channels can be pruned."
     blocks: list[Block] = [Paragraph(about)]
     if fixed:
-        blocks.append(
-            Table(
-                caption="Groups that are fixed",
-                columns=("Group", "Channels", "Why", "What would free them"),
-                rows=[
-                    (group.name, f"{len(group.units)}", _sentence(group),
-                     (group.reason.remedy or "") if group.reason is not None else "")
-                    for group in fixed
-                ],
-                numeric=(1,),
-            )
-        )  # fmt: skip
+        blocks.append(_fixed(fixed))
     if partly:
         blocks.append(
             Table(
@@ -51,8 +41,17 @@ def panel(facts: ReportFacts) -> Panel | None:
     return Panel(name="groups", title="Why channels are fixed", blocks=blocks)
 
 
-def _sentence(group: Group) -> str:
-    return f"It {group.reason}" if group.reason is not None else ""
+def _fixed(groups: Sequence[Group]) -> Table:
+    """Return why groups are fixed, and what would free them where something would."""
+    told = [
+        (group.name, f"{len(group.units)}", str(group.reason or ""),
+         (group.reason.remedy or "") if group.reason is not None else "")
+        for group in groups
+    ]  # fmt: skip
+    freed = any(row[-1] for row in told)
+    columns = ("Group", "Channels", "Why", *(["What would free them"] if freed else []))
+    rows = [row[: len(columns)] for row in told]
+    return Table(caption="Groups that are fixed", columns=columns, rows=rows, numeric=(1,))
 
 
 def _why(group: Group, groups: Groups) -> str:

@@ -92,7 +92,7 @@ def _of_groups(facts: ReportFacts, history: Sequence[RemovedStep]) -> Block:
              "dark": round(0.15 + 0.85 * number / largest, 3)}
             for place, number in counts.items()
         ]  # fmt: skip
-    caption = "When each group lost channels: the darker, the more of its channels at once"
+    caption = "When each group lost channels: the stronger the colour, the more at once"
     sizes = {group.name: len(group.units) for group in facts.removed_from.groups}
     table = Table(
         caption=caption,

@@ -66,7 +66,7 @@ def _came(facts: ReportFacts) -> Iterator[str]:
             f"{count_text(cost.parameters)} parameters instead of "
             f"{count_text(before.parameters)} ({_change(before.parameters, cost.parameters)})."
         )
-    quality = next((row for row in facts.rows if row.unit != "Op"), None)
+    quality = next((row for row in facts.measured if row.unit != "Op"), None)
     if quality is not None and not quality.relative:
         yield (
             f"{quality.item}: {quality.text(quality.original)} before, "

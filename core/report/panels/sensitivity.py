@@ -26,20 +26,24 @@ def panel(facts: ReportFacts) -> Panel | None:
     if analysis.original_value is not None:
         figure = f" The original has {facts.figure(analysis.original_value)}."
     about = (
-        f"The loss of {analysis.metric} where one group alone loses channels, measured on "
+        f"{analysis.metric}: what is lost where one group alone loses channels, measured on "
         f"{analysis.samples:,} samples of {analysis.data}. Nothing is repaired.{figure}"
     )
     blocks: list[Block] = [Paragraph(about)]
     blocks += [Paragraph(note, caution=True) for note in analysis.notes]
     rates = spread_rates(analysis, RATES)
     few = len(analysis.groups) <= len(SERIES)
-    caption = f"Loss of {analysis.metric} by the share of a group's channels that left"
+    caption = f"{analysis.metric}: loss by the share of a group's channels that left"
     factor = 100.0 if facts.task is not None and facts.task.unit == "%" else 1.0
     table = curves_table(analysis, rates, caption, facts.figure)
     if few:
         blocks.append(chart(caption, lambda width: _lines(analysis, factor, width), table))
     else:
-        blocks.append(Paragraph("The darker a field, the larger the loss, by its square root."))
+        blocks.append(
+            Paragraph(
+                "The stronger the colour of a field, the larger the loss, by its square root."
+            )
+        )
         blocks.append(chart(caption, lambda width: _fields(analysis, rates, width), table))
     return Panel(name="sensitivity", title="Sensitivity", blocks=blocks)
 

@@ -96,6 +96,11 @@ class Hdf5Data:
             f"labels: {self.target_kind or 'none'}",
         )
 
+    @property
+    def files(self) -> Sequence[Path]:
+        """The files with the samples."""
+        return tuple(self._files)
+
     def __iter__(self) -> Iterator[Batch]:
         """Yield the samples of one file after the other. A batch does not span two files."""
         left = self.samples

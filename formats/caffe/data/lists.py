@@ -69,6 +69,10 @@ class ImageList:
     def __len__(self) -> int:
         return len(self._paths)
 
+    def files_of(self, index: int) -> tuple[Path, ...]:
+        """Return the files that a sample is read from, beside the list."""
+        return (self._base / self._paths[index],)
+
     labels_in_memory = True
 
     def classes_in(self, index: int) -> tuple[int, ...]:
@@ -124,6 +128,11 @@ class PairList:
 
     def __len__(self) -> int:
         return len(self._pairs)
+
+    def files_of(self, index: int) -> tuple[Path, ...]:
+        """Return the files that a sample is read from, beside the list."""
+        _, *names = self._pairs[index]
+        return tuple(self._base / name.lstrip("/") for name in names)
 
     def read(self, index: int, *, gray: bool) -> Sample:
         """Return an image and its map or target."""

@@ -48,6 +48,11 @@ class DarknetImages:
     def __len__(self) -> int:
         return len(self._images)
 
+    def files_of(self, index: int) -> tuple[Path, ...]:
+        """Return the files that a sample is read from."""
+        path, _ = self._images[index]
+        return (path, label_path(path)) if self.target_kind == "objects" else (path,)
+
     @property
     def labels_in_memory(self) -> bool:
         """Whether classes are told by paths, not by label files."""

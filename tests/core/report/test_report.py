@@ -87,7 +87,7 @@ def test_figures_are_those_of_the_result(pruned):
         assert f"{record.method} {record.error_before:.3g} {record.error_after:.3g}" in text
     for group in secateur.find_groups(NETWORK).groups:
         if group.reason is not None:
-            assert f"It {group.reason}" in text
+            assert f"{len(group.units)} {group.reason}" in text
     for old, new in zip(
         secateur.describe(NETWORK).layers, secateur.describe(pruned.after).layers, strict=True
     ):
@@ -149,7 +149,7 @@ def test_many_groups_are_fields(analysis):
         secateur.ReportFacts(network=NETWORK, analysis=replace(analysis, groups=many))
     )
     assert faults(text) == []
-    assert "The darker a field" in text
+    assert "The stronger the colour of a field" in text
     assert text.count("group 29") >= 3  # in both charts and in the table
 
 

@@ -1,0 +1,194 @@
+"""`secateur run`: carry out a pipeline file; what is there already of the same inputs stays."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from . import words
+from .common import AsJson
+from .flags import with_flags
+from .screen import ScreenOptions
+
+if TYPE_CHECKING:
+    import secateur
+
+    from .terminal import Terminal
+
+FIGURES: Mapping[str, str] = {
+    "agreement": "Top-1 agreement", "divergence": "KL divergence (nats)", "cosine": "Cosine",
+    "error": "Relative error",
+}  # fmt: skip
+"""Figures without labels, as people read them."""
+
+SHARES = ("top_", "coco", "map_", "agreement", "accuracy")
+"""Beginnings of the keys of figures that are shares, whatever the unit of the main one."""
+
+
+@with_flags
+def command(
+    file: Annotated[
+        Path, Parameter(name="FILE", help="The pipeline file, or the folder that it stands in.")
+    ] = Path("secateur.yaml"),
+    /,
+    *,
+    settings: Annotated[
+        list[str] | None,
+        Parameter(
+            name="--set", metavar="KEY=VALUE",
+            help="A value in place of the file's: prune.rate=0.4, finetune=false. May be repeated.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        Parameter(
+            help="Say what would run, how long it would take about, and which rates can be "
+            "reached. Nothing is written.",
+        ),
+    ] = False,
+    until: Annotated[
+        str | None, Parameter(metavar="STEP", help="The last step to run.")
+    ] = None,
+    again_from: Annotated[
+        str | None,
+        Parameter(
+            name="--from", metavar="STEP",
+            help="Run this step and those after it again, whatever is there.",
+        ),
+    ] = None,
+    restart: Annotated[bool, Parameter(help="Forget all that is there.")] = False,
+    as_json: AsJson = False,
+    screen: ScreenOptions,
+) -> None:  # fmt: skip
+    """Run the steps of a pipeline file that are not there already."""
+    import secateur
+
+    from .forecast import show_forecast
+
+    terminal = screen.terminal()
+    pipeline = secateur.load_pipeline(file, settings=settings or ())
+    if dry_run:
+        found = secateur.forecast_pipeline(
+            pipeline, until=until, again_from=again_from, restart=restart
+        )
+        if as_json:
+            _print_json(found.to_data())
+        else:
+            show_forecast(terminal, found)
+        return
+
+    def hear(told: secateur.StepRun | str) -> None:
+        if isinstance(told, str):
+            terminal.notes((told,))
+        else:
+            _tell(terminal, told, quiet=as_json)
+
+    with terminal.bars() as progress:
+        run = secateur.run_pipeline(
+            pipeline, until=until, again_from=again_from, restart=restart, hear=hear,
+            progress=progress,
+        )  # fmt: skip
+    if as_json:
+        _print_json(run.to_data())
+        return
+    for path in run.model:
+        terminal.note(f"the model: {path}")
+
+
+def _print_json(content: Any) -> None:
+    """Print plain values; what is no number is null."""
+    print(json.dumps(_finite(content), indent=1, ensure_ascii=False))  # noqa: T201
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    return [_finite(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
+def _tell(terminal: Terminal, step: secateur.StepRun, *, quiet: bool) -> None:
+    """Print what a step came to; one line where nothing was to be done."""
+    import secateur
+
+    for note in step.notes:
+        if isinstance(note, secateur.Caution):
+            terminal.warn(f"{step.name}: {note}")
+        else:
+            terminal.note(f"{step.name}: {note}")
+    if not step.ran:
+        terminal.note(f"{step.name}: nothing changed, {step.folder} stays as it is")
+        return
+    terminal.note(f"{step.name}: {words.time(step.seconds)}, {step.folder}")
+    if quiet:
+        return
+    figures = step.figures
+    if step.name == "ana":
+        terminal.note(_analysis(figures))
+    elif step.name == "finetune":
+        terminal.note(_training(figures))
+    elif step.name == "valid":
+        _show_models(terminal, figures)
+    else:
+        from .summary import show_rows
+
+        show_rows(terminal, [secateur.SummaryRow(**row) for row in figures["rows"]])
+
+
+def _analysis(figures: Mapping[str, Any]) -> str:
+    value = figures["original"]
+    original = "" if value is None else f" ({_number(figures['unit'], value)} before)"
+    return (
+        f"{figures['metric']}{original} on {figures['samples']:,} samples, {figures['groups']} "
+        f"groups at {figures['points']} rates in all"
+    )
+
+
+def _training(figures: Mapping[str, Any]) -> str:
+    """Return what a training came to."""
+    start, best = figures["start"], figures["best"]
+    name = figures["metric"] or "loss held out"
+    key = "value" if figures["metric"] else "held_out"
+    unit = figures["unit"] if figures["metric"] else ""
+    before, after = (_number(unit, entry[key]) for entry in (start, best))
+    if not best["step"]:
+        return f"{name} {before}: training made nothing better, the model is as it was"
+    return f"{name} {before} before, {after} at step {best['step']} of {figures['steps']}"
+
+
+def _number(unit: str, value: float | None) -> str:
+    """Return a figure as people read it: shares in percent."""
+    if value is None:
+        return "-"
+    return f"{100 * value:.2f} %" if unit == "%" else f"{value:.4g}"
+
+
+def _show_models(terminal: Terminal, figures: Mapping[str, Any]) -> None:
+    """Print a table with a row a figure and a column a model."""
+    from rich.table import Table
+
+    models: Sequence[Mapping[str, Any]] = figures["models"]
+    table = Table(header_style="bold")
+    table.add_column("Item", overflow="fold")
+    for model in models:
+        table.add_column(model["name"], justify="right", overflow="fold")
+    for key in models[0]:
+        values = [model[key] for model in models]
+        same = key != "value" and values == [model.get("value") for model in models]
+        if key in ("name", "metric") or same or all(value is None for value in values):
+            continue
+        name = models[0].get("metric", key) if key == "value" else FIGURES.get(key, _title(key))
+        unit = "%" if key.startswith(SHARES) else figures["unit"] if key == "value" else ""
+        table.add_row(name, *(_number(unit, value) for value in values))
+    terminal.out.print(table)
+    terminal.note(f"{figures['samples']} samples of {figures['data']}")
+
+
+def _title(key: str) -> str:
+    return key.replace("top_", "Top-").replace("_", " ").capitalize()

@@ -1,0 +1,1 @@
+"""A pipeline: from a model to a smaller one in steps, each kept until its inputs change."""

@@ -67,7 +67,7 @@ PAGES: Mapping[str, Page] = {
         "--report",
         (
             "secateur finetune out/ --data train.txt --epochs 5 -o tuned/",
-            "secateur finetune out/ --teacher y.cfg --teacher y.weights --data images/ \\\n"
+            "secateur finetune out/ --teacher yolo.cfg yolo.weights --data images/ \\\n"
             "      --plan out/plan.yaml --time 10m -o tuned/",
         ),
     ),

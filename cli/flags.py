@@ -15,21 +15,27 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter, Token
 
 from .screen import ScreenOptions
 from .spelling import NESTED, OPTIONAL, PANELS, Flag, Spelling, shown, spelling_of
 from .usage import FROM_FILE, UsageError, Written
+from .values import OF_COMMANDS, Values, values_of
 
 if TYPE_CHECKING:
+    from cyclopts.help import HelpPanel
+    from rich.console import Console, ConsoleOptions
+
     import secateur
 
 __all__ = [
-    "CONFIG", "Fields", "Options", "Panel", "Raw", "Slot", "described", "field_texts", "with_flags",
+    "COMPLETING", "CONFIG", "SHOWN", "Fields", "Options", "Panel", "Raw", "Slot", "described",
+    "field_texts", "with_flags",
 ]  # fmt: skip
 
 Raw = tuple[Written, ...] | bool | None
@@ -44,15 +50,38 @@ REPEATED = " May be repeated."
 """Ends the help of a flag that may be given several times."""
 
 
+SHOWN: ContextVar[frozenset[str] | None] = ContextVar("SHOWN", default=None)
+"""The flags that a help page shows; None for all."""
+
+COMPLETING: ContextVar[bool] = ContextVar("COMPLETING", default=False)
+"""Whether commands are read to write completions: then values of flags are known to the parser."""
+
+
+def _shown_entries(console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
+    """Print a panel with the flags that are to be shown."""
+    from cyclopts.help import DefaultFormatter
+
+    shown = SHOWN.get()
+    if shown is not None:
+        kept = [entry for entry in panel.entries if shown.intersection(entry.all_options)]
+        panel = panel.copy(entries=kept)
+    if panel.entries:
+        DefaultFormatter()(console, options, panel)
+
+
+def _panel(name: str, place: int) -> Group:
+    return Group(name, sort_key=place, help_formatter=_shown_entries)
+
+
 class Panel:
     """The panels that group flags in a help page, in their order."""
 
-    OPTIONS = Group("Options", sort_key=0)
-    CHOICE = Group("Choice", sort_key=1)
-    TRAINING = Group("Fine-tuning", sort_key=2)
-    DATA = Group("Data", sort_key=3)
-    MODEL = Group("Model", sort_key=4)
-    SCREEN = Group("Screen", sort_key=5)
+    OPTIONS = _panel("Options", 0)
+    CHOICE = _panel("Choice", 1)
+    TRAINING = _panel("Fine-tuning", 2)
+    DATA = _panel("Data", 3)
+    MODEL = _panel("Model", 4)
+    SCREEN = _panel("Screen", 5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +131,10 @@ def with_flags(function: Callable[..., int | None]) -> Callable[..., int | None]
     # Cyclopts looks at both, and would look through to the function itself if it was wrapped.
     flat.__signature__ = signature.replace(parameters=[*flags, config])  # type: ignore[attr-defined]
     flat.__annotations__ = {flag.name: flag.annotation for flag in (*flags, config)}
+    flat.values = {  # type: ignore[attr-defined]
+        **OF_COMMANDS.get(function.__module__.rpartition(".")[2], {}),
+        **{flag: own for group in groups.values() for flag, own in group.values()},
+    }
     del flat.__wrapped__
     return flat
 
@@ -147,8 +180,18 @@ class _Entry:
     default: Any
     panel: Group
     names: tuple[str, ...]
+    owner: str
     kind: str
     prefix: str = ""
+
+    def values(self) -> Iterator[tuple[str, Values]]:
+        """Yield each name of a flag whose values are known, and these."""
+        for flag in self.spelling.flags:
+            names = self._flag_names(flag)
+            own = flag.names[0] if flag.names else names[0]
+            found = values_of(self.owner, self.field, own)
+            if found is not None:
+                yield from ((name, found) for name in names)
 
     def slots(self) -> Iterator[Slot]:
         """Yield a key for every flag."""
@@ -186,8 +229,15 @@ class _Entry:
                 name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=NOT_GIVEN,
-                annotation=Annotated[flag.kind, about],
+                annotation=Annotated[self._kind(flag), about],
             )
+
+    def _kind(self, flag: Flag) -> Any:
+        """Return the type of a flag for the parser, with its values where they are offered."""
+        found = dict(self.values()).get(self._flag_names(flag)[0]) if COMPLETING.get() else None
+        if found is None or flag.kind not in (str, str | None):
+            return flag.kind
+        return Literal[tuple(name for name, _ in found() if name.isidentifier())]
 
     def first_name(self) -> str:
         """Return the flag as users write it."""
@@ -208,6 +258,14 @@ class Options:
     entries: tuple[_Entry, ...]
     nested: Mapping[str, Options]
     optional: Mapping[str, _Optional]
+
+    def values(self) -> Iterator[tuple[str, Values]]:
+        """Yield each name of a flag whose values are known, and these."""
+        parts: tuple[_Entry | Options | _Optional, ...] = (
+            *self.entries, *self.nested.values(), *self.optional.values(),
+        )  # fmt: skip
+        for part in parts:
+            yield from part.values()
 
     def slots(self) -> Iterator[Slot]:
         """Yield a key for every flag but those of options that may be left out."""
@@ -294,6 +352,10 @@ class _Optional:
 
     wanted: _Entry
     options: Options
+
+    def values(self) -> Iterator[tuple[str, Values]]:
+        """Yield each name of a flag whose values are known, and these."""
+        yield from self.options.values()
 
     def parameters(self) -> Iterator[inspect.Parameter]:
         """Yield a parameter for every flag."""
@@ -413,6 +475,7 @@ def _described(
             default=field.default,
             panel=group,
             names=tuple(f"{name}__{number}" for number in range(len(spelling.flags))),
+            owner=owner.__name__,
             kind=str(field.type),
             prefix=before,
         )

@@ -1,79 +1,40 @@
-"""What may stand for a flag that names something of a registry: `--criterion help` and the like."""
+"""`--criterion help` and the like: what may stand for a flag, in the place of its value."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
-__all__ = ["LISTINGS", "asked"]
+from .values import Line, Values
 
-Line = tuple[str, str]
-"""A name, and what it does."""
+__all__ = ["WIDTH", "asked", "lines"]
+
+WIDTH = 80
+"""Columns of a listing."""
 
 
-def asked(arguments: Sequence[str]) -> str | None:
-    """Return the flag whose values a command line asks for, if it does."""
+def asked(arguments: Sequence[str], command: Callable[..., Any] | None) -> Values | None:
+    """Return the values that a command line asks for; None if it asks for none.
+
+    Args:
+        arguments: the command line.
+        command: the function that it calls.
+    """
+    known: Mapping[str, Values] = getattr(command, "values", {})
     for number, argument in enumerate(arguments):
         flag, equals, value = argument.partition("=")
         following = [value] if equals else arguments[number + 1 : number + 2]
-        if flag in LISTINGS and "help" in following:
-            return flag
+        if flag in known and "help" in following:
+            return known[flag]
     return None
 
 
-def _criteria() -> Iterator[Line]:
-    import secateur
-
-    yield "auto", "obs where --data is given, else l1"
-    yield (
-        "obs",
-        "least disturbance of the outputs per operation saved; the others compensate (Hassibi and "
-        "Stork, 1993; Frantar and Alistarh, 2022)",
+def lines(values: Iterable[Line]) -> str:
+    """Return values and what they do, aligned in :data:`WIDTH` columns."""
+    rows = list(values)
+    wide = max(len(name) for name, _ in rows) + 2
+    return "\n".join(
+        textwrap.fill(text, WIDTH, initial_indent=f"{name:<{wide}}", subsequent_indent=" " * wide)
+        for name, text in rows
     )
-    for name, entry in sorted(secateur.CRITERIA.items()):
-        yield name, f"{entry.summary} ({entry.source})"
-
-
-def _allocations() -> Iterator[Line]:
-    import secateur
-
-    yield (
-        "auto",
-        "threshold or sensitivity with --analysis, global for obs, uniform for other criteria",
-    )
-    for name, entry in sorted(secateur.ALLOCATIONS.items()):
-        yield name, f"{entry.summary} ({entry.source})"
-
-
-def _repairs() -> Iterator[Line]:
-    import secateur
-
-    names = [entry.name for entry in secateur.find_repairs("auto", data=True)]
-    yield "auto", f"{', '.join(names)}: each is kept where it helps"
-    yield "none", "nothing"
-    for name, entry in secateur.REPAIRS.items():
-        needs = " Needs --data." if entry.needs_data else ""
-        yield name, f"{entry.summary} ({entry.source}).{needs}"
-
-
-def _tasks() -> Iterator[Line]:
-    import secateur
-
-    for name, entry in sorted(secateur.TASKS.items()):
-        yield name, entry.summary
-
-
-def _schedules() -> Iterator[Line]:
-    import secateur
-
-    for name, entry in sorted(secateur.SCHEDULES.items()):
-        yield name, f"{entry.summary} ({entry.source})"
-
-
-LISTINGS: Mapping[str, Callable[[], Iterator[Line]]] = {
-    "--criterion": _criteria,
-    "--allocation": _allocations,
-    "--repair": _repairs,
-    "--task": _tasks,
-    "--sparsify": _schedules,
-}
-"""Flags and what their values may be."""

@@ -17,16 +17,15 @@ from cyclopts import App, CycloptsError, Group, Parameter
 
 from ..version import __version__
 from . import config, listings
-from .flags import Panel
+from .flags import SHOWN, Panel
 from .spelling import shown
 from .usage import UsageError
+from .usual import EVERYTHING, PAGES, epilogue
 from .vendor import meant, old_words
 
 if TYPE_CHECKING:
     from cyclopts.help import HelpPanel
     from rich.console import Console, ConsoleOptions
-
-    from .listings import Line
 
 __all__ = ["app", "main", "program"]
 
@@ -48,10 +47,14 @@ NAMES: tuple[tuple[str, ...], ...] = (
     ("stat", "stats"),
     ("targets",),
     ("schema",),
+    ("completion",),
 )
 """The commands: the name of the file, and what else they answer to."""
 
 HELP = ("--help", "-h")
+
+NAMED = {other: names[0] for names in NAMES for other in names[1:]}
+"""What a command also answers to → the command."""
 
 PRUNER = "The commands of vai_p_darknet, with its own files."
 """For the list of commands; `meant` runs them."""
@@ -181,16 +184,17 @@ def _told() -> type[Exception]:
 
 def _run(arguments: list[str]) -> int:
     """Run a command and return the exit code."""
-    if flag := listings.asked(arguments):
-        _list(list(listings.LISTINGS[flag]()))
-        return 0
     old = meant(arguments)
     if old is not None:
         return old(arguments)
     if not arguments or arguments[0] in HELP:
         app.resolved_commands()  # for their first lines
     try:
+        arguments = _with_page(arguments)
         _, apps, rest = app.parse_commands(arguments)
+        if values := listings.asked(arguments, apps[-1].default_command):
+            print(listings.lines(values()))  # noqa: T201
+            return 0
         if apps[-1].default_command is None and not rest:
             app.help_print(arguments)
             return 2
@@ -199,6 +203,20 @@ def _run(arguments: list[str]) -> int:
         from .messages import explained
 
         raise explained(error) from error
+
+
+def _with_page(arguments: list[str]) -> list[str]:
+    """Return a command line that asks for help as the parser knows it, and say what is shown."""
+    everything = EVERYTHING in arguments
+    arguments = ["--help" if one == EVERYTHING else one for one in arguments]
+    if not any(one in HELP for one in arguments):
+        return arguments
+    names, apps, _ = app.parse_commands([one for one in arguments if one not in HELP])
+    command = " ".join(NAMED.get(name, name) for name in names)
+    apps[-1].help_epilogue = epilogue(command, everything=everything) or None
+    page = PAGES.get(command)
+    SHOWN.set(None if everything or page is None else page.shown)
+    return arguments
 
 
 def _message(error: Exception) -> str:
@@ -210,19 +228,6 @@ def _message(error: Exception) -> str:
     # The last resort: a bug of ours. Users get one line, --debug gets the traceback.
     detail = " ".join(f"{type(error).__name__}: {error}".split())
     return f"internal error, please report it: {detail} (hint: --debug shows more)"
-
-
-def _list(lines: list[Line]) -> None:
-    """Print names and what they do, in 80 columns."""
-    import textwrap
-
-    width = max(len(name) for name, _ in lines) + 2
-    for name, text in lines:
-        print(  # noqa: T201
-            textwrap.fill(
-                text, 80, initial_indent=f"{name:<{width}}", subsequent_indent=" " * width
-            )
-        )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Makes the reference of the site when it is built: `mkdocs build` calls the functions `on_…`.
 
-Command pages are the output of `secateur COMMAND --help`, the page of choices that of `--criterion
-help` and its like. The Python page lists the names of `__init__.pyi`, and mkdocstrings fills in
-their docstrings. Messages are the texts with which the code raises errors. None of these pages is a
-file of `docs/`, so none can be stale.
+Command pages are the output of `secateur COMMAND --help-all`, the page of choices that of
+`--criterion help` and its like. The Python page lists the names of `__init__.pyi`, and mkdocstrings
+fills in their docstrings. Messages are the texts with which the code raises errors. None of these
+pages is a file of `docs/`, so none can be stale.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ LINKED = ROOT / "build" / "docs" / "secateur"
 """Where mkdocstrings finds the package: it does not follow an editable install."""
 
 COMMANDS = "reference/commands"
+ALL = "--help-all"
 CHOICES = {
     "Criteria": ("prune", "--criterion", "help"),
     "Allocations": ("prune", "--allocation", "help"),
@@ -152,7 +153,7 @@ def other_names() -> Mapping[str, str]:
 
 def flags(name: tuple[str, ...]) -> set[str]:
     """Return the flags that the help of a command names."""
-    return set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", output(*name, "--help", columns=200)))
+    return set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", output(*name, ALL, columns=200)))
 
 
 def public_names() -> dict[str, list[str]]:
@@ -231,7 +232,7 @@ def pages() -> dict[str, str]:
 
 def _command_page(name: tuple[str, ...]) -> str:
     title = " ".join(("secateur", *name))
-    return f"# {title}\n\n```text\n{output(*name, '--help')}\n```\n"
+    return f"# {title}\n\n```text\n{output(*name, ALL)}\n```\n"
 
 
 def _choices_page() -> str:

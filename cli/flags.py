@@ -160,6 +160,7 @@ class Slot:
         help: its help.
         kind: the type of the field, as text.
         default: the default as users would write it; "" where there is none to show.
+        values: yields the values that it takes; None where any may be given.
     """
 
     key: str
@@ -168,6 +169,7 @@ class Slot:
     help: str
     kind: str
     default: str
+    values: Values | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,6 +207,7 @@ class _Entry:
                 help=flag.help or self.help,
                 kind=self.kind,
                 default=shown,
+                values=values_of(self.owner, self.field, long),
             )
 
     def flags(self) -> Iterator[tuple[str, Flag]]:

@@ -8,7 +8,6 @@ from typing import Any
 
 from .entries import LAYERS
 from .flags import Slot, field_texts
-from .listings import LISTINGS
 from .pipeline_file import MODEL_KEYS, Section, sections
 
 __all__ = ["pipeline_schema"]
@@ -127,12 +126,12 @@ def _layers() -> dict[str, Any]:
 def _value(slot: Slot) -> dict[str, Any]:
     """Return the schema of what a key takes."""
     about: dict[str, Any] = {"description": slot.help}
-    flag = f"--{slot.key}"
-    if flag in LISTINGS:
-        about["examples"] = [name for name, _ in LISTINGS[flag]()]
+    kind = _kind(slot)
+    if slot.values is not None and "enum" not in kind:
+        about["examples"] = [name for name, _ in slot.values()]
     if slot.default:
         about["description"] += f" Usual: {slot.default}."
-    return {**_kind(slot), **about}
+    return {**kind, **about}
 
 
 def _kind(slot: Slot) -> dict[str, Any]:

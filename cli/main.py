@@ -186,7 +186,7 @@ def _run(arguments: list[str]) -> int:
     """Run a command and return the exit code."""
     old = meant(arguments)
     if old is not None:
-        return old(arguments)
+        return old(["--help" if one == EVERYTHING else one for one in arguments])
     if not arguments or arguments[0] in HELP:
         app.resolved_commands()  # for their first lines
     try:

@@ -51,10 +51,11 @@ def command(
     try:
         network = secateur.load(*files, companions=companion or (), options=model)
     except secateur.FormatError as error:
-        error.hint = error.hint or (
-            "weights that were trained after pruning go with the pruned text, those of a sparse "
-            "model with a text of full size"
-        )
+        if not error.hint or "belong together" in error.hint:  # it is known here which do
+            error.hint = (
+                "weights that were trained after pruning go with the pruned text, those of a sparse "
+                "model with a text of full size"
+            )
         raise
     terminal.notes(network.notes)
     carried_out = secateur.load_plan(plan) if plan is not None else None

@@ -15,8 +15,6 @@ from .core.cost.network_cost import NetworkCost as NetworkCost
 from .core.cost.network_cost import measure_cost as measure_cost
 from .core.cost.target import Target as Target
 from .core.cost.target_check import refused_layers as refused_layers
-from .core.cost.target_files import find_target as find_target
-from .core.cost.target_files import target_names as target_names
 from .core.cost.throughput import best_batch as best_batch
 from .core.coupling import Group as Group
 from .core.coupling import Groups as Groups
@@ -156,6 +154,8 @@ from .formats.saving import check_free as check_free
 from .formats.saving import check_target as check_target
 from .formats.saving import save as save
 from .formats.saving import stored_bytes as stored_bytes
+from .formats.target_files import find_target as find_target
+from .formats.target_files import target_names as target_names
 from .formats.training import begin as begin
 from .version import __version__ as __version__
 from .workflows.board import board as board

@@ -1,6 +1,6 @@
 """`python -m secateur`, and with several processes `torchrun … -m secateur`."""
 
-from .cli.main import main
+from .cli.main import program
 
 if __name__ == "__main__":
-    main()
+    program()

@@ -136,11 +136,14 @@ def _facts(
         network=network, iteration=found, task=judged.task,
         data=found.validation or found.data, samples=found.validation_samples or found.samples,
         command=reporting.command_line(), files=(output / secateur.ROUNDS_FILE,),
+        notes=tuple(note for note in found.notes if isinstance(note, secateur.Caution)),
     )  # fmt: skip
     if found.best is None:
         return facts
     compressed, plan = secateur.load_round(network, output, found.best)
     examples = reporting.looked_at(report, network, compressed, judged.dataset, reading, progress)
+    if examples is not None and judged.dataset.samples != facts.samples:
+        examples = replace(examples, paired=None)  # rounds were trained on some of these samples
     return replace(facts, compressed=compressed, plan=plan, examples=examples)
 
 

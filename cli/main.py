@@ -7,8 +7,11 @@ by Ctrl-C.
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from typing import TYPE_CHECKING
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from cyclopts.help import HelpPanel
     from rich.console import Console, ConsoleOptions
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "program"]
 
 NAMES: tuple[tuple[str, ...], ...] = (
     ("init",),
@@ -91,12 +94,35 @@ app.command(f"{__package__}.data:app", name="data", sort_key=len(NAMES))
 app.command(App(name="pruner", help=PRUNER, sort_key=len(NAMES) + 1))
 
 
+def program() -> NoReturn:
+    """Run the program as a process of its own.
+
+    What failed or was stopped may leave threads that still compute. They are written in C++, and
+    abort the process where Python ends under them. So Python does not end then: all files are
+    closed, the output is written out, and the process leaves at once.
+    """
+    try:
+        main()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    else:
+        code = 0
+    if not code:
+        sys.exit(0)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # whoever reads is gone, or has closed it
+            stream.flush()
+    os._exit(code)
+
+
 def main() -> None:
-    """Run the program."""
+    """Run the program: SystemExit tells how it ended."""
     arguments = old_words(sys.argv[1:])
     debug = "--debug" in arguments
+    stops = _Stops()
     try:
-        code = _run(arguments)
+        with stops:
+            code = _run(arguments)
         sys.stdout.flush()
         sys.exit(code)
     except BrokenPipeError:
@@ -104,13 +130,56 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt as stop:
-        print(str(stop) or "stopped", file=sys.stderr)  # noqa: T201
-        sys.exit(STOPPED)
+        _stopped(stop)
     except Exception as error:
+        if stops.asked and not isinstance(error, _told()):
+            _stopped(KeyboardInterrupt())  # a library made something else of it
         if debug:
             raise
         print(f"error: {_message(error)}", file=sys.stderr)  # noqa: T201
         sys.exit(getattr(error, "exit_code", 1))
+
+
+class _Stops:
+    """Notes whether Ctrl-C was pressed: libraries turn the exception into others, or lose it.
+
+    Where SIGINT is ignored, as in the background, or the caller handles it, that stays.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> None:
+        self._own = (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        )
+        if self._own:
+            signal.signal(signal.SIGINT, self._note)
+
+    def __exit__(self, *_: object) -> None:
+        if self._own:
+            # After the first one, nothing is left to be stopped but the way out.
+            signal.signal(
+                signal.SIGINT, signal.SIG_IGN if self.asked else signal.default_int_handler
+            )
+
+    def _note(self, *_: object) -> None:
+        self.asked = True
+        raise KeyboardInterrupt
+
+
+def _stopped(stop: KeyboardInterrupt) -> NoReturn:
+    """Say that the program was stopped, in one line, and end it."""
+    print(str(stop) or "stopped", file=sys.stderr)  # noqa: T201
+    sys.exit(STOPPED)
+
+
+def _told() -> type[Exception]:
+    """Return the errors that tell what is wrong, whether or not Ctrl-C was pressed."""
+    import secateur
+
+    return secateur.SecateurError
 
 
 def _run(arguments: list[str]) -> int:
@@ -162,4 +231,4 @@ def _message(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    program()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from .terminal import Terminal
 
-__all__ = ["Parts", "fitted", "parts", "prepared"]
+__all__ = ["Parts", "fitted", "parts", "prepared", "same_samples"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,14 +62,14 @@ def parts(
     if not given and not apart:
         found = fitted(terminal, network, data, reading, task, asked=asked, purpose="calibrate")
         if careful and found.dataset.labelled:
-            terminal.warn(_same(data))
+            terminal.warn(same_samples(data))
         return Parts(calibration=found, measured=found, apart=False)
     place = data if val is None else val
     same = place.resolve() == data.resolve() and not apart
     first = fitted(terminal, network, data, reading, purpose="calibrate")
     second = fitted(terminal, network, place, reading, task, asked=asked)
     if same:
-        terminal.warn(_same(data))
+        terminal.warn(same_samples(data))
     elif not given:
         names = first.dataset.name, second.dataset.name
         if data.suffix.lower() == ".data":
@@ -81,7 +81,8 @@ def parts(
     return Parts(calibration=first, measured=second, apart=True)
 
 
-def _same(data: Path) -> str:
+def same_samples(data: Path) -> str:
+    """Return what is to be said where the same samples calibrate and measure."""
     return (
         f"the same samples ({data}) calibrate and measure: on others, figures will be lower "
         "(--val gives others)"

@@ -128,7 +128,7 @@ def _value(slot: Slot) -> dict[str, Any]:
     about: dict[str, Any] = {"description": slot.help}
     kind = _kind(slot)
     if slot.values is not None and "enum" not in kind:
-        about["examples"] = [name for name, _ in slot.values()]
+        about["examples"] = sorted(name for name, _ in slot.values())
     if slot.default:
         about["description"] += f" Usual: {slot.default}."
     return {**kind, **about}

@@ -12,7 +12,7 @@ from secateur import DataOptions, LoadOptions, PruneOptions
 from . import reporting
 from .common import Companion, Data, File, Output, Val
 from .flags import with_flags
-from .opened import fitted, parts, prepared
+from .opened import fitted, parts, prepared, same_samples
 from .screen import ScreenOptions
 from .summary import (
     measure_and_save,
@@ -118,7 +118,7 @@ def command(
             if emit_training is not None
             else None
         )
-        examples = reporting.looked_at(report, network, pruned.network, dataset, reading, progress)
+        examples = reporting.looked_at(report, network, pruned.network, measured, reading, progress)
     for note in pruned.notes:
         terminal.warn(note)
     if options.target is not None:
@@ -126,15 +126,19 @@ def command(
     print_summary(terminal, rows, pruned, saved)
     if together is not None and measured is not None:
         _tell_together(terminal, together, network, pruned.network, measured)
+    told: tuple[str, ...] = ()
     if measured is None and pruned.plan.removes:
-        terminal.warn(unmeasured(pruned, calibrated=dataset is not None))
+        told = (unmeasured(pruned, calibrated=dataset is not None),)
+        terminal.warn(told[0])
+    elif data is not None and measured is dataset and measured is not None and measured.labelled:
+        told = (same_samples(data),)
     if training is not None:
         print_training(terminal, training)
     if report is not None:
         facts = secateur.ReportFacts(
             network=network, result=pruned, rows=rows, examples=examples,
-            samples=dataset.samples if dataset is not None else None,
-            data=dataset.name if dataset is not None else "",
+            samples=measured.samples if measured is not None else None,
+            data=measured.name if measured is not None else "", notes=told,
             command=reporting.command_line(),
             files=(*saved.paths, *saved.companions, *([saved.plan] if saved.plan else [])),
             written=saved.difference,

@@ -18,9 +18,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from secateur.core.cost.target_files import find_target, target_names  # noqa: E402
 from secateur.core.coupling import find_groups  # noqa: E402
 from secateur.formats.adapter import REQUIRED, Example, Handling, keys_of  # noqa: E402
+from secateur.formats.target_files import find_target, target_names  # noqa: E402
 from support.contract.example_networks import Files, caffe_files, darknet_files_of  # noqa: E402
 from support.contract.registries import LAYER_TYPES, SECTION_NAMES  # noqa: E402
 

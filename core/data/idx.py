@@ -78,6 +78,11 @@ class IdxImages:
         label = int(self._labels[index]) if self._labels is not None else None
         return Sample(image=image, label=label, where=self.place_of(index))
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the samples are read from."""
+        return tuple(dict.fromkeys((self.path, Path(self._label_file))))
+
     def classes_in(self, index: int) -> tuple[int, ...]:
         """Return the label of an image."""
         return (int(self._labels[index]),) if self._labels is not None else ()

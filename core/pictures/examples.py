@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data.base import Batch, Dataset
+from ..data.arrays import AnyData, as_dataset
+from ..data.base import Batch
 from ..engine.session import Arrays
 from ..evaluation.runner import side_by_side
 from ..ir.network import Network
@@ -107,7 +108,7 @@ class _Seen:
 def find_examples(
     original: Network,
     compressed: Network,
-    dataset: Dataset,
+    dataset: AnyData,
     *,
     count: int = 6,
     limit: int = LOOKED_AT,
@@ -120,7 +121,7 @@ def find_examples(
     Args:
         original: the network before pruning.
         compressed: the smaller one.
-        dataset: opened for `original`.
+        dataset: opened for `original`, or arrays.
         count: so many samples are returned.
         limit: so many are looked at, from the start.
         names: of the classes, where the dataset does not tell them.
@@ -137,6 +138,7 @@ def find_examples(
     viewer = viewer_of(original, score=score)
     if viewer is None:
         return None
+    dataset = as_dataset(dataset, original)
     pairing = pair(original, compressed)
 
     def seen(batch: Batch, before: Arrays, after: Arrays) -> _Seen:

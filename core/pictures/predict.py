@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from ..data.arrays import AnyData, as_dataset
 from ..data.base import Batch, Dataset
 from ..engine.session import Arrays
 from ..errors import DataError
@@ -80,7 +81,7 @@ def viewers_of(networks: Sequence[Network], options: PredictOptions) -> Sequence
 
 def predict(
     networks: Sequence[Network],
-    datasets: Sequence[Dataset],
+    datasets: Sequence[AnyData],
     options: PredictOptions | None = None,
     *,
     progress: Progress = silent,
@@ -90,7 +91,7 @@ def predict(
 
     Args:
         networks: detectors, classifiers, or networks that make maps of classes; all of one kind.
-        datasets: the same data, opened for each of the networks. Labels are not needed.
+        datasets: the same data, opened for each of the networks, or arrays. Labels are not needed.
         options: what is told.
         progress: told about every batch.
         settings: fields of :class:`PredictOptions`, instead of `options`.
@@ -101,16 +102,17 @@ def predict(
     """
     options = options_of(PredictOptions, options, settings)
     viewers = viewers_of(networks, options)
+    opened = [as_dataset(data, one) for data, one in zip(datasets, networks, strict=True)]
     label = "looking"
     streams = [
         _found(network, dataset, viewer, progress=progress if place == 0 else silent, label=label)
         for place, (network, dataset, viewer) in enumerate(
-            zip(networks, datasets, viewers, strict=True)
+            zip(networks, opened, viewers, strict=True)
         )
     ]
     for number, seen in enumerate(zip(*streams, strict=True)):
         batch, place, _ = seen[0]
-        name, picture = shown(datasets[0], batch, place, networks[0].preprocess, number)
+        name, picture = shown(opened[0], batch, place, networks[0].preprocess, number)
         findings = tuple(finding for *_, finding in seen)
         yield Prediction(name=name, picture=picture, findings=findings)
 

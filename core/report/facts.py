@@ -79,10 +79,10 @@ class ReportFacts:
 
     @property
     def after(self) -> Network | None:
-        """The model after; None where there is none."""
-        if self.compressed is not None:
+        """The model after, without its zeros; None where there is none."""
+        if self.compressed is not None or self.result is None:
             return self.compressed
-        return self.result.network if self.result is not None else None
+        return self.result.network if self.result.dense is None else self.result.dense
 
     @property
     def removal(self) -> Plan | None:

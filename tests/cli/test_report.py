@@ -28,6 +28,7 @@ def test_prune(tmp_path):
     page = read(output / "report.html")
     assert f"secateur prune {CAFFE[0]} {CAFFE[1]}" in page.text
     assert "Measured on 40 samples" in page.text
+    assert "the same samples" in page.text
     assert "Where they disagree most" in page.text
     assert str(output / "shapes.caffemodel") in page.text
     assert len(page.images) == 12
@@ -38,6 +39,7 @@ def test_prune_without_data(tmp_path):
     page = read(tmp_path / "a.html")
     assert page.images == []
     assert "samples of noise" in page.text
+    assert "accuracy is unknown, and probably low" in page.text
 
 
 def test_ana(tmp_path):
@@ -50,7 +52,19 @@ def test_ana(tmp_path):
 
 def test_iterate(tmp_path):
     rounds = tmp_path / "rounds"
-    run("iterate", *CAFFE, *DATA, "--rates", "0.2,0.4", "-o", rounds, "--report", rounds)
+    run(
+        "iterate",
+        *CAFFE,
+        *DATA,
+        "--rates",
+        "0.2,0.4",
+        "--criterion",
+        "l1",
+        "-o",
+        rounds,
+        "--report",
+        rounds,
+    )
     page = read(rounds / "report.html")
     assert "2 rounds were made; the last one that passed is round 2." in page.text
     assert "Efficiency and quality" in page.text
@@ -64,8 +78,8 @@ def test_iterate(tmp_path):
 
 def test_iterate_where_no_round_passes(tmp_path):
     run(
-        "iterate", *CAFFE, *DATA, "--rates", "0.9", "--max-drop", 0, "-o", tmp_path,
-        "--report", tmp_path, code=3,
+        "iterate", *CAFFE, *DATA, "--rates", "0.9", "--max-drop", 0, "--criterion", "l1",
+        "-o", tmp_path, "--report", tmp_path, code=3,
     )  # fmt: skip
     page = read(tmp_path / "report.html")
     assert "none of them" in page.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import random
@@ -385,3 +386,18 @@ def test_two_runs_in_a_folder(shared, tmp_path):
     (tmp_path / "out").mkdir()
     with alone_in(tmp_path / "out"), pytest.raises(DataError, match="another run is at work"):
         ran(file)
+
+
+def test_labels_in_a_file_beside_the_images_count(shared, tmp_path):
+    """An IDX file of images has its labels in another one."""
+    file = lenet_pipeline(shared, tmp_path)
+    for part in ("images-idx3", "labels-idx1"):
+        packed = shared / f"data/mnist/t10k-{part}-ubyte.gz"
+        (tmp_path / f"t10k-{part}-ubyte").write_bytes(gzip.decompress(packed.read_bytes()))
+    setting = "data.test={path: t10k-images-idx3-ubyte, limit: 40}"
+    assert ran(file, setting) == ["prune", "valid"]
+    labels = tmp_path / "t10k-labels-idx1-ubyte"
+    content = bytearray(labels.read_bytes())
+    content[8] = (content[8] + 1) % 10
+    labels.write_bytes(content)
+    assert ran(file, setting) == ["valid"]

@@ -197,7 +197,7 @@ def forecast_pipeline(
         output=store.folder,
         model=opened.network.name,
         cost=measure_cost(opened.network, groups),
-        budget=OPERATIONS if pipeline.prune is None else pipeline.prune.budget,
+        budget=OPERATIONS if pipeline.prune is None else pipeline.prune.counted,
         rate=None if pipeline.prune is None else pipeline.prune.rate,
         reach=None if demand is None else demand.reach(),
         data={role: found.samples for role, found in data.items() if found is not None},

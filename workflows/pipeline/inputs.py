@@ -208,6 +208,8 @@ def _plain(value: Any) -> Any:
         return value.to_yaml()
     if isinstance(getattr(value, "digest", None), str):
         return value.digest
+    if hasattr(value, "recorded"):
+        return _plain(value.recorded())
     if isinstance(value, Mapping):
         return {str(key): _plain(entry) for key, entry in value.items()}
     if dataclasses.is_dataclass(value):

@@ -285,7 +285,8 @@ def reach_demand(network: Network, options: PruneOptions) -> Demand | None:
     }
     plain = PruneOptions(
         rate=options.rate if options.rate is not None else 0.0, criterion="l1",
-        allocation=AUTOMATIC, budget=options.budget, latencies=options.latencies,
+        allocation=AUTOMATIC, budget=options.budget, target=options.target,
+        latencies=options.latencies,
         exclude=options.exclude, limits=options.limits, overrides=rates,
         as_far_as_possible=options.as_far_as_possible and options.rate is not None,
     )  # fmt: skip

@@ -8,6 +8,7 @@ from ...evaluation.metrics.classification import Accuracy
 from ...evaluation.summary import SummaryRow
 from ...markup import Table
 from ...pictures.examples import PairedLabels
+from ...words import percent_text
 from ..blocks import Block, Panel, Paragraph
 from ..facts import ReportFacts
 
@@ -30,9 +31,7 @@ def panel(facts: ReportFacts) -> Panel | None:
         rows = [(*row, interval) for row, interval in zip(rows, intervals, strict=True)]
     table = Table(caption="Before and after", columns=columns, rows=rows, numeric=(1, 2, 3, 4))
     blocks: list[Block] = [table]
-    if facts.samples is None:
-        blocks.append(Paragraph("Without data, outputs were compared on noise.", caution=True))
-    else:
+    if facts.samples is not None:
         blocks.append(Paragraph(f"Measured on {facts.samples:,} samples of {facts.data}."))
     if any(row.item == Accuracy.metric for row in facts.measured) and facts.samples:
         blocks.append(Paragraph("In parentheses: the 95 % interval of an accuracy (Wilson)."))
@@ -65,6 +64,8 @@ def _range(percent: float, samples: int) -> str:
 
 def _interval(row: SummaryRow, facts: ReportFacts) -> str:
     """Return the interval of a change; "" where it is not known for the samples of the row."""
+    if row.interval is not None:
+        return "…".join(map(percent_text, row.interval))
     paired = facts.examples.paired if facts.examples is not None else None
     if row.item != Accuracy.metric or paired is None or paired.samples != facts.samples:
         return ""

@@ -28,6 +28,11 @@ LEFT_OUT = frozenset(
 )
 """Entries of a plan's provenance that stand elsewhere in a report, or are no settings."""
 
+FULL_SIZE = (
+    "the model was written at its full size with zeros; layers, operations and parameters are told "
+    "as they are once secateur transform takes the zeros out"
+)
+
 NAMES = {"criterion": "Criterion", "allocation": "Allocation", "budget": "The rate counts"}
 
 
@@ -80,6 +85,8 @@ def _change(before: float, after: float) -> str:
 
 def _notes(facts: ReportFacts) -> Sequence[str]:
     own = facts.result.notes if facts.result is not None else ()
+    if facts.result is not None and facts.result.dense is not None:
+        own = (*own, FULL_SIZE)
     return tuple(dict.fromkeys((*facts.notes, *own)))
 
 

@@ -123,6 +123,22 @@ def test_layers_of_blocks_that_left(files, block):
         assert f"{group.name} {group.channels} {len(group.removed)} " in page.text
 
 
+def test_intervals_of_what_was_measured_with_noise(pruned):
+    noisy = secateur.SummaryRow(
+        item="Latency", original=2.0, compressed=1.9, unit="ms", interval=(-0.08, 0.02)
+    )
+    page = Page(secateur.render_report(replace(pruned, rows=(noisy,))))
+    assert "Latency 2.00 ms 1.90 ms no measurable change -8.0 %…+2.0 %" in page.text
+
+
+def test_a_model_with_zeros_is_told_without_them():
+    result = secateur.prune(NETWORK, rate=0.3, criterion="l1", sparse=True)
+    page = Page(secateur.render_report(secateur.ReportFacts(network=NETWORK, result=result)))
+    assert "full size with zeros" in page.text
+    small = secateur.describe(result.dense).cost.operations
+    assert f"The model has {secateur.count_text(small)} operations instead" in page.text
+
+
 def test_without_estimates_the_order_says_so():
     result = secateur.prune(NETWORK, rate=0.3, criterion="l1")
     page = Page(secateur.render_report(secateur.ReportFacts(network=NETWORK, result=result)))

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import secateur
-from secateur.core.cost.target_files import FOLDER, find_target, load_target, target_names
 from secateur.core.errors import PlanError
+from secateur.formats.target_files import FOLDER, find_target, load_target, target_names
 
 DPU = {512: 8, 800: 10, 1024: 8, 1152: 12, 1600: 10, 2304: 12, 3136: 14, 4096: 16}
 """Channels of inputs and of outputs that each architecture computes at once: PG338."""

@@ -9,8 +9,9 @@ from typing import Any
 
 import yaml
 
-from ..errors import PlanError, located, nearest_hint
-from .target import Target
+from ..core.cost.target import Target
+from ..core.errors import PlanError, located, nearest_hint
+from .registry import FORMATS
 
 __all__ = ["find_target", "load_target", "target_names"]
 
@@ -130,7 +131,7 @@ def _texts(node: yaml.Node) -> tuple[str, ...]:
 def _by_format(node: yaml.Node, read: Callable[[yaml.Node], Any]) -> dict[str, Any]:
     """Return format → what stands there."""
     if not isinstance(node, yaml.MappingNode):
-        raise PlanError("must be a mapping", hint="caffe: … and darknet: …")
+        raise PlanError("must be a mapping", hint=f"a key for each format: {', '.join(FORMATS)}")
     found: dict[str, Any] = {}
     for key, value in node.value:
         with located(line=key.start_mark.line + 1):
@@ -140,8 +141,6 @@ def _by_format(node: yaml.Node, read: Callable[[yaml.Node], Any]) -> dict[str, A
             found[name] = read(value)
     return found
 
-
-FORMATS = ("caffe", "darknet", "onnx")
 
 FIELDS: Mapping[str, Callable[[yaml.Node], Any]] = {
     "name": _text,

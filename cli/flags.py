@@ -160,7 +160,7 @@ class Slot:
         help: its help.
         kind: the type of the field, as text.
         default: the default as users would write it; "" where there is none to show.
-        values: yields the values that it takes; None where any may be given.
+        values: what it may be; None where any value may be given.
     """
 
     key: str
@@ -169,7 +169,7 @@ class Slot:
     help: str
     kind: str
     default: str
-    values: Values | None
+    values: Values | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +197,7 @@ class _Entry:
 
     def slots(self) -> Iterator[Slot]:
         """Yield a key for every flag."""
+        known = dict(self.values())
         for name, flag in self.flags():
             long = next(text for text in self._flag_names(flag) if text.startswith("--"))
             shown = self.spelling.shown(self.default) if flag is self.spelling.flags[0] else ""
@@ -207,7 +208,7 @@ class _Entry:
                 help=flag.help or self.help,
                 kind=self.kind,
                 default=shown,
-                values=values_of(self.owner, self.field, long),
+                values=known.get(long),
             )
 
     def flags(self) -> Iterator[tuple[str, Flag]]:

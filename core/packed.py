@@ -1,5 +1,8 @@
 """Files that may be packed by gzip, bzip2 or xz: they are read as if they were not.
 
+Where the name has to say so (`.gz`), a file that is packed without saying it is read as it stands:
+whoever reads it calls it what it is.
+
 What was unpacked lies in a file without a name, in the system's folder for temporary files; it is
 gone when nothing reads it any more. Nothing is written beside the packed file, and memory does not
 grow with it.
@@ -61,20 +64,23 @@ def plain_path(path: Path) -> Path:
     return path.with_suffix("") if path.suffix.lower() in _SUFFIXES else path
 
 
-def head_bytes(path: Path, count: int, error: type[SecateurError] = FormatError) -> bytes:
+def head_bytes(
+    path: Path, count: int, error: type[SecateurError] = FormatError, *, named: bool = True
+) -> bytes:
     """Return the first bytes of a file, unpacked.
 
     Args:
         path: the file.
         count: how many bytes, at most.
         error: type of the error that is raised.
+        named: whether the name has to say that a file is packed.
 
     Raises:
         SecateurError: it cannot be read, or its packing is broken.
     """
     with _reading(error), path.open("rb") as file:
         found = bytearray()
-        for part in _parts(file, count):
+        for part in _parts(file, count, _packing(path, file, named=named)):
             found += part
             if len(found) >= count:
                 break
@@ -88,9 +94,10 @@ def plain_size(path: Path, error: type[SecateurError] = FormatError) -> int:
         SecateurError: it cannot be read, or its packing is broken.
     """
     with _reading(error), path.open("rb") as file:
-        if not _is_packed(file):
+        packing = _packing(path, file)
+        if not packing:
             return file.seek(0, os.SEEK_END)
-        return sum(len(part) for part in _parts(file, CHUNK))
+        return sum(len(part) for part in _parts(file, CHUNK, packing))
 
 
 def read_file(path: Path, most: int, error: type[SecateurError] = FormatError) -> bytes:
@@ -110,19 +117,23 @@ def read_file(path: Path, most: int, error: type[SecateurError] = FormatError) -
     return found
 
 
-def map_file(path: Path, error: type[SecateurError] = FormatError) -> mmap.mmap:
+def map_file(
+    path: Path, error: type[SecateurError] = FormatError, *, named: bool = True
+) -> mmap.mmap:
     """Return a file mapped into memory for reading, unpacked.
 
     Raises:
         SecateurError: it is empty, cannot be read, or its packing is broken.
     """
-    with open_plain(path, error) as file, _reading(error):
+    with open_plain(path, error, named=named) as file, _reading(error):
         if file.seek(0, os.SEEK_END) == 0:
             raise error("the file is empty")
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def open_plain(path: Path, error: type[SecateurError] = FormatError) -> BinaryIO:
+def open_plain(
+    path: Path, error: type[SecateurError] = FormatError, *, named: bool = True
+) -> BinaryIO:
     """Return a file for reading: itself, or what it holds where it is packed.
 
     Raises:
@@ -131,13 +142,14 @@ def open_plain(path: Path, error: type[SecateurError] = FormatError) -> BinaryIO
     """
     with _reading(error):
         file = path.open("rb")
-        if not _is_packed(file):
+        packing = _packing(path, file, named=named)
+        if not packing:
             return file
         with file:
-            return _aside(file, error)
+            return _aside(file, packing, error)
 
 
-def _aside(file: BinaryIO, error: type[SecateurError]) -> BinaryIO:
+def _aside(file: BinaryIO, packing: bytes, error: type[SecateurError]) -> BinaryIO:
     """Return what a packed file holds, in a file without a name.
 
     Raises:
@@ -146,7 +158,7 @@ def _aside(file: BinaryIO, error: type[SecateurError]) -> BinaryIO:
     left = most_unpacked(os.fstat(file.fileno()).st_size)
     with ExitStack() as stack:
         aside: Any = stack.enter_context(tempfile.TemporaryFile(prefix="secateur-"))
-        for part in _parts(file, CHUNK):
+        for part in _parts(file, CHUNK, packing):
             left -= len(part)
             if left < 0:
                 raise error(
@@ -159,24 +171,25 @@ def _aside(file: BinaryIO, error: type[SecateurError]) -> BinaryIO:
         return cast(BinaryIO, aside)
 
 
-def _is_packed(file: BinaryIO) -> bool:
+def _packing(path: Path, file: BinaryIO, *, named: bool = True) -> bytes:
+    """Return the first bytes that packed files of one kind have; b"" for a file that is none."""
+    if named and plain_path(path) == path:
+        return b""
     head = file.read(6)
     file.seek(0)
-    return head.startswith((_GZIP, _BZIP2, _XZ))
+    return next((kind for kind in (_GZIP, _BZIP2, _XZ) if head.startswith(kind)), b"")
 
 
-def _parts(file: BinaryIO, size: int) -> Iterator[bytes]:
+def _parts(file: BinaryIO, size: int, packing: bytes) -> Iterator[bytes]:
     """Yield the bytes of a file in order, unpacked, in parts of at most `size` and 1 MiB."""
-    head = file.read(6)
-    file.seek(0)
     step = max(1, min(size, CHUNK))
-    if head.startswith(_XZ):
+    if packing == _XZ:
         yield from _xz_parts(file, step)
         return
     plain: BinaryIO | gzip.GzipFile | bz2.BZ2File = file
-    if head.startswith(_GZIP):
+    if packing == _GZIP:
         plain = gzip.GzipFile(fileobj=file)
-    elif head.startswith(_BZIP2):
+    elif packing == _BZIP2:
         plain = bz2.BZ2File(file)
     while part := plain.read(step):
         yield part

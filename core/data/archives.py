@@ -54,7 +54,7 @@ def is_archive(path: Path) -> bool:
     if not path.is_file():
         return False
     try:
-        head = head_bytes(path, 512, DataError)
+        head = head_bytes(path, 512, DataError, named=False)
     except DataError:
         return path.name.lower().endswith(SUFFIXES)  # whoever reads it says what is wrong
     return head.startswith((b"PK\x03\x04", b"PK\x05\x06")) or head[_TAR_MAGIC] == b"ustar"
@@ -222,7 +222,7 @@ def _members(path: Path) -> Generator[Member, None, None]:
     Raises:
         DataError: one is a link or encrypted.
     """
-    with open_plain(path, DataError) as file:
+    with open_plain(path, DataError, named=False) as file:
         if file.read(2) == b"PK":
             yield from _zip_members(file)
         else:

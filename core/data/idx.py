@@ -101,7 +101,7 @@ def is_idx(path: Path) -> bool:
     if not path.is_file():
         return False
     try:
-        head = head_bytes(path, 4, DataError)
+        head = head_bytes(path, 4, DataError, named=False)
     except DataError:
         return False  # whoever reads it says what is wrong
     return _begins(head)
@@ -141,7 +141,7 @@ def _begins(head: bytes) -> bool:
 
 
 def _axes(path: Path) -> int:
-    return head_bytes(path, 4, DataError)[3]
+    return head_bytes(path, 4, DataError, named=False)[3]
 
 
 def _header(data: mmap.mmap) -> _Header:
@@ -175,7 +175,7 @@ def _pixels(path: Path) -> np.ndarray:
     Raises:
         DataError: the file is broken, or holds no images.
     """
-    data = map_file(path, DataError)
+    data = map_file(path, DataError, named=False)
     header = _header(data)
     shape = header.shape
     if len(shape) < 3:
@@ -198,7 +198,7 @@ def _labels(path: Path, count: int) -> np.ndarray:
         DataError: the file is broken, or they are not as many as the images.
     """
     with located(file=str(path)):
-        data = map_file(path, DataError)
+        data = map_file(path, DataError, named=False)
         header = _header(data)
         if len(header.shape) != 1 or np.dtype(_TYPES[header.type]).kind == "f":
             raise DataError("labels are whole numbers, one for each image")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import pickle
 import struct
@@ -56,6 +57,7 @@ STRANGERS = {
     "the message of a server": [b"404: Not Found", b"Not Found\n", b"AccessDenied"],
     "a Git LFS pointer": [b"version https://git-lfs.github.com/spec/v1\noid sha256:01\nsize 9\n"],
     "a git-annex pointer": [b"/annex/objects/SHA256E-s1--0.caffemodel\n"],
+    "a gzip file": [gzip.compress(b"x" * 100)],
     "a zip archive": [zipped("net.caffemodel")],
     "a tar archive": [tarred()],
     "a checkpoint of PyTorch": [zipped("archive/data.pkl", "archive/data/0"), old_torch()],

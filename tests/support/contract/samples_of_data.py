@@ -5,7 +5,10 @@ Sample k is of class k, or holds one object of class k, where the kind has answe
 
 from __future__ import annotations
 
+import gzip
 import json
+import shutil
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +86,7 @@ def voc(folder: Path) -> Path:
 
 def class_folders(folder: Path) -> Path:
     for name, pixels in zip("abc", PIXELS, strict=True):
-        (folder / name).mkdir()
+        (folder / name).mkdir(parents=True)
         assert cv2.imwrite(str(folder / name / "x.png"), pixels)
     return folder
 
@@ -154,6 +157,27 @@ def data_file(folder: Path) -> Path:
     return folder / "x.data"
 
 
+def idx(folder: Path) -> Path:
+    for name, values in (("images-idx3", PIXELS), ("labels-idx1", np.arange(COUNT, dtype="u1"))):
+        head = struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
+        (folder / f"x-{name}-ubyte.gz").write_bytes(gzip.compress(head + values.tobytes()))
+    return folder / "x-images-idx3-ubyte.gz"
+
+
+def packed(folder: Path) -> Path:
+    class_folders(folder / "set")
+    return Path(shutil.make_archive(str(folder / "set"), "gztar", folder, "set"))
+
+
+def net_data(folder: Path) -> Path:
+    database = lmdb(folder)
+    (folder / "net.prototxt").write_text(
+        'layer { name: "d" type: "Data" top: "data" top: "label" '
+        f'data_param {{ source: "{database.name}" }} }}\n'
+    )
+    return folder / "net.prototxt"
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataSample:
     """How samples of a kind are made, and what they are.
@@ -184,6 +208,9 @@ SAMPLES: Mapping[str, DataSample] = {
     "list of pairs of images": DataSample(write=pairs, answers="labels"),
     "list of images": DataSample(write=plain_list),
     "images with label files": DataSample(write=labels_beside, answers="objects", detector=True),
+    "IDX": DataSample(write=idx, answers="labels"),
+    "archive": DataSample(write=packed, answers="labels"),
+    "data of a Caffe net": DataSample(write=net_data, answers="labels"),
     "Darknet .data file": DataSample(write=data_file, answers="objects", detector=True),
 }
 """Name of a kind → its samples."""

@@ -53,8 +53,8 @@ def command(
     except secateur.FormatError as error:
         if not error.hint or "belong together" in error.hint:  # it is known here which do
             error.hint = (
-                "weights that were trained after pruning go with the pruned text, those of a sparse "
-                "model with a text of full size"
+                "weights that were trained after pruning go with the pruned text, those of a "
+                "sparse model with a text of full size"
             )
         raise
     terminal.notes(network.notes)

@@ -70,6 +70,8 @@ def command(
             found = secateur.save_pictures(predictions, output, models, names)
         else:
             found = [secateur.Predicted.of(prediction, names) for prediction in predictions]
+    for network, dataset in zip(networks, datasets, strict=True):
+        terminal.tell(secateur.input_notes(network, dataset))
     for problem in datasets[0].problems:
         terminal.warn(f"left out: {problem}")
     if as_json:

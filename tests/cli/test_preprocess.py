@@ -61,6 +61,7 @@ def test_assumed_preprocessing_is_said(
     for command in (
         ("valid", *lenet, *data, "-q"),
         ("compare", *lenet, *lenet, *data, "-q"),
+        ("predict", *lenet, *data, "-q"),
         ("ana", *lenet, *data, "-q", "--rates", 0.5, "--limit", 20, "-o", tmp_path / "ana"),
         ("prune", *lenet, *data, "-q", "--rate", 0.2, "--criterion", "l1", "-o", tmp_path / "p"),
     ):

@@ -35,6 +35,10 @@ def test_every_command_with_data_takes_the_same_flags() -> None:
         assert panels.pop(name) == flags | source, name
     # What trains says itself how many samples an update takes, and may measure on other data.
     assert panels.pop("finetune") == (flags - {"--batch"}) | {"--data", "--val"}
+    # What only shows what is found ignores no labels.
+    assert panels.pop("predict") == (flags - {"--ignore-label"}) | {"--data"}
+    # What writes a pipeline file looks at data; how it is read is said there.
+    assert panels.pop("init") == {"--data", "--val", "--test"}
     assert not any(panels.values())
 
 

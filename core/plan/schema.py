@@ -19,7 +19,7 @@ PLAN_KEYS = (
     "version", "model", "digest", "companions", "criterion", "allocation", "schedule", "rate",
     "threshold", "budget", "target", "task", "latencies", "overrides", "data", "preprocess",
     "exclude", "limits", "as_far_as_possible", "proof", "lrn", "not_exact", "repair", "completed",
-    "blocks", "dropped", "groups",
+    "blocks", "block_repair", "dropped", "groups",
 )  # fmt: skip
 """Keys of a plan: its version, its groups, and where it comes from."""
 

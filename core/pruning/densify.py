@@ -62,8 +62,9 @@ def densify(
         fitting = fit_data(network, data)
         data = fitting.dataset
         notes = tuple(note for note in fitting.notes if isinstance(note, Caution))
-    own = plan.provenance.get("digest") == f"sha256:{digest(network)}"
     left, _ = planned(network, plan)
+    # A plan knows the original as it was pruned: with its blocks, and with LRN as it was taken.
+    own = plan.provenance.get("digest") in {f"sha256:{digest(one)}" for one in (network, left)}
     groups = find_groups(left)
     lost = "" if own else _carried_weight(left, groups, plan)
     if lost and not options.force:

@@ -7,6 +7,7 @@ from .core.allocation import Override as Override
 from .core.blocks.find import Block as Block
 from .core.blocks.find import find_blocks as find_blocks
 from .core.cost.budget import target_cost as target_cost
+from .core.cost.budgets import BUDGETS as BUDGETS
 from .core.cost.describe import BlockRow as BlockRow
 from .core.cost.describe import Description as Description
 from .core.cost.describe import LayerRow as LayerRow

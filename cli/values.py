@@ -56,6 +56,12 @@ def _repairs() -> Iterator[Line]:
         yield name, f"{entry.summary} ({entry.source}).{needs}"
 
 
+def _budgets() -> Iterator[Line]:
+    import secateur
+
+    yield from secateur.BUDGETS.items()
+
+
 def _tasks() -> Iterator[Line]:
     import secateur
 
@@ -87,6 +93,7 @@ def _steps() -> Iterator[Line]:
 REGISTERED: Mapping[str, Values] = {
     "ChoiceOptions.criterion": _chosen_criteria,
     "ChoiceOptions.allocation": _allocations,
+    "ChoiceOptions.budget": _budgets,
     "ChoiceOptions.repair": _repairs,
     "ChoiceOptions.target": _targets,
     "ChoiceOptions.task": _tasks,
@@ -100,13 +107,6 @@ REGISTERED: Mapping[str, Values] = {
 """Fields whose values are entries of registries, or tell about themselves."""
 
 CHOICES: Mapping[str, Mapping[str, str]] = {
-    "ChoiceOptions.budget": {
-        "operations": "2 × multiply-accumulates and additions of biases",
-        "convolutions": "operations of convolutions alone, as vendors' pruners count",
-        "parameters": "values stored in the files",
-        "latency": "milliseconds, measured on this machine or given by --latencies",
-        "target": "operations with channels rounded up to the blocks of --target",
-    },
     "DataOptions.preprocessing": {
         "auto": "what fits labelled data best of the usual ones; it is said",
         "like=FILE": "as a train_val or a plan says",

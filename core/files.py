@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,7 +13,9 @@ from filelock import FileLock, Timeout
 
 from .errors import DataError, SecateurError, located
 
-__all__ = ["LOCK", "alone_in", "same_bytes", "write_synced", "write_whole"]
+__all__ = [
+    "LOCK", "alone_in", "folder_aside", "made_folder", "same_bytes", "write_synced", "write_whole",
+]  # fmt: skip
 
 CHUNK = 1 << 22
 """Number of bytes that are compared at once."""
@@ -38,11 +42,9 @@ def write_whole(
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        write_synced(aside, parts)
-        aside.replace(path)
-    except OSError as cause:
-        with located(file=str(path)):
-            raise error(f"cannot be written: {cause.strerror or cause}") from cause
+        with _written(path, error):
+            write_synced(aside, parts)
+            aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
 
@@ -73,6 +75,60 @@ def same_bytes(a: Path, b: Path) -> bool:
             if part != second.read(CHUNK):
                 return False
     return True
+
+
+@contextmanager
+def made_folder(folder: Path, error: type[SecateurError] = DataError) -> Iterator[None]:
+    """Make a folder, and take it away again where nothing came to stand in it.
+
+    Args:
+        folder: the folder; those above it are made, too.
+        error: type of the error that is raised.
+
+    Raises:
+        SecateurError: it cannot be made, with its path as the place.
+    """
+    new = not folder.exists()
+    with _written(folder, error):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        if new and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+@contextmanager
+def folder_aside(
+    folder: Path, *, place: Path | None = None, error: type[SecateurError] = DataError
+) -> Iterator[Path]:
+    """Yield a new folder in a folder, from which files are moved into place; it goes at the end.
+
+    Args:
+        folder: the folder, which is made if it is not there.
+        place: what is named in messages, if not the folder.
+        error: type of the error that is raised.
+
+    Raises:
+        SecateurError: something cannot be written.
+    """
+    with _written(place or folder, error):
+        folder.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=".secateur-", dir=folder))
+        try:
+            yield aside
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def _written(place: Path, error: type[SecateurError]) -> Iterator[None]:
+    """Turn what the system says into an error of the project that names a place."""
+    with located(file=str(place)):
+        try:
+            yield
+        except OSError as cause:
+            raise error(f"cannot be written: {cause.strerror or cause}") from cause
 
 
 @contextmanager

@@ -12,10 +12,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from math import gcd
 from pathlib import Path
@@ -26,7 +22,7 @@ from ..core.coupling import find_groups
 from ..core.errors import DataError, FormatError, located
 from ..core.evaluation.summary import SummaryRow
 from ..core.evaluation.task import find_task
-from ..core.files import same_bytes, write_whole
+from ..core.files import folder_aside, same_bytes, write_whole
 from ..core.finetune.lessons import Lessons
 from ..core.finetune.options import FinetuneOptions
 from ..core.finetune.result import FinetuneEntry, FinetuneResult
@@ -203,7 +199,7 @@ def prune_project(project: PrunerProject, progress: Progress = silent) -> Pruned
     )  # fmt: skip
     small = densify(result.network, result.plan, repair="none", progress=progress)
     rows = _rows(project, result.network, small.network, analysis, progress)
-    with _aside(folder) as aside:
+    with folder_aside(folder, error=FormatError) as aside:
         save(result, aside / SPARSE, data=project.calibration, progress=progress)
         save(small.network, aside / FINAL, progress=progress)
         (aside / SPARSE).with_suffix(".prototxt").replace(folder / NET_FINETUNE)
@@ -253,25 +249,6 @@ def _counted(network: Network) -> tuple[int, int]:
     """Return weights and operations, as the vendor counts them."""
     counts = pruner_counts(network)
     return sum(each.weights for each in counts), sum(each.operations for each in counts)
-
-
-@contextmanager
-def _aside(folder: Path) -> Iterator[Path]:
-    """Yield a new folder in a folder, which is made; it goes at the end.
-
-    Raises:
-        FormatError: it cannot be written.
-    """
-    with located(file=str(folder)):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            aside = Path(tempfile.mkdtemp(prefix=".secateur-", dir=folder))
-        except OSError as error:
-            raise FormatError(f"cannot be written: {error.strerror or error}") from error
-    try:
-        yield aside
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def training_text(project: PrunerProject) -> Path:

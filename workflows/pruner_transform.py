@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
 from ..core.coupling import find_groups
-from ..core.errors import FormatError, SecateurError, Where, located
-from ..core.files import same_bytes
+from ..core.errors import FormatError, SecateurError, Where
+from ..core.files import folder_aside, same_bytes
 from ..core.ir.network import Network
 from ..core.plan.files import load_plan
 from ..core.plan.plan import Plan
@@ -156,28 +154,17 @@ def _written(
     Raises:
         FormatError: they cannot be written, or an input would be overwritten.
     """
-    folder = output.parent
-    with located(file=str(output)):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            aside = Path(tempfile.mkdtemp(prefix=".secateur-", dir=folder))
-        except OSError as error:
-            raise FormatError(f"cannot be written: {error.strerror or error}") from error
-        try:
-            saved = save(network, aside / "model.caffemodel", progress=progress)
-            made = {path.suffix: path for path in saved.paths}
-            text = made[".prototxt"]
-            same = next((path for path in finals if same_bytes(path, text)), None)
-            targets = {made[".caffemodel"]: output}
-            if same is None:
-                targets[text] = output.with_suffix(".prototxt")
-            _refuse(targets.values(), inputs)
-            for path, target in targets.items():
-                path.replace(target)
-        except OSError as error:
-            raise FormatError(f"cannot be written: {error.strerror or error}") from error
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+    with folder_aside(output.parent, place=output, error=FormatError) as aside:
+        saved = save(network, aside / "model.caffemodel", progress=progress)
+        made = {path.suffix: path for path in saved.paths}
+        text = made[".prototxt"]
+        same = next((path for path in finals if same_bytes(path, text)), None)
+        targets = {made[".caffemodel"]: output}
+        if same is None:
+            targets[text] = output.with_suffix(".prototxt")
+        _refuse(targets.values(), inputs)
+        for path, target in targets.items():
+            path.replace(target)
     return output, same if same is not None else output.with_suffix(".prototxt")
 
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..core.cost.budget import LATENCY
+from ..core.cost.budgets import LATENCY
 from ..core.cost.layer_latency import layer_latencies
 from ..core.coupling import find_groups
 from ..core.data import Dataset
@@ -23,7 +22,7 @@ from ..core.data.part import MEASURED_EVERY, parted
 from ..core.errors import DataError, FormatError, PlanError, located
 from ..core.evaluation.fitted import fit_data
 from ..core.evaluation.task import Task
-from ..core.files import alone_in, write_whole
+from ..core.files import alone_in, made_folder, write_whole
 from ..core.ir.network import Caution, Network
 from ..core.options import options_of
 from ..core.plan.files import load_plan
@@ -118,7 +117,7 @@ def iterate(
     data = found.data
     gate_of(options).check(found.task)
     check_target(network, folder / "round")
-    with _made(folder), alone_in(folder):
+    with made_folder(folder, FormatError), alone_in(folder):
         measured = options.budget == LATENCY and options.latencies is None
         if measured:
             known = None if restart else folder / LATENCIES
@@ -370,22 +369,6 @@ def _known(folder: Path, key: str) -> Round | None:
             return Round(**{**found, **texts})
         except KeyError as error:
             raise DataError("broken", hint="--restart starts anew") from error
-
-
-@contextmanager
-def _made(folder: Path) -> Iterator[None]:
-    """Make a folder, and take it away again where nothing came to stand in it."""
-    new = not folder.exists()
-    with located(file=str(folder)):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FormatError(f"cannot be written: {error.strerror or error}") from error
-    try:
-        yield
-    finally:
-        if new and not any(folder.iterdir()):
-            folder.rmdir()
 
 
 def _clear(folder: Path, *, everything: bool) -> None:

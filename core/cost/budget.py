@@ -21,30 +21,11 @@ from ..errors import PlanError
 from ..ir.network import Network, blob_refs, layer_of
 from ..ir.rebuild import node_key
 from .blocks import layer_blocks
-from .budgets import (
-    BUDGETS,
-    CONVOLUTIONS,
-    LATENCY,
-    OPERATIONS,
-    PARAMETERS,
-    TARGET,
-    check_budget,
-)
+from .budgets import CONVOLUTIONS, LATENCY, OPERATIONS, PARAMETERS, TARGET, check_budget
 from .network_cost import BudgetTerm, Costs, convolution_nodes, operations_term
 from .target import Target
 
-__all__ = [
-    "BUDGETS",
-    "CONVOLUTIONS",
-    "LATENCY",
-    "OPERATIONS",
-    "PARAMETERS",
-    "TARGET",
-    "check_budget",
-    "make_costs",
-    "owner_of",
-    "target_cost",
-]
+__all__ = ["make_costs", "owner_of", "target_cost"]
 
 
 def make_costs(
@@ -59,7 +40,7 @@ def make_costs(
     Args:
         network: the network.
         groups: its groups.
-        budget: one of :data:`BUDGETS`.
+        budget: one of :data:`~.budgets.BUDGETS`.
         milliseconds: name of a layer → time of one sample; needed for latency.
         target: the engine; needed for its step cost.
 

@@ -13,11 +13,10 @@ from typing import Any, overload
 
 import numpy as np
 
-from ..brief import brief
 from ..errors import DataError, located
 from ..ir.dims import sample_fits, shape_text
 from ..ir.network import Network, Preprocess
-from .base import BATCH_SIZE, Batch, Dataset, Frame, Objects, TargetKind, limited
+from .base import BATCH_SIZE, Batch, Dataset, Frame, Objects, TargetKind, limited, short_text
 from .npz import NpzDataset, _Header
 from .options import DataOptions
 from .probe import check_batch
@@ -165,12 +164,7 @@ class BatchDataset:
 
     def __repr__(self) -> str:
         """Return a short text."""
-        return brief(
-            self,
-            repr(self.name),
-            f"{self.samples} samples",
-            f"labels: {self.target_kind or 'none'}",
-        )
+        return short_text(self)
 
     @property
     def target_kind(self) -> TargetKind:

@@ -29,6 +29,7 @@ __all__ = [
     "fixed_batch",
     "limited",
     "reported",
+    "short_text",
     "streamed",
     "target_kind",
 ]
@@ -209,7 +210,7 @@ class Dataset(Protocol):
 
 
 @runtime_checkable
-class TypedDataset(Protocol):
+class TypedDataset(Dataset, Protocol):
     """A dataset that says what its samples have to be measured against, before any is read."""
 
     @property
@@ -233,6 +234,12 @@ class ParallelDataset(Protocol):
             DataError: the data is broken.
         """
         ...
+
+
+def short_text(data: TypedDataset) -> str:
+    """Return what a dataset prints itself as: its name, its size, and what is known of samples."""
+    known = f"labels: {data.target_kind or 'none'}"
+    return brief(data, repr(data.name), f"{data.samples} samples", known)
 
 
 def target_kind(dataset: Dataset) -> TargetKind:

@@ -19,12 +19,20 @@ from typing import IO
 
 import numpy as np
 
-from ..brief import brief
 from ..errors import DataError, Where, located
 from ..ir.dims import sample_fits, shape_text
 from ..ir.network import Network, Preprocess
 from ..ir.regions import region_inputs
-from .base import BATCH_SIZE, Batch, TargetKind, batch_size, first_batch, fixed_batch, limited
+from .base import (
+    BATCH_SIZE,
+    Batch,
+    TargetKind,
+    batch_size,
+    first_batch,
+    fixed_batch,
+    limited,
+    short_text,
+)
 from .labels import pixel_classes
 from .preprocess import normalized
 from .probe import check_batch
@@ -114,12 +122,7 @@ class NpzDataset:
 
     def __repr__(self) -> str:
         """Return a short text."""
-        return brief(
-            self,
-            repr(self.name),
-            f"{self.samples} samples",
-            f"labels: {self.target_kind or 'none'}",
-        )
+        return short_text(self)
 
     def _stored_samples(self) -> int:
         """Return how many samples the arrays hold.

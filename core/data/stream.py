@@ -10,13 +10,12 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from ..brief import brief
 from ..engine.threads import cores
 from ..errors import DataError, Where, located
 from ..ir.dims import shape_text
 from ..ir.heads import image_output
 from ..ir.network import Network, Preprocess
-from .base import BATCH_SIZE, Batch, Frame, Objects, TargetKind, batch_size, limited
+from .base import BATCH_SIZE, Batch, Frame, Objects, TargetKind, batch_size, limited, short_text
 from .drawn import DrawnRegions
 from .labels import pixel_classes
 from .prefetch import ahead
@@ -161,12 +160,7 @@ class ImageStream:
 
     def __repr__(self) -> str:
         """Return a short text."""
-        return brief(
-            self,
-            repr(self.name),
-            f"{self.samples} samples",
-            f"labels: {self.target_kind or 'none'}",
-        )
+        return short_text(self)
 
     @property
     def target_kind(self) -> TargetKind:

@@ -14,7 +14,7 @@ from ..coupling.indices import UnitMask
 from ..coupling.partitions import Loss
 from ..errors import PlanError, located, percent_hint
 from ..markup import Table, notebook
-from .schema import read_document
+from .schema import PLAN_KEYS, read_document
 
 __all__ = [
     "Plan",
@@ -167,6 +167,8 @@ class Plan:
             **({"dropped": self.dropped.to_data()} if self.dropped is not None else {}),
             "groups": [group.to_data() for group in self.groups],
         }
+        unknown = document.keys() - set(PLAN_KEYS)
+        assert not unknown, f"a plan with these keys could not be read again: {unknown}"
         text: str = yaml.dump(
             document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100
         )

@@ -144,7 +144,7 @@ def with_stage(
         provenance: of the plan.
         notes: what the user should know of the blocks.
     """
-    provenance = dict(provenance)
+    provenance = {name: value for name, value in provenance.items() if name != "block_repair"}
     if stage.repairs:
         provenance["block_repair"] = [record.to_data() for record in stage.repairs]
     return replace(

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from ..allocation.overrides import override_quotas
 from ..allocation.registry import AllocationContext
 from ..allocation.sensitivity import check_reach
-from ..cost.budget import CONVOLUTIONS, LATENCY, OPERATIONS, PARAMETERS, TARGET, make_costs
+from ..cost.budget import make_costs
+from ..cost.budgets import CONVOLUTIONS, LATENCY, OPERATIONS, PARAMETERS, TARGET
 from ..cost.layer_latency import layer_latencies
 from ..cost.network_cost import Costs, MarginalSavings
 from ..coupling.groups import Group, Groups

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ..cost.budget import CONVOLUTIONS, PARAMETERS, TARGET, make_costs
+from ..cost.budget import make_costs
+from ..cost.budgets import CONVOLUTIONS, PARAMETERS, TARGET
 from ..cost.network_cost import NetworkCost, measure_cost
 from ..coupling import Groups, find_groups
 from ..data import Dataset, streamed

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ..cost.budget import LATENCY
+from ..cost.budgets import LATENCY
 from ..cost.layer_latency import layer_latencies
 from ..coupling import Groups, find_groups
 from ..data import Dataset

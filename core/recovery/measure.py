@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..blocks import Block, Dropped, disjoint, dropped, find_blocks
-from ..cost.budget import LATENCY, OPERATIONS, PARAMETERS, TARGET, make_costs
+from ..cost.budget import make_costs
+from ..cost.budgets import LATENCY, OPERATIONS, PARAMETERS, TARGET
 from ..cost.network_cost import measure_cost
 from ..cost.target import Target
 from ..coupling import find_groups

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import yaml
+
 from support.program import one_line, run
 from support.residual import three_blocks
 
@@ -41,3 +44,16 @@ def test_refusals_are_one_line(tmp_path: Path) -> None:
         said = one_line(run("prune", *files, "--drop-blocks", value, "-o", tmp_path / "x", code=1))
         assert text in said
     assert not (tmp_path / "x").exists()
+
+
+def test_a_plan_with_repairs_of_blocks_is_taken_and_forgets_them(tmp_path: Path) -> None:
+    network = three_blocks(tmp_path)
+    shape = next(iter(network.inputs.values()))[1:]
+    random = np.random.default_rng(0)
+    np.savez(tmp_path / "data.npz", x=random.normal(size=(64, *shape)).astype(np.float32))
+    files = [tmp_path / "net.prototxt", tmp_path / "net.caffemodel"]
+    out, again = tmp_path / "out", tmp_path / "again"
+    run("prune", *files, "--drop-blocks", 1, "--data", tmp_path / "data.npz", "-o", out)
+    assert yaml.safe_load((out / "plan.yaml").read_text())["block_repair"]
+    run("transform", *files, "--plan", out / "plan.yaml", "--repair", "none", "-o", again)
+    assert "block_repair" not in yaml.safe_load((again / "plan.yaml").read_text())

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ...core.coupling import find_groups
 from ...core.errors import FormatError, PlanError, located, nearest_hint
-from ...core.files import alone_in
+from ...core.files import alone_in, made_folder
 from ...core.ir.network import Network
 from ...core.options import options_of
 from ...core.progress import Progress, silent
@@ -141,7 +140,7 @@ def run_pipeline(
     forced = begun_again(pipeline, again_from, restart=restart)
     store = Store(Path(pipeline.output))
     _check_places(pipeline, store)
-    with _made(store.folder), alone_in(store.folder):
+    with made_folder(store.folder, FormatError), alone_in(store.folder):
         opened = Opened(pipeline, Inputs(store.folder / DIGESTS))
         for name in STEPS:
             store.sweep(name)
@@ -311,19 +310,3 @@ def _check_places(pipeline: Pipeline, store: Store) -> None:
                     raise FormatError(
                         f"would overwrite the input {path.name}", hint="another `output:` folder"
                     )
-
-
-@contextmanager
-def _made(folder: Path) -> Iterator[None]:
-    """Make a folder, and take it away again where nothing came to stand in it."""
-    new = not folder.exists()
-    with located(file=str(folder)):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FormatError(f"cannot be written: {error.strerror or error}") from error
-    try:
-        yield
-    finally:
-        if new and not any(folder.iterdir()):
-            folder.rmdir()

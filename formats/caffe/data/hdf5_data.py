@@ -14,8 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from ....core.brief import brief
-from ....core.data.base import Batch, TargetKind, batch_size, first_batch, fixed_batch, limited
+from ....core.data.base import (
+    Batch,
+    TargetKind,
+    batch_size,
+    first_batch,
+    fixed_batch,
+    limited,
+    short_text,
+)
 from ....core.data.labels import check_labels
 from ....core.data.registry import Opening
 from ....core.data.rows import of_one_run, rows_per_sample
@@ -89,12 +96,7 @@ class Hdf5Data:
 
     def __repr__(self) -> str:
         """Return a short text."""
-        return brief(
-            self,
-            repr(self.name),
-            f"{self.samples} samples",
-            f"labels: {self.target_kind or 'none'}",
-        )
+        return short_text(self)
 
     @property
     def files(self) -> Sequence[Path]:

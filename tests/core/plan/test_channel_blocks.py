@@ -7,7 +7,8 @@ import pytest
 
 import secateur
 from secateur.core.cost.block_savings import BlockSavings
-from secateur.core.cost.budget import TARGET, make_costs, target_cost
+from secateur.core.cost.budget import make_costs, target_cost
+from secateur.core.cost.budgets import TARGET
 from secateur.core.cost.network_cost import measure_cost
 from secateur.core.cost.target import Target
 from secateur.core.coupling import find_groups

@@ -16,7 +16,6 @@ from secateur.cli.main import NAMED, NAMES, app
 from secateur.cli.spelling import BY_FIELD, BY_TYPE
 from secateur.cli.usual import EVERYTHING, PAGES
 from secateur.cli.values import CHOICES, REGISTERED
-from secateur.core.cost.budgets import BUDGETS
 from secateur.core.data.usual import USUAL
 from support.program import run
 
@@ -111,7 +110,6 @@ CAPS = ("TEST", "TRAIN")
 
 
 def test_what_is_told_is_what_there_is():
-    assert list(CHOICES["ChoiceOptions.budget"]) == list(BUDGETS)
     names = [name for name in CHOICES["DataOptions.preprocessing"] if name != "auto"]
     assert [name for name in names if "=" not in name] == list(USUAL)
 

@@ -39,6 +39,9 @@ LAST = 4
 LEVEL = 0.01
 """A loss that changes by less, as a part of itself, over these measurements is level."""
 
+OVER = 1.5
+"""A training that takes so many times the time that was given is told before it begins."""
+
 LARGEST = 90
 """A time of more seconds is told in minutes, one of more minutes in hours."""
 
@@ -128,6 +131,12 @@ def timed(
     steps = max(1, steps)
     epochs = steps * course.passes / feeding.samples.batches
     told = f"{steps} steps of {update:.2g} s fit into {seconds:g} s: {epochs:.2g} epochs"
+    if measuring + tests + steps * update > OVER * seconds:
+        found = f", {_span(tests)} to find a learning rate (one that is given spares that)"
+        told = (
+            f"{seconds:g} s are too short: {_span(measuring)} to measure"
+            f"{found if tests else ''}, {update:.2g} s for a step"
+        )
     if first:
         named = ", ".join(f"'{stage.name}'" for stage in course.stages[:first])
         told += f"; too few for the stage{'s' * (first > 1)} {named}"
@@ -152,14 +161,23 @@ def more_time(course: Course, feeding: Feeding, outcome: Outcome) -> str:
     if usual <= outcome.steps:
         length = f"{named} would not have been longer"
     else:
-        each = outcome.history[-1].seconds / outcome.steps
-        length = f"{named} ({usual} steps) would take about {_span(usual * each)}"
+        length = f"{named} are {usual} steps"
+        trained = _last_stage(outcome.history)
+        if len(trained) > 1:
+            first, last = trained[0], trained[-1]
+            each = (last.seconds - first.seconds) / (last.step - first.step)
+            length = f"{named} ({usual} steps) would take about {_span(usual * each)}"
     return f"more time: {_course_of_loss(outcome.history)}; {length}"
+
+
+def _last_stage(history: Sequence[FinetuneEntry]) -> list[FinetuneEntry]:
+    """Return the measurements after updates of the last stage."""
+    return [entry for entry in history if entry.step and entry.stage == history[-1].stage]
 
 
 def _course_of_loss(history: Sequence[FinetuneEntry]) -> str:
     """Return whether the loss of the samples held out was still falling at the end."""
-    last = [entry for entry in history if entry.step and entry.stage == history[-1].stage][-LAST:]
+    last = _last_stage(history)[-LAST:]
     if len(last) < LAST - 1:
         return "too few measurements of the last stage to tell whether the loss was still falling"
     losses, steps = ([getattr(e, name) for e in last] for name in ("held_out", "step"))

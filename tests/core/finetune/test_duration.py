@@ -71,6 +71,13 @@ def test_stages_that_do_not_fit_are_left_out_from_the_first_on() -> None:
     assert fitted(1.0)[0] == 1
 
 
+def test_a_time_that_is_too_short_is_told() -> None:
+    short = "20 s are too short: 44 s to measure"
+    rates = ", 20 s to find a learning rate (one that is given spares that)"
+    assert fitted(20.0)[2].startswith(f"{short}{rates}, 0.5 s for a step; too few")
+    assert fitted(20.0, learning_rate=1e-3)[2].startswith(f"{short}, 0.5 s for a step; too few")
+
+
 @pytest.mark.parametrize("burn_in", [0, 3])
 def test_a_schedule_that_falls_to_0_is_not_gone_beyond(burn_in: int) -> None:
     """(1 − n / 100)⁴ rises again behind 100 updates: at 300 it is 16 times the first rate."""
@@ -119,6 +126,8 @@ def test_what_more_time_would_bring() -> None:
     assert "loss was level over the last 4 measurements" in told([1.0, 0.999, 1.001, 1.0])
     assert "too few measurements of the last stage" in told([1.0, 0.5])
     assert "loss was level" in told([0.0, 0.0, 0.0])
+    # What came before the first measurement, tests of rates among it, says nothing of steps.
+    assert told([1.0]).endswith("; the usual 10 epochs are 500 steps")
 
 
 def test_the_usual_length_is_that_of_the_files() -> None:

@@ -16,7 +16,7 @@ from .spelling import single_dash
 from .table import ruled
 
 if TYPE_CHECKING:
-    from secateur import Network, PrunerProject, SummaryRow
+    from secateur import CaffeProject, Network, SummaryRow
 
     from ..terminal import Terminal
 
@@ -106,11 +106,11 @@ def _required(given: Mapping[str, str | None], name: str) -> Path:
     return Path(value)
 
 
-def _opened(terminal: Terminal, given: Mapping[str, str | None], *needs: str) -> PrunerProject:
+def _opened(terminal: Terminal, given: Mapping[str, str | None], *needs: str) -> CaffeProject:
     """Open the config of a command, and say what of it has no meaning here."""
     import secateur
 
-    project = secateur.open_pruner_project(_required(given, "config"), needs)
+    project = secateur.open_caffe_project(_required(given, "config"), needs)
     terminal.notes(project.network.notes)
     if "gpu" in given or "gpu" in project.config.lines:
         terminal.note(GPU)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from secateur import Plan, PrunerProject, TransformedModel
+    from secateur import CaffeProject, Plan, TransformedModel
 
 __all__ = ["ana", "finetune", "prune", "stat", "transform"]
 
 
-def ana(project: PrunerProject) -> list[str]:
+def ana(project: CaffeProject) -> list[str]:
     """Return the words for an analysis."""
     return [
         "secateur", "ana", str(project.model), str(project.weights), *_shape(project),
@@ -22,7 +22,7 @@ def ana(project: PrunerProject) -> list[str]:
     ]  # fmt: skip
 
 
-def prune(project: PrunerProject, plan: Plan) -> list[str]:
+def prune(project: CaffeProject, plan: Plan) -> list[str]:
     """Return the words for pruning, which the provenance of its plan knows."""
     budget = str(plan.provenance.get("budget", "operations"))
     return [
@@ -35,7 +35,7 @@ def prune(project: PrunerProject, plan: Plan) -> list[str]:
     ]  # fmt: skip
 
 
-def finetune(project: PrunerProject) -> list[str]:
+def finetune(project: CaffeProject) -> list[str]:
     """Return the words for fine-tuning."""
     sparse, _, _, plan = project.files
     return [
@@ -68,7 +68,7 @@ def _shapes(shapes: Mapping[str, Sequence[int]]) -> Iterator[str]:
         yield from ("--input-shape", f"{name}={','.join(map(str, shape))}")
 
 
-def _shape(project: PrunerProject) -> Iterator[str]:
+def _shape(project: CaffeProject) -> Iterator[str]:
     return _shapes({project.test.top: project.test.shape})
 
 
@@ -77,11 +77,11 @@ def _root(root: Path | None) -> Iterator[str]:
         yield from ("--root", str(root))
 
 
-def _cropped(project: PrunerProject) -> Iterator[str]:
+def _cropped(project: CaffeProject) -> Iterator[str]:
     if project.train.preprocess.crop and not project.test.preprocess.crop:
         yield "--crop"
 
 
-def _excluded(project: PrunerProject) -> Iterator[str]:
+def _excluded(project: CaffeProject) -> Iterator[str]:
     for name in project.exclude:
         yield from ("--exclude", name)

@@ -24,10 +24,10 @@ from ...formats.caffe.pruner_config import read_pruner_config
 from ...formats.loading import load
 from ...formats.options import LoadOptions
 from ...formats.saving import check_free
+from ..caffe_pruner.project import excluded_layers, found_file
 from ..darknet_pruner import is_pruning_cfg, open_darknet_project
 from ..datasets import open_dataset
 from ..preprocessing import with_preprocess
-from ..pruner_project import excluded_layers, found_file
 from .options import DataSource, PruneStep
 from .run import reach_demand
 from .splits import Split, is_pruner_config, splits_of

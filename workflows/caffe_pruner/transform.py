@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from ..core.coupling import find_groups
-from ..core.errors import FormatError, SecateurError, Where
-from ..core.files import folder_aside, same_bytes
-from ..core.ir.network import Network
-from ..core.plan.files import load_plan
-from ..core.plan.plan import Plan
-from ..core.plan.zeros import plan_of_zeros
-from ..core.progress import Progress, silent
-from ..core.pruning.densify import check_finite, densify
-from ..core.pruning.result import PruneResult
-from ..formats.caffe.data.named import named_data
-from ..formats.loading import load
-from ..formats.options import LoadOptions
-from ..formats.saving import PLAN_NAME, save
-from .pruner_project import FINAL, NET_FINETUNE
+from ...core.coupling import find_groups
+from ...core.errors import FormatError, SecateurError, Where
+from ...core.files import folder_aside, same_bytes
+from ...core.ir.network import Network
+from ...core.plan.files import load_plan
+from ...core.plan.plan import Plan
+from ...core.plan.zeros import plan_of_zeros
+from ...core.progress import Progress, silent
+from ...core.pruning.densify import check_finite, densify
+from ...core.pruning.result import PruneResult
+from ...formats.caffe.data.named import named_data
+from ...formats.loading import load
+from ...formats.options import LoadOptions
+from ...formats.saving import PLAN_NAME, save
+from .project import FINAL, NET_FINETUNE
 
 __all__ = ["TransformedModel", "stored_shapes", "transform_model"]
 

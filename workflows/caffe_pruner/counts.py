@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..core.cost.network_cost import measure_cost
-from ..core.coupling import find_groups
-from ..core.ir.network import Network
+from ...core.cost.network_cost import measure_cost
+from ...core.coupling import find_groups
+from ...core.ir.network import Network
 
 __all__ = ["PrunerCount", "pruner_counts"]
 

@@ -16,40 +16,40 @@ from dataclasses import dataclass
 from math import gcd
 from pathlib import Path
 
-from ..core.cost.budgets import CONVOLUTIONS, OPERATIONS
-from ..core.cost.network_cost import measure_cost
-from ..core.coupling import find_groups
-from ..core.errors import DataError, FormatError, located
-from ..core.evaluation.summary import SummaryRow
-from ..core.evaluation.task import find_task
-from ..core.files import folder_aside, same_bytes, write_whole
-from ..core.finetune.lessons import Lessons
-from ..core.finetune.options import FinetuneOptions
-from ..core.finetune.result import FinetuneEntry, FinetuneResult
-from ..core.ir.digest import digest
-from ..core.ir.network import Network
-from ..core.plan.exclude import excluded_groups
-from ..core.plan.files import load_plan
-from ..core.plan.limits import Limits
-from ..core.progress import Progress, silent
-from ..core.pruning.densify import densify
-from ..core.pruning.options import PruneOptions
-from ..core.pruning.prune import prune
-from ..core.pruning.result import PruneResult
-from ..core.sensitivity import (
+from ...core.cost.budgets import CONVOLUTIONS, OPERATIONS
+from ...core.cost.network_cost import measure_cost
+from ...core.coupling import find_groups
+from ...core.errors import DataError, FormatError, located
+from ...core.evaluation.summary import SummaryRow
+from ...core.evaluation.task import find_task
+from ...core.files import folder_aside, same_bytes, write_whole
+from ...core.finetune.lessons import Lessons
+from ...core.finetune.options import FinetuneOptions
+from ...core.finetune.result import FinetuneEntry, FinetuneResult
+from ...core.ir.digest import digest
+from ...core.ir.network import Network
+from ...core.plan.exclude import excluded_groups
+from ...core.plan.files import load_plan
+from ...core.plan.limits import Limits
+from ...core.progress import Progress, silent
+from ...core.pruning.densify import densify
+from ...core.pruning.options import PruneOptions
+from ...core.pruning.prune import prune
+from ...core.pruning.result import PruneResult
+from ...core.sensitivity import (
     Analysis,
     AnalyzeOptions,
     analyze,
     load_analysis,
     save_analysis,
 )
-from ..formats.caffe.solver import SolverFile, read_solver
-from ..formats.options import LoadOptions
-from ..formats.saving import PLAN_NAME, check_free, render, save
-from ..formats.training import begin
-from .finetuning import finetune_files
-from .pruner_counts import pruner_counts
-from .pruner_project import FINAL, NET_FINETUNE, SNAPSHOTS, SPARSE, PrunerProject, found_file
+from ...formats.caffe.solver import SolverFile, read_solver
+from ...formats.options import LoadOptions
+from ...formats.saving import PLAN_NAME, check_free, render, save
+from ...formats.training import begin
+from ..finetuning import finetune_files
+from .counts import pruner_counts
+from .project import FINAL, NET_FINETUNE, SNAPSHOTS, SPARSE, CaffeProject, found_file
 
 __all__ = [
     "PrunedProject",
@@ -107,7 +107,7 @@ class TunedProject:
     last: Path
 
 
-def analyze_project(project: PrunerProject, progress: Progress = silent) -> tuple[Analysis, bool]:
+def analyze_project(project: CaffeProject, progress: Progress = silent) -> tuple[Analysis, bool]:
     """Return the sensitivity of each group, and whether it was there.
 
     It stands in the workspace. The net of a later round, with other weights, takes what was
@@ -145,21 +145,21 @@ def analyze_project(project: PrunerProject, progress: Progress = silent) -> tupl
     return found, False
 
 
-def _key(project: PrunerProject) -> str:
+def _key(project: CaffeProject) -> str:
     """Return a short text that is another one for other networks, data or figures."""
     data, (network, task) = project.test_data, project.measure
     known = f"{digest(network)} {data.name} {data.samples} {task.metric}"
     return hashlib.sha256(known.encode()).hexdigest()[:8]
 
 
-def _same(known: Analysis, project: PrunerProject) -> bool:
+def _same(known: Analysis, project: CaffeProject) -> bool:
     """Whether an analysis measured what a config says."""
     data, (_, task) = project.test_data, project.measure
     measured = (known.data, known.samples, known.metric)
     return measured == (data.name, data.samples, task.metric)
 
 
-def _whole(known: Analysis, project: PrunerProject) -> bool:
+def _whole(known: Analysis, project: CaffeProject) -> bool:
     """Whether an analysis is of a net of this form, and has the curves of all that may leave."""
     groups = find_groups(project.network)
     sizes = {group.name: (group.layers, len(group.units)) for group in groups.groups}
@@ -170,7 +170,7 @@ def _whole(known: Analysis, project: PrunerProject) -> bool:
     return wanted <= {group.name for group in known.groups}
 
 
-def prune_project(project: PrunerProject, progress: Progress = silent) -> PrunedProject:
+def prune_project(project: CaffeProject, progress: Progress = silent) -> PrunedProject:
     """Prune at the rate of a config, and write what the vendor's pruner does.
 
     Args:
@@ -218,7 +218,7 @@ def counted_by(network: Network) -> str:
 
 
 def _rows(
-    project: PrunerProject, sparse: Network, small: Network, analysis: Analysis, progress: Progress
+    project: CaffeProject, sparse: Network, small: Network, analysis: Analysis, progress: Progress
 ) -> tuple[SummaryRow, ...]:
     """Return the rows of the vendor's summary: fully connected layers count in none of them."""
     before = analysis.original_value
@@ -251,7 +251,7 @@ def _counted(network: Network) -> tuple[int, int]:
     return sum(each.weights for each in counts), sum(each.operations for each in counts)
 
 
-def training_text(project: PrunerProject) -> Path:
+def training_text(project: CaffeProject) -> Path:
     """Return the net that trains the pruned weights: the config's, where the user changed none.
 
     Raises:
@@ -269,7 +269,7 @@ def training_text(project: PrunerProject) -> Path:
     return folder / NET_FINETUNE if changed else project.model
 
 
-def finetune_project(project: PrunerProject, progress: Progress = silent) -> TunedProject:
+def finetune_project(project: CaffeProject, progress: Progress = silent) -> TunedProject:
     """Train the pruned weights of a rate by the solver of a config; zeros stay zero.
 
     Args:

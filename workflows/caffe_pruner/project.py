@@ -8,34 +8,34 @@ from functools import cached_property
 from os import PathLike
 from pathlib import Path
 
-from ..core.data import DataOptions, Dataset
-from ..core.data.part import some_of
-from ..core.data.text import found_beside
-from ..core.errors import FormatError, PlanError, located, nearest_hint
-from ..core.evaluation.fitted import fit_data
-from ..core.evaluation.measure import measured
-from ..core.evaluation.task import Task
-from ..core.evaluation.tasks.classification import Classification
-from ..core.ir.network import Network
-from ..core.progress import Progress, silent
-from ..formats.caffe.data.accuracy import named_accuracy
-from ..formats.caffe.data.named import NamedData, named_data
-from ..formats.caffe.pruner_config import PrunerConfig, read_pruner_config
-from ..formats.caffe.source import CaffeSource
-from ..formats.loading import load
-from ..formats.options import LoadOptions
-from ..formats.saving import PLAN_NAME
-from .datasets import open_dataset
+from ...core.data import DataOptions, Dataset
+from ...core.data.part import some_of
+from ...core.data.text import found_beside
+from ...core.errors import FormatError, PlanError, located, nearest_hint
+from ...core.evaluation.fitted import fit_data
+from ...core.evaluation.measure import measured
+from ...core.evaluation.task import Task
+from ...core.evaluation.tasks.classification import Classification
+from ...core.ir.network import Network
+from ...core.progress import Progress, silent
+from ...formats.caffe.data.accuracy import named_accuracy
+from ...formats.caffe.data.named import NamedData, named_data
+from ...formats.caffe.pruner_config import PrunerConfig, read_pruner_config
+from ...formats.caffe.source import CaffeSource
+from ...formats.loading import load
+from ...formats.options import LoadOptions
+from ...formats.saving import PLAN_NAME
+from ..datasets import open_dataset
 
 __all__ = [
     "FINAL",
     "NET_FINETUNE",
     "SNAPSHOTS",
     "SPARSE",
-    "PrunerProject",
+    "CaffeProject",
     "excluded_layers",
     "found_file",
-    "open_pruner_project",
+    "open_caffe_project",
 ]
 
 ANA = ".ana.regular"
@@ -52,7 +52,7 @@ SNAPSHOTS = "snapshots"
 
 
 @dataclass(frozen=True)
-class PrunerProject:
+class CaffeProject:
     """A config with what it names.
 
     Args:
@@ -175,7 +175,7 @@ class PrunerProject:
         return float(measured(exposed, self.test_data, task, progress=progress).compute().value)
 
 
-def open_pruner_project(path: str | PathLike[str], needs: Sequence[str] = ()) -> PrunerProject:
+def open_caffe_project(path: str | PathLike[str], needs: Sequence[str] = ()) -> CaffeProject:
     """Open a config of vai_p_caffe.
 
     Relative paths start from the working directory, or from the folder of the config.
@@ -197,7 +197,7 @@ def open_pruner_project(path: str | PathLike[str], needs: Sequence[str] = ()) ->
     weights = found_file(config, "weights", config.weights)
     train, test = (named_data(model, phase) for phase in ("TRAIN", "TEST"))
     network = load(model, weights, options=LoadOptions(input_shapes={test.top: test.shape}))
-    project = PrunerProject(
+    project = CaffeProject(
         config=config, model=model, weights=weights, network=network, test=test, train=train,
         exclude=excluded_layers(network, config),
     )  # fmt: skip

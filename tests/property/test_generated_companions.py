@@ -259,6 +259,7 @@ def test_a_plan_carries_the_companion_out(family: Family, rate: float) -> None:
         assume(any(group.prunable for group in find_groups(network).groups))
         place = deploy.parent
         pruned = secateur.prune(network, rate=rate, repair="none", as_far_as_possible=True)
+        assume(pruned.plan.removes)  # a plan that removes nothing is refused
         direct = secateur.save(pruned, place / "direct")
         sparse = secateur.prune(
             network, rate=rate, repair="none", as_far_as_possible=True, sparse=True

@@ -13,7 +13,7 @@ blocks as units. The rules here follow from the graph alone.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -213,8 +213,3 @@ def _again(node: ir.Node, total: ir.Value, x: ir.Value) -> bool:
         and producer is not None
         and producer.op_type == "Relu"
     )
-
-
-def overlapping(blocks: Sequence[Block]) -> bool:
-    """Whether two blocks have a node in common."""
-    return len(frozenset().union(*(b.nodes for b in blocks))) < sum(len(b.nodes) for b in blocks)

@@ -5,7 +5,7 @@ option dataclass of the step.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 
@@ -216,9 +216,3 @@ class Pipeline:
     def measured_on(self) -> DataSource | None:
         """The data that limits and training look at: that for validation, else for calibration."""
         return self.source("validation") or self.source("calibration")
-
-
-def reading_fields() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the fields of data, and those that say how images become inputs."""
-    names = tuple(option.name for option in fields(DataOptions))
-    return READING, tuple(name for name in names if name not in READING)

@@ -10,7 +10,7 @@ from ..ir.heads import BoxHead, box_heads, is_vector
 from ..ir.network import Network, shape_of
 from ..ir.scores import PASSING, scores_of
 
-__all__ = ["Places", "features_of", "layers_of", "places_of", "scores_of"]
+__all__ = ["Places", "features_of", "layers_of", "places_of"]
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 AFTER = frozenset({"BatchNormalization", "Mul", "Add"})

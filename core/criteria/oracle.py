@@ -14,9 +14,7 @@ from ..data.calibration import CALIBRATION_SAMPLES
 from .registry import ScoreContext, Scores, criterion
 from .removal import absences
 
-COST = (
-    "a pass for each channel, through the layers behind it, over up to 1,024 samples"
-)
+COST = "a pass for each channel, through the layers behind it, over up to 1,024 samples"
 
 
 @criterion(

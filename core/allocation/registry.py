@@ -33,6 +33,8 @@ class AllocationContext:
         scores: score of each unit [units]; the lowest are removed first.
         analysis: measured loss curves; None if the user gave none.
         threshold: loss that each group alone may cost; None for a rate.
+        normalize: how scores of different groups are made comparable, a key of
+            :data:`~.normalize.SCALES`.
     """
 
     groups: Groups
@@ -41,6 +43,7 @@ class AllocationContext:
     scores: npt.NDArray[np.float64]
     analysis: Analysis | None = None
     threshold: float | None = None
+    normalize: str = "mean"
 
     def steps(self) -> list[Step]:
         """Return all steps that limits allow, group by group, lowest scores first.

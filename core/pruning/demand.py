@@ -135,6 +135,7 @@ class Demand:
             ),
             analysis=options.analysis,
             threshold=options.threshold,
+            normalize=self.method.normalize,
         )
 
     def steps(self, context: AllocationContext) -> tuple[list[Step], list[Step]]:

@@ -42,6 +42,10 @@ AUTOMATIC = "auto"
 SCHEDULES = ("linear", "geometric")
 """How rates rise: in equal steps, or so that every round takes the same part of what is left."""
 
+NORMALIZATIONS = (AUTOMATIC, "none", "mean", "layer-l2", "max")
+"""What scores of a group may be divided by in a ranking of all. auto: none for scores that are
+losses already, else the mean."""
+
 UNCHANGING = ("checkpoint", "device")
 """Options of fine-tuning that do not change what it comes to."""
 
@@ -59,6 +63,10 @@ class ChoiceOptions:
 
     allocation: str = AUTOMATIC
     """How many channels each group loses."""
+
+    normalize: str = AUTOMATIC
+    """What makes scores of different groups comparable where one ranking takes them all: they are
+    divided by the mean, the L2 norm or the largest of their group, or by nothing."""
 
     analysis: Analysis | None = None
     """Loss curves measured by `secateur ana`; they distribute a rate or a threshold over the
@@ -102,6 +110,11 @@ class ChoiceOptions:
     def __post_init__(self) -> None:
         self._name_functions()
         check_budget(self.budget)
+        if self.normalize not in NORMALIZATIONS:
+            raise PlanError(
+                f"scores are normalised by {' or '.join(NORMALIZATIONS)}, not '{self.normalize}'",
+                option="normalize",
+            )
         self._check_blocks()
         if self.latencies is not None and self.budget != LATENCY:
             raise PlanError(
@@ -177,9 +190,10 @@ class ChoiceOptions:
     def plain(self) -> dict[str, Any]:
         """Return all options as plain values: equal ones for equal choices only."""
         found = {option.name: getattr(self, option.name) for option in fields(ChoiceOptions)}
-        task, target = found.pop("task"), found.pop("target")
+        task, target, normalize = (found.pop(name) for name in ("task", "target", "normalize"))
         return {
             **found,
+            **({"normalize": normalize} if normalize != AUTOMATIC else {}),
             **({"target": target.recorded()} if target is not None else {}),
             **({"task": getattr(task, "metric", task)} if task is not None else {}),
             "analysis": self.analysis.digest if self.analysis is not None else None,
@@ -258,7 +272,7 @@ class PruneOptions(ChoiceOptions):
             raise PlanError("as far as possible goes with a rate only", option="as_far_as_possible")
         if self.plan is None:
             return
-        for option in ("allocation", "budget", "overrides", "drop_blocks"):
+        for option in ("allocation", "normalize", "budget", "overrides", "drop_blocks"):
             if option in self.changed():
                 raise PlanError("a plan says itself what is removed", option=option)
 

@@ -25,6 +25,7 @@ from math import comb
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import t as student
 
 __all__ = ["ESTIMATORS", "Estimator", "Game", "Shapley", "exact"]
 
@@ -44,6 +45,10 @@ values themselves differ: the order of players changes little from there on."""
 MOST = 16
 """Passes for each player at most."""
 
+LEAST = 4
+"""Orders with their reverses at least, or pairs of choices for each player: fewer do not tell how
+sure an estimate is."""
+
 KNOTS = 10
 """Corners of the curve over the number of missing players. Measured: 4 to 16 are alike."""
 
@@ -56,16 +61,18 @@ class Shapley:
         values: of each player; negative where the loss is smaller without it [players].
         deviations: standard deviation of each value as an estimate; 0 where it is exact [players].
         passes: choices that were measured.
+        freedom: degrees of freedom that the deviations are estimated with.
     """
 
     values: Vector
     deviations: Vector
     passes: int
+    freedom: float = np.inf
 
     @property
     def half_widths(self) -> Vector:
-        """Half the width of a 95 % confidence interval of each value [players]."""
-        return 1.96 * self.deviations
+        """Half the width of a 95 % confidence interval of each value, by Student's t [players]."""
+        return np.asarray(student.ppf(0.975, self.freedom) * self.deviations)
 
     @property
     def settled(self) -> bool:
@@ -111,7 +118,7 @@ def permutations(game: Game, players: int, random: np.random.Generator, most: in
     """
     whole = float(game(np.ones((1, players), dtype=np.bool_))[0])
     found: list[Vector] = []
-    pairs = max(2, most // 2)
+    pairs = max(LEAST, most // 2)
     while True:
         first = random.permutation(players)
         orders = np.stack([first, first[::-1]])
@@ -124,12 +131,13 @@ def permutations(game: Game, players: int, random: np.random.Generator, most: in
         own = np.empty((2, players))
         np.put_along_axis(own, orders, steps, axis=1)
         found.append(own.mean(axis=0))
-        if len(found) < 2:
+        if len(found) < LEAST:
             continue
         estimate = Shapley(
             values=np.mean(found, axis=0),
             deviations=np.std(found, axis=0, ddof=1) / np.sqrt(len(found)),
             passes=1 + 2 * (players - 1) * len(found),
+            freedom=len(found) - 1,
         )
         if estimate.settled or len(found) >= pairs:
             return estimate
@@ -153,7 +161,8 @@ def least_squares(game: Game, players: int, random: np.random.Generator, most: i
         choices = np.concatenate([choices, fresh])
         losses = np.concatenate([losses, both.reshape(2, -1).T])
         estimate = _fitted(choices, losses, whole)
-        if estimate.settled or estimate.passes + 4 * players > most * players + 1:
+        enough = estimate.settled and len(choices) >= LEAST * players
+        if enough or estimate.passes + 4 * players > most * players + 1:
             return estimate
 
 
@@ -189,15 +198,18 @@ def _fitted(choices: Choices, losses: npt.NDArray[np.float64], whole: float) -> 
     inverse = np.linalg.pinv(products, rcond=1e-10, hermitian=True)
     solution = inverse @ (columns[0].T @ rests[:, 0] + columns[1].T @ rests[:, 1])
     rests = rests - np.stack([each @ solution for each in columns], axis=1)
+    # What is left at a point was made smaller by the point itself (HC3, MacKinnon and White, 1985).
+    own = np.stack([((each @ inverse) * each).sum(axis=1) for each in columns], axis=1)
+    rests = rests / np.maximum(1.0 - own, 1e-6)
     influences = (columns[0] * rests[:, :1] + columns[1] * rests[:, 1:]) @ inverse[:, :players]
     influences -= influences.mean(axis=1, keepdims=True)
     values = solution[:players] - solution[:players].mean() + whole / players
-    freedom = count / max(1.0, count - len(solution) / 2)
-    deviations = np.sqrt(np.square(influences).sum(axis=0) * freedom)
+    deviations = np.sqrt(np.square(influences).sum(axis=0))
     told_apart = (inverse @ products)[:players, :players] + 1.0 / players
     if not np.allclose(told_apart, np.eye(players), atol=1e-6):
         deviations = np.full(players, np.inf)  # some players were in the same choices throughout
-    return Shapley(values=values, deviations=deviations, passes=1 + 2 * count)
+    freedom = max(1.0, count - len(solution) / 2)
+    return Shapley(values=values, deviations=deviations, passes=1 + 2 * count, freedom=freedom)
 
 
 def _columns(choices: Choices) -> npt.NDArray[np.float64]:

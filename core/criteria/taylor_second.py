@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 EXACT = 64
 """Units up to which every element of the diagonal is computed by itself."""
 
-PROBES = 8
+PROBES = 16
 """Products with the Hessian a minibatch, where the diagonal is estimated."""
 
 COST = (

@@ -1,10 +1,12 @@
 """What fine-tuning brings back of what pruning and repair lost, on real networks.
 
     python benchmarks/recovery.py resnet20 squeezenet [--rates 0.5] [--time 600] [--labels]
-                                  [--learning-rate X] [--match M] [--shared ../shared]
+                                  [--learning-rate X] [--match M] [--precision bfloat16]
+                                  [--keep pruned] [--shared ../shared]
 
 Each network is pruned by OBS with repair, calibrated on its training images, then trained on the
 same images: by what the original network computes (no labels), and with --labels by labels as well.
+Pruned networks that --keep holds from an earlier run are not made again.
 Test images are others; they decide nothing, not even which of the measured networks is kept. A
 table for each run goes to stdout: steps, loss on the images held out from training, and the figure
 on the test images.
@@ -260,22 +262,34 @@ def run(name: str, arguments: argparse.Namespace, scratch: Path) -> None:
     print(f"### {case.folder}\n\n{case.about}; chance: {case.chance} %.", flush=True)
     for rate in arguments.rates or case.rates:
         began = time.perf_counter()
-        pruned = secateur.prune(network, rate=rate, data=train)
-        before = measure(pruned.network)
+        files = _pruned(network, rate, train, (arguments.keep or scratch) / f"{name}-{rate}")
+        plan = secateur.load_plan(files[0].parent / "plan.yaml")
+        start = secateur.begin(*files)
+        before = measure(start.network)
         print(
             f"\n−{100 * rate:.0f} %: original {original:.2f}, pruned and repaired {before:.2f} "
             f"({time.perf_counter() - began:.0f} s)",
             flush=True,
         )
-        saved = secateur.save(pruned, scratch / f"pruned-{rate}")
-        start = secateur.begin(*saved.paths)
         ways = [(1.0, match) for match in arguments.match]
         for distill, match in [*ways, (0.5, "auto")] if arguments.labels else ways:
             data = train if distill == 1.0 else labelled
             settings = {"distill": distill, "match": match, **_settings(arguments)}
-            tuned = _tuned(network, pruned.plan, start, data, measure, settings)
+            tuned = _tuned(network, plan, start, data, measure, settings)
             share = (tuned - before) / (original - before) if original > before else float("nan")
             print(f"\n{tuned:.2f}: {100 * share:.0f} % of the loss is back", flush=True)
+
+
+def _pruned(network: Network, rate: float, train: Dataset, folder: Path) -> list[Path]:
+    """Return the files of the pruned network in a folder; they are made where there are none."""
+    if not (folder / "plan.yaml").exists():
+        secateur.save(secateur.prune(network, rate=rate, data=train), folder)
+    weights = (".caffemodel", ".weights")
+    kinds = (".prototxt", ".cfg", *weights)
+    return sorted(
+        (path for path in folder.iterdir() if path.suffix in kinds),
+        key=lambda path: path.suffix in weights,
+    )
 
 
 def _tuned(
@@ -309,7 +323,7 @@ def _tuned(
 
 def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the options of fine-tuning that the command line gives."""
-    names = ("time", "learning_rate", "batch_size", "normalize", "train", "seed")
+    names = ("time", "learning_rate", "batch_size", "normalize", "train", "seed", "precision")
     return {n: value for n in names if (value := getattr(arguments, n)) is not None}
 
 
@@ -327,6 +341,8 @@ def main() -> None:
     parser.add_argument("--normalize")
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--seed", type=int)
+    parser.add_argument("--precision", help="type that networks are trained in")
+    parser.add_argument("--keep", type=Path, help="folder of the pruned networks")
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
     arguments = parser.parse_args()
     for name in arguments.models:

@@ -1,9 +1,9 @@
 """Synaptic flow: Tanaka, Kunin, Yamins, Ganguli, Pruning neural networks without any data by
 iteratively conserving synaptic flow, NeurIPS 2020 (arXiv 2006.05467).
 
-    flow(unit) = Σ |w · ∂R/∂w| over the weights that produce it,    R = Σ outputs for an input of ones
+    flow(unit) = Σ |w · ∂R/∂w| over the weights that produce it
 
-in the network of absolute weights (:mod:`.flow`). Every layer passes on the whole flow, so a layer
+where R is the sum of the outputs for an input of ones, in the network of absolute weights (:mod:`.flow`). Every layer passes on the whole flow, so a layer
 with few units has much in each, and no layer is emptied before the others. That holds only if flows
 are computed again while units leave. So the criterion removes units in :data:`STEPS` steps, over
 all layers at once, down to :data:`LEAST` of them; after step k, LEAST^(k/STEPS) are left. The score

@@ -18,6 +18,21 @@ __all__ = [
 Array = npt.NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a node was given and made, and the derivatives by what it made.
+
+    Args:
+        x: inputs of the forward pass.
+        y: its outputs.
+        g: derivatives by the outputs.
+    """
+
+    x: Sequence[Array]
+    y: Sequence[Array]
+    g: Sequence[Array]
+
+
 class Node(Protocol):
     """A map of one or several arrays to one or several arrays."""
 
@@ -25,13 +40,11 @@ class Node(Protocol):
         """Return the outputs."""
         ...
 
-    def backward(self, x: Sequence[Array], y: Sequence[Array], g: Sequence[Array]) -> list[Array]:
+    def backward(self, at: Run) -> list[Array]:
         """Return the derivatives by the inputs, from those by the outputs.
 
         Args:
-            x: the inputs of the forward pass.
-            y: its outputs.
-            g: derivatives by the outputs.
+            at: what the forward pass was given and made, and the derivatives by it.
         """
         ...
 
@@ -44,9 +57,9 @@ class Passed:
         """Return the input."""
         return [x[0]]
 
-    def backward(self, x: Sequence[Array], y: Sequence[Array], g: Sequence[Array]) -> list[Array]:
+    def backward(self, at: Run) -> list[Array]:
         """Return the derivative as it is."""
-        return [g[0]]
+        return [at.g[0]]
 
 
 @dataclass(frozen=True)
@@ -63,9 +76,9 @@ class Factor:
         """Return the product."""
         return [x[0] * self.factor]
 
-    def backward(self, x: Sequence[Array], y: Sequence[Array], g: Sequence[Array]) -> list[Array]:
+    def backward(self, at: Run) -> list[Array]:
         """Return the product with the derivative."""
-        return [_summed(g[0] * self.factor, x[0].shape)]
+        return [_summed(at.g[0] * self.factor, at.x[0].shape)]
 
 
 @dataclass(frozen=True)
@@ -79,9 +92,9 @@ class Total:
             total = total + other
         return [total]
 
-    def backward(self, x: Sequence[Array], y: Sequence[Array], g: Sequence[Array]) -> list[Array]:
+    def backward(self, at: Run) -> list[Array]:
         """Return the derivative for every summand."""
-        return [_summed(g[0], each.shape) for each in x]
+        return [_summed(at.g[0], each.shape) for each in at.x]
 
 
 @dataclass(frozen=True)
@@ -96,11 +109,11 @@ class Through:
         """Return the mean."""
         return [np.sqrt(x[0]) * np.sqrt(x[1])]
 
-    def backward(self, x: Sequence[Array], y: Sequence[Array], g: Sequence[Array]) -> list[Array]:
+    def backward(self, at: Run) -> list[Array]:
         """Return ½ y / x of the derivative for each side; 0 where nothing comes through."""
-        flow = 0.5 * y[0] * g[0]
+        flow = 0.5 * at.y[0] * at.g[0]
         found = []
-        for each in x:
+        for each in at.x:
             through = _summed(flow, each.shape)
             found.append(np.divide(through, each, out=np.zeros_like(each), where=each > 0))
         return found
@@ -125,11 +138,11 @@ class Mean:
         found = x[0].sum(self.axes) if self.summed else x[0].mean(self.axes)
         return [found.reshape(self.shape)]
 
-    def backward(self, x: Sequence[Array], y: Sequence[Array], g: Sequence[Array]) -> list[Array]:
+    def backward(self, at: Run) -> list[Array]:
         """Return an equal part for each element."""
-        sizes = [1 if axis in self.axes else size for axis, size in enumerate(x[0].shape)]
-        count = 1 if self.summed else x[0].size // max(1, int(np.prod(sizes)))
-        return [np.broadcast_to(g[0].reshape(sizes) / count, x[0].shape)]
+        sizes = [1 if axis in self.axes else size for axis, size in enumerate(at.x[0].shape)]
+        count = 1 if self.summed else at.x[0].size // max(1, int(np.prod(sizes)))
+        return [np.broadcast_to(at.g[0].reshape(sizes) / count, at.x[0].shape)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,15 +161,15 @@ class Moved:
         flat = np.concatenate([np.zeros(1), *(each.ravel() for each in x)])
         return [flat[places] for places in self.places]
 
-    def backward(self, x: Sequence[Array], y: Sequence[Array], g: Sequence[Array]) -> list[Array]:
+    def backward(self, at: Run) -> list[Array]:
         """Return the derivatives at the places where the elements came from."""
-        sizes = [each.size for each in x]
+        sizes = [each.size for each in at.x]
         flat = np.zeros(1 + sum(sizes))
-        for places, each in zip(self.places, g, strict=True):
+        for places, each in zip(self.places, at.g, strict=True):
             flat += np.bincount(places.ravel(), each.ravel(), minlength=len(flat))
         ends = np.cumsum(sizes)
         parts = np.split(flat[1:], ends[:-1])
-        return [part.reshape(each.shape) for part, each in zip(parts, x, strict=True)]
+        return [part.reshape(each.shape) for part, each in zip(parts, at.x, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,9 +188,9 @@ class Product:
         """Return the product."""
         return [self.matrix @ x[0] if self.left else x[0] @ self.matrix]
 
-    def backward(self, x: Sequence[Array], y: Sequence[Array], g: Sequence[Array]) -> list[Array]:
+    def backward(self, at: Run) -> list[Array]:
         """Return the product with the transposed matrix."""
-        return [self.matrix.T @ g[0] if self.left else g[0] @ self.matrix.T]
+        return [self.matrix.T @ at.g[0] if self.left else at.g[0] @ self.matrix.T]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,10 +262,10 @@ class Convolution(_Windows):
         """Return the outputs, sample by sample."""
         return [np.stack([self._one(each) for each in x[0]])]
 
-    def backward(self, x: Sequence[Array], y: Sequence[Array], g: Sequence[Array]) -> list[Array]:
+    def backward(self, at: Run) -> list[Array]:
         """Return the derivatives by the inputs."""
-        live = [each.reshape(len(each), -1).any(axis=1) for each in y[0]]
-        return [np.stack([self._back(each, on) for each, on in zip(g[0], live, strict=True)])]
+        live = [each.reshape(len(each), -1).any(axis=1) for each in at.y[0]]
+        return [np.stack([self._back(each, on) for each, on in zip(at.g[0], live, strict=True)])]
 
     def _one(self, x: Array) -> Array:
         padded = self.padded(len(x))
@@ -306,9 +319,9 @@ class Transposed:
         every = np.ones(x[0].shape[1], dtype=np.bool_)
         return [np.stack([self.straight._back(each, every) for each in x[0]])]
 
-    def backward(self, x: Sequence[Array], y: Sequence[Array], g: Sequence[Array]) -> list[Array]:
+    def backward(self, at: Run) -> list[Array]:
         """Return the derivatives by the inputs."""
-        return self.straight.forward(g)
+        return self.straight.forward(at.g)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -328,9 +341,9 @@ class Pooling(_Windows):
         """Return the means."""
         return [np.stack([self._sums(each) / self._counts() for each in x[0]])]
 
-    def backward(self, x: Sequence[Array], y: Sequence[Array], g: Sequence[Array]) -> list[Array]:
+    def backward(self, at: Run) -> list[Array]:
         """Return an equal part for each element of a window."""
-        return [np.stack([self._spread(each / self._counts()) for each in g[0]])]
+        return [np.stack([self._spread(each / self._counts()) for each in at.g[0]])]
 
     def _counts(self) -> Array | float:
         if self.whole:

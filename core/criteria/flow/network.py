@@ -17,7 +17,7 @@ from ...errors import PlanError
 from ...ir.network import Network
 from ...ir.partial import between
 from ..registry import Scores
-from .maps import Array, Node
+from .maps import Array, Node, Run
 from .nodes import WEIGHTED, Place, node_of
 
 __all__ = ["Flow"]
@@ -105,7 +105,7 @@ class Flow:
         labels = groups.values.get(makes[0])
         if node.op_type in WEIGHTED and labels is not None and labels.axis is not None:
             units, axis = groups.units[labels.vector], labels.axis
-            mixes = not _passes(groups, node, constants)
+            mixes = not _passes(node, constants)
         self._stages.append(_Stage(found, reads, tuple(makes), mixes=mixes, units=units, axis=axis))
         return set(makes)
 
@@ -164,12 +164,12 @@ class Flow:
             if local and stage.mixes:
                 g = [np.full(each.shape, one) for each in y]
             # What only scales (a divisor, a slope) has no flow, and no derivative here.
-            for name, slope in zip(stage.reads, stage.node.backward(x, y, g), strict=False):
+            for name, slope in zip(stage.reads, stage.node.backward(Run(x, y, g)), strict=False):
                 slopes[name] = slopes[name] + slope if name in slopes else slope
         return scores
 
 
-def _passes(groups: Groups, node: ir.Node, constants: dict[str, npt.NDArray[np.generic]]) -> bool:
+def _passes(node: ir.Node, constants: dict[str, npt.NDArray[np.generic]]) -> bool:
     """Whether a convolution passes its channels on: one input a group."""
     given = node.attributes.get("group")
     group = given.as_int() if given is not None else 1

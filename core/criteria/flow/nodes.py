@@ -15,7 +15,17 @@ from ...errors import SecateurError
 from ...ir.network import Network
 from ...ir.partial import between
 from .maps import (
-    Array, Convolution, Factor, Mean, Moved, Node, Passed, Pooling, Product, Through, Total,
+    Array,
+    Convolution,
+    Factor,
+    Mean,
+    Moved,
+    Node,
+    Passed,
+    Pooling,
+    Product,
+    Through,
+    Total,
     Transposed,
 )  # fmt: skip
 

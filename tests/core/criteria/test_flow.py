@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from secateur.core.coupling import find_groups
 from secateur.core.cost.budget import make_costs
+from secateur.core.coupling import find_groups
 from secateur.core.criteria import CRITERIA, ScoreContext
 from secateur.core.criteria.flow import Flow
 from secateur.core.criteria.synflow import removal_order

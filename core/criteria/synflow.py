@@ -3,11 +3,12 @@ iteratively conserving synaptic flow, NeurIPS 2020 (arXiv 2006.05467).
 
     flow(unit) = Σ |w · ∂R/∂w| over the weights that produce it
 
-where R is the sum of the outputs for an input of ones, in the network of absolute weights (:mod:`.flow`). Every layer passes on the whole flow, so a layer
-with few units has much in each, and no layer is emptied before the others. That holds only if flows
-are computed again while units leave. So the criterion removes units in :data:`STEPS` steps, over
-all layers at once, down to :data:`LEAST` of them; after step k, LEAST^(k/STEPS) are left. The score
-of a unit is its place in the order of removal, above 0 and up to 1.
+where R is the sum of the outputs for an input of ones, in the network of absolute weights
+(:mod:`.flow`). Every layer passes on the whole flow, so a layer with few units has much in each,
+and no layer is emptied before the others. That holds only if flows are computed again while units
+leave. So the criterion removes units in :data:`STEPS` steps, over all layers at once, down to
+:data:`LEAST` of them; after step k, LEAST^(k/STEPS) are left. The score of a unit is its place in
+the order of removal, above 0 and up to 1.
 
 The code of the authors applies |·| to the statistics of batch normalisations as well. Means
 subtracted from absolute values can then silence a whole layer. Here a normalisation is a factor of

@@ -274,7 +274,7 @@ class Convolution(_Windows):
         into, out = len(x) // self.group, len(self.weight) // self.group
         if into == out == 1:
             for tap, place in self.taps():
-                y += self.weight[(slice(None), slice(None), *tap)] * _flat(padded[place])
+                y += _tap(self.weight, tap) * _flat(padded[place])
             return y.reshape(-1, *self.outputs)
         for number in range(self.group):
             rows = slice(number * out, (number + 1) * out)
@@ -282,7 +282,7 @@ class Convolution(_Windows):
             live = np.flatnonzero(part.reshape(into, -1).any(axis=1))
             weight, part = self.weight[rows][:, live], part[live]
             for tap, place in self.taps():
-                y[rows] += weight[(slice(None), slice(None), *tap)] @ _flat(part[place])
+                y[rows] += _tap(weight, tap) @ _flat(part[place])
         return y.reshape(-1, *self.outputs)
 
     def _back(self, g: Array, live: npt.NDArray[np.bool_]) -> Array:
@@ -295,13 +295,14 @@ class Convolution(_Windows):
             weight, own = self.weight[rows], _flat(g[rows])
             part = padded[number * into : (number + 1) * into]
             for tap, place in self.taps():
-                given = weight[(slice(None), slice(None), *tap)].T @ own
+                given = _tap(weight, tap).T @ own
                 part[place] += given.reshape(into, *self.outputs)
         if into == out == 1:
             for tap, place in self.taps():
-                given = self.weight[(slice(None), slice(None), *tap)] * _flat(g)
+                given = _tap(self.weight, tap) * _flat(g)
                 padded[place] += given.reshape(-1, *self.outputs)
-        return padded[self.inner]
+        inner: Array = padded[self.inner]
+        return inner
 
 
 @dataclass(frozen=True, eq=False)
@@ -362,7 +363,15 @@ class Pooling(_Windows):
         padded = self.padded(len(g))
         for _, place in self.taps():
             padded[place] += g
-        return padded[self.inner]
+        inner: Array = padded[self.inner]
+        return inner
+
+
+def _tap(weight: Array, tap: tuple[int, ...]) -> Array:
+    """Return the matrix of one tap of a kernel, [outputs, inputs]."""
+    place: tuple[Any, ...] = (slice(None), slice(None), *tap)
+    matrix: Array = weight[place]
+    return matrix
 
 
 def _flat(planes: Array) -> Array:
@@ -375,4 +384,5 @@ def _summed(g: Array, shape: Sequence[int]) -> Array:
     axes = (*range(lead), *(
         lead + axis for axis, size in enumerate(shape) if size == 1 and g.shape[lead + axis] > 1
     ))  # fmt: skip
-    return g.sum(axes, keepdims=True).reshape(shape) if axes else g
+    summed: Array = g.sum(axes, keepdims=True) if axes else g
+    return summed.reshape(shape)

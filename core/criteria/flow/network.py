@@ -177,7 +177,7 @@ def _passes(node: ir.Node, constants: dict[str, npt.NDArray[np.generic]]) -> boo
     if group == 1 or weight is None:
         return False
     transposed = node.op_type == "ConvTranspose"
-    return (weight.shape[0] == group) if transposed else (weight.shape[1] == 1)
+    return bool(weight.shape[0] == group if transposed else weight.shape[1] == 1)
 
 
 def _along(vector: Array, rank: int, axis: int) -> Array:

@@ -218,7 +218,7 @@ def _reduced(place: Place) -> Node:
     rank = len(place.x)
     given = place.node.inputs[1] if len(place.node.inputs) > 1 else None
     if given is not None:
-        axes = tuple(int(axis) for axis in place.constants[str(given.name)].ravel())  # type: ignore[call-overload]
+        axes = tuple(int(axis) for axis in place.constants[str(given.name)].ravel())
     else:
         axes = place.integers("axes", tuple(range(rank)))
     summed = place.node.op_type in ("ReduceSum", "ReduceL1")

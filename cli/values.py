@@ -21,7 +21,7 @@ def _criteria() -> Iterator[Line]:
     import secateur
 
     for name, entry in sorted(secateur.CRITERIA.items()):
-        yield name, f"{entry.summary} ({entry.source})"
+        yield name, entry.described
 
 
 def _chosen_criteria() -> Iterator[Line]:

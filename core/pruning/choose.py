@@ -140,7 +140,7 @@ def _by_order(
     Where the criterion is OBS, the allocation gives the numbers and OBS chooses the channels.
     """
     options, groups = demand.options, demand.open
-    removed, steps = followed(demand, demand.context(data))
+    removed, steps = followed(demand, demand.context(data, progress))
     if options.analysis is not None and options.rate is not None:
         check_reach(options.analysis, options.rate, demand.achieved(removed))
     if not demand.method.obs:

@@ -123,14 +123,16 @@ class Demand:
         whole = self.costs.total()
         return 1.0 - self.costs.total(removed) / whole if whole else 0.0
 
-    def context(self, data: Dataset | None) -> AllocationContext:
+    def context(self, data: Dataset | None, progress: Progress = silent) -> AllocationContext:
         """Return what the allocation looks at; a criterion may read the data for it."""
         options = self.options
         return AllocationContext(
             groups=self.open,
             limits=options.limits,
             savings=MarginalSavings(self.open, self.costs).saved,
-            scores=scores_of(self.network, self.open, self.method.criterion, options, data),
+            scores=scores_of(
+                self.network, self.open, self.method.criterion, options, data, progress
+            ),
             analysis=options.analysis,
             threshold=options.threshold,
         )

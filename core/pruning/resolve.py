@@ -13,6 +13,7 @@ from ..criteria.registry import CRITERIA, ScoreContext, Scores, named_criterion
 from ..data import Dataset
 from ..errors import PlanError
 from ..ir.network import Network
+from ..progress import Progress, silent
 from ..sensitivity.result import Analysis
 from .options import AUTOMATIC, ChoiceOptions
 
@@ -82,8 +83,11 @@ def resolved_criterion(name: str, analysis: Analysis | None, data: Dataset | Non
     if name == OBS:
         if data is None:
             raise PlanError("obs needs data to calibrate on", hint="give images or an .npz")
-    elif CRITERIA.find(name, also=(AUTOMATIC, OBS)).needs_data and data is None:
-        raise PlanError(f"criterion '{name}' needs data", hint="give images or an .npz")
+    else:
+        found = CRITERIA.find(name, also=(AUTOMATIC, OBS))
+        if found.needs_data and data is None:
+            raise PlanError(f"criterion '{name}' needs data", hint="give images or an .npz")
+        found.check()
     return name
 
 
@@ -134,6 +138,7 @@ def scores_of(
     criterion: str,
     options: ChoiceOptions,
     data: Dataset | None,
+    progress: Progress = silent,
 ) -> Scores:
     """Return the scores that order the channels of each group [units]; the lowest leave first.
 
@@ -144,5 +149,7 @@ def scores_of(
         return ranks(groups, options.analysis)
     if criterion == OBS:
         return np.zeros(groups.unit_count)
-    context = ScoreContext(network=network, groups=groups, data=data, measured_by=options.task)
+    context = ScoreContext(
+        network=network, groups=groups, data=data, measured_by=options.task, progress=progress
+    )
     return CRITERIA.find(criterion).score(context)

@@ -96,7 +96,7 @@ def analyze(
         if place is not None:
             held.enter_context(place_of(place))
             held.enter_context(alone_in(place.parent))
-        curves = _curves(network, groups, data if read is None else read, task, options)
+        curves = _curves(network, groups, data if read is None else read, task, options, progress)
         original = measure_original(
             network, data, task, memory=options.memory, jobs=_workers(options), progress=progress
         )
@@ -140,11 +140,20 @@ def _rates(options: AnalyzeOptions) -> list[float]:
 
 
 def _curves(
-    network: Network, groups: Groups, data: Dataset, task: Task, options: AnalyzeOptions
+    network: Network,
+    groups: Groups,
+    data: Dataset,
+    task: Task,
+    options: AnalyzeOptions,
+    progress: Progress,
 ) -> list[Curve]:
     """Return the curve of each group, with its channels in the order of the criterion."""
-    context = ScoreContext(network=network, groups=groups, data=data, measured_by=task)
-    scores = CRITERIA.find(options.criterion).score(context)
+    context = ScoreContext(
+        network=network, groups=groups, data=data, measured_by=task, progress=progress
+    )
+    criterion = CRITERIA.find(options.criterion)
+    criterion.check()
+    scores = criterion.score(context)
     return find_curves(groups, scores, _rates(options))
 
 

@@ -41,6 +41,8 @@ DIGITS = 9
     "synflow",
     summary="synaptic flow through absolute weights, in 100 steps",
     source="Tanaka et al., NeurIPS 2020",
+    cost="100 passes of one sample through NumPy, forward and back",
+    comparable=True,
 )
 def synflow(context: ScoreContext) -> Scores:
     """Return the place of each unit in the order of removal, above 0 and up to 1.

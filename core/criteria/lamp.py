@@ -47,7 +47,7 @@ def _squares(
     axes = tuple(axis for axis in range(squares.ndim) if produced.shape[axis] == 1)
     summed = squares.sum(axis=axes, keepdims=True).ravel()
     units, places = np.unique(produced.ravel(), return_inverse=True)
-    return units, np.bincount(places.reshape(-1), summed, minlength=len(units))
+    return units, np.bincount(places.reshape(-1), summed, len(units)).astype(np.float64)
 
 
 def adaptive(squares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

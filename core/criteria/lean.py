@@ -102,7 +102,8 @@ def operator_norms(kernels: Matrix, strides: Sequence[int] = ()) -> Matrix:
         own = np.square(np.abs(np.fft.fftn(part, shape, axes)))
         squares = own if squares is None else squares + own
     assert squares is not None, "a kernel has at least one tap"
-    return np.sqrt(squares.max(axis=axes))
+    norms: Matrix = np.sqrt(squares.max(axis=axes))
+    return norms
 
 
 @dataclass(eq=False, slots=True)

@@ -61,7 +61,7 @@ def similarities(products: Matrix) -> Matrix:
     """Return the cosines of inner products; 0 with a vector of zeros, −∞ on the diagonal."""
     norms = np.sqrt(np.diag(products))
     sizes = np.outer(norms, norms)
-    found = np.divide(products, sizes, out=np.zeros_like(products), where=sizes > 0)
+    found: Matrix = np.divide(products, sizes, out=np.zeros_like(products), where=sizes > 0)
     np.fill_diagonal(found, -np.inf)
     return found
 

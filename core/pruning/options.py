@@ -39,6 +39,9 @@ __all__ = [
 AUTOMATIC = "auto"
 """Lets the rest of the options decide: OBS where there is data, else the L1 norm."""
 
+ONE_STEP = "one-step"
+"""The allocation that measures candidates."""
+
 SCHEDULES = ("linear", "geometric")
 """How rates rise: in equal steps, or so that every round takes the same part of what is left."""
 
@@ -59,6 +62,13 @@ class ChoiceOptions:
 
     allocation: str = AUTOMATIC
     """How many channels each group loses."""
+
+    steps: int = 1
+    """Remove channels in so many steps, and score those that are left again after each: each step
+    takes the same part of what is left. 1: all at once."""
+
+    candidates: int | None = None
+    """How many allocations one-step compares. If not given: 50."""
 
     analysis: Analysis | None = None
     """Loss curves measured by `secateur ana`; they distribute a rate or a threshold over the
@@ -103,6 +113,7 @@ class ChoiceOptions:
         self._name_functions()
         check_budget(self.budget)
         self._check_blocks()
+        self._check_steps()
         if self.latencies is not None and self.budget != LATENCY:
             raise PlanError(
                 f"latencies say nothing of a budget of {self.budget}",
@@ -126,6 +137,26 @@ class ChoiceOptions:
     def counted(self) -> str:
         """The budget that a rate is a fraction of: the cost of the target where there is one."""
         return TARGET if self.target is not None else self.budget
+
+    def _check_steps(self) -> None:
+        if self.steps < 1:
+            raise PlanError("there must be at least one step", option="steps")
+        if self.steps > 1 and self.analysis is not None:
+            raise PlanError(
+                "an analysis keeps the order of channels that it was made with",
+                hint="leave the steps or the analysis out",
+                option="steps",
+            )
+        if self.candidates is None:
+            return
+        if self.candidates < 1:
+            raise PlanError("there must be at least one candidate", option="candidates")
+        if self.allocation != ONE_STEP:
+            raise PlanError(
+                f"only the allocation {ONE_STEP} has candidates",
+                hint=f"--allocation {ONE_STEP}",
+                option="candidates",
+            )
 
     def _check_blocks(self) -> None:
         asked = self.drop_blocks
@@ -254,11 +285,13 @@ class PruneOptions(ChoiceOptions):
                 hint=percent_hint(self.rate),
                 option="rate",
             )
+        if self.steps > 1 and self.threshold is not None:
+            raise PlanError("steps lead to a rate, not to a threshold", option="steps")
         if self.as_far_as_possible and self.rate is None:
             raise PlanError("as far as possible goes with a rate only", option="as_far_as_possible")
         if self.plan is None:
             return
-        for option in ("allocation", "budget", "overrides", "drop_blocks"):
+        for option in ("allocation", "steps", "candidates", "budget", "overrides", "drop_blocks"):
             if option in self.changed():
                 raise PlanError("a plan says itself what is removed", option=option)
 

@@ -59,7 +59,18 @@ def resolve(options: ChoiceOptions, *, rate: float | None, data: Dataset | None)
         PlanError: a name is unknown, or options contradict each other.
     """
     criterion = resolved_criterion(options.criterion, options.analysis, data)
-    return Method(criterion, _resolved_allocation(options, criterion, rate))
+    if criterion == OBS and options.steps > 1:
+        raise PlanError(
+            "obs measures anew by itself, in steps of its own",
+            hint="leave the steps out, or name another criterion",
+            option="steps",
+        )
+    allocation = _resolved_allocation(options, criterion, rate)
+    if allocation.needs_data and data is None:
+        raise PlanError(
+            f"allocation '{allocation.name}' measures on data", hint="give images or an .npz"
+        )
+    return Method(criterion, allocation)
 
 
 def resolved_criterion(name: str, analysis: Analysis | None, data: Dataset | None) -> str:

@@ -14,6 +14,7 @@ from ..coupling.groups import Groups
 from ..coupling.indices import UnitMask
 from ..data import Dataset
 from ..data.calibration import Calibration
+from ..data.held import held
 from ..data.hold_out import split
 from ..data.part import parted
 from ..evaluation.loss import LossMeter
@@ -87,7 +88,8 @@ class Trial:
             fitting, measuring = parted(self.data, self.network) or (self.data, self.data)
         assert fitting is not None, "there is data"
         assert measuring is not None, "there is data"
-        return Calibration(fitting), LossMeter.of(self.network, measuring, self.task)
+        fitting = held(Calibration(fitting), self.network)
+        return fitting, LossMeter.of(self.network, held(measuring, self.network), self.task)
 
     def loss(self, removed: UnitMask, fitting: Dataset, meter: LossMeter) -> float:
         """Return what the network loses by a removal, adapted to some samples.

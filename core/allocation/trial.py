@@ -17,7 +17,7 @@ from ..data.calibration import Calibration
 from ..data.held import held
 from ..data.hold_out import split
 from ..data.part import parted
-from ..evaluation.loss import LossMeter
+from ..evaluation.many import ManyMeter
 from ..evaluation.task import Task
 from ..ir.network import Network
 from ..plan.floors import Floors
@@ -76,7 +76,7 @@ class Trial:
         removed, _ = cut(rest, self.groups, self.costs, self.rate, first, self.floors)
         return removed
 
-    def meter(self) -> tuple[Dataset, LossMeter]:
+    def meter(self) -> tuple[Dataset, ManyMeter]:
         """Return the samples to adapt to, and what measures on the others.
 
         Raises:
@@ -89,9 +89,9 @@ class Trial:
         assert fitting is not None, "there is data"
         assert measuring is not None, "there is data"
         fitting = held(Calibration(fitting), self.network)
-        return fitting, LossMeter.of(self.network, held(measuring, self.network), self.task)
+        return fitting, ManyMeter(self.network, measuring, self.task)
 
-    def loss(self, removed: UnitMask, fitting: Dataset, meter: LossMeter) -> float:
+    def loss(self, removed: UnitMask, fitting: Dataset, meter: ManyMeter) -> float:
         """Return what the network loses by a removal, adapted to some samples.
 
         Args:
@@ -109,4 +109,4 @@ class Trial:
             if adapted is not dense:
                 dense = adapted
                 break
-        return meter.loss(meter.value(dense))
+        return meter.loss(dense)

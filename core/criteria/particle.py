@@ -30,10 +30,9 @@ from ..coupling.groups import Groups
 from ..coupling.indices import UnitMask
 from ..data import BATCH_SIZE, Dataset
 from ..data.base import batch_size, target_kind
-from ..data.held import held
 from ..data.part import some_of
 from ..data.rebatch import Rebatched
-from ..evaluation.loss import LossMeter
+from ..evaluation.many import ManyMeter
 from ..progress import tracked
 from .registry import ScoreContext, Scores, criterion
 
@@ -73,13 +72,13 @@ def particle(context: ScoreContext) -> Scores:
     """
     network, groups = context.network, context.groups
     assert context.data is not None, "the registry says that the criterion needs data"
-    meter = LossMeter.of(network, _samples(context), context.measured_by)
+    meter = ManyMeter(network, _samples(context), context.measured_by)
     shares = _shares(groups)
     random = np.random.default_rng(SEED)
     particles = [_drawn(groups, shares, random) for _ in range(PARTICLES)]
     kept = np.zeros(groups.unit_count)
     for _ in tracked(range(ROUNDS), "particles", ROUNDS, context.progress):
-        losses = [meter.loss(meter.value(mask(network, groups, removed))) for removed in particles]
+        losses = [meter.loss(mask(network, groups, removed)) for removed in particles]
         weights = weights_of(np.array(losses, dtype=np.float64))
         for weight, removed in zip(weights.tolist(), particles, strict=True):
             kept += weight * ~removed
@@ -94,7 +93,7 @@ def _samples(context: ScoreContext) -> Dataset:
     some = some_of(context.data, context.network, SAMPLES)
     if not target_kind(some):
         some = Rebatched(some, batch_size(context.network, BATCH_SIZE))
-    return held(some, context.network)
+    return some
 
 
 def _shares(groups: Groups) -> list[npt.NDArray[np.int64]]:

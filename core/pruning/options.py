@@ -28,16 +28,21 @@ if TYPE_CHECKING:  # options load without what computes
 
 __all__ = [
     "AUTOMATIC",
+    "OBS",
     "SCHEDULES",
     "ChoiceOptions",
     "DensifyOptions",
     "IterateOptions",
     "PruneOptions",
     "rising_rates",
+    "steps_with_obs",
 ]
 
 AUTOMATIC = "auto"
 """Lets the rest of the options decide: OBS where there is data, else the L1 norm."""
+
+OBS = "obs"
+"""Structured Optimal Brain Surgeon: criterion, allocation and compensation in one."""
 
 ONE_STEP = "one-step"
 """The allocation that measures candidates."""
@@ -47,6 +52,15 @@ SCHEDULES = ("linear", "geometric")
 
 UNCHANGING = ("checkpoint", "device")
 """Options of fine-tuning that do not change what it comes to."""
+
+
+def steps_with_obs() -> PlanError:
+    """Return the error of steps for a criterion that has steps of its own."""
+    return PlanError(
+        "obs measures anew by itself, in steps of its own",
+        hint="leave the steps out, or name another criterion",
+        option="steps",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +155,8 @@ class ChoiceOptions:
     def _check_steps(self) -> None:
         if self.steps < 1:
             raise PlanError("there must be at least one step", option="steps")
+        if self.steps > 1 and self.criterion == OBS:
+            raise steps_with_obs()
         if self.steps > 1 and self.analysis is not None:
             raise PlanError(
                 "an analysis keeps the order of channels that it was made with",
@@ -209,8 +225,11 @@ class ChoiceOptions:
         """Return all options as plain values: equal ones for equal choices only."""
         found = {option.name: getattr(self, option.name) for option in fields(ChoiceOptions)}
         task, target = found.pop("task"), found.pop("target")
+        steps, candidates = found.pop("steps"), found.pop("candidates")
         return {
             **found,
+            **({"steps": steps} if steps != 1 else {}),
+            **({"candidates": candidates} if candidates is not None else {}),
             **({"target": target.recorded()} if target is not None else {}),
             **({"task": getattr(task, "metric", task)} if task is not None else {}),
             "analysis": self.analysis.digest if self.analysis is not None else None,

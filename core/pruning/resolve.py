@@ -15,12 +15,9 @@ from ..errors import PlanError
 from ..ir.network import Network
 from ..progress import Progress, silent
 from ..sensitivity.result import Analysis
-from .options import AUTOMATIC, ChoiceOptions
+from .options import AUTOMATIC, OBS, ChoiceOptions, steps_with_obs
 
 __all__ = ["FORMER_OBS", "OBS", "RANKING", "Method", "resolve", "resolved_criterion", "scores_of"]
-
-OBS = "obs"
-"""Structured Optimal Brain Surgeon: criterion, allocation and compensation in one."""
 
 FORMER_OBS = "surgery"
 """The name that earlier versions gave to OBS, in commands and in plans."""
@@ -60,11 +57,7 @@ def resolve(options: ChoiceOptions, *, rate: float | None, data: Dataset | None)
     """
     criterion = resolved_criterion(options.criterion, options.analysis, data)
     if criterion == OBS and options.steps > 1:
-        raise PlanError(
-            "obs measures anew by itself, in steps of its own",
-            hint="leave the steps out, or name another criterion",
-            option="steps",
-        )
+        raise steps_with_obs()
     allocation = _resolved_allocation(options, criterion, rate)
     if allocation.needs_data and data is None:
         raise PlanError(

@@ -15,6 +15,7 @@ cannot tell them apart; it compares neighbourhoods of growing size until nothing
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
@@ -74,15 +75,15 @@ def _structure(network: Network, groups: Groups, group: Group) -> object:
     }
     nodes = [node for node in network.graph if _names([*node.inputs, *node.outputs]) & inside]
     producers = {producer.node for producer in groups.producers}
-    colours: dict[str, object] = {
-        node_key(node): (
+    colours = {
+        node_key(node): _digest((
             _described(network, node),
             bool(_names(node.inputs) & inside),
             bool(_names(node.outputs) & inside),
             node_key(node) in producers,
-        )
+        ))
         for node in nodes
-    }
+    }  # fmt: skip
     made = {str(value.name): node_key(node) for node in nodes for value in node.outputs}
     before: dict[str, list[str]] = defaultdict(list)
     after: dict[str, list[str]] = defaultdict(list)
@@ -92,23 +93,25 @@ def _structure(network: Network, groups: Groups, group: Group) -> object:
             if name in inside and name in made:
                 before[node_key(node)].append(made[name])
                 after[made[name]].append(node_key(node))
-    known = len(set(map(repr, colours.values())))
+    known = len(set(colours.values()))
     while True:
-        names: dict[str, int] = {}
-        texts = {
-            key: repr((
+        colours = {
+            key: _digest((
                 colour,
-                sorted(repr(colours[other]) for other in before[key]),
-                sorted(repr(colours[other]) for other in after[key]),
+                sorted(colours[other] for other in before[key]),
+                sorted(colours[other] for other in after[key]),
             ))
             for key, colour in colours.items()
         }  # fmt: skip
-        for text in sorted(texts.values()):
-            names.setdefault(text, len(names))
-        if len(names) == known:
-            return tuple(sorted(Counter(texts.values()).items()))
-        known = len(names)
-        colours = dict(texts)
+        found = len(set(colours.values()))
+        if found == known:
+            return tuple(sorted(Counter(colours.values()).items()))
+        known = found
+
+
+def _digest(described: object) -> str:
+    """Return a short text that stands for a description; equal ones have equal texts."""
+    return hashlib.sha256(repr(described).encode()).hexdigest()[:16]
 
 
 def _names(values: Sequence[ir.Value | None]) -> set[str]:

@@ -14,13 +14,18 @@ from ...coupling.indices import UnitMask
 from ...coupling.trace import static_shape
 from ...engine.session import Session
 from ...errors import PlanError
+from ...ir.footprint import total_bytes
 from ...ir.network import Network
 from ...ir.partial import between
+from ...verify.small_input import MEMORY, smallest
 from ..registry import Scores
 from .maps import Array, Node, Run
 from .nodes import WEIGHTED, Place, node_of
 
 __all__ = ["Flow"]
+
+FLOAT64 = 2
+"""Bytes of a number here over those of the graph."""
 
 TINY = 1e-290
 """What an input and an output count where ones would leave the range of float64 on the way."""
@@ -50,7 +55,8 @@ class Flow:
     """A network of absolute weights, ready to be run for many removals.
 
     An operator that is no linear map, and no activation, ends the flow: what it reads counts as an
-    output, and what it makes is one everywhere.
+    output, and what it makes is one everywhere. Networks whose values would take more than 2 GB are
+    looked at with a smaller input, where no layer has a size of its own.
 
     Args:
         network: the network.
@@ -58,6 +64,7 @@ class Flow:
     """
 
     def __init__(self, network: Network, groups: Groups):
+        network = _affordable(network)
         self._unit_count = groups.unit_count
         self._starts = {
             str(value.name): shape
@@ -167,6 +174,16 @@ class Flow:
             for name, slope in zip(stage.reads, stage.node.backward(Run(x, y, g)), strict=False):
                 slopes[name] = slopes[name] + slope if name in slopes else slope
         return scores
+
+
+def _affordable(network: Network) -> Network:
+    """Return the network, or the same at a smaller input where its values would fill the memory.
+
+    A forward pass keeps all of them for the backward pass, in float64.
+    """
+    if FLOAT64 * total_bytes(network) <= MEMORY:
+        return network
+    return smallest(network)[0]
 
 
 def _passes(node: ir.Node, constants: dict[str, npt.NDArray[np.generic]]) -> bool:

@@ -142,6 +142,19 @@ def test_products_beyond_a_float_do_not_overflow():
         Flow(huge, find_groups(huge)).scores()
 
 
+def test_values_that_would_fill_the_memory_are_looked_at_on_a_smaller_input(monkeypatch):
+    g = Graph(channels=2, size=128)
+    a = g.op("pool", "MaxPool", g.conv("a", g.data, 5), kernel_shape=[2, 2], strides=[2, 2])
+    network = g.network(y=g.conv("b", a, 2))
+    groups = find_groups(network)
+    whole = Flow(network, groups).scores()
+    monkeypatch.setattr("secateur.core.criteria.flow.network.MEMORY", 1)
+    small = Flow(network, groups).scores()
+    assert small.max() < whole.max() / 10
+    units = list(groups.by_name("a").units)  # only borders weigh more than before
+    np.testing.assert_allclose(small[units] / small.max(), whole[units] / whole.max(), rtol=0.1)
+
+
 # -- the order of removal ----------------------------------------------------------------------
 
 

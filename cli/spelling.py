@@ -417,6 +417,7 @@ BY_FIELD: Mapping[str, Spelling] = {
         _flag(_text, metavar="NAME|help"), former={"surgery": "obs"}
     ),
     "ChoiceOptions.allocation": _flag(_text, metavar="NAME|help"),
+    "ChoiceOptions.normalize": _flag(_text, metavar="auto|none|mean|layer-l2|max"),
     "ChoiceOptions.budget": _flag(_text, metavar="UNIT"),
     "ChoiceOptions.drop_blocks": _flag(_blocks, metavar="N|auto|LAYER,LAYER…"),
     "ChoiceOptions.exclude": _flag(_texts, metavar="LAYER", kind=list[str]),

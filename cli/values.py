@@ -116,6 +116,13 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
         "imagenet": "less 104, 117, 123 (blue, green, red)",
         "mobilenet": "less 103.94, 116.78, 123.68, times 0.017",
     },
+    "ChoiceOptions.normalize": {
+        "auto": "none for criteria whose scores are losses (taylor, oracle, shapley), else mean",
+        "none": "scores as they are",
+        "mean": "over the mean size of the scores of the group",
+        "layer-l2": "over the L2 norm of the scores of the group",
+        "max": "over the largest score of the group",
+    },
     "PruneOptions.sparse": {
         "dense": "a smaller network",
         "sparse": "the full size, with zeros for removed channels, to fine-tune elsewhere",

@@ -37,6 +37,8 @@ class AllocationContext:
         threshold: loss that each group alone may cost; None for a rate.
         network: the network; None where nothing but its groups is known.
         trial: what removals are measured with; None where there is no data.
+        normalize: how scores of different groups are made comparable, a key of
+            :data:`~.normalize.SCALES`.
     """
 
     groups: Groups
@@ -47,6 +49,7 @@ class AllocationContext:
     threshold: float | None = None
     network: Network | None = None
     trial: Trial | None = None
+    normalize: str = "mean"
 
     def partition_steps(self) -> list[list[Step]]:
         """Return the steps that limits allow, a list for each partition, lowest scores first."""

@@ -256,7 +256,8 @@ def recorded(options: PruneOptions, data: Dataset | None) -> dict[str, Any]:
 
     return {
         **({"threshold": float(options.threshold)} if options.threshold is not None else {}),
-        **chosen("steps", "candidates", "budget", "target", "task", "latencies", "overrides"),
+        **chosen("normalize", "steps", "candidates", "budget", "target", "task", "latencies"),
+        **chosen("overrides"),
         **({"data": {"name": data.name, "samples": data.samples}} if data is not None else {}),
         **remembered(data),
         **chosen("exclude", "limits", "as_far_as_possible"),

@@ -157,6 +157,7 @@ class Demand:
             scores=scores,
             analysis=options.analysis,
             threshold=options.threshold,
+            normalize=self.method.normalize,
             network=self.network,
             trial=self._trial(data, progress),
         )

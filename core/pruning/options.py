@@ -50,6 +50,10 @@ ONE_STEP = "one-step"
 SCHEDULES = ("linear", "geometric")
 """How rates rise: in equal steps, or so that every round takes the same part of what is left."""
 
+NORMALIZATIONS = (AUTOMATIC, "none", "mean", "layer-l2", "max")
+"""What scores of a group may be divided by in a ranking of all. auto: none for scores that are
+losses already, else the mean."""
+
 UNCHANGING = ("checkpoint", "device")
 """Options of fine-tuning that do not change what it comes to."""
 
@@ -83,6 +87,10 @@ class ChoiceOptions:
 
     candidates: int | None = None
     """How many allocations one-step compares. If not given: 50."""
+
+    normalize: str = AUTOMATIC
+    """What makes scores of different groups comparable where one ranking takes them all: they are
+    divided by the mean, the L2 norm or the largest of their group, or by nothing."""
 
     analysis: Analysis | None = None
     """Loss curves measured by `secateur ana`; they distribute a rate or a threshold over the
@@ -126,6 +134,11 @@ class ChoiceOptions:
     def __post_init__(self) -> None:
         self._name_functions()
         check_budget(self.budget)
+        if self.normalize not in NORMALIZATIONS:
+            raise PlanError(
+                f"scores are normalised by {' or '.join(NORMALIZATIONS)}, not '{self.normalize}'",
+                option="normalize",
+            )
         self._check_blocks()
         self._check_steps()
         if self.latencies is not None and self.budget != LATENCY:
@@ -224,10 +237,11 @@ class ChoiceOptions:
     def plain(self) -> dict[str, Any]:
         """Return all options as plain values: equal ones for equal choices only."""
         found = {option.name: getattr(self, option.name) for option in fields(ChoiceOptions)}
-        task, target = found.pop("task"), found.pop("target")
+        task, target, normalize = (found.pop(name) for name in ("task", "target", "normalize"))
         steps, candidates = found.pop("steps"), found.pop("candidates")
         return {
             **found,
+            **({"normalize": normalize} if normalize != AUTOMATIC else {}),
             **({"steps": steps} if steps != 1 else {}),
             **({"candidates": candidates} if candidates is not None else {}),
             **({"target": target.recorded()} if target is not None else {}),
@@ -310,7 +324,9 @@ class PruneOptions(ChoiceOptions):
             raise PlanError("as far as possible goes with a rate only", option="as_far_as_possible")
         if self.plan is None:
             return
-        for option in ("allocation", "steps", "candidates", "budget", "overrides", "drop_blocks"):
+        for option in (
+            "allocation", "normalize", "steps", "candidates", "budget", "overrides", "drop_blocks",
+        ):  # fmt: skip
             if option in self.changed():
                 raise PlanError("a plan says itself what is removed", option=option)
 

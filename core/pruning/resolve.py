@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..allocation.normalize import MEAN, NONE
 from ..allocation.registry import ALLOCATIONS, Allocation
 from ..allocation.threshold import ranks
 from ..coupling.groups import Groups
@@ -32,6 +33,8 @@ class Method:
 
     criterion: str
     allocation: Allocation
+    normalize: str = MEAN
+    """How one ranking makes scores of different groups comparable."""
 
     @property
     def obs(self) -> bool:
@@ -63,7 +66,7 @@ def resolve(options: ChoiceOptions, *, rate: float | None, data: Dataset | None)
         raise PlanError(
             f"allocation '{allocation.name}' measures on data", hint="give images or an .npz"
         )
-    return Method(criterion, allocation)
+    return Method(criterion, allocation, _resolved_scale(options, criterion, allocation))
 
 
 def resolved_criterion(name: str, analysis: Analysis | None, data: Dataset | None) -> str:
@@ -126,6 +129,24 @@ def _resolved_allocation(options: ChoiceOptions, criterion: str, rate: float | N
             hint="leave the analysis out, or choose sensitivity or greedy",
         )
     return found
+
+
+def _resolved_scale(options: ChoiceOptions, criterion: str, allocation: Allocation) -> str:
+    """Return how scores of different groups are made comparable.
+
+    Raises:
+        PlanError: it is asked for where nothing compares them.
+    """
+    ranked = allocation.name == RANKING and criterion != OBS
+    if options.normalize != AUTOMATIC:
+        if not ranked:
+            raise PlanError(
+                "scores of different groups are only compared where one ranking takes them all",
+                hint="--allocation global, with another criterion than obs",
+                option="normalize",
+            )
+        return options.normalize
+    return NONE if ranked and CRITERIA[criterion].comparable else MEAN
 
 
 def _usual_allocation(criterion: str, analysis: Analysis | None, rate: float | None) -> str:

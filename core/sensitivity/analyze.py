@@ -26,14 +26,14 @@ from ..ir.network import Network
 from ..options import options_of
 from ..plan.exclude import check_excluded, excluded_groups
 from ..progress import Progress, silent
-from .contexts import Contexts, Kept, Recomputed, kept_bytes
+from ..suffixes.contexts import Contexts, Kept, Recomputed, kept_bytes
+from ..suffixes.suffix import Suffix, make_suffix
 from .curves import Curve, find_curves
 from .options import AnalyzeOptions
 from .original import Original, measure_original
 from .points import Meter, Removals, first_exceeding
 from .result import Analysis, GroupAnalysis, Point
 from .state import Known, State, place_of
-from .suffix import Suffix, make_suffix
 
 __all__ = ["analyze"]
 

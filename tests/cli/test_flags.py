@@ -125,6 +125,11 @@ def cases(folder: Path) -> Iterator[Case]:
         ["--rate", 0.5, "--target", chip, "--budget", "target"],
         f"rate: 0.5\ntarget: {chip}\nbudget: target\n",
     )
+    yield Case(
+        secateur.PruneOptions(rate=0.5, normalize="layer-l2", allocation="global"),
+        ["--rate", 0.5, "--normalize", "layer-l2", "--allocation", "global"],
+        "rate: 0.5\nnormalize: layer-l2\nallocation: global\n",
+    )
     yield Case(secateur.PruneOptions(plan=pruned.plan), ["--keep", plan], f"keep: {plan}\n")
     for text, asked in (("2", 2), ("a,b", ("a", "b")), ("16,", ("16",))):
         yield Case(

@@ -27,9 +27,9 @@ from ..plan.quotas import check_quotas, quotas_of
 from ..plan.reach import Reach
 from ..plan.state import PruningState, RemovedStep
 from ..plan.steps import SLACK, Step, check_first, cut, legal_steps
-from ..progress import Progress, silent
+from ..progress import Progress, silent, tracked
 from .demand import Demand
-from .options import PruneOptions
+from .options import PruneOptions, rising_rates
 
 __all__ = ["Choice", "choose", "followed", "recorded"]
 
@@ -140,7 +140,7 @@ def _by_order(
     Where the criterion is OBS, the allocation gives the numbers and OBS chooses the channels.
     """
     options, groups = demand.options, demand.open
-    removed, steps = followed(demand, demand.context(data, progress))
+    removed, steps = _in_steps(demand, data, progress)
     if options.analysis is not None and options.rate is not None:
         check_reach(options.analysis, options.rate, demand.achieved(removed))
     if not demand.method.obs:
@@ -151,14 +151,53 @@ def _by_order(
     return remove_to_rate(start, goal, progress)
 
 
-def followed(demand: Demand, context: AllocationContext) -> tuple[UnitMask, list[Step]]:
+def _in_steps(
+    demand: Demand, data: Dataset | None, progress: Progress
+) -> tuple[UnitMask, list[Step]]:
+    """Return what leaves in one or several steps, scored again before each.
+
+    What has left stays out. Layers with numbers of their own lose them in the first step.
+
+    Raises:
+        PlanError: as :func:`followed`.
+    """
+    options, groups = demand.options, demand.open
+    removed, history = groups.mask(()), list[Step]()
+    rates: tuple[float, ...] = ()
+    if options.rate and options.steps > 1:
+        rates = rising_rates(options.rate, options.steps, "geometric")[:-1]
+    for rate in tracked(rates, "steps", len(rates), progress):
+        context = demand.context(data, removed=removed)
+        asked = legal_steps(demand.steps(context)[0], groups, demand.floors)
+        least = demand.achieved(groups.mask(unit for step in asked for unit in step.units))
+        part = replace(options, rate=max(rate, min(least, options.rate or 0.0)))
+        before = removed
+        removed, steps = followed(replace(demand, options=part), context, removed)
+        history += [step for step in steps if not before[list(step.units)].all()]
+    before = removed
+    context = demand.context(data, progress, removed=removed)
+    removed, steps = followed(demand, context, removed)
+    return removed, [*history, *(s for s in steps if not before[list(s.units)].all())]
+
+
+def followed(
+    demand: Demand, context: AllocationContext, before: UnitMask | None = None
+) -> tuple[UnitMask, list[Step]]:
     """Return a mask over the units that an order removes, and the steps.
+
+    Args:
+        demand: what is asked.
+        context: what the allocation looks at.
+        before: mask over units that have left already; they leave first.
 
     Raises:
         PlanError: the quotas remove more than the rate.
     """
     groups, rate, blocks = demand.open, demand.options.rate, demand.options.target is not None
     first, rest = demand.steps(context)
+    if before is not None and before.any():
+        first = [*first, *(step for step in rest if before[list(step.units)].all())]
+        rest = [step for step in rest if not before[list(step.units)].all()]
     if rate is None:
         steps = legal_steps([*first, *rest], groups, demand.floors)
         removed = groups.mask(unit for step in steps for unit in step.units)
@@ -217,7 +256,8 @@ def recorded(options: PruneOptions, data: Dataset | None) -> dict[str, Any]:
 
     return {
         **({"threshold": float(options.threshold)} if options.threshold is not None else {}),
-        **chosen("normalize", "budget", "target", "task", "latencies", "overrides"),
+        **chosen("normalize", "steps", "candidates", "budget", "target", "task", "latencies"),
+        **chosen("overrides"),
         **({"data": {"name": data.name, "samples": data.samples}} if data is not None else {}),
         **remembered(data),
         **chosen("exclude", "limits", "as_far_as_possible"),

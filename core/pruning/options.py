@@ -28,16 +28,24 @@ if TYPE_CHECKING:  # options load without what computes
 
 __all__ = [
     "AUTOMATIC",
+    "OBS",
     "SCHEDULES",
     "ChoiceOptions",
     "DensifyOptions",
     "IterateOptions",
     "PruneOptions",
     "rising_rates",
+    "steps_with_obs",
 ]
 
 AUTOMATIC = "auto"
 """Lets the rest of the options decide: OBS where there is data, else the L1 norm."""
+
+OBS = "obs"
+"""Structured Optimal Brain Surgeon: criterion, allocation and compensation in one."""
+
+ONE_STEP = "one-step"
+"""The allocation that measures candidates."""
 
 SCHEDULES = ("linear", "geometric")
 """How rates rise: in equal steps, or so that every round takes the same part of what is left."""
@@ -48,6 +56,15 @@ losses already, else the mean."""
 
 UNCHANGING = ("checkpoint", "device")
 """Options of fine-tuning that do not change what it comes to."""
+
+
+def steps_with_obs() -> PlanError:
+    """Return the error of steps for a criterion that has steps of its own."""
+    return PlanError(
+        "obs measures anew by itself, in steps of its own",
+        hint="leave the steps out, or name another criterion",
+        option="steps",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +80,13 @@ class ChoiceOptions:
 
     allocation: str = AUTOMATIC
     """How many channels each group loses."""
+
+    steps: int = 1
+    """Remove channels in so many steps, and score those that are left again after each: each step
+    takes the same part of what is left. 1: all at once."""
+
+    candidates: int | None = None
+    """How many allocations one-step compares. If not given: 50."""
 
     normalize: str = AUTOMATIC
     """What makes scores of different groups comparable where one ranking takes them all: they are
@@ -116,6 +140,7 @@ class ChoiceOptions:
                 option="normalize",
             )
         self._check_blocks()
+        self._check_steps()
         if self.latencies is not None and self.budget != LATENCY:
             raise PlanError(
                 f"latencies say nothing of a budget of {self.budget}",
@@ -139,6 +164,28 @@ class ChoiceOptions:
     def counted(self) -> str:
         """The budget that a rate is a fraction of: the cost of the target where there is one."""
         return TARGET if self.target is not None else self.budget
+
+    def _check_steps(self) -> None:
+        if self.steps < 1:
+            raise PlanError("there must be at least one step", option="steps")
+        if self.steps > 1 and self.criterion == OBS:
+            raise steps_with_obs()
+        if self.steps > 1 and self.analysis is not None:
+            raise PlanError(
+                "an analysis keeps the order of channels that it was made with",
+                hint="leave the steps or the analysis out",
+                option="steps",
+            )
+        if self.candidates is None:
+            return
+        if self.candidates < 1:
+            raise PlanError("there must be at least one candidate", option="candidates")
+        if self.allocation != ONE_STEP:
+            raise PlanError(
+                f"only the allocation {ONE_STEP} has candidates",
+                hint=f"--allocation {ONE_STEP}",
+                option="candidates",
+            )
 
     def _check_blocks(self) -> None:
         asked = self.drop_blocks
@@ -191,9 +238,12 @@ class ChoiceOptions:
         """Return all options as plain values: equal ones for equal choices only."""
         found = {option.name: getattr(self, option.name) for option in fields(ChoiceOptions)}
         task, target, normalize = (found.pop(name) for name in ("task", "target", "normalize"))
+        steps, candidates = found.pop("steps"), found.pop("candidates")
         return {
             **found,
             **({"normalize": normalize} if normalize != AUTOMATIC else {}),
+            **({"steps": steps} if steps != 1 else {}),
+            **({"candidates": candidates} if candidates is not None else {}),
             **({"target": target.recorded()} if target is not None else {}),
             **({"task": getattr(task, "metric", task)} if task is not None else {}),
             "analysis": self.analysis.digest if self.analysis is not None else None,
@@ -268,11 +318,15 @@ class PruneOptions(ChoiceOptions):
                 hint=percent_hint(self.rate),
                 option="rate",
             )
+        if self.steps > 1 and self.threshold is not None:
+            raise PlanError("steps lead to a rate, not to a threshold", option="steps")
         if self.as_far_as_possible and self.rate is None:
             raise PlanError("as far as possible goes with a rate only", option="as_far_as_possible")
         if self.plan is None:
             return
-        for option in ("allocation", "normalize", "budget", "overrides", "drop_blocks"):
+        for option in (
+            "allocation", "normalize", "steps", "candidates", "budget", "overrides", "drop_blocks",
+        ):  # fmt: skip
             if option in self.changed():
                 raise PlanError("a plan says itself what is removed", option=option)
 

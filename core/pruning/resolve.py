@@ -16,12 +16,9 @@ from ..errors import PlanError
 from ..ir.network import Network
 from ..progress import Progress, silent
 from ..sensitivity.result import Analysis
-from .options import AUTOMATIC, ChoiceOptions
+from .options import AUTOMATIC, OBS, ChoiceOptions, steps_with_obs
 
 __all__ = ["FORMER_OBS", "OBS", "RANKING", "Method", "resolve", "resolved_criterion", "scores_of"]
-
-OBS = "obs"
-"""Structured Optimal Brain Surgeon: criterion, allocation and compensation in one."""
 
 FORMER_OBS = "surgery"
 """The name that earlier versions gave to OBS, in commands and in plans."""
@@ -62,7 +59,13 @@ def resolve(options: ChoiceOptions, *, rate: float | None, data: Dataset | None)
         PlanError: a name is unknown, or options contradict each other.
     """
     criterion = resolved_criterion(options.criterion, options.analysis, data)
+    if criterion == OBS and options.steps > 1:
+        raise steps_with_obs()
     allocation = _resolved_allocation(options, criterion, rate)
+    if allocation.needs_data and data is None:
+        raise PlanError(
+            f"allocation '{allocation.name}' measures on data", hint="give images or an .npz"
+        )
     return Method(criterion, allocation, _resolved_scale(options, criterion, allocation))
 
 

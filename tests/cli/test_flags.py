@@ -113,6 +113,11 @@ def cases(folder: Path) -> Iterator[Case]:
         ["--threshold", 0.5, "--analysis", curves, "--no-repair"],
         f"threshold: 0.5\nanalysis: {curves}\nno-repair: true\n",
     )
+    yield Case(
+        secateur.PruneOptions(rate=0.5, allocation="one-step", candidates=7, steps=3),
+        ["--rate", 0.5, "--allocation", "one-step", "--candidates", 7, "--steps", 3],
+        "rate: 0.5\nallocation: one-step\ncandidates: 7\nsteps: 3\n",
+    )
     chip = folder / "chip.yaml"
     chip.write_text("name: chip\ninputs: 8\noutputs: 4\n")
     yield Case(

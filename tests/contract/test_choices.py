@@ -90,10 +90,17 @@ def test_a_criterion_scores_every_channel_the_same_twice(name: str, format_: str
 def test_an_allocation_meets_a_rate(name: str, format_: str) -> None:
     own, allocation = fixture(format_), CHOICES["allocation"][name]
     needed = analysis(format_) if allocation.needs_analysis else None
+    data = own.data if allocation.needs_data else None
     asked = {"threshold": LOSS} if allocation.needs_threshold else {"rate": RATE}
     found = [
         secateur.prune(
-            own.network, criterion="l1", allocation=name, analysis=needed, repair="none", **asked
+            own.network,
+            data=data,
+            criterion="l1",
+            allocation=name,
+            analysis=needed,
+            repair="none",
+            **asked,
         )
         for _ in range(2)
     ]

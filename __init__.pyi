@@ -22,6 +22,8 @@ from .core.coupling import Groups as Groups
 from .core.coupling import find_groups as find_groups
 from .core.criteria import CRITERIA as CRITERIA
 from .core.criteria import ScoreContext as ScoreContext
+from .core.criteria.shapley import GroupValues as GroupValues
+from .core.criteria.shapley import shapley_values as shapley_values
 from .core.data import DataOptions as DataOptions
 from .core.data.base import Batch as Batch
 from .core.data.base import Dataset as Dataset

@@ -192,11 +192,11 @@ def _studied(
     restart: bool,
 ) -> tuple[Study, Mapping[str, Path]]:
     """Make all points, and return what they came to, and where each of the best models is."""
-    known = _known(network, found, progress)
-    before, value = original_of(network, found.val, found.task, progress)
     few = None
     if options.low_data:
         few = FewImages.of(network, found.data, max(options.low_data), progress)
+    known = _known(network, found, progress)
+    before, value = original_of(network, found.val, found.task, progress)
     if restart:
         _forget(folder)
     tune = None

@@ -221,4 +221,5 @@ from .workflows.preprocessing import PreprocessTrial as PreprocessTrial
 from .workflows.preprocessing import with_preprocess as with_preprocess
 from .workflows.rounds import iterate as iterate
 from .workflows.rounds import load_round as load_round
+from .workflows.studying import PLOT_FILE as PLOT_FILE
 from .workflows.studying import study as study

@@ -94,8 +94,13 @@ def command(
     terminal.tell(tuple(note for note in came_to.notes if note not in said))
     for reason, count in came_to.failures().items():
         terminal.warn(f"{count} of {len(came_to.rows)} models could not be made: {reason}")
-    names = [secateur.STUDY_FILE, secateur.STUDY_TABLE, secateur.FRONT_TABLE]
-    written = tuple(output / name for name in names)
+    if came_to.made:
+        terminal.note(
+            "the best models were chosen by the samples that they are measured on: on others, "
+            "their figures will be a little lower"
+        )
+    names = (secateur.STUDY_FILE, secateur.STUDY_TABLE, secateur.FRONT_TABLE, secateur.PLOT_FILE)
+    written = tuple(output / name for name in names if (output / name).is_file())
     for path in written:
         terminal.note(f"wrote {path}")
     for row in came_to.pareto():

@@ -31,7 +31,7 @@ from ..core.errors import FormatError, PlanError, located
 from ..core.evaluation.fitted import fit_data
 from ..core.evaluation.summary import LARGEST_TWICE
 from ..core.evaluation.task import Task
-from ..core.files import alone_in, folder_aside, made_folder, write_whole
+from ..core.files import alone_in, folder_aside, made_folder, swept, write_whole
 from ..core.finetune.options import FinetuneOptions
 from ..core.ir.digest import digest
 from ..core.ir.footprint import multiply_adds
@@ -53,7 +53,6 @@ from ..core.training.framework import check_installed
 from ..core.verify.small_input import within_memory
 from ..formats.saving import check_free, check_target, file_bytes, reread, save, stored_bytes
 from .pipeline.cache import STEP_FILE, Kept, Store
-from .round_training import RoundTraining, swept
 
 __all__ = ["BEST", "PLOT_FILE", "study"]
 
@@ -157,6 +156,8 @@ class _Found:
         own = fit_data(network, data)
         judged = fit_data(network, val, options.task)
         if options.finetune is not None:
+            from .round_training import RoundTraining  # PyTorch takes seconds to load
+
             check_installed()
             RoundTraining(network, own.dataset, options.finetune).check()
         return cls(
@@ -290,6 +291,8 @@ class _Tuning:
         Raises:
             DataError, FormatError, UnsupportedError, VerificationError: it cannot be trained.
         """
+        from .round_training import RoundTraining
+
         pruned, tuned = (self.place(point) / name for name in ("pruned", "tuned"))
         shutil.rmtree(pruned, ignore_errors=True)  # it is made alike again
         saved = save(result, pruned)
@@ -518,7 +521,13 @@ def _write_results(folder: Path, found: Study, models: Mapping[str, Path]) -> tu
     if picture is not None:
         write_whole(folder / PLOT_FILE, picture.encode(), error=FormatError)
     else:
-        notes = (f"{PLOT_FILE} is left out: pip install 'secateur[report]'",)
+        with located(file=str(folder / PLOT_FILE)):
+            try:
+                (folder / PLOT_FILE).unlink(missing_ok=True)  # of an earlier run
+            except OSError as error:
+                raise FormatError(f"cannot be written: {error.strerror or error}") from error
+        if found.made:
+            notes = (f"{PLOT_FILE} is left out: pip install 'secateur[report]'",)
     write_whole(folder / FRONT_TABLE, found.pareto_csv().encode(), error=FormatError)
     write_whole(folder / STUDY_TABLE, found.to_csv().encode(), error=FormatError)
     write_whole(folder / STUDY_FILE, _json(found.to_data()), error=FormatError)

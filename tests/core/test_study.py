@@ -174,7 +174,7 @@ def test_the_result_can_be_sent_shown_and_written(found, tmp_path):
     assert [row.front for row in found.rows].count(True) == len(found.pareto()) == len(front)
     assert found.pareto("parameters")
     assert found.pareto("latency") == ()
-    with pytest.raises(secateur.PlanError, match="a front is not by 'oprations'.*did you mean op"):
+    with pytest.raises(secateur.PlanError, match=r"a front is not by 'oprations'.*did you mean op"):
         found.pareto("oprations")
 
 

@@ -63,8 +63,7 @@ PAGES: Mapping[str, Page] = {
         ),
     ),
     "study": Page(
-        "--output --data --val --methods --rates --repair --finetune --seeds --low-data --report "
-        "--restart",
+        "--output --data --val --methods --rates --repair --seeds --low-data",
         (
             "secateur study net/ --data train.txt --val val.txt --methods obs,l1 -o study/",
             "secateur study yolo.cfg yolo.weights --data voc.data --rates 0.2:0.6:0.2",

@@ -181,6 +181,7 @@ class StudyOptions:
             "seeds": self.seeds,
             "low_data": list(self.low_data),
             "budget": self._choice().counted,
+            "target": self.target.name if self.target is not None else None,
             "exclude": list(self.exclude),
             "limits": asdict(self.limits),
         }

@@ -141,7 +141,7 @@ from .core.study import Study as Study
 from .core.study import StudyMean as StudyMean
 from .core.study import StudyOptions as StudyOptions
 from .core.study import StudyRow as StudyRow
-from .core.study.make import Measured as Measured
+from .core.study.make import StudyFigures as StudyFigures
 from .core.study.points import StudyPoint as StudyPoint
 from .core.study.result import FRONT_TABLE as FRONT_TABLE
 from .core.study.result import STUDY_FILE as STUDY_FILE

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from joblib import Parallel, delayed, effective_n_jobs
@@ -45,7 +46,7 @@ from ..core.pruning.result import PruneResult
 from ..core.report.study_plot import plotted
 from ..core.study.front import front_of
 from ..core.study.images import FewImages
-from ..core.study.make import Bench, Made, Measured, original_of
+from ..core.study.make import Bench, Made, StudyFigures, original_of
 from ..core.study.options import StudyOptions
 from ..core.study.points import StudyPoint, check_names, points_of
 from ..core.study.result import FRONT_TABLE, STUDY_FILE, STUDY_TABLE, Study, StudyRow
@@ -324,7 +325,7 @@ class _Run:
     bench: Bench
     folder: Path
     points: list[tuple[StudyPoint, str]]
-    known: dict[str, Measured]
+    known: dict[str, StudyFigures]
     latencies: dict[tuple[str, ...], tuple[float, list[list[float]]]]
     journal: Journal
     reasons: dict[int, str] = field(default_factory=dict)
@@ -339,12 +340,12 @@ class _Run:
             FormatError: it cannot be written.
         """
         options = bench.options
-        measured: dict[str, Measured] = {}
+        measured: dict[str, StudyFigures] = {}
         latencies: dict[tuple[str, ...], tuple[float, list[list[float]]]] = {}
 
         def take(entry: Mapping[str, Any]) -> None:
             if "point" in entry:
-                measured[str(entry["point"])] = Measured.from_data(entry["measured"])
+                measured[str(entry["point"])] = StudyFigures.from_data(entry["measured"])
             else:
                 latencies[tuple(entry["latency"])] = entry["original"], entry["models"]
 
@@ -461,8 +462,9 @@ class _Run:
             return None, {}
         keys = tuple(self.points[place][1] for place in front)
         if keys not in self.latencies:
-            networks = [self._network(place) for place in front]
-            original, models = _timed(self.bench.network, networks, progress)
+            pairs = [_timed(self.bench.network, self._network(k), progress) for k in front]
+            original = median(before for before, _ in pairs)
+            models = [after for _, after in pairs]
             self.latencies[keys] = original, models
             self.journal.add({"latency": list(keys), "original": original, "models": models})
         original, models = self.latencies[keys]
@@ -496,17 +498,15 @@ def _workers(options: StudyOptions) -> int:
     return min(AT_ONCE, int(effective_n_jobs(-1)))
 
 
-def _timed(
-    original: Network, networks: Sequence[Network], progress: Progress
-) -> tuple[float, list[list[float]]]:
-    """Return milliseconds of the original, and those of networks with intervals of the change."""
-    pairs = [within_memory(restored(original), restored(network)) for network in networks]
+def _timed(original: Network, network: Network, progress: Progress) -> tuple[float, list[float]]:
+    """Return milliseconds of the original, and those of a network with the interval of the change.
+
+    Networks are timed two at a time, so that no more of them are in memory.
+    """
     sessions = 2 if multiply_adds(original) <= LARGEST_TWICE else 1
-    before, *found = timings(
-        [pairs[0][0], *(second for _, second in pairs)],
-        sessions=sessions, seconds=float(len(pairs) + 1), progress=progress,
-    )  # fmt: skip
-    return before.median, [[one.median, *change(before, one)] for one in found]
+    both = within_memory(restored(original), restored(network))
+    before, after = timings(both, sessions=sessions, progress=progress)
+    return before.median, [after.median, *change(before, after)]
 
 
 def _write_results(folder: Path, found: Study, models: Mapping[str, Path]) -> tuple[str, ...]:

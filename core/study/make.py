@@ -26,11 +26,11 @@ from .images import FewImages
 from .options import StudyOptions
 from .points import StudyPoint
 
-__all__ = ["Bench", "Made", "Measured", "Tune", "original_of"]
+__all__ = ["Bench", "Made", "StudyFigures", "Tune", "original_of"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Measured:
+class StudyFigures:
     """What a model came to. Intervals hold the true value with 95 % (:mod:`..evaluation.resample`).
 
     Args:
@@ -64,7 +64,7 @@ class Measured:
         return asdict(self)
 
     @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> Measured:
+    def from_data(cls, data: Mapping[str, Any]) -> StudyFigures:
         """Return what plain values tell.
 
         Raises:
@@ -89,7 +89,7 @@ class Made:
     """
 
     point: StudyPoint
-    measured: Measured | None = None
+    measured: StudyFigures | None = None
     reason: str = ""
     result: PruneResult | None = None
 
@@ -164,7 +164,7 @@ class Bench:
 
     def _measured(
         self, result: PruneResult, data: Dataset, pruned: float | None, progress: Progress
-    ) -> Measured:
+    ) -> StudyFigures:
         network = restored(result.network)
         cost = measure_cost(network, find_groups(network))
         parts = self.each(network, progress)
@@ -177,7 +177,7 @@ class Bench:
             losses = np.array(
                 [self.task.loss(*pair) for pair in zip(values, others, strict=True)], np.float64
             )
-        return Measured(
+        return StudyFigures(
             samples=data.samples,
             achieved=float(result.plan.provenance["rate"]["achieved"]),
             operations=cost.operations,

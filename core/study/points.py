@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +46,7 @@ class StudyPoint:
             parts.append(f"{self.images}images")
         if self.images is not None or self.seed:
             parts.append(f"seed{self.seed}")
-        return "-".join(parts)
+        return re.sub(r"[^\w.+-]", "_", "-".join(parts))
 
     @property
     def text(self) -> str:

@@ -18,7 +18,7 @@ from ..files import write_whole
 from ..markup import Table, notebook
 from ..words import count_text, four_digits, percent_text, size_text
 from .front import front_of
-from .make import Measured
+from .make import StudyFigures
 from .points import StudyPoint
 
 __all__ = [
@@ -71,7 +71,7 @@ class StudyRow:
     """
 
     point: StudyPoint
-    measured: Measured | None = None
+    measured: StudyFigures | None = None
     reason: str = ""
     front: bool = False
     model: str = ""

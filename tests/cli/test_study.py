@@ -166,6 +166,19 @@ def test_models_are_fine_tuned(tmp_path):
     assert lines(tmp_path / "state.jsonl") == 3
 
 
+def test_without_labels_outputs_are_compared(tmp_path):
+    arguments = (*DARKNET, "--data", UNLABELLED, "--val", UNLABELLED, "--limit", 40)
+    result = study(*arguments, *QUICK, "--no-latency", "-o", tmp_path, "--json")
+    data = json.loads(result.stdout)
+    assert data == json.loads((tmp_path / "study.json").read_text())
+    assert (data["metric"], data["original"]["value"]) == ("Output error", None)
+    for row in rows(tmp_path):
+        assert row["value"] == row["loss"]
+        assert 0 < float(row["value_low"]) <= float(row["value"]) <= float(row["value_high"])
+    best = rows(tmp_path, "pareto.csv")
+    assert [r["value"] for r in best] == sorted((r["value"] for r in best), key=float, reverse=True)
+
+
 def test_a_report_tells_of_it(tmp_path):
     out = tmp_path / "out"
     study(*CAFFE, *DATA, *QUICK, "--methods", "l1,l1+threshold", "--no-latency", "-o", out,

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import secateur
+from support.page import Page, faults
 from support.program import ENVIRONMENT, command, inside, one_line
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -183,11 +184,18 @@ def test_a_report_tells_of_it(tmp_path):
     out = tmp_path / "out"
     study(*CAFFE, *DATA, *QUICK, "--methods", "l1,l1+threshold", "--no-latency", "-o", out,
           "--report", tmp_path / "page.html")  # fmt: skip
-    page = (tmp_path / "page.html").read_text()
-    assert "Methods compared: shapes" in page
-    assert "Accuracy over the operations that are left" in page
-    assert "takes a threshold, not a rate" in page or "needs an analysis" in page
-    assert "secateur prune " in page
+    text = (tmp_path / "page.html").read_text()
+    assert faults(text) == []
+    page = Page(text)
+    told = [name for _, name in page.headings]
+    assert told[0] == "Methods compared: shapes"
+    assert "Methods" in told
+    assert len([name for name in page.tables if name == "Accuracy by the rate"]) == 2
+    assert "Models that no other one beats in operations and quality at once" in page.tables
+    assert "Models that could not be made" in page.tables
+    assert "takes a threshold, not a rate" in page.text or "needs an analysis" in page.text
+    shown = [line for line in page.text.split("secateur ") if line.startswith("prune ")]
+    assert len(shown) == len(rows(out, "pareto.csv"))
 
 
 def test_without_the_extra_the_plot_is_left_out(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from typing import Any
 from ..study.result import Study, StudyMean
 from .charts import INK, SERIES, WIDE, whole_picture
 
-__all__ = ["curves", "family", "plotted"]
+__all__ = ["curves", "few_images", "middle_rate", "plotted"]
 
 HEIGHT = 360
 """Pixels."""
@@ -27,15 +27,16 @@ def plotted(study: Study) -> str | None:
     return whole_picture(curves(study, WIDE), about, WIDE)
 
 
-def family(mean: StudyMean, study: Study) -> str:
+def _family(mean: StudyMean, study: Study) -> str:
     """Return what a curve is called: what tells it from the others of the study."""
-    point = mean.point
-    parts = [point.method]
-    if len({row.point.repair for row in study.rows}) > 1:
-        parts.append(f"repair {point.repair}")
-    if point.images is not None:
-        parts.append(f"{point.images} a class")
-    return ", ".join(parts)
+    few = "" if mean.point.images is None else f", {mean.point.images} a class"
+    return f"{_maker(mean, study)}{few}"
+
+
+def _maker(mean: StudyMean, study: Study) -> str:
+    """Return the method, and its repair where there are several."""
+    several = len({row.point.repair for row in study.rows}) > 1
+    return f"{mean.point.method}, repair {mean.point.repair}" if several else mean.point.method
 
 
 def curves(study: Study, width: int) -> Mapping[str, Any]:
@@ -48,13 +49,48 @@ def curves(study: Study, width: int) -> Mapping[str, Any]:
         study: the study.
         width: pixels.
     """
+    values = [
+        {**_value(mean, study), "family": _family(mean, study),
+         "x": 100.0 * mean.operations / max(1, study.operations)}
+        for mean in study.means() if _drawn(mean)
+    ]  # fmt: skip
+    x = {"field": "x", "type": "quantitative", "title": "Operations left, in %",
+         "scale": {"zero": False}}  # fmt: skip
+    return _lines(study, values, x, width)
+
+
+def middle_rate(study: Study) -> float:
+    """Return the rate in the middle of those of a study."""
+    rates = sorted({row.point.rate for row in study.rows})
+    return rates[len(rates) // 2]
+
+
+def few_images(study: Study, width: int) -> Mapping[str, Any]:
+    """Return the specification of the metric over images of each class, at the middle rate.
+
+    Args:
+        study: one with few images.
+        width: pixels.
+    """
+    rate = middle_rate(study)
+    values = [
+        {**_value(mean, study), "family": _maker(mean, study),
+         "x": "all" if mean.point.images is None else f"{mean.point.images}"}
+        for mean in study.means() if _drawn(mean) and mean.point.rate == rate
+    ]  # fmt: skip
+    order = [*(f"{count}" for count in study.options["low_data"]), "all"]
+    x = {"field": "x", "type": "ordinal", "sort": order, "title": "Images of each class",
+         "axis": {"labelAngle": 0}}  # fmt: skip
+    return _lines(study, values, x, width)
+
+
+def _lines(
+    study: Study, values: Sequence[Mapping[str, Any]], x: Mapping[str, Any], width: int
+) -> Mapping[str, Any]:
+    """Return the specification of a line for each family, with bars, and one for the original."""
     percent = study.unit == "%"
-    factor = 100.0 if percent else 1.0
-    values = list(_values(study, factor))
     names = list(dict.fromkeys(value["family"] for value in values))
     unit = " in %" if percent else f" in {study.unit}" if study.unit else ""
-    x = {"field": "left", "type": "quantitative", "title": "Operations left, in %",
-         "scale": {"zero": False}}  # fmt: skip
     scale: Mapping[str, Any] = {"zero": False}
     colour = {
         "field": "family", "type": "nominal", "title": None,
@@ -76,7 +112,7 @@ def curves(study: Study, width: int) -> Mapping[str, Any]:
     ]  # fmt: skip
     if study.original_value is not None:
         layers.append({
-            "data": {"values": [{"value": factor * study.original_value}]},
+            "data": {"values": [{"value": _factor(study) * study.original_value}]},
             "mark": {"type": "rule", "color": INK, "strokeDash": [2, 4]}, "encoding": {"y": y},
         })  # fmt: skip
     return {"data": {"values": values}, "height": HEIGHT, "layer": layers}
@@ -86,22 +122,20 @@ def _dash(number: int) -> Sequence[int]:
     return DASHES[number // len(SERIES) % len(DASHES)]
 
 
-def _values(study: Study, factor: float) -> list[dict[str, Any]]:
-    """Return a point for each mean that is a number."""
-    found = []
-    for mean in study.means():
-        if not mean.made or not math.isfinite(mean.value):
-            continue
-        low, high = mean.interval or (mean.value, mean.value)
-        if mean.spread is not None:
-            low, high = mean.value - mean.spread, mean.value + mean.spread
-        found.append(
-            {
-                "family": family(mean, study),
-                "left": 100.0 * mean.operations / max(1, study.operations),
-                "value": factor * mean.value,
-                "low": factor * low if math.isfinite(low) else factor * mean.value,
-                "high": factor * high if math.isfinite(high) else factor * mean.value,
-            }
-        )
-    return found
+def _factor(study: Study) -> float:
+    return 100.0 if study.unit == "%" else 1.0
+
+
+def _drawn(mean: StudyMean) -> bool:
+    """Whether there is a number to draw."""
+    return bool(mean.made) and math.isfinite(mean.value)
+
+
+def _value(mean: StudyMean, study: Study) -> dict[str, float]:
+    """Return the metric of a mean and the ends of its bar."""
+    low, high = mean.interval or (mean.value, mean.value)
+    if mean.spread is not None:
+        low, high = mean.value - mean.spread, mean.value + mean.spread
+    ends = (end if math.isfinite(end) else mean.value for end in (low, high))
+    scaled = [_factor(study) * number for number in (mean.value, *ends)]
+    return dict(zip(("value", "low", "high"), scaled, strict=True))

@@ -190,12 +190,22 @@ def test_a_report_tells_of_it(tmp_path):
     told = [name for _, name in page.headings]
     assert told[0] == "Methods compared: shapes"
     assert "Methods" in told
-    assert len([name for name in page.tables if name == "Accuracy by the rate"]) == 2
+    assert len([name for name in page.tables if name == "Accuracy by the rate"]) == 1
     assert "Models that no other one beats in operations and quality at once" in page.tables
     assert "Models that could not be made" in page.tables
     assert "takes a threshold, not a rate" in page.text or "needs an analysis" in page.text
     shown = [line for line in page.text.split("secateur ") if line.startswith("prune ")]
     assert len(shown) == len(rows(out, "pareto.csv"))
+
+
+def test_a_report_tells_of_few_images(tmp_path):
+    study(*CAFFE, "--data", LABELLED, "--val", LABELLED, "--limit", 60, "--methods", "l1",
+          "--rates", "0.2,0.4,0.6", "--repair", "bias", "--low-data", 1, "--seeds", 2,
+          "--no-latency", "-o", tmp_path, "--report", tmp_path / "page.html")  # fmt: skip
+    page = Page((tmp_path / "page.html").read_text())
+    assert "Accuracy by images of each class, at rate 0.4" in page.text
+    assert "1 a class" in page.text
+    assert "±" in page.text
 
 
 def test_without_the_extra_the_plot_is_left_out(tmp_path, monkeypatch):

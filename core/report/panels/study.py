@@ -12,7 +12,7 @@ from ...study.result import Study, front_table, means_table
 from ..blocks import Block, Code, Folded, Panel, Paragraph
 from ..charts import chart
 from ..facts import ReportFacts
-from ..study_plot import curves
+from ..study_plot import curves, few_images, middle_rate
 
 __all__ = ["panel"]
 
@@ -33,7 +33,10 @@ def panel(facts: ReportFacts) -> Panel | None:
         table = means_table(study)
         blocks.append(Paragraph(_about(study)))
         blocks.append(chart(caption, lambda width: curves(study, width), table))
-        blocks += [table, front_table(study), Paragraph(CHOSEN)]
+        if study.options["low_data"]:
+            few = f"{study.metric} by images of each class, at rate {middle_rate(study):g}"
+            blocks.append(chart(few, lambda width: few_images(study, width), table))
+        blocks += [front_table(study), Paragraph(CHOSEN)]
         commands = "\n".join(_commands(facts, study))
         if commands:
             blocks.append(Code("The best models alone, before fine-tuning", commands))

@@ -28,7 +28,13 @@ from ..core.data import Dataset
 from ..core.data.arrays import AnyData, as_dataset
 from ..core.data.shards import fingerprint_of
 from ..core.engine.threads import within_cores
-from ..core.errors import FormatError, PlanError, located
+from ..core.errors import (
+    FormatError,
+    PlanError,
+    UnsupportedError,
+    VerificationError,
+    located,
+)
 from ..core.evaluation.fitted import fit_data
 from ..core.evaluation.summary import LARGEST_TWICE
 from ..core.evaluation.task import Task
@@ -173,7 +179,6 @@ def _check_folder(network: Network, folder: Path) -> None:
     Raises:
         FormatError, UnsupportedError: they could not.
     """
-    check_target(network, folder / "model")
     for name in (STUDY_FILE, STUDY_TABLE, FRONT_TABLE, PLOT_FILE):
         check_free(folder / name)
     best = folder / BEST
@@ -182,6 +187,7 @@ def _check_folder(network: Network, folder: Path) -> None:
             raise FormatError(
                 "is in the way: no study made it", hint="another folder, or move it away"
             )
+    check_target(network, best)
 
 
 def _studied(
@@ -393,7 +399,12 @@ class _Run:
         self.known[key] = made.measured
         front = self.front()
         if place in front:
-            self._shelve(place, made)
+            try:
+                self._shelve(place, made)
+            except (VerificationError, UnsupportedError) as error:
+                del self.known[key]  # other models are not touched by that
+                self.reasons[place] = str(error)
+                return
             for name in self._held() - {self._step(k) for k in front}:
                 self._store.forget(name)
         self.journal.add({"point": key, "measured": made.measured.to_data()})

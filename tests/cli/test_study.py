@@ -252,12 +252,33 @@ def test_places_that_cannot_be_written(tmp_path):
     (tmp_path / "a/best").mkdir(parents=True)
     told = one_line(study(*arguments, "-o", tmp_path / "a", code=1))
     assert f"{tmp_path}/a/best: is in the way: no study made it" in told
+    (tmp_path / "file").write_text("")
+    told = one_line(study(*arguments, "-o", tmp_path / "file", code=1))
+    assert f"{tmp_path}/file/best: cannot be written: Not a directory" in told
     (tmp_path / "b/study.csv").mkdir(parents=True)
     told = one_line(study(*arguments, "-o", tmp_path / "b", code=1))
     assert f"{tmp_path}/b/study.csv: cannot be written: a folder has this name" in told
     study(*arguments, "-o", tmp_path / "c")
     told = one_line(study(*arguments, "--limit", 50, "-o", tmp_path / "c", code=1))
     assert "state.jsonl:1: belongs to another model, other data or other settings" in told
+
+
+def test_a_model_that_cannot_be_written_ends_no_study(tmp_path, monkeypatch):
+    from secateur.workflows import studying
+
+    def refusing(result, folder, **settings):
+        if result.plan.provenance["criterion"] == "l2":
+            raise secateur.VerificationError("written = dense: outputs differ")
+        return secateur.save(result, folder, **settings)
+
+    monkeypatch.setattr(studying, "save", refusing)
+    arguments = (*CAFFE, *DATA, "--methods", "l2,l1", "--rates", "0.2,0.4", "--repair", "none")
+    result = study(*arguments, "--no-latency", "-o", tmp_path)
+    assert "warning: 2 of 4 models could not be made: written = dense: outputs" in result.stderr
+    assert {r["method"] for r in rows(tmp_path, "pareto.csv")} == {"l1"}
+    assert [r["reason"] for r in rows(tmp_path)] == ["written = dense: outputs differ"] * 2 + [
+        ""
+    ] * 2
 
 
 def test_low_data_says_how_many_images_are_too_many(tmp_path):

@@ -264,14 +264,14 @@ def test_places_that_cannot_be_written(tmp_path):
 
 
 def test_a_model_that_cannot_be_written_ends_no_study(tmp_path, monkeypatch):
-    from secateur.workflows import studying
+    from secateur.workflows import study_points
 
     def refusing(result, folder, **settings):
         if result.plan.provenance["criterion"] == "l2":
             raise secateur.VerificationError("written = dense: outputs differ")
         return secateur.save(result, folder, **settings)
 
-    monkeypatch.setattr(studying, "save", refusing)
+    monkeypatch.setattr(study_points, "save", refusing)
     arguments = (*CAFFE, *DATA, "--methods", "l2,l1", "--rates", "0.2,0.4", "--repair", "none")
     result = study(*arguments, "--no-latency", "-o", tmp_path)
     assert "warning: 2 of 4 models could not be made: written = dense: outputs" in result.stderr

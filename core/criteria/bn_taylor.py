@@ -45,14 +45,14 @@ def bn_taylor(context: ScoreContext) -> Scores:
     found = {
         place.value: last_affine(place) for place in find_places(context.network, context.groups)
     }
-    names = tuple(dict.fromkeys(name for own in found.values() for name in own))
-    own = Differentiated.of(context, parameters=names)
-    shared = {name for name in names if sum(name in each for each in found.values()) > 1}
+    # A number that is read elsewhere, too (by another layer, or as a mean) has another gradient.
+    stored = context.network.graph.initializers
     asked = {
-        place.value: () if shared.intersection(found[place.value]) else found[place.value]
-        for place in own.places
+        value: names if all(len(list(stored[name].uses())) == 1 for name in names) else ()
+        for value, names in found.items()
     }
-
+    own = Differentiated.of(context, parameters=[name for each in asked.values() for name in each])
+    asked = {place.value: asked[place.value] for place in own.places}
     plain = tuple(name for name, asks in asked.items() if not asks)
 
     def measure(step: Step) -> Tensor:

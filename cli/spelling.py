@@ -376,7 +376,7 @@ BY_TYPE: Mapping[str, Spelling] = {
     "Analysis | None": _flag(_analysis, metavar="PATH"),
     "Target | None": _flag(_target, metavar="NAME|FILE.yaml"),
     "Plan | None": _flag(_plan, metavar="PLAN"),
-    "Mapping[str, float] | None": _flag(_latencies, metavar="FILE"),
+    "LayerTimes | None": _flag(_latencies, metavar="FILE"),
     "Mapping[str, Sequence[int]]": _flag(_shapes, metavar="NAME=C,H,W", kind=list[str]),
     "Mapping[str, Override]": Spelling(
         read=_overrides,

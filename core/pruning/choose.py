@@ -11,6 +11,8 @@ import numpy as np
 from ..allocation.overrides import missed_rates
 from ..allocation.registry import AllocationContext
 from ..allocation.sensitivity import check_reach
+from ..cost.budgets import LATENCY
+from ..cost.latency_steps import fitted_steps
 from ..coupling.groups import Groups
 from ..coupling.indices import Unit, UnitMask
 from ..data import Dataset
@@ -99,6 +101,7 @@ def choose(
             "achieved": round(achieved, 6),
         },
         **recorded(options, data),
+        **_steps_found(demand),
     }
     return Choice(
         plan=make_plan(groups, state.removed, provenance),
@@ -108,6 +111,15 @@ def choose(
             *missed_rates(demand.open, options.overrides, demand.quotas),
         ),
     )
+
+
+def _steps_found(demand: Demand) -> dict[str, str]:
+    """Return in which blocks the measured times of layers rise, for plans; nothing without."""
+    if demand.options.budget != LATENCY or not demand.costs.in_blocks:
+        return {}
+    assert demand.options.latencies is not None, "a latency budget needs a table"
+    model = fitted_steps(demand.network, demand.open, demand.options.latencies)
+    return {"steps": model.text()}
 
 
 def _by_obs(
@@ -157,7 +169,7 @@ def followed(demand: Demand, context: AllocationContext) -> tuple[UnitMask, list
     Raises:
         PlanError: the quotas remove more than the rate.
     """
-    groups, rate, blocks = demand.open, demand.options.rate, demand.options.target is not None
+    groups, rate, blocks = demand.open, demand.options.rate, demand.costs.in_blocks
     first, rest = demand.steps(context)
     if rate is None:
         steps = legal_steps([*first, *rest], groups, demand.floors)
@@ -174,7 +186,7 @@ def followed(demand: Demand, context: AllocationContext) -> tuple[UnitMask, list
 
 
 def _filled(demand: Demand, removed: UnitMask, order: Sequence[Sequence[Unit]]) -> UnitMask:
-    """Return a removal without what saves nothing in the blocks of the target.
+    """Return a removal without what saves nothing in blocks of channels.
 
     Args:
         demand: what is asked.
@@ -196,7 +208,7 @@ def _without_waste(state: PruningState, demand: Demand, progress: Progress) -> P
     Weights that make up for such a channel as if it were gone are wrong with it. So the rest is
     removed again from the original, in the same order.
     """
-    if demand.options.target is None or not demand.method.obs:
+    if not demand.costs.in_blocks or not demand.method.obs:
         return state
     order = [step.units for step in state.history]
     kept = _filled(demand, state.removed, order)

@@ -14,11 +14,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ..cost.budgets import LATENCY, OPERATIONS, TARGET, check_budget
+from ..cost.layer_times import plain_times
 from ..errors import PlanError, percent_hint
 from ..plan.limits import USUAL_LIMITS, Limits
 
 if TYPE_CHECKING:  # options load without what computes
     from ..allocation.overrides import Override
+    from ..cost.layer_times import LayerTimes
     from ..cost.target import Target
     from ..evaluation.task import Task
     from ..finetune.options import FinetuneOptions
@@ -75,8 +77,9 @@ class ChoiceOptions:
     task: Task | str | None = None
     """What the network is measured by, instead of what the data calls for: the name of a task."""
 
-    latencies: Mapping[str, float] | None = None
-    """For the latency budget: milliseconds per layer. Measured on this machine if not given."""
+    latencies: LayerTimes | None = None
+    """For the latency budget: milliseconds per layer, or the times.csv of `secateur latency
+    --export`. Measured on this machine if not given."""
 
     overrides: Mapping[str, Override] = field(default_factory=dict)
     """Rate or threshold of single layers, whatever the others lose."""
@@ -118,7 +121,9 @@ class ChoiceOptions:
         if self.target is not None and self.budget not in (OPERATIONS, TARGET):
             raise PlanError(
                 f"a target counts its own cost, not {self.budget}",
-                hint="leave the budget out",
+                hint="leave the target out: measured latency finds the blocks of the engine by itself"
+                if self.budget == LATENCY
+                else "leave the budget out",
                 option="budget",
             )
 
@@ -183,7 +188,7 @@ class ChoiceOptions:
             **({"target": target.recorded()} if target is not None else {}),
             **({"task": getattr(task, "metric", task)} if task is not None else {}),
             "analysis": self.analysis.digest if self.analysis is not None else None,
-            "latencies": {name: float(time) for name, time in self.latencies.items()}
+            "latencies": plain_times(self.latencies)
             if self.latencies is not None
             else None,
             "overrides": {name: value.to_data() for name, value in self.overrides.items()},

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..cost.budgets import LATENCY
-from ..cost.layer_latency import layer_latencies
+from ..cost.measured_steps import measured_times
 from ..coupling import Groups, find_groups
 from ..data import Dataset
 from ..data.arrays import AnyData, as_dataset
@@ -108,7 +108,7 @@ def _with_blocks(
         PlanError: options do not fit the network, or the rate is out of reach.
     """
     if options.budget == LATENCY and options.latencies is None:
-        options = replace(options, latencies=layer_latencies(network, progress=progress))
+        options = replace(options, latencies=measured_times(network, progress=progress))
     chosen = chosen_blocks(network, options, data=data, progress=progress)
     stage = drop_blocks(network, chosen.blocks, data=data, repair=options.repair, progress=progress)
     groups = find_groups(stage.network)

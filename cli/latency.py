@@ -67,6 +67,8 @@ def command(
     terminal = screen.terminal()
     if not 0 < seconds <= 3600:
         raise UsageError(f"must be over 0 and at most 3600, got {seconds:g}", flag="--seconds")
+    if threads is not None and threads < 1:
+        raise UsageError(f"must be at least 1, got {threads}", flag="--threads")
     networks = secateur.load_all(files, model)
     for network in networks:
         terminal.notes(network.notes)
@@ -135,7 +137,7 @@ def _as_data(measured: Measured, names: Sequence[str]) -> dict[str, Any]:
         if timing is not None:
             entry = {"name": name, "milliseconds": timing.median, "least": timing.least}
             if first is not None and timing is not first:
-                entry["change"] = list(_change(first, timing))
+                entry["change"] = list(timing.since(first))
         models.append(entry)
     return {
         "engine": measured.engine,
@@ -143,12 +145,6 @@ def _as_data(measured: Measured, names: Sequence[str]) -> dict[str, Any]:
         "models": models,
         "notes": list(measured.notes),
     }
-
-
-def _change(first: Timing, other: Timing) -> tuple[float, float]:
-    import secateur
-
-    return secateur.latency_change(first, other)
 
 
 def _print(terminal: Terminal, found: Sequence[Measured], networks: Sequence[Network]) -> None:
@@ -176,7 +172,7 @@ def _told(first: Timing | None, timing: Timing) -> str:
     """Return between which changes a model lies, against the first one."""
     if first is None or timing is first:
         return ""
-    low, high = _change(first, timing)
+    low, high = timing.since(first)
     text = f"{words.percent(low)} to {words.percent(high)}"
     return f"{text} (none)" if low <= 0.0 <= high else text
 

@@ -56,6 +56,10 @@ class Timing:
         """The shortest round in milliseconds: what the network takes when nothing disturbs it."""
         return min(time for session in self.sessions for time in session)
 
+    def since(self, before: Timing) -> tuple[float, float]:
+        """Return between which fractions it is slower than another, as :func:`change` says."""
+        return change(before, self)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:

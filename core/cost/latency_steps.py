@@ -30,6 +30,8 @@ __all__ = ["fitted_steps", "stepped_costs"]
 def fitted_steps(network: Network, groups: Groups, times: LayerTimes) -> StepModel:
     """Return the steps that fit the layers of a table that were timed at several numbers.
 
+    Between convolutions, values are taken to be kept in whole blocks (`StepModel.whole_values`).
+
     Args:
         network: the network.
         groups: its groups.
@@ -55,7 +57,7 @@ def fitted_steps(network: Network, groups: Groups, times: LayerTimes) -> StepMod
             )
         kind, parts = kind_of(nodes[own[0].node])
         layers[name] = Layer(kind=kind, groups=parts, points=time)
-    return fit_steps(layers)
+    return fit_steps(layers, fit_steps(layers).whole_values())
 
 
 def stepped_costs(network: Network, groups: Groups, times: LayerTimes) -> Costs:

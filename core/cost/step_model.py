@@ -64,6 +64,21 @@ class StepModel:
     layers: Mapping[str, tuple[float, float]]
     error: float
 
+    def whole_values(self) -> dict[str, tuple[int, int]]:
+        """Return blocks with which every value between convolutions is of whole blocks.
+
+        A value that one layer makes is read by another. An engine that computes outputs in blocks
+        keeps values in blocks, and changes the layout around those that are not whole, or leaves
+        its fast path. Layers that are timed alone do not show that: their inputs seemed free.
+        """
+        maps = [own for kind, own in self.blocks.items() if kind != FULL]
+        largest = max((max(own) for own in maps), default=1)
+        return {
+            kind: (1, largest) if kind == DEPTHWISE else (largest, largest)
+            for kind in self.blocks
+            if kind != FULL
+        }
+
     def text(self) -> str:
         """Return it in words."""
         parts = []
@@ -73,18 +88,22 @@ class StepModel:
         return f"{', '.join(parts)}; typical error {100 * self.error:.1f} %"
 
 
-def fit_steps(layers: Mapping[str, Layer]) -> StepModel:
+def fit_steps(
+    layers: Mapping[str, Layer], given: Mapping[str, tuple[int, int]] | None = None
+) -> StepModel:
     """Return the steps that fit measured times best.
 
     Args:
         layers: name → layer with at least one point of a positive time.
+        given: kind of layer → ICP and OCP where they are not to be found.
     """
     blocks: dict[str, tuple[int, int]] = {}
     found: dict[str, tuple[float, float]] = {}
     errors: list[float] = []
     for kind in dict.fromkeys(layer.kind for layer in layers.values()):
         own = {name: layer for name, layer in layers.items() if layer.kind == kind}
-        blocks[kind] = _blocks(kind, list(own.values()))
+        known = (given or {}).get(kind)
+        blocks[kind] = known if known is not None else _blocks(kind, list(own.values()))
         for name, layer in own.items():
             found[name], apart = _fitted(layer, blocks[kind])
             errors += np.abs(apart).tolist()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import words
 
@@ -93,6 +93,10 @@ def print_summary(
     if result.plan.dropped is not None:
         names = ", ".join(entry.name for entry in result.plan.dropped.blocks)
         terminal.note(f"dropped blocks: {names}")
+    if "steps" in provenance:
+        terminal.note(f"steps of the engine: {provenance['steps']}")
+    if "target_latency" in provenance:
+        terminal.note(_reached(provenance["target_latency"], provenance["rate"]["achieved"]))
     if provenance.get("budget") == "latency":
         gone = provenance["rate"]["achieved"]
         measured = next(row.delta for row in rows if row.unit == "ms")
@@ -114,6 +118,15 @@ def print_summary(
         terminal.note(text)
     for path in (*saved.paths, *saved.companions, *([saved.plan] if saved.plan else [])):
         terminal.note(f"wrote {path}")
+
+
+def _reached(found: dict[str, Any], rate: float) -> str:
+    """Return what was measured of a network that was to reach a latency."""
+    low, high = map(words.percent, found["change"])
+    return (
+        f"latency: {found['after']:g} ms of {found['before']:g} ms on {found['engine']} "
+        f"({low} to {high}, 95 % interval), asked {found['asked']}, at rate {rate:.3f}"
+    )
 
 
 def show_rows(terminal: Terminal, rows: Sequence[SummaryRow]) -> None:

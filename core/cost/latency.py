@@ -11,6 +11,7 @@ from statistics import median
 from typing import Protocol
 
 import numpy as np
+import onnxruntime
 
 from ..data import SyntheticDataset
 from ..data.base import fixed_batch
@@ -19,7 +20,7 @@ from ..ir.network import Network
 from ..progress import Progress, silent
 
 __all__ = [
-    "LOCAL", "Measured", "Stopwatch", "Timing", "by_network", "change", "interleaved", "latency", "timings",
+    "LOCAL", "LocalStopwatch", "Measured", "Stopwatch", "Timing", "by_network", "change", "interleaved", "latency", "timings",
 ]  # fmt: skip
 
 LOCAL = "onnxruntime"
@@ -97,6 +98,35 @@ class Stopwatch(Protocol):
             progress: reports every round.
         """
         ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalStopwatch:
+    """Times networks with onnxruntime in this process.
+
+    Args:
+        threads: of a run; None for all cores of this process.
+    """
+
+    threads: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the engine."""
+        return LOCAL
+
+    def __call__(
+        self, networks: Sequence[Network], *, seconds: float = 2.0, progress: Progress = silent
+    ) -> Measured:
+        """Return how long each network takes for one sample.
+
+        Raises:
+            UnsupportedError: onnxruntime cannot run a network.
+        """
+        found = timings(
+            networks, sessions=2, seconds=seconds, threads=self.threads, progress=progress
+        )
+        return Measured(engine=LOCAL, version=onnxruntime.__version__, timings=tuple(found))
 
 
 def change(before: Timing, after: Timing) -> tuple[float, float]:

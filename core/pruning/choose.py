@@ -33,7 +33,7 @@ from ..progress import Progress, silent
 from .demand import Demand
 from .options import PruneOptions
 
-__all__ = ["Choice", "choose", "followed", "recorded"]
+__all__ = ["Choice", "choose", "followed", "obs_path", "recorded", "without_waste"]
 
 NOTED_MISS = 0.01
 """A rate missed by more than this is explained."""
@@ -142,6 +142,34 @@ def _by_obs(
     assert data is not None, "OBS is chosen where there is data"
     meter = LossMeter.of(start.original, data, options.task, progress=progress)
     return remove_to_loss(start, goal, options.threshold, meter, progress)
+
+
+def obs_path(
+    demand: Demand, data: Dataset | None, progress: Progress = silent
+) -> tuple[tuple[Unit, ...], ...]:
+    """Return the units that structured OBS removes on its way to a rate, step by step.
+
+    Args:
+        demand: what is asked, with a rate, by a method that lets OBS allocate.
+        data: samples.
+        progress: told how far the work is.
+    """
+    assert data is not None, "OBS is chosen where there is data"
+    start = PruningState.start(demand.network, demand.open, Calibration(data))
+    return tuple(step.units for step in _by_obs(start, demand, data, progress).history)
+
+
+def without_waste(
+    demand: Demand, removed: UnitMask, order: Sequence[Sequence[Unit]]
+) -> UnitMask:
+    """Return a removal without what saves nothing, where channels cost in blocks.
+
+    Args:
+        demand: what is asked.
+        removed: a mask over units.
+        order: in which units leave.
+    """
+    return _filled(demand, removed, order) if demand.costs.in_blocks else removed
 
 
 def _by_order(

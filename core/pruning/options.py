@@ -14,12 +14,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ..cost.budgets import LATENCY, OPERATIONS, TARGET, check_budget
+from ..cost.latency_goal import LatencyGoal
 from ..cost.layer_times import plain_times
 from ..errors import PlanError, percent_hint
 from ..plan.limits import USUAL_LIMITS, Limits
 
 if TYPE_CHECKING:  # options load without what computes
     from ..allocation.overrides import Override
+    from ..cost.latency import Stopwatch
     from ..cost.layer_times import LayerTimes
     from ..cost.target import Target
     from ..evaluation.task import Task
@@ -207,7 +209,8 @@ class ChoiceOptions:
 class PruneOptions(ChoiceOptions):
     """How to prune: how much, which channels, and what makes up for them.
 
-    Exactly one of `rate`, `threshold` and `plan` is given, or blocks are dropped without a rate.
+    Exactly one of `rate`, `threshold`, `target_latency` and `plan` is given, or blocks are dropped
+    without a rate.
 
     Raises:
         PlanError: an option is out of range, or contradicts another.
@@ -220,6 +223,13 @@ class PruneOptions(ChoiceOptions):
     """Loss to allow, instead of a rate: of each group alone with an analysis, else of the whole
     network."""
 
+    target_latency: str | None = None
+    """Latency to reach, instead of a rate: 5ms, or 0.6x of the original. The smallest rate that is
+    fast enough is found by timing networks on --engine."""
+
+    engine: Stopwatch | None = None
+    """The engine that a target latency is measured on; onnxruntime if not given."""
+
     plan: Plan | None = None
     """Carry out this plan, instead of choosing channels by a rate or a threshold."""
 
@@ -228,7 +238,10 @@ class PruneOptions(ChoiceOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        wanted = {"rate": self.rate, "threshold": self.threshold, "plan": self.plan}
+        wanted = {
+            "rate": self.rate, "threshold": self.threshold, "target_latency": self.target_latency,
+            "plan": self.plan,
+        }  # fmt: skip
         given = [name for name, value in wanted.items() if value is not None]
         if self.drop_blocks is not None:
             if self.threshold is not None:
@@ -251,8 +264,10 @@ class PruneOptions(ChoiceOptions):
                 )
         if len(given) != 1 and (given or self.drop_blocks is None):
             raise PlanError(
-                "give one of a rate, a threshold and a plan", option=[*given, "rate"][0]
+                "give one of a rate, a threshold, a target latency and a plan",
+                option=[*given, "rate"][0],
             )
+        self._check_latency()
         if self.rate is not None and not 0.0 <= self.rate < 1.0:
             raise PlanError(
                 f"the rate must be from 0 to below 1, got {self.rate:g}",
@@ -266,6 +281,24 @@ class PruneOptions(ChoiceOptions):
         for option in ("allocation", "budget", "overrides", "drop_blocks"):
             if option in self.changed():
                 raise PlanError("a plan says itself what is removed", option=option)
+
+
+    def _check_latency(self) -> None:
+        if self.target_latency is None:
+            if self.engine is not None:
+                raise PlanError(
+                    "an engine times what a target latency asks for",
+                    hint="--target-latency 5ms; secateur latency times models as they are",
+                    option="engine",
+                )
+            return
+        LatencyGoal.of(self.target_latency)
+        if self.drop_blocks is not None:
+            raise PlanError(
+                "a target latency is reached by channels alone",
+                hint="drop blocks first, then prune what is left",
+                option="target_latency",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

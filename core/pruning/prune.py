@@ -24,6 +24,7 @@ from ..progress import Progress, silent
 from .apply import apply_plan, check_sparse, with_stage
 from .choose import choose, recorded
 from .dropping import chosen_blocks, drop_blocks, of_what_is_left
+from .latency import choose_for_latency
 from .options import PruneOptions
 from .result import PruneResult
 
@@ -85,7 +86,8 @@ def prune(
         dropped = _with_blocks(network, options, data, progress)
         return replace(dropped, notes=(*notes, *dropped.notes))
     groups = groups or find_groups(network)
-    choice = choose(network, groups, options, data=data, progress=progress)
+    chosen = choose if options.target_latency is None else choose_for_latency
+    choice = chosen(network, groups, options, data=data, progress=progress)
     result = apply_plan(
         network,
         choice.plan,

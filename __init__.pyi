@@ -122,6 +122,7 @@ from .core.pruning.result import Verification as Verification
 from .core.pruning.rounds import ROUNDS_FILE as ROUNDS_FILE
 from .core.pruning.rounds import Iteration as Iteration
 from .core.pruning.rounds import Round as Round
+from .core.pruning.slow import slow_reason as slow_reason
 from .core.pruning.together import Together as Together
 from .core.pruning.together import losses_together as losses_together
 from .core.recovery.measure import BlockLoss as BlockLoss

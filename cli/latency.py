@@ -43,8 +43,10 @@ def command(
     ] = None,
     threads: Annotated[
         int | None,
-        Parameter(metavar="N", help="Threads of a run, each on a core of its own. If not given: "
-                  "all cores."),
+        Parameter(
+            metavar="N",
+            help="Threads of a run, each on a core of its own. If not given: all cores.",
+        ),
     ] = None,
     seconds: Annotated[
         float, Parameter(metavar="S", help="For about how long each engine is timed.")
@@ -76,10 +78,9 @@ def command(
         _export(terminal, networks, export)
         return 0
     stopwatches = [secateur.find_engine(name, threads) for name in _names(engines)]
-    found = []
+    found: list[Measured] = []
     with terminal.bars() as progress:
-        for stopwatch in stopwatches:
-            found.append(stopwatch(networks, seconds=seconds, progress=progress))
+        found += [one(networks, seconds=seconds, progress=progress) for one in stopwatches]
     if as_json:
         names = _labels(networks)
         data = [_as_data(one, names) for one in found]

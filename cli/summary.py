@@ -89,6 +89,8 @@ def print_summary(
             told = "no measurable change" if row.unchanged else f"{words.percent(row.delta)}"
             low, high = map(words.percent, row.interval)
             terminal.note(f"{row.item.lower()}: {told} ({low} to {high}, 95 % interval)")
+            if row.interval[1] >= 0.0 and not row.padded and result.dense is None and _fewer(rows):
+                terminal.note(f"why not faster: {secateur.slow_reason(result)}")
     provenance = result.plan.provenance
     if result.plan.dropped is not None:
         names = ", ".join(entry.name for entry in result.plan.dropped.blocks)
@@ -118,6 +120,14 @@ def print_summary(
         terminal.note(text)
     for path in (*saved.paths, *saved.companions, *([saved.plan] if saved.plan else [])):
         terminal.note(f"wrote {path}")
+
+
+FEWER = -0.05
+"""A change of the operations from which on a network should have become faster."""
+
+
+def _fewer(rows: Sequence[SummaryRow]) -> bool:
+    return any(row.unit == "Op" and row.delta <= FEWER for row in rows)
 
 
 def _reached(found: dict[str, Any], rate: float) -> str:

@@ -2,21 +2,24 @@
 
     python time_layers.py [--threads N] [--rounds N]
 
-It needs Python 3.9 and onnxruntime, on the machine where the network is to run. For another engine,
-replace `prepare` below by a function of your own: it gets the path of an ONNX file of one layer, and
-returns a function without arguments that computes it once. Nothing else has to change.
+It needs Python 3.9 and onnxruntime, on the machine where the network is to run. For another
+engine, replace `prepare` below by a function of your own: it gets the path of an ONNX file of one
+layer, and returns a function without arguments that computes it once. Nothing else has to change.
 """
+
+from __future__ import annotations
 
 import argparse
 import csv
 import os
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 
 
-def prepare(path, threads):
+def prepare(path: Path, threads: int) -> Callable[[], object]:
     """Return a function that computes the layer in an ONNX file once."""
     import numpy
     import onnxruntime
@@ -25,9 +28,7 @@ def prepare(path, threads):
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(
-        str(path), options, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     random = numpy.random.default_rng(0)
     feeds = {
         value.name: random.random(value.shape, numpy.float32) for value in session.get_inputs()
@@ -35,7 +36,7 @@ def prepare(path, threads):
     return lambda: session.run(None, feeds)
 
 
-def least_times(runs, rounds):
+def least_times(runs: Sequence[Callable[[], object]], rounds: int) -> list[float]:
     """Return the shortest time of each run in milliseconds; they take turns."""
     found = [float("inf")] * len(runs)
     for turn in range(rounds + 1):
@@ -49,7 +50,7 @@ def least_times(runs, rounds):
     return found
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Time all layers, those that are alike once, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of a run")
@@ -57,10 +58,10 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     with (HERE / "layers.csv").open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
-    by_layer = {}
+    by_layer: dict[str, list[str]] = {}
     for line in lines:
         by_layer.setdefault(line["layer"], []).append(line["file"])
-    times = {}
+    times: dict[str, float] = {}
     for number, (layer, files) in enumerate(by_layer.items(), 1):
         new = [name for name in dict.fromkeys(files) if name not in times]
         if new:

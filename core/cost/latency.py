@@ -20,7 +20,8 @@ from ..ir.network import Network
 from ..progress import Progress, silent
 
 __all__ = [
-    "LOCAL", "LocalStopwatch", "Measured", "Stopwatch", "Timing", "by_network", "change", "interleaved", "latency", "timings",
+    "LOCAL", "LocalStopwatch", "Measured", "Stopwatch", "Timing", "by_network", "change",
+    "interleaved", "latency", "timings",
 ]  # fmt: skip
 
 LOCAL = "onnxruntime"
@@ -236,7 +237,9 @@ def by_network(times: Sequence[Sequence[float]], samples: Sequence[int]) -> list
         samples: of one run of each network.
     """
     return [
-        Timing(tuple(tuple(one / own for one in rounds) for rounds in times[number :: len(samples)]))
+        Timing(
+            tuple(tuple(one / own for one in rounds) for rounds in times[number :: len(samples)])
+        )
         for number, own in enumerate(samples)
     ]
 

@@ -8,7 +8,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
 import onnx_ir as ir
 
 from ..coupling.groups import Groups
@@ -19,7 +18,7 @@ from ..ir.network import Network, layer_of
 from ..ir.rebuild import node_key
 from .blocks import LayerBlocks, layer_blocks
 from .layer_models import kind_of
-from .layer_times import LayerTime, LayerTimes, Point, whole_time
+from .layer_times import LayerTime, LayerTimes, Point
 from .network_cost import BudgetTerm, Costs, operations_term
 from .owners import owner_of
 from .step_model import Layer, StepModel, fit_steps

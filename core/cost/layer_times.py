@@ -52,7 +52,7 @@ def times_of(plain: Mapping[str, float | Sequence[Sequence[float]]]) -> dict[str
     """
     return {
         str(name): tuple(Point(int(i), int(o), float(ms)) for i, o, ms in time)
-        if isinstance(time, Sequence) and not isinstance(time, str)
+        if isinstance(time, Sequence)
         else float(time)
         for name, time in plain.items()
     }

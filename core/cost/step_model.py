@@ -126,7 +126,9 @@ def _fitted(
     layer: Layer, blocks: tuple[int, int]
 ) -> tuple[tuple[float, float], npt.NDArray[np.float64]]:
     """Return a and b of a layer, and the relative difference of each point [points]."""
-    inputs, outputs, times = (np.array(column, np.float64) for column in zip(*layer.points))
+    inputs, outputs, times = (
+        np.array(column, np.float64) for column in zip(*layer.points, strict=True)
+    )
     pairs = blocks_of(
         outputs.astype(np.int64), inputs.astype(np.int64), layer.groups, blocks,
         depthwise=layer.kind == DEPTHWISE,

@@ -79,4 +79,4 @@ def _point(header: list[str], row: list[str]) -> tuple[str, Point]:
             raise PlanError(f"must be milliseconds, got '{cells['milliseconds'][:40]}'")
     if not cells["layer"]:
         raise PlanError("names no layer")
-    return cells["layer"], Point(*counts, time)
+    return cells["layer"], Point(counts[0], counts[1], time)

@@ -234,9 +234,7 @@ def raw_runner(model: onnx.ModelProto, threads: int | None = None) -> Callable[[
         model.SerializeToString(), _options(threads or cores()), providers=["CPUExecutionProvider"]
     )
     random = np.random.default_rng(0)
-    feeds = {
-        value.name: random.random(value.shape, np.float32) for value in session.get_inputs()
-    }
+    feeds = {value.name: random.random(value.shape, np.float32) for value in session.get_inputs()}
     return lambda: session.run(None, feeds)
 
 

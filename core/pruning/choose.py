@@ -159,9 +159,7 @@ def obs_path(
     return tuple(step.units for step in _by_obs(start, demand, data, progress).history)
 
 
-def without_waste(
-    demand: Demand, removed: UnitMask, order: Sequence[Sequence[Unit]]
-) -> UnitMask:
+def without_waste(demand: Demand, removed: UnitMask, order: Sequence[Sequence[Unit]]) -> UnitMask:
     """Return a removal without what saves nothing, where channels cost in blocks.
 
     Args:

@@ -1,4 +1,4 @@
-"""Pruning to a latency: the smallest rate at which a network, measured on an engine, is fast enough.
+"""Pruning to a latency: the smallest rate at which a network is fast enough, as it is measured.
 
 How long a network takes does not always fall with its operations: odd numbers of channels make
 many engines slower. So rates are not halved blindly. Several of them are timed in turn with the
@@ -39,8 +39,9 @@ NARROW = 0.01
 SECONDS = 2.0
 """For about how long a scan is timed."""
 
-TRIES = 4
-"""Rates that are tried in the end: what a method chooses for a rate may differ from its path."""
+TRIES = 8
+"""Rates that are tried in the end, in steps that double: what a method chooses for a rate may
+differ from its path, and times differ by chance."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,16 +107,14 @@ def choose_for_latency(
     )  # fmt: skip
     rate, most = search.smallest(), search.path.most
     found = None
-    for _ in range(TRIES):
-        choice = choose(
-            network, groups, replace(plain, rate=rate), data=data, progress=progress
-        )
+    for number in range(TRIES):
+        choice = choose(network, groups, replace(plain, rate=rate), data=data, progress=progress)
         found = search.timed([(rate, choice.state.dense())])[0]
         if found.meets(goal):
             return _recorded(choice, found, goal)
         if rate >= most:
             break
-        rate = min(rate + NARROW, most)
+        rate = min(rate + NARROW * 2**number, most)
     assert found is not None, "a rate was tried"
     raise search.refusal(found)
 
@@ -223,7 +222,9 @@ class _Search:
         first = True
         while first or high - low > NARROW:
             rates = np.linspace(low, high, WIDTH + 1)[1:].tolist()
-            found = self.timed([(rate, self._network(rate)) for rate in rates])
+            networks = self._distinct(rates)
+            rates = [rate for rate, _ in networks]
+            found = self.timed(networks)
             if first:
                 self._check(found[0])
             place = next((k for k, one in enumerate(found) if one.meets(self.goal)), None)
@@ -231,6 +232,8 @@ class _Search:
                 raise self.refusal(min(found, key=_time))
             if place is None:  # what met it in the last scan does not now: they are near
                 return high
+            if not first and len(rates) == 1:
+                return high  # one and the same network for all rates in between
             low, high = (rates[place - 1] if place else low), rates[place]
             first = False
         return high
@@ -257,19 +260,27 @@ class _Search:
 
     def refusal(self, nearest: Candidate) -> PlanError:
         """Return the error that says how far it got."""
-        hints = [f"--target {self.stopwatch.name}"] if self.path.demand.options.target is None else []
-        hints += ["--round-to 16", "a larger latency"]
-        if self.path.demand.options.limits.min_keep:
-            hints.insert(0, "a smaller --min-keep")
+        asked = self.path.demand.options
+        hints = [
+            *(["a smaller --min-keep"] if asked.limits.min_keep else []),
+            *(["--target, for whole blocks of channels"] if asked.target is None else []),
+            "a larger latency",
+        ]
         return PlanError(
             f"latency {self.goal.text()} is out of reach: at rate {nearest.rate:.3f} it is "
             f"{nearest.text()}, and {self.path.most:.3f} is the most that can leave",
-            hint=", ".join(hints[:-1]) + f" or {hints[-1]}",
+            hint=" or ".join(hints),
             option="target_latency",
         )
 
-    def _network(self, rate: float) -> Network:
-        return self.path.network(self.path.at(rate))
+    def _distinct(self, rates: Sequence[float]) -> list[tuple[float, Network]]:
+        """Return the networks of some rates; of rates that come to the same, the first."""
+        found: dict[bytes, tuple[float, Network]] = {}
+        for rate in rates:
+            removed = self.path.at(rate)
+            if removed.tobytes() not in found:
+                found[removed.tobytes()] = rate, self.path.network(removed)
+        return list(found.values())
 
     def _check(self, found: Candidate) -> None:
         """Raise where the original is fast enough.

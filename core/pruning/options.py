@@ -123,7 +123,7 @@ class ChoiceOptions:
         if self.target is not None and self.budget not in (OPERATIONS, TARGET):
             raise PlanError(
                 f"a target counts its own cost, not {self.budget}",
-                hint="leave the target out: measured latency finds the blocks of the engine by itself"
+                hint="leave the target out: measured times tell the blocks of the engine"
                 if self.budget == LATENCY
                 else "leave the budget out",
                 option="budget",
@@ -190,9 +190,7 @@ class ChoiceOptions:
             **({"target": target.recorded()} if target is not None else {}),
             **({"task": getattr(task, "metric", task)} if task is not None else {}),
             "analysis": self.analysis.digest if self.analysis is not None else None,
-            "latencies": plain_times(self.latencies)
-            if self.latencies is not None
-            else None,
+            "latencies": plain_times(self.latencies) if self.latencies is not None else None,
             "overrides": {name: value.to_data() for name, value in self.overrides.items()},
             "exclude": list(self.exclude),
             "drop_blocks": list(self.block_names) or self.drop_blocks,
@@ -281,7 +279,6 @@ class PruneOptions(ChoiceOptions):
         for option in ("allocation", "budget", "overrides", "drop_blocks"):
             if option in self.changed():
                 raise PlanError("a plan says itself what is removed", option=option)
-
 
     def _check_latency(self) -> None:
         if self.target_latency is None:

@@ -17,7 +17,10 @@ def _load(job: Job) -> Run:
     path = _converted(job)
     settings = ({"backend": 0, "numThread": job.threads, "precision": "high"},)
     network = nn.load_module_from_file(
-        path, list(job.inputs), list(job.outputs), runtime_manager=nn.create_runtime_manager(settings)
+        path,
+        list(job.inputs),
+        list(job.outputs),
+        runtime_manager=nn.create_runtime_manager(settings),
     )
     feeds = [
         expr.const(np.ascontiguousarray(array), list(array.shape), expr.NCHW)

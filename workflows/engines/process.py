@@ -67,7 +67,7 @@ class EngineProcess:
         self.name = name
         self.threads = threads or cores()
         self._loading, self._running = loading, running
-        self._said = tempfile.TemporaryFile()
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115  # closed in `close`
         kept = ",".join(map(str, processors(self.threads)))
         start = f"from {__package__}.worker import main; main({name!r}, {kept!r})"
         paths = os.pathsep.join(path for path in sys.path if path)

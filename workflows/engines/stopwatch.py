@@ -49,6 +49,10 @@ class EngineStopwatch:
         """Name of the engine."""
         return self.engine.name
 
+    def recorded(self) -> dict[str, str | int | None]:
+        """Return what it is, as plain values."""
+        return {"engine": self.name, "threads": self.threads}
+
     def __call__(
         self, networks: Sequence[Network], *, seconds: float = 2.0, progress: Progress = silent
     ) -> Measured:
@@ -157,7 +161,7 @@ class _Loaded:
         scratch.mkdir(parents=True)
         names = list(self._inputs)
         arrays = {f"value{number}": self._inputs[key] for number, key in enumerate(names)}
-        np.savez(folder / "inputs.npz", names=np.array(names), **arrays)
+        np.savez(folder / "inputs.npz", allow_pickle=False, names=np.array(names), **arrays)
         what: dict[str, Any] = {
             "format": name,
             "files": {end: str(path) for end, path in

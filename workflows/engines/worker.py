@@ -77,7 +77,8 @@ def _done(request: dict[str, Any], runs: list[Run], name: str) -> Any:
         return _timed([runs[number] for number in request["time"]])
     outputs = {key: np.asarray(value) for key, value in runs[request["outputs"]]().items()}
     # Names may hold characters that an archive's members cannot have.
-    np.savez(request["path"], names=np.array(list(outputs)), **_numbered(outputs))
+    names = np.array(list(outputs))
+    np.savez(request["path"], allow_pickle=False, names=names, **_numbered(outputs))
     return list(outputs)
 
 
@@ -87,9 +88,7 @@ def _numbered(outputs: dict[str, Any]) -> dict[str, Any]:
 
 def _loaded(what: dict[str, Any], name: str) -> Run:
     with np.load(what["inputs"]) as stored:
-        inputs = {
-            str(key): stored[f"value{number}"] for number, key in enumerate(stored["names"])
-        }
+        inputs = {str(key): stored[f"value{number}"] for number, key in enumerate(stored["names"])}
     return ENGINES[name].load(
         Job(
             format=what["format"],

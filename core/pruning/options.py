@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..cost.budgets import LATENCY, OPERATIONS, TARGET, check_budget
 from ..cost.latency_goal import LatencyGoal
-from ..cost.layer_times import plain_times
+from ..cost.layer_times import plain_times, times_of
 from ..errors import PlanError, percent_hint
 from ..plan.limits import USUAL_LIMITS, Limits
 
@@ -162,6 +162,8 @@ class ChoiceOptions:
 
     def _name_functions(self) -> None:
         """Register functions that stand for names, and put names in their places."""
+        if any(isinstance(time, list) for time in (self.latencies or {}).values()):  # of a plan
+            object.__setattr__(self, "latencies", times_of(self.latencies or {}))
         criterion: Any = self.criterion  # a function, where a program gives one
         if not isinstance(criterion, str):
             from ..criteria.registry import named_criterion

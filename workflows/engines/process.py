@@ -96,6 +96,11 @@ class EngineProcess:
     ) -> None:
         self.close()
 
+    @property
+    def alive(self) -> bool:
+        """Whether the engine still runs."""
+        return self._process.poll() is None
+
     def close(self) -> None:
         """End the process."""
         self._process.kill()
@@ -136,10 +141,12 @@ class EngineProcess:
             line = self._answers.get(timeout=seconds)
         except queue.Empty:
             self._process.kill()
+            self._process.wait()
             raise UnsupportedError(
                 f"engine '{self.name}' did not answer within {seconds:g} s, and was ended"
             ) from None
         if not line:
+            self._answers.put("")  # whoever asks again hears the same
             raise UnsupportedError(f"engine '{self.name}' ended {self._ended()}")
         answer = json.loads(line)
         if "error" in answer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,8 @@ class EngineStopwatch:
     ) -> Measured:
         """Return how long each network takes for one sample, and what could not be taken.
 
-        The sessions of all networks take turns in one process of the engine. Where this process
-        ends, whatever ended it, no network has a time.
+        The sessions of all networks take turns in one process of the engine. Where it ends over a
+        network, another one times the rest.
 
         Args:
             networks: the networks.
@@ -71,54 +71,114 @@ class EngineStopwatch:
         if missing:
             note = f"{self.name}: not installed (pip install {' '.join(missing)})"
             return Measured(engine=self.name, timings=none, notes=(note,))
-        with tempfile.TemporaryDirectory(prefix="secateur-") as folder:
-            try:
-                with EngineProcess(self.name, self.threads) as process:
-                    return self._timed(process, networks, Path(folder), seconds, progress)
-            except UnsupportedError as error:
-                return Measured(engine=self.name, timings=none, notes=(error.message,))
+        refused: dict[int, str] = {}
+        while len(refused) < len(networks):
+            with tempfile.TemporaryDirectory(prefix="secateur-") as folder:
+                try:
+                    with EngineProcess(self.name, self.threads) as process:
+                        own = _Timing(self, process, networks, Path(folder), refused, progress)
+                        return own.timed(seconds)
+                except _Ended as ended:  # once more, without the network that ended it
+                    refused[ended.place] = ended.message
+                except UnsupportedError as error:
+                    return Measured(engine=self.name, timings=none, notes=(error.message,))
+        return Measured(engine=self.name, timings=none, notes=_notes(networks, refused))
 
-    def _timed(
+
+class _Ended(UnsupportedError):
+    """An engine ended, or had to be ended, when it loaded a network.
+
+    Args:
+        place: of the network.
+        message: what happened.
+    """
+
+    def __init__(self, place: int, message: str):
+        super().__init__(message)
+        self.place = place
+
+
+def _notes(networks: Sequence[Network], refused: Mapping[int, str]) -> tuple[str, ...]:
+    return tuple(f"'{networks[place].name}': {text}" for place, text in sorted(refused.items()))
+
+
+class _Timing:
+    """Networks that are being timed in one process.
+
+    Args:
+        stopwatch: whose engine it is.
+        process: the engine.
+        networks: the networks.
+        folder: an empty folder.
+        refused: position of a network that is left out → why; what the engine refuses is added.
+        progress: told how far the work is.
+    """
+
+    def __init__(
         self,
+        stopwatch: EngineStopwatch,
         process: EngineProcess,
         networks: Sequence[Network],
         folder: Path,
-        seconds: float,
+        refused: dict[int, str],
         progress: Progress,
-    ) -> Measured:
-        taken: list[int] = []
-        notes: list[str] = []
+    ):
+        self._engine, self._process, self._networks = stopwatch.engine, process, networks
+        self._folder, self._refused, self._progress = folder, refused, progress
+        self._remarks: list[str] = []
+
+    def timed(self, seconds: float) -> Measured:
+        """Return the times of all networks that the engine takes.
+
+        Raises:
+            UnsupportedError: the engine ended.
+        """
         numbers: list[int] = []
         for session in range(SESSIONS):
-            for place, network in enumerate(networks):
-                if session and place not in taken:
-                    continue
-                progress(f"loading · {self.name}", len(numbers), SESSIONS * len(networks))
-                own = folder / f"{session}-{place}"
-                own.mkdir()
-                loaded = _Loaded(self.engine, process, restored(network), own)
-                try:
-                    number = loaded.number()
-                except UnsupportedError as error:
-                    notes.append(f"'{network.name}': {error.message}")
-                    continue
-                numbers.append(number)
-                if not session:
-                    taken.append(place)
-                    notes += [f"{self.name}: '{network.name}' {n}" for n in loaded.notes(number)]
-        progress(f"loading · {self.name}", 1, 1)
-        timings: list[Timing | None] = [None] * len(networks)
+            for place in range(len(self._networks)):
+                if place not in self._refused:
+                    numbers += self._loaded(session, place)
+        taken = [place for place in range(len(self._networks)) if place not in self._refused]
+        timings: list[Timing | None] = [None] * len(self._networks)
         if taken:
             times = interleaved(
-                lambda order: process.time([numbers[place] for place in order]), len(numbers),
-                seconds=seconds, progress=progress,
+                lambda order: self._process.time([numbers[place] for place in order]),
+                len(numbers), seconds=seconds, progress=self._progress,
             )  # fmt: skip
-            samples = [fixed_batch(networks[place]) or 1 for place in taken]
+            samples = [fixed_batch(self._networks[place]) or 1 for place in taken]
             for place, timing in zip(taken, by_network(times, samples), strict=True):
                 timings[place] = timing
+        notes = (*_notes(self._networks, self._refused), *self._remarks)
         return Measured(
-            engine=self.name, version=process.version, timings=tuple(timings), notes=tuple(notes)
-        )
+            engine=self._engine.name, version=self._process.version, timings=tuple(timings),
+            notes=notes,
+        )  # fmt: skip
+
+    def _loaded(self, session: int, place: int) -> list[int]:
+        """Return the number of a network in the process; nothing where the engine refuses it.
+
+        Raises:
+            UnsupportedError: the engine ended.
+        """
+        network = restored(self._networks[place])
+        self._progress(f"loading · {network.name}", place, len(self._networks))
+        own = self._folder / f"{session}-{place}"
+        own.mkdir()
+        loaded = _Loaded(self._engine, self._process, network, own)
+        try:
+            number = loaded.number()
+            if not session:
+                self._remarks += [
+                    f"{self._engine.name}: '{network.name}' {text}" for text in loaded.notes(number)
+                ]
+        except UnsupportedError as error:
+            if not self._process.alive:
+                raise _Ended(place, error.message) from error
+            if session:
+                raise  # it took the network before: it has no memory for a second one, say
+            self._refused[place] = error.message
+            return []
+        return [number]
 
 
 class _Loaded:

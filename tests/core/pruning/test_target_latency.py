@@ -108,7 +108,7 @@ def test_networks_that_the_engine_cannot_take_are_too_slow():
 
 def test_obs_and_targets_reach_it_too():
     result = secateur.prune(
-        NETWORK, target_latency="0.7x", engine=FakeEngine(), repair=False,
+        NETWORK, target_latency="0.7x", engine=FakeEngine(), repair="none",
         data=secateur.open_dataset(FIXTURES / "calibration.npz", NETWORK),
     )  # fmt: skip
     assert result.plan.provenance["criterion"] == "obs"
@@ -125,7 +125,9 @@ def test_latencies_are_read_as_people_write_them(text, milliseconds):
     assert LatencyGoal.of(text).milliseconds(20.0) == pytest.approx(milliseconds)
 
 
-@pytest.mark.parametrize("text", ["5", "", "ms", "-1ms", "0x", "infms", "nanx", "1x", "1.5x", "5 m"])
+@pytest.mark.parametrize(
+    "text", ["5", "", "ms", "-1ms", "0x", "infms", "nanx", "1x", "1.5x", "5 m"]
+)
 def test_what_is_no_latency_is_refused(text):
     with pytest.raises(secateur.PlanError) as raised:
         secateur.PruneOptions(target_latency=text)

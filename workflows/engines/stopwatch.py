@@ -15,9 +15,12 @@ from ...core.data import SyntheticDataset
 from ...core.data.base import fixed_batch
 from ...core.engine.session import Session
 from ...core.errors import PlanError, SecateurError, UnsupportedError
+from ...core.ir.footprint import peak_bytes
 from ...core.ir.network import Network
 from ...core.ir.windows import restored
 from ...core.progress import Progress, silent
+from ...core.verify.small_input import MEMORY
+from ...core.words import size_text
 from ...formats.saving import written_for
 from .process import EngineProcess
 from .registry import ENGINES, Engine
@@ -164,8 +167,9 @@ class _Timing:
         self._progress(f"loading · {network.name}", place, len(self._networks))
         own = self._folder / f"{session}-{place}"
         own.mkdir()
-        loaded = _Loaded(self._engine, self._process, network, own)
         try:
+            _check_size(network)
+            loaded = _Loaded(self._engine, self._process, network, own)
             number = loaded.number()
             if not session:
                 self._remarks += [
@@ -179,6 +183,19 @@ class _Timing:
             self._refused[place] = error.message
             return []
         return [number]
+
+
+def _check_size(network: Network) -> None:
+    """Raise where a sample takes much memory: a size that a file claims is no reason for it.
+
+    Raises:
+        UnsupportedError: that is so.
+    """
+    size = peak_bytes(network) * (fixed_batch(network) or 1)
+    if size > MEMORY:
+        raise UnsupportedError(
+            f"a sample takes {size_text(size)} of memory: too large to be timed (--input-shape)"
+        )
 
 
 class _Loaded:

@@ -83,8 +83,9 @@ class StepModel:
         """Return it in words."""
         parts = []
         for kind, (inputs, outputs) in self.blocks.items():
-            size = f"{outputs}" if kind == DEPTHWISE else f"{inputs} inputs × {outputs} outputs"
-            parts.append(f"{kind} layers in blocks of {size}")
+            sizes = [(inputs, "inputs"), (outputs, "channels" if kind == DEPTHWISE else "outputs")]
+            found = " × ".join(f"{size} {what}" for size, what in sizes if size > 1)
+            parts.append(f"{kind} layers {f'in blocks of {found}' if found else 'without blocks'}")
         return f"{', '.join(parts)}; typical error {100 * self.error:.1f} %"
 
 

@@ -122,12 +122,13 @@ def _export(terminal: Terminal, networks: Sequence[Network], folder: Path) -> No
 
 
 def _labels(networks: Sequence[Network]) -> list[str]:
-    """Return a name for each model: that of the network, with a number where others share it."""
+    """Return a name for each model: that of the network, or its file where others share it."""
     names = [network.name for network in networks]
-    return [
-        f"{name} ({number})" if names.count(name) > 1 else name
-        for number, name in enumerate(names, 1)
-    ]
+    found = []
+    for network, name in zip(networks, names, strict=True):
+        paths = list(network.source.paths.values()) if network.source is not None else []
+        found.append(str(paths[0]) if names.count(name) > 1 and paths else name)
+    return found
 
 
 def _as_data(measured: Measured, names: Sequence[str]) -> dict[str, Any]:
@@ -175,7 +176,7 @@ def _told(first: Timing | None, timing: Timing) -> str:
         return ""
     low, high = timing.since(first)
     text = f"{words.percent(low)} to {words.percent(high)}"
-    return f"{text} (none)" if low <= 0.0 <= high else text
+    return f"{text} (unclear)" if low <= 0.0 <= high else text
 
 
 def _time(milliseconds: float) -> str:

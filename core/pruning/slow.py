@@ -20,12 +20,16 @@ def slow_reason(result: PruneResult, engine: str = LOCAL) -> str:
     known = result.plan.provenance
     block = channel_block()
     odd, every = _uneven(result.network, block)
-    aligned = known.get("target", {}).get("name") == engine or known.get("budget") == "latency"
-    if odd and block > 1 and not aligned:
+    in_blocks = known.get("target", {}).get("name") == engine or known.get("budget") == "latency"
+    multiple = known.get("limits", {}).get("round_to", 1)
+    if odd and block > 1 and multiple % block:
+        flag = (
+            f"--round-to {block} leaves whole blocks alone" if in_blocks
+            else f"--target {engine} removes whole blocks"
+        )  # fmt: skip
         return (
             f"channels of {odd} of {every} convolutions are no multiple of {block}, which {engine} "
-            f"computes together: --target {engine} removes whole blocks, and convert "
-            f"--pad-channels {block} fills them up"
+            f"computes together: {flag}, and convert --pad-channels {block} fills them up"
         )
     if known.get("budget") != "latency":
         return (

@@ -167,12 +167,16 @@ def test_a_target_latency_from_the_command_line(run, tmp_path):
 def test_why_a_network_is_not_faster_names_the_flag():
     network = secateur.load(CAFFE)
     block = secateur.channel_block()
-    odd = secateur.prune(network, rate=0.3, repair=False)
-    if block > 1:  # else this processor has no blocks
-        assert "--target onnxruntime" in secateur.slow_reason(odd)
     times = {layer.name: 0.1 for layer in network.layers if layer.type == "Convolution"}
+    odd = secateur.prune(network, rate=0.3, repair=False)
     timed = secateur.prune(network, rate=0.3, budget="latency", latencies=times, repair=False)
-    assert "--drop-blocks" in secateur.slow_reason(timed)
-    chip = secateur.find_target("onnxruntime")
-    whole = secateur.prune(network, rate=0.3, target=chip, repair=False)
-    assert "--budget latency" in secateur.slow_reason(whole)
+    if block > 1:  # else this processor has no blocks
+        assert "--target onnxruntime removes whole blocks" in secateur.slow_reason(odd)
+        assert f"--round-to {block} leaves whole blocks" in secateur.slow_reason(timed)
+    whole = secateur.Limits(round_to=max(block, 2))
+    even = secateur.prune(network, rate=0.3, limits=whole, repair=False)
+    assert "--budget latency counts" in secateur.slow_reason(even)
+    even = secateur.prune(
+        network, rate=0.3, limits=whole, budget="latency", latencies=times, repair=False
+    )
+    assert "--drop-blocks" in secateur.slow_reason(even)

@@ -21,7 +21,7 @@ from ..progress import Progress, silent
 
 __all__ = [
     "LOCAL", "LocalStopwatch", "Measured", "Stopwatch", "Timing", "by_network", "change",
-    "interleaved", "latency", "timings",
+    "interleaved", "latency", "sessions_for", "stored_bytes_of", "timings",
 ]  # fmt: skip
 
 LOCAL = "onnxruntime"
@@ -33,6 +33,9 @@ MIN_ROUNDS = 3
 LONGEST = 5.0
 """Rounds that take longer than this many times the time they may take end all further ones."""
 
+
+MOST_LOADED = 1 << 30
+"""Bytes of weights that are loaded to time networks in turn."""
 
 FEW = 6
 """Rounds below which the interval of a median is the range of all: 1 − 2 · 0.5⁶ = 97 %."""
@@ -125,7 +128,11 @@ class LocalStopwatch:
             UnsupportedError: onnxruntime cannot run a network.
         """
         found = timings(
-            networks, sessions=2, seconds=seconds, threads=self.threads, progress=progress
+            networks,
+            sessions=sessions_for(networks),
+            seconds=seconds,
+            threads=self.threads,
+            progress=progress,
         )
         return Measured(engine=LOCAL, version=onnxruntime.__version__, timings=tuple(found))
 
@@ -227,6 +234,20 @@ def timings(
         timed, len(runs), repeats=repeats, warmup=warmup, seconds=seconds, progress=progress
     )
     return by_network(times, [fixed_batch(network) or 1 for network in networks])
+
+
+def stored_bytes_of(network: Network) -> int:
+    """Return the bytes of a network's weights."""
+    return sum(
+        value.const_value.nbytes
+        for value in network.graph.initializers.values()
+        if value.const_value is not None
+    )
+
+
+def sessions_for(networks: Sequence[Network]) -> int:
+    """Return how often networks are loaded to be timed: twice, unless they fill the memory."""
+    return 2 if 2 * sum(map(stored_bytes_of, networks)) <= MOST_LOADED else 1
 
 
 def by_network(times: Sequence[Sequence[float]], samples: Sequence[int]) -> list[Timing]:

@@ -14,7 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from ..cost.latency import LocalStopwatch, Measured, Stopwatch, Timing
+from ..cost.latency import (
+    MOST_LOADED,
+    LocalStopwatch,
+    Measured,
+    Stopwatch,
+    Timing,
+    stored_bytes_of,
+)
 from ..cost.latency_goal import LatencyGoal
 from ..coupling.groups import Groups
 from ..coupling.indices import UnitMask
@@ -221,7 +228,7 @@ class _Search:
         low, high = 0.0, self.path.most
         first = True
         while first or high - low > NARROW:
-            rates = np.linspace(low, high, WIDTH + 1)[1:].tolist()
+            rates = np.linspace(low, high, self._width() + 1)[1:].tolist()
             networks = self._distinct(rates)
             rates = [rate for rate, _ in networks]
             found = self.timed(networks)
@@ -272,6 +279,11 @@ class _Search:
             hint=" or ".join(hints),
             option="target_latency",
         )
+
+    def _width(self) -> int:
+        """Return how many rates are timed in turn: fewer where networks are large."""
+        size = max(1, stored_bytes_of(self.network))
+        return max(2, min(WIDTH, MOST_LOADED // size - 1))
 
     def _distinct(self, rates: Sequence[float]) -> list[tuple[float, Network]]:
         """Return the networks of some rates; of rates that come to the same, the first."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core.cost.latency import LOCAL, Measured, Timing, by_network, interleaved
+from ...core.cost.latency import LOCAL, Measured, Timing, by_network, interleaved, sessions_for
 from ...core.data import SyntheticDataset
 from ...core.data.base import fixed_batch
 from ...core.engine.session import Session
@@ -26,9 +26,6 @@ from .process import EngineProcess
 from .registry import ENGINES, Engine
 
 __all__ = ["EngineStopwatch", "find_engine"]
-
-SESSIONS = 2
-"""How often each network is loaded: copies show what of a difference is by chance."""
 
 APART = 0.01
 """Largest difference of an output, relative to its largest value, of an engine that computes the
@@ -137,7 +134,7 @@ class _Timing:
             UnsupportedError: the engine ended.
         """
         numbers: list[int] = []
-        for session in range(SESSIONS):
+        for session in range(sessions_for(self._networks)):
             for place in range(len(self._networks)):
                 if place not in self._refused:
                     numbers += self._loaded(session, place)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import secateur
+from secateur.core.cost import latency
 from secateur.core.cost.latency import Measured, Timing, interleaved
 from secateur.core.cost.latency_goal import LatencyGoal
 
@@ -162,3 +163,10 @@ def test_runs_take_turns_and_end_in_time():
     assert orders[:4] == [[0, 1, 2], [0, 1, 2], [2, 1, 0], [0, 1, 2]]
     assert len(times[0]) == 6
     assert times[2] == [20.0] * 6  # each time is that of its own run, whatever the order
+
+
+def test_large_networks_are_loaded_less_often(monkeypatch):
+    assert latency.sessions_for([NETWORK, NETWORK]) == 2
+    monkeypatch.setattr(latency, "MOST_LOADED", 3 * latency.stored_bytes_of(NETWORK))
+    assert latency.sessions_for([NETWORK]) == 2
+    assert latency.sessions_for([NETWORK, NETWORK]) == 1

@@ -12,6 +12,10 @@ from .core.cost.describe import BlockRow as BlockRow
 from .core.cost.describe import Description as Description
 from .core.cost.describe import LayerRow as LayerRow
 from .core.cost.describe import describe as describe
+from .core.cost.latency import Measured as Measured
+from .core.cost.latency import Stopwatch as Stopwatch
+from .core.cost.latency import Timing as Timing
+from .core.cost.layer_times import Point as Point
 from .core.cost.network_cost import NetworkCost as NetworkCost
 from .core.cost.network_cost import measure_cost as measure_cost
 from .core.cost.target import Target as Target
@@ -120,6 +124,7 @@ from .core.pruning.result import Verification as Verification
 from .core.pruning.rounds import ROUNDS_FILE as ROUNDS_FILE
 from .core.pruning.rounds import Iteration as Iteration
 from .core.pruning.rounds import Round as Round
+from .core.pruning.slow import slow_reason as slow_reason
 from .core.pruning.together import Together as Together
 from .core.pruning.together import losses_together as losses_together
 from .core.recovery.measure import BlockLoss as BlockLoss
@@ -194,10 +199,16 @@ from .workflows.datasets import stands_apart as stands_apart
 from .workflows.emitting import TrainingFiles as TrainingFiles
 from .workflows.emitting import check_training as check_training
 from .workflows.emitting import emit_training as emit_training
+from .workflows.engines.registry import ENGINES as ENGINES
+from .workflows.engines.registry import Engine as Engine
+from .workflows.engines.registry import Job as Job
+from .workflows.engines.stopwatch import find_engine as find_engine
 from .workflows.finetuning import Tuned as Tuned
 from .workflows.finetuning import begin_early as begin_early
 from .workflows.finetuning import finetune as finetune
 from .workflows.finetuning import finetune_files as finetune_files
+from .workflows.layer_export import ExportedLayers as ExportedLayers
+from .workflows.layer_export import export_layers as export_layers
 from .workflows.measures import named_accuracy as named_accuracy
 from .workflows.pipeline.forecast import Forecast as Forecast
 from .workflows.pipeline.forecast import StepForecast as StepForecast

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import words
 
@@ -89,10 +89,16 @@ def print_summary(
             told = "no measurable change" if row.unchanged else f"{words.percent(row.delta)}"
             low, high = map(words.percent, row.interval)
             terminal.note(f"{row.item.lower()}: {told} ({low} to {high}, 95 % interval)")
+            if row.interval[1] >= 0.0 and not row.padded and result.dense is None and _fewer(rows):
+                terminal.note(f"why not faster: {secateur.slow_reason(result)}")
     provenance = result.plan.provenance
     if result.plan.dropped is not None:
         names = ", ".join(entry.name for entry in result.plan.dropped.blocks)
         terminal.note(f"dropped blocks: {names}")
+    if "steps" in provenance:
+        terminal.note(f"steps of the engine: {provenance['steps']}")
+    if "target_latency" in provenance:
+        terminal.note(_reached(provenance["target_latency"], provenance["rate"]["achieved"]))
     if provenance.get("budget") == "latency":
         gone = provenance["rate"]["achieved"]
         measured = next(row.delta for row in rows if row.unit == "ms")
@@ -114,6 +120,23 @@ def print_summary(
         terminal.note(text)
     for path in (*saved.paths, *saved.companions, *([saved.plan] if saved.plan else [])):
         terminal.note(f"wrote {path}")
+
+
+FEWER = -0.05
+"""A change of the operations from which on a network should have become faster."""
+
+
+def _fewer(rows: Sequence[SummaryRow]) -> bool:
+    return any(row.unit == "Op" and row.delta <= FEWER for row in rows)
+
+
+def _reached(found: dict[str, Any], rate: float) -> str:
+    """Return what was measured of a network that was to reach a latency."""
+    low, high = map(words.percent, found["change"])
+    return (
+        f"latency: {found['after']:g} ms of {found['before']:g} ms on {found['engine']} "
+        f"({low} to {high}, 95 % interval), asked {found['asked']}, at rate {rate:.3f}"
+    )
 
 
 def show_rows(terminal: Terminal, rows: Sequence[SummaryRow]) -> None:

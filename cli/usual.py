@@ -140,6 +140,13 @@ PAGES: Mapping[str, Page] = {
         "--set --dry-run --until --from --restart --json",
         ("secateur run --dry-run", "secateur run yolo.yaml --set prune.rate=0.4"),
     ),
+    "latency": Page(
+        "--engines --threads --seconds --export --json --config",
+        (
+            "secateur latency net.prototxt net.caffemodel pruned/",
+            "secateur latency yolo.cfg yolo.weights --export layers/",
+        ),
+    ),
     "targets": Page("--json", ("secateur targets", "secateur targets dpu-b4096 --json")),
     "schema": Page(
         "--config",

@@ -88,6 +88,15 @@ def _targets() -> Iterator[Line]:
         yield name, secateur.find_target(name).summary
 
 
+def _engines() -> Iterator[Line]:
+    import secateur
+
+    for name, entry in sorted(secateur.ENGINES.items()):
+        missing = entry.missing()
+        needs = f" (not installed: pip install {' '.join(missing)})" if missing else ""
+        yield name, f"{entry.summary}{needs}"
+
+
 def _steps() -> Iterator[Line]:
     import secateur
 
@@ -102,6 +111,7 @@ REGISTERED: Mapping[str, Values] = {
     "ChoiceOptions.repair": _repairs,
     "ChoiceOptions.target": _targets,
     "ChoiceOptions.task": _tasks,
+    "PruneOptions.engine": _engines,
     "DensifyOptions.repair": _repairs,
     "AnalyzeOptions.criterion": _criteria,
     "AnalyzeOptions.task": _tasks,
@@ -205,6 +215,7 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
 
 OF_COMMANDS: Mapping[str, Mapping[str, Values]] = {
     "inspect": {"--target": _targets},
+    "latency": {"--engines": _engines},
     "run": {"--until": _steps, "--from": _steps},
 }
 """Command → flag that is no field of options → its values."""

@@ -11,6 +11,8 @@ import numpy as np
 from ..allocation.overrides import missed_rates
 from ..allocation.registry import AllocationContext
 from ..allocation.sensitivity import check_reach
+from ..cost.budgets import LATENCY
+from ..cost.latency_steps import fitted_steps
 from ..coupling.groups import Groups
 from ..coupling.indices import Unit, UnitMask
 from ..data import Dataset
@@ -31,7 +33,7 @@ from ..progress import Progress, silent, tracked
 from .demand import Demand
 from .options import PruneOptions, rising_rates
 
-__all__ = ["Choice", "choose", "followed", "recorded"]
+__all__ = ["Choice", "choose", "followed", "obs_path", "recorded", "without_waste"]
 
 NOTED_MISS = 0.01
 """A rate missed by more than this is explained."""
@@ -99,6 +101,7 @@ def choose(
             "achieved": round(achieved, 6),
         },
         **recorded(options, data),
+        **_steps_found(demand),
     }
     return Choice(
         plan=make_plan(groups, state.removed, provenance),
@@ -108,6 +111,15 @@ def choose(
             *missed_rates(demand.open, options.overrides, demand.quotas),
         ),
     )
+
+
+def _steps_found(demand: Demand) -> dict[str, str]:
+    """Return in which blocks the measured times of layers rise, for plans; nothing without."""
+    if demand.options.budget != LATENCY or not demand.costs.in_blocks:
+        return {}
+    assert demand.options.latencies is not None, "a latency budget needs a table"
+    model = fitted_steps(demand.network, demand.open, demand.options.latencies)
+    return {"steps": model.text()}
 
 
 def _by_obs(
@@ -130,6 +142,32 @@ def _by_obs(
     assert data is not None, "OBS is chosen where there is data"
     meter = LossMeter.of(start.original, data, options.task, progress=progress)
     return remove_to_loss(start, goal, options.threshold, meter, progress)
+
+
+def obs_path(
+    demand: Demand, data: Dataset | None, progress: Progress = silent
+) -> tuple[tuple[Unit, ...], ...]:
+    """Return the units that structured OBS removes on its way to a rate, step by step.
+
+    Args:
+        demand: what is asked, with a rate, by a method that lets OBS allocate.
+        data: samples.
+        progress: told how far the work is.
+    """
+    assert data is not None, "OBS is chosen where there is data"
+    start = PruningState.start(demand.network, demand.open, Calibration(data))
+    return tuple(step.units for step in _by_obs(start, demand, data, progress).history)
+
+
+def without_waste(demand: Demand, removed: UnitMask, order: Sequence[Sequence[Unit]]) -> UnitMask:
+    """Return a removal without what saves nothing, where channels cost in blocks.
+
+    Args:
+        demand: what is asked.
+        removed: a mask over units.
+        order: in which units leave.
+    """
+    return _filled(demand, removed, order) if demand.costs.in_blocks else removed
 
 
 def _by_order(
@@ -193,7 +231,7 @@ def followed(
     Raises:
         PlanError: the quotas remove more than the rate.
     """
-    groups, rate, blocks = demand.open, demand.options.rate, demand.options.target is not None
+    groups, rate, blocks = demand.open, demand.options.rate, demand.costs.in_blocks
     first, rest = demand.steps(context)
     if before is not None and before.any():
         first = [*first, *(step for step in rest if before[list(step.units)].all())]
@@ -213,7 +251,7 @@ def followed(
 
 
 def _filled(demand: Demand, removed: UnitMask, order: Sequence[Sequence[Unit]]) -> UnitMask:
-    """Return a removal without what saves nothing in the blocks of the target.
+    """Return a removal without what saves nothing in blocks of channels.
 
     Args:
         demand: what is asked.
@@ -235,7 +273,7 @@ def _without_waste(state: PruningState, demand: Demand, progress: Progress) -> P
     Weights that make up for such a channel as if it were gone are wrong with it. So the rest is
     removed again from the original, in the same order.
     """
-    if demand.options.target is None or not demand.method.obs:
+    if not demand.costs.in_blocks or not demand.method.obs:
         return state
     order = [step.units for step in state.history]
     kept = _filled(demand, state.removed, order)

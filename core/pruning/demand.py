@@ -17,7 +17,7 @@ from ..allocation.sensitivity import check_reach
 from ..allocation.trial import CANDIDATES, Trial
 from ..cost.budget import make_costs
 from ..cost.budgets import CONVOLUTIONS, LATENCY, OPERATIONS, PARAMETERS, TARGET
-from ..cost.layer_latency import layer_latencies
+from ..cost.measured_steps import measured_times
 from ..cost.network_cost import Costs, MarginalSavings
 from ..coupling.edit import mask
 from ..coupling.groups import Group, Groups
@@ -105,7 +105,7 @@ class Demand:
             )
         method = resolve(options, rate=options.rate, data=data)
         if options.budget == LATENCY and options.latencies is None:
-            options = replace(options, latencies=layer_latencies(network, progress=progress))
+            options = replace(options, latencies=measured_times(network, progress=progress))
         limits = options.limits
         quotas = override_quotas(open_groups, options.overrides, limits, options.analysis)
         asked = {k for number, (k, _) in enumerate(partitions(open_groups)) if number in quotas}

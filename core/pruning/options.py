@@ -14,11 +14,15 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ..cost.budgets import LATENCY, OPERATIONS, TARGET, check_budget
+from ..cost.latency_goal import LatencyGoal
+from ..cost.layer_times import plain_times, times_of
 from ..errors import PlanError, percent_hint
 from ..plan.limits import USUAL_LIMITS, Limits
 
 if TYPE_CHECKING:  # options load without what computes
     from ..allocation.overrides import Override
+    from ..cost.latency import Stopwatch
+    from ..cost.layer_times import LayerTimes
     from ..cost.target import Target
     from ..evaluation.task import Task
     from ..finetune.options import FinetuneOptions
@@ -107,8 +111,9 @@ class ChoiceOptions:
     task: Task | str | None = None
     """What the network is measured by, instead of what the data calls for: the name of a task."""
 
-    latencies: Mapping[str, float] | None = None
-    """For the latency budget: milliseconds per layer. Measured on this machine if not given."""
+    latencies: LayerTimes | None = None
+    """For the latency budget: milliseconds per layer, or the times.csv of `secateur latency
+    --export`. Measured on this machine if not given."""
 
     overrides: Mapping[str, Override] = field(default_factory=dict)
     """Rate or threshold of single layers, whatever the others lose."""
@@ -156,7 +161,9 @@ class ChoiceOptions:
         if self.target is not None and self.budget not in (OPERATIONS, TARGET):
             raise PlanError(
                 f"a target counts its own cost, not {self.budget}",
-                hint="leave the budget out",
+                hint="leave the target out: measured times tell the blocks of the engine"
+                if self.budget == LATENCY
+                else "leave the budget out",
                 option="budget",
             )
 
@@ -215,6 +222,8 @@ class ChoiceOptions:
 
     def _name_functions(self) -> None:
         """Register functions that stand for names, and put names in their places."""
+        if any(isinstance(time, list) for time in (self.latencies or {}).values()):  # of a plan
+            object.__setattr__(self, "latencies", times_of(self.latencies or {}))
         criterion: Any = self.criterion  # a function, where a program gives one
         if not isinstance(criterion, str):
             from ..criteria.registry import named_criterion
@@ -247,9 +256,7 @@ class ChoiceOptions:
             **({"target": target.recorded()} if target is not None else {}),
             **({"task": getattr(task, "metric", task)} if task is not None else {}),
             "analysis": self.analysis.digest if self.analysis is not None else None,
-            "latencies": {name: float(time) for name, time in self.latencies.items()}
-            if self.latencies is not None
-            else None,
+            "latencies": plain_times(self.latencies) if self.latencies is not None else None,
             "overrides": {name: value.to_data() for name, value in self.overrides.items()},
             "exclude": list(self.exclude),
             "drop_blocks": list(self.block_names) or self.drop_blocks,
@@ -266,7 +273,8 @@ class ChoiceOptions:
 class PruneOptions(ChoiceOptions):
     """How to prune: how much, which channels, and what makes up for them.
 
-    Exactly one of `rate`, `threshold` and `plan` is given, or blocks are dropped without a rate.
+    Exactly one of `rate`, `threshold`, `target_latency` and `plan` is given, or blocks are dropped
+    without a rate.
 
     Raises:
         PlanError: an option is out of range, or contradicts another.
@@ -279,6 +287,13 @@ class PruneOptions(ChoiceOptions):
     """Loss to allow, instead of a rate: of each group alone with an analysis, else of the whole
     network."""
 
+    target_latency: str | None = None
+    """Latency to reach, instead of a rate: 5ms, or 0.6x of the original. The smallest rate that is
+    fast enough is found by timing networks on --engine."""
+
+    engine: Stopwatch | None = None
+    """The engine that a target latency is measured on; onnxruntime if not given."""
+
     plan: Plan | None = None
     """Carry out this plan, instead of choosing channels by a rate or a threshold."""
 
@@ -287,7 +302,10 @@ class PruneOptions(ChoiceOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        wanted = {"rate": self.rate, "threshold": self.threshold, "plan": self.plan}
+        wanted = {
+            "rate": self.rate, "threshold": self.threshold, "target_latency": self.target_latency,
+            "plan": self.plan,
+        }  # fmt: skip
         given = [name for name, value in wanted.items() if value is not None]
         if self.drop_blocks is not None:
             if self.threshold is not None:
@@ -310,8 +328,10 @@ class PruneOptions(ChoiceOptions):
                 )
         if len(given) != 1 and (given or self.drop_blocks is None):
             raise PlanError(
-                "give one of a rate, a threshold and a plan", option=[*given, "rate"][0]
+                "give one of a rate, a threshold, a target latency and a plan",
+                option=[*given, "rate"][0],
             )
+        self._check_latency()
         if self.rate is not None and not 0.0 <= self.rate < 1.0:
             raise PlanError(
                 f"the rate must be from 0 to below 1, got {self.rate:g}",
@@ -329,6 +349,23 @@ class PruneOptions(ChoiceOptions):
         ):  # fmt: skip
             if option in self.changed():
                 raise PlanError("a plan says itself what is removed", option=option)
+
+    def _check_latency(self) -> None:
+        if self.target_latency is None:
+            if self.engine is not None:
+                raise PlanError(
+                    "an engine times what a target latency asks for",
+                    hint="--target-latency 5ms; secateur latency times models as they are",
+                    option="engine",
+                )
+            return
+        LatencyGoal.of(self.target_latency)
+        if self.drop_blocks is not None:
+            raise PlanError(
+                "a target latency is reached by channels alone",
+                hint="drop blocks first, then prune what is left",
+                option="target_latency",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

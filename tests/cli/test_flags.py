@@ -131,6 +131,11 @@ def cases(folder: Path) -> Iterator[Case]:
         ["--rate", 0.5, "--normalize", "layer-l2", "--allocation", "global"],
         "rate: 0.5\nnormalize: layer-l2\nallocation: global\n",
     )
+    yield Case(
+        secateur.PruneOptions(target_latency="0.6x", engine=secateur.find_engine("opencv")),
+        ["--target-latency", "0.6x", "--engine", "opencv"],
+        "target-latency: 0.6x\nengine: opencv\n",
+    )
     yield Case(secateur.PruneOptions(plan=pruned.plan), ["--keep", plan], f"keep: {plan}\n")
     for text, asked in (("2", 2), ("a,b", ("a", "b")), ("16,", ("16",))):
         yield Case(

@@ -72,8 +72,7 @@ def _where(groups, use, unit):
 def test_steps_change_what_a_criterion_chooses_only_where_its_scores_change():
     network = rich()
     once, often = (
-        prune(network, rate=0.5, steps=steps, criterion="random", repair="none")
-        for steps in (1, 4)
+        prune(network, rate=0.5, steps=steps, criterion="random", repair="none") for steps in (1, 4)
     )
     assert "steps" not in once.plan.provenance
     # Chance is the same in every step.

@@ -22,13 +22,14 @@ from ..data.shards import Shard, shards
 from ..errors import DataError
 from ..progress import Progress
 from ..training.framework import torch
-from ..training.module import TrainingModule
 from .gates import Place, find_places, gated
 from .output_loss import OutputLoss, find_loss
 from .registry import ScoreContext, Scores
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from ..training.module import TrainingModule
 
 __all__ = ["DRAWN", "Differentiated", "Step", "mean_over_steps"]
 
@@ -106,6 +107,8 @@ class Differentiated:
             UnsupportedError: an operator has no gradient here.
             DataError: the data does not fit the network.
         """
+        from ..training.module import TrainingModule  # it loads PyTorch
+
         assert context.data is not None, "the registry says that the criterion needs data"
         network, groups = context.network, context.groups
         loss, scored = find_loss(context)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CrossEntropy", "Divergence", "OutputError", "OutputLoss", "find_loss"]
 
-SMALLEST = np.finfo(np.float32).tiny
+SMALLEST = float(np.finfo(np.float32).tiny)
 """Added to norms, so that an output that is 0 everywhere divides nothing by 0."""
 
 
@@ -178,7 +178,7 @@ class OutputError:
                 continue
             noise = torch.from_numpy(random.standard_normal(tuple(value.shape), np.float32))
             now = value.detach()
-            size = (now.square().sum() / targets.size).clamp_min(float(SMALLEST)).sqrt()
+            size = (now.square().sum() / targets.size).clamp_min(SMALLEST).sqrt()
             total = total + (((value - now) / size - noise).square().sum() / 2)
         return total / targets.size
 

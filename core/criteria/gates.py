@@ -72,7 +72,7 @@ def find_places(network: Network, groups: Groups) -> tuple[Place, ...]:
     """Return the places of all units that may be removed, in the order of the graph."""
     removable = groups.mask(unit for group in groups.groups for unit in group.removable())
     nodes = {node_key(node): node for node in network.graph}
-    (batch, *_), *_ = network.inputs.values()
+    batch = next((shape[0] for shape in network.inputs.values() if shape), None)
     found: dict[str, Place] = {}
     for producer in groups.producers:
         if not removable[groups.units[producer.labels]].any():
@@ -86,7 +86,7 @@ def find_places(network: Network, groups: Groups) -> tuple[Place, ...]:
                 units=groups.units_of(labels.vector),
                 axis=labels.axis,
                 shape=shape,
-                by_sample=labels.axis > 0 and shape[0] == batch,
+                by_sample=batch is not None and labels.axis > 0 and shape[0] == batch,
                 nodes=own,
             )
     return tuple(found.values())

@@ -127,7 +127,7 @@ class Differentiated:
             places=tuple(place for place in places if place.value in module.names),
             module=module,
             loss=loss,
-            data=first_part(context.data, CALIBRATION_SAMPLES),
+            data=first_part(context.data, CALIBRATION_SAMPLES, network),
             size=batch_size(network, BATCH_SIZE),
             progress=context.progress,
         )

@@ -117,7 +117,7 @@ def absences(context: ScoreContext, samples: int) -> Iterator[Absent]:
     """
     assert context.data is not None, "the registry says that the criterion needs data"
     loss, network = find_loss(context)
-    data = first_part(context.data, samples)
+    data = first_part(context.data, samples, network)
     groups = context.groups
     work = [
         (group, make_suffix(network, groups, group, loss.reads))

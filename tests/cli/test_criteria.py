@@ -136,3 +136,4 @@ def test_images_of_one_class_alone_are_no_reason_to_fail(tmp_path):
     np.savez(tmp_path / "one.npz", x=x, y=np.zeros(8, np.int64))
     inside("prune", *CAFFE, "--data", tmp_path / "one.npz", "--rate", 0.2, "--criterion", "taylor",
            "--no-repair", "-o", tmp_path / "out")  # fmt: skip
+    assert removed(plan_of(tmp_path / "out"))

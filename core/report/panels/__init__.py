@@ -17,6 +17,7 @@ from . import (
     pictures,
     reproduce,
     sensitivity,
+    study,
     training,
     verification,
 )
@@ -27,6 +28,7 @@ PANELS: tuple[Callable[[ReportFacts], Panel | None], ...] = (
     overview.panel,
     before_after.panel,
     curve.panel,
+    study.panel,
     training.panel,
     sensitivity.panel,
     layers.panel,

@@ -230,3 +230,24 @@ def test_values_of_groups_come_with_intervals_and_progress(x, tmp_path):
     everything = masked_loss(own, x, list(found.units), None)
     assert found.found.values.sum() == pytest.approx(everything, rel=1e-5)
     np.testing.assert_array_equal(CRITERIA["shapley"].score(own), scores)
+
+
+@pytest.mark.parametrize("name", ["taylor", "oracle", "shapley"])
+def test_a_batch_that_the_network_insists_on_is_taken_whole(name, tmp_path, monkeypatch):
+    """Limits of samples are no multiples of it; samples are read in whole batches all the same."""
+    g = Graph(channels=2, size=4, seed=9, batch=3)
+    hidden = g.op("relu", "Relu", g.conv("a", g.data, 4))
+    network = g.network(y=g.conv("out", hidden, 2))
+    x = np.random.default_rng(1).normal(size=(12, 2, 4, 4)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=x)
+    np.savez(tmp_path / "six.npz", x=x[:6])
+    for module, limit in (("gradients", "CALIBRATION_SAMPLES"), ("oracle", "CALIBRATION_SAMPLES"),
+                          ("shapley", "SAMPLES")):  # fmt: skip
+        monkeypatch.setattr(f"secateur.core.criteria.{module}.{limit}", 7)
+    if name == "taylor":
+        pytest.importorskip("torch")
+    found, six = (
+        CRITERIA[name].score(context(network, tmp_path / file)) for file in ("x.npz", "six.npz")
+    )
+    np.testing.assert_array_equal(found, six)
+    assert found.any()

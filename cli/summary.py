@@ -95,7 +95,7 @@ def print_summary(
     if result.plan.dropped is not None:
         names = ", ".join(entry.name for entry in result.plan.dropped.blocks)
         terminal.note(f"dropped blocks: {names}")
-    if "steps" in provenance:
+    if "layer_times" in provenance:
         terminal.note(f"steps of the engine: {provenance['steps']}")
     if "target_latency" in provenance:
         terminal.note(_reached(provenance["target_latency"], provenance["rate"]["achieved"]))

@@ -96,7 +96,7 @@ def print_summary(
         names = ", ".join(entry.name for entry in result.plan.dropped.blocks)
         terminal.note(f"dropped blocks: {names}")
     if "layer_times" in provenance:
-        terminal.note(f"steps of the engine: {provenance['steps']}")
+        terminal.note(f"steps of the engine: {provenance['layer_times']}")
     if "target_latency" in provenance:
         terminal.note(_reached(provenance["target_latency"], provenance["rate"]["achieved"]))
     if provenance.get("budget") == "latency":

@@ -118,7 +118,7 @@ def test_a_rate_of_the_latency_leaves_no_incomplete_block():
     left = {group.name: group.kept for group in found.plan.groups}
     assert left["res2a"] % 8 == 0
     assert left["conv4"] % 8 == 0
-    assert "blocks of 8 inputs × 8 outputs" in found.plan.provenance["steps"]
+    assert "blocks of 8 inputs × 8 outputs" in found.plan.provenance["layer_times"]
     again = secateur.prune(NETWORK, plan=found.plan, repair=False)
     assert again.plan.groups == found.plan.groups
     costs = make_costs(NETWORK, GROUPS, LATENCY, times)

@@ -126,7 +126,11 @@ from .core.repair import REPAIRS as REPAIRS
 from .core.repair import RepairRecord as RepairRecord
 from .core.repair import find_repairs as find_repairs
 from .core.repair.affected import repairable as repairable
+from .core.report.facts import Check as Check
 from .core.report.facts import ReportFacts as ReportFacts
+from .core.report.facts import StepFacts as StepFacts
+from .core.report.latency import LayerTimes as LayerTimes
+from .core.report.latency import layer_times as layer_times
 from .core.report.render import check_report as check_report
 from .core.report.render import render_report as render_report
 from .core.report.render import save_report as save_report

@@ -113,8 +113,10 @@ def command(
         terminal.out.print(table_of(analysis, task))
     terminal.note(f"wrote {output / secateur.ANALYSIS_FILE}")
     if report is not None:
+        with terminal.bars() as progress:
+            times = reporting.timed(report, network, None, progress)
         facts = secateur.ReportFacts(
-            network=network, analysis=analysis, task=task, samples=analysis.samples,
+            network=network, analysis=analysis, task=task, times=times, samples=analysis.samples,
             data=analysis.data, command=reporting.command_line(),
             files=(output / secateur.ANALYSIS_FILE,),
         )  # fmt: skip

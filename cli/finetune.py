@@ -152,9 +152,11 @@ def command(
             examples = reporting.looked_at(
                 report, before, tuned.result.network, validation, reading, progress
             )
+            times = reporting.timed(report, before, tuned.result.network, progress)
         facts = secateur.ReportFacts(
             network=before, compressed=tuned.result.network, tuned=tuned.result, task=task,
-            plan=tuned.result.plan, examples=examples, command=reporting.command_line(),
+            plan=tuned.result.plan, examples=examples, times=times,
+            command=reporting.command_line(),
             files=(*tuned.saved.paths, folder / "history.csv"), written=tuned.saved.difference,
         )  # fmt: skip
         reporting.write(terminal, report, facts)

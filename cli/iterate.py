@@ -144,7 +144,8 @@ def _facts(
     examples = reporting.looked_at(report, network, compressed, judged.dataset, reading, progress)
     if examples is not None and judged.dataset.samples != facts.samples:
         examples = replace(examples, paired=None)  # rounds were trained on some of these samples
-    return replace(facts, compressed=compressed, plan=plan, examples=examples)
+    times = reporting.timed(report, network, compressed, progress)
+    return replace(facts, compressed=compressed, plan=plan, examples=examples, times=times)
 
 
 def _table(found: Iteration, task: Task) -> Table:

@@ -119,6 +119,8 @@ def command(
             else None
         )
         examples = reporting.looked_at(report, network, pruned.network, measured, reading, progress)
+        dense = pruned.network if pruned.dense is None else pruned.dense
+        times = reporting.timed(report, network, dense, progress)
     for note in pruned.notes:
         terminal.warn(note)
     if options.target is not None:
@@ -136,7 +138,7 @@ def command(
         print_training(terminal, training)
     if report is not None:
         facts = secateur.ReportFacts(
-            network=network, result=pruned, rows=rows, examples=examples,
+            network=network, result=pruned, rows=rows, examples=examples, times=times,
             samples=measured.samples if measured is not None else None,
             data=measured.name if measured is not None else "", notes=told,
             command=reporting.command_line(),

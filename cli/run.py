@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from . import words
+from . import reporting, words
 from .common import AsJson
 from .flags import with_flags
 from .screen import ScreenOptions
@@ -62,6 +63,7 @@ def command(
         ),
     ] = None,
     restart: Annotated[bool, Parameter(help="Forget all that is there.")] = False,
+    report: reporting.Report = None,
     as_json: AsJson = False,
     screen: ScreenOptions,
 ) -> None:  # fmt: skip
@@ -72,6 +74,8 @@ def command(
 
     terminal = screen.terminal()
     pipeline = secateur.load_pipeline(file, settings=settings or ())
+    if report is not None:
+        pipeline = dataclasses.replace(pipeline, report=report)
     if dry_run:
         found = secateur.forecast_pipeline(
             pipeline, until=until, again_from=again_from, restart=restart
@@ -91,13 +95,24 @@ def command(
     with terminal.bars() as progress:
         run = secateur.run_pipeline(
             pipeline, until=until, again_from=again_from, restart=restart, hear=hear,
-            progress=progress,
+            texts=_texts(file), progress=progress,
         )  # fmt: skip
     if as_json:
         _print_json(run.to_data())
         return
     for path in run.model:
         terminal.note(f"the model: {path}")
+    if run.report is not None:
+        terminal.note(f"the report: {run.report}")
+
+
+def _texts(file: Path) -> Mapping[str, str]:
+    """Return what a report tells to do it again by: the command, and the file as it is."""
+    from .pipeline_file import NAME
+
+    found = file / NAME if file.is_dir() else file
+    text = found.read_text(encoding="utf-8", errors="replace")
+    return {"What was run": reporting.command_line(), str(found): text}
 
 
 def _print_json(content: Any) -> None:

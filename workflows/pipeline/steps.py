@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,9 @@ from .cache import Kept
 from .inputs import plain_options
 from .opened import Opened
 
-__all__ = ["STEPS_BY_NAME", "Came", "Made", "Step", "measured_models"]
+__all__ = [
+    "MODELS", "STEPS_BY_NAME", "Came", "Made", "Step", "measured_models", "newest",
+]  # fmt: skip
 
 Made = Mapping[str, Kept]
 """The steps before this one, by their names."""
@@ -54,6 +56,7 @@ class Came:
 
     Args:
         figures: plain values.
+        details: what a report tells beside, as plain values.
         files: names of the model's files; empty where it makes no model.
         companions: names of further descriptions.
         plan: name of the plan; None where there is none.
@@ -61,6 +64,7 @@ class Came:
     """
 
     figures: Mapping[str, Any]
+    details: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[str, ...] = ()
     companions: tuple[str, ...] = ()
     plan: str | None = None
@@ -184,7 +188,7 @@ def _written(
                 "calibration data, labelled or not, change that)"
             )
         )
-    return Came(figures=figures, notes=tuple(notes), **_names(saved))
+    return Came(figures=figures, details=result.to_data(), notes=tuple(notes), **_names(saved))
 
 
 def _sizes(before: Sequence[Path], saved: Saved) -> SummaryRow:
@@ -360,7 +364,7 @@ def _figures_of(result: Result | Fidelity) -> dict[str, Any]:
 STEPS_BY_NAME: Mapping[str, Step] = {
     "ana": Step(version=1, resumes=True, inputs=_ana_inputs, run=_ana),
     "prune": Step(version=1, resumes=False, inputs=_prune_inputs, run=_prune),
-    "finetune": Step(version=1, resumes=True, inputs=_finetune_inputs, run=_finetune),
+    "finetune": Step(version=2, resumes=True, inputs=_finetune_inputs, run=_finetune),
     "transform": Step(version=1, resumes=False, inputs=_transform_inputs, run=_transform),
     "valid": Step(version=1, resumes=False, inputs=_valid_inputs, run=_valid),
 }

@@ -17,6 +17,7 @@ from . import (
     pictures,
     reproduce,
     sensitivity,
+    steps,
     training,
     verification,
 )
@@ -26,6 +27,7 @@ __all__ = ["PANELS", "panels_of"]
 PANELS: tuple[Callable[[ReportFacts], Panel | None], ...] = (
     overview.panel,
     before_after.panel,
+    steps.panel,
     curve.panel,
     training.panel,
     sensitivity.panel,

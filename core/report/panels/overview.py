@@ -85,6 +85,9 @@ def _change(before: float, after: float) -> str:
 
 def _notes(facts: ReportFacts) -> Sequence[str]:
     own = facts.result.notes if facts.result is not None else ()
+    own += facts.densified.notes if facts.densified is not None else ()
+    if facts.times is not None and facts.times.missing:
+        own = (*own, f"the times of the layers were not measured: {facts.times.missing}")
     if facts.result is not None and facts.result.dense is not None:
         own = (*own, FULL_SIZE)
     return tuple(dict.fromkeys((*facts.notes, *own)))

@@ -24,6 +24,7 @@ def panel(facts: ReportFacts) -> Panel:
     blocks: list[Block] = []
     if facts.command:
         blocks.append(Code("What was run", facts.command))
+    blocks += [Code(title, text) for title, text in facts.texts.items()]
     plan = next((path for path in facts.files if path.suffix == ".yaml"), None)
     source = facts.network.source
     if plan is not None and source is not None:

@@ -282,7 +282,12 @@ def _models(made: Made) -> Table | None:
     figures = made["valid"].figures
     models: Sequence[Mapping[str, Any]] = figures["models"]
     names = [name for name in models[0] if name not in ("name", "metric")] if models else []
-    shown = [name for name in names if any(model.get(name) is not None for model in models)]
+    shown = [
+        name
+        for name in names
+        if any(model.get(name) is not None for model in models)
+        and (name == "value" or any(model.get(name) != model.get("value") for model in models))
+    ]
     return Table(
         caption=f"The models on {figures['samples']:,} samples of {figures['data']}",
         columns=("Model", *(_head(name, models[0]) for name in shown)),

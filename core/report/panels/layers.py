@@ -137,6 +137,8 @@ def _times(facts: ReportFacts, found: Sequence[LayerChange], *, pruned: bool) ->
     )
     if facts.times.smaller:
         about += " They were taken at a smaller input: that of the files would fill the memory."
+    if len(slow) == MOST:
+        about += f" The chart shows the {MOST} layers that take longest."
     caption = "Latency of the layers" + (", before and after" if pruned else "")
     bars = [(change.time or 0.0, change.time_after or 0.0) for change in slow]
     spec = _spec(slow, bars, "Milliseconds", "~g", pruned=pruned)

@@ -95,7 +95,8 @@ def _notes(facts: ReportFacts) -> Sequence[str]:
 
 def _asked(facts: ReportFacts) -> Iterator[tuple[str, str]]:
     if facts.analysis is not None:
-        yield "Criterion", facts.analysis.criterion
+        own = "Criterion" if facts.removal is None else "Criterion of the analysis"
+        yield own, facts.analysis.criterion
         if facts.analysis.threshold is not None:
             yield "Curves were followed up to a loss of", f"{facts.analysis.threshold:g}"
     plan = facts.removal

@@ -10,15 +10,17 @@ from cyclopts import Parameter
 from secateur import DataOptions, LoadOptions, PruneOptions
 
 from . import reporting
-from .common import Companion, Data, File, Output, Val
+from .common import AsJson, Companion, Data, File, Output, Val
 from .flags import with_flags
 from .opened import fitted, parts, prepared, same_samples
+from .output import files_as_data, print_json
 from .screen import ScreenOptions
 from .summary import (
     measure_and_save,
     print_refused,
     print_summary,
     print_training,
+    summary_as_data,
     unmeasured,
 )
 
@@ -57,6 +59,7 @@ def command(
         ),
     ] = None,
     report: reporting.Report = None,
+    as_json: AsJson = False,
     data: Data = None,
     val: Val = None,
     reading: DataOptions,
@@ -125,7 +128,7 @@ def command(
         terminal.warn(note)
     if options.target is not None:
         print_refused(terminal, pruned.network, options.target, saved.paths[0])
-    print_summary(terminal, rows, pruned, saved)
+    print_summary(terminal, rows, pruned, saved, table=not as_json)
     if together is not None and measured is not None:
         _tell_together(terminal, together, network, pruned.network, measured)
     told: tuple[str, ...] = ()
@@ -134,6 +137,9 @@ def command(
         terminal.warn(told[0])
     elif data is not None and measured is dataset and measured is not None and measured.labelled:
         told = (same_samples(data),)
+    if as_json:
+        written = [] if training is None else files_as_data(training.paths)
+        print_json({**summary_as_data(rows, pruned, saved, told), "training_files": written})
     if training is not None:
         print_training(terminal, training)
     if report is not None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +12,7 @@ from cyclopts import Parameter
 from . import reporting, words
 from .common import AsJson
 from .flags import with_flags
+from .output import print_json
 from .screen import ScreenOptions
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def command(
             pipeline, until=until, again_from=again_from, restart=restart
         )
         if as_json:
-            _print_json(found.to_data())
+            print_json(found.to_data())
         else:
             show_forecast(terminal, found)
         return
@@ -98,7 +97,7 @@ def command(
             texts=_texts(file), progress=progress,
         )  # fmt: skip
     if as_json:
-        _print_json(run.to_data())
+        print_json(run.to_data())
         return
     for path in run.model:
         terminal.note(f"the model: {path}")
@@ -113,19 +112,6 @@ def _texts(file: Path) -> Mapping[str, str]:
     found = file / NAME if file.is_dir() else file
     text = found.read_text(encoding="utf-8", errors="replace")
     return {"What was run": reporting.command_line(), str(found): text}
-
-
-def _print_json(content: Any) -> None:
-    """Print plain values; what is no number is null."""
-    print(json.dumps(_finite(content), indent=1, ensure_ascii=False))  # noqa: T201
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {key: _finite(entry) for key, entry in value.items()}
-    return [_finite(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def _tell(terminal: Terminal, step: secateur.StepRun, *, quiet: bool) -> None:

@@ -103,6 +103,7 @@ from .core.plan.plan import Plan as Plan
 from .core.plan.state import PruningState as PruningState
 from .core.plan.steps import Step as Step
 from .core.progress import Progress as Progress
+from .core.progress import inside as inside
 from .core.pruning.apply import apply_plan as apply_plan
 from .core.pruning.densify import carried_out as carried_out
 from .core.pruning.densify import check_finite as check_finite

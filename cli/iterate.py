@@ -89,7 +89,7 @@ def command(
         asked=asked, careful=options.finetune is None,
     )  # fmt: skip
     training, judged = found_data.calibration, found_data.measured
-    with terminal.bars() as progress:
+    with terminal.bars("iterate", ["choosing blocks"]) as progress:
         found = secateur.iterate(
             network,
             training.dataset,

@@ -105,11 +105,17 @@ def command(
     together = secateur.losses_together(network, options, data=dataset)
     if together is not None:
         terminal.note(together.text)
-    with terminal.bars() as progress:
+    absent = [
+        name
+        for name, comes in (("choosing blocks", options.drop_blocks), ("report", report))
+        if comes is None
+    ]
+    with terminal.bars("prune", absent) as progress:
+        measuring, looking = (secateur.inside(progress, name) for name in ("measuring", "report"))
         pruned = secateur.prune(network, options, data=dataset, progress=progress)
         if max_drop is not None:
             secateur.check_drop(
-                network, pruned.network, measured, max_drop, task=options.task, progress=progress
+                network, pruned.network, measured, max_drop, task=options.task, progress=measuring
             )
         rows, saved = measure_and_save(
             network, pruned, output,
@@ -121,9 +127,9 @@ def command(
             if emit_training is not None
             else None
         )
-        examples = reporting.looked_at(report, network, pruned.network, measured, reading, progress)
+        examples = reporting.looked_at(report, network, pruned.network, measured, reading, looking)
         dense = pruned.network if pruned.dense is None else pruned.dense
-        times = reporting.timed(report, network, dense, progress)
+        times = reporting.timed(report, network, dense, looking)
     for note in pruned.notes:
         terminal.warn(note)
     if options.target is not None:

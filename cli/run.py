@@ -91,7 +91,9 @@ def command(
         else:
             _tell(terminal, told, quiet=as_json)
 
-    with terminal.bars() as progress:
+    absent = [name for name in secateur.STEPS if name not in pipeline.steps]
+    absent += [] if pipeline.report is not None else ["report"]
+    with terminal.bars("run", ["choosing blocks", *absent]) as progress:
         run = secateur.run_pipeline(
             pipeline, until=until, again_from=again_from, restart=restart, hear=hear,
             texts=_texts(file), progress=progress,

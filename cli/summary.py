@@ -47,9 +47,11 @@ def measure_and_save(
 
     before = secateur.stored_bytes(original)
     rows = secateur.summarize(
-        original, compressed.network, data=measured, task=task, target=target, progress=progress
-    )
-    saved = secateur.save(compressed, output, data=data, progress=progress)
+        original, compressed.network, data=measured, task=task, target=target,
+        progress=secateur.inside(progress, "measuring"),
+    )  # fmt: skip
+    writing = secateur.inside(progress, "writing")
+    saved = secateur.save(compressed, output, data=data, progress=writing)
     return _with_sizes(rows, before, saved.size), saved
 
 

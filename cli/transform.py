@@ -84,7 +84,7 @@ def command(
         dataset, measured = found.calibration.dataset, found.measured.dataset
     elif val is not None:
         measured = fitted(terminal, network, val, reading).dataset
-    with terminal.bars() as progress:
+    with terminal.bars("transform") as progress:
         dense = secateur.densify(network, carried_out, options, data=dataset, progress=progress)
         rows, saved = measure_and_save(
             network, dense, output,

@@ -13,7 +13,7 @@ from ...core.errors import FormatError, PlanError, located, nearest_hint
 from ...core.files import alone_in, made_folder
 from ...core.ir.network import Network
 from ...core.options import options_of
-from ...core.progress import Progress, silent
+from ...core.progress import Progress, inside, silent
 from ...core.pruning.demand import Demand
 from ...core.pruning.options import AUTOMATIC, PruneOptions
 from ...core.report.render import report_path
@@ -192,7 +192,7 @@ def _reported(
         return None
     if is_current(opened.pipeline, made):
         return report_path(asked)
-    return write_report(opened, made, texts, progress)
+    return write_report(opened, made, texts, inside(progress, "report"))
 
 
 def steps_until(pipeline: Pipeline, until: str | None) -> tuple[str, ...]:
@@ -263,7 +263,7 @@ def _step(
     began = time.monotonic()
     work = store.begin(name, key, resumes=step.resumes)
     try:
-        came = step.run(opened, made, work, progress)
+        came = step.run(opened, made, work, inside(progress, name))
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(f"stopped in {name}; the same command goes on from there") from stop
     kept = store.keep(

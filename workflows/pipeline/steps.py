@@ -24,7 +24,7 @@ from ...core.evaluation.summary import SummaryRow, summarize
 from ...core.finetune.lessons import Lessons
 from ...core.ir.network import Caution, Network
 from ...core.plan.files import load_plan
-from ...core.progress import Progress
+from ...core.progress import Progress, inside
 from ...core.pruning.densify import carried_out, densify
 from ...core.pruning.prune import prune
 from ...core.pruning.result import PruneResult
@@ -155,7 +155,7 @@ def _prune(opened: Opened, made: Made, folder: Path, progress: Progress) -> Came
     result = prune(network, options, data=data, progress=progress)
     if options.max_drop is not None:
         check_drop(network, result.network, measured, options.max_drop, task=task,
-                   progress=progress)  # fmt: skip
+                   progress=inside(progress, "measuring"))  # fmt: skip
     return _written(opened, result, folder, data, measured, progress)
 
 
@@ -170,9 +170,9 @@ def _written(
     """Measure a pruned network beside the original, and write it."""
     rows = summarize(
         opened.network, result.network, data=measured, task=opened.task_for(measured),
-        progress=progress,
+        progress=inside(progress, "measuring"),
     )  # fmt: skip
-    saved = save(result, folder, data=data, progress=progress)
+    saved = save(result, folder, data=data, progress=inside(progress, "writing"))
     rate = result.plan.provenance.get("rate")
     figures = {
         "rate": rate.get("achieved") if isinstance(rate, Mapping) else None,

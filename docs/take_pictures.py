@@ -37,13 +37,13 @@ def main() -> int:
     """Take all pictures; return the exit code."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
-        print(MISSING, file=sys.stderr)
+        print(MISSING, file=sys.stderr)  # noqa: T201
         return 1
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="secateur-") as folder:
         report = _report(Path(folder))
         _photographed(browser, report, PICTURES / "report.png", Path(folder))
-    print(f"wrote {PICTURES / 'report.png'}")
+    print(f"wrote {PICTURES / 'report.png'}")  # noqa: T201
     return 0
 
 
@@ -52,8 +52,8 @@ def _report(folder: Path) -> Path:
     model = [f"fixtures/shapes_caffe/shapes.{end}" for end in ("prototxt", "caffemodel")]
     _run(
         [sys.executable, "-m", "secateur.cli.main", "prune", *model, "--rate", "0.3",
-         "--data", "fixtures/calibration.npz", "--val", "fixtures/shapes.npz", "-o", str(folder / "pruned"),
-         "--report", str(folder / "report.html"), "--quiet"]
+         "--data", "fixtures/calibration.npz", "--val", "fixtures/shapes.npz",
+         "-o", str(folder / "pruned"), "--report", str(folder / "report.html"), "--quiet"]
     )  # fmt: skip
     return folder / "report.html"
 

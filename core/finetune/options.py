@@ -8,7 +8,10 @@ from typing import Any
 
 from ..errors import DataError, percent_hint
 
-__all__ = ["MATCHES", "METHODS", "PRECISIONS", "TRAINED", "FinetuneOptions"]
+__all__ = ["BATCH", "MATCHES", "METHODS", "PRECISIONS", "TRAINED", "FinetuneOptions"]
+
+BATCH = 32
+"""Samples of an update where nobody says otherwise."""
 
 METHODS = ("adam", "sgd")
 """Solvers that can be asked for where no solver file is given."""

@@ -71,12 +71,12 @@ def command(
                     hint="it goes with the plan of a model of full size",
                     option=option,
                 )
-        found = _take_over(
+        taken = _take_over(
             terminal, network, output, val or data, reading,
             planned=carried_out is not None, as_json=as_json,
         )  # fmt: skip
         if as_json:
-            print_json(found)
+            print_json(taken)
         return
     dataset = measured = None
     if data is not None:

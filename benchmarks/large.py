@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -203,29 +204,58 @@ class Prototxt:
         return paths
 
 
-def resnet152(folder: Path, side: int, width: float) -> Files:
-    """Write ResNet-152: bottlenecks of 1×1, 3×3, 1×1 in four stages of 3, 8, 36 and 3."""
+def resnet(
+    folder: Path, side: int, width: float, *, name: str = "resnet152", blocks: Sequence[int]
+) -> Files:
+    """Write a ResNet: bottlenecks of 1×1, 3×3, 1×1 in four stages of so many blocks."""
     net = Prototxt(side, width)
     net.normed("conv1", 64, 7, stride=2)
     net.relu("conv1")
     x = net.pool("pool1", "pool: MAX kernel_size: 3 stride: 2")
-    for stage, (channels, blocks) in enumerate(((64, 3), (128, 8), (256, 36), (512, 3)), 2):
-        for block in range(blocks):
-            name, stride = f"res{stage}_{block}", 2 if block == 0 and stage > 2 else 1
+    for stage, (channels, count) in enumerate(zip((64, 128, 256, 512), blocks, strict=True), 2):
+        for number in range(count):
+            block, stride = f"res{stage}_{number}", 2 if number == 0 and stage > 2 else 1
             short = x
-            if block == 0:
-                short = net.normed(f"{name}_short", 4 * channels, 1, x, stride=stride)
-            net.normed(f"{name}_a", channels, 1, x, stride=stride)
-            net.relu(f"{name}_a")
-            net.normed(f"{name}_b", channels, 3)
-            net.relu(f"{name}_b")
-            last = net.normed(f"{name}_c", 4 * channels, 1)
-            x = net.add(name, "Eltwise", short, last)
-            net.relu(name)
+            if number == 0:
+                short = net.normed(f"{block}_short", 4 * channels, 1, x, stride=stride)
+            net.normed(f"{block}_a", channels, 1, x, stride=stride)
+            net.relu(f"{block}_a")
+            net.normed(f"{block}_b", channels, 3)
+            net.relu(f"{block}_b")
+            last = net.normed(f"{block}_c", 4 * channels, 1)
+            x = net.add(block, "Eltwise", short, last)
+            net.relu(block)
     net.pool("pool5", "pool: AVE global_pooling: true")
     net.fc("fc1000", 1000, whole=True)
     net.add("prob", "Softmax")
-    return net.write(folder, "resnet152")
+    return net.write(folder, name)
+
+
+resnet152 = partial(resnet, name="resnet152", blocks=(3, 8, 36, 3))
+resnet50 = partial(resnet, name="resnet50", blocks=(3, 4, 6, 3))
+
+
+def resnet56(folder: Path, side: int, width: float) -> Files:
+    """Write ResNet-56 of CIFAR-10: nine blocks of two 3×3 convolutions in each of three stages."""
+    net = Prototxt(side, width)
+    net.normed("conv1", 16, 3)
+    net.relu("conv1")
+    x = net.top
+    for stage, channels in enumerate((16, 32, 64), 1):
+        for number in range(9):
+            block, stride = f"res{stage}_{number}", 2 if number == 0 and stage > 1 else 1
+            short = x
+            if stride == 2:
+                short = net.normed(f"{block}_short", channels, 1, x, stride=stride)
+            net.normed(f"{block}_a", channels, 3, x, stride=stride)
+            net.relu(f"{block}_a")
+            last = net.normed(f"{block}_b", channels, 3)
+            x = net.add(block, "Eltwise", short, last)
+            net.relu(block)
+    net.pool("pool", "pool: AVE global_pooling: true")
+    net.fc("fc", 10, whole=True)
+    net.add("prob", "Softmax")
+    return net.write(folder, "resnet56")
 
 
 VGG = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))

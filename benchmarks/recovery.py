@@ -1,10 +1,12 @@
 """What fine-tuning brings back of what pruning and repair lost, on real networks.
 
-    python benchmarks/recovery.py resnet20 squeezenet [--rates 0.5] [--time 600] [--labels]
-                                  [--learning-rate X] [--match M] [--shared ../shared]
+    python benchmarks/recovery.py resnet20 squeezenet [--rates 0.5] [--time 600 | --epochs 5]
+                                  [--labels] [--learning-rate X] [--match M] [--precision bfloat16]
+                                  [--keep pruned] [--shared ../shared]
 
 Each network is pruned by OBS with repair, calibrated on its training images, then trained on the
 same images: by what the original network computes (no labels), and with --labels by labels as well.
+Pruned networks that --keep holds from an earlier run are not made again.
 Test images are others; they decide nothing, not even which of the measured networks is kept. A
 table for each run goes to stdout: steps, loss on the images held out from training, and the figure
 on the test images.
@@ -13,6 +15,7 @@ on the test images.
 from __future__ import annotations
 
 import argparse
+import gzip
 import shutil
 import tarfile
 import tempfile
@@ -56,6 +59,8 @@ class Case:
     about: str
     chance: str
     opened: Callable[[Path, Path, Network], Opened]
+    confirmed: Callable[[Path, Sequence[Path]], float] | None = None
+    """Shared folder, files of a network → its accuracy in percent, computed by OpenCV alone."""
 
 
 def accuracy(test: Dataset) -> Callable[[Network], float]:
@@ -78,6 +83,40 @@ def cifar(shared: Path, scratch: Path, network: Network) -> Opened:
         (root,) = (path for path in (scratch / split).iterdir() if path.is_dir())
         sets.append(secateur.open_dataset(root, network, preprocess=preprocess))
     return sets[0], sets[0], accuracy(sets[1])
+
+
+DIGITS = 1 / 256
+"""What pixels of the digits are multiplied by, as lenet_train_test.prototxt says."""
+
+
+def digits(shared: Path, _: Path, network: Network) -> Opened:
+    """10,000 of the training digits train, the 10,000 test digits measure."""
+    train, test = (
+        secateur.open_dataset(
+            shared / "data/mnist" / f"{name}-images-idx3-ubyte.gz", network, scale=DIGITS
+        )
+        for name in ("train10k", "t10k")
+    )
+    return train, train, accuracy(test)
+
+
+def digits_by_opencv(shared: Path, files: Sequence[Path]) -> float:
+    """Return the accuracy of a network's files on the 10,000 test digits, by OpenCV's dnn."""
+    import cv2
+
+    def idx(name: str, header: int) -> np.ndarray:
+        with gzip.open(shared / "data/mnist" / name) as file:
+            return np.frombuffer(file.read(), np.uint8)[header:]
+
+    images = idx("t10k-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)
+    labels = idx("t10k-labels-idx1-ubyte.gz", 8)
+    net = cv2.dnn.readNetFromCaffe(*map(str, files))
+    right = 0
+    for start in range(0, len(images), 100):
+        net.setInput(cv2.dnn.blobFromImages(images[start : start + 100], DIGITS))
+        found = net.forward().reshape(-1, 10).argmax(axis=1)
+        right += int((found == labels[start : start + 100]).sum())
+    return 100.0 * right / len(images)
 
 
 def photographs(
@@ -199,6 +238,15 @@ SCENES = (
 PHOTOGRAPHS = "the 800 ImageNet images train, 200 of other classes measure"
 
 CASES = {
+    "lenet": Case(
+        folder="lenet_mnist",
+        files=("lenet.prototxt", "lenet_iter_10000.caffemodel"),
+        rates=(0.88,),
+        about="10,000 training digits train, the 10,000 test digits measure",
+        chance="10",
+        opened=digits,
+        confirmed=digits_by_opencv,
+    ),
     "resnet20": Case(
         folder="resnet20_cifar10",
         files=("res20_deploy.prototxt", "cifar10_res20_iter_64000.caffemodel"),
@@ -260,22 +308,38 @@ def run(name: str, arguments: argparse.Namespace, scratch: Path) -> None:
     print(f"### {case.folder}\n\n{case.about}; chance: {case.chance} %.", flush=True)
     for rate in arguments.rates or case.rates:
         began = time.perf_counter()
-        pruned = secateur.prune(network, rate=rate, data=train)
-        before = measure(pruned.network)
+        files = _pruned(network, rate, train, (arguments.keep or scratch) / f"{name}-{rate}")
+        plan = secateur.load_plan(files[0].parent / "plan.yaml")
+        start = secateur.begin(*files)
+        before = measure(start.network)
         print(
             f"\n−{100 * rate:.0f} %: original {original:.2f}, pruned and repaired {before:.2f} "
             f"({time.perf_counter() - began:.0f} s)",
             flush=True,
         )
-        saved = secateur.save(pruned, scratch / f"pruned-{rate}")
-        start = secateur.begin(*saved.paths)
         ways = [(1.0, match) for match in arguments.match]
         for distill, match in [*ways, (0.5, "auto")] if arguments.labels else ways:
             data = train if distill == 1.0 else labelled
             settings = {"distill": distill, "match": match, **_settings(arguments)}
-            tuned = _tuned(network, pruned.plan, start, data, measure, settings)
+            result = _tuned(network, plan, start, data, measure, settings)
+            tuned = measure(result.network)
+            if case.confirmed:
+                saved = secateur.save(result.network, scratch / f"{rate}-{distill}-{match}")
+                print(f"OpenCV: {case.confirmed(arguments.shared, saved.paths):.2f}")
             share = (tuned - before) / (original - before) if original > before else float("nan")
             print(f"\n{tuned:.2f}: {100 * share:.0f} % of the loss is back", flush=True)
+
+
+def _pruned(network: Network, rate: float, train: Dataset, folder: Path) -> list[Path]:
+    """Return the files of the pruned network in a folder; they are made where there are none."""
+    if not (folder / "plan.yaml").exists():
+        secateur.save(secateur.prune(network, rate=rate, data=train), folder)
+    weights = (".caffemodel", ".weights")
+    kinds = (".prototxt", ".cfg", *weights)
+    return sorted(
+        (path for path in folder.iterdir() if path.suffix in kinds),
+        key=lambda path: path.suffix in weights,
+    )
 
 
 def _tuned(
@@ -285,8 +349,8 @@ def _tuned(
     data: Dataset,
     measure: Callable[[Network], float],
     settings: dict[str, Any],
-) -> float:
-    """Train a pruned network, print what was measured on the way, return the figure at the end."""
+) -> secateur.FinetuneResult:
+    """Train a pruned network, and print what was measured on the way."""
     kind = "labels and teacher" if settings["distill"] < 1 else "teacher alone"
     print(f"\n{kind}, match {settings['match']}\n")
     print("| step | stage | rate | held out | test | s |\n|---:|---|---:|---:|---:|---:|")
@@ -304,12 +368,23 @@ def _tuned(
     for note in result.notes:
         print(f"note: {note}")
     print(f"{result.steps} steps of {result.batch}, {result.images:.1f} images a second")
-    return measure(result.network)
+    return result
 
 
 def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the options of fine-tuning that the command line gives."""
-    names = ("time", "learning_rate", "batch_size", "normalize", "train", "seed")
+    names = (
+        "time",
+        "learning_rate",
+        "batch_size",
+        "normalize",
+        "train",
+        "seed",
+        "precision",
+        "epochs",
+    )
+    if arguments.epochs:
+        arguments.time = None
     return {n: value for n in names if (value := getattr(arguments, n)) is not None}
 
 
@@ -320,6 +395,7 @@ def main() -> None:
     parser.add_argument("models", nargs="+", choices=[*CASES], metavar="MODEL")
     parser.add_argument("--rates", nargs="+", type=float, help="fractions of the operations")
     parser.add_argument("--time", type=float, default=600.0, help="seconds of each training")
+    parser.add_argument("--epochs", type=float, help="passes of each training, instead of seconds")
     parser.add_argument("--labels", action="store_true", help="a second training by labels as well")
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--match", nargs="+", default=["auto"], help="a training for each")
@@ -327,6 +403,8 @@ def main() -> None:
     parser.add_argument("--normalize")
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--seed", type=int)
+    parser.add_argument("--precision", help="type that networks are trained in")
+    parser.add_argument("--keep", type=Path, help="folder of the pruned networks")
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
     arguments = parser.parse_args()
     for name in arguments.models:

@@ -30,6 +30,7 @@ __all__ = [
     "NetworkCost",
     "convolution_nodes",
     "measure_cost",
+    "operations_by_node",
     "operations_term",
 ]
 
@@ -100,6 +101,15 @@ def measure_cost(network: Network, groups: Groups) -> NetworkCost:
         convolution_operations=sum(convolutions.values()),
         parameters=sum(parameters.values()),
     )
+
+
+def operations_by_node(network: Network, groups: Groups) -> dict[str, int]:
+    """Return the operations of one sample for each multiplying node, by its key."""
+    costs = Costs(network, groups)
+    return {
+        cost_term.node: int(costs.of(operations_term(cost_term), None))
+        for cost_term in groups.cost_terms
+    }
 
 
 def convolution_nodes(network: Network) -> set[str]:

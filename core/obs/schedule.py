@@ -16,6 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ..cost.network_cost import operations_by_node
 from ..coupling.groups import Groups
 from ..coupling.indices import Unit
 from ..evaluation.loss import LossMeter
@@ -194,7 +195,12 @@ class _Measured:
         reading = readers(state, operators)
         errors = find_removal_errors(state, reading, moments, DISTURBANCE_SIZE**2, progress)
         sensitivities = measure_output_sensitivities(
-            state.full, reading, state.data, errors, progress=progress
+            state.full,
+            reading,
+            state.data,
+            errors,
+            operations=operations_by_node(state.full, state.groups),
+            progress=progress,
         )
         return cls(operators=operators, moments=moments, sensitivities=sensitivities)
 

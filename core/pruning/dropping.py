@@ -28,7 +28,7 @@ from ..plan.state import PruningState
 from ..progress import Progress, silent
 from ..recovery import BlockLoss, Choice, FeatureMeter, choose_blocks, shares_of
 from ..repair import find_repairs, repaired
-from ..repair.output_error import output_error
+from ..repair.output_error import ErrorMeter
 from ..repair.refit import refit
 from ..repair.registry import Repair, Repairs
 from ..repair.sequence import RepairRecord
@@ -223,10 +223,8 @@ class _Contest:
         channels = self._channels(gone, block.saved, fitting)
         if channels is None:
             return False
-        errors = [
-            output_error(network, found, measuring, progress=self.progress)
-            for found in (without, channels)
-        ]
+        measured = ErrorMeter(network, measuring)
+        errors = [measured.error(found, progress=self.progress) for found in (without, channels)]
         return errors[1] < errors[0]
 
     def _channels(self, gone: tuple[Block, ...], saved: float, data: Dataset) -> Network | None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from ..data import Dataset
+from ..engine.session import Arrays
 from ..evaluation.metrics.confidence import boxes_of, confidence, has_confidence
-from ..evaluation.runner import side_by_side
+from ..evaluation.runner import mapped, sessions, side_by_side
 from ..ir.heads import GridHead
 from ..ir.network import Network
 from ..progress import Progress, silent
 from ..statistics.operators import Array
-from ..verify.compare import pair
+from ..verify.compare import Pairing, pair
 from .boxes import counted
 
-__all__ = ["output_error"]
+__all__ = ["ErrorMeter", "output_error"]
+
+KEPT_BYTES = 1 << 28
+"""Largest outputs of the original that are kept; larger ones are computed for every network."""
 
 
 def output_error(
@@ -34,15 +40,59 @@ def output_error(
         DataError: the data does not fit.
         VerificationError: inputs or outputs of the networks do not match.
     """
-    pairing = pair(original, network)
-    heads = {head.output: head for head in original.heads if has_confidence(head)}
-    errors = {name: _Error(heads.get(name)) for name in original.outputs}
-    for before, after in side_by_side(
-        original, network, pairing, dataset, lambda _, *outputs: outputs, progress=progress
-    ):
-        for name, error in errors.items():
-            error.add(before[name], after[pairing.outputs[name]])
-    return max(error.result() for error in errors.values())
+    return ErrorMeter(original, dataset).error(network, progress=progress)
+
+
+class ErrorMeter:
+    """Measures networks against an original, which is computed once where its outputs are small.
+
+    Args:
+        original: the network before pruning.
+        dataset: opened for `original`; every pass over it gives the same batches.
+    """
+
+    def __init__(self, original: Network, dataset: Dataset):
+        self._original, self._dataset = original, dataset
+        self._heads = {head.output: head for head in original.heads if has_confidence(head)}
+        self._kept: list[Arrays] | None = None
+
+    def error(self, network: Network, *, progress: Progress = silent) -> float:
+        """Return what :func:`output_error` does, and raise the same."""
+        pairing = pair(self._original, network)
+        errors = {name: _Error(self._heads.get(name)) for name in self._original.outputs}
+        for before, after in self._outputs(network, pairing, progress):
+            for name, error in errors.items():
+                error.add(before[name], after[pairing.outputs[name]])
+        return max(error.result() for error in errors.values())
+
+    def _outputs(
+        self, network: Network, pairing: Pairing, progress: Progress
+    ) -> Iterator[tuple[Arrays, Arrays]]:
+        """Yield the outputs of the original and of a network for every batch."""
+        if self._kept is not None:
+            (session,), workers = sessions([network], None)
+            found = mapped(
+                self._dataset,
+                lambda batch: session.run(pairing.feeds(batch.inputs)),
+                "comparing",
+                workers=workers,
+                progress=progress,
+            )
+            for before, (_, after) in zip(self._kept, found, strict=True):
+                yield before, after
+            return
+        kept, size = [], 0
+        for before, after in side_by_side(
+            self._original, network, pairing, self._dataset, lambda _, *outputs: outputs,
+            progress=progress,
+        ):  # fmt: skip
+            yield before, after
+            size += sum(array.nbytes for array in before.values())
+            if size <= KEPT_BYTES:
+                kept.append(before)
+            else:
+                kept.clear()
+        self._kept = kept if size <= KEPT_BYTES else None
 
 
 class _Error:

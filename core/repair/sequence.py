@@ -14,7 +14,7 @@ from ..markup import Table
 from ..plan.state import PruningState
 from ..progress import Progress, silent
 from ..verify.small_input import within_memory
-from .output_error import output_error
+from .output_error import ErrorMeter, output_error
 from .registry import Repair
 
 __all__ = ["RepairRecord", "repaired", "repairs_table"]
@@ -114,11 +114,12 @@ def repaired(
     samples = noise if measuring is None else measuring
     where = " of noise" if measuring is None else " held back" if held_out else ""
 
+    meter = ErrorMeter(state.original, samples)
+
     def error_of(network: Network) -> float:
-        first = state.original
         if measuring is None:
-            first, network = within_memory(first, network)
-        return output_error(first, network, samples, progress=progress)
+            return output_error(*within_memory(state.original, network), samples, progress=progress)
+        return meter.error(network, progress=progress)
 
     records: list[RepairRecord] = []
     kept: set[str] = set()

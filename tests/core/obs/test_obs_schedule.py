@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 
 import secateur
-from secateur.core.cost.network_cost import Costs
+from secateur.core.cost.network_cost import Costs, operations_by_node
 from secateur.core.coupling import find_groups
 from secateur.core.data import Batch, SyntheticDataset
 from secateur.core.evaluation.loss import LossMeter
@@ -153,6 +153,28 @@ def test_disturbances_are_measured_before_a_softmax():
 )
 def test_rounds_cover_all_samples(samples, step, most, rounds):
     assert _rounds(samples, step, most) == rounds
+
+
+@pytest.mark.parametrize(("samples_paid", "taken"), [(1, 16), (40, 40), (1000, 64)])
+def test_a_large_network_is_measured_on_fewer_samples(monkeypatch, samples_paid, taken):
+    g = Graph(seed=2)
+    x = g.op("relu", "Relu", g.conv("first", g.data, 8))
+    net = g.network(y=g.gemm("fc", g.op("flat", "Flatten", x), 5))
+    operators = find_operators(net)
+    operations = operations_by_node(net, find_groups(net))
+    # What stands behind the first layer is the last one; behind the last, nothing.
+    monkeypatch.setattr(
+        output_sensitivity, "MOST_OPERATIONS", samples_paid * min(operations.values())
+    )
+    asked = []
+    real = output_sensitivity._rounds
+    monkeypatch.setattr(
+        output_sensitivity, "_rounds", lambda n, *rest: asked.append(n) or real(n, *rest)
+    )
+    data = SyntheticDataset(net, samples=100)
+    errors = everything(net, operators)
+    measure_output_sensitivities(net, operators, data, errors, operations=operations)
+    assert asked == [taken]
 
 
 @pytest.mark.parametrize("batch", ["N", 10])

@@ -20,8 +20,9 @@ from secateur.core.ir.network import Network
 from secateur.core.ir.rebuild import rebuild
 from secateur.core.pruning.choose import choose
 from secateur.core.pruning.options import PruneOptions
+from secateur.core.repair import output_error as output_error_module
 from secateur.core.repair.boxes import box_heads_of, counts
-from secateur.core.repair.output_error import output_error
+from secateur.core.repair.output_error import ErrorMeter, output_error
 from secateur.core.repair.refit import refit
 from secateur.core.statistics.moments import SplitHalf
 from secateur.core.statistics.operators import find_operators
@@ -143,6 +144,33 @@ def test_the_judge_without_boxes_is_the_fidelity() -> None:
     assert output_error(network, network, data) == 0.0
     broken = rebuild(network, tensors={name: network.array(name) * np.float32(np.nan)})
     assert output_error(network, broken, data) == np.inf
+
+
+@pytest.mark.parametrize("room", [0, 1 << 28])
+def test_the_judge_computes_the_original_once_where_there_is_room(
+    monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    g = Graph(seed=1)
+    network = g.network(y=g.conv("b", g.op("relu", "Relu", g.conv("a", g.data, 6)), 4))
+    name = find_operators(network)[0].weight
+    others = [
+        rebuild(network, tensors={name: network.array(name) * np.float32(factor)})
+        for factor in (1.3, 0.5, 0.9)
+    ]
+    data = SyntheticDataset(network, samples=9)
+    ran: list[str] = []
+    real = output_error_module.sessions
+
+    def counted(networks, threads):  # type: ignore[no-untyped-def]
+        ran.extend("original" if one is network else "other" for one in networks)
+        return real(networks, threads)
+
+    monkeypatch.setattr(output_error_module, "KEPT_BYTES", room)
+    monkeypatch.setattr(output_error_module, "sessions", counted)
+    meter = ErrorMeter(network, data)
+    found = [meter.error(one) for one in others]
+    assert found == [output_error(network, one, data) for one in others]
+    assert ran == (["other", "other"] if room else [])
 
 
 def test_the_judge_counts_boxes_that_hold_something(tmp_path: Path) -> None:

@@ -142,6 +142,15 @@ from .core.sensitivity import load_analysis as load_analysis
 from .core.sensitivity import save_analysis as save_analysis
 from .core.sensitivity.result import ANALYSIS_FILE as ANALYSIS_FILE
 from .core.sensitivity.state import STATE_FILE as STATE_FILE
+from .core.study import Study as Study
+from .core.study import StudyMean as StudyMean
+from .core.study import StudyOptions as StudyOptions
+from .core.study import StudyRow as StudyRow
+from .core.study.make import StudyFigures as StudyFigures
+from .core.study.points import StudyPoint as StudyPoint
+from .core.study.result import FRONT_TABLE as FRONT_TABLE
+from .core.study.result import STUDY_FILE as STUDY_FILE
+from .core.study.result import STUDY_TABLE as STUDY_TABLE
 from .core.training.team import team_place as team_place
 from .core.verify.compare import Comparison as Comparison
 from .core.verify.compare import compare as compare
@@ -217,3 +226,5 @@ from .workflows.preprocessing import PreprocessTrial as PreprocessTrial
 from .workflows.preprocessing import with_preprocess as with_preprocess
 from .workflows.rounds import iterate as iterate
 from .workflows.rounds import load_round as load_round
+from .workflows.studying import PLOT_FILE as PLOT_FILE
+from .workflows.studying import study as study

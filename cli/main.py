@@ -36,6 +36,7 @@ NAMES: tuple[tuple[str, ...], ...] = (
     ("convert",),
     ("ana", "analyze"),
     ("prune",),
+    ("study",),
     ("finetune",),
     ("iterate",),
     ("transform",),

@@ -226,6 +226,9 @@ def _searching() -> Mapping[str, Schema]:
             data=TEXT, samples=WHOLE, metric=TEXT, baseline=MAYBE, criterion=TEXT,
             threshold=MAYBE, groups=_list(GROUP_CURVE),
         ),
+        "study": _open(
+            "As study.json.", version=WHOLE, model=TEXT, data=TEXT, samples=WHOLE, metric=TEXT,
+        ),
         "iterate": _object(
             "As rounds.json.", version=WHOLE, model=TEXT, data=TEXT, samples=WHOLE, metric=TEXT,
             baseline=MAYBE, operations=WHOLE, parameters=WHOLE, rounds=_list(ROUND),

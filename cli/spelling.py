@@ -107,6 +107,11 @@ def _texts(values: Values) -> tuple[str, ...]:
     return tuple(value.text for value in values)
 
 
+def _listed(values: Values) -> tuple[str, ...]:
+    """Return names separated by commas."""
+    return tuple(name.strip() for name in _text(values).split(",") if name.strip())
+
+
 def _switch(value: bool) -> bool:
     return value
 
@@ -453,6 +458,12 @@ BY_FIELD: Mapping[str, Spelling] = {
     "AnalyzeOptions.threshold": _flag(_number, metavar="LOSS"),
     "AnalyzeOptions.exclude": _flag(_texts, metavar="LAYER", kind=list[str]),
     "AnalyzeOptions.memory": replace(_flag(_bytes, metavar="BYTES"), shown=_shown_bytes),
+    "StudyOptions.methods": _flag(_listed, metavar="NAME,NAME+NAME…|help"),
+    "StudyOptions.repairs": _flag(_listed, "--repair", metavar="auto,none,NAME+NAME…|help"),
+    "StudyOptions.finetune": _flag(_length, metavar="LENGTH"),
+    "StudyOptions.budget": _flag(_text, metavar="UNIT"),
+    "StudyOptions.exclude": _flag(_texts, metavar="LAYER", kind=list[str]),
+    "StudyOptions.latency": _flag(_switch, kind=bool, negative=("--no-latency",)),
     "FinetuneOptions.time": replace(_flag(_seconds, metavar="10m"), shown=_shown_seconds),
     "FinetuneOptions.checkpoint": replace(_flag(_seconds, metavar="5m"), shown=_shown_seconds),
     "FinetuneOptions.method": _flag(_text, metavar="adam|sgd"),

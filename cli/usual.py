@@ -62,6 +62,13 @@ PAGES: Mapping[str, Page] = {
             "secateur prune yolo.cfg yolo.weights --rate 0.3 --data voc.data -o out/",
         ),
     ),
+    "study": Page(
+        "--output --data --val --methods --rates --repair --seeds --low-data",
+        (
+            "secateur study net/ --data train.txt --val val.txt --methods obs,l1 -o study/",
+            "secateur study yolo.cfg yolo.weights --data voc.data --rates 0.2:0.6:0.2",
+        ),
+    ),
     "finetune": Page(
         "--output --data --val --teacher --plan --epochs --time --learning-rate --solver --resume "
         "--report",

@@ -34,6 +34,11 @@ def _chosen_criteria() -> Iterator[Line]:
     yield from _criteria()
 
 
+def _methods() -> Iterator[Line]:
+    yield "CRITERION+ALLOCATION", "a criterion with an allocation (--allocation of prune)"
+    yield from _chosen_criteria()
+
+
 def _allocations() -> Iterator[Line]:
     import secateur
 
@@ -101,6 +106,11 @@ REGISTERED: Mapping[str, Values] = {
     "AnalyzeOptions.criterion": _criteria,
     "AnalyzeOptions.task": _tasks,
     "EvaluateOptions.task": _tasks,
+    "StudyOptions.methods": _methods,
+    "StudyOptions.repairs": _repairs,
+    "StudyOptions.budget": _budgets,
+    "StudyOptions.target": _targets,
+    "StudyOptions.task": _tasks,
     "SparsifyOptions.criterion": _criteria,
     "SparsifyOptions.method": _schedules,
 }

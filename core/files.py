@@ -14,7 +14,8 @@ from filelock import FileLock, Timeout
 from .errors import DataError, SecateurError, located
 
 __all__ = [
-    "LOCK", "alone_in", "folder_aside", "made_folder", "same_bytes", "write_synced", "write_whole",
+    "LOCK", "alone_in", "folder_aside", "made_folder", "same_bytes", "swept",
+    "write_synced", "write_whole",
 ]  # fmt: skip
 
 CHUNK = 1 << 22
@@ -75,6 +76,16 @@ def same_bytes(a: Path, b: Path) -> bool:
             if part != second.read(CHUNK):
                 return False
     return True
+
+
+def swept(folder: Path) -> None:
+    """Make a folder, and take away what a killed run had half written."""
+    folder.mkdir(exist_ok=True)
+    for path in folder.glob(".*"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 @contextmanager

@@ -28,7 +28,8 @@ from .files import suffixes
 from .registry import FORMATS, Format
 
 __all__ = [
-    "PLAN_NAME", "Saved", "check_free", "check_target", "render", "reread", "save", "stored_bytes",
+    "PLAN_NAME", "Saved", "check_free", "check_target", "file_bytes", "render",
+    "reread", "save", "stored_bytes",
 ]  # fmt: skip
 
 PLAN_NAME = "plan.yaml"
@@ -351,6 +352,12 @@ def stored_bytes(network: Network) -> int:
     """
     paths = network.source.paths.values() if network.source is not None else ()
     return sum(plain_size(path) for path in paths)
+
+
+def file_bytes(network: Network) -> int:
+    """Return how many bytes the files of a network would have."""
+    files = _pieces(network, None, _name(network, Path(network.name), None, ".onnx"))
+    return sum(memoryview(part).nbytes for parts in files.values() for part in parts)
 
 
 def _as_read(network: Network, written: Mapping[str, Path]) -> bool:

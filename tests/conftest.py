@@ -57,8 +57,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 SLOW = (
     "cli", "contract", "core/allocation", "core/obs", "core/pruning", "core/repair",
-    "core/test_analysis", "core/test_early_stop", "core/test_tasks", "formats/test_structures",
-    "models", "property", "test_contributing", "test_docs", "test_project",
+    "core/test_analysis", "core/test_early_stop", "core/test_study", "core/test_tasks",
+    "formats/test_structures", "models", "property", "test_contributing", "test_docs",
+    "test_project",
 )  # fmt: skip
 """Beginnings of the paths of tests that `make test-fast` leaves out."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..core.data import Dataset
 from ..core.errors import DataError, FormatError, located
+from ..core.files import swept
 from ..core.finetune.checkpoint import Checkpoints
 from ..core.finetune.lessons import Lessons
 from ..core.finetune.options import FinetuneOptions
@@ -22,7 +22,7 @@ from ..core.training.recipe import Start
 from ..formats.training import begin
 from .finetuning import FINETUNE_FILE, HISTORY_FILE, finetune_files, from_files
 
-__all__ = ["RoundTraining", "finished", "swept"]
+__all__ = ["RoundTraining", "finished"]
 
 NOTHING_BETTER = "training made nothing better: the network is as pruning and repair left it"
 
@@ -108,16 +108,6 @@ def _digest(path: Path) -> str:
             return hashlib.sha256(path.read_bytes()).hexdigest()
         except OSError as error:
             raise FormatError(f"cannot be read: {error.strerror or error}") from error
-
-
-def swept(folder: Path) -> None:
-    """Make a folder, and take away what a killed run had half written."""
-    folder.mkdir(exist_ok=True)
-    for path in folder.glob(".*"):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
 
 
 def finished(folder: Path) -> bool:

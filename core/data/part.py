@@ -15,7 +15,7 @@ from .rows import rows_of
 from .stated import used_preprocess
 from .stream import ImageStream
 
-__all__ = ["MEASURED_EVERY", "MEASURED_FROM", "first_part", "parted", "some_of"]
+__all__ = ["MEASURED_EVERY", "MEASURED_FROM", "chosen_part", "first_part", "parted", "some_of"]
 
 MEASURED_EVERY = 10
 """One sample in this many is held out."""
@@ -36,12 +36,12 @@ def parted(dataset: Dataset, network: Network) -> tuple[Dataset, Dataset] | None
         return None
     groups = np.arange(dataset.samples) // batch
     held_out = groups % MEASURED_EVERY == MEASURED_EVERY - 1
-    return _part(dataset, ~held_out), _part(dataset, held_out)
+    return chosen_part(dataset, ~held_out), chosen_part(dataset, held_out)
 
 
 def first_part(dataset: Dataset, samples: int) -> Dataset:
     """Return the first samples of a dataset, at most so many."""
-    return _part(dataset, np.arange(dataset.samples) < samples)
+    return chosen_part(dataset, np.arange(dataset.samples) < samples)
 
 
 def some_of(dataset: Dataset, network: Network, samples: int) -> Dataset:
@@ -60,10 +60,10 @@ def some_of(dataset: Dataset, network: Network, samples: int) -> Dataset:
     chosen[np.arange(wanted) * count // wanted] = True
     whole = np.zeros(dataset.samples, bool)
     whole[: count * batch] = np.repeat(chosen, batch)
-    return _part(dataset, whole)
+    return chosen_part(dataset, whole)
 
 
-def _part(dataset: Dataset, chosen: np.ndarray) -> Dataset:
+def chosen_part(dataset: Dataset, chosen: np.ndarray) -> Dataset:
     """Return the samples of a dataset that a mask chooses [samples]."""
     if isinstance(dataset, ImageStream):
         return dataset.part(np.flatnonzero(chosen).tolist())

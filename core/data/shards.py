@@ -10,10 +10,11 @@ import numpy as np
 
 from ..engine.session import Arrays
 from ..ir.network import Network
-from .base import Batch, fixed_batch
+from ..progress import Progress, silent
+from .base import Batch, Dataset, fixed_batch, streamed
 from .targets import Targets
 
-__all__ = ["Fingerprint", "Shard", "shard_size", "shards"]
+__all__ = ["Fingerprint", "Shard", "fingerprint_of", "shard_size", "shards"]
 
 SHARD_BYTES = 32 << 20
 """Bytes that the largest value of a shard may take, so that some shards for each core fit."""
@@ -136,3 +137,15 @@ class Fingerprint:
     def text(self) -> str:
         """The digest in hexadecimal."""
         return self._state.hexdigest()
+
+
+def fingerprint_of(network: Network, data: Dataset, progress: Progress = silent) -> str:
+    """Return the digest of all samples of a dataset that was opened for a network.
+
+    Raises:
+        DataError: the data is broken.
+    """
+    found = Fingerprint()
+    for shard in shards(streamed(data, "reading data", progress), shard_size(network)):
+        found.add(shard)
+    return found.text

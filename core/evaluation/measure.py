@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from ..data.base import Dataset
+from ..data.base import Batch, Dataset, fixed_batch
 from ..data.targets import Targets
+from ..engine.session import Arrays
 from ..errors import located
 from ..ir.network import Network
 from ..progress import Progress, silent
 from ..verify.compare import pair
 from .metrics.metric import Metric
-from .runner import computed, side_by_side
+from .runner import computed, mapped, sessions, side_by_side
 from .task import Task
 
-__all__ = ["measured"]
+__all__ = ["measured", "measured_each"]
 
 
 def measured(
@@ -92,3 +94,90 @@ def _other_names(task: Task, original: Network, network: Network) -> Mapping[str
         return {}
     outputs = pair(original, network).outputs
     return {name: outputs[name] for name in task.outputs}
+
+
+def measured_each(
+    network: Network,
+    dataset: Dataset,
+    task: Task,
+    *,
+    original: Network | None = None,
+    progress: Progress = silent,
+) -> list[Metric]:
+    """Return the metric of each sample alone, in the order of the samples.
+
+    Merged, they give what :func:`measured` gives. Where a network takes whole batches only, and its
+    outputs cannot be told apart by samples, there is one metric a batch.
+
+    Args:
+        network: what is measured.
+        dataset: the samples.
+        task: as for :func:`measured`.
+        original: likewise.
+        progress: told about every batch.
+
+    Raises:
+        DataError, VerificationError: as for :func:`measured`.
+    """
+    pairing = pair(original, network) if original is not None else None
+    before = original if task.needs_original else None
+    networks = [network] if before is None else [network, before]
+    (own, *others), workers = sessions(networks, None)
+
+    def run(inputs: Arrays) -> tuple[Arrays, Arrays]:
+        """Return what both networks compute, under the names of the original."""
+        if pairing is None:
+            return own.run(inputs), {}
+        found = pairing.renamed(own.run(pairing.feeds(inputs)))
+        return found, others[0].run(inputs) if others else {}
+
+    def of_batch(batch: Batch) -> list[Metric]:
+        found = []
+        for outputs, targets in _samples(batch, run, whole=fixed_batch(network) not in (None, 1)):
+            metric = task.make_metric()
+            with located(file=dataset.name):
+                metric.update(outputs, targets)
+            found.append(metric)
+        return found
+
+    pairs = mapped(dataset, of_batch, "evaluating", workers=workers, progress=progress)
+    return [metric for _, found in pairs for metric in found]
+
+
+def _samples(
+    batch: Batch, run: Callable[[Arrays], tuple[Arrays, Arrays]], *, whole: bool
+) -> Iterator[tuple[Arrays, Targets]]:
+    """Yield outputs and targets of each sample of a batch.
+
+    Args:
+        batch: the samples.
+        run: computes the outputs of the network, and of its original.
+        whole: whether networks take whole batches only.
+    """
+    outputs, before = run(batch.inputs)
+    targets, size = Targets.of(batch, before), batch.size
+    if size == 1 or all(len(array) == size for array in (*outputs.values(), *before.values())):
+        for row in range(size):
+            one = slice(row, row + 1)
+            yield {name: array[one] for name, array in outputs.items()}, _part(targets, row)
+        return
+    if whole:
+        yield outputs, targets
+        return
+    for row in range(size):  # outputs with a row for each box or region, say
+        mine, theirs = run(batch.part(row, row + 1))
+        yield mine, replace(_part(targets, row), outputs=theirs)
+
+
+def _part(targets: Targets, row: int) -> Targets:
+    """Return the targets of one sample."""
+    one = slice(row, row + 1)
+    return Targets(
+        size=1,
+        labels=None if targets.labels is None else targets.labels[one],
+        objects=None if targets.objects is None else targets.objects[one],
+        values=None if targets.values is None else targets.values[one],
+        frames=None if targets.frames is None else targets.frames[one],
+        places=None if targets.places is None else targets.places[one],
+        outputs={name: array[one] for name, array in targets.outputs.items()},
+    )

@@ -53,9 +53,9 @@ before it, for the operators whose sensitivity is still uncertain."""
 MOST_OPERATIONS = 5e13
 """Operations of one measurement beyond which it takes fewer samples than :data:`MOST_SAMPLES`, but
 a first round in any case: seven minutes of a core of 120 GFLOP/s. ResNet-50 at 224 needs 1.4e13 for
-64 samples, YOLOv4 at 416 has 2e14 for them. Samples differ as much as their mean, so that 64 of
-them leave an error of 11 % and 16 one of 23 %, where the weights of layers differ by powers of
-ten."""
+64 samples; a detector of 60 GFLOP and 110 convolutions would need 2e14. Samples differ as much as
+their mean, so that 64 of them leave an error of 11 % and 16 one of 23 %, where the weights of
+layers differ by powers of ten."""
 
 MEMORY_OF_A_ROUND = 1 << 30
 """Bytes of all values of the network in a round, without padded channels."""

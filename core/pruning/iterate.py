@@ -17,8 +17,8 @@ from ..cost.budget import make_costs
 from ..cost.budgets import CONVOLUTIONS, PARAMETERS, TARGET
 from ..cost.network_cost import NetworkCost, measure_cost
 from ..coupling import Groups, find_groups
-from ..data import Dataset, streamed
-from ..data.shards import Fingerprint, shard_size, shards
+from ..data import Dataset
+from ..data.shards import fingerprint_of
 from ..evaluation.gate import Gate
 from ..evaluation.loss import LossMeter
 from ..evaluation.task import find_task
@@ -150,7 +150,7 @@ def iterate(
     if found.metric != find_task(network, judged).metric:
         known += f" {found.metric}"
     if validation is not None:
-        known += f" {_fingerprint(network, validation, progress)}"
+        known += f" {fingerprint_of(network, validation, progress)}"
     work = _Work(
         network=network, groups=groups, cost=measure_cost(network, groups), data=data,
         options=options, meter=LossMeter.of(network, judged, found, progress=progress),
@@ -315,15 +315,7 @@ class _Work:
 
 def _key(network: Network, data: Dataset, options: IterateOptions, progress: Progress) -> str:
     """Return a text of what all rounds depend on."""
-    found = f"{VERSION} {digest(network)} {_fingerprint(network, data, progress)} {options.key()}"
+    found = f"{VERSION} {digest(network)} {fingerprint_of(network, data, progress)} {options.key()}"
     if options.goes_on:
         found += " plans of the original"
     return found + "".join(f" {digest(companion)}" for companion in network.companions)
-
-
-def _fingerprint(network: Network, data: Dataset, progress: Progress) -> str:
-    """Return a digest of all samples."""
-    found = Fingerprint()
-    for shard in shards(streamed(data, "reading data", progress), shard_size(network)):
-        found.add(shard)
-    return found.text

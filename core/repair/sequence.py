@@ -118,7 +118,8 @@ def repaired(
 
     def error_of(network: Network) -> float:
         if measuring is None:
-            return output_error(*within_memory(state.original, network), samples, progress=progress)
+            first, second, *_ = within_memory(state.original, network)
+            return output_error(first, second, samples, progress=progress)
         return meter.error(network, progress=progress)
 
     records: list[RepairRecord] = []

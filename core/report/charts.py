@@ -15,8 +15,21 @@ from zlib import crc32
 
 from ..markup import Table
 from .blocks import Chart
+from .style import style
 
-__all__ = ["ACCENT", "MUTED", "SERIES", "WIDE", "Spec", "chart", "distinct", "drawn", "ticks"]
+__all__ = [
+    "ACCENT",
+    "INK",
+    "MUTED",
+    "SERIES",
+    "WIDE",
+    "Spec",
+    "chart",
+    "distinct",
+    "drawn",
+    "ticks",
+    "whole_picture",
+]
 
 WIDE, NARROW = 760, 340
 """Pixels of charts, legends and axes included."""
@@ -53,6 +66,8 @@ _STYLE: Mapping[str, Any] = {
     "rect": {"color": ACCENT},
 }  # fmt: skip
 
+_COLOUR = re.compile(r"(--[\w-]+):\s*(#\w+);")
+_VARIABLE = re.compile(r"var\((--[\w-]+)\)")
 _NAMES = re.compile(r'(?<=\bid=")[^"]+(?=")')
 
 
@@ -97,6 +112,13 @@ def drawn(spec: Mapping[str, Any], caption: str, width: int) -> str:
         "config": _STYLE,
     }
     return _embedded(vl_convert.vegalite_to_svg(whole, vl_version=VEGA_LITE), caption)
+
+
+def whole_picture(spec: Mapping[str, Any], caption: str, width: int) -> str:
+    """Return a specification as an SVG file of its own, in the light colours of pages."""
+    light = dict(_COLOUR.findall(style().partition("}")[0]))
+    svg = drawn({**spec, "background": light["--page"]}, caption, width)
+    return _VARIABLE.sub(lambda found: light[found[1]], svg)
 
 
 def _embedded(svg: str, caption: str) -> str:

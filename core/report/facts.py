@@ -20,6 +20,7 @@ from ..pruning.apply import planned
 from ..pruning.result import PruneResult
 from ..pruning.rounds import Iteration
 from ..sensitivity.result import Analysis
+from ..study.result import Study
 from .latency import LayerTimes
 
 __all__ = ["Check", "ReportFacts", "StepFacts"]
@@ -70,6 +71,7 @@ class ReportFacts:
         analysis: the curves of an analysis.
         iteration: the rounds of an iteration.
         tuned: what fine-tuning came to.
+        study: the models of a study.
         task: how figures of the metric are written.
         samples: how many samples `rows` were measured on; None for noise.
         data: the name of these.
@@ -96,6 +98,7 @@ class ReportFacts:
     analysis: Analysis | None = None
     iteration: Iteration | None = None
     tuned: FinetuneResult | None = None
+    study: Study | None = None
     task: Task | None = None
     samples: int | None = None
     data: str = ""
@@ -123,6 +126,8 @@ class ReportFacts:
             done = "Sensitivity"
         elif self.tuned is not None:
             done = "Fine-tuned"
+        elif self.study is not None:
+            done = "Methods compared"
         else:
             done = "Pruned"
         return f"{done}: {self.network.name or 'network'}"

@@ -23,6 +23,7 @@ from ..evaluation.task import Task
 from ..files import alone_in
 from ..ir.digest import digest
 from ..ir.network import Network
+from ..journal import place_of
 from ..options import options_of
 from ..plan.exclude import check_excluded, excluded_groups
 from ..progress import Progress, silent
@@ -32,7 +33,7 @@ from .options import AnalyzeOptions
 from .original import Original, measure_original
 from .points import Meter, Removals, first_exceeding
 from .result import Analysis, GroupAnalysis, Point
-from .state import Known, State, place_of
+from .state import Known, State
 from .suffix import Suffix, make_suffix
 
 __all__ = ["analyze"]

@@ -55,6 +55,7 @@ LIBRARY = {
     secateur.IterateOptions: "iterate",
     secateur.DensifyOptions: "transform",
     secateur.AnalyzeOptions: "ana",
+    secateur.StudyOptions: "study",
     secateur.EvaluateOptions: "valid",
     secateur.PredictOptions: "predict",
     secateur.DataOptions: "prune",
@@ -68,7 +69,7 @@ DIFFERENT = {
     "plan": ["--keep"], "sparse": ["--mode"], "previous": ["--from"], "limits": [],
     "top": ["--top-k"], "suppress": ["--nms"], "overlap": ["--iou"],
     "stages": ["--stage"], "preprocessing": ["--preprocess"], "input_shapes": ["--input-shape"],
-    "overrides": ["--layer-rate", "--layer-threshold"],
+    "overrides": ["--layer-rate", "--layer-threshold"], "repairs": ["--repair"],
 }  # fmt: skip
 """Fields that are not called as their flags are."""
 
@@ -215,6 +216,26 @@ def cases(folder: Path) -> Iterator[Case]:
          "--exclude", "a", "--jobs", 2, "--memory", "2K", "--task", "divergence"],
         "criterion: l2\nrates: [0.2, 0.4, 0.6]\nthreshold: 0.1\nrising: true\nexclude: a\n"
         "jobs: 2\nmemory: 2048\ntask: divergence\n",
+    )  # fmt: skip
+    yield Case(
+        secateur.StudyOptions(
+            methods=("l1", "obs+uniform"), rates=(0.2, 0.4), repairs=("auto", "bias+refit"),
+            finetune=secateur.FinetuneOptions(epochs=2.0, seed=5), seeds=3, low_data=(1, 5),
+            analysis=CURVES, budget="parameters", task="divergence", exclude=("a", "b"),
+            limits=secateur.Limits(round_to=4), as_far_as_possible=True, latency=False, jobs=2,
+        ),
+        ["--methods", "l1,obs+uniform", "--rates", "0.2:0.4:0.2", "--repair", "auto,bias+refit",
+         "--finetune", "2epochs", "--finetune-seed", 5, "--seeds", 3, "--low-data", "1,5",
+         "--analysis", curves, "--budget", "parameters", "--task", "divergence", "--exclude", "a",
+         "--exclude", "b", "--round-to", 4, "--as-far-as-possible", "--no-latency", "--jobs", 2],
+        "methods: [l1, obs+uniform]\nrates: [0.2, 0.4]\nrepair: [auto, bias+refit]\n"
+        "finetune: 2epochs\nfinetune-seed: 5\nseeds: 3\nlow-data: [1, 5]\n"
+        f"analysis: {curves}\nbudget: parameters\ntask: divergence\nexclude: [a, b]\n"
+        "round-to: 4\nas-far-as-possible: true\nno-latency: true\njobs: 2\n",
+    )  # fmt: skip
+    yield Case(
+        secateur.StudyOptions(target=secateur.find_target(chip)), ["--target", chip],
+        f"target: {chip}\n",
     )  # fmt: skip
     yield Case(
         secateur.EvaluateOptions(

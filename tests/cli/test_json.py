@@ -34,6 +34,9 @@ ALONE: dict[str, Sequence[str]] = {
     "prune (for training)": [
         *CAFFE, *PRUNE, "-o", "{out}", "--emit-training", "{out}-train",
     ],
+    "study": [
+        *CAFFE, *DATA, "--rates", "0.3", "--methods", "l1", "--repair", "none", "-o", "{out}",
+    ],
     "iterate": [*CAFFE, *DATA, "--rates", "0.2", "--criterion", "l1", "-o", "{out}"],
     "compare": [*CAFFE, *CAFFE],
     "diff": [*CAFFE, *CAFFE, "--all"],

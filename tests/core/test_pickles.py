@@ -45,6 +45,9 @@ def results(tmp_path_factory):
         "iteration": secateur.iterate(
             net, (x, y), folder / "b", rates=[0.1], criterion="l1", repair="none"
         ),
+        "study": secateur.study(
+            net, x, (x, y), methods=["l1"], rates=[0.2], repairs=["none"], latency=False
+        ),
         "arrays": secateur.open_dataset((x, y), net),
         "batches": secateur.open_dataset([(x, y)], net),
         "archive": secateur.open_dataset(ROOT / "fixtures/shapes.npz", net),

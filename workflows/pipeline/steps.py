@@ -21,6 +21,7 @@ from ...core.evaluation.fitted import fit_data
 from ...core.evaluation.gate import Gate, check_drop
 from ...core.evaluation.metrics.metric import Result
 from ...core.evaluation.summary import SummaryRow, summarize
+from ...core.files import swept
 from ...core.finetune.lessons import Lessons
 from ...core.ir.network import Caution, Network
 from ...core.plan.files import load_plan
@@ -34,7 +35,7 @@ from ...core.sensitivity.state import STATE_FILE
 from ...formats.saving import PLAN_NAME, Saved, save
 from ...formats.training import begin
 from ..finetuning import FINETUNE_FILE, finetune_files
-from ..round_training import finished, swept
+from ..round_training import finished
 from .cache import Kept
 from .inputs import plain_options
 from .opened import Opened

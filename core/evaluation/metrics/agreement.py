@@ -105,6 +105,14 @@ class DivergenceMetric(Metric):
         """Return the mean divergence."""
         return Figure(metric=self.name, value=self._sum.value, samples=self._sum.rows)
 
+    def sums(self) -> np.ndarray:
+        """Return the summed divergence, and how many samples there are."""
+        return np.array([self._sum.total, self._sum.rows], np.float64)
+
+    def figures(self, sums: np.ndarray) -> np.ndarray:
+        """Return the mean divergence of each row of sums."""
+        return np.asarray(sums[:, 0] / sums[:, 1])
+
     def all_right(self) -> DivergenceMetric:
         """Return what the same samples would give if nothing diverged."""
         best = DivergenceMetric(self._output)
@@ -144,6 +152,17 @@ class ErrorMetric(Metric):
         """Return the largest relative error."""
         value = max(one.value for one in self._sums)
         return Figure(metric=self.name, value=value, samples=self._samples)
+
+    def sums(self) -> np.ndarray:
+        """Return squared distance and squared norm of each output."""
+        return np.array([(one.distance, one.norm) for one in self._sums], np.float64).ravel()
+
+    def figures(self, sums: np.ndarray) -> np.ndarray:
+        """Return the largest relative error of each row of sums."""
+        distance, norm = np.moveaxis(sums.reshape(len(sums), -1, 2), 2, 0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.where(distance > 0, np.sqrt(distance / norm), 0.0)
+        return np.asarray(ratio.max(axis=1))
 
     def all_right(self) -> ErrorMetric:
         """Return what the same samples would give if outputs were those of the original."""

@@ -107,6 +107,14 @@ class AccuracyMetric(Metric):
         value = self._correct / self._samples
         return Figure(metric=Accuracy.metric, value=value, samples=self._samples)
 
+    def sums(self) -> np.ndarray:
+        """Return how many are right, and how many there are."""
+        return np.array([self._correct, self._samples], np.float64)
+
+    def figures(self, sums: np.ndarray) -> np.ndarray:
+        """Return the share of each row of sums."""
+        return np.asarray(sums[:, 0] / sums[:, 1])
+
     def all_right(self) -> AccuracyMetric:
         """Return what the same samples would give if all were right."""
         best = AccuracyMetric(self._output, self._best)

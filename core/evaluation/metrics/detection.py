@@ -51,6 +51,9 @@ ELEVEN, HUNDRED = np.linspace(0, 1, 11), np.linspace(0, 1, 101)
 MOST = 100
 """Detections of a class in an image that COCO looks at, the best."""
 
+WEIGHED = 1 << 22
+"""Weights of detections that are in memory at once."""
+
 MISSED, FOUND, IGNORED = 0, 1, 2
 """What a detection is: wrong, right, or of an object that does not count."""
 
@@ -192,6 +195,35 @@ class PrecisionMetric(Metric):
         areas = {k: average(found.curve(k, self._objects[k])) for k in sorted(self._objects)}
         name = METRICS[self._average]
         return Figure(metric=name, value=_mean(areas), samples=self._samples)
+
+    def weighted(self, parts: Sequence[Metric], weights: np.ndarray) -> np.ndarray:
+        """Return the mean over the classes for images that count several times.
+
+        A detection of an image that counts twice is there twice, one behind the other.
+        """
+        own = [part for part in parts if isinstance(part, PrecisionMetric)]
+        found = [Matches.joined(part._matches) for part in own]
+        counts = [len(one.classes) for one in found]
+        joined, owner = Matches.joined(found), np.repeat(np.arange(len(own)), counts)
+        areas, there = np.zeros(len(weights)), np.zeros(len(weights), np.int64)
+        for number in sorted({k for part in own for k in part._objects}):
+            positives = weights @ np.array([part._objects[number] for part in own])
+            mine = np.flatnonzero(joined.classes == number)
+            mine = mine[np.argsort(-joined.scores[mine], kind="stable")]
+            rows = max(1, WEIGHED // max(1, len(mine)))
+            for start in range(0, len(weights), rows):
+                part = slice(start, start + rows)
+                often = weights[part][:, owner[mine]].T
+                curve = _curve_of(joined.kinds[mine, None], often, positives[part])
+                areas[part] += np.where(positives[part] > 0, self._averages(curve), 0.0)
+            there += positives > 0
+        return areas / np.maximum(there, 1)
+
+    def _averages(self, curve: _Curve) -> np.ndarray:
+        """Return the average precision of each of the curves that stand beside each other."""
+        if self._average == "area":
+            return curve.areas()
+        return np.array([AVERAGES[self._average](one) for one in curve.columns()])
 
     def best_case(self, objects: Sequence[Objects]) -> PrecisionMetric:
         """Return what images would give where every object is found before anything wrong is."""
@@ -412,6 +444,11 @@ class _Curve:
     def plain_area(self) -> float:
         return float((np.diff(self.recall, prepend=0.0) * self.precision).sum())
 
+    def areas(self) -> np.ndarray:
+        """Return the area under each of the curves that stand beside each other."""
+        steps = np.diff(self.recall, prepend=0.0, axis=0)
+        return np.asarray((steps * self.envelope).sum(axis=0))
+
     def mean_at(self, points: np.ndarray) -> float:
         """Return the mean of the envelope at these recalls; it is 0 at those never reached."""
         places = np.searchsorted(self.recall, points, side="left")
@@ -436,12 +473,19 @@ METRICS: Mapping[str, str] = {
 
 def _curve(scores: np.ndarray, kinds: np.ndarray, positives: int) -> _Curve:
     """Return the curve of one class; `kinds` are n, or n × columns."""
-    kinds = kinds[np.argsort(-scores, kind="stable")]
-    right = np.cumsum(kinds == FOUND, axis=0, dtype=np.float64)
-    wrong = np.cumsum(kinds == MISSED, axis=0, dtype=np.float64)
+    return _curve_of(kinds[np.argsort(-scores, kind="stable")], 1, np.asarray(positives))
+
+
+def _curve_of(kinds: np.ndarray, often: np.ndarray | int, positives: np.ndarray) -> _Curve:
+    """Return the curve of detections by falling score, each of which counts so often.
+
+    Where the weight of a detection is a number of columns, so are the curves.
+    """
+    right = np.cumsum((kinds == FOUND) * often, axis=0, dtype=np.float64)
+    wrong = np.cumsum((kinds == MISSED) * often, axis=0, dtype=np.float64)
     precision = right / np.maximum(right + wrong, 1)
     envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
-    return _Curve(right / positives, envelope, precision)
+    return _Curve(right / np.maximum(positives, 1), envelope, precision)
 
 
 def _coco_matched(table: np.ndarray, ignored: np.ndarray, crowd: np.ndarray) -> np.ndarray:

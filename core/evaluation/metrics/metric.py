@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 
 from ...data.targets import Targets
 
-__all__ = ["Figure", "Metric", "Result"]
+__all__ = ["Additive", "Figure", "Metric", "Resampled", "Result"]
 
 
 class Result(Protocol):
@@ -83,3 +83,34 @@ class Metric(ABC):
     @abstractmethod
     def compute(self) -> Result:
         """Return the figures of all samples so far."""
+
+
+@runtime_checkable
+class Additive(Protocol):
+    """A metric whose figure follows from sums over samples."""
+
+    def sums(self) -> np.ndarray:
+        """Return the sums of the samples so far, a vector of float64."""
+        ...
+
+    def figures(self, sums: np.ndarray) -> np.ndarray:
+        """Return the figure of each row of sums [rows].
+
+        Args:
+            sums: rows × sums, at least one sample in each row.
+        """
+        ...
+
+
+@runtime_checkable
+class Resampled(Protocol):
+    """A metric that gives the figures of samples that count several times, all at once."""
+
+    def weighted(self, parts: Sequence[Metric], weights: np.ndarray) -> np.ndarray:
+        """Return the figure of each row of weights [rows].
+
+        Args:
+            parts: metrics like this one, of some samples each.
+            weights: rows × parts, how often each of them counts.
+        """
+        ...

@@ -18,6 +18,7 @@ from . import (
     reproduce,
     sensitivity,
     steps,
+    study,
     training,
     verification,
 )
@@ -29,6 +30,7 @@ PANELS: tuple[Callable[[ReportFacts], Panel | None], ...] = (
     before_after.panel,
     steps.panel,
     curve.panel,
+    study.panel,
     training.panel,
     sensitivity.panel,
     layers.panel,

@@ -61,6 +61,14 @@ def _came(facts: ReportFacts) -> Iterator[str]:
             f"{len(facts.iteration.rounds)} rounds were made; the last one that passed is "
             + (f"round {best.number}." if best is not None else "none of them.")
         )
+    if facts.study is not None:
+        found = facts.study
+        yield (
+            f"{facts.network.name} has {count_text(before.operations)} operations and "
+            f"{count_text(before.parameters)} parameters. {len(found.made)} models were made of it "
+            f"and measured on {found.validation_samples:,} samples of {found.validation}; "
+            f"{len(found.failed)} could not be made."
+        )
     after = facts.described_after
     if after is not None and after.cost.operations != before.operations:
         cost = after.cost

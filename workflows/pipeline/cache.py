@@ -30,6 +30,8 @@ WORK, OLD = ".work-", ".old-"
 
 VERSION = 2
 
+NOTHING: Mapping[str, Any] = {}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kept:
@@ -143,7 +145,7 @@ class Store:
         companions: Sequence[str] = (),
         plan: str | None = None,
         figures: Mapping[str, Any],
-        details: Mapping[str, Any],
+        details: Mapping[str, Any] = NOTHING,
         seconds: float,
     ) -> Kept:
         """Give the hidden folder of a step its name, in place of that of an earlier run.
@@ -162,7 +164,7 @@ class Store:
                 content = {
                     "version": VERSION, "step": step, "key": key, "files": list(files),
                     "companions": list(companions), "plan": plan, "seconds": round(seconds, 1),
-                    "figures": figures, "details": details, "outputs": outputs,
+                    "figures": figures, "details": dict(details), "outputs": outputs,
                 }  # fmt: skip
                 text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
                 write_whole(work / STEP_FILE, text.encode(), error=FormatError)

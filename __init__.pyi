@@ -109,6 +109,7 @@ from .core.plan.plan import Plan as Plan
 from .core.plan.state import PruningState as PruningState
 from .core.plan.steps import Step as Step
 from .core.progress import Progress as Progress
+from .core.progress import inside as inside
 from .core.pruning.apply import apply_plan as apply_plan
 from .core.pruning.densify import carried_out as carried_out
 from .core.pruning.densify import check_finite as check_finite
@@ -133,7 +134,11 @@ from .core.repair import REPAIRS as REPAIRS
 from .core.repair import RepairRecord as RepairRecord
 from .core.repair import find_repairs as find_repairs
 from .core.repair.affected import repairable as repairable
+from .core.report.facts import Check as Check
 from .core.report.facts import ReportFacts as ReportFacts
+from .core.report.facts import StepFacts as StepFacts
+from .core.report.latency import LayerTimes as LayerTimes
+from .core.report.latency import layer_times as layer_times
 from .core.report.render import check_report as check_report
 from .core.report.render import render_report as render_report
 from .core.report.render import save_report as save_report

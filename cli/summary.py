@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import words
+from .output import files_as_data
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,9 +47,11 @@ def measure_and_save(
 
     before = secateur.stored_bytes(original)
     rows = secateur.summarize(
-        original, compressed.network, data=measured, task=task, target=target, progress=progress
-    )
-    saved = secateur.save(compressed, output, data=data, progress=progress)
+        original, compressed.network, data=measured, task=task, target=target,
+        progress=secateur.inside(progress, "measuring"),
+    )  # fmt: skip
+    writing = secateur.inside(progress, "writing")
+    saved = secateur.save(compressed, output, data=data, progress=writing)
     return _with_sizes(rows, before, saved.size), saved
 
 
@@ -74,11 +77,22 @@ def print_summary(
     rows: Sequence[SummaryRow],
     result: secateur.PruneResult,
     saved: secateur.Saved,
+    *,
+    table: bool = True,
 ) -> None:
-    """Print what was measured, verified and written."""
+    """Print what was measured, verified and written.
+
+    Args:
+        terminal: where.
+        rows: what was measured.
+        result: what was removed.
+        saved: the files.
+        table: whether the table is printed, too: it is what goes to standard output.
+    """
     import secateur
 
-    terminal.out.print(_table([*rows, *_promised(rows, result)]))
+    if table:
+        terminal.out.print(_table([*rows, *_promised(rows, result)]))
     if result.dense is not None:
         terminal.note(
             "the model has its full size with zeros; `secateur transform --plan "
@@ -137,6 +151,47 @@ def _reached(found: dict[str, Any], rate: float) -> str:
         f"latency: {found['after']:g} ms of {found['before']:g} ms on {found['engine']} "
         f"({low} to {high}, 95 % interval), asked {found['asked']}, at rate {rate:.3f}"
     )
+
+
+def summary_as_data(
+    rows: Sequence[SummaryRow],
+    result: secateur.PruneResult,
+    saved: secateur.Saved,
+    told: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return the same as plain values.
+
+    Args:
+        rows: what was measured.
+        result: what was removed.
+        saved: the files.
+        told: notes beside those of the result.
+    """
+    kept = result.to_data()
+    rate = result.plan.provenance.get("rate")
+    return {
+        "removed": sum(len(group.removed) for group in result.plan.groups),
+        "rate": rate.get("achieved") if isinstance(rate, Mapping) else None,
+        "rows": [row_as_data(row) for row in [*rows, *_promised(rows, result)]],
+        "verification": {**kept["verification"], "written_equals_dense": saved.difference},
+        "repairs": kept["repairs"],
+        "files": files_as_data((*saved.paths, *saved.companions)),
+        "plan": None if saved.plan is None else str(saved.plan),
+        "notes": [*result.notes, *told],
+    }
+
+
+def row_as_data(row: SummaryRow) -> dict[str, Any]:
+    """Return a row of a summary as plain values."""
+    return {
+        "item": row.item,
+        "unit": row.unit,
+        "before": row.original,
+        "after": row.compressed,
+        "change": row.delta,
+        "relative": row.relative,
+        "interval": None if row.interval is None else list(row.interval),
+    }
 
 
 def show_rows(terminal: Terminal, rows: Sequence[SummaryRow]) -> None:

@@ -20,7 +20,7 @@ from ..ir.network import Caution, Network
 from ..options import options_of
 from ..plan.plan import make_plan
 from ..plan.steps import SLACK
-from ..progress import Progress, silent
+from ..progress import Progress, inside, silent
 from .apply import apply_plan, check_sparse, with_stage
 from .choose import choose, recorded
 from .dropping import chosen_blocks, drop_blocks, of_what_is_left
@@ -87,7 +87,8 @@ def prune(
         return replace(dropped, notes=(*notes, *dropped.notes))
     groups = groups or find_groups(network)
     chosen = choose if options.target_latency is None else choose_for_latency
-    choice = chosen(network, groups, options, data=data, progress=progress)
+    choosing = inside(progress, "choosing channels")
+    choice = chosen(network, groups, options, data=data, progress=choosing)
     result = apply_plan(
         network,
         choice.plan,
@@ -111,8 +112,9 @@ def _with_blocks(
     """
     if options.budget == LATENCY and options.latencies is None:
         options = replace(options, latencies=measured_times(network, progress=progress))
-    chosen = chosen_blocks(network, options, data=data, progress=progress)
-    stage = drop_blocks(network, chosen.blocks, data=data, repair=options.repair, progress=progress)
+    choosing = inside(progress, "choosing blocks")
+    chosen = chosen_blocks(network, options, data=data, progress=choosing)
+    stage = drop_blocks(network, chosen.blocks, data=data, repair=options.repair, progress=choosing)
     groups = find_groups(stage.network)
     rate = 0.0
     if options.rate is not None and chosen.saved < 1.0:

@@ -112,7 +112,7 @@ WRONG: list[tuple[str, str]] = [
     (TEXT + "finetune: {epochs: 1, steps: 2}\n", ":12: epochs: give one of epochs, steps"),
     (TEXT + "preprocess: {letterbox: true, crop: true}\n", ":12: letterbox: letterbox keeps"),
     (TEXT.replace("  test: test.npz\n", ""), ":10: valid needs data (hint: data: test"),
-    (TEXT + "report: out\n", ":12: there is no key 'report' in a pipeline"),
+    (TEXT + "reports: out\n", ":12: there is no key 'reports' in a pipeline"),
 ]  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from .screen import ScreenOptions
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from secateur import FinetuneEntry, FinetuneResult, Task
+    from secateur import Dataset, FinetuneEntry, FinetuneResult, Network, ReportFacts, Task, Tuned
 
     from .terminal import Terminal
 
@@ -27,6 +27,9 @@ __all__ = ["command", "table_of", "tell_outcome"]
 
 DIGITS = 4
 """Digits of losses and metrics."""
+
+HISTORY = "history.csv"
+"""The file of all measurements."""
 
 
 @with_flags
@@ -113,9 +116,7 @@ def command(
         *files, solver=solver, solver_state=solver_state, all_layers=not options.own_solver,
         options=model,
     )  # fmt: skip
-    early = None
-    if rewind:
-        early = secateur.begin_early(rewind, files, solver=solver, options=model)
+    early = secateur.begin_early(rewind, files, solver=solver, options=model) if rewind else None
     carried_out = secateur.load_plan(plan) if plan is not None else None
     network, reading = prepared(terminal, network, data, reading, plan=carried_out)
     if val is None and secateur.stands_apart(data, network, reading):
@@ -125,12 +126,9 @@ def command(
     validation = fitted(terminal, network, val, reading).dataset if val is not None else None
     task = secateur.find_task(original or network, validation) if validation is not None else None
     lessons = secateur.Lessons(
-        teacher=original,
-        plan=carried_out,
-        validation=validation,
-        task=task,
+        teacher=original, plan=carried_out, validation=validation, task=task,
         sparsify=sparsify if sparsify.method else None,
-    )
+    )  # fmt: skip
     with secateur.board(tensorboard) as tell, terminal.bars() as progress:
         tuned = secateur.finetune_files(
             files, dataset, output, options, lessons=lessons, start=start, rewind=early,
@@ -145,27 +143,42 @@ def command(
     else:
         terminal.out.print(table_of(tuned.result, task))
         tell_outcome(terminal, tuned.result, task)
-    folder = Path(output)
     if report is not None:
-        before = original or network
-        with terminal.bars() as progress:
-            examples = reporting.looked_at(
-                report, before, tuned.result.network, validation, reading, progress
-            )
-            times = reporting.timed(report, before, tuned.result.network, progress)
-        facts = secateur.ReportFacts(
-            network=before, compressed=tuned.result.network, tuned=tuned.result, task=task,
-            plan=tuned.result.plan, examples=examples, times=times,
-            command=reporting.command_line(),
-            files=(*tuned.saved.paths, folder / "history.csv"), written=tuned.saved.difference,
-        )  # fmt: skip
-        reporting.write(terminal, report, facts)
+        facts = _facts(terminal, report, original or network, tuned, output, validation, reading)
+        reporting.write(terminal, report, dataclasses.replace(facts, task=task))
+    _tell_written(terminal, tuned, output)
+
+
+def _facts(
+    terminal: Terminal,
+    report: Path,
+    before: Network,
+    tuned: Tuned,
+    folder: Path,
+    validation: Dataset | None,
+    reading: DataOptions,
+) -> ReportFacts:
+    """Return what a report tells of a training, but for its task."""
+    import secateur
+
+    result = tuned.result
+    with terminal.bars() as progress:
+        examples = reporting.looked_at(
+            report, before, result.network, validation, reading, progress
+        )
+        times = reporting.timed(report, before, result.network, progress)
+    return secateur.ReportFacts(
+        network=before, compressed=result.network, tuned=result, plan=result.plan,
+        examples=examples, times=times, command=reporting.command_line(),
+        files=(*tuned.saved.paths, folder / HISTORY), written=tuned.saved.difference,
+    )  # fmt: skip
+
+
+def _tell_written(terminal: Terminal, tuned: Tuned, folder: Path) -> None:
+    """Name the files of a training, and the way from a sparse model to a small one."""
     states = (tuned.state,) if tuned.state is not None else ()
     plans = (folder / "plan.yaml",) if tuned.result.plan is not None else ()
-    written = (
-        *tuned.saved.paths, *states, *plans, folder / "history.csv", folder / "finetune.json",
-    )  # fmt: skip
-    for path in written:
+    for path in (*tuned.saved.paths, *states, *plans, folder / HISTORY, folder / "finetune.json"):
         terminal.note(f"wrote {path}")
     if tuned.result.plan is not None:
         terminal.note("the model has its full size with zeros: `secateur transform --plan "

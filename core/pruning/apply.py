@@ -21,7 +21,7 @@ from ..plan.limits import USUAL_LIMITS, Limits
 from ..plan.plan import Plan, removed_units
 from ..plan.state import PruningState
 from ..progress import Progress, inside, silent
-from ..repair import Repairs, find_repairs, repaired
+from ..repair import RepairRecord, Repairs, find_repairs, repaired
 from ..verify.equivalence import verify_equal
 from ..verify.small_input import with_noise
 from ..verify.stable_cuts import compare_pieces, hidden_in_both, narrowed
@@ -87,32 +87,15 @@ def apply_plan(
         state = PruningState.start(network, groups).after(removed_units(plan, groups))
     state = replace(state, data=Calibration(data) if data is not None else None)
     dense = state.dense()
-    narrow = narrowed(groups, state.removed)
-    masked, small, inputs = _verified_on(state.masked(), dense, state.data)
     verifying = inside(progress, "verifying")
-    comparison = verify_equal(
-        "masked = dense", masked, small, inputs, narrow=narrow, progress=verifying
-    )
-    verification = Verification(
-        difference=float(f"{comparison.worst.relative:.3g}"),
-        inputs=inputs.name,
-        samples=comparison.samples,
-    )
+    verification = _verified(state, dense, verifying)
     inexact = _inexact(state, dense, verifying)
-    dense, records = (
-        repaired(state, dense, repairs, progress=inside(progress, "repairing"))
-        if repairs and state.removed.any()
-        else (dense, ())
-    )
-    earlier = {name: value for name, value in plan.provenance.items() if name != "repair"}
-    provenance = {**earlier, **remembered(data), "proof": verification.to_data()}
-    if inexact is not None:
-        provenance |= {"lrn": "inexact", "not_exact": inexact.to_data()}
-    if records:
-        provenance["repair"] = [record.to_data() for record in records]
+    records: tuple[RepairRecord, ...] = ()
+    if repairs and state.removed.any():
+        dense, records = repaired(state, dense, repairs, progress=inside(progress, "repairing"))
     result = PruneResult(
         network=replace(dense, companions=cut_companions(state, dense, progress=progress)),
-        plan=replace(plan, provenance=provenance),
+        plan=replace(plan, provenance=_provenance(plan, data, verification, inexact, records)),
         verification=verification,
         repairs=records,
         history=state.history,
@@ -123,10 +106,55 @@ def apply_plan(
             *uncompensated(state),
         ),
     )
-    if not sparse:
-        return result
+    return _at_full_size(result, state, dense, progress) if sparse else result
+
+
+def _verified(state: PruningState, dense: Network, progress: Progress) -> Verification:
+    """Verify that the dense network equals the masked one.
+
+    Raises:
+        VerificationError: it does not.
+    """
+    masked, small, inputs = _verified_on(state.masked(), dense, state.data)
+    narrow = narrowed(state.groups, state.removed)
+    comparison = verify_equal(
+        "masked = dense", masked, small, inputs, narrow=narrow, progress=progress
+    )
+    return Verification(
+        difference=float(f"{comparison.worst.relative:.3g}"),
+        inputs=inputs.name,
+        samples=comparison.samples,
+    )
+
+
+def _provenance(
+    plan: Plan,
+    data: Dataset | None,
+    verification: Verification,
+    inexact: Inexact | None,
+    records: Sequence[RepairRecord],
+) -> dict[str, Any]:
+    """Return where a plan comes from, with what came of carrying it out."""
+    found = {name: value for name, value in plan.provenance.items() if name != "repair"}
+    found |= {**remembered(data), "proof": verification.to_data()}
+    if inexact is not None:
+        found |= {"lrn": "inexact", "not_exact": inexact.to_data()}
+    if records:
+        found["repair"] = [record.to_data() for record in records]
+    return found
+
+
+def _at_full_size(
+    result: PruneResult, state: PruningState, dense: Network, progress: Progress
+) -> PruneResult:
+    """Return a result with the network at full size, zeros in place of channels.
+
+    Raises:
+        VerificationError: it does not equal the dense network.
+    """
     full = state.expanded(dense)
     first, second, inputs = _verified_on(full, dense, state.data)
+    narrow = narrowed(state.groups, state.removed)
     verify_equal("sparse = dense", first, second, inputs, narrow=narrow, progress=progress)
     full = replace(full, companions=masked_companions(state, full))
     return replace(result, network=full, dense=dense)

@@ -104,7 +104,8 @@ def print_summary(
             low, high = map(words.percent, row.interval)
             terminal.note(f"{row.item.lower()}: {told} ({low} to {high}, 95 % interval)")
             if row.interval[1] >= 0.0 and not row.padded and result.dense is None and _fewer(rows):
-                terminal.note(f"why not faster: {secateur.slow_reason(result)}")
+                for text in _not_faster(row.interval[0], secateur.slow_reason(result)):
+                    terminal.note(text)
     provenance = result.plan.provenance
     if result.plan.dropped is not None:
         names = ", ".join(entry.name for entry in result.plan.dropped.blocks)
@@ -138,6 +139,27 @@ def print_summary(
 
 FEWER = -0.05
 """A change of the operations from which on a network should have become faster."""
+
+
+UNCLEAR = -0.1
+"""Where an interval reaches from here to above 0, the network may well be faster."""
+
+BUSY = (
+    "times vary too much here to tell whether it is faster: `secateur latency` measures both for "
+    "longer, best on a machine that does nothing else"
+)
+
+
+def _not_faster(low: float, reason: str) -> tuple[str, ...]:
+    """Return what to say of a latency that may not have fallen.
+
+    Args:
+        low: the lower end of the interval of its change.
+        reason: why it may not, and what mends that.
+    """
+    if low <= UNCLEAR:
+        return BUSY, f"why it may not be faster: {reason}"
+    return (f"why not faster: {reason}",)
 
 
 def _fewer(rows: Sequence[SummaryRow]) -> bool:

@@ -14,6 +14,7 @@ import yaml
 
 import secateur
 from secateur.cli.main import main
+from secateur.cli.summary import _not_faster
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 CAFFE, DARKNET = FIXTURES / "shapes_caffe", FIXTURES / "shapes_darknet"
@@ -180,3 +181,17 @@ def test_why_a_network_is_not_faster_names_the_flag():
         network, rate=0.3, limits=whole, budget="latency", latencies=times, repair=False
     )
     assert "--drop-blocks" in secateur.slow_reason(even)
+
+
+@pytest.mark.parametrize(
+    ("low", "said"),
+    [
+        (-0.3, ["times vary too much here", "why it may not be faster: uneven"]),
+        (-0.02, ["why not faster: uneven"]),
+        (0.4, ["why not faster: uneven"]),
+    ],
+)
+def test_a_busy_machine_is_told_where_times_say_nothing(low, said):
+    found = _not_faster(low, "uneven")
+    assert len(found) == len(said)
+    assert all(text.startswith(start) for text, start in zip(found, said, strict=True))

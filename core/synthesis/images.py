@@ -17,12 +17,14 @@ from ..brief import brief
 from ..data import Batch
 from ..data.base import BATCH_SIZE, batch_size
 from ..data.structured.dataset import StructuredDataset, affordable_images
+from ..errors import UnsupportedError
 from ..ir.footprint import multiply_adds
 from ..ir.network import Network, Preprocess
 from ..progress import Progress, silent
+from ..statistics.normalizations import Stored, stored_statistics
 from ..training.framework import check_installed, torch
 from ..training.module import TrainingModule
-from .targets import Target, mismatch, targets_of
+from .targets import mismatch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,7 +81,7 @@ class Fit:
     """What fitting a batch came to.
 
     Args:
-        images: input → the images.
+        images: input → its rows.
         before: mismatch of the statistics before.
         after: and after.
     """
@@ -100,7 +102,6 @@ class StatisticsDataset:
         batch: number of samples of a batch.
         seed: of the images that fitting begins at.
         preprocess: preprocessing instead of the network's own.
-        progress: told how far the fitting is.
 
     Raises:
         UnsupportedError: PyTorch is not installed, or there is no batch normalisation.
@@ -119,9 +120,14 @@ class StatisticsDataset:
         batch: int = BATCH_SIZE,
         seed: int = 0,
         preprocess: Preprocess | None = None,
-        progress: Progress = silent,
     ):
-        targets_of(network)
+        self._stored = stored_statistics(network)
+        if not self._stored:
+            raise UnsupportedError(
+                f"network '{network.name}' has no batch normalisation whose statistics tell of "
+                "images",
+                hint="--data synthetic makes images without any",
+            )
         check_installed()
         together = batch_size(network, FITTED)
         count = affordable_images(network) if samples is None else samples
@@ -135,8 +141,8 @@ class StatisticsDataset:
                 network, samples=most, batch=together, seed=seed, preprocess=preprocess
             )
         self.samples = self._start.samples
-        self._network, self._batch, self._progress = network, batch_size(network, batch), progress
-        self._made: list[dict[str, np.ndarray]] = []
+        self._network, self._batch, self._together = network, batch_size(network, batch), together
+        self._made: list[Fit] = []
 
     def __repr__(self) -> str:
         """Return a short text."""
@@ -149,25 +155,37 @@ class StatisticsDataset:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the images in batches."""
-        if not self._made:
-            self._made = [dict(fit.images) for fit in self._fits()]
-        for images in self._made:
-            count = len(next(iter(images.values())))
-            whole = Batch(inputs=images)
-            for start in range(0, count, self._batch):
-                yield Batch(inputs=whole.part(start, min(start + self._batch, count)))
+        for fit in self._fits(silent):
+            whole = Batch(inputs=fit.images)
+            for start in range(0, whole.size, self._batch):
+                yield Batch(inputs=whole.part(start, min(start + self._batch, whole.size)))
 
-    def _fits(self) -> Iterator[Fit]:
-        module = _frozen(self._network)
-        targets = targets_of(self._network)
+    def make(self, progress: Progress = silent) -> tuple[Fit, ...]:
+        """Make all images now, and return what became of each batch.
+
+        Args:
+            progress: told how far that is.
+        """
+        return tuple(self._fits(progress))
+
+    def _fits(self, progress: Progress) -> Iterator[Fit]:
+        """Yield the images that were fitted together; those that are not there yet are made."""
+        batches = -(-self.samples // self._together)
+        if len(self._made) == batches:
+            yield from self._made
+            return
+        module, targets = _frozen(self._network), self._stored
         pixels = Pixels(bounds=self._start.bounds, unit=PIXEL * abs(self.preprocess.scale))
         steps = affordable_steps(self._network, self.samples)
-        batches = -(-self.samples // batch_size(self._network, FITTED))
         for number, start in enumerate(self._start):
-            def tell(step: int, done: int = number * steps) -> None:
-                self._progress("making images", done + step, batches * steps)
 
-            yield fitted_images(module, targets, start, pixels, steps=steps, tell=tell)
+            def tell(step: int, done: int = number * steps) -> None:
+                progress("making images", done + step, batches * steps)
+
+            if number == len(self._made):
+                found = fitted_images(module, targets, start, pixels, steps=steps, tell=tell)
+                self._made.append(found)
+            yield self._made[number]
 
 
 def affordable_steps(network: Network, samples: int) -> int:
@@ -178,7 +196,7 @@ def affordable_steps(network: Network, samples: int) -> int:
 
 def fitted_images(
     module: TrainingModule,
-    targets: Sequence[Target],
+    targets: Sequence[Stored],
     start: Batch,
     pixels: Pixels,
     *,
@@ -197,7 +215,7 @@ def fitted_images(
     """
     fixed = {name: torch.from_numpy(np.array(rows)) for name, rows in start.inputs.items()}
     unit = pixels.unit
-    free = {name: (fixed[name] / unit).requires_grad_(True) for name in pixels.bounds}
+    free = {name: (fixed[name] / unit).requires_grad_() for name in pixels.bounds}
     limits = {
         name: tuple(torch.from_numpy(np.array(bound)) / unit for bound in bounds)
         for name, bounds in pixels.bounds.items()

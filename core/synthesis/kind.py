@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 from ..data import KINDS, Dataset, Kind, Opening
 from ..data.naming import made_name
+from ..progress import Progress
 
-__all__ = ["STATISTICS"]
+__all__ = ["STATISTICS", "MadeByFitting"]
 
 STATISTICS = made_name("statistics")
 """The name of images made from the statistics of batch normalisations."""
+
+
+@runtime_checkable
+class MadeByFitting(Protocol):
+    """A dataset whose samples take long to make."""
+
+    def make(self, progress: Progress) -> Any:
+        """Make all samples now."""
+        ...
 
 
 def _open(_: Path, opening: Opening) -> Dataset:

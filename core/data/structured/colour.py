@@ -12,8 +12,8 @@ MIDDLE = 115.0
 """Mean of a pixel where no mean is known: about 0.45 of full scale, as of ImageNet's images."""
 
 CONTRAST = 58.0
-"""Standard deviation of a pixel: 0.225 to 0.229 of full scale in ImageNet's images (the numbers that
-torchvision divides by)."""
+"""Standard deviation of a pixel: 0.224 to 0.229 of full scale in ImageNet's images (the numbers
+that torchvision divides by)."""
 
 COMMON = 0.9
 """Share of the variance that all channels have in common. The largest of the three eigenvalues of

@@ -24,7 +24,7 @@ Style = Callable[[np.random.Generator, int, int, int], np.ndarray]
 """Makes an image C×H×W of about mean 0 and variance 1: from a generator, C, H and W."""
 
 STYLES: dict[str, tuple[Style, ...]] = {
-    "structured": (fractals, leaves, texture),
+    "structured": (fractals, leaves),
     "fractals": (fractals,),
     "leaves": (leaves,),
     "textures": (texture,),

@@ -22,8 +22,8 @@ STEPS = 28
 BURN_IN = 8
 """Times that they are moved, and how many of them before points are drawn."""
 
-COARSE = (16, 96)
-"""Range of the longer side, in pixels, that a fractal is drawn at."""
+COARSE = (24, 256)
+"""Range of the longer side, in pixels, that a fractal is drawn at; never above the image's."""
 
 SIZES = (0.3, 0.9)
 """Range of the factors that a map shrinks by."""
@@ -56,7 +56,7 @@ def fractals(generator: np.random.Generator, channels: int, height: int, width: 
 
 
 def _drawn(generator: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Return a fractal as a density [H, W], drawn coarsely and enlarged, so that it has surfaces."""
+    """Return a fractal as a density [H, W]: drawn coarsely and enlarged, it has surfaces."""
     import cv2
 
     side = float(np.exp(generator.uniform(np.log(COARSE[0]), np.log(COARSE[1]))))

@@ -18,7 +18,7 @@ MAPS = (2, 7)
 POINTS = 4096
 """Points that the maps move at once."""
 
-STEPS = 28
+STEPS = 36
 BURN_IN = 8
 """Times that they are moved, and how many of them before points are drawn."""
 

@@ -9,10 +9,10 @@ from .textures import texture
 
 __all__ = ["leaves"]
 
-LEAVES = 200
+LEAVES = 100
 """Shapes in an image. They cover it more than once at these sizes."""
 
-SMALLEST = 0.03
+SMALLEST = 0.08
 LARGEST = 0.5
 """Radius of the smallest and the largest shape, in parts of the image's shorter side."""
 

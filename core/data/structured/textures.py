@@ -8,7 +8,7 @@ from .colour import coloured
 
 __all__ = ["FALLS", "texture"]
 
-FALLS = (0.8, 2.0)
+FALLS = (0.5, 2.0)
 """Range of the power of frequency that amplitudes fall with. Photographs lie around 1 (Field 1987);
 images drawn from this range train features well (Baradad et al. 2021, "spectrum": 0.5 to 3.5)."""
 

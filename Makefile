@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= demo
 
-.PHONY: demo test test-fast lint types tables docs check clean
+.PHONY: demo test test-fast lint types tables pictures docs check clean
 
 demo: $(VENV)/.installed
 	$(BIN)/secateur inspect fixtures/shapes_caffe/shapes.prototxt fixtures/shapes_caffe/shapes.caffemodel
@@ -38,6 +38,10 @@ types: $(VENV)/.lint
 # docs/layers.md, from the layer declarations; a test checks that it is current.
 tables: $(VENV)/.test
 	$(BIN)/python docs/make_tables.py
+
+# docs/pictures, by a headless Chromium.
+pictures: $(VENV)/.test
+	$(BIN)/python docs/take_pictures.py
 
 # The site of docs/, into site/: the reference is made from the program, and a warning is an error.
 docs: $(VENV)/.docs

@@ -12,6 +12,10 @@ from .core.cost.describe import BlockRow as BlockRow
 from .core.cost.describe import Description as Description
 from .core.cost.describe import LayerRow as LayerRow
 from .core.cost.describe import describe as describe
+from .core.cost.latency import Measured as Measured
+from .core.cost.latency import Stopwatch as Stopwatch
+from .core.cost.latency import Timing as Timing
+from .core.cost.layer_times import Point as Point
 from .core.cost.network_cost import NetworkCost as NetworkCost
 from .core.cost.network_cost import measure_cost as measure_cost
 from .core.cost.target import Target as Target
@@ -22,6 +26,8 @@ from .core.coupling import Groups as Groups
 from .core.coupling import find_groups as find_groups
 from .core.criteria import CRITERIA as CRITERIA
 from .core.criteria import ScoreContext as ScoreContext
+from .core.criteria.shapley import GroupValues as GroupValues
+from .core.criteria.shapley import shapley_values as shapley_values
 from .core.data import DataOptions as DataOptions
 from .core.data.base import Batch as Batch
 from .core.data.base import Dataset as Dataset
@@ -103,6 +109,7 @@ from .core.plan.plan import Plan as Plan
 from .core.plan.state import PruningState as PruningState
 from .core.plan.steps import Step as Step
 from .core.progress import Progress as Progress
+from .core.progress import inside as inside
 from .core.pruning.apply import apply_plan as apply_plan
 from .core.pruning.densify import carried_out as carried_out
 from .core.pruning.densify import check_finite as check_finite
@@ -118,6 +125,7 @@ from .core.pruning.result import Verification as Verification
 from .core.pruning.rounds import ROUNDS_FILE as ROUNDS_FILE
 from .core.pruning.rounds import Iteration as Iteration
 from .core.pruning.rounds import Round as Round
+from .core.pruning.slow import slow_reason as slow_reason
 from .core.pruning.stand_in import StandIn as StandIn
 from .core.pruning.stand_in import stand_in as stand_in
 from .core.pruning.together import Together as Together
@@ -128,7 +136,11 @@ from .core.repair import REPAIRS as REPAIRS
 from .core.repair import RepairRecord as RepairRecord
 from .core.repair import find_repairs as find_repairs
 from .core.repair.affected import repairable as repairable
+from .core.report.facts import Check as Check
 from .core.report.facts import ReportFacts as ReportFacts
+from .core.report.facts import StepFacts as StepFacts
+from .core.report.latency import LayerTimes as LayerTimes
+from .core.report.latency import layer_times as layer_times
 from .core.report.render import check_report as check_report
 from .core.report.render import render_report as render_report
 from .core.report.render import save_report as save_report
@@ -196,10 +208,16 @@ from .workflows.datasets import stands_apart as stands_apart
 from .workflows.emitting import TrainingFiles as TrainingFiles
 from .workflows.emitting import check_training as check_training
 from .workflows.emitting import emit_training as emit_training
+from .workflows.engines.registry import ENGINES as ENGINES
+from .workflows.engines.registry import Engine as Engine
+from .workflows.engines.registry import Job as Job
+from .workflows.engines.stopwatch import find_engine as find_engine
 from .workflows.finetuning import Tuned as Tuned
 from .workflows.finetuning import begin_early as begin_early
 from .workflows.finetuning import finetune as finetune
 from .workflows.finetuning import finetune_files as finetune_files
+from .workflows.layer_export import ExportedLayers as ExportedLayers
+from .workflows.layer_export import export_layers as export_layers
 from .workflows.measures import named_accuracy as named_accuracy
 from .workflows.pipeline.forecast import Forecast as Forecast
 from .workflows.pipeline.forecast import StepForecast as StepForecast

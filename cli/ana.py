@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,6 +17,7 @@ from .cluster import computing_on
 from .common import AsJson, Companion, File
 from .flags import Fields, Panel, with_flags
 from .opened import fitted, parts, prepared
+from .output import print_json
 from .screen import ScreenOptions
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def command(
         )
     secateur.save_analysis(analysis, output / secateur.ANALYSIS_FILE)
     if as_json:
-        print(json.dumps(analysis.to_data(), indent=1, ensure_ascii=False))  # noqa: T201
+        print_json(analysis.to_data())
     else:
         figure = "" if analysis.original_value is None else f" {task.text(analysis.original_value)}"
         terminal.out.print(
@@ -113,8 +113,10 @@ def command(
         terminal.out.print(table_of(analysis, task))
     terminal.note(f"wrote {output / secateur.ANALYSIS_FILE}")
     if report is not None:
+        with terminal.bars() as progress:
+            times = reporting.timed(report, network, None, progress)
         facts = secateur.ReportFacts(
-            network=network, analysis=analysis, task=task, samples=analysis.samples,
+            network=network, analysis=analysis, task=task, times=times, samples=analysis.samples,
             data=analysis.data, command=reporting.command_line(),
             files=(output / secateur.ANALYSIS_FILE,),
         )  # fmt: skip

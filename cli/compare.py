@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from secateur import DataOptions, LoadOptions
 
 from . import words
+from .common import AsJson
 from .flags import Fields, Panel, with_flags
 from .opened import prepared
+from .output import print_json
 from .screen import ScreenOptions
 from .usage import UsageError
 
@@ -35,6 +37,7 @@ def command(
     tolerance: Annotated[
         float, Parameter(metavar="R", help="Largest relative difference to allow.")
     ] = 1e-4,
+    as_json: AsJson = False,
     reading: DataOptions,
     model: Annotated[LoadOptions, Fields(without=("reset_seen", "lrn"))],
     screen: ScreenOptions,
@@ -55,7 +58,10 @@ def command(
         comparison = secateur.compare(first, second, dataset, progress=progress)
     for note in comparison.notes:
         terminal.note(f"note: {note}")
-    _print(terminal, comparison)
+    if as_json:
+        print_json(_as_data(comparison, tolerance))
+    else:
+        _print(terminal, comparison)
     if comparison.within(tolerance):
         return 0
     terminal.err.print(
@@ -65,6 +71,22 @@ def command(
         soft_wrap=True,
     )
     return 3
+
+
+def _as_data(comparison: Comparison, tolerance: float) -> dict[str, Any]:
+    return {
+        "samples": comparison.samples,
+        "tolerance": tolerance,
+        "within": comparison.within(tolerance),
+        "outputs": [
+            {
+                "first": output.a, "second": output.b, "shape": list(output.shape),
+                "absolute": output.absolute, "relative": output.relative,
+            }
+            for output in comparison.outputs
+        ],
+        "notes": list(comparison.notes),
+    }  # fmt: skip
 
 
 def _print(terminal: Terminal, comparison: Comparison) -> None:

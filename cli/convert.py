@@ -10,8 +10,9 @@ from cyclopts import Parameter
 from secateur import LoadOptions
 
 from . import words
-from .common import File
+from .common import AsJson, File
 from .flags import Fields, with_flags
+from .output import files_as_data, print_json
 from .screen import ScreenOptions
 from .usage import UsageError
 
@@ -45,6 +46,7 @@ def command(
             "channels at once (.onnx only).",
         ),
     ] = None,
+    as_json: AsJson = False,
     model: Annotated[LoadOptions, Fields(without=("lrn",))],
     screen: ScreenOptions,
 ) -> None:
@@ -63,6 +65,14 @@ def command(
         network = _padded(network, pad_channels, terminal)
     with terminal.bars() as progress:
         saved = secateur.save(network, output, progress=progress)
+    if as_json:
+        print_json(
+            {
+                "files": files_as_data(saved.paths),
+                "as_read": saved.as_read,
+                "difference": saved.difference,
+            }
+        )
     for path in saved.paths:
         terminal.note(f"wrote {path} ({words.size(path.stat().st_size)})")
     if saved.as_read:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,7 @@ from secateur import DataOptions
 
 from .common import AsJson
 from .flags import Fields, Panel, with_flags
+from .output import print_json
 from .screen import ScreenOptions
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def check(
     with terminal.bars() as progress:
         report = secateur.check_data(source, opened, network, progress=progress)
     if as_json:
-        print(json.dumps(_as_data(report), indent=1, ensure_ascii=False))  # noqa: T201
+        print_json(_as_data(report))
     else:
         _print(terminal, report, all_problems=screen.verbose)
     return 1 if report.broken else 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +12,7 @@ from secateur import LoadOptions
 from . import words
 from .common import AsJson
 from .flags import Fields, with_flags
+from .output import print_json
 from .screen import ScreenOptions
 from .usage import UsageError
 
@@ -46,7 +46,7 @@ def command(
         terminal.notes(network.notes)
     found = secateur.diff(*networks)
     if as_json:
-        print(json.dumps(found.to_data(), indent=1, ensure_ascii=False))  # noqa: T201
+        print_json(found.to_data())
         return
     _print(terminal, found, every=every)
 

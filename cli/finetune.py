@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +13,7 @@ from . import reporting
 from .common import AsJson, File
 from .flags import Fields, Panel, with_flags
 from .opened import fitted, prepared
+from .output import print_json
 from .screen import ScreenOptions
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def command(
     for note in tuned.result.notes:
         terminal.note(note)
     if as_json:
-        print(json.dumps(tuned.result.to_data(), indent=1, ensure_ascii=False))  # noqa: T201
+        print_json(tuned.result.to_data())
     else:
         terminal.out.print(table_of(tuned.result, task))
         tell_outcome(terminal, tuned.result, task)
@@ -152,9 +152,11 @@ def command(
             examples = reporting.looked_at(
                 report, before, tuned.result.network, validation, reading, progress
             )
+            times = reporting.timed(report, before, tuned.result.network, progress)
         facts = secateur.ReportFacts(
             network=before, compressed=tuned.result.network, tuned=tuned.result, task=task,
-            plan=tuned.result.plan, examples=examples, command=reporting.command_line(),
+            plan=tuned.result.plan, examples=examples, times=times,
+            command=reporting.command_line(),
             files=(*tuned.saved.paths, folder / "history.csv"), written=tuned.saved.difference,
         )  # fmt: skip
         reporting.write(terminal, report, facts)

@@ -14,8 +14,9 @@ from cyclopts import Parameter
 
 from secateur import LoadOptions
 
-from .common import Companion
+from .common import AsJson, Companion
 from .flags import Fields, Panel, with_flags
+from .output import print_json
 from .screen import ScreenOptions
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def command(
     ] = None,
     companion: Companion = None,
     force: Annotated[bool, Parameter(help="Write over a file that is there.")] = False,
+    as_json: AsJson = False,
     model: Annotated[LoadOptions, Fields(without=("reset_seen",))],
     screen: ScreenOptions,
 ) -> None:
@@ -98,6 +100,9 @@ def command(
     for note in found.notes:
         terminal.warn(note)
     secateur.save_text(text, output, force=force)
+    if as_json:
+        told = {"file": str(output), "facts": list(found.facts), "notes": list(found.notes)}
+        print_json(told)
     terminal.note(f"wrote {output}")
     for fact in found.facts:
         terminal.note(fact)

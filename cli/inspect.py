@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -12,6 +11,7 @@ from secateur import LoadOptions
 from . import words
 from .common import AsJson, Companion, File
 from .flags import Fields, with_flags
+from .output import print_json
 from .screen import ScreenOptions
 from .summary import print_refused
 
@@ -55,7 +55,7 @@ def command(
         data = as_data(description)
         if engine is not None:
             data["totals"]["target"] = {"name": engine.name, "cost": cost}
-        print(json.dumps(data, indent=1, ensure_ascii=False))  # noqa: T201
+        print_json(data)
         return
     _print(terminal, description)
     if engine is not None:

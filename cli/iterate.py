@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +14,7 @@ from . import reporting, words
 from .common import AsJson, Companion, File
 from .flags import Panel, with_flags
 from .opened import parts, prepared
+from .output import print_json
 from .screen import ScreenOptions
 from .usage import UsageError
 
@@ -89,7 +89,7 @@ def command(
         asked=asked, careful=options.finetune is None,
     )  # fmt: skip
     training, judged = found_data.calibration, found_data.measured
-    with terminal.bars() as progress:
+    with terminal.bars("iterate", ["choosing blocks"]) as progress:
         found = secateur.iterate(
             network,
             training.dataset,
@@ -109,7 +109,7 @@ def command(
             (terminal.warn if isinstance(note, secateur.Caution) else terminal.note)(note)
     task = judged.task
     if as_json:
-        print(json.dumps(found.to_data(), indent=1, ensure_ascii=False))  # noqa: T201
+        print_json(found.to_data())
     else:
         tuned = options.finetune is not None
         terminal.out.print(_tuned_table(found, task) if tuned else _table(found, task))
@@ -144,7 +144,8 @@ def _facts(
     examples = reporting.looked_at(report, network, compressed, judged.dataset, reading, progress)
     if examples is not None and judged.dataset.samples != facts.samples:
         examples = replace(examples, paired=None)  # rounds were trained on some of these samples
-    return replace(facts, compressed=compressed, plan=plan, examples=examples)
+    times = reporting.timed(report, network, compressed, progress)
+    return replace(facts, compressed=compressed, plan=plan, examples=examples, times=times)
 
 
 def _table(found: Iteration, task: Task) -> Table:

@@ -46,6 +46,7 @@ NAMES: tuple[tuple[str, ...], ...] = (
     ("map",),
     ("predict", "detect"),
     ("stat", "stats"),
+    ("latency",),
     ("targets",),
     ("schema",),
     ("completion",),

@@ -52,6 +52,7 @@ def pipeline_schema() -> dict[str, Any]:
             "preprocess": _mapping(known["preprocess"]),
             "task": {"type": "string", "description": texts["task"]},
             "output": {"type": "string", "description": texts["output"]},
+            "report": {"type": ["string", "null", "boolean"], "description": texts["report"]},
             **steps,
         },
     }

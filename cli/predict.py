@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from secateur import DataOptions, LoadOptions, PredictOptions
 
 from .common import AsJson
 from .flags import Fields, Panel, with_flags
+from .output import print_json
 from .screen import ScreenOptions
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def command(
         terminal.warn(f"left out: {problem}")
     if as_json:
         content = {"models": models, "samples": [one.to_data() for one in found]}
-        print(json.dumps(content, indent=1, ensure_ascii=False))  # noqa: T201
+        print_json(content)
     else:
         _print(terminal, found, models)
     if output is not None:

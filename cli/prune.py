@@ -10,15 +10,17 @@ from cyclopts import Parameter
 from secateur import DataOptions, LoadOptions, PruneOptions
 
 from . import reporting
-from .common import Companion, Data, File, Output, Val
+from .common import AsJson, Companion, Data, File, Output, Val
 from .flags import with_flags
 from .opened import fitted, parts, prepared, same_samples
+from .output import files_as_data, print_json
 from .screen import ScreenOptions
 from .summary import (
     measure_and_save,
     print_refused,
     print_summary,
     print_training,
+    summary_as_data,
     unmeasured,
 )
 
@@ -57,6 +59,7 @@ def command(
         ),
     ] = None,
     report: reporting.Report = None,
+    as_json: AsJson = False,
     data: Data = None,
     val: Val = None,
     reading: DataOptions,
@@ -98,11 +101,17 @@ def command(
     together = secateur.losses_together(network, options, data=dataset)
     if together is not None:
         terminal.note(together.text)
-    with terminal.bars() as progress:
+    absent = [
+        name
+        for name, comes in (("choosing blocks", options.drop_blocks), ("report", report))
+        if comes is None
+    ]
+    with terminal.bars("prune", absent) as progress:
+        measuring, looking = (secateur.inside(progress, name) for name in ("measuring", "report"))
         pruned = secateur.prune(network, options, data=dataset, progress=progress)
         if max_drop is not None:
             secateur.check_drop(
-                network, pruned.network, measured, max_drop, task=options.task, progress=progress
+                network, pruned.network, measured, max_drop, task=options.task, progress=measuring
             )
         rows, saved = measure_and_save(
             network, pruned, output,
@@ -114,12 +123,14 @@ def command(
             if emit_training is not None
             else None
         )
-        examples = reporting.looked_at(report, network, pruned.network, measured, reading, progress)
+        examples = reporting.looked_at(report, network, pruned.network, measured, reading, looking)
+        dense = pruned.network if pruned.dense is None else pruned.dense
+        times = reporting.timed(report, network, dense, looking)
     for note in pruned.notes:
         terminal.warn(note)
     if options.target is not None:
         print_refused(terminal, pruned.network, options.target, saved.paths[0])
-    print_summary(terminal, rows, pruned, saved)
+    print_summary(terminal, rows, pruned, saved, table=not as_json)
     if together is not None and measured is not None:
         _tell_together(terminal, together, network, pruned.network, measured)
     told: tuple[str, ...] = ()
@@ -128,11 +139,14 @@ def command(
         terminal.warn(told[0])
     elif data is not None and measured is dataset and measured is not None and measured.labelled:
         told = (same_samples(data),)
+    if as_json:
+        written = [] if training is None else files_as_data(training.paths)
+        print_json({**summary_as_data(rows, pruned, saved, told), "training_files": written})
     if training is not None:
         print_training(terminal, training)
     if report is not None:
         facts = secateur.ReportFacts(
-            network=network, result=pruned, rows=rows, examples=examples,
+            network=network, result=pruned, rows=rows, examples=examples, times=times,
             samples=measured.samples if measured is not None else None,
             data=measured.name if measured is not None else "", notes=told,
             command=reporting.command_line(),

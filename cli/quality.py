@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -241,9 +240,9 @@ def show(
     terminal.note(f"{samples} samples of {data}")
 
 
-def print_json(models: Sequence[str], rows: Sequence[Row], samples: int, data: Path) -> None:
-    """Print figures as JSON, one object a model; what is not a number is null."""
-    content = {
+def as_data(models: Sequence[str], rows: Sequence[Row], samples: int, data: Path) -> dict[str, Any]:
+    """Return figures as plain values, one mapping a model; what is not a number is None."""
+    return {
         "data": str(data),
         "samples": samples,
         "models": [
@@ -257,4 +256,3 @@ def print_json(models: Sequence[str], rows: Sequence[Row], samples: int, data: P
             for place, name in enumerate(models)
         ],
     }
-    print(json.dumps(content, indent=1, ensure_ascii=False))  # noqa: T201

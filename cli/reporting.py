@@ -10,11 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
-    from secateur import DataOptions, Dataset, Examples, Network, Progress, ReportFacts
+    from secateur import (
+        DataOptions,
+        Dataset,
+        Examples,
+        LayerTimes,
+        Network,
+        Progress,
+        ReportFacts,
+    )
 
     from .terminal import Terminal
 
-__all__ = ["Report", "check", "command_line", "looked_at", "write"]
+__all__ = ["Report", "check", "command_line", "looked_at", "timed", "write"]
 
 Report = Annotated[
     Path | None,
@@ -64,6 +72,15 @@ def looked_at(
         return None
     names = secateur.class_names(data, reading)
     return secateur.find_examples(original, compressed, data, names=names, progress=progress)
+
+
+def timed(
+    report: Path | None, before: Network, after: Network | None, progress: Progress
+) -> LayerTimes | None:
+    """Return the times of the layers of one or two models; None where nobody asked for them."""
+    import secateur
+
+    return secateur.layer_times(before, after, progress=progress) if report is not None else None
 
 
 def write(terminal: Terminal, report: Path | None, facts: ReportFacts) -> None:

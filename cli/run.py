@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import math
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from . import words
+from . import reporting, words
 from .common import AsJson
 from .flags import with_flags
+from .output import print_json
 from .screen import ScreenOptions
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def command(
         ),
     ] = None,
     restart: Annotated[bool, Parameter(help="Forget all that is there.")] = False,
+    report: reporting.Report = None,
     as_json: AsJson = False,
     screen: ScreenOptions,
 ) -> None:  # fmt: skip
@@ -72,12 +73,14 @@ def command(
 
     terminal = screen.terminal()
     pipeline = secateur.load_pipeline(file, settings=settings or ())
+    if report is not None:
+        pipeline = dataclasses.replace(pipeline, report=report)
     if dry_run:
         found = secateur.forecast_pipeline(
             pipeline, until=until, again_from=again_from, restart=restart
         )
         if as_json:
-            _print_json(found.to_data())
+            print_json(found.to_data())
         else:
             show_forecast(terminal, found)
         return
@@ -88,29 +91,29 @@ def command(
         else:
             _tell(terminal, told, quiet=as_json)
 
-    with terminal.bars() as progress:
+    absent = [name for name in secateur.STEPS if name not in pipeline.steps]
+    absent += [] if pipeline.report is not None else ["report"]
+    with terminal.bars("run", ["choosing blocks", *absent]) as progress:
         run = secateur.run_pipeline(
             pipeline, until=until, again_from=again_from, restart=restart, hear=hear,
-            progress=progress,
+            texts=_texts(file), progress=progress,
         )  # fmt: skip
     if as_json:
-        _print_json(run.to_data())
+        print_json(run.to_data())
         return
     for path in run.model:
         terminal.note(f"the model: {path}")
+    if run.report is not None:
+        terminal.note(f"the report: {run.report}")
 
 
-def _print_json(content: Any) -> None:
-    """Print plain values; what is no number is null."""
-    print(json.dumps(_finite(content), indent=1, ensure_ascii=False))  # noqa: T201
+def _texts(file: Path) -> Mapping[str, str]:
+    """Return what a report tells to do it again by: the command, and the file as it is."""
+    from .pipeline_file import NAME
 
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {key: _finite(entry) for key, entry in value.items()}
-    return [_finite(entry) for entry in value] if isinstance(value, list | tuple) else value
+    found = file / NAME if file.is_dir() else file
+    text = found.read_text(encoding="utf-8", errors="replace")
+    return {"What was run": reporting.command_line(), str(found): text}
 
 
 def _tell(terminal: Terminal, step: secateur.StepRun, *, quiet: bool) -> None:

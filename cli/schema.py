@@ -1,17 +1,36 @@
-"""`secateur schema`: the JSON Schema of pipeline files, for editors."""
+"""`secateur schema`: the JSON Schemas of pipeline files, for editors, and of what --json prints."""
 
 from __future__ import annotations
 
-import json
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from .flags import with_flags
+from .output import print_json
 from .screen import ScreenOptions
 
 
 @with_flags
-def command(*, screen: ScreenOptions) -> None:
-    """Print the JSON Schema of pipeline files: editors complete and check files by it."""
-    from .pipeline_schema import pipeline_schema
+def command(
+    what: Annotated[
+        Literal["pipeline", "output"],
+        Parameter(name="WHAT", help="pipeline: of pipeline files. output: of what --json prints."),
+    ] = "pipeline",
+    /,
+    *,
+    as_json: Annotated[
+        bool, Parameter(name="--json", help="Print JSON, which a schema is anyway.")
+    ] = False,
+    screen: ScreenOptions,
+) -> None:
+    """Print a JSON Schema: that of pipeline files, for editors, or that of what --json prints."""
+    del screen, as_json
+    if what == "output":
+        from .output_schema import output_schema
 
-    del screen
-    print(json.dumps(pipeline_schema(), indent=1, ensure_ascii=False))  # noqa: T201
+        print_json(output_schema())
+    else:
+        from .pipeline_schema import pipeline_schema
+
+        print_json(pipeline_schema())

@@ -314,6 +314,12 @@ def _target(values: Values) -> Any:
     return secateur.find_target(_text(values))
 
 
+def _engine(values: Values) -> Any:
+    import secateur
+
+    return secateur.find_engine(_text(values))
+
+
 def _plan(values: Values) -> Any:
     import secateur
 
@@ -380,8 +386,9 @@ BY_TYPE: Mapping[str, Spelling] = {
     "Task | str | None": _flag(_text, metavar="NAME|help"),
     "Analysis | None": _flag(_analysis, metavar="PATH"),
     "Target | None": _flag(_target, metavar="NAME|FILE.yaml"),
+    "Stopwatch | None": _flag(_engine, metavar="NAME|help"),
     "Plan | None": _flag(_plan, metavar="PLAN"),
-    "Mapping[str, float] | None": _flag(_latencies, metavar="FILE"),
+    "LayerTimes | None": _flag(_latencies, metavar="FILE"),
     "Mapping[str, Sequence[int]]": _flag(_shapes, metavar="NAME=C,H,W", kind=list[str]),
     "Mapping[str, Override]": Spelling(
         read=_overrides,
@@ -422,11 +429,13 @@ BY_FIELD: Mapping[str, Spelling] = {
         _flag(_text, metavar="NAME|help"), former={"surgery": "obs"}
     ),
     "ChoiceOptions.allocation": _flag(_text, metavar="NAME|help"),
+    "ChoiceOptions.normalize": _flag(_text, metavar="auto|none|mean|layer-l2|max"),
     "ChoiceOptions.budget": _flag(_text, metavar="UNIT"),
     "ChoiceOptions.drop_blocks": _flag(_blocks, metavar="N|auto|LAYER,LAYER…"),
     "ChoiceOptions.exclude": _flag(_texts, metavar="LAYER", kind=list[str]),
     "Limits.round_to": _flag(_integer, metavar="K"),
     "PruneOptions.threshold": _flag(_number, metavar="LOSS"),
+    "PruneOptions.target_latency": _flag(_text, metavar="5ms|0.6x"),
     "PruneOptions.plan": _flag(_plan, "--keep", metavar="PLAN"),
     "PruneOptions.sparse": _named(_choice("dense", "sparse"), "--mode"),
     "IterateOptions.rates": Spelling(

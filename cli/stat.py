@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -12,6 +11,7 @@ from secateur import LoadOptions
 from . import words
 from .common import AsJson, File
 from .flags import Fields, with_flags
+from .output import print_json
 from .screen import ScreenOptions
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def command(
     if as_json:
         totals = _totals(rows)
         content = {"name": description.name, "totals": totals, "layers": shown}
-        print(json.dumps(content, indent=1, ensure_ascii=False))  # noqa: T201
+        print_json(content)
     else:
         _print(terminal, shown, _totals(rows), words.sample(description.regions))
 

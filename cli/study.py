@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +14,7 @@ from .cluster import computing_on
 from .common import AsJson, Companion, File
 from .flags import Fields, Panel, with_flags
 from .opened import parts, prepared
+from .output import print_json
 from .screen import ScreenOptions
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def command(
             progress=progress,
         )
     if as_json:
-        print(json.dumps(came_to.to_data(), indent=1, ensure_ascii=False))  # noqa: T201
+        print_json(came_to.to_data())
     else:
         _print(terminal, came_to)
     said = {*found.calibration.notes, *found.measured.notes}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import words
+from .output import files_as_data
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,9 +50,11 @@ def measure_and_save(
 
     before = secateur.stored_bytes(original)
     rows = secateur.summarize(
-        original, compressed.network, data=measured, task=task, target=target, progress=progress
-    )
-    saved = secateur.save(compressed, output, data=data, progress=progress)
+        original, compressed.network, data=measured, task=task, target=target,
+        progress=secateur.inside(progress, "measuring"),
+    )  # fmt: skip
+    writing = secateur.inside(progress, "writing")
+    saved = secateur.save(compressed, output, data=data, progress=writing)
     return _with_sizes(rows, before, saved.size), saved
 
 
@@ -77,11 +80,22 @@ def print_summary(
     rows: Sequence[SummaryRow],
     result: secateur.PruneResult,
     saved: secateur.Saved,
+    *,
+    table: bool = True,
 ) -> None:
-    """Print what was measured, verified and written."""
+    """Print what was measured, verified and written.
+
+    Args:
+        terminal: where.
+        rows: what was measured.
+        result: what was removed.
+        saved: the files.
+        table: whether the table is printed, too: it is what goes to standard output.
+    """
     import secateur
 
-    terminal.out.print(_table([*rows, *_promised(rows, result)]))
+    if table:
+        terminal.out.print(_table([*rows, *_promised(rows, result)]))
     if result.dense is not None:
         terminal.note(
             "the model has its full size with zeros; `secateur transform --plan "
@@ -92,10 +106,16 @@ def print_summary(
             told = "no measurable change" if row.unchanged else f"{words.percent(row.delta)}"
             low, high = map(words.percent, row.interval)
             terminal.note(f"{row.item.lower()}: {told} ({low} to {high}, 95 % interval)")
+            if row.interval[1] >= 0.0 and not row.padded and result.dense is None and _fewer(rows):
+                terminal.note(f"why not faster: {secateur.slow_reason(result)}")
     provenance = result.plan.provenance
     if result.plan.dropped is not None:
         names = ", ".join(entry.name for entry in result.plan.dropped.blocks)
         terminal.note(f"dropped blocks: {names}")
+    if "layer_times" in provenance:
+        terminal.note(f"steps of the engine: {provenance['layer_times']}")
+    if "target_latency" in provenance:
+        terminal.note(_reached(provenance["target_latency"], provenance["rate"]["achieved"]))
     if provenance.get("budget") == "latency":
         gone = provenance["rate"]["achieved"]
         measured = next(row.delta for row in rows if row.unit == "ms")
@@ -117,6 +137,64 @@ def print_summary(
         terminal.note(text)
     for path in (*saved.paths, *saved.companions, *([saved.plan] if saved.plan else [])):
         terminal.note(f"wrote {path}")
+
+
+FEWER = -0.05
+"""A change of the operations from which on a network should have become faster."""
+
+
+def _fewer(rows: Sequence[SummaryRow]) -> bool:
+    return any(row.unit == "Op" and row.delta <= FEWER for row in rows)
+
+
+def _reached(found: dict[str, Any], rate: float) -> str:
+    """Return what was measured of a network that was to reach a latency."""
+    low, high = map(words.percent, found["change"])
+    return (
+        f"latency: {found['after']:g} ms of {found['before']:g} ms on {found['engine']} "
+        f"({low} to {high}, 95 % interval), asked {found['asked']}, at rate {rate:.3f}"
+    )
+
+
+def summary_as_data(
+    rows: Sequence[SummaryRow],
+    result: secateur.PruneResult,
+    saved: secateur.Saved,
+    told: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return the same as plain values.
+
+    Args:
+        rows: what was measured.
+        result: what was removed.
+        saved: the files.
+        told: notes beside those of the result.
+    """
+    kept = result.to_data()
+    rate = result.plan.provenance.get("rate")
+    return {
+        "removed": sum(len(group.removed) for group in result.plan.groups),
+        "rate": rate.get("achieved") if isinstance(rate, Mapping) else None,
+        "rows": [row_as_data(row) for row in [*rows, *_promised(rows, result)]],
+        "verification": {**kept["verification"], "written_equals_dense": saved.difference},
+        "repairs": kept["repairs"],
+        "files": files_as_data((*saved.paths, *saved.companions)),
+        "plan": None if saved.plan is None else str(saved.plan),
+        "notes": [*result.notes, *told],
+    }
+
+
+def row_as_data(row: SummaryRow) -> dict[str, Any]:
+    """Return a row of a summary as plain values."""
+    return {
+        "item": row.item,
+        "unit": row.unit,
+        "before": row.original,
+        "after": row.compressed,
+        "change": row.delta,
+        "relative": row.relative,
+        "interval": None if row.interval is None else list(row.interval),
+    }
 
 
 def show_rows(terminal: Terminal, rows: Sequence[SummaryRow]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from .common import AsJson
 from .flags import with_flags
+from .output import print_json
 from .screen import ScreenOptions
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def command(
     found = [secateur.find_target(name) for name in names]
     if as_json:
         data = [one.to_data() for one in found]
-        print(json.dumps(data if target is None else data[0], indent=1, ensure_ascii=False))  # noqa: T201
+        print_json(data if target is None else data[0])
     elif target is None:
         _print_table(terminal, found)
     else:

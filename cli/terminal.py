@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
+from rich.table import Column
+
+from . import words
+from .course import DETAIL, INSIDE, Course
 
 __all__ = ["Bars", "Terminal"]
 
 PATIENCE = 1.0
 """Seconds before a bar appears."""
 
-DETAIL = " · "
-"""Stands in a label between the job and what is to be told of it now."""
+TELLING = 0.03
+"""Part of the work after which it is told how long the rest takes: before, that is a guess."""
 
 PLAIN_WIDTH = 120
 """Columns of tables that go to a file or a pipe."""
@@ -67,9 +71,16 @@ class Terminal:
             self.err.print(f"warning: {text}", markup=False, soft_wrap=True)
 
     @contextmanager
-    def bars(self) -> Iterator[Bars]:
-        """Give a progress function that draws bars on a terminal and nothing elsewhere."""
-        bars = Bars(self.err, shown=self.err.is_terminal and not self.quiet)
+    def bars(self, work: str = "", without: Collection[str] = ()) -> Iterator[Bars]:
+        """Give a progress function that draws one bar on a terminal and nothing elsewhere.
+
+        Args:
+            work: the name of work whose phases are known (:mod:`.course`), which the bar is for as
+                a whole; without it, each job has its own.
+            without: phases that will not come.
+        """
+        shown = self.err.is_terminal and not self.quiet
+        bars = Bars(self.err, shown=shown, work=work, without=without)
         try:
             yield bars
         finally:
@@ -77,38 +88,66 @@ class Terminal:
 
 
 class Bars:
-    """A progress function: called with a label, steps done and steps in all."""
+    """A progress function: called with a label, steps done and steps in all.
 
-    def __init__(self, console: Console, *, shown: bool):
+    It draws one line: the phase and the job in it, how far the work is, and how long it takes
+    still.
+    """
+
+    def __init__(
+        self, console: Console, *, shown: bool, work: str = "", without: Collection[str] = ()
+    ):
         self._shown = shown
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn(
+                "{task.description}", table_column=Column(overflow="ellipsis", no_wrap=True)
+            ),
             BarColumn(),
-            TextColumn("{task.completed}/{task.total}"),
-            TimeRemainingColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[left]}"),
             console=console,
             transient=True,
         )
-        self._tasks: dict[str, TaskID] = {}
-        self._began = time.monotonic()
+        self._course = Course(work, without)
+        self._task: TaskID | None = None
+        self._job = ""
+        self._began = self._job_began = time.monotonic()
 
     def __call__(self, label: str, done: int, total: int) -> None:
         """Show `done` of `total` steps of a job, once the whole work takes longer than a second.
 
         What stands behind the :data:`DETAIL` of a label may change from call to call.
         """
-        if not self._shown or time.monotonic() - self._began < PATIENCE:
+        now = time.monotonic()
+        job, _, detail = label.partition(DETAIL)
+        if job != self._job:
+            self._job, self._job_began = job, now
+        if self._course.known:
+            fraction, since = self._course.fraction(label, done, total), self._began
+        else:
+            fraction, since = (min(1.0, done / total) if total else 0.0), self._job_began
+        if not self._shown or now - self._began < PATIENCE:
             return
-        if not self._tasks:
+        if self._task is None:
+            self._task = self._progress.add_task("", total=1.0, left="")
             self._progress.start()
-        job = label.partition(DETAIL)[0]
-        if job not in self._tasks:
-            self._tasks[job] = self._progress.add_task(label, total=total or None)
+        told = job.replace(INSIDE, ", ")
+        count = f" {done:,}/{total:,}" if total else ""
         self._progress.update(
-            self._tasks[job], completed=done, total=total or None, description=label
+            self._task,
+            completed=fraction,
+            description=f"{told}{count}{DETAIL + detail if detail else ''}",
+            left=_left(now - since, fraction),
         )
 
     def close(self) -> None:
-        """Take the bars away."""
-        if self._tasks:
+        """Take the bar away."""
+        if self._task is not None:
             self._progress.stop()
+
+
+def _left(passed: float, fraction: float) -> str:
+    """Return how long work takes still, as far as that can be told."""
+    if fraction >= 1.0 or fraction < TELLING or passed < PATIENCE:
+        return ""
+    return f"about {words.time(passed * (1.0 - fraction) / fraction)} left"

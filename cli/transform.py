@@ -5,18 +5,19 @@ the weights that a training elsewhere gave to a pruned one.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from secateur import DataOptions, DensifyOptions, LoadOptions
 
 from . import quality
-from .common import Companion, Data, File, Output, Val
+from .common import AsJson, Companion, Data, File, Output, Val
 from .flags import with_flags
 from .opened import fitted, parts, prepared
+from .output import files_as_data, print_json
 from .screen import ScreenOptions
-from .summary import measure_and_save, print_summary
+from .summary import measure_and_save, print_summary, summary_as_data
 
 if TYPE_CHECKING:
     from secateur import Dataset, Network
@@ -38,6 +39,7 @@ def command(
     output: Output,
     options: DensifyOptions,
     companion: Companion = None,
+    as_json: AsJson = False,
     data: Data = None,
     val: Val = None,
     reading: DataOptions,
@@ -69,7 +71,12 @@ def command(
                     hint="it goes with the plan of a model of full size",
                     option=option,
                 )
-        _take_over(terminal, network, output, val or data, reading, planned=carried_out is not None)
+        taken = _take_over(
+            terminal, network, output, val or data, reading,
+            planned=carried_out is not None, as_json=as_json,
+        )  # fmt: skip
+        if as_json:
+            print_json(taken)
         return
     dataset = measured = None
     if data is not None:
@@ -77,7 +84,7 @@ def command(
         dataset, measured = found.calibration.dataset, found.measured.dataset
     elif val is not None:
         measured = fitted(terminal, network, val, reading).dataset
-    with terminal.bars() as progress:
+    with terminal.bars("transform") as progress:
         dense = secateur.densify(network, carried_out, options, data=dataset, progress=progress)
         rows, saved = measure_and_save(
             network, dense, output,
@@ -85,20 +92,27 @@ def command(
         )  # fmt: skip
     for note in dense.notes:
         terminal.warn(note)
-    print_summary(terminal, rows, dense, saved)
+    print_summary(terminal, rows, dense, saved, table=not as_json)
+    if as_json:
+        print_json({**summary_as_data(rows, dense, saved), "figures": None})
     if measured is None:
         terminal.note("accuracy was not measured: no --data was given")
 
 
-def _measure(terminal: Terminal, network: Network, dataset: Dataset, data: Path) -> None:
-    """Print the figures of a model where there are labels."""
+def _measure(
+    terminal: Terminal, network: Network, dataset: Dataset, data: Path, *, as_json: bool
+) -> dict[str, Any] | None:
+    """Return the figures of a model where there are labels, and print them unless as JSON."""
     import secateur
 
-    if dataset.labelled:
-        with terminal.bars() as progress:
-            result = secateur.evaluate(network, dataset, progress=progress)
-        rows = quality.rows_of([result], per_class=False)
+    if not dataset.labelled:
+        return None
+    with terminal.bars() as progress:
+        result = secateur.evaluate(network, dataset, progress=progress)
+    rows = quality.rows_of([result], per_class=False)
+    if not as_json:
         quality.show(terminal, [network.name], rows, result.samples, data)
+    return quality.as_data([network.name], rows, result.samples, data)
 
 
 def _take_over(
@@ -109,15 +123,20 @@ def _take_over(
     reading: DataOptions,
     *,
     planned: bool,
-) -> None:
-    """Write a pruned model with its trained weights, and measure it where there is data."""
+    as_json: bool,
+) -> dict[str, Any]:
+    """Write a pruned model with its trained weights, and measure it where there is data.
+
+    Returns:
+        what came of it, as plain values.
+    """
     import secateur
 
     secateur.check_finite(network)
-    dataset = None
+    dataset = figures = None
     if data is not None:
         dataset = fitted(terminal, network, data, reading).dataset
-        _measure(terminal, network, dataset, data)
+        figures = _measure(terminal, network, dataset, data, as_json=as_json)
     with terminal.bars() as progress:
         saved = secateur.save(network, output, data=dataset, progress=progress)
     reason = "the channels of the plan are gone already" if planned else "no plan is given"
@@ -125,3 +144,14 @@ def _take_over(
     for path in (*saved.paths, *saved.companions):
         terminal.note(f"wrote {path}")
     terminal.note(f"read again, it computes the same (difference {saved.difference:.1e})")
+    return {
+        "removed": 0,
+        "rate": None,
+        "rows": [],
+        "verification": {"written_equals_dense": saved.difference},
+        "repairs": [],
+        "files": files_as_data((*saved.paths, *saved.companions)),
+        "plan": None,
+        "notes": [f"nothing is removed: {reason}"],
+        "figures": figures,
+    }

@@ -56,7 +56,7 @@ PAGES: Mapping[str, Page] = {
         ),
     ),
     "prune": Page(
-        "--output --rate --data --val --criterion --exclude --round-to --max-drop --report",
+        "--output --rate --data --val --criterion --exclude --round-to --max-drop --report --json",
         (
             "secateur prune net.prototxt net.caffemodel --rate 0.3 --data images/ -o out/",
             "secateur prune yolo.cfg yolo.weights --rate 0.3 --data voc.data -o out/",
@@ -88,14 +88,14 @@ PAGES: Mapping[str, Page] = {
         ),
     ),
     "transform": Page(
-        "--output --plan --data --val --repair --force",
+        "--output --plan --data --val --repair --force --json",
         (
             "secateur transform net.prototxt tuned.caffemodel --plan plan.yaml -o dense/",
             "secateur transform out/net.cfg backup/net_final.weights -o dense/",
         ),
     ),
     "compare": Page(
-        "--input --tolerance --limit --config",
+        "--input --tolerance --limit --json --config",
         (
             "secateur compare deploy.prototxt net.caffemodel net.onnx",
             "secateur compare y.cfg y.weights y.onnx --input images/ --tolerance 1e-3",
@@ -137,13 +137,20 @@ PAGES: Mapping[str, Page] = {
         ),
     ),
     "run": Page(
-        "--set --dry-run --until --from --restart --json",
+        "--set --dry-run --until --from --restart --report --json",
         ("secateur run --dry-run", "secateur run yolo.yaml --set prune.rate=0.4"),
+    ),
+    "latency": Page(
+        "--engines --threads --seconds --export --json --config",
+        (
+            "secateur latency net.prototxt net.caffemodel pruned/",
+            "secateur latency yolo.cfg yolo.weights --export layers/",
+        ),
     ),
     "targets": Page("--json", ("secateur targets", "secateur targets dpu-b4096 --json")),
     "schema": Page(
         "--config",
-        ("secateur schema > secateur.schema.json", "secateur schema --quiet > schema.json"),
+        ("secateur schema > secateur.schema.json", "secateur schema output > output.schema.json"),
     ),
     "stat": Page(
         "--json --all --regions --config",

@@ -15,6 +15,7 @@ from . import quality
 from .common import AsJson
 from .flags import Fields, Panel, with_flags
 from .opened import prepared
+from .output import print_json
 from .screen import ScreenOptions
 
 if TYPE_CHECKING:
@@ -112,6 +113,6 @@ def run(
         models = [f"{models[1]} against {models[0]}"]
         rows, samples = quality.fidelity_rows(found), found.samples
     if as_json:
-        quality.print_json(models, rows, samples, data)
+        print_json(quality.as_data(models, rows, samples, data))
     else:
         quality.show(terminal, models, rows, samples, data)

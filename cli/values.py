@@ -21,7 +21,7 @@ def _criteria() -> Iterator[Line]:
     import secateur
 
     for name, entry in sorted(secateur.CRITERIA.items()):
-        yield name, f"{entry.summary} ({entry.source})"
+        yield name, entry.described
 
 
 def _chosen_criteria() -> Iterator[Line]:
@@ -88,6 +88,15 @@ def _targets() -> Iterator[Line]:
         yield name, secateur.find_target(name).summary
 
 
+def _engines() -> Iterator[Line]:
+    import secateur
+
+    for name, entry in sorted(secateur.ENGINES.items()):
+        missing = entry.missing()
+        needs = f" (not installed: pip install {' '.join(missing)})" if missing else ""
+        yield name, f"{entry.summary}{needs}"
+
+
 def _steps() -> Iterator[Line]:
     import secateur
 
@@ -102,6 +111,7 @@ REGISTERED: Mapping[str, Values] = {
     "ChoiceOptions.repair": _repairs,
     "ChoiceOptions.target": _targets,
     "ChoiceOptions.task": _tasks,
+    "PruneOptions.engine": _engines,
     "DensifyOptions.repair": _repairs,
     "AnalyzeOptions.criterion": _criteria,
     "AnalyzeOptions.task": _tasks,
@@ -125,6 +135,13 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
         "signed": "-1 to 1",
         "imagenet": "less 104, 117, 123 (blue, green, red)",
         "mobilenet": "less 103.94, 116.78, 123.68, times 0.017",
+    },
+    "ChoiceOptions.normalize": {
+        "auto": "none for criteria whose scores are losses (taylor, oracle, shapley), else mean",
+        "none": "scores as they are",
+        "mean": "over the mean size of the scores of the group",
+        "layer-l2": "over the L2 norm of the scores of the group",
+        "max": "over the largest score of the group",
     },
     "PruneOptions.sparse": {
         "dense": "a smaller network",
@@ -198,6 +215,7 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
 
 OF_COMMANDS: Mapping[str, Mapping[str, Values]] = {
     "inspect": {"--target": _targets},
+    "latency": {"--engines": _engines},
     "run": {"--until": _steps, "--from": _steps},
 }
 """Command → flag that is no field of options → its values."""

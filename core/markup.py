@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from html import escape
 from typing import Any
 
 __all__ = ["SHOWN", "Table", "figures", "notebook"]
+
+UNIT = re.compile(r"(?<=\d) (?=[%A-Za-z])")
+"""The space between a number and its unit."""
+
+LONG = 20
+"""Letters of a word that is no longer kept whole."""
 
 SHOWN = 200
 """Rows that a notebook shows at most: longer tables make it slow."""
@@ -53,12 +60,21 @@ class Table:
     def _row(self, row: tuple[str, ...]) -> str:
         first, *rest = row
         cells = "".join(
-            f"<td{self._class(place)}>{escape(text)}</td>" for place, text in enumerate(rest, 1)
+            f"<td{self._class(place, text)}>{self._text(place, text)}</td>"
+            for place, text in enumerate(rest, 1)
         )
-        return f'<th scope="row"{self._class(0)}>{escape(first)}</th>{cells}'
+        return f'<th scope="row"{self._class(0, first)}>{self._text(0, first)}</th>{cells}'
 
-    def _class(self, place: int) -> str:
-        return ' class="number"' if place in self.numeric else ""
+    def _text(self, place: int, text: str) -> str:
+        """Return a cell as HTML: between a number and its unit no line ends."""
+        whole = UNIT.sub("\N{NO-BREAK SPACE}", text) if place in self.numeric else text
+        return escape(whole)
+
+    def _class(self, place: int, text: str = "") -> str:
+        """Return the class of a cell: lines of it may end within long words, such as paths."""
+        if place in self.numeric:
+            return ' class="number"'
+        return ' class="long"' if max(map(len, text.split()), default=0) > LONG else ""
 
 
 def figures(caption: str, result: Any) -> Table:

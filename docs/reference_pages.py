@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import json
 import os
 import posixpath
 import re
@@ -230,6 +231,36 @@ def pages() -> dict[str, str]:
     return made
 
 
+def notebooks() -> dict[str, str]:
+    """Return the pages of notebooks: path → Markdown, with the outputs that they hold."""
+    found = sorted((ROOT / "docs").glob("*.ipynb"))
+    return {path.with_suffix(".md").name: _notebook_page(path) for path in found}
+
+
+def _notebook_page(path: Path) -> str:
+    """Return a notebook as a page: links lead on from it as from any other."""
+    parts = []
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(source)
+            continue
+        parts.append(f"```python\n{source}\n```")
+        parts += map(_shown, cell["outputs"])
+    title, *rest = parts
+    heading, _, text = title.partition("\n")
+    about = f"This page is a notebook: [{path.name}]({path.name}) runs in Jupyter."
+    return "\n\n".join([heading, about, text.strip(), *rest]) + "\n"
+
+
+def _shown(output: Mapping[str, Any]) -> str:
+    """Return an output of a cell as Markdown: a table as it is, else its text."""
+    data = output.get("data", {})
+    if "text/html" in data:
+        return f'<div class="output">\n{"".join(data["text/html"])}\n</div>'
+    return f"```text\n{''.join(output.get('text', data.get('text/plain', ''))).rstrip()}\n```"
+
+
 def _command_page(name: tuple[str, ...]) -> str:
     title = " ".join(("secateur", *name))
     return f"# {title}\n\n```text\n{output(*name, ALL)}\n```\n"
@@ -299,7 +330,7 @@ def on_files(files: Any, *, config: Any) -> Any:
     """Add the pages that are made."""
     from mkdocs.structure.files import File
 
-    for path, text in pages().items():
+    for path, text in {**pages(), **notebooks()}.items():
         files.append(File.generated(config, path, content=text))
     return files
 

@@ -28,8 +28,8 @@ from .files import suffixes
 from .registry import FORMATS, Format
 
 __all__ = [
-    "PLAN_NAME", "Saved", "check_free", "check_target", "file_bytes", "render",
-    "reread", "save", "stored_bytes",
+    "PLAN_NAME", "Saved", "check_free", "check_target", "file_bytes", "render", "reread", "save",
+    "stored_bytes", "written_for",
 ]  # fmt: skip
 
 PLAN_NAME = "plan.yaml"
@@ -71,6 +71,32 @@ def render(network: Network, suffix: str | None = None) -> Mapping[str, bytes]:
     """
     name = _name(network, Path(f"{network.name}{suffix}"), suffix, ".onnx")
     return {end: b"".join(parts) for end, parts in _pieces(network, suffix, name).items()}
+
+
+def written_for(network: Network, folder: Path, format_name: str) -> dict[str, Path]:
+    """Write a network to a folder for a program that reads files; nothing is verified.
+
+    Args:
+        network: the network.
+        folder: where its files are written, as "model" with their suffixes.
+        format_name: of the files: that of its source, or one that any network can be written in.
+
+    Raises:
+        UnsupportedError: the network cannot be written so.
+        FormatError: the folder cannot be written.
+    """
+    known = FORMATS[format_name]
+    suffix = None if known.export is None else known.suffixes[0]
+    paths = {}
+    for end, parts in _pieces(network, suffix, f"model{suffix or ''}").items():
+        paths[end] = folder / f"model{end}"
+        try:
+            with paths[end].open("wb") as file:
+                file.writelines(parts)
+        except OSError as error:
+            with located(file=str(paths[end])):
+                raise _cannot_write(error) from error
+    return paths
 
 
 def _pieces(network: Network, suffix: str | None, name: str) -> Mapping[str, Sequence[Piece]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = ["ENUMS", "MESSAGES"]
 
 ENUMS: dict[str, str] = {
+    "AnnotatedDatum.AnnotationType": "BBOX 0",
     "FillerParameter.VarianceNorm": "FAN_IN 0, FAN_OUT 1, AVERAGE 2",
     "Phase": "TRAIN 0, TEST 1",
     "ParamSpec.DimCheckMode": "STRICT 0, PERMISSIVE 1",
@@ -84,6 +85,19 @@ MESSAGES: dict[str, str] = {
     "Datum": """
         channels int32 1; height int32 2; width int32 3; data bytes 4; label int32 5;
         float_data float* 6; encoded bool 7 = false;
+    """,
+    "NormalizedBBox": """
+        xmin float 1; ymin float 2; xmax float 3; ymax float 4; label int32 5; difficult bool 6;
+        score float 7; size float 8;
+    """,
+    "Annotation": """
+        instance_id int32 1 = 0; bbox NormalizedBBox 2;
+    """,
+    "AnnotationGroup": """
+        group_label int32 1; annotation Annotation* 2;
+    """,
+    "AnnotatedDatum": """
+        datum Datum 1; type AnnotatedDatum.AnnotationType 2; annotation_group AnnotationGroup* 3;
     """,
     "FillerParameter": """
         type string 1 = 'constant'; value float 2 = 0; min float 3 = 0; max float 4 = 1;

@@ -105,7 +105,7 @@ def flags_of(words: list[str]) -> list[str]:
 def test_every_page_is_in_the_navigation():
     settings = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
     listed = sorted(entries(settings["nav"]))
-    written = sorted(path.relative_to(DOCS).as_posix() for path in PAGES)
+    written = sorted([*(path.relative_to(DOCS).as_posix() for path in PAGES), *made().notebooks()])
     made_when_built = [page for page in listed if page.startswith("reference/")]
     assert sorted({*listed} - {*made_when_built}) == written
     assert len({*listed}) == len(listed)
@@ -130,7 +130,7 @@ def test_links_lead_to_pages(path):
         if there.is_file():
             if anchor and there.suffix == ".md" and anchor not in anchors(there):
                 broken.append(target)
-        elif posixpath.relpath(there, DOCS) not in made().pages():
+        elif posixpath.relpath(there, DOCS) not in {**made().pages(), **made().notebooks()}:
             broken.append(target)
     assert broken == []
 

@@ -17,7 +17,6 @@ from ..core.errors import DataError, FormatError, located
 from ..core.evaluation.task import Task
 from ..core.files import alone_in, write_whole
 from ..core.finetune.checkpoint import Checkpoints
-from ..core.finetune.finetune import finetune as train
 from ..core.finetune.lessons import Lessons
 from ..core.finetune.options import FinetuneOptions
 from ..core.finetune.result import FinetuneResult, Tell, history_csv, unheard
@@ -111,6 +110,8 @@ def finetune(
     data, validation = as_dataset(data, own), as_dataset(validation, own)
     options = options_of(FinetuneOptions, options, settings)
     start = network if isinstance(network, Start) else None
+    from ..core.finetune.finetune import finetune as train  # needs PyTorch
+
     lessons = Lessons(
         teacher=teacher, plan=plan, validation=validation, task=task, sparsify=sparsify,
         **from_files(start, options, rewind),
@@ -158,6 +159,8 @@ def finetune_files(
         FormatError: the folder cannot be written.
         VerificationError: the written files do not compute the same.
     """
+    from ..core.finetune.finetune import finetune as train  # needs PyTorch
+
     folder = Path(output)
     with located(file=str(folder)):
         try:

@@ -12,7 +12,6 @@ from ..core.data import Dataset
 from ..core.errors import DataError, FormatError, located
 from ..core.files import swept
 from ..core.finetune.checkpoint import Checkpoints
-from ..core.finetune.finetune import check as check_training
 from ..core.finetune.lessons import Lessons
 from ..core.finetune.options import FinetuneOptions
 from ..core.ir.network import Network
@@ -56,6 +55,8 @@ class RoundTraining:
         Raises:
             DataError, PlanError, UnsupportedError: it could not.
         """
+        from ..core.finetune.finetune import check as check_training  # needs PyTorch
+
         source = self._original.source
         if source is None or not source.unchanged(self._original):
             lessons = Lessons(teacher=self._original)

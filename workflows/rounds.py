@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ..core.cost.budgets import LATENCY
-from ..core.cost.layer_latency import layer_latencies
+from ..core.cost.layer_times import LayerTimes, plain_times, times_of
+from ..core.cost.measured_steps import measured_times
 from ..core.coupling import find_groups
 from ..core.data import Dataset
 from ..core.data.arrays import AnyData, as_dataset
@@ -130,7 +131,8 @@ def iterate(
             except OSError as error:
                 raise FormatError(f"cannot be written: {error.strerror or error}") from error
         if measured:
-            _write(folder / LATENCIES, options.latencies)
+            assert options.latencies is not None, "they were measured"
+            _write(folder / LATENCIES, plain_times(options.latencies))
         store = _Folder(folder, network, data, training, progress)
         came_to = run(
             network, data, options, store=store, validation=found.validation, progress=progress
@@ -388,12 +390,15 @@ def _clear(folder: Path, *, everything: bool) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _latencies(network: Network, path: Path | None, progress: Progress) -> Mapping[str, float]:
+def _latencies(network: Network, path: Path | None, progress: Progress) -> LayerTimes:
     """Return the times of the layers, those that the first run measured if there is their file."""
     if path is None or not path.exists():
-        return layer_latencies(network, progress=progress)
-    found: dict[str, float] = _read(path)
-    return found
+        return measured_times(network, progress=progress)
+    with located(file=str(path)):
+        try:
+            return times_of(_read(path))
+        except (TypeError, ValueError) as error:
+            raise DataError("broken", hint="--restart starts anew") from error
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """Global ranking: the normalised scores of all groups in one order.
 
-score' = score / mean score of the group
+score' = score / mean |score| of the group
 
 Source: the normalizer "mean" of Torch-Pruning for global pruning (Fang et al., DepGraph, CVPR
-2023). docs/allocation.md has measurements of other normalisations.
+2023). docs/allocation.md has measurements of other normalisations. Scores that are losses already
+(:attr:`~..criteria.registry.Criterion.comparable`) are ranked as they are, unless the user wishes
+otherwise (:mod:`.normalize`).
 """
 
 from __future__ import annotations
@@ -14,13 +16,17 @@ import numpy.typing as npt
 from ..coupling.groups import Groups
 from ..plan.limits import USUAL_LIMITS, Limits
 from ..plan.steps import Order, Step, partition_steps
+from .normalize import MEAN, normalized
 from .registry import AllocationContext, allocation
 
 __all__ = ["ranking"]
 
 
 def ranking(
-    groups: Groups, scores: npt.NDArray[np.float64], limits: Limits = USUAL_LIMITS
+    groups: Groups,
+    scores: npt.NDArray[np.float64],
+    limits: Limits = USUAL_LIMITS,
+    how: str = MEAN,
 ) -> Order:
     """Return the steps of all groups, the lowest normalised score first.
 
@@ -28,19 +34,11 @@ def ranking(
 
     Args:
         groups: the groups.
-        scores: score of each unit [units], not negative.
+        scores: score of each unit [units].
         limits: multiples, the floor and the largest fraction.
+        how: how scores are normalised, a key of :data:`~.normalize.SCALES`.
     """
-    normal = np.zeros(groups.unit_count)
-    for group in groups.groups:
-        members = [
-            group.units[place]
-            for partition in group.partitions
-            for share in partition
-            for place in share
-        ]
-        mean = float(scores[members].mean()) if members else 0.0
-        normal[members] = scores[members] / mean if mean > 0 else 0.0
+    normal = normalized(groups, scores, how)
     found: list[tuple[float, float, int, Step]] = []
     for partition in partition_steps(groups, scores, limits):
         reached = -np.inf
@@ -52,8 +50,8 @@ def ranking(
 
 @allocation(
     "global",
-    summary="one ranking of all scores over their group's mean; obs's own",
+    summary="one ranking of all scores, made comparable by --normalize; obs's own",
     source="Fang et al., CVPR 2023",
 )
 def _registered(context: AllocationContext) -> Order:
-    return ranking(context.groups, context.scores, context.limits)
+    return ranking(context.groups, context.scores, context.limits, context.normalize)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..coupling.groups import Groups
 from ..errors import PlanError
+from ..ir.network import Network
 from ..own import guarded, named, summary_of
 from ..plan.limits import Limits
 from ..plan.steps import Order, Step, partition_steps
@@ -18,6 +19,7 @@ from ..registry import Registry
 
 if TYPE_CHECKING:
     from ..sensitivity.result import Analysis
+    from .trial import Trial
 
 __all__ = ["ALLOCATIONS", "Allocation", "AllocationContext", "allocation", "named_allocation"]
 
@@ -33,6 +35,10 @@ class AllocationContext:
         scores: score of each unit [units]; the lowest are removed first.
         analysis: measured loss curves; None if the user gave none.
         threshold: loss that each group alone may cost; None for a rate.
+        network: the network; None where nothing but its groups is known.
+        trial: what removals are measured with; None where there is no data.
+        normalize: how scores of different groups are made comparable, a key of
+            :data:`~.normalize.SCALES`.
     """
 
     groups: Groups
@@ -41,14 +47,20 @@ class AllocationContext:
     scores: npt.NDArray[np.float64]
     analysis: Analysis | None = None
     threshold: float | None = None
+    network: Network | None = None
+    trial: Trial | None = None
+    normalize: str = "mean"
+
+    def partition_steps(self) -> list[list[Step]]:
+        """Return the steps that limits allow, a list for each partition, lowest scores first."""
+        return list(partition_steps(self.groups, self.scores, self.limits))
 
     def steps(self) -> list[Step]:
         """Return all steps that limits allow, group by group, lowest scores first.
 
         An allocation puts them into an order: those that come first leave first.
         """
-        paths = partition_steps(self.groups, self.scores, self.limits)
-        return [step for path in paths for step in path]
+        return [step for path in self.partition_steps() for step in path]
 
 
 MakeOrder = Callable[[AllocationContext], Order]
@@ -66,6 +78,7 @@ class Allocation:
             threshold, all steps are removed.
         needs_analysis: whether it reads loss curves.
         needs_threshold: whether it takes a threshold instead of a rate.
+        needs_data: whether it measures removals on data.
     """
 
     name: str
@@ -74,6 +87,7 @@ class Allocation:
     order: MakeOrder
     needs_analysis: bool = False
     needs_threshold: bool = False
+    needs_data: bool = False
 
 
 ALLOCATIONS: Registry[Allocation] = Registry(
@@ -115,11 +129,14 @@ def allocation(
     source: str,
     needs_analysis: bool = False,
     needs_threshold: bool = False,
+    needs_data: bool = False,
 ) -> Callable[[MakeOrder], MakeOrder]:
     """Register a function that orders steps; see :class:`Allocation` for the arguments."""
 
     def register(function: MakeOrder) -> MakeOrder:
-        entry = Allocation(name, summary, source, function, needs_analysis, needs_threshold)
+        entry = Allocation(
+            name, summary, source, function, needs_analysis, needs_threshold, needs_data
+        )
         ALLOCATIONS.add(name, entry=entry)
         return function
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..coupling.indices import LabelMask, LabelVector
 
-__all__ = ["LayerBlocks", "layer_blocks"]
+__all__ = ["LayerBlocks", "blocks_of", "layer_blocks"]
 
 Counts = npt.NDArray[np.int64]
 
@@ -71,6 +71,25 @@ class LayerBlocks:
         else:
             inputs = surviving[self.into].sum(axis=1)
         return float(self.cost(outputs, inputs))
+
+
+def blocks_of(
+    outputs: Counts, inputs: Counts, groups: int, blocks: tuple[int, int], *, depthwise: bool
+) -> npt.NDArray[np.float64]:
+    """Return pairs of channels in whole blocks for numbers of channels [...], as a layer pays them.
+
+    Args:
+        outputs: of the layer in all, [...].
+        inputs: likewise.
+        groups: in which it convolves; their sizes are equal.
+        blocks: channels computed together, of inputs and of outputs.
+        depthwise: whether each output reads one channel of its own.
+    """
+    block_in, block_out = blocks
+    if depthwise:
+        return np.asarray(_up(outputs, block_out), np.float64)
+    each = _up(-(-outputs // groups), block_out) * _up(-(-inputs // groups), block_in)
+    return np.asarray(groups * each, np.float64)
 
 
 def layer_blocks(

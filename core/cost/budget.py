@@ -2,9 +2,10 @@
 
 Operations and parameters are counted. Latency is measured once, layer by layer, on the original
 network (:mod:`.layer_latency`). For the pruned network it is estimated: the time of a layer with
-weights is proportional to its operations, and that of any other layer to its output channels. Real
-networks differ from this model, because of odd sizes, caches and threads. So the latency is
-measured again after pruning.
+weights is proportional to its operations, and that of any other layer to its output channels; where
+a layer was timed at several numbers of channels, it rises in steps (:mod:`.step_model`). Real
+networks differ from this model, because of caches, threads and layouts. So the latency is measured
+again after pruning.
 """
 
 from __future__ import annotations
@@ -22,17 +23,20 @@ from ..ir.network import Network, blob_refs, layer_of
 from ..ir.rebuild import node_key
 from .blocks import layer_blocks
 from .budgets import CONVOLUTIONS, LATENCY, OPERATIONS, PARAMETERS, TARGET, check_budget
+from .latency_steps import stepped_costs
+from .layer_times import LayerTimes
 from .network_cost import BudgetTerm, Costs, convolution_nodes, operations_term
+from .owners import owner_of
 from .target import Target
 
-__all__ = ["make_costs", "owner_of", "target_cost"]
+__all__ = ["make_costs", "target_cost"]
 
 
 def make_costs(
     network: Network,
     groups: Groups,
     budget: str = OPERATIONS,
-    milliseconds: Mapping[str, float] | None = None,
+    milliseconds: LayerTimes | None = None,
     target: Target | None = None,
 ) -> Costs:
     """Return the costs of a network in a budget.
@@ -41,7 +45,8 @@ def make_costs(
         network: the network.
         groups: its groups.
         budget: one of :data:`~.budgets.BUDGETS`.
-        milliseconds: name of a layer → time of one sample; needed for latency.
+        milliseconds: name of a layer → time of one sample, or times at several numbers of
+            channels; needed for latency.
         target: the engine; needed for its step cost.
 
     Raises:
@@ -56,16 +61,14 @@ def make_costs(
         return _convolutions(network, groups)
     if budget == LATENCY:
         assert milliseconds is not None, "a latency budget needs a table"
-        return _latency(network, groups, milliseconds)
+        if any(isinstance(time, tuple) for time in milliseconds.values()):
+            return stepped_costs(network, groups, milliseconds)
+        alone = {name: time for name, time in milliseconds.items() if isinstance(time, float | int)}
+        return _latency(network, groups, alone)
     if budget == TARGET:
         assert target is not None, "the cost of a target needs one"
         return _in_blocks(network, groups, target)
     return Costs(network, groups)
-
-
-def owner_of(network: Network, layer: int | None, key: str) -> str:
-    """Return the name under which the time of a node is counted: that of its layer, or its own."""
-    return network.layers[layer].name if layer is not None else key
 
 
 def _convolutions(network: Network, groups: Groups) -> Costs:

@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from statistics import median
+from typing import Protocol
 
 import numpy as np
+import onnxruntime
 
 from ..data import SyntheticDataset
 from ..data.base import fixed_batch
@@ -17,7 +19,13 @@ from ..engine.session import Session
 from ..ir.network import Network
 from ..progress import Progress, silent
 
-__all__ = ["Timing", "change", "latency", "timings"]
+__all__ = [
+    "LOCAL", "LocalStopwatch", "Measured", "Stopwatch", "Timing", "by_network", "change",
+    "interleaved", "latency", "sessions_for", "stored_bytes_of", "timings",
+]  # fmt: skip
+
+LOCAL = "onnxruntime"
+"""The engine that this process itself runs networks with."""
 
 MIN_ROUNDS = 3
 """Least number of rounds, unless they take long."""
@@ -25,6 +33,9 @@ MIN_ROUNDS = 3
 LONGEST = 5.0
 """Rounds that take longer than this many times the time they may take end all further ones."""
 
+
+MOST_LOADED = 1 << 30
+"""Bytes of weights that are loaded to time networks in turn."""
 
 FEW = 6
 """Rounds below which the interval of a median is the range of all: 1 − 2 · 0.5⁶ = 97 %."""
@@ -44,6 +55,86 @@ class Timing:
     def median(self) -> float:
         """The median of all rounds in milliseconds."""
         return median(time for session in self.sessions for time in session)
+
+    @property
+    def least(self) -> float:
+        """The shortest round in milliseconds: what the network takes when nothing disturbs it."""
+        return min(time for session in self.sessions for time in session)
+
+    def since(self, before: Timing) -> tuple[float, float]:
+        """Return between which fractions it is slower than another, as :func:`change` says."""
+        return change(before, self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """What an engine made of some networks.
+
+    Args:
+        engine: its name.
+        version: its version.
+        timings: of each network; None for those that it could not take.
+        notes: what it could not take, and what else users should know.
+    """
+
+    engine: str
+    version: str = ""
+    timings: tuple[Timing | None, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Stopwatch(Protocol):
+    """Times networks in turn on one engine."""
+
+    @property
+    def name(self) -> str:
+        """Name of the engine."""
+        ...
+
+    def __call__(
+        self, networks: Sequence[Network], *, seconds: float = 2.0, progress: Progress = silent
+    ) -> Measured:
+        """Return how long each network takes for one sample.
+
+        Args:
+            networks: the networks, timed in turn.
+            seconds: for about how long all of them together are timed.
+            progress: reports every round.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalStopwatch:
+    """Times networks with onnxruntime in this process.
+
+    Args:
+        threads: of a run; None for all cores of this process.
+    """
+
+    threads: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the engine."""
+        return LOCAL
+
+    def __call__(
+        self, networks: Sequence[Network], *, seconds: float = 2.0, progress: Progress = silent
+    ) -> Measured:
+        """Return how long each network takes for one sample.
+
+        Raises:
+            UnsupportedError: onnxruntime cannot run a network.
+        """
+        found = timings(
+            networks,
+            sessions=sessions_for(networks),
+            seconds=seconds,
+            threads=self.threads,
+            progress=progress,
+        )
+        return Measured(engine=LOCAL, version=onnxruntime.__version__, timings=tuple(found))
 
 
 def change(before: Timing, after: Timing) -> tuple[float, float]:
@@ -130,31 +221,91 @@ def timings(
         UnsupportedError: onnxruntime cannot run a network.
     """
     runs = [_prepared(network, threads) for _ in range(sessions) for network in networks]
-    times: list[list[float]] = [[] for _ in runs]
-    order = list(range(len(runs)))
+
+    def timed(order: Sequence[int]) -> list[float]:
+        found = []
+        for number in order:
+            before = time.perf_counter()
+            runs[number]()
+            found.append((time.perf_counter() - before) * 1e3)
+        return found
+
+    times = interleaved(
+        timed, len(runs), repeats=repeats, warmup=warmup, seconds=seconds, progress=progress
+    )
+    return by_network(times, [fixed_batch(network) or 1 for network in networks])
+
+
+def stored_bytes_of(network: Network) -> int:
+    """Return the bytes of a network's weights."""
+    return sum(
+        value.const_value.nbytes
+        for value in network.graph.initializers.values()
+        if value.const_value is not None
+    )
+
+
+def sessions_for(networks: Sequence[Network]) -> int:
+    """Return how often networks are loaded to be timed: twice, unless they fill the memory."""
+    return 2 if 2 * sum(map(stored_bytes_of, networks)) <= MOST_LOADED else 1
+
+
+def by_network(times: Sequence[Sequence[float]], samples: Sequence[int]) -> list[Timing]:
+    """Return the timing of each network from the rounds of all its sessions.
+
+    Args:
+        times: milliseconds by round, for every network of the first session, of the second, …
+        samples: of one run of each network.
+    """
+    return [
+        Timing(
+            tuple(tuple(one / own for one in rounds) for rounds in times[number :: len(samples)])
+        )
+        for number, own in enumerate(samples)
+    ]
+
+
+def interleaved(
+    timed: Callable[[Sequence[int]], Sequence[float]],
+    count: int,
+    *,
+    repeats: int = 200,
+    warmup: int = 2,
+    seconds: float = 2.0,
+    progress: Progress = silent,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[list[float]]:
+    """Return the milliseconds of every round for some runs that take turns.
+
+    Every second round goes in reverse order, so that a slow moment of the machine affects all.
+
+    Args:
+        timed: performs runs in an order and returns how long each took.
+        count: how many runs there are.
+        repeats: as for :func:`latency`, as the next two.
+        warmup: likewise.
+        seconds: likewise.
+        progress: reports every round.
+        clock: seconds; it says when to stop.
+    """
+    times: list[list[float]] = [[] for _ in range(count)]
+    order = list(range(count))
     rounds = max(repeats, MIN_ROUNDS)
-    start = time.perf_counter()
+    start = clock()
     for _ in range(warmup):
-        for run in runs:
-            run()
-        if time.perf_counter() - start > seconds:
+        timed(order)
+        if clock() - start > seconds:
             break
     for done in range(rounds):
         progress("measuring", done, rounds)
         left = seconds if done >= MIN_ROUNDS else LONGEST * seconds
-        if done and time.perf_counter() - start > left:
+        if done and clock() - start > left:
             break
-        for number in order if done % 2 == 0 else reversed(order):
-            before = time.perf_counter()
-            runs[number]()
-            times[number].append((time.perf_counter() - before) * 1e3)
+        turn = order if done % 2 == 0 else order[::-1]
+        for number, taken in zip(turn, timed(turn), strict=True):
+            times[number].append(taken)
     progress("measuring", rounds, rounds)
-    found = []
-    for number, network in enumerate(networks):
-        samples = fixed_batch(network) or 1
-        own = times[number :: len(networks)]
-        found.append(Timing(tuple(tuple(one / samples for one in session) for session in own)))
-    return found
+    return times
 
 
 def _prepared(network: Network, threads: int | None) -> Callable[[], object]:

@@ -19,7 +19,7 @@ from ..errors import UnsupportedError
 from ..ir.network import Network, layer_of
 from ..ir.rebuild import node_key
 from ..progress import Progress, silent
-from .budget import owner_of
+from .owners import owner_of
 
 __all__ = ["layer_latencies"]
 

@@ -18,7 +18,11 @@ from .registry import ScoreContext, Scores, criterion
 from .weights import producing, squared_norms
 
 
-@criterion("bn_scale", summary="size of normalisation factors", source="Liu et al., ICCV 2017")
+@criterion(
+    "bn_scale",
+    summary="size of normalisation factors: network slimming",
+    source="Liu et al., ICCV 2017",
+)
 def bn_scale(context: ScoreContext) -> Scores:
     """Return the summed |γ| of each unit; the L2 norm of its weights for a unit without factors."""
     network, groups = context.network, context.groups

@@ -15,7 +15,9 @@ from ..errors import PlanError
 from ..evaluation.task import Task, find_task
 from ..ir.network import Network
 from ..own import guarded, named, summary_of
+from ..progress import Progress, silent
 from ..registry import Registry
+from ..training.framework import check_installed
 
 __all__ = ["CRITERIA", "Criterion", "ScoreContext", "Scores", "criterion", "named_criterion"]
 
@@ -33,12 +35,14 @@ class ScoreContext:
         data: samples with their labels; None if the user gave none. Only criteria that need data
             read it.
         measured_by: the task that the user gave, or its name; None for what the data calls for.
+        progress: told how far the work is, by criteria that take long.
     """
 
     network: Network
     groups: Groups
     data: Dataset | None = None
     measured_by: Task | str | None = None
+    progress: Progress = silent
 
     @property
     def calibration(self) -> Calibration:
@@ -70,6 +74,11 @@ class Criterion:
         source: its paper or code.
         score: returns one number for each unit.
         needs_data: whether it reads data.
+        uses_labels: whether it reads the labels of classifiers, where there are any.
+        gradients: whether it needs gradients, and so PyTorch.
+        cost: what it takes, for `--criterion help`; "" where that is next to nothing.
+        comparable: whether scores of different groups are on one scale: what the loss changes by.
+            One ranking of all groups then takes them as they are.
     """
 
     name: str
@@ -77,6 +86,30 @@ class Criterion:
     source: str
     score: Score
     needs_data: bool = False
+    uses_labels: bool = False
+    gradients: bool = False
+    cost: str = ""
+    comparable: bool = False
+
+    @property
+    def described(self) -> str:
+        """The whole text for `--criterion help`: what it is, needs and costs."""
+        needs = ["--data"] * self.needs_data + ["PyTorch"] * self.gradients
+        text = f"{self.summary} ({self.source})."
+        if needs:
+            text += f" Needs {' and '.join(needs)}."
+        if self.uses_labels:
+            text += " Reads labels where there are any."
+        return text + (f" Cost: {self.cost}." if self.cost else "")
+
+    def check(self) -> None:
+        """Raise where what it needs is not installed.
+
+        Raises:
+            UnsupportedError: there is no PyTorch; it says what to install.
+        """
+        if self.gradients:
+            check_installed(f"criterion '{self.name}'")
 
 
 CRITERIA: Registry[Criterion] = Registry(
@@ -113,12 +146,23 @@ def _own(name: str, function: Score) -> Criterion:
 
 
 def criterion(
-    name: str, *, summary: str, source: str, needs_data: bool = False
+    name: str,
+    *,
+    summary: str,
+    source: str,
+    needs_data: bool = False,
+    uses_labels: bool = False,
+    gradients: bool = False,
+    cost: str = "",
+    comparable: bool = False,
 ) -> Callable[[Score], Score]:
     """Register a scoring function as a criterion; see :class:`Criterion` for the arguments."""
 
     def register(function: Score) -> Score:
-        CRITERIA.add(name, entry=Criterion(name, summary, source, function, needs_data))
+        entry = Criterion(
+            name, summary, source, function, needs_data, uses_labels, gradients, cost, comparable
+        )
+        CRITERIA.add(name, entry=entry)
         return function
 
     return register

@@ -39,9 +39,17 @@ def parted(dataset: Dataset, network: Network) -> tuple[Dataset, Dataset] | None
     return chosen_part(dataset, ~held_out), chosen_part(dataset, held_out)
 
 
-def first_part(dataset: Dataset, samples: int) -> Dataset:
-    """Return the first samples of a dataset, at most so many."""
-    return chosen_part(dataset, np.arange(dataset.samples) < samples)
+def first_part(dataset: Dataset, samples: int, network: Network | None = None) -> Dataset:
+    """Return the first samples of a dataset, at most so many.
+
+    Args:
+        dataset: the samples.
+        samples: how many.
+        network: the network that reads them. Where it fixes a batch, whole batches are taken, at
+            least one.
+    """
+    batch = (fixed_batch(network) if network is not None else None) or 1
+    return chosen_part(dataset, np.arange(dataset.samples) < max(1, samples // batch) * batch)
 
 
 def some_of(dataset: Dataset, network: Network, samples: int) -> Dataset:

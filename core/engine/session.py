@@ -31,6 +31,7 @@ __all__ = [
     "Arrays",
     "Session",
     "optimized",
+    "raw_runner",
 ]
 
 INLINE_BYTES = 4096
@@ -220,6 +221,21 @@ def optimized(model: onnx.ModelProto) -> onnx.ModelProto:
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
         return onnx.load(path)
+
+
+def raw_runner(model: onnx.ModelProto, threads: int | None = None) -> Callable[[], object]:
+    """Return what runs a small model once, on noise of the sizes of its inputs, which are fixed.
+
+    Args:
+        model: the model.
+        threads: threads of a run; None for all cores of this process.
+    """
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), _options(threads or cores()), providers=["CPUExecutionProvider"]
+    )
+    random = np.random.default_rng(0)
+    feeds = {value.name: random.random(value.shape, np.float32) for value in session.get_inputs()}
+    return lambda: session.run(None, feeds)
 
 
 def _options(threads: int) -> onnxruntime.SessionOptions:

@@ -18,14 +18,11 @@ from ..training.solvers.settings import Settings
 from ..training.solvers.solver import Progress, Solver
 from .course import Course, Feeding, Outcome
 from .judge import Judge
-from .options import FinetuneOptions
+from .options import EPOCHS, FinetuneOptions
 from .rate import STEPS as TESTED
 from .result import FinetuneEntry
 
-__all__ = ["EPOCHS", "averages_told", "check_end", "left", "more_time", "planned", "timed"]
-
-EPOCHS = 10
-"""Passes over the data where nobody says otherwise."""
+__all__ = ["averages_told", "check_end", "left", "more_time", "planned", "timed"]
 
 MEASURED = 5
 """Updates whose time tells how many fit into the time that is given."""

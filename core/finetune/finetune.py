@@ -38,7 +38,7 @@ from .duration import check_end, left, more_time, planned, timed
 from .judge import Judge, held_out
 from .lessons import Lessons
 from .loop import train
-from .options import FinetuneOptions
+from .options import BATCH, FinetuneOptions
 from .preparation import (
     background_of,
     begun,
@@ -61,9 +61,6 @@ if TYPE_CHECKING:
     pass
 
 __all__ = ["check", "finetune"]
-
-BATCH = 32
-"""Samples an update where nobody says otherwise."""
 
 LOOKED_AT = 64
 """Samples that channels of the teacher are told apart by."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from ..data import Dataset
 from ..data.augment.recipe import Augmentation
@@ -15,9 +14,6 @@ from ..training.recipe import Recipe
 from ..training.solvers.solver import Progress as SolverProgress
 from .sizes import Resize
 from .sparsify import SparsifyOptions
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Lessons"]
 

@@ -8,7 +8,13 @@ from typing import Any
 
 from ..errors import DataError, percent_hint
 
-__all__ = ["MATCHES", "METHODS", "PRECISIONS", "TRAINED", "FinetuneOptions"]
+__all__ = ["BATCH", "EPOCHS", "MATCHES", "METHODS", "PRECISIONS", "TRAINED", "FinetuneOptions"]
+
+BATCH = 32
+"""Samples of an update where nobody says otherwise."""
+
+EPOCHS = 10
+"""Passes over the data where nobody says otherwise."""
 
 METHODS = ("adam", "sgd")
 """Solvers that can be asked for where no solver file is given."""

@@ -8,13 +8,11 @@ import onnx_ir as ir
 
 from ..ir.heads import BoxHead, box_heads, is_vector
 from ..ir.network import Network, shape_of
+from ..ir.scores import PASSING, scores_of
 
-__all__ = ["Places", "features_of", "layers_of", "places_of", "scores_of"]
+__all__ = ["Places", "features_of", "layers_of", "places_of"]
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-PASSING = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"})
-"""Operators that hand values on as they are."""
-
 AFTER = frozenset({"BatchNormalization", "Mul", "Add"})
 """Operators that belong to the layer before them, if their other inputs are stored."""
 
@@ -53,22 +51,6 @@ def places_of(network: Network) -> Places:
         classes=frozenset(name for name, shape in network.outputs.items() if is_vector(shape)),
         boxes=tuple(box_heads(network)),
     )
-
-
-def scores_of(output: ir.Value) -> str:
-    """Return the name of the value before an output's softmax or argmax, or of the output."""
-    value = output
-    while (node := value.producer()) is not None and node.op_type in PASSING:
-        before = node.inputs[0]
-        if before is None or before.is_graph_input():
-            break
-        value = before
-    node = value.producer()
-    if node is None or node.op_type not in ("Softmax", "LogSoftmax", "ArgMax"):
-        return str(output.name)
-    before = node.inputs[0]
-    assert before is not None
-    return str(before.name)
 
 
 def features_of(output: ir.Value) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -120,12 +120,39 @@ class FinetuneResult:
             "samples": self.samples,
             "held_out": self.held_out,
             "steps": self.steps,
+            "batch": self.batch,
             "images_per_second": round(self.images, 1),
             **({"removed": self.removed} if self.plan is not None else {}),
             "best": asdict(self.best),
             "history": [asdict(entry) for entry in self.history],
             "notes": list(self.notes),
         }
+
+    @classmethod
+    def from_data(cls, content: Mapping[str, Any], network: Network) -> FinetuneResult:
+        """Return a result that was kept, without solver and plan.
+
+        Args:
+            content: what :meth:`to_data` gave.
+            network: as it was written.
+
+        Raises:
+            KeyError, TypeError, ValueError: the content is of another kind.
+        """
+        history = tuple(FinetuneEntry(**entry) for entry in content["history"])
+        best = FinetuneEntry(**content["best"])
+        return cls(
+            network=network,
+            history=history,
+            best=next((entry for entry in history if entry == best), best),
+            metric=content["metric"],
+            samples=content["samples"],
+            held_out=content["held_out"],
+            steps=content["steps"],
+            batch=content["batch"],
+            images=content["images_per_second"],
+            notes=tuple(content["notes"]),
+        )
 
 
 def history_csv(history: Sequence[FinetuneEntry]) -> str:

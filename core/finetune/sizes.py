@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ..data.augment.sizes import Sizes
 from ..errors import SecateurError
 from ..ir.network import Network
 from ..training.criterion import Criterion
-from ..training.module import TrainingModule
+
+if TYPE_CHECKING:
+    from ..training.module import TrainingModule
 
 __all__ = ["AtSizes", "Resize", "Resizing", "criterion_at", "refusal"]
 

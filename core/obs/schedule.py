@@ -23,7 +23,7 @@ from ..evaluation.loss import LossMeter
 from ..ir.network import Network
 from ..plan.quotas import Quotas, partitions
 from ..plan.state import PruningState
-from ..progress import Progress, silent
+from ..progress import Progress, inside, silent
 from ..repair.refit import refit
 from ..statistics.moments import InputMoments, InputSample, gather_moments
 from ..statistics.operators import Operator, find_operators
@@ -60,13 +60,14 @@ def remove_to_rate(state: PruningState, goal: Goal, progress: Progress = silent)
     operators = find_operators(state.original)
     count = _passes(state, goal)
     for number in range(1, count + 1):
-        measured = _Measured.of(state, operators, progress)
+        own = inside(progress, f"pass {number} of {count}")
+        measured = _Measured.of(state, operators, own)
         quotas = _part(state.groups, goal.quotas, number, count) if goal.rate == 0 else goal.quotas
         first = tuple(unit for unit in goal.first if not state.removed[unit])
         part = replace(goal, rate=goal.rate * number / count, quotas=quotas, first=first)
-        state = measured.removed_from(state, part, progress)
+        state = measured.removed_from(state, part, own)
         if number < count:
-            state = state.with_weights(refit(state, state.dense(), progress))
+            state = state.with_weights(refit(state, state.dense(), own))
     return state
 
 
@@ -153,11 +154,12 @@ def remove_units(
     gone = 1.0 - goal.costs.total(state.groups.mask(units)) / whole if whole else 0.0
     count = _passes_of(gone)
     for number in range(1, count + 1):
-        measured = _Measured.of(state, operators, progress)
+        own = inside(progress, f"pass {number} of {count}")
+        measured = _Measured.of(state, operators, own)
         part = units[len(units) * (number - 1) // count : len(units) * number // count]
-        state = measured.removed_from(state, replace(goal, first=tuple(part)), progress)
+        state = measured.removed_from(state, replace(goal, first=tuple(part)), own)
         if number < count:
-            state = state.with_weights(refit(state, state.dense(), progress))
+            state = state.with_weights(refit(state, state.dense(), own))
     return state
 
 

@@ -20,7 +20,7 @@ from ..plan.blocks import blocks_left, without_blocks
 from ..plan.limits import USUAL_LIMITS, Limits
 from ..plan.plan import Plan, removed_units
 from ..plan.state import PruningState
-from ..progress import Progress, silent
+from ..progress import Progress, inside, silent
 from ..repair import Repairs, find_repairs, repaired
 from ..verify.equivalence import verify_equal
 from ..verify.small_input import with_noise
@@ -80,25 +80,27 @@ def apply_plan(
     groups = groups or find_groups(network)
     if plan.open:
         plan, state = complete_plan(
-            network, plan, groups, criterion=criterion, data=data, progress=progress
-        )
+            network, plan, groups, criterion=criterion, data=data,
+            progress=inside(progress, "choosing channels"),
+        )  # fmt: skip
     if state is None:
         state = PruningState.start(network, groups).after(removed_units(plan, groups))
     state = replace(state, data=Calibration(data) if data is not None else None)
     dense = state.dense()
     narrow = narrowed(groups, state.removed)
     masked, small, inputs = _verified_on(state.masked(), dense, state.data)
+    verifying = inside(progress, "verifying")
     comparison = verify_equal(
-        "masked = dense", masked, small, inputs, narrow=narrow, progress=progress
+        "masked = dense", masked, small, inputs, narrow=narrow, progress=verifying
     )
     verification = Verification(
         difference=float(f"{comparison.worst.relative:.3g}"),
         inputs=inputs.name,
         samples=comparison.samples,
     )
-    inexact = _inexact(state, dense, progress)
+    inexact = _inexact(state, dense, verifying)
     dense, records = (
-        repaired(state, dense, repairs, progress=progress)
+        repaired(state, dense, repairs, progress=inside(progress, "repairing"))
         if repairs and state.removed.any()
         else (dense, ())
     )

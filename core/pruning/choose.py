@@ -11,6 +11,8 @@ import numpy as np
 from ..allocation.overrides import missed_rates
 from ..allocation.registry import AllocationContext
 from ..allocation.sensitivity import check_reach
+from ..cost.budgets import LATENCY
+from ..cost.latency_steps import fitted_steps
 from ..coupling.groups import Groups
 from ..coupling.indices import Unit, UnitMask
 from ..data import Dataset
@@ -27,11 +29,11 @@ from ..plan.quotas import check_quotas, quotas_of
 from ..plan.reach import Reach
 from ..plan.state import PruningState, RemovedStep
 from ..plan.steps import SLACK, Step, check_first, cut, legal_steps
-from ..progress import Progress, silent
+from ..progress import Progress, silent, tracked
 from .demand import Demand
-from .options import PruneOptions
+from .options import PruneOptions, rising_rates
 
-__all__ = ["Choice", "choose", "followed", "recorded"]
+__all__ = ["Choice", "choose", "followed", "obs_path", "recorded", "without_waste"]
 
 NOTED_MISS = 0.01
 """A rate missed by more than this is explained."""
@@ -99,6 +101,7 @@ def choose(
             "achieved": round(achieved, 6),
         },
         **recorded(options, data),
+        **_steps_found(demand),
     }
     return Choice(
         plan=make_plan(groups, state.removed, provenance),
@@ -108,6 +111,15 @@ def choose(
             *missed_rates(demand.open, options.overrides, demand.quotas),
         ),
     )
+
+
+def _steps_found(demand: Demand) -> dict[str, str]:
+    """Return in which blocks the measured times of layers rise, for plans; nothing without."""
+    if demand.options.budget != LATENCY or not demand.costs.in_blocks:
+        return {}
+    assert demand.options.latencies is not None, "a latency budget needs a table"
+    model = fitted_steps(demand.network, demand.open, demand.options.latencies)
+    return {"layer_times": model.text()}
 
 
 def _by_obs(
@@ -132,6 +144,32 @@ def _by_obs(
     return remove_to_loss(start, goal, options.threshold, meter, progress)
 
 
+def obs_path(
+    demand: Demand, data: Dataset | None, progress: Progress = silent
+) -> tuple[tuple[Unit, ...], ...]:
+    """Return the units that structured OBS removes on its way to a rate, step by step.
+
+    Args:
+        demand: what is asked, with a rate, by a method that lets OBS allocate.
+        data: samples.
+        progress: told how far the work is.
+    """
+    assert data is not None, "OBS is chosen where there is data"
+    start = PruningState.start(demand.network, demand.open, Calibration(data))
+    return tuple(step.units for step in _by_obs(start, demand, data, progress).history)
+
+
+def without_waste(demand: Demand, removed: UnitMask, order: Sequence[Sequence[Unit]]) -> UnitMask:
+    """Return a removal without what saves nothing, where channels cost in blocks.
+
+    Args:
+        demand: what is asked.
+        removed: a mask over units.
+        order: in which units leave.
+    """
+    return _filled(demand, removed, order) if demand.costs.in_blocks else removed
+
+
 def _by_order(
     start: PruningState, demand: Demand, data: Dataset | None, progress: Progress
 ) -> PruningState:
@@ -140,7 +178,7 @@ def _by_order(
     Where the criterion is OBS, the allocation gives the numbers and OBS chooses the channels.
     """
     options, groups = demand.options, demand.open
-    removed, steps = followed(demand, demand.context(data))
+    removed, steps = _in_steps(demand, data, progress)
     if options.analysis is not None and options.rate is not None:
         check_reach(options.analysis, options.rate, demand.achieved(removed))
     if not demand.method.obs:
@@ -151,14 +189,53 @@ def _by_order(
     return remove_to_rate(start, goal, progress)
 
 
-def followed(demand: Demand, context: AllocationContext) -> tuple[UnitMask, list[Step]]:
+def _in_steps(
+    demand: Demand, data: Dataset | None, progress: Progress
+) -> tuple[UnitMask, list[Step]]:
+    """Return what leaves in one or several steps, scored again before each.
+
+    What has left stays out. Layers with numbers of their own lose them in the first step.
+
+    Raises:
+        PlanError: as :func:`followed`.
+    """
+    options, groups = demand.options, demand.open
+    removed, history = groups.mask(()), list[Step]()
+    rates: tuple[float, ...] = ()
+    if options.rate and options.steps > 1:
+        rates = rising_rates(options.rate, options.steps, "geometric")[:-1]
+    for rate in tracked(rates, "steps", len(rates), progress):
+        context = demand.context(data, removed=removed)
+        asked = legal_steps(demand.steps(context)[0], groups, demand.floors)
+        least = demand.achieved(groups.mask(unit for step in asked for unit in step.units))
+        part = replace(options, rate=max(rate, min(least, options.rate or 0.0)))
+        before = removed
+        removed, steps = followed(replace(demand, options=part), context, removed)
+        history += [step for step in steps if not before[list(step.units)].all()]
+    before = removed
+    context = demand.context(data, progress, removed=removed)
+    removed, steps = followed(demand, context, removed)
+    return removed, [*history, *(s for s in steps if not before[list(s.units)].all())]
+
+
+def followed(
+    demand: Demand, context: AllocationContext, before: UnitMask | None = None
+) -> tuple[UnitMask, list[Step]]:
     """Return a mask over the units that an order removes, and the steps.
+
+    Args:
+        demand: what is asked.
+        context: what the allocation looks at.
+        before: mask over units that have left already; they leave first.
 
     Raises:
         PlanError: the quotas remove more than the rate.
     """
-    groups, rate, blocks = demand.open, demand.options.rate, demand.options.target is not None
+    groups, rate, blocks = demand.open, demand.options.rate, demand.costs.in_blocks
     first, rest = demand.steps(context)
+    if before is not None and before.any():
+        first = [*first, *(step for step in rest if before[list(step.units)].all())]
+        rest = [step for step in rest if not before[list(step.units)].all()]
     if rate is None:
         steps = legal_steps([*first, *rest], groups, demand.floors)
         removed = groups.mask(unit for step in steps for unit in step.units)
@@ -174,7 +251,7 @@ def followed(demand: Demand, context: AllocationContext) -> tuple[UnitMask, list
 
 
 def _filled(demand: Demand, removed: UnitMask, order: Sequence[Sequence[Unit]]) -> UnitMask:
-    """Return a removal without what saves nothing in the blocks of the target.
+    """Return a removal without what saves nothing in blocks of channels.
 
     Args:
         demand: what is asked.
@@ -196,7 +273,7 @@ def _without_waste(state: PruningState, demand: Demand, progress: Progress) -> P
     Weights that make up for such a channel as if it were gone are wrong with it. So the rest is
     removed again from the original, in the same order.
     """
-    if demand.options.target is None or not demand.method.obs:
+    if not demand.costs.in_blocks or not demand.method.obs:
         return state
     order = [step.units for step in state.history]
     kept = _filled(demand, state.removed, order)
@@ -217,7 +294,8 @@ def recorded(options: PruneOptions, data: Dataset | None) -> dict[str, Any]:
 
     return {
         **({"threshold": float(options.threshold)} if options.threshold is not None else {}),
-        **chosen("budget", "target", "task", "latencies", "overrides"),
+        **chosen("normalize", "steps", "candidates", "budget", "target", "task", "latencies"),
+        **chosen("overrides"),
         **({"data": {"name": data.name, "samples": data.samples}} if data is not None else {}),
         **remembered(data),
         **chosen("exclude", "limits", "as_far_as_possible"),

@@ -61,7 +61,7 @@ def complete_plan(
         state = remove_to_rate(state, Goal(rate=0.0, costs=costs, quotas=quotas, first=first),
                                progress)  # fmt: skip
     else:
-        scores = scores_of(network, groups, criterion, ChoiceOptions(), data)
+        scores = scores_of(network, groups, criterion, ChoiceOptions(), data, progress)
         steps = asked_steps(groups, scores, NO_LIMITS, quotas)
         chosen = groups.mask(unit for step in steps for unit in step.units)
         history = tuple(RemovedStep(units) for units in (first, *(s.units for s in steps)) if units)

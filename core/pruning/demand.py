@@ -9,13 +9,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from ..allocation.overrides import override_quotas
 from ..allocation.registry import AllocationContext
 from ..allocation.sensitivity import check_reach
+from ..allocation.trial import CANDIDATES, Trial
 from ..cost.budget import make_costs
 from ..cost.budgets import CONVOLUTIONS, LATENCY, OPERATIONS, PARAMETERS, TARGET
-from ..cost.layer_latency import layer_latencies
+from ..cost.measured_steps import measured_times
 from ..cost.network_cost import Costs, MarginalSavings
+from ..coupling.edit import mask
 from ..coupling.groups import Group, Groups
 from ..coupling.indices import UnitMask
 from ..data import Dataset
@@ -101,7 +105,7 @@ class Demand:
             )
         method = resolve(options, rate=options.rate, data=data)
         if options.budget == LATENCY and options.latencies is None:
-            options = replace(options, latencies=layer_latencies(network, progress=progress))
+            options = replace(options, latencies=measured_times(network, progress=progress))
         limits = options.limits
         quotas = override_quotas(open_groups, options.overrides, limits, options.analysis)
         asked = {k for number, (k, _) in enumerate(partitions(open_groups)) if number in quotas}
@@ -123,16 +127,57 @@ class Demand:
         whole = self.costs.total()
         return 1.0 - self.costs.total(removed) / whole if whole else 0.0
 
-    def context(self, data: Dataset | None) -> AllocationContext:
-        """Return what the allocation looks at; a criterion may read the data for it."""
+    def context(
+        self,
+        data: Dataset | None,
+        progress: Progress = silent,
+        *,
+        removed: UnitMask | None = None,
+    ) -> AllocationContext:
+        """Return what the allocation looks at; a criterion may read the data for it.
+
+        Args:
+            data: the samples.
+            progress: told how far the work is.
+            removed: mask over units that are gone already: the others are scored in the network
+                with zeros in their places, and they leave first. None for the whole network.
+        """
         options = self.options
+        network = self.network
+        if removed is not None and removed.any():
+            network = mask(network, self.open, removed)
+        scores = scores_of(network, self.open, self.method.criterion, options, data, progress)
+        if removed is not None and removed.any():
+            scores = scores.copy()
+            scores[removed] = np.nextafter(min(float(scores[~removed].min()), 0.0), -np.inf)
         return AllocationContext(
             groups=self.open,
             limits=options.limits,
             savings=MarginalSavings(self.open, self.costs).saved,
-            scores=scores_of(self.network, self.open, self.method.criterion, options, data),
+            scores=scores,
             analysis=options.analysis,
             threshold=options.threshold,
+            normalize=self.method.normalize,
+            network=self.network,
+            trial=self._trial(data, progress),
+        )
+
+    def _trial(self, data: Dataset | None, progress: Progress) -> Trial | None:
+        """Return what removals are measured with, where the allocation does so."""
+        options = self.options
+        if data is None or options.rate is None or not self.method.allocation.needs_data:
+            return None
+        return Trial(
+            network=self.network,
+            groups=self.open,
+            data=data,
+            rate=options.rate,
+            costs=self.costs,
+            quotas=self.quotas,
+            floors=self.floors,
+            task=options.task,
+            candidates=options.candidates or CANDIDATES,
+            progress=progress,
         )
 
     def steps(self, context: AllocationContext) -> tuple[list[Step], list[Step]]:

@@ -28,7 +28,7 @@ from ..ir.windows import loosened, windows
 from ..plan.blocks import without_blocks
 from ..plan.compose import composed
 from ..plan.plan import Plan, make_plan, removed_units
-from ..progress import Progress, silent
+from ..progress import Progress, inside, silent
 from .apply import apply_plan
 from .counted import channels_left, counted_plan
 from .demand import Demand
@@ -160,7 +160,8 @@ def iterate(
     for number, rate in enumerate(options.rates, 1):
         path = tuple(options.rates[:number]) if options.goes_on else (rate,)
         key = hashlib.sha256(f"{known} {path}".encode()).hexdigest()
-        entry = store.known(number, key) or work.made(number, rate, key)
+        own = inside(progress, f"round {number} of {len(options.rates)}")
+        entry = store.known(number, key) or replace(work, progress=own).made(number, rate, key)
         rounds.append(replace(entry, passed=gate.passes(entry.loss)))
         if not rounds[-1].passed:
             break

@@ -14,11 +14,15 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ..cost.budgets import LATENCY, OPERATIONS, TARGET, check_budget
+from ..cost.latency_goal import LatencyGoal
+from ..cost.layer_times import plain_times, times_of
 from ..errors import PlanError, percent_hint
 from ..plan.limits import USUAL_LIMITS, Limits
 
 if TYPE_CHECKING:  # options load without what computes
     from ..allocation.overrides import Override
+    from ..cost.latency import Stopwatch
+    from ..cost.layer_times import LayerTimes
     from ..cost.target import Target
     from ..evaluation.task import Task
     from ..finetune.options import FinetuneOptions
@@ -28,22 +32,43 @@ if TYPE_CHECKING:  # options load without what computes
 
 __all__ = [
     "AUTOMATIC",
+    "OBS",
     "SCHEDULES",
     "ChoiceOptions",
     "DensifyOptions",
     "IterateOptions",
     "PruneOptions",
     "rising_rates",
+    "steps_with_obs",
 ]
 
 AUTOMATIC = "auto"
 """Lets the rest of the options decide: OBS where there is data, else the L1 norm."""
 
+OBS = "obs"
+"""Structured Optimal Brain Surgeon: criterion, allocation and compensation in one."""
+
+ONE_STEP = "one-step"
+"""The allocation that measures candidates."""
+
 SCHEDULES = ("linear", "geometric")
 """How rates rise: in equal steps, or so that every round takes the same part of what is left."""
 
+NORMALIZATIONS = (AUTOMATIC, "none", "mean", "layer-l2", "max")
+"""What scores of a group may be divided by in a ranking of all. auto: none for scores that are
+losses already, else the mean."""
+
 UNCHANGING = ("checkpoint", "device")
 """Options of fine-tuning that do not change what it comes to."""
+
+
+def steps_with_obs() -> PlanError:
+    """Return the error of steps for a criterion that has steps of its own."""
+    return PlanError(
+        "obs measures anew by itself, in steps of its own",
+        hint="leave the steps out, or name another criterion",
+        option="steps",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +86,17 @@ class ChoiceOptions:
     allocation: str = AUTOMATIC
     """How many channels each group loses."""
 
+    steps: int = 1
+    """Remove channels in so many steps, and score those that are left again after each: each step
+    takes the same part of what is left. 1: all at once."""
+
+    candidates: int | None = None
+    """How many allocations one-step compares. If not given: 50."""
+
+    normalize: str = AUTOMATIC
+    """What makes scores of different groups comparable where one ranking takes them all: they are
+    divided by the mean, the L2 norm or the largest of their group, or by nothing."""
+
     analysis: Analysis | None = None
     """Loss curves measured by `secateur ana`; they distribute a rate or a threshold over the
     groups."""
@@ -76,8 +112,9 @@ class ChoiceOptions:
     task: Task | str | None = None
     """What the network is measured by, instead of what the data calls for: the name of a task."""
 
-    latencies: Mapping[str, float] | None = None
-    """For the latency budget: milliseconds per layer. Measured on this machine if not given."""
+    latencies: LayerTimes | None = None
+    """For the latency budget: milliseconds per layer, or the times.csv of `secateur latency
+    --export`. Measured on this machine if not given."""
 
     overrides: Mapping[str, Override] = field(default_factory=dict)
     """Rate or threshold of single layers, whatever the others lose."""
@@ -103,7 +140,13 @@ class ChoiceOptions:
     def __post_init__(self) -> None:
         self._name_functions()
         check_budget(self.budget)
+        if self.normalize not in NORMALIZATIONS:
+            raise PlanError(
+                f"scores are normalised by {' or '.join(NORMALIZATIONS)}, not '{self.normalize}'",
+                option="normalize",
+            )
         self._check_blocks()
+        self._check_steps()
         if self.latencies is not None and self.budget != LATENCY:
             raise PlanError(
                 f"latencies say nothing of a budget of {self.budget}",
@@ -119,7 +162,9 @@ class ChoiceOptions:
         if self.target is not None and self.budget not in (OPERATIONS, TARGET):
             raise PlanError(
                 f"a target counts its own cost, not {self.budget}",
-                hint="leave the budget out",
+                hint="leave the target out: measured times tell the blocks of the engine"
+                if self.budget == LATENCY
+                else "leave the budget out",
                 option="budget",
             )
 
@@ -127,6 +172,28 @@ class ChoiceOptions:
     def counted(self) -> str:
         """The budget that a rate is a fraction of: the cost of the target where there is one."""
         return TARGET if self.target is not None else self.budget
+
+    def _check_steps(self) -> None:
+        if self.steps < 1:
+            raise PlanError("there must be at least one step", option="steps")
+        if self.steps > 1 and self.criterion == OBS:
+            raise steps_with_obs()
+        if self.steps > 1 and self.analysis is not None:
+            raise PlanError(
+                "an analysis keeps the order of channels that it was made with",
+                hint="leave the steps or the analysis out",
+                option="steps",
+            )
+        if self.candidates is None:
+            return
+        if self.candidates < 1:
+            raise PlanError("there must be at least one candidate", option="candidates")
+        if self.allocation != ONE_STEP:
+            raise PlanError(
+                f"only the allocation {ONE_STEP} has candidates",
+                hint=f"--allocation {ONE_STEP}",
+                option="candidates",
+            )
 
     def _check_blocks(self) -> None:
         asked = self.drop_blocks
@@ -156,6 +223,8 @@ class ChoiceOptions:
 
     def _name_functions(self) -> None:
         """Register functions that stand for names, and put names in their places."""
+        if any(isinstance(time, list) for time in (self.latencies or {}).values()):  # of a plan
+            object.__setattr__(self, "latencies", times_of(self.latencies or {}))
         criterion: Any = self.criterion  # a function, where a program gives one
         if not isinstance(criterion, str):
             from ..criteria.registry import named_criterion
@@ -178,15 +247,17 @@ class ChoiceOptions:
     def plain(self) -> dict[str, Any]:
         """Return all options as plain values: equal ones for equal choices only."""
         found = {option.name: getattr(self, option.name) for option in fields(ChoiceOptions)}
-        task, target = found.pop("task"), found.pop("target")
+        task, target, normalize = (found.pop(name) for name in ("task", "target", "normalize"))
+        steps, candidates = found.pop("steps"), found.pop("candidates")
         return {
             **found,
+            **({"normalize": normalize} if normalize != AUTOMATIC else {}),
+            **({"steps": steps} if steps != 1 else {}),
+            **({"candidates": candidates} if candidates is not None else {}),
             **({"target": target.recorded()} if target is not None else {}),
             **({"task": getattr(task, "metric", task)} if task is not None else {}),
             "analysis": self.analysis.digest if self.analysis is not None else None,
-            "latencies": {name: float(time) for name, time in self.latencies.items()}
-            if self.latencies is not None
-            else None,
+            "latencies": plain_times(self.latencies) if self.latencies is not None else None,
             "overrides": {name: value.to_data() for name, value in self.overrides.items()},
             "exclude": list(self.exclude),
             "drop_blocks": list(self.block_names) or self.drop_blocks,
@@ -203,7 +274,8 @@ class ChoiceOptions:
 class PruneOptions(ChoiceOptions):
     """How to prune: how much, which channels, and what makes up for them.
 
-    Exactly one of `rate`, `threshold` and `plan` is given, or blocks are dropped without a rate.
+    Exactly one of `rate`, `threshold`, `target_latency` and `plan` is given, or blocks are dropped
+    without a rate.
 
     Raises:
         PlanError: an option is out of range, or contradicts another.
@@ -216,6 +288,13 @@ class PruneOptions(ChoiceOptions):
     """Loss to allow, instead of a rate: of each group alone with an analysis, else of the whole
     network."""
 
+    target_latency: str | None = None
+    """Latency to reach, instead of a rate: 5ms, or 0.6x of the original. The smallest rate that is
+    fast enough is found by timing networks on --engine."""
+
+    engine: Stopwatch | None = None
+    """The engine that a target latency is measured on; onnxruntime if not given."""
+
     plan: Plan | None = None
     """Carry out this plan, instead of choosing channels by a rate or a threshold."""
 
@@ -224,7 +303,10 @@ class PruneOptions(ChoiceOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        wanted = {"rate": self.rate, "threshold": self.threshold, "plan": self.plan}
+        wanted = {
+            "rate": self.rate, "threshold": self.threshold, "target_latency": self.target_latency,
+            "plan": self.plan,
+        }  # fmt: skip
         given = [name for name, value in wanted.items() if value is not None]
         if self.drop_blocks is not None:
             if self.threshold is not None:
@@ -247,21 +329,44 @@ class PruneOptions(ChoiceOptions):
                 )
         if len(given) != 1 and (given or self.drop_blocks is None):
             raise PlanError(
-                "give one of a rate, a threshold and a plan", option=[*given, "rate"][0]
+                "give one of a rate, a threshold, a target latency and a plan",
+                option=[*given, "rate"][0],
             )
+        self._check_latency()
         if self.rate is not None and not 0.0 <= self.rate < 1.0:
             raise PlanError(
                 f"the rate must be from 0 to below 1, got {self.rate:g}",
                 hint=percent_hint(self.rate),
                 option="rate",
             )
+        if self.steps > 1 and self.threshold is not None:
+            raise PlanError("steps lead to a rate, not to a threshold", option="steps")
         if self.as_far_as_possible and self.rate is None:
             raise PlanError("as far as possible goes with a rate only", option="as_far_as_possible")
         if self.plan is None:
             return
-        for option in ("allocation", "budget", "overrides", "drop_blocks"):
+        for option in (
+            "allocation", "normalize", "steps", "candidates", "budget", "overrides", "drop_blocks",
+        ):  # fmt: skip
             if option in self.changed():
                 raise PlanError("a plan says itself what is removed", option=option)
+
+    def _check_latency(self) -> None:
+        if self.target_latency is None:
+            if self.engine is not None:
+                raise PlanError(
+                    "an engine times what a target latency asks for",
+                    hint="--target-latency 5ms; secateur latency times models as they are",
+                    option="engine",
+                )
+            return
+        LatencyGoal.of(self.target_latency)
+        if self.drop_blocks is not None:
+            raise PlanError(
+                "a target latency is reached by channels alone",
+                hint="drop blocks first, then prune what is left",
+                option="target_latency",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..cost.budgets import LATENCY
-from ..cost.layer_latency import layer_latencies
+from ..cost.measured_steps import measured_times
 from ..coupling import Groups, find_groups
 from ..data import Dataset
 from ..data.arrays import AnyData, as_dataset
@@ -20,10 +20,11 @@ from ..ir.network import Caution, Network
 from ..options import options_of
 from ..plan.plan import make_plan
 from ..plan.steps import SLACK
-from ..progress import Progress, silent
+from ..progress import Progress, inside, silent
 from .apply import apply_plan, check_sparse, with_stage
 from .choose import choose, recorded
 from .dropping import chosen_blocks, drop_blocks, of_what_is_left
+from .latency import choose_for_latency
 from .options import PruneOptions
 from .result import PruneResult
 
@@ -85,7 +86,9 @@ def prune(
         dropped = _with_blocks(network, options, data, progress)
         return replace(dropped, notes=(*notes, *dropped.notes))
     groups = groups or find_groups(network)
-    choice = choose(network, groups, options, data=data, progress=progress)
+    chosen = choose if options.target_latency is None else choose_for_latency
+    choosing = inside(progress, "choosing channels")
+    choice = chosen(network, groups, options, data=data, progress=choosing)
     result = apply_plan(
         network,
         choice.plan,
@@ -108,9 +111,10 @@ def _with_blocks(
         PlanError: options do not fit the network, or the rate is out of reach.
     """
     if options.budget == LATENCY and options.latencies is None:
-        options = replace(options, latencies=layer_latencies(network, progress=progress))
-    chosen = chosen_blocks(network, options, data=data, progress=progress)
-    stage = drop_blocks(network, chosen.blocks, data=data, repair=options.repair, progress=progress)
+        options = replace(options, latencies=measured_times(network, progress=progress))
+    choosing = inside(progress, "choosing blocks")
+    chosen = chosen_blocks(network, options, data=data, progress=choosing)
+    stage = drop_blocks(network, chosen.blocks, data=data, repair=options.repair, progress=choosing)
     groups = find_groups(stage.network)
     rate = 0.0
     if options.rate is not None and chosen.saved < 1.0:

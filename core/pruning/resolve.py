@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..allocation.normalize import MEAN, NONE
 from ..allocation.registry import ALLOCATIONS, Allocation
 from ..allocation.threshold import ranks
 from ..coupling.groups import Groups
@@ -13,13 +14,11 @@ from ..criteria.registry import CRITERIA, ScoreContext, Scores, named_criterion
 from ..data import Dataset
 from ..errors import PlanError
 from ..ir.network import Network
+from ..progress import Progress, silent
 from ..sensitivity.result import Analysis
-from .options import AUTOMATIC, ChoiceOptions
+from .options import AUTOMATIC, OBS, ChoiceOptions, steps_with_obs
 
 __all__ = ["FORMER_OBS", "OBS", "RANKING", "Method", "resolve", "resolved_criterion", "scores_of"]
-
-OBS = "obs"
-"""Structured Optimal Brain Surgeon: criterion, allocation and compensation in one."""
 
 FORMER_OBS = "surgery"
 """The name that earlier versions gave to OBS, in commands and in plans."""
@@ -34,6 +33,8 @@ class Method:
 
     criterion: str
     allocation: Allocation
+    normalize: str = MEAN
+    """How one ranking makes scores of different groups comparable."""
 
     @property
     def obs(self) -> bool:
@@ -58,7 +59,14 @@ def resolve(options: ChoiceOptions, *, rate: float | None, data: Dataset | None)
         PlanError: a name is unknown, or options contradict each other.
     """
     criterion = resolved_criterion(options.criterion, options.analysis, data)
-    return Method(criterion, _resolved_allocation(options, criterion, rate))
+    if criterion == OBS and options.steps > 1:
+        raise steps_with_obs()
+    allocation = _resolved_allocation(options, criterion, rate)
+    if allocation.needs_data and data is None:
+        raise PlanError(
+            f"allocation '{allocation.name}' measures on data", hint="give images or an .npz"
+        )
+    return Method(criterion, allocation, _resolved_scale(options, criterion, allocation))
 
 
 def resolved_criterion(name: str, analysis: Analysis | None, data: Dataset | None) -> str:
@@ -82,8 +90,11 @@ def resolved_criterion(name: str, analysis: Analysis | None, data: Dataset | Non
     if name == OBS:
         if data is None:
             raise PlanError("obs needs data to calibrate on", hint="give images or an .npz")
-    elif CRITERIA.find(name, also=(AUTOMATIC, OBS)).needs_data and data is None:
-        raise PlanError(f"criterion '{name}' needs data", hint="give images or an .npz")
+    else:
+        found = CRITERIA.find(name, also=(AUTOMATIC, OBS))
+        if found.needs_data and data is None:
+            raise PlanError(f"criterion '{name}' needs data", hint="give images or an .npz")
+        found.check()
     return name
 
 
@@ -120,6 +131,24 @@ def _resolved_allocation(options: ChoiceOptions, criterion: str, rate: float | N
     return found
 
 
+def _resolved_scale(options: ChoiceOptions, criterion: str, allocation: Allocation) -> str:
+    """Return how scores of different groups are made comparable.
+
+    Raises:
+        PlanError: it is asked for where nothing compares them.
+    """
+    ranked = allocation.name == RANKING and criterion != OBS
+    if options.normalize != AUTOMATIC:
+        if not ranked:
+            raise PlanError(
+                "scores of different groups are only compared where one ranking takes them all",
+                hint="--allocation global, with another criterion than obs",
+                option="normalize",
+            )
+        return options.normalize
+    return NONE if ranked and CRITERIA[criterion].comparable else MEAN
+
+
 def _usual_allocation(criterion: str, analysis: Analysis | None, rate: float | None) -> str:
     if analysis is not None:
         return "threshold" if rate is None else "sensitivity"
@@ -134,6 +163,7 @@ def scores_of(
     criterion: str,
     options: ChoiceOptions,
     data: Dataset | None,
+    progress: Progress = silent,
 ) -> Scores:
     """Return the scores that order the channels of each group [units]; the lowest leave first.
 
@@ -144,5 +174,7 @@ def scores_of(
         return ranks(groups, options.analysis)
     if criterion == OBS:
         return np.zeros(groups.unit_count)
-    context = ScoreContext(network=network, groups=groups, data=data, measured_by=options.task)
+    context = ScoreContext(
+        network=network, groups=groups, data=data, measured_by=options.task, progress=progress
+    )
     return CRITERIA.find(criterion).score(context)

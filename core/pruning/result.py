@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..brief import brief
+from ..coupling.indices import Unit
 from ..ir.network import Network
 from ..markup import notebook
 from ..plan.plan import Plan, plan_table
@@ -115,3 +117,46 @@ class PruneResult:
         )
         repairs = [repairs_table(self.repairs)] if self.repairs else []
         return notebook(plan_table(self.plan), *repairs, about=" · ".join((about, *self.notes)))
+
+    def to_data(self) -> dict[str, Any]:
+        """Return all but networks and plan as plain values, for :meth:`from_data`."""
+        return {
+            "verification": self.verification.to_data(),
+            "repairs": [record.to_data() for record in self.repairs],
+            "history": [
+                [list(map(int, step.units)), None if step.loss is None else float(step.loss)]
+                for step in self.history
+            ],
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_data(
+        cls, content: Mapping[str, Any], network: Network, plan: Plan, dense: Network | None = None
+    ) -> PruneResult:
+        """Return a result that was kept.
+
+        Args:
+            content: what :meth:`to_data` gave.
+            network: as it was written.
+            plan: likewise.
+            dense: the network without its zeros, where it was written with them.
+
+        Raises:
+            KeyError, TypeError, ValueError: the content is of another kind.
+        """
+        found = content["verification"]
+        return cls(
+            network=network,
+            plan=plan,
+            verification=Verification(
+                difference=float(found["masked_equals_dense"]), inputs=found["inputs"],
+                samples=int(found["samples"]),
+            ),
+            repairs=tuple(map(RepairRecord.from_data, content["repairs"])),
+            history=tuple(
+                RemovedStep(tuple(map(Unit, units)), loss) for units, loss in content["history"]
+            ),
+            notes=tuple(content["notes"]),
+            dense=dense,
+        )  # fmt: skip

@@ -20,6 +20,7 @@ import numpy as np
 from ..blocks import Block, Dropped, disjoint, dropped, find_blocks
 from ..cost.budget import make_costs
 from ..cost.budgets import LATENCY, OPERATIONS, PARAMETERS, TARGET
+from ..cost.layer_times import LayerTimes, whole_time
 from ..cost.network_cost import measure_cost
 from ..cost.target import Target
 from ..coupling import find_groups
@@ -74,7 +75,7 @@ def measure_blocks(
     *,
     gone: Sequence[Block] = (),
     budget: str = OPERATIONS,
-    latencies: Mapping[str, float] | None = None,
+    latencies: LayerTimes | None = None,
     progress: Progress = silent,
 ) -> tuple[BlockLoss, ...]:
     """Return what it costs to drop each block that may leave, the cheapest first.
@@ -100,7 +101,7 @@ def shares_of(
     network: Network,
     groups: Groups,
     budget: str = OPERATIONS,
-    latencies: Mapping[str, float] | None = None,
+    latencies: LayerTimes | None = None,
     target: Target | None = None,
 ) -> dict[int, float]:
     """Return the part of a network's cost that each layer takes, by its position.
@@ -114,8 +115,9 @@ def shares_of(
     """
     if budget == LATENCY:
         assert latencies is not None, "a latency budget needs a table"
-        costs = {k: latencies.get(info.name, 0.0) for k, info in enumerate(network.layers)}
-        whole = sum(latencies.values())
+        times = {name: whole_time(time) for name, time in latencies.items()}
+        costs = {k: times.get(info.name, 0.0) for k, info in enumerate(network.layers)}
+        whole = sum(times.values())
     elif budget == TARGET:
         found = make_costs(network, groups, TARGET, target=target)
         costs = dict.fromkeys(range(len(network.layers)), 0.0)

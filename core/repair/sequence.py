@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,6 +50,21 @@ class RepairRecord:
             "kept": self.kept,
             "judged_on": self.measured_on,
         }
+
+    @classmethod
+    def from_data(cls, content: Mapping[str, Any]) -> RepairRecord:
+        """Return the record that plain values tell of.
+
+        Raises:
+            KeyError, TypeError, ValueError: they are of another kind.
+        """
+        return cls(
+            method=content["method"],
+            error_before=float(content["output_error_before"]),
+            error_after=float(content["output_error_after"]),
+            kept=bool(content["kept"]),
+            measured_on=content["judged_on"],
+        )
 
 
 def repairs_table(records: Sequence[RepairRecord]) -> Table:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from ..evaluation.summary import SummaryRow
 from ..evaluation.task import Task
 from ..finetune.result import FinetuneResult
 from ..ir.network import Network
+from ..markup import Table
 from ..pictures.examples import Examples
 from ..plan.plan import Plan
 from ..pruning.apply import planned
@@ -20,8 +21,41 @@ from ..pruning.result import PruneResult
 from ..pruning.rounds import Iteration
 from ..sensitivity.result import Analysis
 from ..study.result import Study
+from .latency import LayerTimes
 
-__all__ = ["ReportFacts"]
+__all__ = ["Check", "ReportFacts", "StepFacts"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepFacts:
+    """A step of a pipeline, as a report tells it.
+
+    Args:
+        name: the step.
+        came: what it came to, in words.
+        seconds: how long it took.
+        asked: what was asked of it beside what is usual: setting → value.
+    """
+
+    name: str
+    came: str
+    seconds: float
+    asked: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """A verification.
+
+    Args:
+        what: what is equal.
+        difference: the largest relative difference.
+        on: what it was measured on; "" where that is not told.
+    """
+
+    what: str
+    difference: float
+    on: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +76,14 @@ class ReportFacts:
         samples: how many samples `rows` were measured on; None for noise.
         data: the name of these.
         examples: the samples in which both models disagree most.
+        times: of the layers.
+        steps: of a pipeline, in order.
+        models: figures of all models of a pipeline.
+        densified: what taking the zeros of a sparse model out gave.
+        checks: verifications beside those of the results.
         command: the command line that did all this; "" for none.
+        mark: what the page is of, for programs that ask whether it is current.
+        texts: further texts to do it again by: title → text.
         files: the files that were written.
         written: largest relative difference of the written files from the network in memory; None
             where nothing was compared.
@@ -62,7 +103,14 @@ class ReportFacts:
     samples: int | None = None
     data: str = ""
     examples: Examples | None = None
+    times: LayerTimes | None = None
+    steps: Sequence[StepFacts] = ()
+    models: Table | None = None
+    densified: PruneResult | None = None
+    checks: tuple[Check, ...] = ()
     command: str = ""
+    mark: str = ""
+    texts: Mapping[str, str] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     written: float | None = None
     notes: tuple[str, ...] = ()
@@ -70,7 +118,9 @@ class ReportFacts:
     @property
     def title(self) -> str:
         """The heading of the page: what was done, to which model."""
-        if self.iteration is not None:
+        if self.steps:
+            done = "Pipeline"
+        elif self.iteration is not None:
             done = "Pruned in rounds"
         elif self.analysis is not None:
             done = "Sensitivity"

@@ -77,7 +77,11 @@ def render_report(facts: ReportFacts) -> str:
 
     page = _templates().get_template("page.html")
     return page.render(
-        title=facts.title, panels=panels_of(facts), version=__version__, style=style()
+        title=facts.title,
+        mark=facts.mark,
+        panels=panels_of(facts),
+        version=__version__,
+        style=style(),
     )
 
 

@@ -27,14 +27,14 @@ from ..journal import place_of
 from ..options import options_of
 from ..plan.exclude import check_excluded, excluded_groups
 from ..progress import Progress, silent
-from .contexts import Contexts, Kept, Recomputed, kept_bytes
+from ..suffixes.contexts import Contexts, Kept, Recomputed, kept_bytes
+from ..suffixes.suffix import Suffix, make_suffix
 from .curves import Curve, find_curves
 from .options import AnalyzeOptions
 from .original import Original, measure_original
 from .points import Meter, Removals, first_exceeding
 from .result import Analysis, GroupAnalysis, Point
 from .state import Known, State
-from .suffix import Suffix, make_suffix
 
 __all__ = ["analyze"]
 
@@ -97,7 +97,7 @@ def analyze(
         if place is not None:
             held.enter_context(place_of(place))
             held.enter_context(alone_in(place.parent))
-        curves = _curves(network, groups, data if read is None else read, task, options)
+        curves = _curves(network, groups, data if read is None else read, task, options, progress)
         original = measure_original(
             network, data, task, memory=options.memory, jobs=_workers(options), progress=progress
         )
@@ -141,11 +141,20 @@ def _rates(options: AnalyzeOptions) -> list[float]:
 
 
 def _curves(
-    network: Network, groups: Groups, data: Dataset, task: Task, options: AnalyzeOptions
+    network: Network,
+    groups: Groups,
+    data: Dataset,
+    task: Task,
+    options: AnalyzeOptions,
+    progress: Progress,
 ) -> list[Curve]:
     """Return the curve of each group, with its channels in the order of the criterion."""
-    context = ScoreContext(network=network, groups=groups, data=data, measured_by=task)
-    scores = CRITERIA.find(options.criterion).score(context)
+    context = ScoreContext(
+        network=network, groups=groups, data=data, measured_by=task, progress=progress
+    )
+    criterion = CRITERIA.find(options.criterion)
+    criterion.check()
+    scores = criterion.score(context)
     return find_curves(groups, scores, _rates(options))
 
 

@@ -17,7 +17,7 @@ from ..evaluation.metrics.metric import Metric
 from ..evaluation.task import Task, merged
 from ..ir.network import Network
 from ..progress import Progress
-from .contexts import AHEAD
+from ..suffixes.contexts import AHEAD
 
 __all__ = ["Original", "measure_original"]
 

@@ -12,10 +12,10 @@ from ..coupling.indices import LabelMask
 from ..engine.session import Arrays
 from ..evaluation.metrics.metric import Metric
 from ..evaluation.task import Task, merged
-from .contexts import Contexts, Piece, Wave
+from ..suffixes.contexts import Contexts, Piece, Wave
+from ..suffixes.suffix import Suffix
 from .original import Original
 from .state import Known
-from .suffix import Suffix
 
 __all__ = ["Meter", "Removals", "first_exceeding", "least_loss", "loss_of"]
 

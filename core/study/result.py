@@ -33,7 +33,9 @@ __all__ = [
     "means_table",
 ]
 
-STUDY_FILE, STUDY_TABLE, FRONT_TABLE = "study.json", "study.csv", "pareto.csv"
+STUDY_FILE = "study.json"
+STUDY_TABLE = "study.csv"
+FRONT_TABLE = "pareto.csv"
 """Names of the result, of the table of all points, and of that of the front."""
 
 VERSION = 1

@@ -20,9 +20,7 @@ class _Lazy:
         try:
             module = importlib.import_module(self._name)
         except ImportError as error:
-            raise UnsupportedError(
-                "training needs PyTorch", hint="pip install 'secateur[train]'"
-            ) from error
+            raise missing("training") from error
         found = getattr(module, name)
         vars(self)[name] = found
         return found
@@ -36,10 +34,21 @@ else:
     functional = _Lazy("torch.nn.functional")
 
 
-def check_installed() -> None:
+def check_installed(what: str = "training") -> None:
     """Raise where there is no PyTorch.
+
+    Args:
+        what: what needs it.
 
     Raises:
         UnsupportedError: says what to install.
     """
-    _ = torch.float32
+    try:
+        importlib.import_module("torch")
+    except ImportError as error:
+        raise missing(what) from error
+
+
+def missing(what: str) -> UnsupportedError:
+    """Return what to raise where there is no PyTorch."""
+    return UnsupportedError(f"{what} needs PyTorch", hint="pip install 'secateur[train]'")

@@ -114,12 +114,27 @@ def cases(folder: Path) -> Iterator[Case]:
         ["--threshold", 0.5, "--analysis", curves, "--no-repair"],
         f"threshold: 0.5\nanalysis: {curves}\nno-repair: true\n",
     )
+    yield Case(
+        secateur.PruneOptions(rate=0.5, allocation="one-step", candidates=7, steps=3),
+        ["--rate", 0.5, "--allocation", "one-step", "--candidates", 7, "--steps", 3],
+        "rate: 0.5\nallocation: one-step\ncandidates: 7\nsteps: 3\n",
+    )
     chip = folder / "chip.yaml"
     chip.write_text("name: chip\ninputs: 8\noutputs: 4\n")
     yield Case(
         secateur.PruneOptions(rate=0.5, target=secateur.find_target(chip), budget="target"),
         ["--rate", 0.5, "--target", chip, "--budget", "target"],
         f"rate: 0.5\ntarget: {chip}\nbudget: target\n",
+    )
+    yield Case(
+        secateur.PruneOptions(rate=0.5, normalize="layer-l2", allocation="global"),
+        ["--rate", 0.5, "--normalize", "layer-l2", "--allocation", "global"],
+        "rate: 0.5\nnormalize: layer-l2\nallocation: global\n",
+    )
+    yield Case(
+        secateur.PruneOptions(target_latency="0.6x", engine=secateur.find_engine("opencv")),
+        ["--target-latency", "0.6x", "--engine", "opencv"],
+        "target-latency: 0.6x\nengine: opencv\n",
     )
     yield Case(secateur.PruneOptions(plan=pruned.plan), ["--keep", plan], f"keep: {plan}\n")
     for text, asked in (("2", 2), ("a,b", ("a", "b")), ("16,", ("16",))):

@@ -19,6 +19,7 @@ import pytest
 import secateur
 from secateur.core.errors import DataError, FormatError
 from secateur.workflows.pipeline.cache import Store
+from support.page import Page, faults
 from support.pipelines import lenet_pipeline
 from support.program import ENVIRONMENT, command, one_line, run
 from support.training import need_torch
@@ -211,6 +212,93 @@ def test_what_cannot_be_done_is_told_before_anything_is(shared, tmp_path):
             ran(file, setting)
         assert told in str(error.value)
         assert not (tmp_path / "out").exists(), setting
+
+
+def test_a_page_over_all_steps(shared, tmp_path):
+    need_torch()
+    text = f"ana: {{rates: [0.3, 0.9]}}\n{TRAINED}report: page/\n"
+    file = lenet_pipeline(shared, tmp_path, text)
+    report = tmp_path / "page/report.html"
+    told = run("run", file).stderr
+    assert f"the report: {report}" in told
+    content = report.read_text(encoding="utf-8")
+    assert faults(content) == []
+    page = Page(content)
+    assert [title for level, title in page.headings if level == 2] == [
+        "In short", "Before and after", "The steps", "Efficiency and quality", "Training",
+        "Sensitivity", "Layer by layer", "Order of removal", "Where they disagree most",
+        "Why channels are fixed", "Verification", "The graph", "Do it again",
+    ]  # fmt: skip
+    for step in ("ana", "prune", "finetune", "valid"):
+        assert (tmp_path / "out" / step / "step.json").is_file()
+    plan = secateur.load_plan(tmp_path / "out/prune/plan.yaml")
+    assert f"rate {plan.provenance['rate']['achieved']:.3g} reached" in page.text
+    assert "ana: rates 0.3, 0.9" in page.text
+    assert "finetune: steps 12" in page.text
+    assert "12 updates of 8 samples" in page.text
+    kept = json.loads((tmp_path / "out/valid/step.json").read_text())["figures"]
+    original, last = kept["models"][0], kept["models"][-1]
+    assert f"{100 * original['value']:.2f} %" in page.text
+    assert f"{100 * last['value']:.2f} %" in page.text
+    assert f"secateur run {file}" in " ".join(page.text.replace("\\", "").split())
+    assert "rate: 0.4 criterion: l1" in page.text  # the file, as it is
+    # A page that tells of these steps stays; another place gets its own; other steps, another page.
+    before = report.stat().st_mtime_ns
+    assert ran(file) == []
+    assert report.stat().st_mtime_ns == before
+    run("run", file, "--report", tmp_path / "other.html")
+    assert faults((tmp_path / "other.html").read_text(encoding="utf-8")) == []
+    (tmp_path / "other.html").write_text("something else")
+    content = json.loads(run("run", file, "--report", tmp_path / "other.html", "--json").stdout)
+    assert content["report"] == str(tmp_path / "other.html")
+    assert faults((tmp_path / "other.html").read_text(encoding="utf-8")) == []
+    assert ran(file, "valid.top-k=[1, 3]") == ["valid"]
+    assert report.stat().st_mtime_ns > before
+
+
+def test_a_page_of_a_sparse_model_and_of_few_steps(shared, tmp_path):
+    file = lenet_pipeline(shared, tmp_path, "")
+    report = tmp_path / "a.html"
+    secateur.run_pipeline(
+        secateur.load_pipeline(file, settings=["prune.mode=sparse", f"report={report}"])
+    )
+    page = Page(report.read_text(encoding="utf-8"))
+    assert "full size with zeros" in page.text
+    dense = secateur.densify(
+        secateur.load(
+            tmp_path / "out/prune/lenet.prototxt", tmp_path / "out/prune/lenet.caffemodel"
+        ),
+        secateur.load_plan(tmp_path / "out/prune/plan.yaml"),
+    ).network
+    small = secateur.describe(dense).cost.operations
+    assert f"The model has {secateur.count_text(small)} operations instead" in page.text
+    settings = ["prune.mode=sparse", "transform={}", f"report={report}"]
+    secateur.run_pipeline(secateur.load_pipeline(file, settings=settings))
+    page = Page(report.read_text(encoding="utf-8"))
+    assert "Model with zeros = model without them" in page.text
+    assert "transform: written files = network in memory" in page.text
+
+
+def test_a_report_that_a_step_would_replace_is_refused(shared, tmp_path):
+    file = lenet_pipeline(shared, tmp_path)
+    told = one_line(run("run", file, "--report", tmp_path / "out/prune/a.html", code=1))
+    assert "the step prune replaces its folder, and a report in it" in told
+    assert not (tmp_path / "out").exists()
+    told = one_line(run("run", file, "--report", tmp_path / "a.pdf", code=1))
+    assert "a report is an HTML file, not '.pdf'" in told
+
+
+def test_a_broken_record_is_one_line(shared, tmp_path):
+    file = lenet_pipeline(shared, tmp_path)
+    assert ran(file) == ["prune", "valid"]
+    record = tmp_path / "out/prune/step.json"
+    content = json.loads(record.read_text())
+    content["details"]["verification"] = []
+    record.write_text(json.dumps(content))
+    told = one_line(run("run", file, "-q", "--report", tmp_path / "a.html", code=1))
+    assert (
+        "step.json: the record of prune cannot be read (hint: --from prune makes it again)" in told
+    )
 
 
 def test_what_no_pipeline_made_stays(shared, tmp_path):

@@ -33,9 +33,9 @@ from secateur.core.plan.limits import Limits
 from secateur.core.plan.plan import make_plan, removed_units
 from secateur.core.plan.steps import cut
 from secateur.core.sensitivity import Analysis, GroupAnalysis, Point, analyze, load_analysis
-from secateur.core.sensitivity.contexts import kept_bytes
 from secateur.core.sensitivity.state import Known, State
-from secateur.core.sensitivity.suffix import make_suffix
+from secateur.core.suffixes.contexts import kept_bytes
+from secateur.core.suffixes.suffix import make_suffix
 from support.analysis import FIXTURES, NETWORKS, curve, opened, ten
 from support.graphs import Graph
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
 
 from secateur.core.coupling import Groups
 from secateur.core.ir.builder import Builder
+from secateur.core.ir.heads import ClassifierHead
 from secateur.core.ir.network import BlobRef, LayerInfo, Network
+from secateur.core.ir.rebuild import rebuild
 
 
 class Graph:
@@ -62,6 +65,17 @@ class Graph:
     def network(self, **outputs: ir.Value) -> Network:
         model = self.builder.finish(outputs)
         return Network(name="net", model=model, layers=tuple(self.layers))
+
+
+def classes_of(network: Network, factor: float = 0.2) -> Network:
+    """Return a classifier with smaller weights, so that it is not certain of its classes."""
+    arrays = {
+        name: network.array(name) * np.float32(factor)
+        for name in network.graph.initializers
+        if "/weight" in name
+    }
+    heads = tuple(ClassifierHead(output=name) for name in network.outputs)
+    return replace(rebuild(network, tensors=arrays), heads=heads)
 
 
 def pooled(g: Graph, x: ir.Value) -> tuple[ir.Value, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -14,11 +14,14 @@ from ...core.data.text import found_beside
 from ...core.errors import FormatError, PlanError, located, nearest_hint
 from ...core.evaluation.fitted import fit_data
 from ...core.evaluation.measure import measured
-from ...core.evaluation.task import Task
+from ...core.evaluation.metrics.detection import Finder
+from ...core.evaluation.task import USUAL, Task
 from ...core.evaluation.tasks.classification import Classification
+from ...core.evaluation.tasks.detection import Detection, ElevenPoints, PlainArea
+from ...core.ir.heads import box_heads, no_head
 from ...core.ir.network import Network
 from ...core.progress import Progress, silent
-from ...formats.caffe.data.accuracy import named_accuracy
+from ...formats.caffe.data.accuracy import measures_boxes, named_accuracy
 from ...formats.caffe.data.named import NamedData, named_data
 from ...formats.caffe.pruner_config import PrunerConfig, read_pruner_config
 from ...formats.caffe.source import CaffeSource
@@ -49,6 +52,12 @@ CALIBRATED = 1000
 
 SNAPSHOTS = "snapshots"
 """Folder of snapshots in the folder of a rate. Versions 1.1 and 1.2 had none."""
+
+
+COUNTED: Mapping[str, type[Detection]] = {
+    "": Detection, "MaxIntegral": Detection, "11point": ElevenPoints, "Integral": PlainArea,
+}  # fmt: skip
+"""`ssd_ap_version` → what is measured."""
 
 
 @dataclass(frozen=True)
@@ -129,9 +138,23 @@ class CaffeProject:
         with located(
             file=str(self.config.path), line=self.config.lines.get("acc_name"), field="acc_name"
         ):
+            if measures_boxes(network, self.config.acc_name):
+                return network, self._boxes(network)
             exposed, task = named_accuracy(network, self.config.acc_name)
         (best,) = task.top
         return exposed, Classification(task.output, task.top, best)
+
+    def _boxes(self, network: Network) -> Detection:
+        """Return what the config measures a detector by.
+
+        Raises:
+            DataError: the net finds no boxes.
+        """
+        heads = box_heads(network)
+        if not heads:
+            raise no_head(network)
+        finder = Finder(heads=heads, score=USUAL.score, suppress=USUAL.suppress)
+        return COUNTED[self.config.ssd_ap_version](finder, USUAL.overlap)
 
     @cached_property
     def test_data(self) -> Dataset:

@@ -28,7 +28,9 @@ KEY = ".key"
 WORK, OLD = ".work-", ".old-"
 """Beginnings of the names of hidden folders: steps at work, and steps that are being replaced."""
 
-VERSION = 1
+VERSION = 2
+
+NOTHING: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +44,7 @@ class Kept:
         companions: names of further descriptions.
         plan: name of the plan; None where there is none.
         figures: what it came to, as plain values.
+        details: what a report tells beside, as plain values.
         seconds: how long it took.
         digest: of the files that it made.
     """
@@ -52,6 +55,7 @@ class Kept:
     companions: tuple[str, ...] = ()
     plan: str | None = None
     figures: Mapping[str, Any]
+    details: Mapping[str, Any]
     seconds: float
     digest: str
 
@@ -141,6 +145,7 @@ class Store:
         companions: Sequence[str] = (),
         plan: str | None = None,
         figures: Mapping[str, Any],
+        details: Mapping[str, Any] = NOTHING,
         seconds: float,
     ) -> Kept:
         """Give the hidden folder of a step its name, in place of that of an earlier run.
@@ -159,7 +164,7 @@ class Store:
                 content = {
                     "version": VERSION, "step": step, "key": key, "files": list(files),
                     "companions": list(companions), "plan": plan, "seconds": round(seconds, 1),
-                    "figures": figures, "outputs": outputs,
+                    "figures": figures, "details": dict(details), "outputs": outputs,
                 }  # fmt: skip
                 text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
                 write_whole(work / STEP_FILE, text.encode(), error=FormatError)
@@ -222,6 +227,7 @@ def _kept(folder: Path, content: Mapping[str, Any]) -> Kept:
         companions=tuple(content["companions"]),
         plan=content["plan"],
         figures=content["figures"],
+        details=content["details"],
         seconds=float(content["seconds"]),
         digest=hashlib.sha256(json.dumps(content["outputs"], sort_keys=True).encode()).hexdigest(),
     )

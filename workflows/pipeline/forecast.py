@@ -23,8 +23,7 @@ from ...core.cost.throughput import seconds_per_sample
 from ...core.coupling import Groups, find_groups
 from ...core.data.part import MEASURED_EVERY, MEASURED_FROM
 from ...core.engine.threads import within_cores
-from ...core.finetune.duration import EPOCHS
-from ...core.finetune.finetune import BATCH
+from ...core.finetune.options import BATCH, EPOCHS
 from ...core.obs.schedule import STRIDE
 from ...core.options import options_of
 from ...core.plan.reach import Reach

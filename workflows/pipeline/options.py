@@ -129,6 +129,10 @@ class Pipeline:
     output: str | PathLike[str] = OUTPUT
     """Folder of all that is made: a folder a step."""
 
+    report: str | PathLike[str] | None = None
+    """A page over all steps, to look at and to hand on: an HTML file, or a folder for it. Needs
+    the extra `report`."""
+
     ana: AnalyzeOptions | None = None
     """Measure what each group of channels is worth; pruning goes by it."""
 

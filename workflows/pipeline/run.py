@@ -13,15 +13,17 @@ from ...core.errors import FormatError, PlanError, located, nearest_hint
 from ...core.files import alone_in, made_folder
 from ...core.ir.network import Network
 from ...core.options import options_of
-from ...core.progress import Progress, silent
+from ...core.progress import Progress, inside, silent
 from ...core.pruning.demand import Demand
 from ...core.pruning.options import AUTOMATIC, PruneOptions
+from ...core.report.render import report_path
 from ...core.training.framework import check_installed
 from ...formats.saving import check_target
 from .cache import Kept, Store
 from .inputs import DIGESTS, Inputs, digest_of
 from .opened import Opened
 from .options import STEPS, Pipeline
+from .report import check_place, is_current, write_report
 from .steps import STEPS_BY_NAME, Made
 
 __all__ = [
@@ -77,10 +79,12 @@ class PipelineRun:
     Args:
         output: its folder.
         steps: its steps, in order.
+        report: the page over all steps; None where none is asked for.
     """
 
     output: Path
     steps: tuple[StepRun, ...]
+    report: Path | None = None
 
     @property
     def model(self) -> tuple[Path, ...]:
@@ -92,9 +96,12 @@ class PipelineRun:
         return {
             "output": str(self.output),
             "model": [str(path) for path in self.model],
+            "report": None if self.report is None else str(self.report),
             "steps": [step.to_data() for step in self.steps],
         }
 
+
+NOTHING: Mapping[str, str] = {}
 
 Hear = Callable[[StepRun | str], None]
 """What is told of each step as it ends, and of files and data: notes, some of them cautions."""
@@ -110,6 +117,7 @@ def run_pipeline(
     until: str | None = None,
     again_from: str | None = None,
     restart: bool = False,
+    texts: Mapping[str, str] = NOTHING,
     hear: Hear = _unheard,
     progress: Progress = silent,
     **settings: Any,
@@ -125,6 +133,7 @@ def run_pipeline(
         until: the last step to run; None for all.
         again_from: run this step and those after it, whatever is there.
         restart: forget all that is there.
+        texts: title → text to do it again by, for the report: commands, files.
         hear: called with each step as it ends, and with notes on files and data.
         progress: told how far the work is.
         settings: fields of :class:`Pipeline`, instead of `pipeline`.
@@ -140,6 +149,7 @@ def run_pipeline(
     forced = begun_again(pipeline, again_from, restart=restart)
     store = Store(Path(pipeline.output))
     _check_places(pipeline, store)
+    check_place(pipeline, store)
     with made_folder(store.folder, FormatError), alone_in(store.folder):
         opened = Opened(pipeline, Inputs(store.folder / DIGESTS))
         for name in STEPS:
@@ -166,10 +176,23 @@ def run_pipeline(
                 )
                 runs.append(run)
                 hear(run)
+            report = _reported(opened, made, texts, progress)
         finally:
             if runs:
                 opened.inputs.remember()
-    return PipelineRun(output=store.folder, steps=tuple(runs))
+    return PipelineRun(output=store.folder, steps=tuple(runs), report=report)
+
+
+def _reported(
+    opened: Opened, made: Made, texts: Mapping[str, str], progress: Progress
+) -> Path | None:
+    """Write the report where one is asked for and the one that is there tells of other steps."""
+    asked = opened.pipeline.report
+    if asked is None:
+        return None
+    if is_current(opened.pipeline, made):
+        return report_path(asked)
+    return write_report(opened, made, texts, inside(progress, "report"))
 
 
 def steps_until(pipeline: Pipeline, until: str | None) -> tuple[str, ...]:
@@ -240,12 +263,12 @@ def _step(
     began = time.monotonic()
     work = store.begin(name, key, resumes=step.resumes)
     try:
-        came = step.run(opened, made, work, progress)
+        came = step.run(opened, made, work, inside(progress, name))
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(f"stopped in {name}; the same command goes on from there") from stop
     kept = store.keep(
         name, key, files=came.files, companions=came.companions, plan=came.plan,
-        figures=came.figures, seconds=time.monotonic() - began,
+        figures=came.figures, details=came.details, seconds=time.monotonic() - began,
     )  # fmt: skip
     return replace(_there(name, kept), ran=True, notes=came.notes), kept
 

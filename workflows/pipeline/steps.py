@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from ...core.files import swept
 from ...core.finetune.lessons import Lessons
 from ...core.ir.network import Caution, Network
 from ...core.plan.files import load_plan
-from ...core.progress import Progress
+from ...core.progress import Progress, inside
 from ...core.pruning.densify import carried_out, densify
 from ...core.pruning.prune import prune
 from ...core.pruning.result import PruneResult
@@ -40,7 +40,9 @@ from .cache import Kept
 from .inputs import plain_options
 from .opened import Opened
 
-__all__ = ["STEPS_BY_NAME", "Came", "Made", "Step", "measured_models"]
+__all__ = [
+    "MODELS", "STEPS_BY_NAME", "Came", "Made", "Step", "measured_models", "newest",
+]  # fmt: skip
 
 Made = Mapping[str, Kept]
 """The steps before this one, by their names."""
@@ -55,6 +57,7 @@ class Came:
 
     Args:
         figures: plain values.
+        details: what a report tells beside, as plain values.
         files: names of the model's files; empty where it makes no model.
         companions: names of further descriptions.
         plan: name of the plan; None where there is none.
@@ -62,6 +65,7 @@ class Came:
     """
 
     figures: Mapping[str, Any]
+    details: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[str, ...] = ()
     companions: tuple[str, ...] = ()
     plan: str | None = None
@@ -152,7 +156,7 @@ def _prune(opened: Opened, made: Made, folder: Path, progress: Progress) -> Came
     result = prune(network, options, data=data, progress=progress)
     if options.max_drop is not None:
         check_drop(network, result.network, measured, options.max_drop, task=task,
-                   progress=progress)  # fmt: skip
+                   progress=inside(progress, "measuring"))  # fmt: skip
     return _written(opened, result, folder, data, measured, progress)
 
 
@@ -167,9 +171,9 @@ def _written(
     """Measure a pruned network beside the original, and write it."""
     rows = summarize(
         opened.network, result.network, data=measured, task=opened.task_for(measured),
-        progress=progress,
+        progress=inside(progress, "measuring"),
     )  # fmt: skip
-    saved = save(result, folder, data=data, progress=progress)
+    saved = save(result, folder, data=data, progress=inside(progress, "writing"))
     rate = result.plan.provenance.get("rate")
     figures = {
         "rate": rate.get("achieved") if isinstance(rate, Mapping) else None,
@@ -185,7 +189,7 @@ def _written(
                 "calibration data, labelled or not, change that)"
             )
         )
-    return Came(figures=figures, notes=tuple(notes), **_names(saved))
+    return Came(figures=figures, details=result.to_data(), notes=tuple(notes), **_names(saved))
 
 
 def _sizes(before: Sequence[Path], saved: Saved) -> SummaryRow:
@@ -361,7 +365,7 @@ def _figures_of(result: Result | Fidelity) -> dict[str, Any]:
 STEPS_BY_NAME: Mapping[str, Step] = {
     "ana": Step(version=1, resumes=True, inputs=_ana_inputs, run=_ana),
     "prune": Step(version=1, resumes=False, inputs=_prune_inputs, run=_prune),
-    "finetune": Step(version=1, resumes=True, inputs=_finetune_inputs, run=_finetune),
+    "finetune": Step(version=2, resumes=True, inputs=_finetune_inputs, run=_finetune),
     "transform": Step(version=1, resumes=False, inputs=_transform_inputs, run=_transform),
     "valid": Step(version=1, resumes=False, inputs=_valid_inputs, run=_valid),
 }

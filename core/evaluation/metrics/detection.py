@@ -8,7 +8,7 @@ Sources: VOC devkit VOCevaldet.m; cocoapi cocoeval.py `evaluateImg`, `accumulate
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -27,6 +27,7 @@ from .metric import Figure, Metric
 __all__ = [
     "FOUND",
     "MATCH",
+    "METRICS",
     "DetectionResult",
     "Finder",
     "FullPrecisionMetric",
@@ -149,12 +150,14 @@ class PrecisionMetric(Metric):
     Args:
         finder: how outputs become boxes.
         overlap: intersection over union that makes a detection right.
+        average: what of a curve counts, one of :data:`AVERAGES`.
     """
 
-    __slots__ = ("_finder", "_matches", "_objects", "_overlap", "_samples")
+    __slots__ = ("_average", "_finder", "_matches", "_objects", "_overlap", "_samples")
 
-    def __init__(self, finder: Finder, overlap: float = MATCH):
+    def __init__(self, finder: Finder, overlap: float = MATCH, average: str = "area"):
         self._finder = finder
+        self._average = average
         self._overlap = overlap
         self._matches: list[Matches] = []
         self._objects: Counter[int] = Counter()
@@ -188,8 +191,10 @@ class PrecisionMetric(Metric):
     def compute(self) -> Figure:
         """Return the mean over the classes that occur, 0…1."""
         found = Matches.joined(self._matches)
-        areas = {k: found.curve(k, self._objects[k]).area() for k in sorted(self._objects)}
-        return Figure(metric=DetectionResult.metric, value=_mean(areas), samples=self._samples)
+        average = AVERAGES[self._average]
+        areas = {k: average(found.curve(k, self._objects[k])) for k in sorted(self._objects)}
+        name = METRICS[self._average]
+        return Figure(metric=name, value=_mean(areas), samples=self._samples)
 
     def weighted(self, parts: Sequence[Metric], weights: np.ndarray) -> np.ndarray:
         """Return the mean over the classes for images that count several times.
@@ -210,13 +215,19 @@ class PrecisionMetric(Metric):
                 part = slice(start, start + rows)
                 often = weights[part][:, owner[mine]].T
                 curve = _curve_of(joined.kinds[mine, None], often, positives[part])
-                areas[part] += np.where(positives[part] > 0, curve.areas(), 0.0)
+                areas[part] += np.where(positives[part] > 0, self._averages(curve), 0.0)
             there += positives > 0
         return areas / np.maximum(there, 1)
 
+    def _averages(self, curve: _Curve) -> np.ndarray:
+        """Return the average precision of each of the curves that stand beside each other."""
+        if self._average == "area":
+            return curve.areas()
+        return np.array([AVERAGES[self._average](one) for one in curve.columns()])
+
     def best_case(self, objects: Sequence[Objects]) -> PrecisionMetric:
         """Return what images would give where every object is found before anything wrong is."""
-        best = PrecisionMetric(self._finder, self._overlap)
+        best = PrecisionMetric(self._finder, self._overlap, self._average)
         for truth in objects:
             count = len(truth.counting)
             right = np.full(count, FOUND, np.uint8)
@@ -415,18 +426,23 @@ class _Curve:
     Args:
         recall: n, or n × columns of curves beside each other.
         envelope: the largest precision at that recall or a higher one; shaped alike.
+        precision: the precision itself; shaped alike.
     """
 
     recall: np.ndarray
     envelope: np.ndarray
+    precision: np.ndarray
 
     def columns(self) -> Iterator[_Curve]:
         """Yield curves that stand beside each other, one by one."""
-        for recall, envelope in zip(self.recall.T, self.envelope.T, strict=True):
-            yield _Curve(recall, envelope)
+        for parts in zip(self.recall.T, self.envelope.T, self.precision.T, strict=True):
+            yield _Curve(*parts)
 
     def area(self) -> float:
         return float((np.diff(self.recall, prepend=0.0) * self.envelope).sum())
+
+    def plain_area(self) -> float:
+        return float((np.diff(self.recall, prepend=0.0) * self.precision).sum())
 
     def areas(self) -> np.ndarray:
         """Return the area under each of the curves that stand beside each other."""
@@ -438,6 +454,21 @@ class _Curve:
         places = np.searchsorted(self.recall, points, side="left")
         reached = places[: int(np.searchsorted(places, len(self.recall)))]
         return float(self.envelope[reached].sum()) / len(points)
+
+
+AVERAGES: Mapping[str, Callable[[_Curve], float]] = {
+    "area": _Curve.area,
+    "11 points": lambda curve: curve.mean_at(ELEVEN),
+    "integral": _Curve.plain_area,
+}
+"""What of a curve counts → the average precision: the area under the envelope (VOC from 2010), the
+mean of the envelope at eleven recalls (VOC until 2009), the area under the curve itself. The SSD
+fork calls them MaxIntegral, 11point and Integral (bbox_util.cpp, `ComputeAP`)."""
+
+METRICS: Mapping[str, str] = {
+    "area": DetectionResult.metric, "11 points": "mAP, 11 points", "integral": "mAP, integral",
+}  # fmt: skip
+"""What the mean of each is called."""
 
 
 def _curve(scores: np.ndarray, kinds: np.ndarray, positives: int) -> _Curve:
@@ -454,7 +485,7 @@ def _curve_of(kinds: np.ndarray, often: np.ndarray | int, positives: np.ndarray)
     wrong = np.cumsum((kinds == MISSED) * often, axis=0, dtype=np.float64)
     precision = right / np.maximum(right + wrong, 1)
     envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
-    return _Curve(right / np.maximum(positives, 1), envelope)
+    return _Curve(right / np.maximum(positives, 1), envelope, precision)
 
 
 def _coco_matched(table: np.ndarray, ignored: np.ndarray, crowd: np.ndarray) -> np.ndarray:

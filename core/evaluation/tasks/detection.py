@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ...data.base import Dataset
 from ...data.targets import Targets
@@ -10,6 +11,7 @@ from ...ir.heads import box_heads, no_head
 from ...ir.network import Network
 from ..metrics.detection import (
     MATCH,
+    METRICS,
     DetectionResult,
     Finder,
     FullPrecisionMetric,
@@ -18,7 +20,7 @@ from ..metrics.detection import (
 from ..metrics.metric import Metric
 from ..task import TASKS, USUAL, Task, TaskOptions
 
-__all__ = ["Detection"]
+__all__ = ["Detection", "ElevenPoints", "PlainArea"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Detection(Task):
     unit = "%"
     points = 100.0
     target_kind = "objects"
+    average: ClassVar[str] = "area"
+    """What of the curves counts, one of :data:`~..metrics.detection.AVERAGES`."""
 
     @classmethod
     def of(
@@ -68,8 +72,8 @@ class Detection(Task):
         return self.finder.heads[0].classes
 
     def make_metric(self) -> PrecisionMetric:
-        """Return a fresh metric of the area under the curve alone."""
-        return PrecisionMetric(self.finder, self.overlap)
+        """Return a fresh metric of the mean average precision alone."""
+        return PrecisionMetric(self.finder, self.overlap, self.average)
 
     def make_full_metric(self) -> FullPrecisionMetric:
         """Return a fresh metric of the figures of COCO and of each class, too."""
@@ -79,6 +83,22 @@ class Detection(Task):
         """Return that every object is found, before any wrong detection."""
         assert isinstance(original, PrecisionMetric)
         return original.best_case(targets.objects or ())
+
+
+@dataclass(frozen=True)
+class ElevenPoints(Detection):
+    """Mean average precision as Pascal VOC had it until 2009."""
+
+    average = "11 points"
+    metric = METRICS[average]
+
+
+@dataclass(frozen=True)
+class PlainArea(Detection):
+    """Mean average precision, the area under the curves themselves."""
+
+    average = "integral"
+    metric = METRICS[average]
 
 
 TASKS.add(Detection.name, entry=Detection)

@@ -17,6 +17,7 @@ from . import (
     pictures,
     reproduce,
     sensitivity,
+    steps,
     study,
     training,
     verification,
@@ -27,6 +28,7 @@ __all__ = ["PANELS", "panels_of"]
 PANELS: tuple[Callable[[ReportFacts], Panel | None], ...] = (
     overview.panel,
     before_after.panel,
+    steps.panel,
     curve.panel,
     study.panel,
     training.panel,

@@ -19,6 +19,9 @@ from ..facts import ReportFacts
 
 __all__ = ["panel", "promised"]
 
+LABEL = 24
+"""Pixels around points, for the words above them."""
+
 LIMITS = 25
 """Losses of a group that the curve of an analysis is computed for."""
 
@@ -56,8 +59,9 @@ def _of_rounds(facts: ReportFacts, found: Iteration) -> Panel:
 
 
 def _line(points: Sequence[Mapping[str, Any]], x: str, y: str, label: str) -> Mapping[str, Any]:
-    across = {"field": "left", "type": "quantitative", "title": x, "scale": {"zero": False}}
-    up = {"field": "value", "type": "quantitative", "title": y, "scale": {"zero": False}}
+    room = {"zero": False, **({"padding": LABEL} if label else {})}
+    across = {"field": "left", "type": "quantitative", "title": x, "scale": room}
+    up = {"field": "value", "type": "quantitative", "title": y, "scale": room}
     at = {"x": across, "y": up}
     marks = {"type": "point", "filled": True, "color": ACCENT, "size": 70, "opacity": 1}
     layers: list[Mapping[str, Any]] = [

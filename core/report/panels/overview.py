@@ -93,6 +93,9 @@ def _change(before: float, after: float) -> str:
 
 def _notes(facts: ReportFacts) -> Sequence[str]:
     own = facts.result.notes if facts.result is not None else ()
+    own += facts.densified.notes if facts.densified is not None else ()
+    if facts.times is not None and facts.times.missing:
+        own = (*own, f"the times of the layers were not measured: {facts.times.missing}")
     if facts.result is not None and facts.result.dense is not None:
         own = (*own, FULL_SIZE)
     return tuple(dict.fromkeys((*facts.notes, *own)))
@@ -100,7 +103,8 @@ def _notes(facts: ReportFacts) -> Sequence[str]:
 
 def _asked(facts: ReportFacts) -> Iterator[tuple[str, str]]:
     if facts.analysis is not None:
-        yield "Criterion", facts.analysis.criterion
+        own = "Criterion" if facts.removal is None else "Criterion of the analysis"
+        yield own, facts.analysis.criterion
         if facts.analysis.threshold is not None:
             yield "Curves were followed up to a loss of", f"{facts.analysis.threshold:g}"
     plan = facts.removal

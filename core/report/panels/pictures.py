@@ -56,7 +56,7 @@ def _shot(found: Examples, example: Example, title: str, finding: Finding) -> Sh
     lines: tuple[str, ...] = (finding.text(found.names),)
     if isinstance(finding, Classes):
         lines = tuple(
-            f"{class_name(number, found.names)} {100 * share:.1f} %"
+            f"{class_name(number, found.names)}: {100 * share:.1f} %"
             for number, share in finding.best[:3]
         )
     return Shot(

@@ -1,4 +1,6 @@
-"""The `Accuracy` layers of a net: their scores, and their k of the top-k accuracy."""
+"""The `Accuracy` layers of a net: their scores, and their k of the top-k accuracy; and whether a
+`DetectionEvaluate` layer measures a detector.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from ....core.ir.rebuild import expose
 from ..layers.accuracy import Accuracy
 from ..source import CaffeSource
 
-__all__ = ["named_accuracy"]
+__all__ = ["measures_boxes", "named_accuracy"]
+
+BOXES = "DetectionEvaluate"
 
 
 def named_accuracy(network: Network, top: str) -> tuple[Network, Classification]:
@@ -42,3 +46,17 @@ def named_accuracy(network: Network, top: str) -> tuple[Network, Classification]
             return network, Classification(scores, (best,))
     maker = next(info.name for info in reversed(network.layers) if info.tops[:1] == (scores,))
     return expose(network, [maker]), Classification(f"layer:{maker}", (best,))
+
+
+def measures_boxes(network: Network, top: str) -> bool:
+    """Whether a layer of the net measures the boxes of a detector (SSD fork).
+
+    Args:
+        network: the network as it was read from its files.
+        top: the layer's first top, or its name.
+    """
+    source = network.source
+    return isinstance(source, CaffeSource) and any(
+        entry.layer.type == BOXES and top in (entry.layer.name, *entry.layer.tops[:1])
+        for entry in source.layers
+    )

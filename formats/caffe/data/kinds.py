@@ -9,6 +9,7 @@ from ....core.data.images import SUFFIXES as IMAGES
 from ....core.data.registry import KINDS, Kind, Opening, stream
 from ....core.data.text import first_lines
 from ....core.errors import DataError
+from ....core.ir.heads import PriorHead
 from .hdf5_data import SUFFIXES, Hdf5Data
 from .leveldb_data import LevelData, is_leveldb
 from .lists import ImageList, PairList, divided, labelled
@@ -17,9 +18,18 @@ from .net_data import is_apart, is_net, open_net_data
 
 __all__: list[str] = []
 
+FOUND = "every image of the database has one"
+"""Where labels were found, in words."""
+
 
 def _is_lmdb(path: Path, _: Opening) -> bool:
     return (path / "data.mdb").is_file() or (path.suffix == ".mdb" and path.is_file())
+
+
+def _background(opening: Opening) -> int:
+    """Return the class of nothing that the network's heads have: the usual one without any."""
+    heads = opening.network.heads
+    return next((head.background for head in heads if isinstance(head, PriorHead)), 0)
 
 
 def _is_leveldb(path: Path, _: Opening) -> bool:
@@ -63,7 +73,7 @@ for _kind in (
         name="Caffe LMDB",
         claims=_is_lmdb,
         open=lambda path, opening: stream(
-            LmdbData(path), opening, found_labels="every image of the database has one"
+            LmdbData(path, _background(opening)), opening, found_labels=FOUND
         ),
         rank=10,
     ),
@@ -71,7 +81,7 @@ for _kind in (
         name="Caffe LevelDB",
         claims=_is_leveldb,
         open=lambda path, opening: stream(
-            LevelData(path), opening, found_labels="every image of the database has one"
+            LevelData(path, _background(opening)), opening, found_labels=FOUND
         ),
         rank=10,
     ),

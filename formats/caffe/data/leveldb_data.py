@@ -67,12 +67,13 @@ class LevelData(DatumImages):
 
     Args:
         path: its folder.
+        background: the label of nothing, where images have objects.
 
     Raises:
         DataError: it cannot be read, is broken, or is empty.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, background: int = 0):
         self._lock = threading.Lock()
         self._block: tuple[tuple[Path, int], bytes] | None = None
         with located(file=str(path)):
@@ -85,7 +86,7 @@ class LevelData(DatumImages):
             if not keys:
                 raise DataError("the database is empty")
         self._places = [place for key in keys if (place := found[key].place) is not None]
-        super().__init__(str(path), keys)
+        super().__init__(str(path), keys, background)
 
     def value(self, index: int) -> bytes:
         """Return the value of a key.

@@ -27,12 +27,13 @@ class LmdbData(DatumImages):
 
     Args:
         path: the folder with `data.mdb`, or that file.
+        background: the label of nothing, where images have objects.
 
     Raises:
         DataError: lmdb is not installed, or the database cannot be read.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, background: int = 0):
         self.path = path
         self._errors: tuple[type[Exception], ...] = ()
         with located(file=str(path)):
@@ -42,7 +43,7 @@ class LmdbData(DatumImages):
                 keys = [bytes(key) for key in transaction.cursor().iternext(values=False)]
             if not keys:
                 raise DataError("the database is empty")
-        super().__init__(str(path), keys)
+        super().__init__(str(path), keys, background)
 
     def value(self, index: int) -> bytes:
         """Return the value of a key.

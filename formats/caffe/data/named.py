@@ -26,7 +26,7 @@ from .lmdb_data import LmdbData
 
 __all__ = ["NamedData", "named_data"]
 
-READ = ("Data", "LMDBData", "ImageData", "HDF5Data")
+READ = ("AnnotatedData", "Data", "LMDBData", "ImageData", "HDF5Data")
 """Types of layers whose data is read."""
 
 

@@ -30,17 +30,21 @@ class Transformed(Layer):
     mirror: bool = key(False, "/transform_param.mirror", "mirror")  # noqa: FBT003
     force_color: bool = key(False, "/transform_param.force_color")  # noqa: FBT003
     force_gray: bool = key(False, "/transform_param.force_gray")  # noqa: FBT003
+    resize_height: int = key(0, "/transform_param.resize_param.height")
+    resize_width: int = key(0, "/transform_param.resize_param.width")
 
     def image(self) -> tuple[int, int, int] | None:
         """Return channels, height and width where the fields tell them all."""
         channels = self.channels()
-        return (channels, self.crop_size, self.crop_size) if channels and self.crop_size else None
+        height, width = self.crop_size or self.resize_height, self.crop_size or self.resize_width
+        return (channels, height, width) if channels and height and width else None
 
     def like(self, other: tuple[int, ...]) -> tuple[int, ...] | None:
         """Return the shape of another net's images, but for what the fields tell."""
         if len(other) != 3:
             return other or None
-        height, width = (self.crop_size or size for size in other[1:])
+        stated = self.resize() or other[1:]
+        height, width = (self.crop_size or size for size in stated)
         return (self.channels() or other[0], height, width)
 
     def channels(self) -> int:
@@ -63,7 +67,8 @@ class Transformed(Layer):
 
     def resize(self) -> tuple[int, ...]:
         """Return height and width that images have before the crop; empty for their own."""
-        return ()
+        stated = self.resize_height, self.resize_width
+        return stated if all(stated) else ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

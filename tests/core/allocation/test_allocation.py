@@ -72,7 +72,15 @@ def kept(choice):
 
 
 def test_they_are_all_there_and_say_where_they_come_from():
-    assert sorted(ALLOCATIONS) == ["global", "greedy", "sensitivity", "threshold", "uniform"]
+    assert sorted(ALLOCATIONS) == [
+        "global",
+        "greedy",
+        "isomorphic",
+        "one-step",
+        "sensitivity",
+        "threshold",
+        "uniform",
+    ]
     assert all(entry.summary and entry.source for entry in ALLOCATIONS.values())
     with pytest.raises(PlanError, match=r"unknown allocation 'uniformly' \(hint: did you mean uni"):
         ALLOCATIONS.find("uniformly")

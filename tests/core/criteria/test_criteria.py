@@ -17,6 +17,9 @@ from secateur.core.pruning.prune import prune
 from support.graphs import Graph
 
 NAMES = sorted(CRITERIA)
+COARSE = ("entropy", "particle")
+"""Criteria that count samples or masks, so that few of them leave ties."""
+
 WITH_DATA = [name for name in NAMES if CRITERIA[name].needs_data]
 
 
@@ -369,7 +372,7 @@ def test_channels_that_only_a_transposed_convolution_reads_get_scores(name):
     t = g.layer("t", "ConvTranspose", emit)
     network = g.network(y=g.conv("out", t, 2))
     scores = scores_of(name, network, "a", SyntheticDataset(network, samples=8))
-    assert len(set(scores)) == 6
+    assert len(set(scores)) >= (2 if name in COARSE else 6)
 
 
 @pytest.mark.parametrize("name", WITH_DATA)
@@ -385,9 +388,12 @@ def test_a_criterion_on_weights_needs_no_data(name):
 
 
 def test_the_table_of_criteria_names_its_sources():
-    assert NAMES == [
-        "activation_mean", "apoz", "bn_scale", "geometric_median", "interpolative", "l1", "l2",
-        "random", "thinet",
-    ]  # fmt: skip
-    assert WITH_DATA == ["activation_mean", "apoz", "interpolative", "thinet"]
+    with_data = {"activation_mean", "apoz", "entropy", "interpolative", "particle", "thinet"}
+    alone = {
+        "bn_scale", "dfpc", "geometric_median", "l1", "l2", "lamp", "lean", "random", "similarity",
+        "synflow",
+    }  # fmt: skip
+    assert with_data | alone <= set(NAMES)
+    assert with_data <= set(WITH_DATA)
+    assert not alone & set(WITH_DATA)
     assert all(entry.summary and entry.source for entry in CRITERIA.values())

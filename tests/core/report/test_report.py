@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from secateur.core.plan.plan import PlanGroup
 from secateur.core.report.panels.before_after import wilson
 from secateur.core.report.panels.curve import promised
 from secateur.core.report.panels.graph import lanes
+from secateur.core.report.panels.reproduce import folded
 from secateur.core.report.render import report_path
 from support.page import Page, faults
 
@@ -93,6 +96,73 @@ def test_figures_are_those_of_the_result(pruned):
     ):
         if old.shape != new.shape:
             assert f"{old.name} {old.type} {old.shape[1]} → {new.shape[1]}" in text
+
+
+def test_times_of_layers_stand_beside_their_operations(pruned):
+    times = secateur.layer_times(NETWORK, pruned.after)
+    assert set(times.before) <= {row.name for row in secateur.describe(NETWORK).layers}
+    assert times.before["conv1"] > 0
+    assert times.after["conv1"] > 0
+    assert not times.smaller
+    text = secateur.render_report(replace(pruned, times=times))
+    assert faults(text) == []
+    page = Page(text)
+    assert "Latency of the layers, before and after" in page.text
+    for name in ("conv1", "res2a"):
+        assert f"{times.before[name]:.3g} → {times.after[name]:.3g}" in page.text
+    alone = secateur.ReportFacts(network=NETWORK, times=secateur.layer_times(NETWORK))
+    assert f"{alone.times.before['conv1']:.3g}" in Page(secateur.render_report(alone)).text
+    assert "Milliseconds" not in Page(secateur.render_report(pruned)).text
+
+
+def test_times_that_cannot_be_measured_are_told(pruned, monkeypatch):
+    def refused(*arguments, **named):
+        raise secateur.UnsupportedError("the profile holds no times")
+
+    monkeypatch.setattr("secateur.core.report.latency.layer_latencies", refused)
+    times = secateur.layer_times(NETWORK, pruned.after)
+    page = Page(secateur.render_report(replace(pruned, times=times)))
+    assert "the times of the layers were not measured: the profile holds no times" in page.text
+    assert "Milliseconds" not in page.text
+
+
+def test_the_steps_of_a_pipeline(pruned):
+    steps = (
+        secateur.StepFacts(name="prune", came="half is gone", seconds=90.0, asked={"rate": "0.5"}),
+        secateur.StepFacts(name="valid", came="12 samples", seconds=3.0),
+    )
+    check = secateur.Check(what="files as in memory", difference=3e-8)
+    facts = replace(
+        pruned, steps=steps, checks=(check,), densified=pruned.result,
+        texts={"secateur.yaml": "model: <net>\n"},
+    )  # fmt: skip
+    text = secateur.render_report(facts)
+    assert faults(text) == []
+    page = Page(text)
+    assert page.headings[0] == (1, "Pipeline: shapes")
+    assert "prune half is gone 90 s" in page.text
+    assert "prune: rate 0.5" in page.text
+    assert "files as in memory 3.0e-08" in page.text
+    assert "When the zeros left." in page.text
+    assert "model: <net>" in page.text
+
+
+def test_a_long_command_is_told_in_lines_that_a_shell_joins():
+    command = shlex.join(["secateur", "prune", "a file.cfg", *(f"--flag-{n}" for n in range(30))])
+    lines = folded(command).splitlines()
+    assert max(map(len, lines)) < 100
+    assert all(line.endswith(" \\") for line in lines[:-1])
+    joined = "".join(line.removesuffix("\\") for line in lines)
+    assert shlex.split(joined) == shlex.split(command)
+    assert folded("secateur prune 'unclosed") == "secateur prune 'unclosed"
+
+
+def test_a_result_that_was_kept_tells_the_same(pruned):
+    result = pruned.result
+    content = json.loads(json.dumps(result.to_data()))
+    again = secateur.PruneResult.from_data(content, result.network, result.plan)
+    assert again == result
+    assert secateur.render_report(replace(pruned, result=again)) == secateur.render_report(pruned)
 
 
 def test_order_of_removal_counts_every_channel(pruned):

@@ -81,7 +81,7 @@ def test_arrays(tmp_path: Path) -> None:
         ("Data", "data_param { batch_size: 2 }", FormatError, "field source: required"),
         ("MemoryData", "memory_data_param { channels: 1 height: 2 width: 2 }", UnsupportedError,
          "data of layers of type MemoryData is not read"),
-        ("AnnotatedData", 'data_param { source: "x" }', UnsupportedError, "AnnotatedData"),
+        ("AnnotatedData", 'data_param { source: "x" }', DataError, "there is no data at 'x'"),
         ("Input", "input_param { shape: { dim: 1 } shape: { dim: 1 } }", FormatError,
          "no layer of phase TEST reads data"),
     ],

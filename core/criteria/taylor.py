@@ -1,0 +1,95 @@
+"""First-order Taylor expansion at the gates: Molchanov et al., Importance Estimation for Neural
+Network Pruning, CVPR 2019, and what belongs to it.
+
+With g the gradient of a unit's gate for the mean loss of a minibatch, and g_n the part of sample n:
+
+* `taylor`: the mean over minibatches of g², the best of the paper;
+* `taylor-sample`: the mean over minibatches of Σ_n g_n²: signs of samples do not cancel;
+* `sensitivity`: the mean over samples of |gradient of the gate for the sample's own loss|, which is
+  N·|g_n| in a minibatch of N (Mittal et al., 2018, have it for whole activations).
+
+A gate that several places share has the sum of their gradients; its score is divided by their
+number. Scores of `taylor` and `taylor-sample` differ by a factor that depends on the batch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .gates import per_place
+from .gradients import Differentiated, Step, mean_over_steps
+from .registry import ScoreContext, Scores, criterion
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+COST = "1 pass forward and back over up to 1,024 samples"
+
+
+@criterion(
+    "taylor",
+    summary="squared first-order loss change at the gate of the channel",
+    source="Molchanov et al., CVPR 2019",
+    needs_data=True,
+    uses_labels=True,
+    gradients=True,
+    cost=COST,
+    comparable=True,
+)
+def taylor(context: ScoreContext) -> Scores:
+    """Return the mean squared gate gradient of each unit.
+
+    Raises:
+        DataError: the data is broken or does not fit the network.
+        UnsupportedError: PyTorch is not installed, or an operator has no gradient here.
+    """
+    own = Differentiated.of(context)
+    found = mean_over_steps(context, lambda step: step.gradients().sum(dim=0).square(), own)
+    return per_place(context.groups, own.places, found)
+
+
+@criterion(
+    "taylor-sample",
+    summary="the same with the gradient of each sample squared by itself",
+    source="Molchanov et al., CVPR 2019, code",
+    needs_data=True,
+    uses_labels=True,
+    gradients=True,
+    cost=COST,
+    comparable=True,
+)
+def taylor_sample(context: ScoreContext) -> Scores:
+    """Return the mean of the summed squares of each sample's gate gradient.
+
+    Raises:
+        DataError: the data is broken or does not fit the network.
+        UnsupportedError: PyTorch is not installed, or an operator has no gradient here.
+    """
+    own = Differentiated.of(context)
+    found = mean_over_steps(context, lambda step: step.gradients().square().sum(dim=0), own)
+    return per_place(context.groups, own.places, found)
+
+
+@criterion(
+    "sensitivity",
+    summary="size of the gradient at the gate of the channel",
+    source="Mittal et al., WACV 2018",
+    needs_data=True,
+    uses_labels=True,
+    gradients=True,
+    cost=COST,
+    comparable=True,
+)
+def sensitivity(context: ScoreContext) -> Scores:
+    """Return the mean size of each sample's gate gradient.
+
+    Raises:
+        DataError: the data is broken or does not fit the network.
+        UnsupportedError: PyTorch is not installed, or an operator has no gradient here.
+    """
+
+    def measure(step: Step) -> Tensor:
+        return step.gradients().abs().sum(dim=0)  # the mean of N·|g_n| over N samples
+
+    own = Differentiated.of(context)
+    return per_place(context.groups, own.places, mean_over_steps(context, measure, own))

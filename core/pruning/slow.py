@@ -1,0 +1,58 @@
+"""Why a network with fewer operations takes as long as before, or longer, and what mends it."""
+
+from __future__ import annotations
+
+from ..cost.latency import LOCAL
+from ..engine.padding import channel_block
+from ..ir.network import Network, shape_of
+from .result import PruneResult
+
+__all__ = ["slow_reason"]
+
+
+def slow_reason(result: PruneResult, engine: str = LOCAL) -> str:
+    """Return why a pruned network is not faster on this machine, and the flag that mends it.
+
+    Args:
+        result: the network with its plan.
+        engine: for the name of the target.
+    """
+    known = result.plan.provenance
+    block = channel_block()
+    odd, every = _uneven(result.network, block)
+    in_blocks = known.get("target", {}).get("name") == engine or known.get("budget") == "latency"
+    multiple = known.get("limits", {}).get("round_to", 1)
+    if odd and block > 1 and multiple % block:
+        flag = (
+            f"--round-to {block} leaves whole blocks alone" if in_blocks
+            else f"--target {engine} removes whole blocks"
+        )  # fmt: skip
+        return (
+            f"channels of {odd} of {every} convolutions are no multiple of {block}, which {engine} "
+            f"computes together: {flag}, and convert --pad-channels {block} fills them up"
+        )
+    if known.get("budget") != "latency":
+        return (
+            "the layers that lost channels take little of the time: --budget latency counts what "
+            "each layer takes, and --target-latency prunes until the network is fast enough"
+        )
+    return (
+        "what is left is the same for any number of channels: layers without weights, and starting "
+        "each layer; fewer layers (--drop-blocks) save that"
+    )
+
+
+def _uneven(network: Network, block: int) -> tuple[int, int]:
+    """Return how many convolutions make or read an incomplete block, and how many there are.
+
+    Inputs of the network, and of convolutions with fewer inputs than a block, count as whole.
+    """
+    odd = every = 0
+    for node in network.graph:
+        weight = node.inputs[1] if len(node.inputs) > 1 else None
+        if node.op_type != "Conv" or weight is None or weight.shape is None:
+            continue
+        outputs, inputs, *_ = (int(size) for size in shape_of(weight))
+        every += 1
+        odd += bool(outputs % block or (inputs > block and inputs % block))
+    return odd, every

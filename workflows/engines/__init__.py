@@ -1,0 +1,1 @@
+"""Engines that networks are timed on: one file each, and the process that runs them."""

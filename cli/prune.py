@@ -169,6 +169,8 @@ def _made(
     if data is not None:
         return fitted(terminal, network, data, reading, purpose="calibrate").dataset
     found = secateur.stand_in(network, options, samples=reading.limit)
+    if found.told:
+        terminal.note(found.told)
     if found.why:
         terminal.note(f"channels are chosen by l1: {found.why}")
     return found.dataset

@@ -27,10 +27,12 @@ class StandIn:
 
     Args:
         dataset: made images; None where there are none.
+        told: what is to be known of how they were made; "" where the network's files say it.
         why: why there are none, in words; "" where there are some, or where none are of use.
     """
 
     dataset: Dataset | None = None
+    told: str = ""
     why: str = ""
 
 
@@ -56,6 +58,7 @@ def stand_in(network: Network, options: PruneOptions, *, samples: int | None = N
         preprocess = likely_preprocess(network)
         if preprocess is None:
             return StandIn(why=UNTOLD)
-        return StandIn(dataset=StructuredDataset(network, samples=samples, preprocess=preprocess))
+        dataset = StructuredDataset(network, samples=samples, preprocess=preprocess)
+        return StandIn(dataset=dataset, told=preprocess.remark)
     except DataError as error:
         return StandIn(why=error.message)

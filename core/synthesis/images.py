@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -134,7 +135,7 @@ class StatisticsDataset:
         self._start = StructuredDataset(
             network, samples=count, batch=together, seed=seed, preprocess=preprocess
         )
-        size = sum(int(np.prod(shape[1:])) for shape in network.inputs.values()) * 4
+        size = 4 * sum(prod(map(int, shape[1:])) for shape in network.inputs.values())
         most = max(together, MOST_BYTES // size // together * together)
         if self._start.samples > most:
             self._start = StructuredDataset(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import secateur
+from secateur.core.ir.builder import Builder
+from secateur.core.ir.network import Network, Preprocess
 from support.program import inside as run
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -42,20 +45,20 @@ def test_without_data_made_images_stand_in(tmp_path: Path) -> None:
     assert "channels left by l1, not repaired, since there were no images" in said.stderr
 
 
-def test_nothing_stands_in_where_nobody_tells_the_range(tmp_path: Path) -> None:
-    text = tmp_path / "net.prototxt"
-    text.write_text(
-        'name: "net" input: "data" input_shape { dim: 1 dim: 3 dim: 16 dim: 16 }\n'
-        + "".join(
-            f'layer {{ name: "c{k}" type: "Convolution" bottom: "{below}" top: "c{k}" '
-            f"convolution_param {{ num_output: 8 kernel_size: 3 }} }}\n"
-            for k, below in enumerate(("data", "c0"))
-        )
-    )
-    network = secateur.load(text)
-    found = secateur.stand_in(network, secateur.PruneOptions(rate=0.3))
+def test_nothing_stands_in_where_nobody_tells_the_range() -> None:
+    b = Builder("net")
+    net = Network(name="net", model=b.finish({"y": b.op("Relu", b.input("x", ("N", 3, 16, 16)))}))
+    options = secateur.PruneOptions(rate=0.3)
+    found = secateur.stand_in(net, options)
     assert found.dataset is None
     assert "nothing says how images become inputs" in found.why
+    told = replace(net, preprocess=Preprocess(origin="options"))
+    assert secateur.stand_in(told, options, samples=3).dataset is not None
+    asked = secateur.PruneOptions(rate=0.3, criterion="l1")
+    assert secateur.stand_in(told, asked) == secateur.StandIn()
+    flat = Builder("flat")
+    rows = Network(name="f", model=flat.finish({"y": flat.op("Relu", flat.input("x", ("N", 9)))}))
+    assert secateur.stand_in(rows, options).dataset is None
 
 
 def test_a_name_that_is_none(tmp_path: Path) -> None:

@@ -126,6 +126,8 @@ from .core.pruning.rounds import ROUNDS_FILE as ROUNDS_FILE
 from .core.pruning.rounds import Iteration as Iteration
 from .core.pruning.rounds import Round as Round
 from .core.pruning.slow import slow_reason as slow_reason
+from .core.pruning.stand_in import StandIn as StandIn
+from .core.pruning.stand_in import stand_in as stand_in
 from .core.pruning.together import Together as Together
 from .core.pruning.together import losses_together as losses_together
 from .core.recovery.measure import BlockLoss as BlockLoss
@@ -199,6 +201,8 @@ from .workflows.darknet_pruner import open_darknet_project as open_darknet_proje
 from .workflows.darknet_pruner import save_named as save_named
 from .workflows.datasets import class_names as class_names
 from .workflows.datasets import fit_preprocess as fit_preprocess
+from .workflows.datasets import is_made as is_made
+from .workflows.datasets import make_images as make_images
 from .workflows.datasets import open_dataset as open_dataset
 from .workflows.datasets import stands_apart as stands_apart
 from .workflows.emitting import TrainingFiles as TrainingFiles

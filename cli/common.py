@@ -31,7 +31,7 @@ Data = Annotated[
     Path | None,
     Parameter(
         help="Images or .npz, for calibration, verification and measurements. Of a .data file: "
-        "the images of train=.",
+        "the images of train=. synthetic: images made up, where there are none.",
         group=Panel.DATA,
     ),
 ]

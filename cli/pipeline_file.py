@@ -250,7 +250,9 @@ class _File:
                 options = _made(described(secateur.DataOptions), values, [*given, *further])
             except secateur.SecateurError as error:
                 raise self._placed(error, role, place) from error
-            found[role] = secateur.DataSource(path=self._base / text, options=options)
+            found[role] = secateur.DataSource(
+                path=text if secateur.is_made(text) else self._base / text, options=options
+            )
         return found
 
     def _scalars(self) -> dict[str, Any]:

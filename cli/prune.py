@@ -25,7 +25,7 @@ from .summary import (
 )
 
 if TYPE_CHECKING:
-    from secateur import Dataset, Network, Together
+    from secateur import Dataset, Gate, Network, Together
 
     from .terminal import Terminal
 
@@ -89,19 +89,15 @@ def command(
         raise secateur.FormatError("a solver is used with --emit-training only", option="solver")
     gate = secateur.Gate(drop=max_drop)
     dataset = measured = None
-    if data is not None:
+    made = data is None or secateur.is_made(data)
+    if made:
+        dataset = _made(terminal, network, options, data, reading)
+        measured = _measured(terminal, network, val, reading, options, gate)
+    elif data is not None:
         asked = max_drop is not None
         found = parts(terminal, network, data, val, reading, options.task, asked=asked)
         dataset, measured = found.calibration.dataset, found.measured.dataset
         gate.check(found.measured.task)
-    elif val is not None:
-        found_val = fitted(
-            terminal, network, val, reading, options.task, asked=max_drop is not None
-        )
-        measured = found_val.dataset
-        gate.check(found_val.task)
-    else:
-        gate.check(None)
     together = secateur.losses_together(network, options, data=dataset)
     if together is not None:
         terminal.note(together.text)
@@ -139,7 +135,7 @@ def command(
         _tell_together(terminal, together, network, pruned.network, measured)
     told: tuple[str, ...] = ()
     if measured is None and pruned.plan.removes:
-        told = (unmeasured(pruned, calibrated=dataset is not None),)
+        told = (unmeasured(pruned, dataset, made=made),)
         terminal.warn(told[0])
     elif data is not None and measured is dataset and measured is not None and measured.labelled:
         told = (same_samples(data),)
@@ -158,6 +154,47 @@ def command(
             written=saved.difference,
         )  # fmt: skip
         reporting.write(terminal, report, facts)
+
+
+def _made(
+    terminal: Terminal,
+    network: Network,
+    options: PruneOptions,
+    data: Path | None,
+    reading: DataOptions,
+) -> Dataset | None:
+    """Return made images to calibrate on: those that `data` names, or what stands in for data."""
+    import secateur
+
+    if data is not None:
+        return fitted(terminal, network, data, reading, purpose="calibrate").dataset
+    found = secateur.stand_in(network, options, samples=reading.limit)
+    if found.told:
+        terminal.note(found.told)
+    if found.why:
+        terminal.note(f"channels are chosen by l1: {found.why}")
+    return found.dataset
+
+
+def _measured(
+    terminal: Terminal,
+    network: Network,
+    val: Path | None,
+    reading: DataOptions,
+    options: PruneOptions,
+    gate: Gate,
+) -> Dataset | None:
+    """Return the data to measure on, which made images are not; None where there is none.
+
+    Raises:
+        DataError: it does not fit, or the gate needs labels that it has not.
+    """
+    if val is None:
+        gate.check(None)
+        return None
+    found = fitted(terminal, network, val, reading, options.task, asked=gate.drop is not None)
+    gate.check(found.task)
+    return found.dataset
 
 
 def _tell_together(

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from .terminal import Terminal
 
+MORE = "a hundred as --data, labelled or not, change that"
+"""What is to be done where there were no images."""
+
 
 def measure_and_save(
     original: secateur.Network,
@@ -221,22 +224,23 @@ def show_rows(terminal: Terminal, rows: Sequence[SummaryRow]) -> None:
     terminal.out.print(_table(rows))
 
 
-def unmeasured(result: secateur.PruneResult, *, calibrated: bool) -> str:
+def unmeasured(result: secateur.PruneResult, data: Dataset | None, *, made: bool) -> str:
     """Return what is to be said of a pruned network that was measured on nothing.
 
     Args:
         result: the network with its plan and repairs.
-        calibrated: whether samples chose or repaired.
+        data: what chose and repaired; None for nothing.
+        made: whether these are no real images.
     """
     how = str(result.plan.provenance.get("criterion", "a plan"))
     kept = [record.method for record in result.repairs if record.kept]
     done = f"channels left by {how}, {'repaired by ' + ', '.join(kept) if kept else 'not repaired'}"
-    if calibrated:
+    if not made:
         return f"accuracy was not measured: {done}"
-    return (
-        f"accuracy is unknown, and probably low: {done}, since there were no images (a hundred as "
-        "--data, labelled or not, change that)"
-    )
+    if data is None:
+        return f"accuracy is unknown, and probably low: {done}, since there were no images ({MORE})"
+    seen = f"no real image was seen: {done}, on {data.samples} {data.name}"
+    return f"accuracy is unknown, {seen} ({MORE})"
 
 
 def print_training(terminal: Terminal, training: secateur.TrainingFiles) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from ..core.data import DataOptions, Dataset
 from ..core.data import open_dataset as open_neutral
 from ..core.data.arrays import AnyData
+from ..core.data.naming import is_made
 from ..core.data.opening import kind_of
 from ..core.data.options import AUTOMATIC
 from ..core.data.registry import Opening, Purpose
@@ -22,10 +23,19 @@ from ..core.evaluation.task import Task
 from ..core.ir.network import Network, Preprocess
 from ..core.options import options_of
 from ..core.progress import Progress, silent
+from ..core.statistics.normalizations import likely_preprocess
+from ..core.synthesis.kind import MadeByFitting
 from ..formats.registry import FORMATS
 from .preprocessing import PreprocessTrial, try_preprocess, with_mean, with_preprocess
 
-__all__ = ["class_names", "fit_preprocess", "open_dataset", "stands_apart"]
+__all__ = [
+    "class_names",
+    "fit_preprocess",
+    "is_made",
+    "make_images",
+    "open_dataset",
+    "stands_apart",
+]
 
 
 def open_dataset(
@@ -64,6 +74,8 @@ def open_dataset(
         else:
             network = with_preprocess(network, options)
         options = replace(options, preprocessing=None)
+    if isinstance(path, str | Path) and is_made(path) and preprocess is None:
+        preprocess = likely_preprocess(network)
     for known in FORMATS.values():
         known.register_datasets()
     return open_neutral(
@@ -105,6 +117,17 @@ def stands_apart(path: str | Path, network: Network, options: DataOptions | None
         known.register_datasets()
     opening = Opening(network=network, options=options or DataOptions())
     return kind_of(Path(path), opening).apart(Path(path), opening)
+
+
+def make_images(dataset: Dataset, progress: Progress = silent) -> None:
+    """Make images that a dataset would else make when it is first read; others are left alone.
+
+    Args:
+        dataset: any data.
+        progress: told how far the work is.
+    """
+    if isinstance(dataset, MadeByFitting):
+        dataset.make(progress)
 
 
 def fit_preprocess(

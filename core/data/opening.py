@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, located
+from ..errors import DataError, located, nearest_hint
 from ..ir.network import Network, Preprocess
 from ..options import options_of
 from .arrays import AnyData, as_dataset
 from .base import Dataset
+from .naming import SYNTHETIC
 from .options import DataOptions
 from .registry import KINDS, Kind, Opening, Purpose
 
@@ -87,11 +88,16 @@ def kind_of(path: Path, opening: Opening) -> Kind:
     Raises:
         DataError: nothing is there, or nobody knows what it is.
     """
-    if not path.exists():
-        raise DataError(f"there is no data at '{path}'")
-    for kind in sorted(KINDS.values(), key=lambda kind: (kind.rank, kind.name)):
-        if kind.claims(path, opening):
+    there = path.exists()
+    kinds = sorted(KINDS.values(), key=lambda kind: (kind.rank, kind.name))
+    for kind in kinds:
+        if kind.made != there and kind.claims(path, opening):
             return kind
+    if not there:
+        made = [kind.name for kind in kinds if kind.made]
+        asked = str(path).startswith(f"{SYNTHETIC}:")
+        hint = nearest_hint(str(path), made, f"images are made by {', '.join(made)}")
+        raise DataError(f"there is no data at '{path}'", hint=hint if asked else None)
     raise DataError(
         f"'{path}' is no kind of data that can be read",
         hint="give a .npz file, an image or a folder of images, a list, annotations or a database",

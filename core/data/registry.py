@@ -69,6 +69,7 @@ class Kind:
         open: makes a dataset of it; raises DataError.
         rank: kinds are asked in this order.
         apart: whether a path holds images to calibrate on that are not those to measure on.
+        made: whether nothing is read: the path is a name, where there is no such file.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Kind:
     open: Callable[[Path, Opening], Dataset]
     rank: int = 50
     apart: Callable[[Path, Opening], bool] = lambda path, opening: False  # noqa: ARG005
+    made: bool = False
 
 
 KINDS: Registry[Kind] = Registry(

@@ -18,7 +18,7 @@ from .drawn import placed
 from .preprocess import normalized
 from .rows import rows_per_sample
 
-__all__ = ["SyntheticDataset", "affordable"]
+__all__ = ["FULL_SCALE", "SyntheticDataset", "affordable", "for_size"]
 
 FULL_SCALE = 255.0
 """The largest value of a pixel before preprocessing."""
@@ -111,21 +111,46 @@ class SyntheticDataset:
         sample = {}
         for name, shape in self._shapes.items():
             count = int((number + 1) * self._rows[name]) - int(number * self._rows[name])
+            if self._takes_images(name):
+                preprocess = for_size(self._preprocess, shape)
+                pixels = self._pixels(generator, number, (count, *shape), preprocess)
+                sample[name] = normalized(pixels, preprocess)
+                continue
             noise = generator.random((count, *shape), dtype=np.float32)
             if name in self._regions:
                 noise = placed(self._regions[name], noise, number % self._images)
-            elif (
-                name not in self._plain
-                and len(shape) == 3
-                and len(self._preprocess.mean) in (0, 1, shape[0])
-            ):
-                pixels = noise * np.float32(FULL_SCALE)
-                noise = normalized(pixels, _for_size(self._preprocess, shape))
             sample[name] = noise
         return sample
 
+    def _takes_images(self, name: str) -> bool:
+        """Whether an input is made of pixels, as far as sizes tell."""
+        shape = self._shapes[name]
+        return (
+            name not in self._plain
+            and name not in self._regions
+            and len(shape) == 3
+            and len(self._preprocess.mean) in (0, 1, shape[0])
+        )
 
-def _for_size(preprocess: Preprocess, shape: tuple[int, ...]) -> Preprocess:
+    def _pixels(
+        self,
+        generator: np.random.Generator,
+        number: int,  # noqa: ARG002
+        shape: tuple[int, ...],
+        preprocess: Preprocess,  # noqa: ARG002
+    ) -> np.ndarray:
+        """Return pixels [rows, C, H, W], 0 to 255, float32.
+
+        Args:
+            generator: of this sample.
+            number: of the sample.
+            shape: of the pixels.
+            preprocess: what is made of them, with a mean of this size.
+        """
+        return generator.random(shape, dtype=np.float32) * np.float32(FULL_SCALE)
+
+
+def for_size(preprocess: Preprocess, shape: tuple[int, ...]) -> Preprocess:
     """Return preprocessing that fits pixels of a size, C×H×W, whatever image it is to subtract."""
     image = preprocess.mean_image
     if image is not None and image.shape != shape:

@@ -167,7 +167,8 @@ def test_quiet_prints_results_only(tmp_path):
 
 
 def test_sparse_then_transform(tmp_path):
-    run("prune", *DARKNET, "--rate", 0.4, "--mode", "sparse", "-o", tmp_path / "sparse")
+    run("prune", *DARKNET, "--rate", 0.4, "--criterion", "l1", "--mode", "sparse",
+        "-o", tmp_path / "sparse")  # fmt: skip
     sparse = [tmp_path / "sparse" / Path(file).name for file in DARKNET]
     assert sparse[0].read_bytes() == Path(DARKNET[0]).read_bytes()
     plan = tmp_path / "sparse" / "plan.yaml"

@@ -17,7 +17,8 @@ UNKNOWN = (
 
 
 def test_pruning_without_images_tells_no_figure_of_noise(tmp_path: Path) -> None:
-    result = run("prune", *CAFFE, "--rate", 0.3, "-o", tmp_path / "out", "-q", "--no-repair")
+    common = ("--rate", 0.3, "--criterion", "l1", "--no-repair", "-q")
+    result = run("prune", *CAFFE, *common, "-o", tmp_path / "out")
     assert result.stderr.strip() == UNKNOWN
     for figure in ("greement", "cosine", "noise", "ccuracy"):
         assert figure not in result.stdout
@@ -26,6 +27,13 @@ def test_pruning_without_images_tells_no_figure_of_noise(tmp_path: Path) -> None
     assert "greement" not in result.stdout
     assert "cosine" not in result.stdout
     assert "accuracy was not measured: no --data was given" in result.stderr
+
+
+def test_made_images_that_stand_in_are_not_measured_on(tmp_path: Path) -> None:
+    result = run("prune", *CAFFE, "--rate", 0.3, "--limit", 32, "-q", "-o", tmp_path / "out")
+    assert "accuracy is unknown, no real image was seen: channels left by obs" in result.stderr
+    for figure in ("greement", "cosine", "ccuracy"):
+        assert figure not in result.stdout
 
 
 def test_a_hundred_unlabelled_images_change_that(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from ...core.data import Dataset
+from ...core.data.naming import is_made
 from ...core.errors import DataError, located
 from ...core.files import write_whole
 
@@ -65,6 +66,8 @@ def files_of(path: Path, dataset: Dataset) -> Iterator[Path]:
         path: what the dataset was opened by.
         dataset: it.
     """
+    if is_made(path):
+        return
     source = getattr(dataset, "source", dataset)
     if isinstance(source, FiledArrays):
         yield from dict.fromkeys([path, *source.files])

@@ -1,0 +1,64 @@
+"""Images that stand in for those that the user does not have, where nothing else was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..data import Dataset
+from ..data.structured.dataset import StructuredDataset
+from ..errors import DataError
+from ..ir.network import Network
+from ..statistics.normalizations import likely_preprocess
+from .options import AUTOMATIC, PruneOptions
+
+__all__ = ["StandIn", "stand_in"]
+
+UNTOLD = (
+    "nothing says how images become inputs, so that none can be made up (--scale, --mean, "
+    "--preprocess)"
+)
+"""Why there are none: images in the wrong range lead astray. Where a network that takes pixels from
+0 to 1 was pruned on pixels from 0 to 255, 10 % were left, where L1 left 90 %."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StandIn:
+    """What stands in for data.
+
+    Args:
+        dataset: made images; None where there are none.
+        told: what is to be known of how they were made; "" where the network's files say it.
+        why: why there are none, in words; "" where there are some, or where none are of use.
+    """
+
+    dataset: Dataset | None = None
+    told: str = ""
+    why: str = ""
+
+
+def stand_in(network: Network, options: PruneOptions, *, samples: int | None = None) -> StandIn:
+    """Return images to calibrate on where a user gives none.
+
+    Options that say how channels are chosen are followed as they are: with a criterion, a plan, an
+    analysis or a threshold, nothing stands in.
+
+    Args:
+        network: the network.
+        options: how it is pruned.
+        samples: how many images; None for as many as are affordable.
+    """
+    if (
+        options.criterion != AUTOMATIC
+        or options.plan is not None
+        or options.analysis is not None
+        or options.threshold is not None
+    ):
+        return StandIn()
+    try:
+        preprocess = likely_preprocess(network)
+        if preprocess is None:
+            return StandIn(why=UNTOLD)
+        dataset = StructuredDataset(network, samples=samples, preprocess=preprocess)
+        return StandIn(dataset=dataset, told=preprocess.remark)
+    except DataError as error:
+        return StandIn(why=error.message)

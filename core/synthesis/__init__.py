@@ -1,0 +1,1 @@
+"""Images that a network remembers: made from the statistics of its batch normalisations."""

@@ -61,6 +61,16 @@ def test_nothing_stands_in_where_nobody_tells_the_range() -> None:
     assert secateur.stand_in(rows, options).dataset is None
 
 
+def test_large_networks_are_not_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = secateur.load(*DARKNET)
+    options = secateur.PruneOptions(rate=0.3)
+    assert secateur.stand_in(network, options).dataset is not None
+    monkeypatch.setattr("secateur.core.pruning.stand_in.MOST_WORK", 1e6)
+    found = secateur.stand_in(network, options)
+    assert found.dataset is None
+    assert "--data synthetic does it all the same" in found.why
+
+
 def test_a_name_that_is_none(tmp_path: Path) -> None:
     said = run(
         "prune", *CAFFE, "--rate", 0.3, "--data", "synthetic:x", "-o", tmp_path / "o", code=1

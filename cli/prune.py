@@ -90,10 +90,11 @@ def command(
     gate = secateur.Gate(drop=max_drop)
     dataset = measured = None
     made = data is None or secateur.is_made(data)
-    if made:
-        dataset = _made(terminal, network, options, data, reading)
+    if data is None or made:
+        if data is not None:
+            dataset = fitted(terminal, network, data, reading, purpose="calibrate").dataset
         measured = _measured(terminal, network, val, reading, options, gate)
-    elif data is not None:
+    else:
         asked = max_drop is not None
         found = parts(terminal, network, data, val, reading, options.task, asked=asked)
         dataset, measured = found.calibration.dataset, found.measured.dataset
@@ -154,26 +155,6 @@ def command(
             written=saved.difference,
         )  # fmt: skip
         reporting.write(terminal, report, facts)
-
-
-def _made(
-    terminal: Terminal,
-    network: Network,
-    options: PruneOptions,
-    data: Path | None,
-    reading: DataOptions,
-) -> Dataset | None:
-    """Return made images to calibrate on: those that `data` names, or what stands in for data."""
-    import secateur
-
-    if data is not None:
-        return fitted(terminal, network, data, reading, purpose="calibrate").dataset
-    found = secateur.stand_in(network, options, samples=reading.limit)
-    if found.told:
-        terminal.note(found.told)
-    if found.why:
-        terminal.note(f"channels are chosen by l1: {found.why}")
-    return found.dataset
 
 
 def _measured(

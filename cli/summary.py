@@ -238,7 +238,8 @@ def unmeasured(result: secateur.PruneResult, data: Dataset | None, *, made: bool
     if not made:
         return f"accuracy was not measured: {done}"
     if data is None:
-        return f"accuracy is unknown, and probably low: {done}, since there were no images ({MORE})"
+        why = f"since there were no images ({MORE}; --data synthetic makes some up)"
+        return f"accuracy is unknown, and probably low: {done}, {why}"
     seen = f"no real image was seen: {done}, on {data.samples} {data.name}"
     return f"accuracy is unknown, {seen} ({MORE})"
 

@@ -54,7 +54,7 @@ def stand_in(network: Network, options: PruneOptions, *, samples: int | None = N
     """Return images to calibrate on where a user gives none.
 
     Options that say how channels are chosen are followed as they are: with a criterion, a plan, an
-    analysis or a threshold, nothing stands in.
+    analysis, a threshold or blocks to drop, nothing stands in.
 
     Args:
         network: the network.
@@ -66,6 +66,7 @@ def stand_in(network: Network, options: PruneOptions, *, samples: int | None = N
         or options.plan is not None
         or options.analysis is not None
         or options.threshold is not None
+        or options.drop_blocks is not None
     ):
         return StandIn()
     if _work(network) > MOST_WORK:

@@ -15,7 +15,7 @@ from secateur.cli.main import NAMES, app
 from support.program import run
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = {"ana", "compare", "iterate", "map", "prune", "transform", "valid"}
+COMMANDS = {"ana", "compare", "iterate", "map", "prune", "study", "transform", "valid"}
 
 
 def test_every_command_with_data_takes_the_same_flags() -> None:
@@ -30,7 +30,7 @@ def test_every_command_with_data_takes_the_same_flags() -> None:
     flags = {f"--{name.replace('_', '-')}" for name in names}
     for name in COMMANDS:
         source = {"--input"} if name == "compare" else {"--data"}
-        if name in ("ana", "iterate", "prune", "transform"):  # may measure on other data
+        if name in ("ana", "iterate", "prune", "study", "transform"):  # may measure on other data
             source |= {"--val"}
         assert panels.pop(name) == flags | source, name
     # What trains says itself how many samples an update takes, and may measure on other data.

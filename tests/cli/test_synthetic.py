@@ -34,15 +34,16 @@ def test_made_images_leave_more_than_the_norm_of_weights(files: list[str], tmp_p
     assert accuracy > 0.9
 
 
-def test_without_data_made_images_stand_in(tmp_path: Path) -> None:
-    said = run("prune", *CAFFE, "--rate", 0.3, "--limit", 16, "-o", tmp_path / "a")
+def test_a_plan_tells_that_images_were_made(tmp_path: Path) -> None:
+    made = ("--data", "synthetic", "--limit", 16)
+    said = run("prune", *CAFFE, "--rate", 0.3, *made, "-o", tmp_path / "a")
     assert "channels left by obs" in said.stderr
     assert "16 made images (structured) (a hundred as --data" in said.stderr
-    assert "statistics of batch normalisations expect them (unit)" in said.stderr
     plan = secateur.load_plan(tmp_path / "a/plan.yaml")
     assert plan.provenance["data"] == {"name": "made images (structured)", "samples": 16}
-    said = run("prune", *CAFFE, "--rate", 0.3, "--criterion", "l1", "-q", "-o", tmp_path / "b")
+    said = run("prune", *CAFFE, "--rate", 0.3, "-q", "-o", tmp_path / "b")
     assert "channels left by l1, not repaired, since there were no images" in said.stderr
+    assert "--data synthetic makes some up" in said.stderr
 
 
 def test_nothing_stands_in_where_nobody_tells_the_range() -> None:

@@ -80,8 +80,7 @@ class ChoiceOptions:
     """
 
     criterion: str = AUTOMATIC
-    """Which channels are removed first. auto: obs with data (images made up, where `prune` is given
-    none), else l1."""
+    """Which channels are removed first. auto: obs with data, else l1."""
 
     allocation: str = AUTOMATIC
     """How many channels each group loses."""

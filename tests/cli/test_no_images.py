@@ -12,8 +12,8 @@ IMAGES = str(FIXTURES / "calibration.npz")
 
 UNKNOWN = (
     "warning: accuracy is unknown, and probably low: channels left by l1, not repaired, since "
-    "there were no images (a hundred as --data, labelled or not, change that; --data synthetic makes some "
-    "up)"
+    "there were no images (a hundred as --data, labelled or not, change that; --data synthetic "
+    "makes some up)"
 )
 
 

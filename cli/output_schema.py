@@ -208,6 +208,11 @@ def _looking() -> Mapping[str, Schema]:
                         disagreement_=MAYBE, differs_=FLAG, found=_list(_list(_open(""))))
             ),
         ),
+        "latency": {
+            "type": "array", "description": "One entry an engine.",
+            "items": _open("", engine=TEXT, version=TEXT, models=_list(_open("", name=TEXT)),
+                           notes=_list(TEXT)),
+        },
         "targets": {"type": "array", "description": "All of them.", "items": TARGET},
         "targets NAME": TARGET,
         "data check": _object(

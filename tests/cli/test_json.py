@@ -27,6 +27,7 @@ ALONE: dict[str, Sequence[str]] = {
     "inspect": [*CAFFE],
     "inspect (for an engine)": [*CAFFE, "--target", "dpu-b4096"],
     "stat": [*CAFFE],
+    "latency": [*CAFFE, "--engines", "onnxruntime", "--seconds", "0.1"],
     "convert": [*CAFFE, "-o", "{out}/net.onnx"],
     "ana": [*CAFFE, *DATA, "--rates", "0.5", "-o", "{out}"],
     "prune": [*CAFFE, *DATA, *PRUNE, "-o", "{out}"],

@@ -19,7 +19,12 @@ DATA = ["--data", str(FIXTURES / "shapes.npz"), "--limit", "12"]
 
 PROGRAM = """\
 import sys
-sys.modules["torch"] = None  # as if it was not installed
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":  # as if it was not installed
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+sys.meta_path.insert(0, Missing())
 sys.argv = ["secateur", *sys.argv[1:]]
 from secateur.cli.main import program
 program()

@@ -41,7 +41,7 @@ def test_no_percent_is_meant_where_the_number_says_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("flag", "value", "known"),
     [
-        ("--criterion", "taylor", ["apoz", "auto", "geometric_median", "l1", "obs", "thinet"]),
+        ("--criterion", "gradient", ["apoz", "auto", "geometric_median", "l1", "obs", "thinet"]),
         ("--criterion", "thinnet", ["did you mean thinet?", "apoz", "auto", "l1", "obs"]),
         ("--allocation", "globl", ["did you mean global?", "auto", "greedy", "uniform"]),
         ("--repair", "refitt", ["did you mean refit?", "absorb", "auto", "none"]),

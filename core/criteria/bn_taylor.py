@@ -17,23 +17,17 @@ import onnx_ir as ir
 from ..ir.network import shape_of
 from ..training.framework import torch
 from .gates import Place, find_places, per_place
-from .gradients import Differentiated, Step, mean_over_steps
-from .registry import ScoreContext, Scores, criterion
-from .taylor import COST
+from .gradients import Differentiated, Step, by_gradients, mean_over_steps
+from .registry import ScoreContext, Scores
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@criterion(
+@by_gradients(
     "bn-taylor",
     summary="squared first-order loss change by a normalisation's factor and shift",
     source="Molchanov et al., CVPR 2019, code",
-    needs_data=True,
-    uses_labels=True,
-    gradients=True,
-    cost=COST,
-    comparable=True,
 )
 def bn_taylor(context: ScoreContext) -> Scores:
     """Return the mean squared first-order change of each unit's factors and shifts.

@@ -24,17 +24,31 @@ from ..progress import Progress
 from ..training.framework import torch
 from .gates import Place, find_places, gated
 from .output_loss import OutputLoss, find_loss
-from .registry import ScoreContext, Scores
+from .registry import Score, ScoreContext, Scores, criterion
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..training.module import TrainingModule
 
-__all__ = ["DRAWN", "Differentiated", "Step", "mean_over_steps"]
+__all__ = ["DRAWN", "Differentiated", "Step", "by_gradients", "mean_over_steps"]
 
 DRAWN = 32
 """Gradients at least where targets are drawn: with few minibatches, several are drawn for each."""
+
+
+COST = f"1 pass forward and back over up to {CALIBRATION_SAMPLES:,} samples"
+"""What most criteria by gradients take."""
+
+
+def by_gradients(
+    name: str, *, summary: str, source: str, cost: str = COST, comparable: bool = True
+) -> Callable[[Score], Score]:
+    """Register a criterion that needs gradients; see :class:`.registry.Criterion`."""
+    return criterion(
+        name, summary=summary, source=source, needs_data=True, uses_labels=True, gradients=True,
+        cost=cost, comparable=comparable,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,24 +17,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .gates import per_place
-from .gradients import Differentiated, Step, mean_over_steps
-from .registry import ScoreContext, Scores, criterion
+from .gradients import Differentiated, Step, by_gradients, mean_over_steps
+from .registry import ScoreContext, Scores
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-COST = "1 pass forward and back over up to 1,024 samples"
 
-
-@criterion(
+@by_gradients(
     "taylor",
     summary="squared first-order loss change at the gate of the channel",
     source="Molchanov et al., CVPR 2019",
-    needs_data=True,
-    uses_labels=True,
-    gradients=True,
-    cost=COST,
-    comparable=True,
 )
 def taylor(context: ScoreContext) -> Scores:
     """Return the mean squared gate gradient of each unit.
@@ -48,15 +41,10 @@ def taylor(context: ScoreContext) -> Scores:
     return per_place(context.groups, own.places, found)
 
 
-@criterion(
+@by_gradients(
     "taylor-sample",
-    summary="the same with the gradient of each sample squared by itself",
+    summary="as taylor, with the gradient of each sample squared by itself",
     source="Molchanov et al., CVPR 2019, code",
-    needs_data=True,
-    uses_labels=True,
-    gradients=True,
-    cost=COST,
-    comparable=True,
 )
 def taylor_sample(context: ScoreContext) -> Scores:
     """Return the mean of the summed squares of each sample's gate gradient.
@@ -70,15 +58,10 @@ def taylor_sample(context: ScoreContext) -> Scores:
     return per_place(context.groups, own.places, found)
 
 
-@criterion(
+@by_gradients(
     "sensitivity",
     summary="size of the gradient at the gate of the channel",
     source="Mittal et al., WACV 2018",
-    needs_data=True,
-    uses_labels=True,
-    gradients=True,
-    cost=COST,
-    comparable=True,
 )
 def sensitivity(context: ScoreContext) -> Scores:
     """Return the mean size of each sample's gate gradient.

@@ -14,22 +14,18 @@ import numpy as np
 
 from ..training.framework import torch
 from .gates import Place, per_place
-from .gradients import Differentiated, Step, mean_over_steps
-from .registry import ScoreContext, Scores, criterion
-from .taylor import COST
+from .gradients import Differentiated, Step, by_gradients, mean_over_steps
+from .registry import ScoreContext, Scores
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@criterion(
+@by_gradients(
     "taylor-output",
     summary="mean |activation · its gradient|, over the L2 norm of the group",
     source="Molchanov et al., ICLR 2017",
-    needs_data=True,
-    uses_labels=True,
-    gradients=True,
-    cost=COST,
+    comparable=False,
 )
 def taylor_output(context: ScoreContext) -> Scores:
     """Return the normalised mean product of each unit's activations and their gradients.

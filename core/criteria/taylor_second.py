@@ -22,8 +22,8 @@ import numpy as np
 from ..coupling.groups import Groups
 from ..training.framework import torch
 from .gates import per_place
-from .gradients import Differentiated, Step, mean_over_steps
-from .registry import ScoreContext, Scores, criterion
+from .gradients import Differentiated, Step, by_gradients, mean_over_steps
+from .registry import ScoreContext, Scores
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,15 +40,11 @@ COST = (
 )
 
 
-@criterion(
+@by_gradients(
     "taylor-second",
     summary="squared second-order loss change at the gate of the channel",
     source="Molchanov et al., CVPR 2019",
-    needs_data=True,
-    uses_labels=True,
-    gradients=True,
     cost=COST,
-    comparable=True,
 )
 def taylor_second(context: ScoreContext) -> Scores:
     """Return the mean squared second-order change of the loss without each unit.
@@ -67,15 +63,11 @@ def taylor_second(context: ScoreContext) -> Scores:
     return per_place(context.groups, own.places, mean_over_steps(context, measure, own))
 
 
-@criterion(
+@by_gradients(
     "obd",
     summary="curvature of the loss at the gate of the channel",
     source="LeCun et al., NIPS 1989, in the code of CVPR 2019",
-    needs_data=True,
-    uses_labels=True,
-    gradients=True,
     cost=COST,
-    comparable=True,
 )
 def obd(context: ScoreContext) -> Scores:
     """Return the mean curvature of the loss at the gate of each unit.

@@ -14,24 +14,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..training.framework import torch
-from .gradients import Differentiated, Step, mean_over_steps
-from .registry import ScoreContext, Scores, criterion
-from .taylor import COST
+from .gradients import Differentiated, Step, by_gradients, mean_over_steps
+from .registry import ScoreContext, Scores
 from .weights import producing
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@criterion(
+@by_gradients(
     "taylor-weight",
     summary="sum of squared weight · gradient over a filter",
     source="Molchanov et al., CVPR 2019",
-    needs_data=True,
-    uses_labels=True,
-    gradients=True,
-    cost=COST,
-    comparable=True,
 )
 def taylor_weight(context: ScoreContext) -> Scores:
     """Return the mean squared first-order change of each unit's weights.

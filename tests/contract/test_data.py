@@ -11,8 +11,16 @@ import pytest
 
 import secateur
 from secateur.core.data import Opening
+from secateur.core.synthesis.kind import STATISTICS
 from support.contract.registries import DATASETS
 from support.contract.samples_of_data import SAMPLES, DataSample, network
+from support.training import need_torch
+
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
+
+READ = sorted(name for name, kind in DATASETS.items() if not kind.made)
+MADE = sorted(name for name, kind in DATASETS.items() if kind.made)
+"""Kinds that are read from a path, and kinds that are made up for a network."""
 
 
 def classes(batches: Sequence[Any], answers: str) -> list[int]:
@@ -33,7 +41,7 @@ def sample_of(name: str) -> DataSample:
     return SAMPLES[name]
 
 
-@pytest.mark.parametrize("name", sorted(DATASETS))
+@pytest.mark.parametrize("name", READ)
 def test_a_kind_of_dataset_gives_the_same_samples_twice(name: str, tmp_path: Path) -> None:
     sample = sample_of(name)
     net = network(detector=sample.detector)
@@ -58,7 +66,7 @@ def test_a_kind_of_dataset_gives_the_same_samples_twice(name: str, tmp_path: Pat
         assert classes(second, sample.answers) == classes(first, sample.answers)
 
 
-@pytest.mark.parametrize("name", sorted(DATASETS))
+@pytest.mark.parametrize("name", READ)
 def test_a_limit_takes_the_first_sample_that_is_read(name: str, tmp_path: Path) -> None:
     sample = sample_of(name)
     net = network(detector=sample.detector)
@@ -69,5 +77,26 @@ def test_a_limit_takes_the_first_sample_that_is_read(name: str, tmp_path: Path) 
     assert any(np.array_equal(batch.inputs["data"], other.inputs["data"]) for other in whole)
 
 
+@pytest.mark.parametrize("name", MADE)
+def test_made_samples_are_the_same_twice(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name == STATISTICS:
+        need_torch()
+        monkeypatch.setattr("secateur.core.synthesis.images.STEPS", 2)
+    folder = FIXTURES / "shapes_caffe"
+    net = secateur.load(folder / "shapes.prototxt", folder / "shapes.caffemodel")
+    (shape,) = (shape[1:] for shape in net.inputs.values())
+    opening = Opening(network=net, options=secateur.DataOptions())
+    claimed = [kind for kind in DATASETS.values() if kind.claims(Path(name), opening)]
+    assert min(claimed, key=lambda kind: (kind.rank, kind.name)).name == name
+    first, again = (secateur.open_dataset(name, net, limit=3, batch=2) for _ in range(2))
+    assert (first.samples, first.labelled, first.problems) == (3, False, ())
+    passes = [[batch.inputs["data"] for batch in data] for data in (first, first, again)]
+    assert [array.shape for array in passes[0]] == [(2, *shape), (1, *shape)]
+    for one in passes[1:]:
+        for array, other in zip(passes[0], one, strict=True):
+            np.testing.assert_array_equal(array, other)
+    assert len({image.tobytes() for array in passes[0] for image in array}) == 3
+
+
 def test_no_samples_stand_for_a_kind_that_is_not_there() -> None:
-    assert set(SAMPLES) <= set(DATASETS)
+    assert set(SAMPLES) <= set(READ)

@@ -89,16 +89,16 @@ def command(
         raise secateur.FormatError("a solver is used with --emit-training only", option="solver")
     gate = secateur.Gate(drop=max_drop)
     dataset = measured = None
-    made = data is None or secateur.is_made(data)
-    if data is None or made:
-        if data is not None:
-            dataset = fitted(terminal, network, data, reading, purpose="calibrate").dataset
-        measured = _measured(terminal, network, val, reading, options, gate)
-    else:
+    made = data is not None and secateur.is_made(data)
+    if data is not None and not made:
         asked = max_drop is not None
         found = parts(terminal, network, data, val, reading, options.task, asked=asked)
         dataset, measured = found.calibration.dataset, found.measured.dataset
         gate.check(found.measured.task)
+    else:
+        if data is not None:
+            dataset = fitted(terminal, network, data, reading, purpose="calibrate").dataset
+        measured = _measured(terminal, network, val, reading, options, gate)
     together = secateur.losses_together(network, options, data=dataset)
     if together is not None:
         terminal.note(together.text)

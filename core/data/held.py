@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from ..ir.network import Network, Preprocess
-from .base import Batch, Dataset, TargetKind, target_kind
-from .stated import used_preprocess
+from ..ir.network import Network
+from .base import Batch, Dataset
+from .view import DatasetView
 
 __all__ = ["HELD_BYTES", "held"]
 
@@ -15,30 +15,12 @@ HELD_BYTES = 1 << 30
 """Bytes of inputs that may stay in memory."""
 
 
-class _Held:
+class _Held(DatasetView):
     """A dataset whose batches are kept from the first complete pass on."""
 
     def __init__(self, dataset: Dataset):
-        self._dataset = dataset
+        super().__init__(dataset)
         self._batches: tuple[Batch, ...] | None = None
-        self.name = dataset.name
-        self.samples = dataset.samples
-        self.labelled = dataset.labelled
-
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """Messages about the samples that the pass skipped."""
-        return self._dataset.problems
-
-    @property
-    def target_kind(self) -> TargetKind:
-        """What is known of each sample."""
-        return target_kind(self._dataset)
-
-    @property
-    def preprocess(self) -> Preprocess | None:
-        """How pixels become inputs; None where the inputs come as they are."""
-        return used_preprocess(self._dataset)
 
     def __iter__(self) -> Iterator[Batch]:
         """Stream the samples.

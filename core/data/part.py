@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..ir.network import Network, Preprocess
-from .base import Batch, Dataset, TargetKind, fixed_batch, target_kind
+from ..ir.network import Network
+from .base import Batch, Dataset, fixed_batch
 from .rows import rows_of
-from .stated import used_preprocess
 from .stream import ImageStream
+from .view import DatasetView
 
 __all__ = ["MEASURED_EVERY", "MEASURED_FROM", "chosen_part", "first_part", "parted", "some_of"]
 
@@ -78,7 +78,7 @@ def chosen_part(dataset: Dataset, chosen: np.ndarray) -> Dataset:
     return DatasetPart(dataset, chosen)
 
 
-class DatasetPart:
+class DatasetPart(DatasetView):
     """Some samples of a dataset that is streamed.
 
     Args:
@@ -87,25 +87,8 @@ class DatasetPart:
     """
 
     def __init__(self, dataset: Dataset, chosen: np.ndarray):
-        self._dataset, self._chosen = dataset, chosen
-        self.name = dataset.name
-        self.samples = int(chosen.sum())
-        self.labelled = dataset.labelled
-
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """Messages about the samples that the last pass skipped."""
-        return self._dataset.problems
-
-    @property
-    def target_kind(self) -> TargetKind:
-        """What is known of each sample."""
-        return target_kind(self._dataset)
-
-    @property
-    def preprocess(self) -> Preprocess | None:
-        """How pixels become inputs; None where the inputs come as they are."""
-        return used_preprocess(self._dataset)
+        super().__init__(dataset, int(chosen.sum()))
+        self._chosen = chosen
 
     def __iter__(self) -> Iterator[Batch]:
         """Stream the samples.

@@ -13,29 +13,14 @@ import pytest
 import yaml
 
 import secateur
-from secateur.cli.main import main
 from secateur.cli.summary import _not_faster
+from support.program import told as run
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 CAFFE, DARKNET = FIXTURES / "shapes_caffe", FIXTURES / "shapes_darknet"
 
 
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("COLUMNS", "120")
-
-    def ran(*arguments: object, code: int = 0) -> tuple[str, str]:
-        monkeypatch.setattr("sys.argv", ["secateur", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        assert ended.value.code == code, captured.err
-        return captured.out, captured.err
-
-    return ran
-
-
-def test_models_are_compared_with_the_first(run):
+def test_models_are_compared_with_the_first():
     out, _ = run("latency", CAFFE, DARKNET, "--engines", "opencv", "--seconds", 0.1)
     assert "opencv 4" in out
     assert "shapes.prototxt" in "".join(out.split())
@@ -62,7 +47,7 @@ def test_models_are_compared_with_the_first(run):
         ((str(DARKNET), "--export", "layers"), 2, "layers of one model are exported, got 2"),
     ],
 )
-def test_wrong_use_is_one_line(run, arguments, code, told, tmp_path, monkeypatch):
+def test_wrong_use_is_one_line(arguments, code, told, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     _, err = run("latency", CAFFE, *arguments, code=code)
     assert told in err
@@ -76,7 +61,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return request.param, folder, secateur.export_layers(secateur.load(request.param), folder)
 
 
-def test_an_export_is_timed_elsewhere_and_read_again(run, exported, tmp_path):
+def test_an_export_is_timed_elsewhere_and_read_again(exported, tmp_path):
     model, folder, found = exported
     away = tmp_path / "away"
     shutil.copytree(folder, away)
@@ -116,7 +101,7 @@ def test_the_program_needs_nothing_of_this_package(exported):
     assert "import secateur" not in text
 
 
-def test_an_export_writes_to_a_new_folder_only(run, exported):
+def test_an_export_writes_to_a_new_folder_only(exported):
     model, folder, found = exported
     assert found.files == len(list(folder.glob("*.onnx")))
     _, err = run("latency", model, "--export", folder, code=1)
@@ -154,7 +139,7 @@ def test_columns_may_stand_in_any_order_with_others_between(tmp_path):
     assert secateur.load_latencies(path) == {"a": ((1, 2, 0.5), (1, 1, 0.25))}
 
 
-def test_a_target_latency_from_the_command_line(run, tmp_path):
+def test_a_target_latency_from_the_command_line(tmp_path):
     out = tmp_path / "out"
     _, err = run("prune", CAFFE, "--target-latency", "1000s", "-o", out, code=1)
     assert "as it is: nothing has to leave" in err

@@ -9,41 +9,26 @@ import pytest
 import yaml
 
 import secateur
-from secateur.cli.main import main
+from support.program import told as run
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 CAFFE = [str(FIXTURES / "shapes_caffe" / f"shapes.{end}") for end in ("prototxt", "caffemodel")]
 
 
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("COLUMNS", "100")
-
-    def ran(*arguments: object, code: int = 0) -> tuple[str, str]:
-        monkeypatch.setattr("sys.argv", ["secateur", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        assert ended.value.code == code, captured.err
-        return captured.out, captured.err
-
-    return ran
-
-
-def test_the_list_names_all(run):
+def test_the_list_names_all():
     assert all(name in run("targets")[0] for name in secateur.target_names())
     found = json.loads(run("targets", "--json")[0])
     assert [one["name"] for one in found] == list(secateur.target_names())
 
 
-def test_what_is_shown_of_one_is_a_file_of_a_target(run, tmp_path):
+def test_what_is_shown_of_one_is_a_file_of_a_target(tmp_path):
     assert "PG338" in run("targets", "dpu-b1152")[0]
     path = tmp_path / "copy.yaml"
     path.write_text(run("targets", "dpu-b1152", "--json")[0])
     assert secateur.find_target(path) == secateur.find_target("dpu-b1152")
 
 
-def test_the_written_model_costs_what_the_plan_names(run, tmp_path):
+def test_the_written_model_costs_what_the_plan_names(tmp_path):
     out, _ = run("prune", *CAFFE, "--rate", 0.4, "--target", "ncnn", "-o", tmp_path / "out")
     assert "Cost, ncnn" in out
     chip = secateur.find_target("ncnn")
@@ -56,7 +41,7 @@ def test_the_written_model_costs_what_the_plan_names(run, tmp_path):
     assert shown["totals"]["target"] == {"name": "ncnn", "cost": after}
 
 
-def test_layers_that_it_cannot_take_are_told_with_file_and_line(run, tmp_path):
+def test_layers_that_it_cannot_take_are_told_with_file_and_line(tmp_path):
     chip = tmp_path / "chip.yaml"
     chip.write_text("name: chip\ninputs: 4\noutputs: 4\nrefuses: {caffe: [Pooling]}\n")
     network = secateur.load(*CAFFE)
@@ -69,7 +54,7 @@ def test_layers_that_it_cannot_take_are_told_with_file_and_line(run, tmp_path):
     assert any("Pooling" in text for text in written.read_text().splitlines()[line - 1 : line + 4])
 
 
-def test_rounds_count_the_cost_of_the_target(run, tmp_path):
+def test_rounds_count_the_cost_of_the_target(tmp_path):
     data = FIXTURES / "shapes.npz"
     run("iterate", *CAFFE, "--data", data, "--rates", "0.2,0.4", "--target", "mnn",
         "--criterion", "l1", "--from", "previous", "--no-repair",

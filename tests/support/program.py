@@ -9,7 +9,7 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from unittest import mock
 
-__all__ = ["ENVIRONMENT", "command", "inside", "one_line", "run"]
+__all__ = ["ENVIRONMENT", "command", "inside", "one_line", "run", "told"]
 
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
@@ -34,16 +34,17 @@ def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
     return result
 
 
-def inside(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+def inside(
+    *arguments: object, code: int = 0, columns: int = int(ENVIRONMENT["COLUMNS"])
+) -> subprocess.CompletedProcess[str]:
     """Run the program in this process, which takes a tenth of the time, and check how it ended."""
     from secateur.cli.main import main
 
     out, err = io.StringIO(), io.StringIO()
     argv = ["secateur", *map(str, arguments)]
-    columns = {"COLUMNS": ENVIRONMENT["COLUMNS"]}
     with (
         redirect_stdout(out), redirect_stderr(err),
-        mock.patch.object(sys, "argv", argv), mock.patch.dict(os.environ, columns),
+        mock.patch.object(sys, "argv", argv), mock.patch.dict(os.environ, COLUMNS=str(columns)),
     ):  # fmt: skip
         try:
             main()
@@ -52,6 +53,12 @@ def inside(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str
             ended = stop.code
     assert ended == code, err.getvalue()
     return subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())
+
+
+def told(*arguments: object, code: int = 0) -> tuple[str, str]:
+    """Return what the program prints in a wide terminal: standard output and standard error."""
+    result = inside(*arguments, code=code, columns=120)
+    return result.stdout, result.stderr
 
 
 def one_line(result: subprocess.CompletedProcess[str]) -> str:

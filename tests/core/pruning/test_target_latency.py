@@ -13,6 +13,7 @@ from secateur.core.cost import latency
 from secateur.core.cost.latency import Measured, Timing, interleaved
 from secateur.core.cost.latency_goal import LatencyGoal
 from secateur.core.pruning import demand
+from secateur.core.pruning import latency as searched
 
 FIXTURES = Path(__file__).resolve().parents[3] / "fixtures"
 NETWORK = secateur.load(FIXTURES / "shapes_caffe")
@@ -121,10 +122,12 @@ def test_layers_are_timed_once_for_all_rates(monkeypatch):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"allocation": "one-step", "candidates": 4}, {"allocation": "global", "steps": 3}],
+    [{"allocation": "one-step", "candidates": 8}, {"allocation": "global", "steps": 3}],
 )
-def test_methods_that_depend_on_the_rate_are_followed_at_each(settings):
+def test_methods_that_depend_on_the_rate_are_followed_at_each(settings, monkeypatch):
     """The network that is written is one of those that the search timed."""
+    monkeypatch.setattr(searched, "WIDTH", 2)
+    monkeypatch.setattr(searched, "NARROW", 0.3)
     engine = FakeEngine()
     data = secateur.open_dataset(FIXTURES / "calibration.npz", NETWORK, limit=16)
     result = pruned("0.6x", engine, data=data, **settings)

@@ -18,6 +18,7 @@ from dataclasses import replace
 from ..coupling import find_groups
 from ..coupling.groups import Groups
 from ..coupling.indices import LabelVector
+from ..coupling.rules.attributes import int_attribute
 from ..errors import PlanError
 from ..ir.network import Network, blob_refs, layer_of
 from ..ir.rebuild import node_key
@@ -98,12 +99,11 @@ def _in_blocks(network: Network, groups: Groups, target: Target) -> Costs:
         node, plain = nodes[cost_term.node], operations_term(cost_term)
         stored = network.graph.initializers[cost_term.weight].const_value
         assert stored is not None, "weights are stored"
-        group = node.attributes.get("group")
         blocks = layer_blocks(
             labels.get(cost_term.weight, ()),
             cost_term.out,
             size=int(stored.size),
-            groups=group.as_int() if group is not None else 1,
+            groups=int_attribute(node, "group", 1),
             transposed=node.op_type == "ConvTranspose",
             work=plain.element,
             blocks=target.blocks,

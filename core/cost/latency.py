@@ -21,7 +21,7 @@ from ..progress import Progress, silent
 
 __all__ = [
     "LOCAL", "LocalStopwatch", "Measured", "Stopwatch", "Timing", "by_network", "change",
-    "interleaved", "latency", "sessions_for", "stored_bytes_of", "timings",
+    "interleaved", "latency", "loads", "sessions_for", "stored_bytes_of", "timings",
 ]  # fmt: skip
 
 LOCAL = "onnxruntime"
@@ -248,6 +248,27 @@ def stored_bytes_of(network: Network) -> int:
 def sessions_for(networks: Sequence[Network]) -> int:
     """Return how often networks are loaded to be timed: twice, unless they fill the memory."""
     return 2 if 2 * sum(map(stored_bytes_of, networks)) <= MOST_LOADED else 1
+
+
+def loads(sizes: Sequence[int]) -> list[list[int]]:
+    """Return which of some networks are loaded together, so that they do not fill the memory.
+
+    Args:
+        sizes: bytes of the weights of each.
+
+    Returns:
+        the positions of each load, in their order: as many as fit in :data:`MOST_LOADED`, one at
+        least.
+    """
+    found: list[list[int]] = []
+    left = 0
+    for place, size in enumerate(sizes):
+        if not found or size > left:
+            found.append([])
+            left = MOST_LOADED
+        found[-1].append(place)
+        left -= size
+    return found
 
 
 def by_network(times: Sequence[Sequence[float]], samples: Sequence[int]) -> list[Timing]:

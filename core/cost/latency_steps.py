@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from ..coupling.groups import Groups
 from ..coupling.indices import LabelVector
+from ..coupling.rules.attributes import int_attribute
 from ..coupling.trace import CostTerm
 from ..errors import PlanError
 from ..ir.network import Network, layer_of
@@ -151,10 +152,9 @@ class _Work:
         node = self.nodes[term.node]
         stored = self._network.graph.initializers[term.weight].const_value
         assert stored is not None, "weights are stored"
-        group = node.attributes.get("group")
         found = layer_blocks(
             self._labels.get(term.weight, ()), term.out, size=int(stored.size),
-            groups=group.as_int() if group is not None else 1,
+            groups=int_attribute(node, "group", 1),
             transposed=node.op_type == "ConvTranspose", work=1.0, blocks=blocks,
         )  # fmt: skip
         found = replace(found, each=pair)

@@ -14,6 +14,7 @@ import yaml
 
 import secateur
 from secateur.cli.summary import _not_faster
+from secateur.workflows import time_layers
 from support.program import told as run
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -99,6 +100,17 @@ def test_the_program_needs_nothing_of_this_package(exported):
     text = found.program.read_text()
     assert "from ." not in text
     assert "import secateur" not in text
+
+
+def test_the_program_loads_no_more_than_fits(exported, monkeypatch):
+    _, folder, _ = exported
+    paths = sorted(folder.glob("*.onnx"))[:6]
+    size = max(path.stat().st_size for path in paths)
+    monkeypatch.setattr(time_layers, "MOST_LOADED", 2 * size)
+    found = time_layers.loads(paths)
+    assert [path for load in found for path in load] == paths
+    assert 1 < len(found) < len(paths)
+    assert all(sum(path.stat().st_size for path in load) <= 2 * size for load in found)
 
 
 def test_an_export_writes_to_a_new_folder_only(exported):

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import secateur
+from secateur.core.cost import latency, measured_steps
 from secateur.core.cost.blocks import blocks_of
 from secateur.core.cost.budget import make_costs
 from secateur.core.cost.budgets import LATENCY
 from secateur.core.cost.latency_steps import fitted_steps
-from secateur.core.cost.layer_models import layer_models
+from secateur.core.cost.layer_models import _counts, layer_models
 from secateur.core.cost.layer_times import Point, plain_times, times_of, whole_time
 from secateur.core.cost.step_model import BLOCKS, CONVOLUTION, DEPTHWISE, Layer, fit_steps
 
@@ -161,6 +162,41 @@ def test_a_layer_alone_has_the_shapes_of_its_place(folder):
         assert len(set(points)) == len(points)
         for inputs, outputs in (points[0], points[-1]):
             model = layer.model(inputs, outputs)
+            weight = model.graph.initializer[0]
+            assert weight.name == "weight"
+            assert layer.weight_bytes(inputs, outputs) == len(weight.raw_data)
             made = model.graph.output[0].type.tensor_type.shape.dim
             axis = 1 if len(made) == 4 else -1
             assert made[axis].dim_value == outputs
+
+
+def test_layers_with_much_weight_are_loaded_a_few_at_once(monkeypatch):
+    (layer,) = (one for one in layer_models(NETWORK, GROUPS) if "res2a" in one.layers)
+    sizes = [layer.weight_bytes(*pair) for pair in layer.counts()]
+    monkeypatch.setattr(latency, "MOST_LOADED", 3 * max(sizes))
+    together: list[int] = []
+
+    def turns(timed: object, count: int, **settings: object) -> list[list[float]]:
+        together.append(count - 1)  # one of them computes nothing
+        return [[float(number)] for number in range(1, count)] + [[0.0]]
+
+    monkeypatch.setattr(measured_steps, "interleaved", turns)
+    points = measured_steps._points(layer, 1)
+    assert [(point.inputs, point.outputs) for point in points] == list(layer.counts())
+    assert sum(together) == len(sizes)
+    assert 1 < len(together) < len(sizes)
+    places = iter(range(len(sizes)))
+    for count in together:
+        assert sum(sizes[next(places)] for _ in range(count)) <= 3 * max(sizes)
+
+
+def test_a_load_holds_one_network_at_least(monkeypatch):
+    monkeypatch.setattr(latency, "MOST_LOADED", 10)
+    assert latency.loads([11, 4, 6, 1, 30, 30]) == [[0], [1, 2], [3], [4], [5]]
+    assert latency.loads([]) == []
+
+
+def test_blocks_that_do_not_show_are_not_timed():
+    assert _counts(3200) == [3200, *(3200 - one for one in BLOCKS), 1600]
+    assert _counts(25088) == [25088, 12544]
+    assert _counts(2) == [2, 1]

@@ -49,9 +49,10 @@ class EngineStopwatch:
         """Name of the engine."""
         return self.engine.name
 
-    def recorded(self) -> dict[str, str | int | None]:
+    def recorded(self) -> dict[str, str | int]:
         """Return what it is, as plain values."""
-        return {"engine": self.name, "threads": self.threads}
+        threads = {"threads": self.threads} if self.threads is not None else {}
+        return {"name": self.name, **threads}
 
     def __call__(
         self, networks: Sequence[Network], *, seconds: float = 2.0, progress: Progress = silent

@@ -16,10 +16,10 @@ import numpy as np
 
 from ..cost.latency import (
     MOST_LOADED,
-    LocalStopwatch,
     Measured,
     Stopwatch,
     Timing,
+    measured_here,
     stored_bytes_of,
 )
 from ..cost.latency_goal import LatencyGoal
@@ -112,7 +112,7 @@ def choose_for_latency(
     plain = path.demand.options  # with the times of layers, where a rate is a part of them
     search = _Search(
         path=path, network=network, goal=goal,
-        stopwatch=options.engine or LocalStopwatch(), progress=progress,
+        stopwatch=options.engine or measured_here, progress=progress,
     )  # fmt: skip
     rate, most = search.smallest(), path.most
     found = None

@@ -122,7 +122,7 @@ def _steps_found(demand: Demand) -> dict[str, str]:
         return {}
     assert demand.options.latencies is not None, "a latency budget needs a table"
     model = fitted_steps(demand.network, demand.open, demand.options.latencies)
-    return {"layer_times": model.text()}
+    return {"engine_steps": model.text()}
 
 
 def _by_obs(

@@ -111,6 +111,21 @@ def test_a_fitted_table_costs_what_it_says_and_falls_in_steps():
     assert saved[4] == pytest.approx(2 * saved[2])
 
 
+def test_one_time_falls_alike_beside_layers_in_steps_and_without_them():
+    plain = {"conv1": 0.4, "pool1": 0.5, "drop5": 0.25, "res2a": 0.3}
+    even = make_costs(NETWORK, GROUPS, LATENCY, plain)
+    assert not even.in_blocks
+    assert even.total() == pytest.approx(sum(plain.values()))
+    assert even.constant == 0.25  # a dropout of the file is no node that channels pass
+    mixed = {**plain, "res2b": in_steps("res2b", 1)}
+    stepped = make_costs(NETWORK, GROUPS, LATENCY, mixed)
+    assert all(term.blocks is not None for term in stepped.terms)
+    alone = make_costs(NETWORK, GROUPS, LATENCY, {"res2b": mixed["res2b"]})
+    for group in (one for one in GROUPS.groups if one.prunable):
+        gone = GROUPS.mask(group.units[: len(group.units) // 2])
+        assert stepped.total(gone) == pytest.approx(even.total(gone) + alone.total(gone), rel=1e-6)
+
+
 def test_a_rate_of_the_latency_leaves_no_incomplete_block():
     times = {
         name: in_steps(name, 8)

@@ -113,8 +113,8 @@ def print_summary(
     if result.plan.dropped is not None:
         names = ", ".join(entry.name for entry in result.plan.dropped.blocks)
         terminal.note(f"dropped blocks: {names}")
-    if "layer_times" in provenance:
-        terminal.note(f"steps of the engine: {provenance['layer_times']}")
+    if "engine_steps" in provenance:
+        terminal.note(f"steps of the engine: {provenance['engine_steps']}")
     if "target_latency" in provenance:
         terminal.note(_reached(provenance["target_latency"], provenance["rate"]["achieved"]))
     if provenance.get("budget") == "latency":

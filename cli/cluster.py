@@ -1,11 +1,24 @@
-"""Computing on a Dask cluster: `--cluster` of commands that measure many points."""
+"""Computing on a Dask cluster: `--cluster` of commands that measure many times."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
 
-__all__ = ["computing_on"]
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from secateur import IterateOptions, PruneOptions
+
+    from .terminal import Terminal
+
+__all__ = ["Cluster", "computing_on", "tell_idle"]
+
+Cluster = Annotated[
+    str | None,
+    Parameter(metavar="ADDRESS", help="Compute on a Dask cluster: the address of its scheduler."),
+]
 
 PATIENCE = 5
 """Seconds within which a scheduler must answer."""
@@ -40,3 +53,30 @@ def computing_on(address: str | None) -> Iterator[None]:
         ) from error
     with client, joblib.parallel_config(backend="dask"):
         yield
+
+
+def tell_idle(
+    terminal: Terminal, address: str | None, options: PruneOptions | IterateOptions
+) -> None:
+    """Say where a cluster was given, but nothing that is asked for makes many passes."""
+    import secateur
+
+    if address is None:
+        return
+    asked = [
+        registry[name].spreads
+        for registry, name in (
+            (secateur.CRITERIA, options.criterion if options.analysis is None else ""),
+            (secateur.ALLOCATIONS, options.allocation),
+        )
+        if name in registry
+    ]
+    if not any(asked) or getattr(options, "plan", None) is not None:
+        names = [
+            ", ".join(name for name, entry in sorted(registry.items()) if entry.spreads)
+            for registry in (secateur.CRITERIA, secateur.ALLOCATIONS)
+        ]
+        terminal.warn(
+            f"the cluster has nothing to do: it serves the criteria {names[0]}, and the "
+            f"allocation {names[1]}"
+        )

@@ -25,6 +25,7 @@ COST = "a pass for each channel, through the layers behind it, over up to 1,024 
     uses_labels=True,
     cost=COST,
     comparable=True,
+    spreads=True,
 )
 def oracle(context: ScoreContext) -> Scores:
     """Return the size of the loss change without each unit.
@@ -43,6 +44,7 @@ def oracle(context: ScoreContext) -> Scores:
     uses_labels=True,
     cost=COST,
     comparable=True,
+    spreads=True,
 )
 def loss_changes(context: ScoreContext) -> Scores:
     """Return the loss change without each unit; negative where the loss is smaller without it.

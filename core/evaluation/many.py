@@ -10,11 +10,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..data import Dataset
+from ..data import BATCH_SIZE, Dataset
+from ..data.base import batch_size
 from ..data.held import held
 from ..data.targets import Targets
 from ..engine.session import Session
 from ..errors import located
+from ..ir.footprint import peak_bytes
 from ..ir.network import Network
 from .loss import LossMeter
 from .task import Task
@@ -27,6 +29,8 @@ KEPT_BYTES = 1 << 28
 
 class ManyMeter:
     """Measures networks that have the inputs and outputs of an original.
+
+    Several threads may ask it at once, and it can be sent to other processes.
 
     Args:
         original: what others are compared with.
@@ -50,6 +54,12 @@ class ManyMeter:
             if size > KEPT_BYTES:
                 return
         self._before = kept
+
+    @property
+    def run_bytes(self) -> int:
+        """Bytes that a run of a network takes, about."""
+        original = self._meter.original
+        return peak_bytes(original) * batch_size(original, BATCH_SIZE)
 
     def loss(self, network: Network) -> float:
         """Return by how much a network is worse than the original; see :meth:`.LossMeter.loss`.

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..ir.network import Network, Preprocess
-from .base import Batch, Dataset, TargetKind, target_kind
-from .stated import used_preprocess
+from .base import Batch, Dataset, TargetKind
 from .view import DatasetView
 
 __all__ = ["HELD_BYTES", "held"]

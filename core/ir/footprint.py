@@ -9,7 +9,14 @@ import onnx_ir as ir
 
 from .network import Network
 
-__all__ = ["largest_bytes", "multiply_adds", "peak_bytes", "stored_bytes", "total_bytes", "value_bytes"]
+__all__ = [
+    "largest_bytes",
+    "multiply_adds",
+    "peak_bytes",
+    "stored_bytes",
+    "total_bytes",
+    "value_bytes",
+]
 
 LARGEST_VALUE = 1 << 28
 """Bytes of the largest value that a batch size in a file may lead to before a smaller one is taken.

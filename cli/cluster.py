@@ -63,20 +63,12 @@ def tell_idle(
 
     if address is None:
         return
-    asked = [
-        registry[name].spreads
-        for registry, name in (
-            (secateur.CRITERIA, options.criterion if options.analysis is None else ""),
-            (secateur.ALLOCATIONS, options.allocation),
-        )
-        if name in registry
-    ]
-    if not any(asked) or getattr(options, "plan", None) is not None:
-        names = [
-            ", ".join(name for name, entry in sorted(registry.items()) if entry.spreads)
-            for registry in (secateur.CRITERIA, secateur.ALLOCATIONS)
-        ]
+    criteria = [name for name, entry in sorted(secateur.CRITERIA.items()) if entry.spreads]
+    allocations = [name for name, entry in sorted(secateur.ALLOCATIONS.items()) if entry.spreads]
+    scored = options.analysis is None and options.criterion in criteria
+    planned = getattr(options, "plan", None) is not None
+    if planned or not (scored or options.allocation in allocations):
         terminal.warn(
-            f"the cluster has nothing to do: it serves the criteria {names[0]}, and the "
-            f"allocation {names[1]}"
+            f"the cluster has nothing to do: it serves the criteria {', '.join(criteria)}, and the "
+            f"allocation {', '.join(allocations)}"
         )

@@ -358,6 +358,13 @@ def test_every_field_has_help_and_a_flag_that_shows_it(kind: type[Any], said: Sa
             assert texts[field.name].split()[0] in words
 
 
+@pytest.mark.parametrize("command", ["ana", "iterate", "prune", "study"])
+def test_work_that_repeats_is_shared_alike(command: str, said: Said) -> None:
+    words = " ".join(said(command, "--help-all").replace("│", " ").split())
+    assert "--cluster ADDRESS Compute on a Dask cluster: the address of its scheduler." in words
+    assert " --jobs " in words
+
+
 def test_help_pages_fit_a_terminal_and_are_plain(said: Said) -> None:
     for names in (*NAMES, ("data", "check"), ()):
         page = said(*names[:1], *(names[1:] if names[:1] == ("data",) else ()), "--help-all")

@@ -22,6 +22,7 @@ from secateur.core.pruning.prune import prune
 from secateur.core.sensitivity import analyze
 from support.analysis import FIXTURES, NETWORKS
 from support.normed import wide
+from support.spreading import Large, ends, ends_once, fails, nested
 
 distributed = pytest.importorskip("distributed")
 
@@ -127,24 +128,6 @@ def test_an_analysis_is_the_same_where_a_worker_is_killed(dask, tmp_path):
     assert found == expected
 
 
-class Large:
-    """An argument that Dask sends apart from the calls: it lies where it was first needed."""
-
-    def __init__(self, value):
-        self.value = value
-
-    def __sizeof__(self):
-        return 1 << 20
-
-
-def ends_once(large, folder, number):
-    """End the worker, with the argument that it alone holds, at the first call of a number."""
-    if number == 2 and not (folder / "ended").exists():
-        (folder / "ended").touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return large.value + number
-
-
 @pytest.mark.parametrize("ordered", [True, False])
 def test_arguments_that_are_gone_with_a_worker_are_sent_again(ordered, dask, tmp_path):
     calls = [(Large(10 * number), tmp_path, number) for number in range(6)]
@@ -157,21 +140,12 @@ def test_arguments_that_are_gone_with_a_worker_are_sent_again(ordered, dask, tmp
     assert (tmp_path / "ended").exists()
 
 
-def ends(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 @pytest.mark.parametrize("argument", [Large(1), 1], ids=["lost", "given up"])
 def test_work_that_ends_every_worker_is_an_error(argument, dask, monkeypatch):
     monkeypatch.setattr(own, "LOSSES", 2)
     with pytest.raises(DataError, match="the workers of the cluster end at this work"):
         list(spread(ends, [(argument,)], jobs=None))
     dask.wait_for_workers(2)
-
-
-def nested(number):
-    """What a call spreads in turn is computed where the call is."""
-    return [os.getpid() == pid for pid in spread(os.getpid, [()] * number, jobs=None)]
 
 
 def test_calls_within_calls_stay_on_their_worker(dask):
@@ -186,17 +160,11 @@ def test_a_failing_call_says_why(dask):
         list(spread(fails, [(1,), (2,)], jobs=None))
 
 
-def fails(number):
-    raise DataError(f"sample {number} has no labels")
-
-
-def test_a_cluster_without_workers_is_an_error(monkeypatch):
-    monkeypatch.setattr("joblib._dask.DaskDistributedBackend.__init__.__defaults__",
-                        (None, None, None, None, 0.2))  # fmt: skip
+def test_a_cluster_without_workers_is_an_error():
     with (
         distributed.LocalCluster(n_workers=0, dashboard_address=None, processes=False) as empty,
         distributed.Client(empty),
-        joblib.parallel_config(backend="dask"),
+        joblib.parallel_config(backend="dask", wait_for_workers_timeout=0.2),
         pytest.raises(DataError, match="the cluster has no worker"),
     ):
         list(spread(os.getpid, [()], jobs=None))
@@ -216,12 +184,12 @@ def run(monkeypatch, *arguments):
         (["prune", "--criterion", "l1", "--allocation", "one-step", "--candidates", "3",
           "--rate", "0.3"], False),
         (["prune", "--criterion", "l1", "--rate", "0.3"], True),
-        (["iterate", "--criterion", "particle", "--rates", "0.2,0.3"], False),
+        (["iterate", "--criterion", "oracle", "--rates", "0.3"], False),
     ],
 )  # fmt: skip
 def test_commands_compute_on_the_cluster(command, idle, cluster, tmp_path, monkeypatch, capsys):
     files = [FIXTURES / name for name in NETWORKS["caffe"]]
-    more = ["--data", FIXTURES / "shapes.npz", "--limit", 60, "--repair", "none"]
+    more = ["--data", FIXTURES / "shapes.npz", "--limit", 20, "--repair", "none"]
     for folder, where in (("a", ["--jobs", 2]), ("b", ["--cluster", cluster.scheduler_address])):
         with distributed.Client(cluster) as client:
             client.wait_for_workers(2)

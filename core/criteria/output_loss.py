@@ -23,6 +23,7 @@ import numpy as np
 from ..data.labels import check_labels
 from ..data.targets import Targets
 from ..errors import DataError
+from ..evaluation.metrics.classification import log_softmax
 from ..evaluation.tasks.classification import Classification
 from ..ir.heads import classifier_output, is_classifier
 from ..ir.network import Network
@@ -206,13 +207,6 @@ def find_loss(context: ScoreContext) -> tuple[OutputLoss, Network]:
     if scores != name:
         network = between(network, set(network.inputs), [scores])
     return (CrossEntropy(scores) if labelled else Divergence(scores)), network
-
-
-def log_softmax(scores: np.ndarray) -> np.ndarray:
-    """Return ln p of every class (float64) of scores N×classes."""
-    values = scores.astype(np.float64)
-    shifted = values - values.max(axis=1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
 def labels_of(targets: Targets, classes: int) -> np.ndarray:

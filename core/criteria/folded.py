@@ -11,7 +11,7 @@ parallel vectors are multiples of each other, through ReLU as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -168,7 +168,7 @@ def vectors_of(network: Network, groups: Groups) -> Iterator[Vectors]:
             yield Vectors(units[places], rows[places], own=False, key=key)
 
 
-def gram(group: Group, vectors: Mapping[int, list[Vectors]], index: int) -> Matrix:
+def gram(group: Group, vectors: Iterable[Vectors]) -> Matrix:
     """Return the inner products of the vectors of a group's channels, [units, units].
 
     The vectors of several layers are one vector. Channels that read different inputs have no inner
@@ -176,12 +176,11 @@ def gram(group: Group, vectors: Mapping[int, list[Vectors]], index: int) -> Matr
 
     Args:
         group: the group.
-        vectors: position of a group → what its channels are made by.
-        index: position of the group.
+        vectors: what its channels are made by.
     """
     place = {unit: number for number, unit in enumerate(group.units)}
     found = np.zeros((len(group.units), len(group.units)))
-    for own in vectors.get(index, ()):
+    for own in vectors:
         inside = [k for k, unit in enumerate(own.units.tolist()) if unit in place]
         places = np.array([place[unit] for unit in own.units[inside].tolist()], dtype=np.int64)
         rows = own.rows[inside]

@@ -67,7 +67,8 @@ def test_kernels_are_measured_in_blocks_of_bounded_memory(monkeypatch):
     monkeypatch.setattr("secateur.core.criteria.lean.BLOCK_BYTES", 50_000)
     monkeypatch.setattr("secateur.core.criteria.lean.np.fft.rfftn", counted)
     np.testing.assert_allclose(operator_norms(kernels, (2, 2)), whole, rtol=1e-12)
-    assert len(sizes) > 4 and max(sizes) <= 50_000
+    assert len(sizes) > 4
+    assert max(sizes) <= 50_000
     sizes.clear()
     pointwise = kernels[..., :1, :1]
     np.testing.assert_array_equal(operator_norms(pointwise), np.abs(pointwise[..., 0, 0]))

@@ -30,6 +30,7 @@ SAMPLES = 256
 """Samples that the loss is measured on, the first ones."""
 
 SEED = 0
+"""Of what is drawn, beside the number of a group."""
 
 COST = (
     f"up to {MOST} passes for each channel, through the layers behind it, over up to "
@@ -89,24 +90,19 @@ def shapley_permutation(context: ScoreContext) -> Scores:
 
 
 def shapley_values(
-    context: ScoreContext,
-    estimator: Estimator = least_squares,
-    *,
-    most: int = MOST,
-    seed: int = SEED,
+    context: ScoreContext, estimator: Estimator = least_squares
 ) -> Iterator[GroupValues]:
     """Yield the Shapley values of each group that has channels to remove.
 
     Args:
         context: what a criterion is given.
-        estimator: one of :data:`~.shapley_estimators.ESTIMATORS`.
-        most: passes for each channel at most.
-        seed: of what is drawn.
+        estimator: :func:`~.shapley_estimators.least_squares` or
+            :func:`~.shapley_estimators.permutations`; groups of few channels need none.
 
     Raises:
         DataError: the data is broken or does not fit the network.
     """
-    total = sum(most * len(group.removable()) for group in context.groups.groups)
+    total = sum(MOST * len(group.removable()) for group in context.groups.groups)
     finished = 0
     context.progress("shapley", 0, total)
     for number, absent in enumerate(absences(context, SAMPLES)):
@@ -115,8 +111,8 @@ def shapley_values(
         if players <= EXACT:
             found = exact(own, players)
         else:
-            found = estimator(own, players, np.random.default_rng((seed, number)), most)
-        finished += most * players
+            found = estimator(own, players, np.random.default_rng((SEED, number)), MOST)
+        finished += MOST * players
         context.progress(f"shapley · {absent.group.name}", finished, total)
         yield GroupValues(group=absent.group.name, units=tuple(absent.units), found=found)
     context.progress("shapley", total, total)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ...brief import brief
 from ...errors import DataError
 from ...ir.footprint import multiply_adds, peak_bytes
 from ...ir.network import Network, Preprocess
@@ -110,10 +109,6 @@ class StructuredDataset(SyntheticDataset):
                 f"network '{network.name}' takes no images, and nothing else can be made up for it",
                 hint="give samples as --data: an .npz file",
             )
-
-    def __repr__(self) -> str:
-        """Return a short text."""
-        return brief(self, repr(self.name), f"{self.samples} samples")
 
     @property
     def preprocess(self) -> Preprocess:

@@ -173,7 +173,7 @@ def chains(
         order += own
         idle = 0 if own else idle + 1
     rest = np.flatnonzero(left)
-    return order, rest[np.lexsort((rest, -strongest[rest]))].tolist()
+    return order, rest[np.argsort(-strongest[rest], kind="stable")].tolist()
 
 
 def _hops(

@@ -89,8 +89,8 @@ def _ranked(units: npt.NDArray[np.int64], flows: Scores) -> npt.NDArray[np.int64
     """Return units by rising flow.
 
     Layers of one unit all have the same flow. Only rounding would tell them apart, so the last
-    digits do not count; ties are in the order of the units.
+    digits do not count; ties stay in their order.
     """
     with np.errstate(divide="ignore"):
         sizes = np.round(np.log(flows[units]), DIGITS)
-    return units[np.lexsort((units, sizes))]
+    return units[np.argsort(sizes, kind="stable")]

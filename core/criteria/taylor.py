@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .gates import per_place
-from .gradients import Differentiated, Step, by_gradients, mean_over_steps
+from .gradients import Differentiated, Step, by_gradients
 from .registry import ScoreContext, Scores
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def taylor(context: ScoreContext) -> Scores:
         UnsupportedError: PyTorch is not installed, or an operator has no gradient here.
     """
     own = Differentiated.of(context)
-    found = mean_over_steps(context, lambda step: step.gradients().sum(dim=0).square(), own)
+    found = own.mean(lambda step: step.gradients().sum(dim=0).square())
     return per_place(context.groups, own.places, found)
 
 
@@ -54,7 +54,7 @@ def taylor_sample(context: ScoreContext) -> Scores:
         UnsupportedError: PyTorch is not installed, or an operator has no gradient here.
     """
     own = Differentiated.of(context)
-    found = mean_over_steps(context, lambda step: step.gradients().square().sum(dim=0), own)
+    found = own.mean(lambda step: step.gradients().square().sum(dim=0))
     return per_place(context.groups, own.places, found)
 
 
@@ -75,4 +75,4 @@ def sensitivity(context: ScoreContext) -> Scores:
         return step.gradients().abs().sum(dim=0)  # the mean of N·|g_n| over N samples
 
     own = Differentiated.of(context)
-    return per_place(context.groups, own.places, mean_over_steps(context, measure, own))
+    return per_place(context.groups, own.places, own.mean(measure))

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..training.framework import torch
 from .gates import Place, per_place
-from .gradients import Differentiated, Step, by_gradients, mean_over_steps
+from .gradients import Differentiated, Step, by_gradients
 from .registry import ScoreContext, Scores
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def taylor_output(context: ScoreContext) -> Scores:
             total += _summed(place, value, gradient, context.groups.unit_count)
         return total
 
-    found = per_place(context.groups, own.places, mean_over_steps(context, measure, own, names))
+    found = per_place(context.groups, own.places, own.mean(measure, names))
     for group in context.groups.groups:
         units = list(group.units)
         norm = float(np.linalg.norm(found[units]))

@@ -22,7 +22,7 @@ import numpy as np
 from ..coupling.groups import Groups
 from ..training.framework import torch
 from .gates import per_place
-from .gradients import Differentiated, Step, by_gradients, mean_over_steps
+from .gradients import Differentiated, Step, by_gradients
 from .registry import ScoreContext, Scores
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def taylor_second(context: ScoreContext) -> Scores:
         return (0.5 * curvature - gradient).square()
 
     own = curved.differentiated
-    return per_place(context.groups, own.places, mean_over_steps(context, measure, own))
+    return per_place(context.groups, own.places, own.mean(measure))
 
 
 @by_gradients(
@@ -78,7 +78,7 @@ def obd(context: ScoreContext) -> Scores:
     """
     curved = _Curved(context)
     own = curved.differentiated
-    found = mean_over_steps(context, lambda step: curved.of(step)[1], own)
+    found = own.mean(lambda step: curved.of(step)[1])
     return per_place(context.groups, own.places, found)
 
 

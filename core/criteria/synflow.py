@@ -39,9 +39,9 @@ DIGITS = 9
 
 @criterion(
     "synflow",
-    summary="synaptic flow through absolute weights, in 100 steps",
+    summary=f"synaptic flow through absolute weights, in {STEPS} steps",
     source="Tanaka et al., NeurIPS 2020",
-    cost="100 passes of one sample through NumPy, forward and back",
+    cost=f"{STEPS} passes of one sample through NumPy, forward and back",
     comparable=True,
 )
 def synflow(context: ScoreContext) -> Scores:

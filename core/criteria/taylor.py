@@ -1,12 +1,13 @@
 """First-order Taylor expansion at the gates: Molchanov et al., Importance Estimation for Neural
 Network Pruning, CVPR 2019, and what belongs to it.
 
-With g the gradient of a unit's gate for the mean loss of a minibatch, and g_n the part of sample n:
+With g the gradient of a unit's gate for the mean loss of a minibatch, and g_n the part of sample n
+(for its own loss it is N times as large in a minibatch of N), the means over minibatches of
 
-* `taylor`: the mean over minibatches of g², the best of the paper;
-* `taylor-sample`: the mean over minibatches of Σ_n g_n²: signs of samples do not cancel;
-* `sensitivity`: the mean over samples of |gradient of the gate for the sample's own loss|, which is
-  N·|g_n| in a minibatch of N (Mittal et al., 2018, have it for whole activations).
+* `taylor`: g², the best of the paper;
+* `taylor-sample`: Σ_n g_n²: signs of samples do not cancel;
+* `sensitivity`: Σ_n |g_n|, the mean size of the gradients of the samples' own losses (Mittal et
+  al., 2018, have it for whole activations).
 
 A gate that several places share has the sum of their gradients; its score is divided by their
 number. Scores of `taylor` and `taylor-sample` differ by a factor that depends on the batch.
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     source="Molchanov et al., CVPR 2019",
 )
 def taylor(context: ScoreContext) -> Scores:
-    """Return the mean squared gate gradient of each unit.
+    """Return the mean over minibatches of the squared gate gradient of each unit.
 
     Raises:
         DataError: the data is broken or does not fit the network.
@@ -47,7 +48,7 @@ def taylor(context: ScoreContext) -> Scores:
     source="Molchanov et al., CVPR 2019, code",
 )
 def taylor_sample(context: ScoreContext) -> Scores:
-    """Return the mean of the summed squares of each sample's gate gradient.
+    """Return the mean over minibatches of the summed squares of the samples' gate gradients.
 
     Raises:
         DataError: the data is broken or does not fit the network.
@@ -64,7 +65,7 @@ def taylor_sample(context: ScoreContext) -> Scores:
     source="Mittal et al., WACV 2018",
 )
 def sensitivity(context: ScoreContext) -> Scores:
-    """Return the mean size of each sample's gate gradient.
+    """Return the mean over minibatches of the mean size of the samples' gate gradients.
 
     Raises:
         DataError: the data is broken or does not fit the network.

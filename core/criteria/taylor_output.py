@@ -1,9 +1,10 @@
 """First-order Taylor expansion of activations: Molchanov et al., Pruning Convolutional Neural
 Networks for Resource Efficient Inference, ICLR 2017.
 
-score(channel) = mean over samples and positions of |a · ∂L/∂a|, over the L2 norm of the scores of
-its group. It is the only one of the family that is normalised, so scores say nothing of whole
-layers. Behind a ReLU the product is what it is before. A unit with several places gets their mean.
+score(channel) = the mean over minibatches of the mean over samples and positions of |a · ∂L/∂a|,
+with L the mean loss of a minibatch; over the L2 norm of the scores of the group. It is the only one
+of the family that is normalised, so scores say nothing of whole layers. Behind a ReLU the product
+is what it is before. A unit with several places gets their mean.
 """
 
 from __future__ import annotations

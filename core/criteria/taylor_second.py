@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..coupling.groups import Groups
+from ..data.calibration import CALIBRATION_SAMPLES
 from ..training.framework import torch
 from .gates import per_place
 from .gradients import Differentiated, Step, by_gradients
@@ -35,8 +36,8 @@ PROBES = 16
 """Products with the Hessian a minibatch, where the diagonal is estimated."""
 
 COST = (
-    f"{PROBES + 1} passes forward and back over up to 1,024 samples, or one more than there are "
-    f"channels, up to {EXACT}"
+    f"{PROBES + 1} passes forward and back over up to {CALIBRATION_SAMPLES:,} samples, or one more "
+    f"than there are channels, up to {EXACT}"
 )
 
 

@@ -73,7 +73,7 @@ def shapley(context: ScoreContext) -> Scores:
 
 @criterion(
     "shapley-permutation",
-    summary="the same, by means over random orders",
+    summary="mean loss change by the channel over random orders of removal",
     source="Ancona et al., arXiv 2006.01795",
     needs_data=True,
     uses_labels=True,

@@ -26,9 +26,9 @@ from ..errors import DataError
 from ..evaluation.metrics.classification import log_softmax
 from ..evaluation.tasks.classification import Classification
 from ..ir.heads import classifier_output, is_classifier
+from ..ir.logits import logits_of
 from ..ir.network import Network
 from ..ir.partial import between
-from ..ir.scores import scores_of
 from ..training.framework import functional, torch
 from .registry import ScoreContext
 
@@ -203,7 +203,7 @@ def find_loss(context: ScoreContext) -> tuple[OutputLoss, Network]:
         )
         return OutputError(outputs), network
     value = next(value for value in network.graph.outputs if value.name == name)
-    scores = scores_of(value)
+    scores = logits_of(value)
     if scores != name:
         network = between(network, set(network.inputs), [scores])
     return (CrossEntropy(scores) if labelled else Divergence(scores)), network

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from ..ir.heads import BoxHead, box_heads, is_vector
+from ..ir.logits import PASSING, logits_of
 from ..ir.network import Network, shape_of
-from ..ir.scores import PASSING, scores_of
 
 __all__ = ["Places", "features_of", "layers_of", "places_of"]
 
@@ -45,7 +45,7 @@ def places_of(network: Network) -> Places:
     """Return the values of a network that matter for training."""
     outputs = network.graph.outputs
     return Places(
-        scores={str(value.name): scores_of(value) for value in outputs},
+        scores={str(value.name): logits_of(value) for value in outputs},
         features=tuple(dict.fromkeys(name for value in outputs for name in features_of(value))),
         layers=layers_of(network),
         classes=frozenset(name for name, shape in network.outputs.items() if is_vector(shape)),

@@ -25,7 +25,7 @@ from ..progress import Progress, silent
 from ..statistics.normalizations import Stored, stored_statistics
 from ..training.framework import check_installed, torch
 from ..training.module import TrainingModule
-from .targets import mismatch
+from .targets import mean_mismatch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -224,7 +224,7 @@ def fitted_images(
     def off() -> Tensor:
         feeds = {**fixed, **{name: image * unit for name, image in free.items()}}
         values = module(feeds, wanted)
-        return mismatch([values[name] for name in wanted], targets)
+        return mean_mismatch([values[name] for name in wanted], targets)
 
     before = 0.0
     for step in range(steps):

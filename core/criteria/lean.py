@@ -36,6 +36,7 @@ import onnx_ir as ir
 
 from ..coupling.groups import Groups
 from ..ir.network import Network
+from ..ir.weighted import WEIGHTED
 from .folded import folded
 from .registry import ScoreContext, Scores, criterion
 
@@ -57,8 +58,6 @@ BLOCK_BYTES = 1 << 26
 
 FLOAT_BYTES = 8
 """Bytes of a number here."""
-
-WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 Matrix = npt.NDArray[np.float64]
 

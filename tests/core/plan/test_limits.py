@@ -7,6 +7,7 @@ import pytest
 import secateur
 from secateur.core.data import SyntheticDataset
 from secateur.core.errors import PlanError
+from secateur.core.ir.digest import digest
 from secateur.core.plan.limits import Limits
 from support.graphs import Graph
 
@@ -53,4 +54,4 @@ def test_a_network_of_wide_and_narrow_layers(criterion: str) -> None:
         assert own.kept == width or own.kept % multiple == 0
     assert found.plan.provenance["limits"]["round_to"] == "auto"
     again = secateur.prune(network, plan=found.plan, repair="none")
-    assert secateur.digest(again.network) == secateur.digest(found.network)
+    assert digest(again.network) == digest(found.network)

@@ -29,8 +29,7 @@ class Limits:
     """
 
     round_to: int | str = 1
-    """Keep a multiple of this many channels in every group that loses some. auto: of 8 in groups of
-    64 channels or more, of 4 from 32 on, of 2 from 16 on."""
+    """Keep a multiple of this many channels in each group that loses some. auto: 8 in wide ones."""
 
     max_rate: float = 1.0
     """Largest fraction of its channels that a group may lose."""
@@ -66,6 +65,8 @@ class Limits:
 
     def multiple(self, channels: int, scale: float = 1.0) -> int:
         """Return what the number of channels that stay in a share is a multiple of.
+
+        Of its width, that is 8 for 64 channels or more, 4 from 32 on, 2 from 16 on, and else 1.
 
         Args:
             channels: number of channels of the share.

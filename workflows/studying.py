@@ -174,19 +174,19 @@ def _studied(
     few = None
     if options.low_data:
         few = FewImages.of(network, found.data, max(options.low_data), progress)
-    known = _known(network, found, progress)
+    basis = _basis(network, found, progress)
     before, value = original_of(network, found.val, found.task, progress)
     if restart:
         _forget(folder)
     tune = None
     if options.finetune is not None:
-        tune = StudyTuning(network, options.finetune, folder, known, options)
+        tune = StudyTuning(network, folder, basis, options)
     groups = find_groups(network)
     bench = Bench(
         network=network, groups=groups, data=found.data, val=found.val, task=found.task,
         options=options, before=before, before_value=value, few=few, size=file_bytes, tune=tune,
     )  # fmt: skip
-    with StudyRun.opened(bench, folder, known, restart=restart) as run:
+    with StudyRun.opened(bench, folder, basis, restart=restart) as run:
         run.make(progress)
         latency, rows = run.timed(progress)
         models = run.models()
@@ -213,7 +213,7 @@ def _studied(
     return came_to, models
 
 
-def _known(network: Network, found: _Found, progress: Progress) -> str:
+def _basis(network: Network, found: _Found, progress: Progress) -> str:
     """Return a text of what all points depend on."""
     data, val = (fingerprint_of(network, one, progress) for one in (found.data, found.val))
     others = "".join(f" {digest(companion)}" for companion in network.companions)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from ...markup import Table
-from ...study.result import Study, front_table, means_table
+from ...study.result import Study, front_table
 from ..blocks import Block, Code, Folded, Panel, Paragraph
 from ..charts import chart
 from ..facts import ReportFacts
@@ -39,7 +39,7 @@ def panel(facts: ReportFacts) -> Panel | None:
     blocks: list[Block] = []
     if study.made:
         caption = f"{study.metric} over the operations that are left"
-        table = means_table(study)
+        table = study.means_table()
         blocks.append(Paragraph(_about(study)))
         blocks.append(chart(caption, lambda width: curves(study, width), table))
         if study.options["low_data"]:

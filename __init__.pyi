@@ -200,6 +200,7 @@ from .workflows.darknet_pruner import save_named as save_named
 from .workflows.datasets import class_names as class_names
 from .workflows.datasets import fit_preprocess as fit_preprocess
 from .workflows.datasets import is_made as is_made
+from .workflows.datasets import made_cautions as made_cautions
 from .workflows.datasets import make_images as make_images
 from .workflows.datasets import open_dataset as open_dataset
 from .workflows.datasets import stands_apart as stands_apart

@@ -140,8 +140,8 @@ STUDY = _object(
                      latency=MAYBE),
     options=ASKED,
     points=_list(
-        _object("", **POINT, seed=WHOLE, measured=_or_null(MEASURED), reason=TEXT, front=FLAG, model=TEXT,
-                latency=MAYBE, latency_interval=_or_null(_list(NUMBER)))
+        _object("", **POINT, seed=WHOLE, measured=_or_null(MEASURED), reason=TEXT, front=FLAG,
+                model=TEXT, latency=MAYBE, latency_interval=_or_null(_list(NUMBER)))
     ),
     means=_list(
         _object("", **POINT, made=WHOLE, failed=WHOLE, value=MAYBE, spread=MAYBE, loss=MAYBE,

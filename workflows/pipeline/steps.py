@@ -41,7 +41,7 @@ from .inputs import plain_options
 from .opened import Opened
 
 __all__ = [
-    "MODELS", "STEPS_BY_NAME", "Came", "Made", "Step", "measured_models", "newest",
+    "MODELS", "STEPS_BY_NAME", "Came", "Made", "Step", "measured_models", "newest", "unmeasured",
 ]  # fmt: skip
 
 Made = Mapping[str, Kept]
@@ -183,13 +183,25 @@ def _written(
     }
     notes = list(result.notes)
     if measured is None and result.plan.removes:
-        notes.append(
-            Caution(
-                "accuracy is unknown, and probably low: there were no images (a hundred as "
-                "calibration data, labelled or not, change that)"
-            )
-        )
+        notes.append(unmeasured(data))
     return Came(figures=figures, details=result.to_data(), notes=tuple(notes), **_names(saved))
+
+
+def unmeasured(data: Dataset | None) -> Caution:
+    """Return what is to be said of a pruned network that was measured on nothing.
+
+    Args:
+        data: what calibrated, which is images that were made up; None for nothing.
+    """
+    more = "a hundred as calibration data, labelled or not, change that"
+    if data is None:
+        return Caution(
+            "accuracy is unknown, and probably low: there were no images "
+            f"({more}; calibration: synthetic makes some up)"
+        )
+    return Caution(
+        f"accuracy is unknown, no real image was seen: {data.samples} {data.name} calibrated ({more})"
+    )
 
 
 def _sizes(before: Sequence[Path], saved: Saved) -> SummaryRow:

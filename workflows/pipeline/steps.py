@@ -200,7 +200,8 @@ def unmeasured(data: Dataset | None) -> Caution:
             f"({more}; calibration: synthetic makes some up)"
         )
     return Caution(
-        f"accuracy is unknown, no real image was seen: {data.samples} {data.name} calibrated ({more})"
+        f"accuracy is unknown, no real image was seen: {data.samples} {data.name} calibrated "
+        f"({more})"
     )
 
 

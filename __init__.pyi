@@ -137,7 +137,7 @@ from .core.repair.affected import repairable as repairable
 from .core.report.facts import Check as Check
 from .core.report.facts import ReportFacts as ReportFacts
 from .core.report.facts import StepFacts as StepFacts
-from .core.report.latency import LayerTimes as LayerTimes
+from .core.report.latency import LayersTimed as LayersTimed
 from .core.report.latency import layer_times as layer_times
 from .core.report.render import check_report as check_report
 from .core.report.render import render_report as render_report

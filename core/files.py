@@ -97,15 +97,22 @@ def made_folder(folder: Path, error: type[SecateurError] = DataError) -> Iterato
         error: type of the error that is raised.
 
     Raises:
-        SecateurError: it cannot be made, with its path as the place.
+        SecateurError: it cannot be made or written to, with its path as the place.
     """
     new = not folder.exists()
-    with _written(folder, error):
-        folder.mkdir(parents=True, exist_ok=True)
+    with located(file=str(folder)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as cause:
+            raise error("is no folder") from cause
+        except OSError as cause:
+            raise error(f"cannot be made: {cause.strerror or cause}") from cause
+        if not os.access(folder, os.W_OK):
+            raise error("cannot be written to")
     try:
         yield
     finally:
-        if new and not any(folder.iterdir()):
+        if new and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from secateur.core.errors import DataError, FormatError
-from secateur.core.files import LOCK, alone_in, write_whole
+from secateur.core.files import LOCK, alone_in, made_folder, write_whole
 
 HOLD = """
 import sys, time
@@ -149,3 +149,18 @@ def test_a_folder_in_the_place_of_a_file(tmp_path):
     with pytest.raises(DataError, match="file: cannot be written"):
         write_whole(tmp_path / "file", b"")
     assert [found.name for found in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_is_made_goes_again_where_nothing_came_to_stand_in_it(tmp_path):
+    for kept in ("", "file"):
+        with pytest.raises(KeyError), made_folder(tmp_path / "a/b"):
+            if kept:
+                (tmp_path / "a/b" / kept).write_text("")
+            raise KeyError
+        assert (tmp_path / "a/b").exists() == bool(kept)
+    with pytest.raises(FormatError, match="file: is no folder"):
+        with made_folder(tmp_path / "a/b/file", FormatError):
+            pass
+    with pytest.raises(DataError, match="file/c: cannot be made: Not a directory"):
+        with made_folder(tmp_path / "a/b/file/c"):
+            pass

@@ -110,6 +110,7 @@ from .core.plan.state import PruningState as PruningState
 from .core.plan.steps import Step as Step
 from .core.progress import Progress as Progress
 from .core.progress import inside as inside
+from .core.progress import label_parts as label_parts
 from .core.pruning.apply import apply_plan as apply_plan
 from .core.pruning.densify import carried_out as carried_out
 from .core.pruning.densify import check_finite as check_finite

@@ -158,9 +158,8 @@ def test_a_folder_that_is_made_goes_again_where_nothing_came_to_stand_in_it(tmp_
                 (tmp_path / "a/b" / kept).write_text("")
             raise KeyError
         assert (tmp_path / "a/b").exists() == bool(kept)
-    with pytest.raises(FormatError, match="file: is no folder"):
-        with made_folder(tmp_path / "a/b/file", FormatError):
-            pass
-    with pytest.raises(DataError, match="file/c: cannot be made: Not a directory"):
-        with made_folder(tmp_path / "a/b/file/c"):
-            pass
+    file = tmp_path / "a/b/file"
+    with pytest.raises(FormatError, match="is no folder"), made_folder(file, FormatError):
+        pass
+    with pytest.raises(DataError, match="cannot be made: Not a directory"), made_folder(file / "c"):
+        pass

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from .errors import DataError, SecateurError, located
 
 __all__ = [
-    "LOCK", "alone_in", "folder_aside", "made_folder", "same_bytes", "swept",
+    "LOCK", "alone_in", "folder_aside", "json_bytes", "made_folder", "same_bytes", "swept",
     "write_synced", "write_whole",
 ]  # fmt: skip
 
@@ -48,6 +50,11 @@ def write_whole(
             aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def json_bytes(content: Any) -> bytes:
+    """Return plain values as the text of a JSON file."""
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def write_synced(path: Path, parts: Iterable[bytes | memoryview]) -> None:

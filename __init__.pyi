@@ -74,6 +74,7 @@ from .core.evaluation.options import TaskOptions as TaskOptions
 from .core.evaluation.own import FunctionTask as FunctionTask
 from .core.evaluation.summary import SummaryRow as SummaryRow
 from .core.evaluation.summary import summarize as summarize
+from .core.evaluation.summary import with_sizes as with_sizes
 from .core.evaluation.task import TASKS as TASKS
 from .core.evaluation.task import Task as Task
 from .core.evaluation.task import find_task as find_task

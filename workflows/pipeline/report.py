@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import DataError, FormatError, located
-from ...core.evaluation.summary import SummaryRow, summarize
+from ...core.evaluation.summary import SummaryRow, summarize, with_sizes
 from ...core.evaluation.task import Task
 from ...core.finetune.result import FinetuneResult
 from ...core.ir.network import Network
@@ -32,7 +32,7 @@ from .cache import STEP_FILE, Kept, Store
 from .inputs import digest_of
 from .opened import Opened
 from .options import STEPS, Pipeline
-from .steps import MODELS, Made, newest, unmeasured
+from .steps import MODELS, Made, bytes_of, newest, unmeasured
 
 __all__ = ["check_place", "is_current", "write_report"]
 
@@ -241,19 +241,12 @@ def _rows(
     if not stored or model.dense is not model.network:
         data = None if judged else opened.dataset("measured")
         named = opened.task_for(data)
-        stored = [
-            *summarize(opened.network, model.dense, data=data, task=named, progress=progress),
-            _sizes(opened.paths, model.kept.paths),
-        ]
+        rows = summarize(opened.network, model.dense, data=data, task=named, progress=progress)
+        stored = with_sizes(rows, bytes_of(opened.paths), bytes_of(model.kept.paths))
     if not judged:
         return stored
     place = next(k for k, row in enumerate(stored) if row.item == "Parameters")
     return [*judged, *stored[place:]]
-
-
-def _sizes(before: Sequence[Path], after: Sequence[Path]) -> SummaryRow:
-    sizes = [float(sum(path.stat().st_size for path in paths)) for paths in (before, after)]
-    return SummaryRow(item="File size", original=sizes[0], compressed=sizes[1], unit="B")
 
 
 def _judged(made: Made, task: Task | None) -> Sequence[SummaryRow]:

@@ -20,7 +20,7 @@ from ...core.evaluation.fidelity import Fidelity, fidelity
 from ...core.evaluation.fitted import fit_data
 from ...core.evaluation.gate import Gate, check_drop
 from ...core.evaluation.metrics.metric import Result
-from ...core.evaluation.summary import SummaryRow, summarize
+from ...core.evaluation.summary import summarize, with_sizes
 from ...core.files import swept
 from ...core.finetune.lessons import Lessons
 from ...core.ir.network import Caution, Network
@@ -41,7 +41,8 @@ from .inputs import plain_options
 from .opened import Opened
 
 __all__ = [
-    "MODELS", "STEPS_BY_NAME", "Came", "Made", "Step", "measured_models", "newest", "unmeasured",
+    "MODELS", "STEPS_BY_NAME", "Came", "Made", "Step", "bytes_of", "measured_models", "newest",
+    "unmeasured",
 ]  # fmt: skip
 
 Made = Mapping[str, Kept]
@@ -177,7 +178,7 @@ def _written(
     rate = result.plan.provenance.get("rate")
     figures = {
         "rate": rate.get("achieved") if isinstance(rate, Mapping) else None,
-        "rows": [asdict(row) for row in (*rows, _sizes(opened.paths, saved))],
+        "rows": [asdict(row) for row in with_sizes(rows, bytes_of(opened.paths), saved.size)],
         "masked_dense": result.verification.difference,
         "written_dense": saved.difference,
     }
@@ -205,9 +206,9 @@ def unmeasured(data: Dataset | None) -> Caution:
     )
 
 
-def _sizes(before: Sequence[Path], saved: Saved) -> SummaryRow:
-    size = sum(path.stat().st_size for path in before)
-    return SummaryRow(item="File size", original=size, compressed=saved.size, unit="B")
+def bytes_of(paths: Sequence[Path]) -> int:
+    """Return the bytes of some files."""
+    return sum(path.stat().st_size for path in paths)
 
 
 def _names(saved: Saved) -> dict[str, Any]:

@@ -39,14 +39,14 @@ class StudyOptions:
     """
 
     methods: Sequence[str] = METHODS
-    """Which channels are removed: criteria, each alone or with an allocation (l1+uniform)."""
+    """How channels are chosen: criteria, each alone or with an allocation (l1+uniform)."""
 
     rates: Sequence[float] = RATES
-    """Fractions of the budget to remove."""
+    """Fractions to remove, of the operations or of another budget."""
 
     repairs: Sequence[str] = (AUTOMATIC,)
-    """How the remaining weights make up for removed channels: each of these is tried with each
-    method. Repairs that follow each other are one (bias+refit)."""
+    """How the remaining weights make up for removed channels. Each of these is tried with each
+    method; bias+refit is one after the other."""
 
     finetune: FinetuneOptions | None = None
     """Fine-tune every model for so long before it is measured. 2epochs, 500steps or 10m; a number
@@ -56,7 +56,7 @@ class StudyOptions:
     """Repetitions of what is drawn at random: images of --low-data, fine-tuning."""
 
     low_data: Sequence[int] = ()
-    """Calibrate also with so few images of each class alone, which --seeds choose."""
+    """Also make models calibrated on just N images of each class, drawn anew for each seed."""
 
     analysis: Analysis | None = None
     """Loss curves measured by `secateur ana`, for methods with an allocation that needs them."""

@@ -67,7 +67,8 @@ def test_all_options_are_one_flag_away(command):
 
 @pytest.mark.parametrize("command", ["finetune", "iterate"])
 def test_values_are_whole_where_they_fill_several_lines(command):
-    labels = [line[1:33].strip() for line in shown(command, EVERYTHING).splitlines()]
+    lines = [line.strip("│ ") for line in shown(command, EVERYTHING).splitlines()]
+    labels = [line.partition("   ")[0].strip() for line in lines]
     start = next(k for k, label in enumerate(labels) if label.endswith("-match"))
     assert labels[start + 1 : start + 3] == ["auto|layers|features|", "outputs|both"]
 

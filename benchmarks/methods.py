@@ -1,12 +1,30 @@
-"""How well criteria agree with the oracle: what the loss really changes by without each channel.
+"""The methods of the gallery, measured against each other.
 
     python benchmarks/methods.py correlation [lenet resnet20 quick yolo-fastest]
         [--criteria taylor,l1] [--images 200] [--plain]
+    python benchmarks/methods.py gallery lenet resnet20 [--criteria obs,l1] [--rates 0.2 0.3 0.5]
+        [--repairs none,auto] [--images 200] [--labels] [--output studies/]
+    python benchmarks/methods.py low-data lenet resnet20 [--criteria shapley,obs] [--rate 0.3]
+        [--per-class 1 5 20] [--seeds 3] [--output studies/]
+    python benchmarks/methods.py tuned resnet20 [--criteria random,obs] [--rate 0.5]
+        [--steps 0 300 1500] [--output studies/]
+    python benchmarks/methods.py collapse lenet quick resnet20
 
-For each network the table has Pearson's correlation of the scores with the size of the loss change
-over all channels that may leave, that of ranks (Spearman), and the mean of the latter within single
-groups. Images are those that networks were trained on, with labels where they are classes
-(`--plain`: without). Needs the reference models (SECATEUR_SHARED).
+`correlation`: how well criteria agree with the oracle, what the loss really changes by without each
+channel. For each network the table has Pearson's correlation of the scores with the size of the
+loss change over all channels that may leave, that of ranks (Spearman), and the mean of the latter
+within single groups. Images are those that networks were trained on, with labels where they are
+classes (`--plain`: without).
+
+`gallery`: accuracy of each criterion at each rate, without and with repair, on images that
+calibration did not see. `low-data`: the same with few images of each class and without training.
+`tuned`: what is left of the differences once all are fine-tuned. All three are `secateur study`;
+with --output, a run that was stopped goes on.
+
+`collapse`: how many layers synaptic flow empties on the way to a hundredth of the parameters, in
+one step and in a hundred.
+
+Tables are Markdown and go to stdout. Needs the reference models (SECATEUR_SHARED).
 """
 
 from __future__ import annotations
@@ -17,15 +35,22 @@ import os
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from quality import CASES, Held
 from scipy.stats import pearsonr, spearmanr
 
 import secateur
+from secateur.core.cost.budget import make_costs
 from secateur.core.coupling import find_groups
+from secateur.core.coupling.indices import UnitMask
 from secateur.core.criteria import CRITERIA, ScoreContext
+from secateur.core.criteria.flow import Flow
+from secateur.core.criteria.synflow import STEPS, removal_order
 from secateur.core.data import Dataset
 from secateur.core.ir.network import Network
 
@@ -139,6 +164,163 @@ def correlation(model: str, names: list[str], images: int, *, plain: bool) -> No
             )
 
 
+GALLERY = (
+    "obs", "l1", "l2", "lamp", "bn_scale", "geometric_median", "similarity", "synflow", "lean",
+    "dfpc", "random", "activation_mean", "apoz", "entropy", "thinet", "interpolative", "particle",
+    "taylor", "taylor-output", "bn-taylor", "obd",
+)  # fmt: skip
+"""Methods of `gallery` where the command line names none: those of seconds or minutes."""
+
+FEW = ("shapley", "taylor", "taylor-output", "l1", "obs")
+"""Methods of `low-data`: those of the paper, and what it did not know."""
+
+TUNED = ("random", "l1", "taylor", "obs")
+LEVELS = (0.3, 0.1, 0.03, 0.01)
+"""Parts of the parameters that `collapse` looks at."""
+
+
+def opened(name: str, scratch: Path, *, labels: bool) -> tuple[Network, Held, Held]:
+    """Return a network of quality.py with images to calibrate on and others to measure on."""
+    case = CASES[name]
+    network = secateur.load(*(SHARED / "models" / case.folder / file for file in case.files))
+    calibration, test = case.folds(SHARED, scratch, network)[0]
+    assert isinstance(calibration, Held)
+    assert isinstance(test, Held)
+    if not labels:
+        parts = tuple(secateur.Batch(inputs=part.inputs) for part in calibration.parts)
+        calibration = replace(calibration, parts=parts, labelled=False)
+    return network, calibration, test
+
+
+def spread_out(data: Held, samples: int) -> Held:
+    """Return so many samples, from all over the data: files are in the order of their classes."""
+    places = np.linspace(0, data.samples - 1, min(samples, data.samples)).astype(int)
+    return replace(data, parts=tuple(data.parts[place] for place in places))
+
+
+def studied(
+    model: str, arguments: argparse.Namespace, *, labels: bool, images: int | None = None,
+    name: str = "", **settings: object,
+) -> secateur.Study:  # fmt: skip
+    """Return what a study of a network comes to, and print what it was of."""
+    with tempfile.TemporaryDirectory() as scratch:
+        network, calibration, test = opened(model, Path(scratch), labels=labels)
+        if images is not None:
+            calibration = spread_out(calibration, images)
+        output = arguments.output and arguments.output / f"{model}-{arguments.command}{name}"
+        found = secateur.study(
+            network, calibration, test, output=output, latency=False, jobs=arguments.jobs,
+            as_far_as_possible=True, **settings,
+        )  # fmt: skip
+    before = "" if found.original_value is None else f", original {shown(found.original_value)}"
+    print(
+        f"\n{model}: {found.metric} in percent{before}; {found.samples} images"
+        f"{' with labels' if labels else ''} calibrate, {found.validation_samples} measure\n"
+    )
+    return found
+
+
+def shown(value: float) -> str:
+    return "–" if np.isnan(value) else f"{100 * value:.1f}"
+
+
+def print_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    """Print a Markdown table: texts, then numbers."""
+    print(f"| {' | '.join(head)} |\n|---|{'---:|' * (len(head) - 1)}")
+    for line in lines:
+        print(f"| {' | '.join(line)} |", flush=True)
+
+
+def gallery(model: str, arguments: argparse.Namespace) -> None:
+    """Print accuracy by criterion, rate and repair; the best figure of a column is bold."""
+    names, repairs = arguments.criteria.split(","), arguments.repairs.split(",")
+    found = studied(
+        model, arguments, labels=arguments.labels, images=arguments.images, methods=names,
+        rates=arguments.rates, repairs=repairs,
+    )  # fmt: skip
+    values = {(m.point.method, m.point.rate, m.point.repair): m.value for m in found.means()}
+    columns = [(rate, repair) for repair in repairs for rate in arguments.rates]
+    best = {own: np.nanmax([values[name, *own] for name in names]) for own in columns}
+    head = [f"−{rate:.0%}, {repair}" for rate, repair in columns]
+    lines = []
+    for name in names:
+        cells = [shown(values[name, *own]) for own in columns]
+        bold = [
+            f"**{cell}**" if values[name, *own] >= best[own] else cell
+            for cell, own in zip(cells, columns, strict=True)
+        ]
+        lines.append([name, *bold])
+    print_table(["criterion", *head], lines)
+    for row in found.rows:
+        if row.measured is None:
+            print(f"\n{row.point.method}, −{row.point.rate:.0%}: {row.reason}")
+
+
+def low_data(model: str, arguments: argparse.Namespace) -> None:
+    """Print accuracy by criterion and images of each class, mean and spread over seeds."""
+    names = arguments.criteria.split(",")
+    found = studied(
+        model, arguments, labels=True, methods=names, rates=[arguments.rate],
+        repairs=["none", "auto"], low_data=arguments.per_class, seeds=arguments.seeds,
+    )  # fmt: skip
+    means = {(m.point.method, m.point.repair, m.point.images): m for m in found.means()}
+    lines = []
+    for name in names:
+        for repair in ("none", "auto"):
+            cells = []
+            for images in (*arguments.per_class, None):
+                own = means[name, repair, images]
+                spread = "" if own.spread is None else f" ± {100 * own.spread:.1f}"
+                cells.append(f"{shown(own.value)}{spread}")
+            lines.append([f"{name}{' + repair' if repair == 'auto' else ''}", *cells])
+    print_table(["criterion", *map(str, arguments.per_class), "all"], lines)
+
+
+def tuned(model: str, arguments: argparse.Namespace) -> None:
+    """Print accuracy by criterion and steps of fine-tuning, after repair."""
+    names = arguments.criteria.split(",")
+    columns = []
+    for steps in arguments.steps:
+        training = None
+        if steps:
+            training = secateur.FinetuneOptions(
+                duration=secateur.parse_duration(f"{steps}steps"), batch_size=32
+            )
+        found = studied(
+            model, arguments, labels=False, methods=names, rates=[arguments.rate],
+            finetune=training, name=f"-{steps}",
+        )  # fmt: skip
+        columns.append([mean.value for mean in found.means()])
+    lines = [
+        [name, *map(shown, values)]
+        for name, values in zip(names, zip(*columns, strict=True), strict=True)
+    ]
+    print_table(["criterion", *(f"{steps} steps" for steps in arguments.steps)], lines)
+
+
+def collapse(model: str) -> None:
+    """Print how many layers lose all of their channels before so few parameters are left."""
+    with tempfile.TemporaryDirectory() as folder:
+        network, _ = MODELS[model](Path(folder), 1)
+    groups = find_groups(network)
+    costs, flow = make_costs(network, groups, "parameters"), Flow(network, groups)
+    layers = [groups.distinct_units(producer.labels) for producer in groups.producers]
+    print(f"\n{model}: layers without a channel, of {len(layers)}\n")
+    lines = []
+    for label, steps in (("in one step", 1), (f"in {STEPS} steps", STEPS)):
+        order = removal_order(flow, groups, steps)
+        cells = []
+        for level in LEVELS:
+            gone = UnitMask(np.zeros(groups.unit_count, dtype=np.bool_))
+            for unit in order:
+                gone[unit] = True
+                if costs.total(gone) <= level * costs.total():
+                    break
+            cells.append(f"{sum(bool(gone[units].all()) for units in layers)}")
+        lines.append([label, *cells])
+    print_table(["synaptic flow", *(f"{level:.0%} left" for level in LEVELS)], lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -149,12 +331,48 @@ def main() -> None:
     own.add_argument("--criteria", default=",".join(NAMES), help="names, with commas between")
     own.add_argument("--images", type=int, default=200, help="how many images (200)")
     own.add_argument("--plain", action="store_true", help="leave labels out")
+    add_studies(commands)
+    own = commands.add_parser("collapse", help="of layers, by synaptic flow")
+    own.add_argument("models", nargs="*", default=list(MODELS), help=", ".join(MODELS))
     arguments = parser.parse_args()
-    unknown = sorted({*arguments.models} - {*MODELS})
+    known = MODELS if arguments.command in ("correlation", "collapse") else CASES
+    unknown = sorted({*arguments.models} - {*known})
     if unknown:
-        parser.error(f"no network {unknown[0]}; there are {', '.join(MODELS)}")
+        parser.error(f"no network {unknown[0]}; there are {', '.join(known)}")
     for model in arguments.models:
-        correlation(model, arguments.criteria.split(","), arguments.images, plain=arguments.plain)
+        if arguments.command == "correlation":
+            names = arguments.criteria.split(",")
+            correlation(model, names, arguments.images, plain=arguments.plain)
+        elif arguments.command == "collapse":
+            collapse(model)
+        else:
+            {"gallery": gallery, "low-data": low_data, "tuned": tuned}[arguments.command](
+                model, arguments
+            )
+
+
+def add_studies(commands: Any) -> None:
+    """Add the commands that are studies."""
+    own = commands.add_parser("gallery", help="accuracy of all criteria")
+    own.add_argument("--rates", nargs="+", type=float, default=[0.2, 0.3, 0.5])
+    own.add_argument("--repairs", default="none,auto")
+    own.add_argument("--images", type=int, default=200, help="that calibrate (200)")
+    own.add_argument("--labels", action="store_true", help="for the criteria that read them")
+    own.set_defaults(criteria=",".join(GALLERY))
+    few = commands.add_parser("low-data", help="accuracy with few images of each class")
+    few.add_argument("--per-class", nargs="+", type=int, default=[1, 2, 5, 10])
+    few.add_argument("--seeds", type=int, default=3)
+    few.set_defaults(criteria=",".join(FEW))
+    long = commands.add_parser("tuned", help="accuracy after fine-tuning")
+    long.add_argument("--steps", nargs="+", type=int, default=[0, 300, 1500])
+    long.set_defaults(criteria=",".join(TUNED))
+    for one in (few, long):
+        one.add_argument("--rate", type=float, default=0.5)
+    for one in (own, few, long):
+        one.add_argument("models", nargs="+", help=", ".join(CASES))
+        one.add_argument("--criteria", default=one.get_default("criteria"))
+        one.add_argument("--jobs", type=int, help="models made at once")
+        one.add_argument("--output", type=Path, help="folder of the studies, to go on with")
 
 
 if __name__ == "__main__":

@@ -107,8 +107,12 @@ def program() -> NoReturn:
         main()
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except KeyboardInterrupt:  # pressed on the way out
+        code = STOPPED
     else:
         code = 0
+    # All is written or told, and nothing is left that Ctrl-C could stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if not code:
         sys.exit(0)
     for stream in (sys.stdout, sys.stderr):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -97,3 +98,16 @@ def test_work_in_libraries_is_stopped(name: str, shared: Path, tmp_path: Path) -
 
     stopped((name, *arguments[name]), ready)
     assert not list(tmp_path.glob("out/*.weights"))
+
+
+def test_what_is_done_is_done_though_ctrl_c_comes_late() -> None:
+    code = (
+        "import atexit, os, signal, sys; atexit.register(os.kill, os.getpid(), signal.SIGINT)\n"
+        "from secateur.cli.main import program\n"
+        "sys.argv = ['secateur', '--version']; program()"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=ENVIRONMENT
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("secateur ")

@@ -117,9 +117,11 @@ EVERY_NET = ["lrn", "caffe", "darknet", *NETS]
 def test_no_allocation_goes_below_the_floor(allocation, net, field):
     network, entry = network_of(net, field), ALLOCATIONS[allocation]
     settings: dict = {"criterion": "l1", "allocation": allocation, "repair": "none"}
+    data = SyntheticDataset(network, samples=4)
     if entry.needs_analysis:
-        data = SyntheticDataset(network, samples=4)
         settings["analysis"] = secateur.analyze(network, data, rates=[0.3, 0.95], jobs=1)
+    if entry.needs_data:
+        settings["data"] = data
     how = (
         {"threshold": 1e9} if entry.needs_threshold else {"rate": 0.99, "as_far_as_possible": True}
     )

@@ -10,6 +10,7 @@ import pytest
 import secateur
 from support.page import Page
 from support.program import inside as run
+from support.training import need_torch
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 CAFFE = [str(FIXTURES / "shapes_caffe" / f"shapes.{end}") for end in ("prototxt", "caffemodel")]
@@ -94,6 +95,15 @@ def test_made_images_of_a_pipeline_are_those_of_commands(tmp_path: Path) -> None
     run("prune", *CAFFE, "--rate", 0.3, *alone, "-o", tmp_path / "alone")
     own = tmp_path / "secateur-out/prune/shapes.caffemodel"
     assert own.read_bytes() == (tmp_path / "alone/shapes.caffemodel").read_bytes()
+
+
+def test_a_pipeline_tells_how_far_long_making_is(tmp_path: Path) -> None:
+    need_torch()
+    settings = ["data.calibration=synthetic:statistics", "data.limit=2", "prune.repair=bias"]
+    loaded = secateur.load_pipeline(pipeline(tmp_path), settings=settings)
+    calls: list[str] = []
+    secateur.run_pipeline(loaded, progress=lambda label, *_: calls.append(label))
+    assert any("making images" in label for label in calls)
 
 
 def test_made_images_limit_nothing_in_a_pipeline(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from ...core.sensitivity.result import ANALYSIS_FILE
 from ...core.sensitivity.state import STATE_FILE
 from ...formats.saving import PLAN_NAME, Saved, save
 from ...formats.training import begin
+from ..datasets import make_images
 from ..finetuning import FINETUNE_FILE, finetune_files
 from ..round_training import finished
 from .cache import Kept
@@ -113,13 +114,21 @@ def _options(opened: Opened, step: str, *roles: str) -> dict[str, Any]:
     }
 
 
+def _calibration(opened: Opened, progress: Progress) -> Dataset | None:
+    """Return the data for calibration; images that take long to make are made now, and told of."""
+    data = opened.dataset("calibration")
+    if data is not None:
+        make_images(data, progress)
+    return data
+
+
 def _ana_inputs(opened: Opened, _: Made) -> Mapping[str, Any]:
     return _options(opened, "ana", "calibration")
 
 
 def _ana(opened: Opened, _: Made, folder: Path, progress: Progress) -> Came:
     """Measure what groups are worth."""
-    data, options = opened.dataset("calibration"), opened.pipeline.ana
+    data, options = _calibration(opened, progress), opened.pipeline.ana
     assert data is not None, "checked before"
     assert options is not None, "this step is there"
     task = opened.found_task(data)
@@ -146,7 +155,7 @@ def _prune(opened: Opened, made: Made, folder: Path, progress: Progress) -> Came
     """Remove channels."""
     options, network = opened.pipeline.prune, opened.network
     assert options is not None, "this step is there"
-    data = opened.dataset("calibration")
+    data = _calibration(opened, progress)
     measured = opened.dataset("measured", asked=options.max_drop is not None)
     options = replace(options, task=opened.task_for(data))
     if "ana" in made:
@@ -311,7 +320,7 @@ def _transform(opened: Opened, made: Made, folder: Path, progress: Progress) -> 
     network, plan = opened.read(files, companions), load_plan(path)
     if carried_out(network, plan):
         raise PlanError("there is nothing to remove: the model has no zeros")
-    data = opened.dataset("calibration")
+    data = _calibration(opened, progress)
     dense = densify(network, plan, options, data=data, progress=progress)
     return _written(opened, dense, folder, data, opened.dataset("measured"), progress)
 

@@ -128,6 +128,8 @@ from .core.pruning.rounds import ROUNDS_FILE as ROUNDS_FILE
 from .core.pruning.rounds import Iteration as Iteration
 from .core.pruning.rounds import Round as Round
 from .core.pruning.slow import slow_reason as slow_reason
+from .core.pruning.stand_in import StandIn as StandIn
+from .core.pruning.stand_in import stand_in as stand_in
 from .core.pruning.together import Together as Together
 from .core.pruning.together import losses_together as losses_together
 from .core.recovery.measure import BlockLoss as BlockLoss

@@ -15,7 +15,6 @@ others use, their ratio is the steadier one. Needs the reference models (SECATEU
 from __future__ import annotations
 
 import argparse
-import gzip
 import os
 import tempfile
 import time
@@ -43,17 +42,11 @@ SHARED = Path(os.environ.get("SECATEUR_SHARED", Path(__file__).resolve().parents
 T = TypeVar("T")
 
 
-def lenet(folder: Path, limit: int | None) -> tuple[Network, Dataset]:
+def lenet(folder: Path, limit: int | None) -> tuple[Network, Dataset]:  # noqa: ARG001  # as the others
     models = SHARED / "models/lenet_mnist"
     network = secateur.load(models / "lenet.prototxt", models / "lenet_iter_10000.caffemodel")
-    raw = [
-        gzip.decompress((SHARED / "data/mnist" / f"t10k-{name}.gz").read_bytes())
-        for name in ("images-idx3-ubyte", "labels-idx1-ubyte")
-    ]
-    x = np.frombuffer(raw[0], np.uint8, offset=16).reshape(-1, 1, 28, 28)
-    y = np.frombuffer(raw[1], np.uint8, offset=8).astype(np.int64)
-    np.savez(folder / "mnist.npz", x=(x / 256).astype(np.float32), y=y)
-    return network, secateur.open_dataset(folder / "mnist.npz", network, limit=limit)
+    digits = SHARED / "data/mnist/t10k-images-idx3-ubyte.gz"
+    return network, secateur.open_dataset(digits, network, limit=limit, scale=1 / 256)
 
 
 def squeezenet(folder: Path, limit: int | None) -> tuple[Network, Dataset]:

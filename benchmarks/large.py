@@ -343,7 +343,18 @@ def commands(files: Files, side: int, folder: Path) -> dict[str, list[str]]:
         "inspect": [*secateur, "inspect", text, weights],
         "convert": [*secateur, "convert", text, weights, "-o", str(folder / f"same{suffix}")],
         "onnx": [*secateur, "convert", text, weights, "-o", str(folder / "same.onnx")],
-        "prune": [*secateur, "prune", text, weights, "--rate", "0.3", "-o", str(folder / "out")],
+        "prune": [
+            *secateur,
+            "prune",
+            text,
+            weights,
+            "--rate",
+            "0.3",
+            "--criterion",
+            "l1",
+            "-o",
+            str(folder / "out"),
+        ],
         "opencv": ["-c", OPENCV.format(text=text, weights=weights, side=side)],
     }
 

@@ -30,7 +30,6 @@ Tables are Markdown and go to stdout. Needs the reference models (SECATEUR_SHARE
 from __future__ import annotations
 
 import argparse
-import gzip
 import os
 import tarfile
 import tempfile
@@ -65,17 +64,11 @@ NAMES = (
 Opened = tuple[Network, Dataset]
 
 
-def lenet(folder: Path, images: int) -> Opened:
+def lenet(folder: Path, images: int) -> Opened:  # noqa: ARG001  # as the others
     models = SHARED / "models/lenet_mnist"
     network = secateur.load(models / "lenet.prototxt", models / "lenet_iter_10000.caffemodel")
-    pixels, labels = (
-        gzip.decompress((SHARED / "data/mnist" / f"train10k-{name}.gz").read_bytes())
-        for name in ("images-idx3-ubyte", "labels-idx1-ubyte")
-    )
-    x = np.frombuffer(pixels, np.uint8, offset=16).reshape(-1, 1, 28, 28)[:images]
-    y = np.frombuffer(labels, np.uint8, offset=8).astype(np.int64)[:images]
-    np.savez(folder / "digits.npz", x=(x / 256).astype(np.float32), y=y)
-    return network, secateur.open_dataset(folder / "digits.npz", network)
+    digits = SHARED / "data/mnist/train10k-images-idx3-ubyte.gz"
+    return network, secateur.open_dataset(digits, network, limit=images, scale=1 / 256)
 
 
 def cifar(folder: Path, images: int, network: Network, **settings: object) -> Opened:

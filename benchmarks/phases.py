@@ -4,7 +4,8 @@
 
 ResNet-50, VGG-16, YOLOv4 and CIFAR's ResNet-56 get random weights and smooth random images; of
 SqueezeNet, ../shared has weights and 800 photographs. Each network is pruned in a process of its
-own. A phase is what a bar of `secateur prune` names. Processor seconds are those of all threads.
+own. A phase is what a bar of `secateur prune` names last. Processor seconds are those of all
+threads.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 from large import Files, resnet50, resnet56, vgg16, yolov4
 
 import secateur
+from secateur.core.progress import INSIDE
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -57,7 +59,7 @@ class Clock:
         self._last = time.perf_counter(), time.process_time()
 
     def __call__(self, label: str, done: int, total: int) -> None:  # noqa: ARG002
-        name = label.split(" · ")[0]
+        name = label.partition(" · ")[0].rpartition(INSIDE)[2]
         now = time.perf_counter(), time.process_time()
         phase = self.phases.setdefault(self._name, Phase())
         phase.seconds += now[0] - self._last[0]

@@ -15,7 +15,6 @@ that is skipped where torch or torch_pruning is not installed.
 from __future__ import annotations
 
 import argparse
-import gzip
 import sys
 import tarfile
 import tempfile
@@ -120,16 +119,8 @@ class Case:
 
 
 def digits(shared: Path, scratch: Path, network: Network) -> list[Fold]:  # noqa: ARG001
-    folder = shared / "data/mnist"
-    pixels = gzip.decompress((folder / "t10k-images-idx3-ubyte.gz").read_bytes())
-    classes = gzip.decompress((folder / "t10k-labels-idx1-ubyte.gz").read_bytes())
-    x = np.frombuffer(pixels, np.uint8, offset=16).reshape(-1, 1, 1, 28, 28) / np.float32(256)
-    y = np.frombuffer(classes, np.uint8, offset=8).reshape(-1, 1).astype(np.int64)
-    (name,) = network.inputs
-    parts = tuple(
-        Batch(inputs={name: image}, labels=label) for image, label in zip(x, y, strict=True)
-    )
-    data = Held(name="MNIST t10k", parts=parts, labelled=True)
+    images = shared / "data/mnist/t10k-images-idx3-ubyte.gz"
+    data = held(secateur.open_dataset(images, network, scale=1 / 256, batch=1))
     return [(data.some(slice(1000)), data.some(slice(1000, None)))]
 
 

@@ -17,11 +17,15 @@ from .screen import ScreenOptions
 from .usage import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from secateur import Measured, Network, Timing
 
     from .terminal import Terminal
+
+
+SECONDS = 2.0
+"""For about how long an engine is timed where nobody says."""
 
 
 @with_flags
@@ -49,8 +53,9 @@ def command(
         ),
     ] = None,
     seconds: Annotated[
-        float, Parameter(metavar="S", help="For about how long each engine is timed.")
-    ] = 2.0,
+        float | None,
+        Parameter(metavar="S", help="For about how long each engine is timed. If not given: 2."),
+    ] = None,
     export: Annotated[
         Path | None,
         Parameter(
@@ -67,10 +72,13 @@ def command(
     import secateur
 
     terminal = screen.terminal()
-    if not 0 < seconds <= 3600:
+    if seconds is not None and not 0 < seconds <= 3600:
         raise UsageError(f"must be over 0 and at most 3600, got {seconds:g}", flag="--seconds")
     if threads is not None and threads < 1:
         raise UsageError(f"must be at least 1, got {threads}", flag="--threads")
+    if export is not None:
+        timing = {"--engines": engines, "--threads": threads, "--seconds": seconds}
+        _check_export({**timing, "--json": as_json or None})
     networks = secateur.load_all(files, model)
     for network in networks:
         terminal.notes(network.notes)
@@ -80,7 +88,9 @@ def command(
     stopwatches = [secateur.find_engine(name, threads) for name in _names(engines)]
     found: list[Measured] = []
     with terminal.bars() as progress:
-        found += [one(networks, seconds=seconds, progress=progress) for one in stopwatches]
+        found += [
+            one(networks, seconds=seconds or SECONDS, progress=progress) for one in stopwatches
+        ]
     if as_json:
         names = _labels(networks)
         print_json([_as_data(one, names) for one in found])
@@ -104,12 +114,27 @@ def _names(engines: str | None) -> tuple[str, ...]:
     return names
 
 
+def _check_export(given: Mapping[str, object]) -> None:
+    """Raise where an export is asked for together with what belongs to timing.
+
+    Args:
+        given: flag → its value; None where it is not given.
+
+    Raises:
+        UsageError: that is so.
+    """
+    for flag, value in given.items():
+        if value is not None:
+            raise UsageError("--export times nothing, and prints no figures", flag=flag)
+
+
 def _export(terminal: Terminal, networks: Sequence[Network], folder: Path) -> None:
     import secateur
 
     if len(networks) != 1:
         raise UsageError(f"layers of one model are exported, got {len(networks)}", flag="--export")
-    exported = secateur.export_layers(networks[0], folder)
+    with terminal.bars() as progress:
+        exported = secateur.export_layers(networks[0], folder, progress)
     terminal.note(
         f"wrote {folder}: {exported.layers} layers at several numbers of channels in "
         f"{exported.files} files ({words.size(exported.size)})"

@@ -89,16 +89,15 @@ def command(
         raise secateur.FormatError("a solver is used with --emit-training only", option="solver")
     gate = secateur.Gate(drop=max_drop)
     dataset = measured = None
-    made = data is not None and secateur.is_made(data)
-    if data is not None and not made:
+    made = data is None or secateur.is_made(data)
+    if made:
+        dataset = _made(terminal, network, options, data, reading)
+        measured = _measured(terminal, network, val, reading, options, gate)
+    elif data is not None:
         asked = max_drop is not None
         found = parts(terminal, network, data, val, reading, options.task, asked=asked)
         dataset, measured = found.calibration.dataset, found.measured.dataset
         gate.check(found.measured.task)
-    else:
-        if data is not None:
-            dataset = fitted(terminal, network, data, reading, purpose="calibrate").dataset
-        measured = _measured(terminal, network, val, reading, options, gate)
     together = secateur.losses_together(network, options, data=dataset)
     if together is not None:
         terminal.note(together.text)
@@ -155,6 +154,26 @@ def command(
             written=saved.difference,
         )  # fmt: skip
         reporting.write(terminal, report, facts)
+
+
+def _made(
+    terminal: Terminal,
+    network: Network,
+    options: PruneOptions,
+    data: Path | None,
+    reading: DataOptions,
+) -> Dataset | None:
+    """Return made images to calibrate on: those that `data` names, or what stands in for data."""
+    import secateur
+
+    if data is not None:
+        return fitted(terminal, network, data, reading, purpose="calibrate").dataset
+    found = secateur.stand_in(network, options, samples=reading.limit)
+    if found.told:
+        terminal.note(found.told)
+    if found.why:
+        terminal.note(f"channels are chosen by l1: {found.why}")
+    return found.dataset
 
 
 def _measured(

@@ -104,8 +104,8 @@ def print_summary(
     if result.plan.dropped is not None:
         names = ", ".join(entry.name for entry in result.plan.dropped.blocks)
         terminal.note(f"dropped blocks: {names}")
-    if "layer_times" in provenance:
-        terminal.note(f"steps of the engine: {provenance['layer_times']}")
+    if "engine_steps" in provenance:
+        terminal.note(f"steps of the engine: {provenance['engine_steps']}")
     if "target_latency" in provenance:
         terminal.note(_reached(provenance["target_latency"], provenance["rate"]["achieved"]))
     if provenance.get("budget") == "latency":
@@ -221,16 +221,15 @@ def unmeasured(result: secateur.PruneResult, data: Dataset | None, *, made: bool
     Args:
         result: the network with its plan and repairs.
         data: what chose and repaired; None for nothing.
-        made: whether `data` is images that were made up.
+        made: whether these are no real images.
     """
     how = str(result.plan.provenance.get("criterion", "a plan"))
     kept = [record.method for record in result.repairs if record.kept]
     done = f"channels left by {how}, {'repaired by ' + ', '.join(kept) if kept else 'not repaired'}"
-    if data is None:
-        why = f"since there were no images ({MORE}; --data synthetic makes some up)"
-        return f"accuracy is unknown, and probably low: {done}, {why}"
     if not made:
         return f"accuracy was not measured: {done}"
+    if data is None:
+        return f"accuracy is unknown, and probably low: {done}, since there were no images ({MORE})"
     seen = f"no real image was seen: {done}, on {data.samples} {data.name}"
     return f"accuracy is unknown, {seen} ({MORE})"
 

@@ -25,7 +25,7 @@ def _criteria() -> Iterator[Line]:
 
 
 def _chosen_criteria() -> Iterator[Line]:
-    yield "auto", "obs where --data is given, else l1"
+    yield "auto", "obs; l1 where there is no data and no images can be made up"
     yield (
         "obs",
         "least disturbance of the outputs per operation saved; the others compensate (Hassibi and "

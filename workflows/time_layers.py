@@ -18,6 +18,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 
+MOST_LOADED = 1 << 30
+"""Bytes of files that are loaded at once: as much as secateur itself loads to time networks."""
+
 
 def prepare(path: Path, threads: int) -> Callable[[], object]:
     """Return a function that computes the layer in an ONNX file once."""
@@ -34,6 +37,20 @@ def prepare(path: Path, threads: int) -> Callable[[], object]:
         value.name: random.random(value.shape, numpy.float32) for value in session.get_inputs()
     }
     return lambda: session.run(None, feeds)
+
+
+def loads(paths: Sequence[Path]) -> list[list[Path]]:
+    """Return which files are loaded together: as many as fit, one at least."""
+    found: list[list[Path]] = []
+    left = 0
+    for path in paths:
+        size = path.stat().st_size
+        if not found or size > left:
+            found.append([])
+            left = MOST_LOADED
+        found[-1].append(path)
+        left -= size
+    return found
 
 
 def least_times(runs: Sequence[Callable[[], object]], rounds: int) -> list[float]:
@@ -66,8 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         new = [name for name in dict.fromkeys(files) if name not in times]
         if new:
             print(f"{number} of {len(by_layer)}: {layer}", flush=True)  # noqa: T201
-            runs = [prepare(HERE / name, options.threads) for name in new]
-            times.update(zip(new, least_times(runs, max(1, options.rounds))))  # noqa: B905
+        for paths in loads([HERE / name for name in new]):
+            runs = [prepare(path, options.threads) for path in paths]
+            found = least_times(runs, max(1, options.rounds))
+            times.update(zip([path.name for path in paths], found))  # noqa: B905
     path = HERE / "times.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

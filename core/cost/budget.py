@@ -10,23 +10,19 @@ again after pruning.
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import replace
 
 from ..coupling import find_groups
 from ..coupling.groups import Groups
-from ..coupling.indices import LabelVector
+from ..coupling.rules.attributes import int_attribute
 from ..errors import PlanError
-from ..ir.network import Network, blob_refs, layer_of
+from ..ir.network import Network, blob_refs
 from ..ir.rebuild import node_key
 from .blocks import layer_blocks
 from .budgets import CONVOLUTIONS, LATENCY, OPERATIONS, PARAMETERS, TARGET, check_budget
-from .latency_steps import stepped_costs
+from .latency_steps import latency_costs
 from .layer_times import LayerTimes
 from .network_cost import BudgetTerm, Costs, convolution_nodes, operations_term
-from .owners import owner_of
 from .target import Target
 
 __all__ = ["make_costs", "target_cost"]
@@ -61,10 +57,7 @@ def make_costs(
         return _convolutions(network, groups)
     if budget == LATENCY:
         assert milliseconds is not None, "a latency budget needs a table"
-        if any(isinstance(time, tuple) for time in milliseconds.values()):
-            return stepped_costs(network, groups, milliseconds)
-        alone = {name: time for name, time in milliseconds.items() if isinstance(time, float | int)}
-        return _latency(network, groups, alone)
+        return latency_costs(network, groups, milliseconds)
     if budget == TARGET:
         assert target is not None, "the cost of a target needs one"
         return _in_blocks(network, groups, target)
@@ -98,12 +91,11 @@ def _in_blocks(network: Network, groups: Groups, target: Target) -> Costs:
         node, plain = nodes[cost_term.node], operations_term(cost_term)
         stored = network.graph.initializers[cost_term.weight].const_value
         assert stored is not None, "weights are stored"
-        group = node.attributes.get("group")
         blocks = layer_blocks(
             labels.get(cost_term.weight, ()),
             cost_term.out,
             size=int(stored.size),
-            groups=group.as_int() if group is not None else 1,
+            groups=int_attribute(node, "group", 1),
             transposed=node.op_type == "ConvTranspose",
             work=plain.element,
             blocks=target.blocks,
@@ -124,52 +116,4 @@ def _parameters(network: Network, groups: Groups) -> Costs:
             terms.append(BudgetTerm(parameter=name, out=out, element=1, channel=0))
         else:
             constant += value.const_value.size
-    return Costs(network, groups, terms, constant)
-
-
-def _latency(network: Network, groups: Groups, milliseconds: Mapping[str, float]) -> Costs:
-    """Return the estimated milliseconds as costs.
-
-    Raises:
-        PlanError: as in :func:`make_costs`.
-    """
-    cost_terms = {cost_term.node: cost_term for cost_term in groups.cost_terms}
-    own: dict[str, list[BudgetTerm]] = defaultdict(list)
-    made: dict[str, LabelVector] = {}
-    known = set()
-    for node in network.graph:
-        key = node_key(node)
-        name = owner_of(network, layer_of(node), key)
-        known.add(name)
-        if key in cost_terms:
-            own[name].append(operations_term(cost_terms[key]))
-        labels = groups.values.get(key)
-        if labels is not None and labels.axis is not None:
-            made[name] = labels.vector
-    counted = Costs(network, groups)
-    terms, constant = [], 0.0
-    for name, time in milliseconds.items():
-        if time == 0.0:
-            continue
-        if name not in known:
-            raise PlanError(
-                f"latency was measured for layer '{name}', but the network has no such layer",
-                hint="was the table measured on this network?",
-            )
-        if not 0.0 <= time < math.inf:
-            raise PlanError(f"the latency of '{name}' must be milliseconds, got {time:g}")
-        operations = sum(counted.of(term, None) for term in own[name])
-        if operations:
-            each = time / operations
-            terms += [
-                replace(term, element=term.element * each, channel=term.channel * each)
-                for term in own[name]
-            ]
-        elif name in made:
-            out = made[name]
-            terms.append(BudgetTerm(parameter=None, out=out, element=0, channel=time / len(out)))
-        else:
-            constant += time
-    if not terms:
-        raise PlanError("no layer with a latency has channels")
     return Costs(network, groups, terms, constant)

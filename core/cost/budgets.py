@@ -21,7 +21,7 @@ BUDGETS = {
     OPERATIONS: "2 · multiply-accumulates + bias additions, fully connected layers included",
     CONVOLUTIONS: "operations of convolutions alone, as vendors' pruners count",
     PARAMETERS: "values stored in the files",
-    LATENCY: "milliseconds, measured a layer on this machine and shared out over its operations",
+    LATENCY: "milliseconds of the layers, measured on this machine unless --latencies has them",
     TARGET: "operations with channels rounded up to the blocks of --target",
 }
 """What a rate may be a fraction of."""

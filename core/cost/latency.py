@@ -20,8 +20,8 @@ from ..ir.network import Network
 from ..progress import Progress, silent
 
 __all__ = [
-    "LOCAL", "LocalStopwatch", "Measured", "Stopwatch", "Timing", "by_network", "change",
-    "interleaved", "latency", "sessions_for", "stored_bytes_of", "timings",
+    "LOCAL", "Measured", "Stopwatch", "Timing", "by_network", "change", "interleaved", "latency",
+    "loads", "measured_here", "sessions_for", "stored_bytes_of", "timings",
 ]  # fmt: skip
 
 LOCAL = "onnxruntime"
@@ -86,11 +86,6 @@ class Measured:
 class Stopwatch(Protocol):
     """Times networks in turn on one engine."""
 
-    @property
-    def name(self) -> str:
-        """Name of the engine."""
-        ...
-
     def __call__(
         self, networks: Sequence[Network], *, seconds: float = 2.0, progress: Progress = silent
     ) -> Measured:
@@ -104,37 +99,21 @@ class Stopwatch(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LocalStopwatch:
-    """Times networks with onnxruntime in this process.
+def measured_here(
+    networks: Sequence[Network], *, seconds: float = 2.0, progress: Progress = silent
+) -> Measured:
+    """Return how long each network takes with onnxruntime in this process: a :class:`Stopwatch`.
 
     Args:
-        threads: of a run; None for all cores of this process.
+        networks: the networks, timed in turn.
+        seconds: for about how long all of them together are timed.
+        progress: reports every round.
+
+    Raises:
+        UnsupportedError: onnxruntime cannot run a network.
     """
-
-    threads: int | None = None
-
-    @property
-    def name(self) -> str:
-        """Name of the engine."""
-        return LOCAL
-
-    def __call__(
-        self, networks: Sequence[Network], *, seconds: float = 2.0, progress: Progress = silent
-    ) -> Measured:
-        """Return how long each network takes for one sample.
-
-        Raises:
-            UnsupportedError: onnxruntime cannot run a network.
-        """
-        found = timings(
-            networks,
-            sessions=sessions_for(networks),
-            seconds=seconds,
-            threads=self.threads,
-            progress=progress,
-        )
-        return Measured(engine=LOCAL, version=onnxruntime.__version__, timings=tuple(found))
+    found = timings(networks, sessions=sessions_for(networks), seconds=seconds, progress=progress)
+    return Measured(engine=LOCAL, version=onnxruntime.__version__, timings=tuple(found))
 
 
 def change(before: Timing, after: Timing) -> tuple[float, float]:
@@ -248,6 +227,27 @@ def stored_bytes_of(network: Network) -> int:
 def sessions_for(networks: Sequence[Network]) -> int:
     """Return how often networks are loaded to be timed: twice, unless they fill the memory."""
     return 2 if 2 * sum(map(stored_bytes_of, networks)) <= MOST_LOADED else 1
+
+
+def loads(sizes: Sequence[int]) -> list[list[int]]:
+    """Return which of some networks are loaded together, so that they do not fill the memory.
+
+    Args:
+        sizes: bytes of the weights of each.
+
+    Returns:
+        the positions of each load, in their order: as many as fit in :data:`MOST_LOADED`, one at
+        least.
+    """
+    found: list[list[int]] = []
+    left = 0
+    for place, size in enumerate(sizes):
+        if not found or size > left:
+            found.append([])
+            left = MOST_LOADED
+        found[-1].append(place)
+        left -= size
+    return found
 
 
 def by_network(times: Sequence[Sequence[float]], samples: Sequence[int]) -> list[Timing]:

@@ -1,5 +1,8 @@
-"""Estimated milliseconds as costs in steps, from layers that were timed at several numbers of
-channels: what :mod:`.blocks` says of a target, with the blocks and the factors that were measured.
+"""Estimated milliseconds as costs, from the times of layers.
+
+A layer with one time costs in proportion to its operations, or else to the channels that it makes.
+Where a layer was timed at several numbers of channels, costs rise in steps: what :mod:`.blocks`
+says of a target, with the blocks and the factors that were measured.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import onnx_ir as ir
 
 from ..coupling.groups import Groups
 from ..coupling.indices import LabelVector
+from ..coupling.rules.attributes import int_attribute
 from ..coupling.trace import CostTerm
 from ..errors import PlanError
 from ..ir.network import Network, layer_of
@@ -23,7 +27,7 @@ from .network_cost import BudgetTerm, Costs, operations_term
 from .owners import owner_of
 from .step_model import Layer, StepModel, fit_steps
 
-__all__ = ["fitted_steps", "stepped_costs"]
+__all__ = ["fitted_steps", "latency_costs"]
 
 
 def fitted_steps(network: Network, groups: Groups, times: LayerTimes) -> StepModel:
@@ -59,10 +63,8 @@ def fitted_steps(network: Network, groups: Groups, times: LayerTimes) -> StepMod
     return fit_steps(layers, fit_steps(layers).whole_values())
 
 
-def stepped_costs(network: Network, groups: Groups, times: LayerTimes) -> Costs:
-    """Return the estimated milliseconds as costs whose terms have blocks.
-
-    Layers with one time fall evenly: in proportion to their operations, or else to their channels.
+def latency_costs(network: Network, groups: Groups, times: LayerTimes) -> Costs:
+    """Return the estimated milliseconds as costs; all terms have blocks where one rises in steps.
 
     Args:
         network: the network.
@@ -72,27 +74,27 @@ def stepped_costs(network: Network, groups: Groups, times: LayerTimes) -> Costs:
     Raises:
         PlanError: as for :func:`fitted_steps`, or no layer of the table has channels.
     """
-    model = fitted_steps(network, groups, times)
+    stepped = any(isinstance(time, tuple) for time in times.values())
+    model = fitted_steps(network, groups, times) if stepped else None
     work = _Work(network, groups)
     terms: list[BudgetTerm] = []
     constant = 0.0
     for name, time in times.items():
         if isinstance(time, tuple):
+            assert model is not None, "it was fitted"
             a, b = model.layers[name]
             constant += a
             (term,) = work.terms[name]
             kind, _ = kind_of(work.nodes[term.node])
-            terms += [work.in_blocks(term, model.blocks[kind], b)]
+            terms.append(work.in_blocks(term, model.blocks[kind], b))
             continue
         _check(name, time, network)
-        own = work.terms.get(name, [])
-        if own:
-            terms += work.evenly(own, time)
-        elif name in work.made and time:
-            terms.append(_by_channels(work.made[name], time))
-        else:
-            constant += time
-    if not any(term.blocks is not None and term.blocks.each > 0 for term in terms):
+        own = work.evenly(name, time)
+        terms += (
+            [work.as_blocks(term, one) for term, one in own] if stepped else [t for _, t in own]
+        )
+        constant += 0.0 if own else time
+    if not any(term.blocks.each if term.blocks is not None else True for term in terms):
         raise PlanError("no layer with a latency has channels")
     return Costs(network, groups, terms, constant)
 
@@ -151,10 +153,9 @@ class _Work:
         node = self.nodes[term.node]
         stored = self._network.graph.initializers[term.weight].const_value
         assert stored is not None, "weights are stored"
-        group = node.attributes.get("group")
         found = layer_blocks(
             self._labels.get(term.weight, ()), term.out, size=int(stored.size),
-            groups=group.as_int() if group is not None else 1,
+            groups=int_attribute(node, "group", 1),
             transposed=node.op_type == "ConvTranspose", work=1.0, blocks=blocks,
         )  # fmt: skip
         found = replace(found, each=pair)
@@ -162,22 +163,46 @@ class _Work:
         plain = operations_term(term)
         return replace(plain, element=element, channel=0, blocks=found)
 
-    def evenly(self, own: list[CostTerm], time: float) -> list[BudgetTerm]:
-        """Return terms of a layer that costs in proportion to its operations."""
-        operations = [self._counted.of(operations_term(term), None) for term in own]
-        whole = sum(operations)
-        found = []
-        for term, count in zip(own, operations, strict=True):
-            one = self.in_blocks(term, (1, 1), 1.0)
-            assert one.blocks is not None, "it has blocks"
-            found.append(self.in_blocks(term, (1, 1), time * count / whole / one.blocks.of(None)))
-        return found
+    def evenly(self, name: str, time: float) -> list[tuple[CostTerm | None, BudgetTerm]]:
+        """Return what a layer costs in proportion to its operations, or else to its channels.
 
+        Args:
+            name: of the layer.
+            time: its milliseconds.
 
-def _by_channels(out: LabelVector, time: float) -> BudgetTerm:
-    """Return the term of a layer that costs in proportion to the channels that it makes."""
-    blocks = LayerBlocks(
-        out=out.reshape(1, -1), into=None, read=1, each=time / len(out), block_in=1, block_out=1,
-        depthwise=True,
-    )  # fmt: skip
-    return BudgetTerm(parameter=None, out=out, element=0, channel=0, blocks=blocks)
+        Returns:
+            what is multiplied, None for channels alone, with the term of the cost; nothing where
+            the layer has no channels, or takes no time.
+        """
+        if not time:
+            return []
+        own = [(term, operations_term(term)) for term in self.terms.get(name, ())]
+        operations = sum(self._counted.of(plain, None) for _, plain in own)
+        if operations:
+            each = time / operations
+            return [
+                (term, replace(one, element=one.element * each, channel=one.channel * each))
+                for term, one in own
+            ]
+        if name not in self.made:
+            return []
+        out = self.made[name]
+        return [(None, BudgetTerm(parameter=None, out=out, element=0, channel=time / len(out)))]
+
+    def as_blocks(self, multiplied: CostTerm | None, term: BudgetTerm) -> BudgetTerm:
+        """Return a term that falls evenly as one in blocks of one channel.
+
+        Args:
+            multiplied: what is multiplied; None for channels alone.
+            term: one of :meth:`evenly`.
+        """
+        if multiplied is None:
+            blocks = LayerBlocks(
+                out=term.out.reshape(1, -1), into=None, read=1, each=term.channel, block_in=1,
+                block_out=1, depthwise=True,
+            )  # fmt: skip
+            return replace(term, channel=0, blocks=blocks)
+        whole = self.in_blocks(multiplied, (1, 1), 1.0).blocks
+        assert whole is not None, "it has blocks"
+        each = self._counted.of(term, None) / whole.of(None)
+        return self.in_blocks(multiplied, (1, 1), each)

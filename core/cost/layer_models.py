@@ -1,7 +1,8 @@
 """Networks of one layer, at several numbers of channels, to be timed alone.
 
 Which numbers tell blocks apart: a layer of C channels computes a block less when the last 2ᵏ of
-them leave, for blocks of 2ᵏ. So C − 1, C − 2, C − 4, … are timed, and half of C for the slope.
+them leave, for blocks of 2ᵏ. So C − 1, C − 2, C − 4, … are timed, and half of C for the slope. Of
+C as large as the values that a fully connected layer reads, no block is seen: half of C alone is.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import onnx_ir as ir
 from onnx import TensorProto, helper, numpy_helper
 
 from ..coupling.groups import Groups
+from ..coupling.rules.attributes import int_attribute
 from ..data.base import fixed_batch
 from ..ir.network import IR_VERSION, OPSET, Network, layer_of, shape_of
 from ..ir.rebuild import node_key
@@ -25,6 +27,9 @@ from .step_model import BLOCKS, CONVOLUTION, DEPTHWISE, FULL
 __all__ = ["LayerModel", "kind_of", "layer_models"]
 
 SEED = 0
+
+SEEN = 0.01
+"""Parts of the channels below which a block does not show: times vary as much by chance."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,28 +74,19 @@ class LayerModel:
         """
         node = self._node
         random = np.random.default_rng(SEED)
-        groups = inputs if self.kind == DEPTHWISE else self.groups
-        stored = node.inputs[1]
-        assert stored is not None, "a layer has weights"
-        shape = [int(size) for size in shape_of(stored)]
         into = list(self._shape)
-        if node.op_type in ("Conv", "ConvTranspose"):
-            pair = [outputs, inputs // groups]
-            shape[:2] = [inputs, outputs // groups] if node.op_type == "ConvTranspose" else pair
-            into[1] = inputs
-        else:
-            turned = node.op_type == "Gemm" and _integer(node, "transB", 0) == 1
-            shape = [outputs, inputs] if turned else [inputs, outputs]
-            into[-1] = inputs
-        values = [random.standard_normal(shape).astype(np.float32) / math.sqrt(inputs)]
+        into[-1 if self.kind == FULL else 1] = inputs
+        weight = random.standard_normal(self._weight_shape(inputs, outputs), np.float32)
+        weight /= np.float32(math.sqrt(inputs))
+        values = [weight]
         if len(node.inputs) > 2 and node.inputs[2] is not None:
-            values.append(random.standard_normal(outputs).astype(np.float32))
+            values.append(random.standard_normal(outputs, np.float32))
         names = ["weight", "bias"][: len(values)]
         settings = {
             name: attribute.value for name, attribute in node.attributes.items() if name != "group"
         }
         if self.kind != FULL:
-            settings["group"] = groups
+            settings["group"] = self._groups_of(inputs)
         made = helper.make_node(node.op_type, ["x", *names], ["y"], name="layer", **settings)
         graph = helper.make_graph(
             [made], "layer",
@@ -102,6 +98,30 @@ class LayerModel:
             graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
         )
         return onnx.shape_inference.infer_shapes(model)
+
+    def weight_bytes(self, inputs: int, outputs: int) -> int:
+        """Return the bytes of the weights of the layer with other numbers of channels.
+
+        Args:
+            inputs: channels that it reads.
+            outputs: channels that it makes.
+        """
+        return math.prod(self._weight_shape(inputs, outputs)) * np.dtype(np.float32).itemsize
+
+    def _groups_of(self, inputs: int) -> int:
+        return inputs if self.kind == DEPTHWISE else self.groups
+
+    def _weight_shape(self, inputs: int, outputs: int) -> tuple[int, ...]:
+        node, groups = self._node, self._groups_of(inputs)
+        stored = node.inputs[1]
+        assert stored is not None, "a layer has weights"
+        kernel = tuple(int(size) for size in shape_of(stored))[2:]
+        if node.op_type == "Conv":
+            return outputs, inputs // groups, *kernel
+        if node.op_type == "ConvTranspose":
+            return inputs, outputs // groups, *kernel
+        turned = node.op_type == "Gemm" and int_attribute(node, "transB", 0) == 1
+        return (outputs, inputs) if turned else (inputs, outputs)
 
 
 def layer_models(network: Network, groups: Groups) -> tuple[LayerModel, ...]:
@@ -137,7 +157,7 @@ def kind_of(node: ir.Node) -> tuple[str, int]:
     """Return the kind of a multiplying node, and the number of its groups."""
     if node.op_type not in ("Conv", "ConvTranspose"):
         return FULL, 1
-    groups = _integer(node, "group", 1)
+    groups = int_attribute(node, "group", 1)
     stored = node.inputs[1]
     assert stored is not None, "a layer has weights"
     each = shape_of(stored)[0 if node.op_type == "ConvTranspose" else 1]
@@ -160,7 +180,7 @@ def _layers(network: Network, groups: Groups) -> Iterator[tuple[str, ir.Node, tu
             continue
         if own[0].op_type == "MatMul" and len(stored.shape) != 2:
             continue
-        if own[0].op_type == "Gemm" and _integer(own[0], "transA", 0):
+        if own[0].op_type == "Gemm" and int_attribute(own[0], "transA", 0):
             continue
         shape = tuple(1 if isinstance(size, str) else size for size in shape_of(read))
         yield name, own[0], shape
@@ -172,16 +192,12 @@ def _outputs(node: ir.Node, weight: tuple[int, ...], groups: int) -> int:
     if node.op_type == "ConvTranspose":
         parts = weight[0] if kind_of(node)[0] == DEPTHWISE else groups
         return weight[1] * parts
-    turned = node.op_type == "Gemm" and _integer(node, "transB", 0) == 1
+    turned = node.op_type == "Gemm" and int_attribute(node, "transB", 0) == 1
     return weight[0] if turned else weight[1]
 
 
 def _counts(channels: int) -> list[int]:
     """Return the numbers of channels to time: all, then fewer and fewer."""
-    fewer = {channels - block for block in BLOCKS} | {channels // 2}
+    blocks = BLOCKS if BLOCKS[-1] >= SEEN * channels else ()
+    fewer = {channels - block for block in blocks} | {channels // 2}
     return [channels, *sorted((one for one in fewer if one > 0), reverse=True)]
-
-
-def _integer(node: ir.Node, name: str, default: int) -> int:
-    attribute = node.attributes.get(name)
-    return attribute.as_int() if attribute is not None else default

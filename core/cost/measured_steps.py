@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import onnx
 from onnx import TensorProto, helper
@@ -12,7 +12,7 @@ from ..coupling import find_groups
 from ..engine.session import raw_runner
 from ..ir.network import IR_VERSION, OPSET, Network
 from ..progress import Progress, silent
-from .latency import interleaved
+from .latency import interleaved, loads
 from .layer_latency import layer_latencies
 from .layer_models import LayerModel, layer_models
 from .layer_times import LayerTime, Point, whole_time
@@ -66,20 +66,27 @@ def measured_times(
 def _points(layer: LayerModel, threads: int | None) -> tuple[Point, ...]:
     """Return the shortest time of a layer at each of its numbers of channels."""
     counts = layer.counts()
+    points: list[Point] = []
+    for places in loads([layer.weight_bytes(*pair) for pair in counts]):
+        points += _timed(layer, [counts[place] for place in places], threads)
+    return tuple(points)
+
+
+def _timed(
+    layer: LayerModel, counts: Sequence[tuple[int, int]], threads: int | None
+) -> list[Point]:
+    """Return the shortest time of a layer at numbers of channels that take turns."""
     runs = [raw_runner(layer.model(*pair), threads) for pair in counts]
     runs.append(raw_runner(_empty(), threads))
-
-    def timed(order: list[int]) -> list[float]:
-        return [_milliseconds(runs[number]) for number in order]
-
     rounds = interleaved(
-        lambda order: timed(list(order)), len(runs), repeats=ROUNDS, warmup=1, seconds=SECONDS
-    )
+        lambda order: [_milliseconds(runs[number]) for number in order],
+        len(runs), repeats=ROUNDS, warmup=1, seconds=SECONDS,
+    )  # fmt: skip
     *least, nothing = (min(own) for own in rounds)
-    return tuple(
+    return [
         Point(i, o, max(one - nothing, LEAST_SHARE * one) / layer.samples)
         for (i, o), one in zip(counts, least, strict=True)
-    )
+    ]
 
 
 def _milliseconds(run: Callable[[], object]) -> float:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from ..errors import PlanError, located
 from .layer_times import LayerTime, Point
 
-__all__ = ["COLUMNS", "read_times"]
+__all__ = ["read_times"]
 
 COLUMNS = ("layer", "inputs", "outputs", "milliseconds")
 

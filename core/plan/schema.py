@@ -18,7 +18,7 @@ __all__ = ["GROUP_KEYS", "PLAN_KEYS", "Document", "read_document"]
 PLAN_KEYS = (
     "version", "model", "digest", "companions", "criterion", "allocation", "schedule", "rate",
     "threshold", "normalize", "steps", "candidates", "budget", "target", "task", "latencies",
-    "layer_times", "target_latency", "overrides", "data", "preprocess", "exclude", "limits",
+    "engine_steps", "target_latency", "overrides", "data", "preprocess", "exclude", "limits",
     "as_far_as_possible", "proof", "lrn", "not_exact", "repair", "completed", "blocks",
     "block_repair", "dropped", "groups",
 )  # fmt: skip

@@ -33,7 +33,7 @@ from ..progress import Progress, silent, tracked
 from .demand import Demand
 from .options import PruneOptions, rising_rates
 
-__all__ = ["Choice", "choose", "followed", "obs_path", "recorded", "without_waste"]
+__all__ = ["Choice", "choose", "followed", "in_steps", "obs_path", "recorded", "without_waste"]
 
 NOTED_MISS = 0.01
 """A rate missed by more than this is explained."""
@@ -46,11 +46,13 @@ class Choice:
     Args:
         plan: the channels.
         state: the removal at full size, with compensated weights where the method compensates.
-        notes: what the user should know.
+        missed: why the rate is not met, for users who asked for one; empty where it is.
+        notes: what else the user should know.
     """
 
     plan: Plan
     state: PruningState
+    missed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -106,8 +108,9 @@ def choose(
     return Choice(
         plan=make_plan(groups, state.removed, provenance),
         state=replace(state, groups=groups),
+        missed=_missed(demand, state.removed, achieved),
         notes=(
-            *_notes(demand, state.removed, achieved),
+            *_unmoved(demand, state.removed),
             *missed_rates(demand.open, options.overrides, demand.quotas),
         ),
     )
@@ -119,7 +122,7 @@ def _steps_found(demand: Demand) -> dict[str, str]:
         return {}
     assert demand.options.latencies is not None, "a latency budget needs a table"
     model = fitted_steps(demand.network, demand.open, demand.options.latencies)
-    return {"layer_times": model.text()}
+    return {"engine_steps": model.text()}
 
 
 def _by_obs(
@@ -178,7 +181,7 @@ def _by_order(
     Where the criterion is OBS, the allocation gives the numbers and OBS chooses the channels.
     """
     options, groups = demand.options, demand.open
-    removed, steps = _in_steps(demand, data, progress)
+    removed, steps = in_steps(demand, data, progress)
     if options.analysis is not None and options.rate is not None:
         check_reach(options.analysis, options.rate, demand.achieved(removed))
     if not demand.method.obs:
@@ -189,12 +192,20 @@ def _by_order(
     return remove_to_rate(start, goal, progress)
 
 
-def _in_steps(
+def in_steps(
     demand: Demand, data: Dataset | None, progress: Progress
 ) -> tuple[UnitMask, list[Step]]:
     """Return what leaves in one or several steps, scored again before each.
 
     What has left stays out. Layers with numbers of their own lose them in the first step.
+
+    Args:
+        demand: what is asked, by a method with an order of its own.
+        data: samples for methods that need some.
+        progress: told how far the work is.
+
+    Returns:
+        a mask over units, and the steps in the order in which they left.
 
     Raises:
         PlanError: as :func:`followed`.
@@ -302,23 +313,31 @@ def recorded(options: PruneOptions, data: Dataset | None) -> dict[str, Any]:
     }
 
 
-def _notes(demand: Demand, removed: UnitMask, achieved: float) -> tuple[str, ...]:
-    """Return why less was removed than the user may expect.
+def _missed(demand: Demand, removed: UnitMask, achieved: float) -> tuple[str, ...]:
+    """Return why less was removed than a rate says.
 
     Raises:
         PlanError: the rate turned out to be out of reach, and the user does not want less.
     """
-    rate, threshold = demand.options.rate, demand.options.threshold
-    if rate is not None and rate - achieved > SLACK and demand.exhausted(removed):
+    rate = demand.options.rate
+    if rate is None:
+        return ()
+    if rate - achieved > SLACK and demand.exhausted(removed):
         refusal = demand.refusal(Reach(achieved, achieved))
         if not demand.options.as_far_as_possible:
             raise refusal
         return (refusal.message,)
-    if rate is not None and rate - achieved > NOTED_MISS:
+    if rate - achieved > NOTED_MISS:
         return (
             f"rate {rate:g} was asked, {achieved:.3f} is what whole channels allow: with the next "
             "step it would be more",
         )
+    return ()
+
+
+def _unmoved(demand: Demand, removed: UnitMask) -> tuple[str, ...]:
+    """Return that a threshold lets nothing leave, where that is so."""
+    threshold = demand.options.threshold
     if threshold is not None and not removed.any():
         return (f"nothing was removed: no channel can go within a loss of {threshold:g}",)
     return ()

@@ -16,10 +16,10 @@ import numpy as np
 
 from ..cost.latency import (
     MOST_LOADED,
-    LocalStopwatch,
     Measured,
     Stopwatch,
     Timing,
+    measured_here,
     stored_bytes_of,
 )
 from ..cost.latency_goal import LatencyGoal
@@ -31,7 +31,7 @@ from ..ir.network import Network
 from ..plan.state import PruningState
 from ..plan.steps import SLACK
 from ..progress import Progress, silent
-from .choose import Choice, choose, followed, obs_path, without_waste
+from .choose import Choice, choose, followed, in_steps, obs_path, without_waste
 from .demand import Demand
 from .options import PruneOptions
 
@@ -108,11 +108,13 @@ def choose_for_latency(
     assert options.target_latency is not None, "there is a latency to reach"
     goal = LatencyGoal.of(options.target_latency)
     plain = replace(options, target_latency=None, engine=None, rate=0.0)
+    path = _path(network, groups, plain, data, progress)
+    plain = path.demand.options  # with the times of layers, where a rate is a part of them
     search = _Search(
-        path=_path(network, groups, plain, data, progress), network=network, goal=goal,
-        stopwatch=options.engine or LocalStopwatch(), progress=progress,
+        path=path, network=network, goal=goal,
+        stopwatch=options.engine or measured_here, progress=progress,
     )  # fmt: skip
-    rate, most = search.smallest(), search.path.most
+    rate, most = search.smallest(), path.most
     found = None
     for number in range(TRIES):
         choice = choose(network, groups, replace(plain, rate=rate), data=data, progress=progress)
@@ -127,7 +129,7 @@ def choose_for_latency(
 
 
 def _recorded(choice: Choice, found: Candidate, goal: LatencyGoal) -> Choice:
-    """Return a choice whose plan says what was measured."""
+    """Return a choice whose plan says what was measured; nobody asked for its rate."""
     assert found.after is not None, "it was fast enough"
     low, high = found.after.since(found.before)
     known = choice.plan.provenance
@@ -142,11 +144,7 @@ def _recorded(choice: Choice, found: Candidate, goal: LatencyGoal) -> Choice:
             "change": [round(low, 4), round(high, 4)],
         },
     }
-    return replace(
-        choice,
-        plan=replace(choice.plan, provenance=provenance),
-        notes=tuple(note for note in choice.notes if not note.startswith("rate ")),
-    )
+    return replace(choice, plan=replace(choice.plan, provenance=provenance), missed=())
 
 
 @dataclass(frozen=True)
@@ -199,13 +197,15 @@ def _path(
             return without_waste(demand, removed, order)
 
         return _Path(most, along, demand)
-    context = demand.context(data)
 
-    def chosen(rate: float) -> UnitMask:
-        own = replace(demand, options=replace(demand.options, rate=rate))
-        return followed(own, context)[0]
+    def at(rate: float) -> Demand:
+        return replace(demand, options=replace(demand.options, rate=rate))
 
-    return _Path(most, chosen, demand)
+    if demand.options.steps > 1 or demand.method.allocation.needs_data:
+        # What leaves first depends on the rate: scores are renewed on the way, or removals tried.
+        return _Path(most, lambda rate: in_steps(at(rate), data, progress)[0], demand)
+    context = demand.context(data, progress)
+    return _Path(most, lambda rate: followed(at(rate), context)[0], demand)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +230,8 @@ class _Search:
         while first or high - low > NARROW:
             rates = np.linspace(low, high, self._width() + 1)[1:].tolist()
             networks = self._distinct(rates)
-            rates = [rate for rate, _ in networks]
+            if not first and len(networks) == 1:
+                return high  # one and the same network for all rates in between
             found = self.timed(networks)
             if first:
                 self._check(found[0])
@@ -239,9 +240,8 @@ class _Search:
                 raise self.refusal(min(found, key=_time))
             if place is None:  # what met it in the last scan does not now: they are near
                 return high
-            if not first and len(rates) == 1:
-                return high  # one and the same network for all rates in between
-            low, high = (rates[place - 1] if place else low), rates[place]
+            high = found[place].rate
+            low = max([low, *(rate for rate in rates if rate < high)])  # all of them too slow
             first = False
         return high
 

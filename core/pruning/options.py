@@ -54,10 +54,6 @@ ONE_STEP = "one-step"
 SCHEDULES = ("linear", "geometric")
 """How rates rise: in equal steps, or so that every round takes the same part of what is left."""
 
-NORMALIZATIONS = (AUTOMATIC, "none", "mean", "layer-l2", "max")
-"""What scores of a group may be divided by in a ranking of all. auto: none for scores that are
-losses already, else the mean."""
-
 UNCHANGING = ("checkpoint", "device")
 """Options of fine-tuning that do not change what it comes to."""
 
@@ -139,11 +135,7 @@ class ChoiceOptions:
     def __post_init__(self) -> None:
         self._name_functions()
         check_budget(self.budget)
-        if self.normalize not in NORMALIZATIONS:
-            raise PlanError(
-                f"scores are normalised by {' or '.join(NORMALIZATIONS)}, not '{self.normalize}'",
-                option="normalize",
-            )
+        self._check_scale()
         self._check_blocks()
         self._check_steps()
         if self.latencies is not None and self.budget != LATENCY:
@@ -171,6 +163,17 @@ class ChoiceOptions:
     def counted(self) -> str:
         """The budget that a rate is a fraction of: the cost of the target where there is one."""
         return TARGET if self.target is not None else self.budget
+
+    def _check_scale(self) -> None:
+        if self.normalize == AUTOMATIC:
+            return
+        from ..allocation.normalize import SCALES
+
+        if self.normalize not in SCALES:
+            names = " or ".join((AUTOMATIC, *SCALES))
+            raise PlanError(
+                f"scores are normalised by {names}, not '{self.normalize}'", option="normalize"
+            )
 
     def _check_steps(self) -> None:
         if self.steps < 1:

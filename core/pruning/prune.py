@@ -99,7 +99,7 @@ def prune(
         sparse=options.sparse,
         progress=progress,
     )
-    return replace(result, notes=(*notes, *choice.notes, *result.notes))
+    return replace(result, notes=(*notes, *choice.missed, *choice.notes, *result.notes))
 
 
 def _with_blocks(

@@ -10,31 +10,36 @@ from .result import PruneResult
 __all__ = ["slow_reason"]
 
 
-def slow_reason(result: PruneResult, engine: str = LOCAL) -> str:
+def slow_reason(result: PruneResult) -> str:
     """Return why a pruned network is not faster on this machine, and the flag that mends it.
 
     Args:
         result: the network with its plan.
-        engine: for the name of the target.
     """
     known = result.plan.provenance
     block = channel_block()
     odd, every = _uneven(result.network, block)
-    in_blocks = known.get("target", {}).get("name") == engine or known.get("budget") == "latency"
+    target = known.get("target", {}).get("name")
+    in_blocks = target == LOCAL or known.get("budget") == "latency"
     multiple = known.get("limits", {}).get("round_to", 1)
     if odd and block > 1 and multiple % block:
         flag = (
             f"--round-to {block} leaves whole blocks alone" if in_blocks
-            else f"--target {engine} removes whole blocks"
+            else f"--target {LOCAL} removes whole blocks"
         )  # fmt: skip
         return (
-            f"channels of {odd} of {every} convolutions are no multiple of {block}, which {engine} "
+            f"channels of {odd} of {every} convolutions are no multiple of {block}, which {LOCAL} "
             f"computes together: {flag}, and convert --pad-channels {block} fills them up"
         )
     if known.get("budget") != "latency":
+        instead = " in place of --target" if target is not None else ""
+        more = (
+            "" if "target_latency" in known
+            else ", and --target-latency prunes until the network is fast enough"
+        )  # fmt: skip
         return (
-            "the layers that lost channels take little of the time: --budget latency counts what "
-            "each layer takes, and --target-latency prunes until the network is fast enough"
+            f"the layers that lost channels take little of the time: --budget latency{instead} "
+            f"counts what each layer takes{more}"
         )
     return (
         "what is left is the same for any number of channels: layers without weights, and starting "

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import yaml
 
 import secateur
 from secateur.cli.summary import _not_faster
+from secateur.workflows import time_layers
 from support.program import told as run
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -45,6 +47,10 @@ def test_models_are_compared_with_the_first():
         (("--threads", 0), 2, "--threads: must be at least 1"),
         (("--seconds", 0), 2, "--seconds: must be over 0"),
         ((str(DARKNET), "--export", "layers"), 2, "layers of one model are exported, got 2"),
+        (("--export", "layers", "--threads", 1), 2, "--threads: --export times nothing"),
+        (("--export", "layers", "--engines", "mnn"), 2, "--engines: --export times nothing"),
+        (("--export", "layers", "--seconds", 2), 2, "--seconds: --export times nothing"),
+        (("--export", "layers", "--json"), 2, "--json: --export times nothing"),
     ],
 )
 def test_wrong_use_is_one_line(arguments, code, told, tmp_path, monkeypatch):
@@ -99,6 +105,17 @@ def test_the_program_needs_nothing_of_this_package(exported):
     text = found.program.read_text()
     assert "from ." not in text
     assert "import secateur" not in text
+
+
+def test_the_program_loads_no_more_than_fits(exported, monkeypatch):
+    _, folder, _ = exported
+    paths = sorted(folder.glob("*.onnx"))[:6]
+    size = max(path.stat().st_size for path in paths)
+    monkeypatch.setattr(time_layers, "MOST_LOADED", 2 * size)
+    found = time_layers.loads(paths)
+    assert [path for load in found for path in load] == paths
+    assert 1 < len(found) < len(paths)
+    assert all(sum(path.stat().st_size for path in load) <= 2 * size for load in found)
 
 
 def test_an_export_writes_to_a_new_folder_only(exported):
@@ -161,7 +178,14 @@ def test_why_a_network_is_not_faster_names_the_flag():
         assert f"--round-to {block} leaves whole blocks" in secateur.slow_reason(timed)
     whole = secateur.Limits(round_to=max(block, 2))
     even = secateur.prune(network, rate=0.3, limits=whole, repair=False)
-    assert "--budget latency counts" in secateur.slow_reason(even)
+    told = secateur.slow_reason(even)
+    assert "--budget latency counts what each layer takes, and --target-latency prunes" in told
+    reached = replace(even.plan, provenance={**even.plan.provenance, "target_latency": {}})
+    told = secateur.slow_reason(replace(even, plan=reached))
+    assert told.endswith("--budget latency counts what each layer takes")
+    aimed = secateur.find_target("onnxruntime")
+    fit = secateur.prune(network, rate=0.3, limits=whole, target=aimed, repair=False)
+    assert "--budget latency in place of --target counts" in secateur.slow_reason(fit)
     even = secateur.prune(
         network, rate=0.3, limits=whole, budget="latency", latencies=times, repair=False
     )

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import secateur
+from secateur.workflows.pipeline.report import _asked
 from support.page import Page, faults
 from support.program import one_line, run
 
@@ -39,8 +41,8 @@ def test_prune_without_data(tmp_path):
     run("prune", *CAFFE, "--rate", 0.3, "-o", tmp_path / "out", "--report", tmp_path / "a.html")
     page = read(tmp_path / "a.html")
     assert page.images == []
-    assert "samples of noise" in page.text
-    assert "accuracy is unknown, and probably low" in page.text
+    assert "made images (structured)" in page.text
+    assert "accuracy is unknown, no real image was seen" in page.text
 
 
 def test_ana(tmp_path):
@@ -113,3 +115,17 @@ def test_a_place_that_cannot_be_is_told_before_the_work(command, tmp_path):
         "folder)"
     )
     assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"engine": secateur.find_engine("opencv")}, {"engine": "opencv"}),
+        ({"engine": secateur.find_engine("opencv", 2)}, {"engine": "opencv, threads 2"}),
+        ({"target": secateur.find_target("ncnn")}, {"target": "ncnn, inputs 8, outputs 8"}),
+        ({"limits": secateur.Limits(round_to=4)}, {"round-to": "4"}),
+    ],
+)
+def test_engines_and_targets_are_told_by_name(options, told):
+    step = secateur.PruneStep(target_latency="0.6x", **options)
+    assert dict(_asked(step)) == {"target-latency": "0.6x", **told}

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import secateur
+from secateur.core.ir.builder import Builder
+from secateur.core.ir.network import Network, Preprocess
 from support.page import Page
 from support.program import inside as run
 from support.training import need_torch
@@ -33,17 +37,46 @@ def test_made_images_leave_more_than_the_norm_of_weights(files: list[str], tmp_p
     assert accuracy > 0.9
 
 
-def test_a_plan_tells_that_images_were_made(tmp_path: Path) -> None:
-    made = ("--data", "synthetic", "--limit", 16)
-    said = run("prune", *CAFFE, "--rate", 0.3, *made, "-o", tmp_path / "a")
+def test_without_data_made_images_stand_in(tmp_path: Path) -> None:
+    said = run("prune", *CAFFE, "--rate", 0.3, "--limit", 16, "-o", tmp_path / "a")
     assert "channels left by obs" in said.stderr
     assert "16 made images (structured) (a hundred as --data" in said.stderr
     assert "statistics of batch normalisations expect them (unit)" in said.stderr
     plan = secateur.load_plan(tmp_path / "a/plan.yaml")
     assert plan.provenance["data"] == {"name": "made images (structured)", "samples": 16}
-    said = run("prune", *CAFFE, "--rate", 0.3, "-q", "-o", tmp_path / "b")
+    said = run("prune", *CAFFE, "--rate", 0.3, "--criterion", "l1", "-q", "-o", tmp_path / "b")
     assert "channels left by l1, not repaired, since there were no images" in said.stderr
-    assert "--data synthetic makes some up" in said.stderr
+
+
+def test_nothing_stands_in_where_nobody_tells_the_range() -> None:
+    b = Builder("net")
+    net = Network(name="net", model=b.finish({"y": b.op("Relu", b.input("x", ("N", 3, 16, 16)))}))
+    options = secateur.PruneOptions(rate=0.3)
+    found = secateur.stand_in(net, options)
+    assert found.dataset is None
+    assert "nothing says how images become inputs" in found.why
+    told = replace(net, preprocess=Preprocess(origin="options"))
+    assert secateur.stand_in(told, options, samples=3).dataset is not None
+    flat = Builder("flat")
+    rows = Network(name="f", model=flat.finish({"y": flat.op("Relu", flat.input("x", ("N", 9)))}))
+    assert secateur.stand_in(rows, options).dataset is None
+
+
+@pytest.mark.parametrize("asked", [{"criterion": "l1"}, {"steps": 3}, {"normalize": "max"}])
+def test_nothing_stands_in_where_options_say_how(asked: dict[str, Any]) -> None:
+    network = secateur.load(*DARKNET)
+    options = secateur.PruneOptions(rate=0.3, **asked)
+    assert secateur.stand_in(network, options) == secateur.StandIn()
+
+
+def test_large_networks_are_not_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = secateur.load(*DARKNET)
+    options = secateur.PruneOptions(rate=0.3)
+    assert secateur.stand_in(network, options).dataset is not None
+    monkeypatch.setattr("secateur.core.pruning.stand_in.MOST_WORK", 1e6)
+    found = secateur.stand_in(network, options)
+    assert found.dataset is None
+    assert "--data synthetic does it all the same" in found.why
 
 
 def test_a_name_that_is_none(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,8 @@ import numpy as np
 import pytest
 
 import secateur
+from secateur.workflows.engines import process as engine_process
+from secateur.workflows.engines.arrays import load_arrays, save_arrays
 from secateur.workflows.engines.process import EngineProcess, processors
 from secateur.workflows.engines.registry import ENGINES, Engine
 from secateur.workflows.engines.stopwatch import EngineStopwatch
@@ -17,7 +22,7 @@ FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 CAFFE = [str(FIXTURES / "shapes_caffe" / f"shapes.{end}") for end in ("prototxt", "caffemodel")]
 
 FAKES = """
-import os, sys, time
+import os, subprocess, sys, time
 import numpy as np
 from secateur import ENGINES, Engine
 
@@ -59,7 +64,42 @@ def picky(job):
     return works(job)
 
 
-for load in (works, picky, refuses, crashes, crashes_later, hangs, hangs_later):
+def choosy(job):
+    if job.files[".onnx"].stat().st_size < 400_000:
+        raise ValueError("it is too small")
+    return works(job)
+
+
+def converts(job):  # what is started holds a lock as long as it lives
+    hold = (
+        "import fcntl, time; file = open('lock', 'w'); fcntl.flock(file, fcntl.LOCK_EX); "
+        "open('held', 'w').close(); time.sleep(60)"
+    )
+    subprocess.run([sys.executable, "-c", hold], cwd=job.folder)
+
+
+def ends_in_time(job):  # not yet when outputs are asked for, but when times are
+    again = []
+    run = choosy(job)
+
+    def counted():
+        again.append(1)
+        if len(again) > 1:
+            os.abort()
+        return run()
+
+    return counted
+
+
+def narrow(job):
+    width = len(os.sched_getaffinity(0))
+    return lambda: {name: np.full(1, width, np.float32) for name in job.outputs}
+
+
+for load in (
+    works, picky, refuses, crashes, crashes_later, hangs, hangs_later, choosy, converts,
+    ends_in_time, narrow,
+):
     ENGINES.add(load.__name__, entry=Engine(
         name=load.__name__, summary="a fake", modules={}, reads=("onnx",), load=load,
         version=lambda: "1.2",
@@ -79,15 +119,15 @@ def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def job(folder: Path) -> dict[str, Any]:
-    np.savez(folder / "x.npz", names=np.array(["data"]), value0=np.ones((1, 3), np.float32))
+    save_arrays(folder / "x.npz", {"data": np.ones((1, 3), np.float32)})
     return {"format": "onnx", "files": {}, "inputs": str(folder / "x.npz"), "outputs": ["y"],
             "folder": str(folder)}  # fmt: skip
 
 
-def fake(name: str) -> EngineStopwatch:
-    """Return what the parent knows of an engine of the package: its name."""
+def fake(name: str, *reads: str) -> EngineStopwatch:
+    """Return what the parent knows of an engine of the package: its name, and what it reads."""
     return EngineStopwatch(
-        Engine(name=name, summary="", modules={}, reads=("onnx",), load=None, version=None)  # type: ignore[arg-type]
+        Engine(name=name, summary="", modules={}, reads=reads or ("onnx",), load=None, version=None)  # type: ignore[arg-type]
     )
 
 
@@ -101,9 +141,9 @@ def test_an_engine_loads_times_and_gives_what_it_computes(tmp_path):
         assert len(times) == 4
         assert all(one >= 0 for one in times)
         process.outputs(1, str(tmp_path / "out.npz"))
-    with np.load(tmp_path / "out.npz") as found:
-        assert found["names"].tolist() == ["y"]
-        assert (found["value0"] == 3).all()
+    found = load_arrays(tmp_path / "out.npz")
+    assert list(found) == ["y"]
+    assert (found["y"] == 3).all()
 
 
 @pytest.mark.usefixtures("fakes")
@@ -115,9 +155,9 @@ def test_an_engine_loads_times_and_gives_what_it_computes(tmp_path):
         ("hangs", "engine 'hangs' did not answer within 1 s, and was ended"),
     ],
 )
-def test_what_goes_wrong_in_loading_is_one_line(tmp_path, name, told):
+def test_what_goes_wrong_in_loading_is_one_line(tmp_path, monkeypatch, name, told):
     with EngineProcess(name, 1) as process:
-        process._loading = 1.0
+        monkeypatch.setattr(engine_process, "LOADING", 1.0)
         with pytest.raises(secateur.UnsupportedError) as raised:
             process.load(job(tmp_path))
     assert raised.value.message == told
@@ -125,24 +165,49 @@ def test_what_goes_wrong_in_loading_is_one_line(tmp_path, name, told):
 
 @pytest.mark.usefixtures("fakes")
 @pytest.mark.parametrize(
-    ("name", "told"), [("crashes_later", "ended by signal SIGABRT"), ("hangs_later", "not answer")]
+    ("name", "told", "again"),
+    [
+        ("crashes_later", "ended by signal SIGABRT", "ended by signal SIGABRT"),
+        ("hangs_later", "did not answer within 0.6 s, and was ended", "ended by signal SIGKILL"),
+    ],
 )
-def test_what_goes_wrong_in_a_run_is_one_line(tmp_path, name, told):
+def test_what_goes_wrong_in_a_run_is_one_line(tmp_path, monkeypatch, name, told, again):
     with EngineProcess(name, 1) as process:
-        process._running = 0.2
         process.load(job(tmp_path))
-        with pytest.raises(secateur.UnsupportedError, match=told):
+        monkeypatch.setattr(engine_process, "RUNNING", 0.2)
+        with pytest.raises(secateur.UnsupportedError) as raised:
             process.time([0, 0])
-        with pytest.raises(secateur.UnsupportedError, match="ended"):
+        assert raised.value.message == f"engine '{name}' {told}"
+        assert not process.alive
+        with pytest.raises(secateur.UnsupportedError) as raised:
             process.time([0])  # it is gone, and that is said again
+        assert raised.value.message == f"engine '{name}' {again}"
+
+
+@pytest.mark.usefixtures("fakes")
+def test_a_converter_ends_with_its_engine(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+    with EngineProcess("converts", 1) as process:
+        monkeypatch.setattr(engine_process, "LOADING", 3.0)
+        with pytest.raises(secateur.UnsupportedError, match="did not answer within 3 s"):
+            process.load(job(tmp_path))
+        assert (tmp_path / "held").exists()
+    with (tmp_path / "lock").open("w") as file:
+        for _ in range(100):  # a process that was killed is gone a moment later
+            with suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            time.sleep(0.05)
+    pytest.fail("the converter still runs")
 
 
 @pytest.mark.usefixtures("fakes")
 def test_a_network_that_cannot_be_taken_leaves_others_their_times():
     network = secateur.load(*CAFFE)
-    refused = fake("refuses")([network], seconds=0.1)
-    assert refused.timings == (None,)
-    assert any("it does not like the network" in note for note in refused.notes)
+    small = secateur.prune(network, rate=0.5, repair=False).network
+    refused = fake("choosy")([small, network], seconds=0.1)
+    assert [timing is None for timing in refused.timings] == [True, False]
+    assert refused.notes[0] == "'shapes': engine 'choosy': it is too small"
     crashed = fake("crashes")([network, network], seconds=0.1)
     assert crashed.timings == (None, None)
     assert len(crashed.notes) == 2
@@ -160,6 +225,28 @@ def test_a_crash_over_one_network_leaves_others_their_times():
     found = fake("picky")([network, small, large], seconds=0.1)
     assert [timing is None for timing in found.timings] == [False, True, False]
     assert "'shapes': engine 'picky' ended by signal SIGABRT" in found.notes[0]
+
+
+@pytest.mark.usefixtures("fakes")
+def test_what_was_said_of_networks_outlives_the_process():
+    network = secateur.load(*CAFFE)
+    small = secateur.prune(network, rate=0.5, repair=False).network
+    found = fake("ends_in_time")([small, network], seconds=0.1)
+    assert found.timings == (None, None)
+    assert found.version == "1.2"
+    refused, wrong, ended = found.notes
+    assert refused == "'shapes': engine 'ends_in_time': it is too small"
+    assert "'shapes' computes something else there" in wrong
+    assert ended.startswith("engine 'ends_in_time' ended by signal SIGABRT")
+
+
+@pytest.mark.usefixtures("fakes")
+def test_an_engine_that_takes_no_format_of_a_network_says_so():
+    found = fake("works", "tflite", "uff")([secateur.load(*CAFFE)], seconds=0.1)
+    assert found.timings == (None,)
+    assert found.notes == (
+        "'shapes': engine 'works' takes tflite or uff, and the network is written as caffe or onnx",
+    )
 
 
 def test_an_engine_that_is_not_installed_says_which_package_brings_it():
@@ -195,7 +282,14 @@ def test_every_installed_engine_times_the_fixtures(name, folder):
     assert not any("computes something else" in note for note in found.notes)
 
 
-def test_an_engine_stays_on_as_many_processors_as_it_has_threads():
-    kept = processors(1)
-    assert len(kept) <= 1
-    assert set(processors(10_000)) >= set(kept)
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="processors cannot be chosen")
+@pytest.mark.usefixtures("fakes")
+def test_an_engine_stays_on_as_many_processors_as_it_has_threads(tmp_path):
+    allowed = os.sched_getaffinity(0)
+    for threads in (1, len(allowed), len(allowed) + 1):
+        kept = min(threads, len(allowed))
+        assert set(processors(threads)) <= allowed
+        assert len(processors(threads)) == kept
+        with EngineProcess("narrow", threads) as process:
+            process.outputs(process.load(job(tmp_path)), str(tmp_path / "out.npz"))
+        assert load_arrays(tmp_path / "out.npz")["y"].tolist() == [kept]

@@ -48,25 +48,15 @@ class EngineProcess:
     Args:
         name: of the engine.
         threads: of a run; None for all cores of this process.
-        loading: seconds in which a network must be loaded.
-        running: seconds in which a run must end.
 
     Raises:
         UnsupportedError: it does not start. Every method raises it where the engine ends, does
             not answer in time, or refuses.
     """
 
-    def __init__(
-        self,
-        name: str,
-        threads: int | None = None,
-        *,
-        loading: float = LOADING,
-        running: float = RUNNING,
-    ):
+    def __init__(self, name: str, threads: int | None = None):
         self.name = name
         self.threads = threads or cores()
-        self._loading, self._running = loading, running
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  # closed in `close`
         kept = ",".join(map(str, processors(self.threads)))
         start = f"from {__package__}.worker import main; main({name!r}, {kept!r})"
@@ -74,13 +64,13 @@ class EngineProcess:
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-c", start],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True,
-            encoding="utf-8", env={**os.environ, "PYTHONPATH": paths},
+            encoding="utf-8", env={**os.environ, "PYTHONPATH": paths}, process_group=0,
         )  # fmt: skip
         self._answers: queue.Queue[str] = queue.Queue()
         assert self._process.stdout is not None, "it is a pipe"
         threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True).start()
         try:
-            self.version = str(self._answer(loading))
+            self.version = str(self._answer(LOADING))
         except BaseException:
             self.close()
             raise
@@ -102,9 +92,8 @@ class EngineProcess:
         return self._process.poll() is None
 
     def close(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.wait()
+        """End the process, and the converters that it started."""
+        self._kill()
         for stream in (self._process.stdin, self._said):
             if stream is not None:
                 with suppress(OSError):  # what could not be sent to a dead process
@@ -112,16 +101,16 @@ class EngineProcess:
 
     def load(self, what: dict[str, Any]) -> int:
         """Load a network, as :mod:`.worker` describes it, and return its number."""
-        return int(self._asked({"load": {**what, "threads": self.threads}}, self._loading))
+        return int(self._asked({"load": {**what, "threads": self.threads}}, LOADING))
 
     def time(self, order: Sequence[int]) -> list[float]:
         """Return the milliseconds of runs in an order, by the numbers of networks."""
-        found = self._asked({"time": list(order)}, self._running * (1 + len(order)))
+        found = self._asked({"time": list(order)}, RUNNING * (1 + len(order)))
         return [float(one) for one in found]
 
     def outputs(self, number: int, path: str) -> None:
         """Write what a network computes to an .npz file."""
-        self._asked({"outputs": number, "path": path}, 2 * self._running)
+        self._asked({"outputs": number, "path": path}, 2 * RUNNING)
 
     def _asked(self, request: dict[str, Any], seconds: float) -> Any:
         assert self._process.stdin is not None, "it is a pipe"
@@ -140,8 +129,7 @@ class EngineProcess:
         try:
             line = self._answers.get(timeout=seconds)
         except queue.Empty:
-            self._process.kill()
-            self._process.wait()
+            self._kill()
             raise UnsupportedError(
                 f"engine '{self.name}' did not answer within {seconds:g} s, and was ended"
             ) from None
@@ -152,6 +140,15 @@ class EngineProcess:
         if "error" in answer:
             raise UnsupportedError(f"engine '{self.name}': {answer['error']}")
         return answer["found"]
+
+    def _kill(self) -> None:
+        """End the process with all that it started: they are a group of processes."""
+        if hasattr(os, "killpg"):
+            with suppress(ProcessLookupError, PermissionError):  # all of it has ended already
+                os.killpg(self._process.pid, signal.SIGKILL)
+        else:
+            self._process.kill()
+        self._process.wait()
 
     def _ended(self) -> str:
         """Return how the process ended, with its last words."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from ...core.progress import Progress, detailed, silent
 from ...core.verify.small_input import MEMORY
 from ...core.words import size_text
 from ...formats.saving import written_for
+from .arrays import load_arrays, save_arrays
 from .process import EngineProcess
 from .registry import ENGINES, Engine
 
@@ -49,9 +50,10 @@ class EngineStopwatch:
         """Name of the engine."""
         return self.engine.name
 
-    def recorded(self) -> dict[str, str | int | None]:
+    def recorded(self) -> dict[str, str | int]:
         """Return what it is, as plain values."""
-        return {"engine": self.name, "threads": self.threads}
+        threads = {"threads": self.threads} if self.threads is not None else {}
+        return {"name": self.name, **threads}
 
     def __call__(
         self, networks: Sequence[Network], *, seconds: float = 2.0, progress: Progress = silent
@@ -66,23 +68,23 @@ class EngineStopwatch:
             seconds: for about how long all of them together are timed.
             progress: reports every round.
         """
-        none = (None,) * len(networks)
         missing = self.engine.missing()
         if missing:
             note = f"{self.name}: not installed (pip install {' '.join(missing)})"
-            return Measured(engine=self.name, timings=none, notes=(note,))
-        refused: dict[int, str] = {}
-        while len(refused) < len(networks):
+            return Measured(engine=self.name, timings=(None,) * len(networks), notes=(note,))
+        said = _Said(self.name, networks)
+        while len(said.refused) < len(networks):
             with tempfile.TemporaryDirectory(prefix="secateur-") as folder:
                 try:
                     with EngineProcess(self.name, self.threads) as process:
-                        own = _Timing(self, process, networks, Path(folder), refused, progress)
-                        return own.timed(seconds)
+                        said.version = process.version
+                        own = _Timing(self, process, networks, Path(folder), said, progress)
+                        return said.measured(own.timed(seconds))
                 except _Ended as ended:  # once more, without the network that ended it
-                    refused[ended.place] = ended.message
+                    said.refused[ended.place] = ended.message
                 except UnsupportedError as error:
-                    return Measured(engine=self.name, timings=none, notes=(error.message,))
-        return Measured(engine=self.name, timings=none, notes=_notes(networks, refused))
+                    return said.measured(ended=error.message)
+        return said.measured()
 
 
 class _Ended(UnsupportedError):
@@ -98,8 +100,47 @@ class _Ended(UnsupportedError):
         self.place = place
 
 
-def _notes(networks: Sequence[Network], refused: Mapping[int, str]) -> tuple[str, ...]:
-    return tuple(f"'{networks[place].name}': {text}" for place, text in sorted(refused.items()))
+@dataclass
+class _Said:
+    """What is known of networks on an engine, whichever of its processes told it.
+
+    Args:
+        engine: its name.
+        networks: the networks.
+        version: of the engine; "" as long as no process started.
+        refused: position of a network that is left out → why.
+        remarks: position of a network → what users should know of it.
+    """
+
+    engine: str
+    networks: Sequence[Network]
+    version: str = ""
+    refused: dict[int, str] = field(default_factory=dict)
+    remarks: dict[int, list[str]] = field(default_factory=dict)
+
+    def measured(
+        self, timings: Mapping[int, Timing] | None = None, *, ended: str | None = None
+    ) -> Measured:
+        """Return it with the times that were measured.
+
+        Args:
+            timings: position of a network → its times.
+            ended: why the engine gave no times at all.
+        """
+        found = timings or {}
+        return Measured(
+            engine=self.engine, version=self.version,
+            timings=tuple(found.get(place) for place in range(len(self.networks))),
+            notes=(
+                *(f"'{self.networks[k].name}': {text}" for k, text in sorted(self.refused.items())),
+                *(
+                    f"{self.engine}: '{self.networks[k].name}' {text}"
+                    for k, texts in sorted(self.remarks.items())
+                    for text in texts
+                ),
+                *([ended] if ended is not None else []),
+            ),
+        )  # fmt: skip
 
 
 class _Timing:
@@ -110,7 +151,7 @@ class _Timing:
         process: the engine.
         networks: the networks.
         folder: an empty folder.
-        refused: position of a network that is left out → why; what the engine refuses is added.
+        said: what is known of the networks; what the engine refuses is left out, and added to it.
         progress: told how far the work is.
     """
 
@@ -120,15 +161,14 @@ class _Timing:
         process: EngineProcess,
         networks: Sequence[Network],
         folder: Path,
-        refused: dict[int, str],
+        said: _Said,
         progress: Progress,
     ):
         self._engine, self._process, self._networks = stopwatch.engine, process, networks
-        self._folder, self._refused, self._progress = folder, refused, progress
-        self._remarks: list[str] = []
+        self._folder, self._said, self._progress = folder, said, progress
 
-    def timed(self, seconds: float) -> Measured:
-        """Return the times of all networks that the engine takes.
+    def timed(self, seconds: float) -> dict[int, Timing]:
+        """Return the times of all networks that the engine takes, by their positions.
 
         Raises:
             UnsupportedError: the engine ended.
@@ -136,23 +176,17 @@ class _Timing:
         numbers: list[int] = []
         for session in range(sessions_for(self._networks)):
             for place in range(len(self._networks)):
-                if place not in self._refused:
+                if place not in self._said.refused:
                     numbers += self._loaded(session, place)
-        taken = [place for place in range(len(self._networks)) if place not in self._refused]
-        timings: list[Timing | None] = [None] * len(self._networks)
-        if taken:
-            times = interleaved(
-                lambda order: self._process.time([numbers[place] for place in order]),
-                len(numbers), seconds=seconds, progress=self._progress,
-            )  # fmt: skip
-            samples = [fixed_batch(self._networks[place]) or 1 for place in taken]
-            for place, timing in zip(taken, by_network(times, samples), strict=True):
-                timings[place] = timing
-        notes = (*_notes(self._networks, self._refused), *self._remarks)
-        return Measured(
-            engine=self._engine.name, version=self._process.version, timings=tuple(timings),
-            notes=notes,
+        taken = [k for k in range(len(self._networks)) if k not in self._said.refused]
+        if not taken:
+            return {}
+        times = interleaved(
+            lambda order: self._process.time([numbers[place] for place in order]),
+            len(numbers), seconds=seconds, progress=self._progress,
         )  # fmt: skip
+        samples = [fixed_batch(self._networks[place]) or 1 for place in taken]
+        return dict(zip(taken, by_network(times, samples), strict=True))
 
     def _loaded(self, session: int, place: int) -> list[int]:
         """Return the number of a network in the process; nothing where the engine refuses it.
@@ -169,15 +203,13 @@ class _Timing:
             loaded = _Loaded(self._engine, self._process, network, own)
             number = loaded.number()
             if not session:
-                self._remarks += [
-                    f"{self._engine.name}: '{network.name}' {text}" for text in loaded.notes(number)
-                ]
+                self._said.remarks[place] = loaded.notes(number)
         except UnsupportedError as error:
             if not self._process.alive:
                 raise _Ended(place, error.message) from error
             if session:
                 raise  # it took the network before: it has no memory for a second one, say
-            self._refused[place] = error.message
+            self._said.refused[place] = error.message
             return []
         return [number]
 
@@ -214,7 +246,13 @@ class _Loaded:
             UnsupportedError: the engine takes it in no format.
         """
         own = self._network.source.format if self._network.source is not None else "onnx"
-        formats = dict.fromkeys(name for name in (own, "onnx") if name in self._engine.reads)
+        written = tuple(dict.fromkeys((own, "onnx")))
+        formats = [name for name in written if name in self._engine.reads]
+        if not formats:
+            raise UnsupportedError(
+                f"engine '{self._engine.name}' takes {' or '.join(self._engine.reads) or 'nothing'}"
+                f", and the network is written as {' or '.join(written)}"
+            )
         last: SecateurError | None = None
         for name in formats:
             try:
@@ -226,16 +264,14 @@ class _Loaded:
                 continue
             self._format = name
             return found
-        assert last is not None, "every engine takes ONNX"
+        assert last is not None, "there is a format"
         raise last
 
     def _load(self, name: str) -> int:
         folder = self._folder / name
         scratch = folder / "engine"
         scratch.mkdir(parents=True)
-        names = list(self._inputs)
-        arrays = {f"value{number}": self._inputs[key] for number, key in enumerate(names)}
-        np.savez(folder / "inputs.npz", allow_pickle=False, names=np.array(names), **arrays)
+        save_arrays(folder / "inputs.npz", self._inputs)
         what: dict[str, Any] = {
             "format": name,
             "files": {end: str(path) for end, path in
@@ -264,13 +300,11 @@ class _Loaded:
         """Return the largest relative difference of outputs that both sides name alike."""
         wanted = Session(self._network).run(self._inputs)
         worst = 0.0
-        with np.load(path) as stored:
-            for number, name in enumerate(stored["names"].tolist()):
-                value = stored[f"value{number}"]
-                if name in wanted and wanted[name].size == value.size and value.size:
-                    own = wanted[name].ravel().astype(np.float64)
-                    apart = np.abs(value.ravel() - own).max() / (np.abs(own).max() or 1.0)
-                    worst = max(worst, float(apart) if np.isfinite(apart) else np.inf)
+        for name, value in load_arrays(path).items():
+            if name in wanted and wanted[name].size == value.size and value.size:
+                own = wanted[name].ravel().astype(np.float64)
+                apart = np.abs(value.ravel() - own).max() / (np.abs(own).max() or 1.0)
+                worst = max(worst, float(apart) if np.isfinite(apart) else np.inf)
         return worst
 
 

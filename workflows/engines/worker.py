@@ -3,10 +3,11 @@
 Requests and answers are lines of JSON on its input and output. What engines print goes to its error
 stream instead. A request is one of
 
-* `{"load": {format, files, inputs, outputs, threads, folder}}`, where `inputs` is an .npz file:
-  answered with the number of the network;
+* `{"load": {format, files, inputs, outputs, threads, folder}}`, where `inputs` is a file of
+  :mod:`.arrays`: answered with the number of the network;
 * `{"time": [number, …]}`: networks run in this order; answered with the milliseconds of each run;
-* `{"outputs": number, "path": …}`: the outputs of a network are written to an .npz file.
+* `{"outputs": number, "path": …}`: the outputs of a network are written to a file of
+  :mod:`.arrays`; answered with their names.
 
 An answer is `{"found": …}` or `{"error": text}`.
 """
@@ -20,8 +21,7 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
-
+from .arrays import load_arrays, save_arrays
 from .registry import ENGINES, Job, Run
 
 __all__ = ["main"]
@@ -75,25 +75,17 @@ def _done(request: dict[str, Any], runs: list[Run], name: str) -> Any:
         return len(runs) - 1
     if "time" in request:
         return _timed([runs[number] for number in request["time"]])
-    outputs = {key: np.asarray(value) for key, value in runs[request["outputs"]]().items()}
-    # Names may hold characters that an archive's members cannot have.
-    names = np.array(list(outputs))
-    np.savez(request["path"], allow_pickle=False, names=names, **_numbered(outputs))
+    outputs = runs[request["outputs"]]()
+    save_arrays(request["path"], outputs)
     return list(outputs)
 
 
-def _numbered(outputs: dict[str, Any]) -> dict[str, Any]:
-    return {f"value{number}": value for number, value in enumerate(outputs.values())}
-
-
 def _loaded(what: dict[str, Any], name: str) -> Run:
-    with np.load(what["inputs"]) as stored:
-        inputs = {str(key): stored[f"value{number}"] for number, key in enumerate(stored["names"])}
     return ENGINES[name].load(
         Job(
             format=what["format"],
             files={suffix: Path(path) for suffix, path in what["files"].items()},
-            inputs=inputs,
+            inputs=load_arrays(what["inputs"]),
             outputs=tuple(what["outputs"]),
             threads=what["threads"],
             folder=Path(what["folder"]),

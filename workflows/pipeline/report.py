@@ -399,6 +399,10 @@ def _asked(options: Any, before: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _value(value: Any) -> str:
+    if hasattr(value, "recorded"):  # a target or an engine: what decides, not all that is known
+        known = value.recorded()
+        more = (f"{key} {_value(one)}" for key, one in known.items() if key != "name")
+        return ", ".join([str(known["name"]), *more])
     if dataclasses.is_dataclass(value):
         return ", ".join(f"{key} {text}" for key, text in _asked(value))
     if isinstance(value, bool):

@@ -10,7 +10,6 @@ from secateur.core.allocation.normalize import SCALES, normalized
 from secateur.core.allocation.ranking import ranking
 from secateur.core.coupling import find_groups
 from secateur.core.errors import PlanError
-from secateur.core.pruning.options import NORMALIZATIONS
 from support.analysis import opened
 from support.graphs import Graph
 
@@ -58,7 +57,10 @@ def test_the_scale_decides_which_group_loses_first(how, expected):
 
 
 def test_the_names_of_the_option_are_those_of_the_scales():
-    assert set(NORMALIZATIONS) == {"auto", *SCALES}
+    for name in ("auto", *SCALES):
+        assert secateur.PruneOptions(rate=0.3, normalize=name).normalize == name
+    with pytest.raises(PlanError, match="by auto or none or mean or layer-l2 or max, not 'sum'"):
+        secateur.PruneOptions(rate=0.3, normalize="sum")
 
 
 def test_a_scale_without_a_ranking_is_refused():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,8 @@ import secateur
 from secateur.core.cost import latency
 from secateur.core.cost.latency import Measured, Timing, interleaved
 from secateur.core.cost.latency_goal import LatencyGoal
+from secateur.core.pruning import demand
+from secateur.core.pruning import latency as searched
 
 FIXTURES = Path(__file__).resolve().parents[3] / "fixtures"
 NETWORK = secateur.load(FIXTURES / "shapes_caffe")
@@ -22,6 +24,12 @@ def operations(network: secateur.Network) -> int:
     return secateur.measure_cost(network, secateur.find_groups(network)).operations
 
 
+def weights(network: secateur.Network) -> bytes:
+    """Return a text that tells networks apart by what they keep."""
+    stored = (value.const_value for value in network.graph.initializers.values())
+    return b"".join(one.numpy().tobytes() for one in stored if one is not None)
+
+
 @dataclass
 class FakeEngine:
     """Takes as long as a function of the operations says."""
@@ -29,10 +37,12 @@ class FakeEngine:
     time: Callable[[float], float] = lambda share: 10.0 * share
     takes: Callable[[float], bool] = lambda share: True
     asked: list[int] = field(default_factory=list)
+    seen: list[list[bytes]] = field(default_factory=list)
     name: str = "fake"
 
     def __call__(self, networks: Sequence[secateur.Network], **settings: object) -> Measured:
         self.asked.append(len(networks))
+        self.seen.append([weights(network) for network in networks])
         shares = [operations(network) / WHOLE for network in networks]
         return Measured(
             engine=self.name, version="1",
@@ -73,6 +83,68 @@ def test_the_smallest_rate_is_found_and_recorded(target, share):
 
 def reread(result: secateur.PruneResult) -> secateur.Plan:
     return secateur.Plan.from_yaml(result.plan.to_yaml(), "plan.yaml")
+
+
+def test_large_steps_do_not_slow_the_search():
+    """Many rates come to one network: a scan leaves a sixth of the interval all the same."""
+    engine = FakeEngine()
+    pruned("0.35x", engine, limits=secateur.Limits(round_to=16, min_keep=0.0))
+    scans = [count for count in engine.asked if count > 2]
+    tries = [count for count in engine.asked if count == 2]
+    assert len(scans) <= 3  # 1/6³ of all rates is below the last interval
+    assert len(tries) == 1
+
+
+def test_layers_are_timed_once_for_all_rates(monkeypatch):
+    calls: list[secateur.Network] = []
+    times = {layer.name: 0.1 for layer in NETWORK.layers if layer.type == "Convolution"}
+
+    def measured(network: secateur.Network, **settings: object) -> dict[str, float]:
+        calls.append(network)
+        return times
+
+    monkeypatch.setattr(demand, "measured_times", measured)
+    # What was chosen is slower than on its path for once, so that several rates are tried.
+    engine = FakeEngine()
+    answer = engine.__call__
+
+    def moody(networks: Sequence[secateur.Network], **settings: object) -> Measured:
+        found = answer(networks, **settings)
+        if engine.asked.count(2) != 1 or len(networks) != 2:
+            return found
+        return replace(found, timings=(found.timings[0], found.timings[0]))
+
+    result = pruned("0.7x", moody, budget="latency")  # type: ignore[arg-type]
+    assert engine.asked.count(2) > 1
+    assert len(calls) == 1
+    assert result.plan.provenance["latencies"] == times
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"allocation": "one-step", "candidates": 8}, {"allocation": "global", "steps": 3}],
+)
+def test_methods_that_depend_on_the_rate_are_followed_at_each(settings, monkeypatch):
+    """The network that is written is one of those that the search timed."""
+    monkeypatch.setattr(searched, "WIDTH", 2)
+    monkeypatch.setattr(searched, "NARROW", 0.3)
+    engine = FakeEngine()
+    data = secateur.open_dataset(FIXTURES / "calibration.npz", NETWORK, limit=16)
+    result = pruned("0.6x", engine, data=data, **settings)
+    assert operations(result.network) / WHOLE <= 0.6
+    *scans, last = engine.seen
+    assert len(last) == 2
+    assert any(last[1] in scan for scan in scans)
+
+
+def test_nobody_is_told_of_a_rate_that_nobody_asked_for():
+    result = pruned("0.35x", FakeEngine(), limits=secateur.Limits(round_to=16, min_keep=0.0))
+    assert not [note for note in result.notes if "was asked" in note]
+    asked = secateur.prune(
+        NETWORK, rate=0.5, criterion="l1", repair=False,
+        limits=secateur.Limits(round_to=16, min_keep=0.0),
+    )  # fmt: skip
+    assert [note for note in asked.notes if "rate 0.5 was asked" in note]
 
 
 def test_a_slow_stretch_does_not_hide_what_is_fast():

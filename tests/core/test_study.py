@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import secateur
@@ -40,6 +40,7 @@ Figures = st.lists(
 )
 
 
+@settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(Figures)
 def test_the_front_is_that_of_all_pairs(figures):
     def beats(one: int, other: int) -> bool:

@@ -114,6 +114,7 @@ from .core.pruning.apply import apply_plan as apply_plan
 from .core.pruning.densify import carried_out as carried_out
 from .core.pruning.densify import check_finite as check_finite
 from .core.pruning.densify import densify as densify
+from .core.pruning.kernels import prune_kernels as prune_kernels
 from .core.pruning.options import ChoiceOptions as ChoiceOptions
 from .core.pruning.options import DensifyOptions as DensifyOptions
 from .core.pruning.options import IterateOptions as IterateOptions

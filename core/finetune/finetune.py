@@ -50,6 +50,7 @@ from .preparation import (
     rules_of,
     sparsity_of,
     target_of,
+    with_zeros,
 )
 from .result import FinetuneResult, Tell, unheard
 from .sizes import Resizing, refusal
@@ -122,7 +123,7 @@ def _finetune(
     progress: Progress,
 ) -> FinetuneResult:
     """Train a network further in one of the processes of a team."""
-    network = begun(network, options, lessons)
+    network = with_zeros(begun(network, options, lessons), network, options, lessons.sparsify)
     lessons = lessons.with_names(network)
     target = target_of(network, lessons)
     torch.manual_seed(options.seed + (team.rank << 32))
@@ -238,6 +239,7 @@ def check(network: Network, data: Dataset, options: FinetuneOptions, lessons: Le
         DataError, PlanError, UnsupportedError: as for :func:`finetune`.
     """
     _device(options.device)
+    with_zeros(network, network, options, lessons.sparsify)
     kind = target_kind(data)
     samples, _ = _samples(network, first_part(data, LOOKED_AT), kind, options, lessons)
     stages = stages_of(options, *_objectives(network, kind, samples, options, lessons))
@@ -436,7 +438,7 @@ def _course(
         patience=options.patience,
         checkpoint=options.checkpoint,
         precision=options.precision,
-        masks=masks_of(network, module, lessons),
+        masks=masks_of(network, module, options, lessons),
         key=key_of(network, feeding, options, lessons),
     )
 

@@ -90,6 +90,10 @@ class FinetuneOptions:
     freeze: Sequence[str] = ()
     """Layers whose weights stay as they are."""
 
+    hold_zeros: bool = False
+    """Keep weights at 0 that are 0, those of single kernels and taps too. Biases and factors of
+    normalisations are trained all the same."""
+
     normalize: str = "auto"
     """Statistics that batch normalisations use in training: those of the batch, or the stored ones.
     auto: those of the batch from 16 samples on."""

@@ -52,7 +52,7 @@ def prune_kernels(
     if method not in METHODS:
         raise PlanError(
             f"kernels are ordered by {' or '.join(METHODS)}, not '{method}'",
-            hint=nearest_hint(method, METHODS),
+            hint=nearest_hint(method, METHODS, None),
         )
     check_excluded(network, exclude)
     check_finite(network)

@@ -47,7 +47,7 @@ from typing import Any
 
 import kernels
 import numpy as np
-from quality import CASES, Held
+from quality import CASES, Held, spread_out
 from scipy.stats import pearsonr, spearmanr
 
 import secateur
@@ -190,12 +190,6 @@ def opened(name: str, scratch: Path, *, labels: bool) -> tuple[Network, Held, He
         parts = tuple(secateur.Batch(inputs=part.inputs) for part in calibration.parts)
         calibration = replace(calibration, parts=parts, labelled=False)
     return network, calibration, test
-
-
-def spread_out(data: Held, samples: int) -> Held:
-    """Return so many samples, from all over the data: files are in the order of their classes."""
-    places = np.linspace(0, data.samples - 1, min(samples, data.samples)).astype(int)
-    return replace(data, parts=tuple(data.parts[place] for place in places))
 
 
 def studied(

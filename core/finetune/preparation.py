@@ -18,6 +18,7 @@ from ..errors import DataError, PlanError
 from ..ir.digest import digest
 from ..ir.network import Network, blob_refs, shape_of
 from ..ir.rebuild import node_key, rebuild
+from ..ir.weighted import WEIGHTED
 from ..plan.plan import Plan, removed_units
 from ..training.framework import torch
 from ..training.losses.multibox import MultiBoxLoss
@@ -153,16 +154,18 @@ def rules_of(
 
 
 def zeros_of(network: Network) -> dict[str, npt.NDArray[np.bool_]]:
-    """Return weight → where it is 0, for stored weights that are so anywhere.
+    """Return weight → where it is 0, for stored weights of products that are so anywhere.
 
-    Vectors are not among them: biases often begin at 0.
+    Biases and what normalises are not among them: they often begin at 0.
     """
-    weights = {
-        name: network.array(name) == 0
-        for name, value in network.graph.initializers.items()
-        if blob_refs(value) and value.shape is not None and len(value.shape) > 1
-    }
-    return {name: zeros for name, zeros in weights.items() if zeros.any()}
+    found = {}
+    for node in network.graph:
+        for value in node.inputs[:2] if node.op_type in WEIGHTED else ():
+            if value is not None and value.const_value is not None and blob_refs(value):
+                zeros = network.array(str(value.name)) == 0
+                if zeros.any():
+                    found[str(value.name)] = zeros
+    return found
 
 
 def with_zeros(

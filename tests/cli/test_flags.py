@@ -162,14 +162,16 @@ def cases(folder: Path) -> Iterator[Case]:
         secateur.IterateOptions(
             rates=(0.5, 0.75), previous=False, finetune=secateur.FinetuneOptions(
                 time=600.0, distill=0.25, freeze=("a", "b"), own_solver=True, checkpoint=60.0,
+                hold_zeros=True,
             ),
         ),
         ["--to", 0.75, "--rounds", 2, "--schedule", "geometric", "--from", "original",
          "--finetune", "10m", "--finetune-distill", 0.25, "--finetune-freeze", "a",
-         "--finetune-freeze", "b", "--finetune-own-solver", "--finetune-checkpoint", "1m"],
+         "--finetune-freeze", "b", "--finetune-own-solver", "--finetune-checkpoint", "1m",
+         "--finetune-hold-zeros"],
         "to: 0.75\nrounds: 2\nschedule: geometric\nfrom: original\nfinetune: 10m\n"
         "finetune-distill: 0.25\nfinetune_freeze: [a, b]\nfinetune-own-solver: true\n"
-        "finetune-checkpoint: 60\n",
+        "finetune-checkpoint: 60\nfinetune-hold-zeros: true\n",
     )  # fmt: skip
     for text, length in (
         ("2epochs", {"epochs": 2.0}), ("0.5", {"epochs": 0.5}), ("1epoch", {"epochs": 1.0}),

@@ -21,6 +21,7 @@ from secateur.core.criteria.kernels import METHODS, kernel_order
 from secateur.core.finetune.preparation import zeros_of
 from secateur.core.finetune.weights import hold
 from secateur.core.ir.builder import Builder
+from secateur.core.ir.digest import digest
 from secateur.core.ir.network import BlobRef, LayerInfo, Network, blob_refs
 from secateur.core.ir.rebuild import rebuild
 from secateur.core.training.module import TrainingModule
@@ -211,13 +212,22 @@ def compared(network: Network, steps: int, seed: int) -> Iterator[Figures]:
         steps: updates of each training.
         seed: of the pictures that it is trained on.
     """
+    known: dict[str, Network] = {}
+
+    def further(sparse: Network) -> Network:
+        """Return the trained network; what both methods made alike is trained once."""
+        key = digest(sparse)
+        if key not in known:
+            known[key] = trained(sparse, steps, RATE / 3, seed)
+        return known[key]
+
     stages = dict.fromkeys(METHODS, network)
     for kept in KEPT:
         found: Figures = {}
         for method in METHODS:
             once = pruned(network, kept, method)
-            stages[method] = trained(pruned(stages[method], kept, method), steps, RATE / 3, seed)
-            made = (once, trained(once, steps, RATE / 3, seed), stages[method])
+            stages[method] = further(pruned(stages[method], kept, method))
+            made = (once, further(once), stages[method])
             for way, one in zip(WAYS, made, strict=True):
                 found[way, method] = f1(one), alive(one)
         yield found
@@ -232,7 +242,8 @@ def report(name: str, seeds: int, steps: int, tuning: int) -> None:
         steps: updates that each is trained for.
         tuning: updates of each training after pruning.
     """
-    runs, before, chained, count = [], [], [], 0
+    before, chained, count = [], [], 0
+    runs: list[list[Figures]] = []
     for seed in range(seeds):
         network = trained(fresh(name, seed), steps, RATE, seed)
         order = kernel_order(network, exclude=[LAST])
@@ -240,7 +251,10 @@ def report(name: str, seeds: int, steps: int, tuning: int) -> None:
         before.append(f1(network))
         chained.append(order.chained)
         print(f"{name}, seed {seed}: F1 {100 * before[-1]:.1f}", file=sys.stderr, flush=True)
-        runs.append(list(compared(network, tuning, seed + SEEDS)))
+        runs.append([])
+        for found in compared(network, tuning, seed + SEEDS):
+            runs[-1].append(found)
+            print(found, file=sys.stderr, flush=True)
     print(
         f"\n{name}: {count} kernels, F1 {100 * np.mean(before):.1f} before pruning; "
         f"{np.mean(chained):.0f} kernels lie on chains longer than 1; mean of {seeds} networks\n"

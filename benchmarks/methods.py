@@ -10,7 +10,7 @@
         [--steps 0 300 1500] [--output studies/]
     python benchmarks/methods.py collapse lenet quick resnet20
     python benchmarks/methods.py kernels [residual mixed-scale] [--seeds 3] [--steps 400]
-        [--tuning 100]
+        [--tuning 60]
 
 `correlation`: how well criteria agree with the oracle, what the loss really changes by without each
 channel. For each network the table has Pearson's correlation of the scores with the size of the
@@ -332,7 +332,7 @@ def main() -> None:
     own.add_argument("models", nargs="*", default=list(kernels.NETWORKS))
     own.add_argument("--seeds", type=int, default=3, help="networks of each kind (3)")
     own.add_argument("--steps", type=int, default=400, help="updates of a network (400)")
-    own.add_argument("--tuning", type=int, default=100, help="updates after pruning (100)")
+    own.add_argument("--tuning", type=int, default=60, help="updates after pruning (60)")
     arguments = parser.parse_args()
     if arguments.command == "kernels":
         check_names(parser, arguments.models, kernels.NETWORKS)

@@ -30,7 +30,7 @@ from .folded import folded
 from .lean import kernel_norms
 from .longest_chains import Hop, LongestChains
 
-__all__ = ["METHODS", "Kernels", "kernel_order"]
+__all__ = ["METHODS", "Kernels", "kernel_order", "wanted"]
 
 METHODS = ("lean", "norm")
 """Orders of kernels: by chains, and each alone by its operator norm."""
@@ -99,9 +99,10 @@ class _Layer:
 
     def ends(self) -> tuple[Places, Places]:
         """Return the channel that each kernel makes and the one it reads, as the weight lies."""
-        first, second = np.indices(self.norms.shape)
-        parts = first // max(1, len(self.norms) // self.groups)
-        other = second + parts * self.norms.shape[1]
+        places: Places = np.indices(self.norms.shape)
+        first, second = places[0], places[1]
+        parts: Places = first // max(1, len(self.norms) // self.groups)
+        other: Places = second + parts * self.norms.shape[1]
         return (first, other) if self.node.op_type == "Conv" else (other, first)
 
 
@@ -110,7 +111,7 @@ def kernel_order(
     method: str = "lean",
     *,
     exclude: Sequence[str] = (),
-    enough: int | None = None,
+    part: float = 1.0,
 ) -> Kernels:
     """Return the single kernels of all convolutions in the order in which they leave.
 
@@ -118,8 +119,8 @@ def kernel_order(
         network: the network.
         method: one of :data:`METHODS`.
         exclude: names of layers whose kernels do not leave. Chains pass them all the same.
-        enough: how many of those that stay longest are to be in the order of the chains; None for
-            all. The others are in the order of their norms, which is quicker.
+        part: of those that stay longest, how many are to be in the order of the chains. The others
+            are in the order of their norms, which is quicker.
     """
     assert method in METHODS, "the caller looked at it"
     layers = _layers(network)
@@ -137,6 +138,7 @@ def kernel_order(
     number = {name: place for place, name in enumerate(weights)}
     taken: dict[tuple[int, int, int], None] = {}
     if method == "lean":
+        enough = wanted(part, sum(norms.size for norms in free.values()))
         for weight, first, second in _in_chains(network, layers, frozenset(free), enough):
             taken[number[weight], first, second] = None
     left = {name: np.ones(norms.shape, dtype=np.bool_) for name, norms in free.items()}
@@ -151,6 +153,11 @@ def kernel_order(
     order = np.argsort(np.concatenate(norms), kind="stable") if norms else np.empty(0, np.int64)
     chained = np.array([*reversed(taken)], dtype=np.int64).reshape(-1, 3)
     return Kernels(weights, np.concatenate([places[order], chained]), len(taken))
+
+
+def wanted(part: float, count: int) -> int:
+    """Return how many of so many kernels a part is: at least one."""
+    return max(1, round(part * count))
 
 
 def _layers(network: Network) -> list[_Layer]:
@@ -173,7 +180,7 @@ def _layers(network: Network) -> list[_Layer]:
 
 
 def _in_chains(
-    network: Network, layers: Sequence[_Layer], free: frozenset[str], enough: int | None
+    network: Network, layers: Sequence[_Layer], free: frozenset[str], enough: int
 ) -> list[tuple[str, int, int]]:
     """Return kernels (weight, first axis, second axis) in the order in which chains take them.
 
@@ -181,7 +188,7 @@ def _in_chains(
         network: the network.
         layers: its convolutions.
         free: weights whose kernels may leave.
-        enough: how many are wanted; None for all that chains reach.
+        enough: how many are wanted.
     """
     groups = find_groups(network)
     sizes = _sizes(groups, layers)
@@ -189,7 +196,7 @@ def _in_chains(
     longest = LongestChains(hops, sizes)
     found: dict[tuple[str, int, int], None] = {}
     alone = 0
-    while (enough is None or len(found) < enough) and alone < PATIENCE:
+    while len(found) < enough and alone < PATIENCE:
         chain = longest.take()
         if chain is None:
             break
@@ -306,10 +313,12 @@ def _joined(
 ) -> list[Places]:
     """Return the places of what stands one behind the other along the channel axis."""
     made = groups.values[str(node.outputs[0].name)]
+    assert made.axis is not None, "the caller looked at it"
     found, start = [], 0
     for value in node.inputs:
-        assert value is not None, "Concat has no optional inputs"
-        size = static_shape(value)[made.axis]
+        shape = static_shape(value) if value is not None else None
+        assert value is not None and shape is not None, "what is joined has a shape"  # noqa: PT018
+        size = shape[made.axis]
         if str(value.name) in reads:
             places = np.full(len(made.vector), -1)
             if sizes.get(str(value.name)) == size:

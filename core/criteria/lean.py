@@ -125,7 +125,8 @@ def kernel_norms(node: ir.Node, kernels: Matrix) -> Matrix:
     if max(dilations) > 1 and max(strides) > 1:
         sizes = [(size - 1) * d + 1 for size, d in zip(kernels.shape[2:], dilations, strict=True)]
         spread = np.zeros((*kernels.shape[:2], *sizes))
-        spread[(..., *(slice(None, None, step) for step in dilations))] = kernels
+        taps = tuple(slice(None, None, step) for step in dilations)
+        spread[(slice(None), slice(None), *taps)] = kernels
         kernels = spread
     return operator_norms(kernels, strides)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..criteria.kernels import METHODS, kernel_order
+from ..criteria.kernels import METHODS, kernel_order, wanted
 from ..errors import PlanError, nearest_hint, percent_hint
 from ..ir.network import Network
 from ..ir.rebuild import rebuild
@@ -56,10 +56,14 @@ def prune_kernels(
         )
     check_excluded(network, exclude)
     check_finite(network)
-    wanted = _count(network, kept, exclude)
-    kernels = kernel_order(network, method, exclude=exclude, enough=wanted)
+    kernels = kernel_order(network, method, exclude=exclude, part=kept)
+    if not len(kernels):
+        raise PlanError(
+            "there is no convolution whose kernels may leave",
+            hint="exclude fewer layers" if exclude else None,
+        )
     tensors = {}
-    for name, stays in kernels.kept(wanted, network).items():
+    for name, stays in kernels.kept(wanted(kept, len(kernels)), network).items():
         if not stays.all():
             array = network.array(name)
             held = stays.reshape(*stays.shape, *(1,) * (array.ndim - 2))
@@ -68,18 +72,3 @@ def prune_kernels(
         return network
     found = rebuild(network, tensors=tensors)
     return replace(found, companions=revalued_companions(network, found))
-
-
-def _count(network: Network, kept: float, exclude: Sequence[str]) -> int:
-    """Return how many kernels stay, at least one.
-
-    Raises:
-        PlanError: there are none.
-    """
-    count = len(kernel_order(network, "norm", exclude=exclude))
-    if not count:
-        raise PlanError(
-            "there is no convolution whose kernels may leave",
-            hint="exclude fewer layers" if exclude else None,
-        )
-    return max(1, round(kept * count))

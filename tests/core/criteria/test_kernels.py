@@ -142,7 +142,7 @@ def test_kernels_stay_in_the_order_of_the_longest_chains(factor):
     assert chained
     assert rest, "chains end where they attenuate"
     assert (chained + rest != [kernel for _, kernel in alone]) == (factor > 0.15)
-    assert shown(kernel_order(network, enough=2))[:2] == chained[:2]
+    assert shown(kernel_order(network, part=2 / len(alone)))[:2] == chained[:2]
 
 
 def test_chains_pass_from_the_input_through_the_sum_to_the_output():

@@ -275,11 +275,7 @@ def tuned(model: str, arguments: argparse.Namespace) -> None:
     names = arguments.criteria.split(",")
     columns = []
     for steps in arguments.steps:
-        training = None
-        if steps:
-            training = secateur.FinetuneOptions(
-                duration=secateur.parse_duration(f"{steps}steps"), batch_size=32
-            )
+        training = secateur.FinetuneOptions(steps=steps, batch_size=32) if steps else None
         found = studied(
             model, arguments, labels=False, methods=names, rates=[arguments.rate],
             finetune=training, name=f"-{steps}",

@@ -82,6 +82,7 @@ def run(
     import secateur
 
     networks = secateur.load_all(files, loading)
+    terminal.tell(secateur.made_cautions(data))
     for network in networks:
         terminal.notes(network.notes)
         if detectors:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..progress import detailed
 from .registry import ScoreContext, Scores, criterion
 from .removal import Absent, absences
 from .shapley_estimators import EXACT, MOST, Estimator, Shapley, exact, least_squares, permutations
@@ -113,7 +114,7 @@ def shapley_values(
         else:
             found = estimator(own, players, np.random.default_rng((SEED, number)), MOST)
         finished += MOST * players
-        context.progress(f"shapley · {absent.group.name}", finished, total)
+        context.progress(detailed("shapley", absent.group.name), finished, total)
         yield GroupValues(group=absent.group.name, units=tuple(absent.units), found=found)
     context.progress("shapley", total, total)
 
@@ -137,7 +138,7 @@ class _Game:
 
     def _advance(self, passes: int) -> None:
         self._done += passes
-        label = f"shapley · {self._absent.group.name}"
+        label = detailed("shapley", self._absent.group.name)
         self._context.progress(label, min(self._done, self._total - 1), self._total)
 
 

@@ -9,7 +9,7 @@
     python benchmarks/methods.py tuned resnet20 [--criteria random,obs] [--rate 0.5]
         [--steps 0 300 1500] [--output studies/]
     python benchmarks/methods.py collapse lenet quick resnet20
-    python benchmarks/methods.py kernels [residual mixed-scale] [--seeds 3] [--steps 400]
+    python benchmarks/methods.py kernels [residual] [--seeds 1] [--steps 400]
         [--tuning 60]
 
 `correlation`: how well criteria agree with the oracle, what the loss really changes by without each
@@ -325,8 +325,8 @@ def main() -> None:
     own = commands.add_parser("collapse", help="of layers, by synaptic flow")
     own.add_argument("models", nargs="*", default=list(MODELS), help=", ".join(MODELS))
     own = commands.add_parser("kernels", help="single ones, by LEAN and by their norms")
-    own.add_argument("models", nargs="*", default=list(kernels.NETWORKS))
-    own.add_argument("--seeds", type=int, default=3, help="networks of each kind (3)")
+    own.add_argument("models", nargs="*", default=["residual"], help=", ".join(kernels.NETWORKS))
+    own.add_argument("--seeds", type=int, default=1, help="networks of each kind (1)")
     own.add_argument("--steps", type=int, default=400, help="updates of a network (400)")
     own.add_argument("--tuning", type=int, default=60, help="updates after pruning (60)")
     arguments = parser.parse_args()

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from secateur import AnalyzeOptions, DataOptions, LoadOptions
 
 from . import reporting
-from .cluster import computing_on
+from .cluster import Cluster, computing_on
 from .common import AsJson, Companion, File
 from .flags import Fields, Panel, with_flags
 from .opened import fitted, parts, prepared
@@ -60,12 +60,7 @@ def command(
     ] = False,
     report: reporting.Report = None,
     companion: Companion = None,
-    cluster: Annotated[
-        str | None,
-        Parameter(
-            metavar="ADDRESS", help="Compute on a Dask cluster: the address of its scheduler."
-        ),
-    ] = None,
+    cluster: Cluster = None,
     reading: DataOptions,
     model: Annotated[LoadOptions, Fields(without=("reset_seen",))],
     as_json: AsJson = False,

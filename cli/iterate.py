@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from secateur import DataOptions, IterateOptions, LoadOptions
 
 from . import reporting, words
+from .cluster import Cluster, computing_on, tell_idle
 from .common import AsJson, Companion, File
 from .flags import Panel, with_flags
 from .opened import parts, prepared
@@ -52,6 +53,7 @@ def command(
         ),
     ] = None,
     report: reporting.Report = None,
+    cluster: Cluster = None,
     as_json: AsJson = False,
     data: Annotated[
         Path,
@@ -89,17 +91,19 @@ def command(
         asked=asked, careful=options.finetune is None,
     )  # fmt: skip
     training, judged = found_data.calibration, found_data.measured
+    tell_idle(terminal, cluster, options)
     with terminal.bars("iterate", ["choosing blocks"]) as progress:
-        found = secateur.iterate(
-            network,
-            training.dataset,
-            output,
-            options,
-            validation=judged.dataset if found_data.apart else None,
-            solver=finetune_solver,
-            restart=restart,
-            progress=progress,
-        )
+        with computing_on(cluster):
+            found = secateur.iterate(
+                network,
+                training.dataset,
+                output,
+                options,
+                validation=judged.dataset if found_data.apart else None,
+                solver=finetune_solver,
+                restart=restart,
+                progress=progress,
+            )
         facts = None
         if report is not None:
             facts = _facts(network, found, output, judged, report, reading, progress)

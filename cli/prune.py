@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from secateur import DataOptions, LoadOptions, PruneOptions
 
 from . import reporting
+from .cluster import Cluster, computing_on, tell_idle
 from .common import AsJson, Companion, Data, File, Output, Val
 from .flags import with_flags
 from .opened import fitted, parts, prepared, same_samples
@@ -59,6 +60,7 @@ def command(
         ),
     ] = None,
     report: reporting.Report = None,
+    cluster: Cluster = None,
     as_json: AsJson = False,
     data: Data = None,
     val: Val = None,
@@ -106,9 +108,11 @@ def command(
         for name, comes in (("choosing blocks", options.drop_blocks), ("report", report))
         if comes is None
     ]
+    tell_idle(terminal, cluster, options)
     with terminal.bars("prune", absent) as progress:
         measuring, looking = (secateur.inside(progress, name) for name in ("measuring", "report"))
-        pruned = secateur.prune(network, options, data=dataset, progress=progress)
+        with computing_on(cluster):
+            pruned = secateur.prune(network, options, data=dataset, progress=progress)
         if max_drop is not None:
             secateur.check_drop(
                 network, pruned.network, measured, max_drop, task=options.task, progress=measuring

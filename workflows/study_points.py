@@ -11,11 +11,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from joblib import Parallel, delayed, effective_n_jobs
-from joblib.parallel import get_active_backend
-
 from ..core.cost.latency import change, timings
 from ..core.data import Dataset
+from ..core.engine.spread import on_cluster, spread_in_any_order, workers
 from ..core.errors import UnsupportedError, VerificationError
 from ..core.evaluation.summary import LARGEST_TWICE
 from ..core.files import swept
@@ -161,16 +159,16 @@ class StudyRun:
         """Make some points, and keep what each comes to as soon as it is there."""
         if not places:
             return
-        where = {point: place for place, (point, _) in enumerate(self.points)}
-        parallel = Parallel(
-            n_jobs=_workers(self.bench.options), prefer="threads", return_as="generator_unordered"
+        progress("models", 0, len(places))
+        found = spread_in_any_order(
+            Bench.make,
+            [(self.bench, self.points[place][0]) for place in places],
+            jobs=_workers(self.bench.options),
+            threads=None,
         )
-        points = [self.points[place][0] for place in places]
-        progress("models", 0, len(points))
-        found = parallel(delayed(Bench.make)(self.bench, point) for point in points)
-        for done, made in enumerate(found, 1):
-            self._keep(where[made.point], made)
-            progress("models", done, len(points))
+        for done, (number, made) in enumerate(found, 1):
+            self._keep(places[number], made)
+            progress("models", done, len(places))
 
     def _keep(self, place: int, made: PointOutcome) -> None:
         """Keep the model of a point where no other one beats it, and then its figures."""
@@ -285,10 +283,7 @@ def _workers(options: StudyOptions) -> int:
     """Return how many points to make at once, as joblib counts them."""
     if options.jobs is not None:
         return options.jobs
-    backend, _ = get_active_backend()
-    if type(backend).__name__.startswith("Dask"):
-        return -1
-    return min(AT_ONCE, int(effective_n_jobs(-1)))
+    return -1 if on_cluster() else min(AT_ONCE, workers(None))
 
 
 def _timed(original: Network, network: Network, progress: Progress) -> tuple[float, list[float]]:

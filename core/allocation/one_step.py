@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ..coupling.indices import UnitMask
 from ..plan.quotas import asked_steps
 from ..plan.steps import Order, Step
 from ..progress import tracked
@@ -36,6 +37,7 @@ SEED = 0
     summary="the best of random allocations, measured after batch norms are set anew (--data)",
     source="EagleEye, Li et al., ECCV 2020",
     needs_data=True,
+    spreads=True,
 )
 def one_step(context: AllocationContext) -> Order:
     """Return the steps of the best candidate first, then all others.
@@ -48,23 +50,19 @@ def one_step(context: AllocationContext) -> Order:
     steps = context.steps()
     first = asked_steps(context.groups, context.scores, context.limits, trial.quotas)
     random = np.random.default_rng(SEED)
-    fitting, meter = trial.meter()
-    best: tuple[float, Order] | None = None
-    measured: dict[bytes, float] = {}
-    numbers = tracked(range(trial.candidates), "candidates", trial.candidates, trial.progress)
-    for number in numbers:
-        speeds = random.uniform(SLOWEST, 1.0, len(context.groups.groups))
-        order = by_speed(steps, np.ones_like(speeds) if number == 0 else speeds)
-        removed = trial.cut(order, first)
-        key = removed.tobytes()
-        if key not in measured:
-            measured[key] = trial.loss(removed, fitting, meter)
-        if best is None or measured[key] < best[0]:
-            chosen = [step for step in order if removed[list(step.units)].all()]
-            left = [step for step in order if not removed[list(step.units)].all()]
-            best = measured[key], [*chosen, *left]
-    assert best is not None, "there is at least one candidate"
-    return best[1]
+    count = len(context.groups.groups)
+    drawn = [random.uniform(SLOWEST, 1.0, count) for _ in range(trial.candidates)]
+    candidates: dict[bytes, tuple[npt.NDArray[np.float64], UnitMask]] = {}
+    for speeds in (np.ones(count), *drawn[1:]):
+        removed = trial.cut(by_speed(steps, speeds), first)
+        candidates.setdefault(removed.tobytes(), (speeds, removed))
+    found = trial.losses([removed for _, removed in candidates.values()])
+    losses = tracked(found, "candidates", len(candidates), trial.progress)
+    (speeds, removed), _ = min(
+        zip(candidates.values(), losses, strict=True), key=lambda pair: pair[1]
+    )
+    order = by_speed(steps, speeds)
+    return sorted(order, key=lambda step: not removed[list(step.units)].all())
 
 
 def by_speed(steps: Sequence[Step], speeds: npt.NDArray[np.float64]) -> list[Step]:

@@ -79,6 +79,7 @@ class Allocation:
         needs_analysis: whether it reads loss curves.
         needs_threshold: whether it takes a threshold instead of a rate.
         needs_data: whether it measures removals on data.
+        spreads: whether it makes many passes, which several threads or machines share.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Allocation:
     needs_analysis: bool = False
     needs_threshold: bool = False
     needs_data: bool = False
+    spreads: bool = False
 
 
 ALLOCATIONS: Registry[Allocation] = Registry(
@@ -130,12 +132,13 @@ def allocation(
     needs_analysis: bool = False,
     needs_threshold: bool = False,
     needs_data: bool = False,
+    spreads: bool = False,
 ) -> Callable[[MakeOrder], MakeOrder]:
     """Register a function that orders steps; see :class:`Allocation` for the arguments."""
 
     def register(function: MakeOrder) -> MakeOrder:
         entry = Allocation(
-            name, summary, source, function, needs_analysis, needs_threshold, needs_data
+            name, summary, source, function, needs_analysis, needs_threshold, needs_data, spreads
         )
         ALLOCATIONS.add(name, entry=entry)
         return function

@@ -7,27 +7,32 @@ has the mean that it has in the original. Then it is measured beside the origina
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..cost.network_cost import Costs
 from ..coupling.groups import Groups
 from ..coupling.indices import UnitMask
 from ..data import Dataset
+from ..data.base import first_batch
 from ..data.calibration import Calibration
 from ..data.held import held
 from ..data.hold_out import split
 from ..data.part import parted
+from ..engine.spread import shared_out, spread
 from ..evaluation.many import ManyMeter
 from ..evaluation.task import Task
+from ..ir.footprint import peak_bytes, stored_bytes
 from ..ir.network import Network
 from ..plan.floors import Floors
 from ..plan.quotas import Quotas, unasked
 from ..plan.state import PruningState
 from ..plan.steps import Order, cut
 from ..progress import Progress, silent
+from ..repair.activation_cache import ACTIVATION_BYTES
 from ..repair.registry import REPAIRS
 
-__all__ = ["CANDIDATES", "Trial"]
+__all__ = ["CANDIDATES", "Trial", "TrialBench"]
 
 CANDIDATES = 50
 """Candidates where nobody says otherwise. EagleEye's paper takes up to 1,000."""
@@ -52,6 +57,7 @@ class Trial:
             the original, which needs no labels.
         candidates: how many removals are compared.
         progress: told how many are done.
+        jobs: as for :func:`~..engine.spread.spread`.
     """
 
     network: Network
@@ -64,6 +70,7 @@ class Trial:
     task: Task | str | None = None
     candidates: int = CANDIDATES
     progress: Progress = silent
+    jobs: int | None = None
 
     def cut(self, order: Order, first: Order) -> UnitMask:
         """Return what an order removes at the rate, as a mask over units.
@@ -76,8 +83,22 @@ class Trial:
         removed, _ = cut(rest, self.groups, self.costs, self.rate, first, self.floors)
         return removed
 
-    def meter(self) -> tuple[Dataset, ManyMeter]:
-        """Return the samples to adapt to, and what measures on the others.
+    def losses(self, removals: Sequence[UnitMask]) -> Iterator[float]:
+        """Yield what the network loses by each removal, adapted and measured.
+
+        Args:
+            removals: masks over units.
+
+        Raises:
+            DataError: the data does not fit the network or the task.
+        """
+        bench = self.bench()
+        at_once, threads = shared_out(self.jobs, len(removals), bench.bytes_each)
+        calls = [(bench, removed) for removed in removals]
+        return spread(TrialBench.loss, calls, jobs=at_once, threads=threads)
+
+    def bench(self) -> TrialBench:
+        """Return what adapts to some samples, and measures on the others.
 
         Raises:
             DataError: the data does not fit the network or the task.
@@ -89,24 +110,51 @@ class Trial:
         assert fitting is not None, "there is data"
         assert measuring is not None, "there is data"
         fitting = held(Calibration(fitting), self.network)
-        return fitting, ManyMeter(self.network, measuring, self.task)
+        first_batch(fitting)  # what is held is read before several threads ask for it
+        meter = ManyMeter(self.network, measuring, self.task)
+        return TrialBench(network=self.network, groups=self.groups, fitting=fitting, meter=meter)
 
-    def loss(self, removed: UnitMask, fitting: Dataset, meter: ManyMeter) -> float:
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrialBench:
+    """What all removals have in common; it can be sent to other processes.
+
+    Args:
+        network: the network.
+        groups: its groups.
+        fitting: the samples that networks are adapted to.
+        meter: measures them.
+    """
+
+    network: Network
+    groups: Groups
+    fitting: Dataset
+    meter: ManyMeter
+
+    def loss(self, removed: UnitMask) -> float:
         """Return what the network loses by a removal, adapted to some samples.
 
         Args:
             removed: mask over units.
-            fitting: the samples.
-            meter: what measures.
 
         Raises:
             DataError: the data does not fit the network.
         """
-        state = PruningState.start(self.network, self.groups, fitting).after(removed)
+        state = PruningState.start(self.network, self.groups, self.fitting).after(removed)
         dense = state.dense()
         for name in ADAPTED_BY:
             adapted = REPAIRS[name].apply(state, dense, silent)
             if adapted is not dense:
                 dense = adapted
                 break
-        return meter.loss(dense)
+        return self.meter.loss(dense)
+
+    @property
+    def bytes_each(self) -> float:
+        """Bytes that one removal takes, about: its weights, and activations of both networks."""
+        activations = 2 * peak_bytes(self.network) * self.fitting.samples
+        return 2 * stored_bytes(self.network) + min(activations, ACTIVATION_BYTES)
+
+    def __sizeof__(self) -> int:
+        # Dask sends large arguments to each worker once, and looks at this.
+        return 1024 + stored_bytes(self.network)

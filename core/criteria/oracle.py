@@ -28,6 +28,7 @@ COST = (
     uses_labels=True,
     cost=COST,
     comparable=True,
+    spreads=True,
 )
 def oracle(context: ScoreContext) -> Scores:
     """Return the size of the loss change without each unit.
@@ -46,6 +47,7 @@ def oracle(context: ScoreContext) -> Scores:
     uses_labels=True,
     cost=COST,
     comparable=True,
+    spreads=True,
 )
 def loss_changes(context: ScoreContext) -> Scores:
     """Return the loss change without each unit; negative where the loss is smaller without it.

@@ -21,6 +21,7 @@ seed draws, so scores are the same every time.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +33,10 @@ from ..data import BATCH_SIZE, Dataset
 from ..data.base import batch_size, target_kind
 from ..data.part import some_of
 from ..data.rebatch import Rebatched
+from ..engine.spread import shared_out, spread
 from ..evaluation.many import ManyMeter
+from ..ir.footprint import stored_bytes
+from ..ir.network import Network
 from ..progress import tracked
 from .registry import ScoreContext, Scores, criterion
 
@@ -63,6 +67,7 @@ Shares = Sequence[npt.NDArray[np.int64]]
     needs_data=True,
     uses_labels=True,
     cost=f"{PARTICLES * ROUNDS} masked networks on up to {SAMPLES} samples",
+    spreads=True,
 )
 def particle(context: ScoreContext) -> Scores:
     """Return the weighted part of all particles that keep each unit, 0 to 1.
@@ -72,19 +77,42 @@ def particle(context: ScoreContext) -> Scores:
     """
     network, groups = context.network, context.groups
     assert context.data is not None, "the registry says that the criterion needs data"
-    meter = ManyMeter(network, _samples(context), context.measured_by)
+    field = _Field(network, groups, ManyMeter(network, _samples(context), context.measured_by))
     shares = _shares(groups)
     random = np.random.default_rng(SEED)
     particles = [_drawn(groups, shares, random) for _ in range(PARTICLES)]
     kept = np.zeros(groups.unit_count)
     for _ in tracked(range(ROUNDS), "particles", ROUNDS, context.progress):
-        losses = [meter.loss(mask(network, groups, removed)) for removed in particles]
-        weights = weights_of(np.array(losses, dtype=np.float64))
+        weights = weights_of(np.array(field.losses(particles, context.jobs), dtype=np.float64))
         for weight, removed in zip(weights.tolist(), particles, strict=True):
             kept += weight * ~removed
         chosen = resampled(weights, random)
         particles = [perturbed(particles[number], shares, random) for number in chosen]
     return np.minimum(kept / ROUNDS, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Field:
+    """What particles are measured in; it can be sent to other processes."""
+
+    network: Network
+    groups: Groups
+    meter: ManyMeter
+
+    def losses(self, particles: Sequence[UnitMask], jobs: int | None) -> list[float]:
+        """Return the loss of each masked network."""
+        each = 2 * stored_bytes(self.network) + self.meter.run_bytes
+        at_once, threads = shared_out(jobs, len(particles), each)
+        calls = [(self, removed) for removed in particles]
+        return list(spread(_Field.loss, calls, jobs=at_once, threads=threads))
+
+    def loss(self, removed: UnitMask) -> float:
+        """Return the loss without some units."""
+        return self.meter.loss(mask(self.network, self.groups, removed))
+
+    def __sizeof__(self) -> int:
+        # Dask sends large arguments to each worker once, and looks at this.
+        return 1024 + stored_bytes(self.network)
 
 
 def _samples(context: ScoreContext) -> Dataset:

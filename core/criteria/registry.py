@@ -36,6 +36,7 @@ class ScoreContext:
             read it.
         measured_by: the task that the user gave, or its name; None for what the data calls for.
         progress: told how far the work is, by criteria that take long.
+        jobs: threads of criteria that make many passes, as for :func:`~..engine.spread.spread`.
     """
 
     network: Network
@@ -43,6 +44,7 @@ class ScoreContext:
     data: Dataset | None = None
     measured_by: Task | str | None = None
     progress: Progress = silent
+    jobs: int | None = None
 
     @property
     def calibration(self) -> Calibration:
@@ -79,6 +81,7 @@ class Criterion:
         cost: what it takes, for `--criterion help`; "" where that is next to nothing.
         comparable: whether scores of different groups are on one scale: what the loss changes by.
             One ranking of all groups then takes them as they are.
+        spreads: whether it makes many passes, which several threads or machines share.
     """
 
     name: str
@@ -90,6 +93,7 @@ class Criterion:
     gradients: bool = False
     cost: str = ""
     comparable: bool = False
+    spreads: bool = False
 
     @property
     def described(self) -> str:
@@ -155,13 +159,15 @@ def criterion(
     gradients: bool = False,
     cost: str = "",
     comparable: bool = False,
+    spreads: bool = False,
 ) -> Callable[[Score], Score]:
     """Register a scoring function as a criterion; see :class:`Criterion` for the arguments."""
 
     def register(function: Score) -> Score:
         entry = Criterion(
-            name, summary, source, function, needs_data, uses_labels, gradients, cost, comparable
-        )
+            name, summary, source, function, needs_data, uses_labels, gradients, cost, comparable,
+            spreads,
+        )  # fmt: skip
         CRITERIA.add(name, entry=entry)
         return function
 

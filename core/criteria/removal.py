@@ -7,8 +7,8 @@ the first consumer is computed once, so one pass is the part of the network behi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from ..data.part import first_part
 from ..data.shards import Shard, shard_size, shards
 from ..engine.cached_session import Part
 from ..engine.session import Arrays
-from ..engine.threads import cores
+from ..engine.spread import BALANCE, spread, workers
 from ..ir.footprint import value_bytes
 from ..ir.network import Network
 from ..suffixes.contexts import Contexts, Kept, Piece, Recomputed, kept_bytes
@@ -53,6 +53,7 @@ class Absent:
         loss: what is measured.
         base: the loss with all units, the mean over samples.
         samples: how many there are.
+        jobs: as for :func:`~..engine.spread.spread`.
     """
 
     groups: Groups
@@ -63,6 +64,7 @@ class Absent:
     loss: OutputLoss
     base: float
     samples: int
+    jobs: int | None = None
 
     def changes(
         self, absent: npt.NDArray[np.bool_], advance: Advance = lambda _: None
@@ -78,29 +80,53 @@ class Absent:
             advance(len(absent))
             return totals
         masks = [self._mask(row) for row in absent]
-        with ThreadPoolExecutor(cores()) as pool:
-            for wave in self.contexts.waves(self.suffix, start=0, size=None):
-                work = [(piece, number) for number in range(len(masks)) for piece in wave]
-                found = pool.map(lambda one: self._total(one[0], masks[one[1]]), work)
-                seen, told = 0, 0
-                for (piece, number), total in zip(work, found, strict=True):
-                    totals[number] += total
-                    seen += piece.targets.size
-                    passes = seen // max(1, self.samples)
-                    advance(passes - told)
-                    told = passes
+        for wave in self.contexts.waves(self.suffix, start=0, size=None):
+            chunks = self._chunks(len(masks), len(wave))
+            work = [(piece, chunk) for chunk in chunks for piece in wave]
+            found = spread(
+                totals_of,
+                [(self.suffix, self.loss, piece, masks[chunk]) for piece, chunk in work],
+                jobs=self.jobs,
+                here=len(masks) == 1,
+            )
+            seen, told = 0, 0
+            for (piece, chunk), own in zip(work, found, strict=True):
+                totals[chunk] += own
+                seen += piece.targets.size * len(own)
+                passes = seen // max(1, self.samples)
+                advance(passes - told)
+                told = passes
         advance(0)
         return totals / self.samples - self.base
+
+    def _chunks(self, masks: int, pieces: int) -> list[slice]:
+        """Return parts of the masks, so that each worker gets a few calls."""
+        count = max(1, min(masks, -(-BALANCE * workers(self.jobs) // pieces)))
+        ends = [number * masks // count for number in range(count + 1)]
+        return [slice(*pair) for pair in pairwise(ends)]
 
     def _mask(self, absent: npt.NDArray[np.bool_]) -> Arrays:
         assert self.suffix is not None, "there is one where passes are made"
         removed = self.groups.mask(np.array(self.units)[absent].tolist())
         return self.suffix.masks(self.groups.surviving(removed))
 
-    def _total(self, piece: Piece, mask: Arrays) -> float:
-        assert self.suffix is not None, "there is one where passes are made"
-        total = self.loss.total(self.suffix.compute({**piece.context, **mask}), piece.targets)
-        return total if np.isfinite(total) else WORST
+
+def totals_of(
+    suffix: Suffix, loss: OutputLoss, piece: Piece, masks: Sequence[Arrays]
+) -> list[float]:
+    """Return the loss of some samples, their sum, for each mask; runs on any worker.
+
+    Args:
+        suffix: what depends on the masked channels.
+        loss: what is measured.
+        piece: the samples.
+        masks: as the suffix takes them.
+    """
+    found = []
+    for mask in masks:
+        total = loss.total(suffix.compute({**piece.context, **mask}), piece.targets)
+        found.append(total if np.isfinite(total) else WORST)
+    return found
 
 
 def absences(context: ScoreContext, samples: int) -> Iterator[Absent]:
@@ -137,6 +163,7 @@ def absences(context: ScoreContext, samples: int) -> Iterator[Absent]:
             loss=original.loss,
             base=original.base,
             samples=original.samples,
+            jobs=context.jobs,
         )
 
 
@@ -177,8 +204,8 @@ def _original(
             kept.append(full)
     if isinstance(loss, OutputError):
         loss = replace(loss, squares={name: own / samples for name, own in squares.items()})
+    jobs = -1 if context.jobs is None else context.jobs
     contexts: Contexts = (
-        Kept(network, kept, cores()) if fits
-        else Recomputed(network, data, size, loss.reads, cores())
-    )  # fmt: skip
+        Kept(network, kept, jobs) if fits else Recomputed(network, data, size, loss.reads, jobs)
+    )
     return _Original(loss, base / samples, samples, contexts)

@@ -62,6 +62,7 @@ class GroupValues:
     uses_labels=True,
     cost=COST,
     comparable=True,
+    spreads=True,
 )
 def shapley(context: ScoreContext) -> Scores:
     """Return the Shapley value of each unit in its group, by least squares.
@@ -80,6 +81,7 @@ def shapley(context: ScoreContext) -> Scores:
     uses_labels=True,
     cost=COST,
     comparable=True,
+    spreads=True,
 )
 def shapley_permutation(context: ScoreContext) -> Scores:
     """Return the Shapley value of each unit in its group, by means over random orders.

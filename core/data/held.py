@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from ..ir.footprint import value_bytes
-from ..ir.network import Network
-from .base import Batch, Dataset
+from ..ir.network import Network, Preprocess
+from .base import Batch, Dataset, TargetKind
 from .view import DatasetView
 
 __all__ = ["HELD_BYTES", "held"]
@@ -31,6 +33,32 @@ class _Held(DatasetView):
         if self._batches is None:
             self._batches = tuple(self._dataset)
         yield from self._batches
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs: what is held, not what it was read from."""
+        if self._batches is None:
+            return self.__dict__
+        facts = _Facts(
+            name=self.name, samples=self.samples, labelled=self.labelled,
+            problems=tuple(self.problems), target_kind=self.target_kind, preprocess=self.preprocess,
+        )  # fmt: skip
+        return {**self.__dict__, "_dataset": facts}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Facts:
+    """What is known of a dataset whose samples are held elsewhere."""
+
+    name: str
+    samples: int
+    labelled: bool
+    problems: tuple[str, ...]
+    target_kind: TargetKind
+    preprocess: Preprocess | None
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Stream nothing: whoever holds the samples streams them."""
+        return iter(())
 
 
 def held(dataset: Dataset, network: Network) -> Dataset:

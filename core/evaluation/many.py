@@ -10,11 +10,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..data import Dataset
+from ..data import BATCH_SIZE, Dataset
+from ..data.base import batch_size
 from ..data.held import held
 from ..data.targets import Targets
 from ..engine.session import Session
 from ..errors import located
+from ..ir.footprint import peak_bytes
 from ..ir.network import Network
 from .kept_outputs import KeptOutputs
 from .loss import LossMeter
@@ -25,6 +27,8 @@ __all__ = ["ManyMeter"]
 
 class ManyMeter:
     """Measures networks that have the inputs and outputs of an original.
+
+    Several threads may ask it at once, and it can be sent to other processes.
 
     Args:
         original: what others are compared with.
@@ -46,6 +50,12 @@ class ManyMeter:
             if not kept.add(session.run(batch.inputs)):
                 return
         self._before = kept.found
+
+    @property
+    def run_bytes(self) -> int:
+        """Bytes that a run of a network takes, about."""
+        original = self._meter.original
+        return peak_bytes(original) * batch_size(original, BATCH_SIZE)
 
     def loss(self, network: Network) -> float:
         """Return by how much a network is worse than the original; see :meth:`.LossMeter.loss`.

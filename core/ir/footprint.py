@@ -10,7 +10,14 @@ import onnx_ir as ir
 from .network import Network
 from .weighted import WEIGHTED
 
-__all__ = ["largest_bytes", "multiply_adds", "peak_bytes", "total_bytes", "value_bytes"]
+__all__ = [
+    "largest_bytes",
+    "multiply_adds",
+    "peak_bytes",
+    "stored_bytes",
+    "total_bytes",
+    "value_bytes",
+]
 
 LARGEST_VALUE = 1 << 28
 """Bytes of the largest value that a batch size in a file may lead to before a smaller one is taken.
@@ -37,6 +44,12 @@ def peak_bytes(network: Network) -> int:
         peak = max(peak, sum(held.values()))
         held = {name: size for name, size in held.items() if last_reader.get(name, -1) > number}
     return peak
+
+
+def stored_bytes(network: Network) -> int:
+    """Return the bytes of all parameters."""
+    values = network.graph.initializers.values()
+    return sum(value.const_value.nbytes for value in values if value.const_value is not None)
 
 
 def total_bytes(network: Network) -> int:

@@ -178,6 +178,7 @@ class Demand:
             task=options.task,
             candidates=options.candidates or CANDIDATES,
             progress=progress,
+            jobs=options.jobs,
         )
 
     def steps(self, context: AllocationContext) -> tuple[list[Step], list[Step]]:

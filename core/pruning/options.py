@@ -132,9 +132,15 @@ class ChoiceOptions:
     what they save; with a rate "auto", as long as channels would lose more; or those that end at
     named layers. A single layer whose name is a number gets a comma behind it (16,)."""
 
+    jobs: int | None = None
+    """Threads for criteria and allocations that make many passes. If not given: all cores, or the
+    whole cluster."""
+
     def __post_init__(self) -> None:
         self._name_functions()
         check_budget(self.budget)
+        if self.jobs is not None and self.jobs < 1:
+            raise PlanError(f"jobs must be at least 1, got {self.jobs}", option="jobs")
         self._check_scale()
         self._check_blocks()
         self._check_steps()
@@ -247,8 +253,12 @@ class ChoiceOptions:
             object.__setattr__(self, "task", as_task(self.task))
 
     def plain(self) -> dict[str, Any]:
-        """Return all options as plain values: equal ones for equal choices only."""
+        """Return all options as plain values: equal ones for equal choices only.
+
+        How many threads there are changes no choice.
+        """
         found = {option.name: getattr(self, option.name) for option in fields(ChoiceOptions)}
+        del found["jobs"]
         task, target, normalize = (found.pop(name) for name in ("task", "target", "normalize"))
         steps, candidates = found.pop("steps"), found.pop("candidates")
         return {

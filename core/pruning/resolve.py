@@ -175,6 +175,7 @@ def scores_of(
     if criterion == OBS:
         return np.zeros(groups.unit_count)
     context = ScoreContext(
-        network=network, groups=groups, data=data, measured_by=options.task, progress=progress
-    )
+        network=network, groups=groups, data=data, measured_by=options.task, progress=progress,
+        jobs=options.jobs,
+    )  # fmt: skip
     return CRITERIA.find(criterion).score(context)

@@ -151,8 +151,9 @@ def _curves(
 ) -> list[Curve]:
     """Return the curve of each group, with its channels in the order of the criterion."""
     context = ScoreContext(
-        network=network, groups=groups, data=data, measured_by=task, progress=progress
-    )
+        network=network, groups=groups, data=data, measured_by=task, progress=progress,
+        jobs=options.jobs,
+    )  # fmt: skip
     criterion = CRITERIA.find(options.criterion)
     criterion.check()
     scores = criterion.score(context)

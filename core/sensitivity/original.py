@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import Parallel, delayed
 
 from ..data import Dataset, streamed
 from ..data.shards import Fingerprint, Shard, shard_size, shards
 from ..data.targets import Targets
 from ..engine.cached_session import Part
 from ..engine.padding import for_speed
+from ..engine.spread import workers
 from ..evaluation.metrics.metric import Metric
 from ..evaluation.task import Task, merged
 from ..ir.network import Network
@@ -75,7 +76,7 @@ def measure_original(
     metrics: list[Metric] = []
     held, kept = 0, True
     source = shards(streamed(data, "original", progress), shard_size(network))
-    for wave in _waves(source, AHEAD * effective_n_jobs(jobs)):
+    for wave in _waves(source, AHEAD * workers(jobs)):
         # Every sample is looked at once: shipping it elsewhere would cost more than it saves.
         parallel = Parallel(n_jobs=jobs, require="sharedmem")
         computed = parallel(delayed(part.compute)(shard.inputs) for shard in wave)

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from joblib import Parallel, delayed, effective_n_jobs
-
 from ..coupling.indices import LabelMask
 from ..engine.session import Arrays
+from ..engine.spread import BALANCE, spread, workers
 from ..evaluation.metrics.metric import Metric
 from ..evaluation.task import Task, merged
 from ..suffixes.contexts import Contexts, Piece, Wave
@@ -18,9 +17,6 @@ from .original import Original
 from .state import Known
 
 __all__ = ["Meter", "Removals", "first_exceeding", "least_loss", "loss_of"]
-
-BALANCE = 4
-"""Calls for each core, so that none waits long for the last one."""
 
 FIRST = 8
 """The first check comes after this part of all shards, the next after twice as many more."""
@@ -147,7 +143,7 @@ class Meter:
             return Known(least, at_least=True)
         masks = [removals.suffix.masks(removals.surviving(count))]
         # A call of joblib takes 10 ms or more, so waves must not be small where shards are many.
-        size = max(2 * effective_n_jobs(self._jobs), self.shards // FIRST)
+        size = max(2 * workers(self._jobs), self.shards // FIRST)
         for wave in self._contexts.waves(removals.suffix, start=len(metrics), size=size):
             known = len(metrics)
             metrics.extend(one for (one,) in self._computed(removals, wave, masks))
@@ -178,15 +174,10 @@ class Meter:
         self, removals: Removals, wave: Wave, masks: Sequence[Arrays]
     ) -> Iterator[list[Metric]]:
         """Yield metrics, shard by shard and within a shard mask by mask."""
-        many = len(wave) >= BALANCE * effective_n_jobs(self._jobs)
+        many = len(wave) >= BALANCE * workers(self._jobs)
         parts = [masks] if many else [[mask] for mask in masks]
-        parallel = Parallel(n_jobs=self._jobs, prefer="threads", return_as="generator")
-        results: Iterator[list[Metric]] = parallel(
-            delayed(metrics_of)(removals.suffix, self._task, piece, part)
-            for piece in wave
-            for part in parts
-        )
-        yield from results
+        calls = [(removals.suffix, self._task, piece, part) for piece in wave for part in parts]
+        yield from spread(metrics_of, calls, jobs=self._jobs)
 
 
 def first_exceeding(

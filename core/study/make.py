@@ -17,6 +17,7 @@ from ..evaluation.measure import measured_each
 from ..evaluation.metrics.metric import Metric
 from ..evaluation.resample import Resampling, interval_of
 from ..evaluation.task import Task, merged
+from ..ir.footprint import stored_bytes
 from ..ir.network import Network
 from ..ir.windows import restored
 from ..progress import Progress, silent
@@ -185,9 +186,7 @@ class Bench:
 
     def __sizeof__(self) -> int:
         # Dask sends large arguments to each worker once, and looks at this.
-        values = self.network.graph.initializers.values()
-        stored = sum(v.const_value.nbytes for v in values if v.const_value is not None)
-        return 1024 + stored + sys.getsizeof(self.before)
+        return 1024 + stored_bytes(self.network) + sys.getsizeof(self.before)
 
 
 def original_of(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import Parallel, delayed
 
 from ..data import Dataset
 from ..data.prefetch import prefetched
@@ -21,6 +21,7 @@ from ..data.shards import Shard, shards
 from ..data.targets import Targets
 from ..engine.cached_session import Part
 from ..engine.session import Arrays
+from ..engine.spread import workers
 from ..ir.footprint import value_bytes
 from ..ir.network import Network
 from ..ir.partial import between
@@ -148,7 +149,7 @@ class Recomputed:
 
     def waves(self, suffix: Suffix, *, start: int, size: int | None) -> Iterator[Wave]:
         """Yield the shards, computed from the inputs."""
-        most = AHEAD * effective_n_jobs(self._jobs)
+        most = AHEAD * workers(self._jobs)
         size = min(size or most, most)
         inputs = list(self._network.inputs)
         wanted = list(dict.fromkeys([*suffix.context, *self._outputs]))

@@ -23,6 +23,7 @@ from ..coupling.indices import LabelMask, LabelVector
 from ..engine.cached_session import Part
 from ..engine.session import Arrays
 from ..ir.assemble import Assembly
+from ..ir.footprint import stored_bytes
 from ..ir.network import Network
 from ..ir.partial import nodes_between
 from ..ir.rebuild import node_key
@@ -81,8 +82,7 @@ class Suffix:
 
     def __sizeof__(self) -> int:
         # Dask sends large arguments to each worker once, and looks at this.
-        values = self.network.graph.initializers.values()
-        return 1024 + sum(v.const_value.nbytes for v in values if v.const_value is not None)
+        return 1024 + stored_bytes(self.network)
 
     def __getstate__(self) -> dict[str, Any]:
         model = ir.serde.serialize_model(self.network.model).SerializeToString()

@@ -115,9 +115,9 @@ def cases(folder: Path) -> Iterator[Case]:
         f"threshold: 0.5\nanalysis: {curves}\nno-repair: true\n",
     )
     yield Case(
-        secateur.PruneOptions(rate=0.5, allocation="one-step", candidates=7, steps=3),
-        ["--rate", 0.5, "--allocation", "one-step", "--candidates", 7, "--steps", 3],
-        "rate: 0.5\nallocation: one-step\ncandidates: 7\nsteps: 3\n",
+        secateur.PruneOptions(rate=0.5, allocation="one-step", candidates=7, steps=3, jobs=2),
+        ["--rate", 0.5, "--allocation", "one-step", "--candidates", 7, "--steps", 3, "--jobs", 2],
+        "rate: 0.5\nallocation: one-step\ncandidates: 7\nsteps: 3\njobs: 2\n",
     )
     chip = folder / "chip.yaml"
     chip.write_text("name: chip\ninputs: 8\noutputs: 4\n")
@@ -149,9 +149,9 @@ def cases(folder: Path) -> Iterator[Case]:
         "drop_blocks: auto\nrate: 0.25\n",
     )
     yield Case(
-        secateur.IterateOptions(rates=(0.2, 0.4), previous=True, max_drop=1.5),
-        ["--rates", "0.2,0.4", "--from", "previous", "--max-drop", 1.5],
-        "rates: [0.2, 0.4]\nfrom: previous\nmax-drop: 1.5\n",
+        secateur.IterateOptions(rates=(0.2, 0.4), previous=True, max_drop=1.5, jobs=3),
+        ["--rates", "0.2,0.4", "--from", "previous", "--max-drop", 1.5, "--jobs", 3],
+        "rates: [0.2, 0.4]\nfrom: previous\nmax-drop: 1.5\njobs: 3\n",
     )
     yield Case(
         secateur.IterateOptions(rates=(0.25, 0.5), max_divergence=2.0),
@@ -359,6 +359,13 @@ def test_every_field_has_help_and_a_flag_that_shows_it(kind: type[Any], said: Sa
             assert f" {flag} " in words, flag
         if flags and field.name not in ("overrides", "repair"):
             assert texts[field.name].split()[0] in words
+
+
+@pytest.mark.parametrize("command", ["ana", "iterate", "prune", "study"])
+def test_work_that_repeats_is_shared_alike(command: str, said: Said) -> None:
+    words = " ".join(said(command, "--help-all").replace("│", " ").split())
+    assert "--cluster ADDRESS Compute on a Dask cluster: the address of its scheduler." in words
+    assert " --jobs " in words
 
 
 def test_help_pages_fit_a_terminal_and_are_plain(said: Said) -> None:

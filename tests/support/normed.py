@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from secateur.core.engine.session import Session
-from secateur.core.ir.network import BlobRef
+from secateur.core.ir.network import BlobRef, Network
 from secateur.core.ir.partial import between
 from secateur.core.plan.state import PruningState
 from support.graphs import Graph
@@ -82,3 +82,10 @@ def inner(network, name, data):
     """Return an inner value over all samples of a dataset."""
     part = Session(between(network, list(network.inputs), [name]))
     return np.concatenate([part.run(batch.inputs)[name] for batch in data])
+
+
+def wide(channels: int = 12) -> Network:
+    """Return a small network with two groups of many channels, and a normalisation to adapt."""
+    g = Normed(channels=3, size=6, seed=3)
+    a = g.normed("a", g.data, channels)
+    return g.network(y=g.conv("out", g.op("act", "Relu", g.conv("b", a, 10)), 4))

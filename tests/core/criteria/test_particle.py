@@ -116,7 +116,8 @@ def test_scores_are_the_weighted_means_of_the_masks_that_were_measured(monkeypat
     monkeypatch.setattr(own, "weights_of", weighed)
     monkeypatch.setattr(own, "mask", seen)
     data = SyntheticDataset(network, samples=20)
-    scores = CRITERIA["particle"].score(ScoreContext(network=network, groups=groups, data=data))
+    context = ScoreContext(network=network, groups=groups, data=data, jobs=1)
+    scores = CRITERIA["particle"].score(context)
     assert len(masks) == own.PARTICLES * own.ROUNDS
     expected = np.zeros(groups.unit_count)
     for number, losses in enumerate(measured):

@@ -12,6 +12,7 @@ from secateur import DataOptions, IterateOptions, LoadOptions
 
 from . import reporting, words
 from .common import AsJson, Companion, File
+from .device import runs_networks
 from .flags import Panel, with_flags
 from .opened import parts, prepared
 from .output import print_json
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 
 @with_flags
+@runs_networks
 def command(
     *files: File,
     output: Annotated[

@@ -11,6 +11,7 @@ from secateur import DataOptions, LoadOptions, PruneOptions
 
 from . import reporting
 from .common import AsJson, Companion, Data, File, Output, Val
+from .device import runs_networks
 from .flags import with_flags
 from .opened import fitted, parts, prepared, same_samples
 from .output import files_as_data, print_json
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 
 @with_flags
+@runs_networks
 def command(
     *files: File,
     output: Output,

@@ -11,11 +11,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import Parallel, effective_n_jobs
 from joblib.parallel import get_active_backend
 
 from ..core.cost.latency import change, timings
 from ..core.data import Dataset
+from ..core.engine.carried import spread
 from ..core.errors import UnsupportedError, VerificationError
 from ..core.evaluation.summary import LARGEST_TWICE
 from ..core.files import swept
@@ -169,7 +170,7 @@ class StudyRun:
         )
         points = [self.points[place][0] for place in places]
         progress("models", 0, len(points))
-        found = parallel(delayed(Bench.make)(self.bench, point) for point in points)
+        found = spread(parallel, Bench.make, ((self.bench, point) for point in points))
         for done, made in enumerate(found, 1):
             self._keep(where[made.point], made)
             progress("models", done, len(points))

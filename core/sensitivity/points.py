@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import Parallel, effective_n_jobs
 
 from ..coupling.indices import LabelMask
+from ..engine.carried import spread
 from ..engine.session import Arrays
 from ..evaluation.metrics.metric import Metric
 from ..evaluation.task import Task, merged
@@ -181,12 +182,8 @@ class Meter:
         many = len(wave) >= BALANCE * effective_n_jobs(self._jobs)
         parts = [masks] if many else [[mask] for mask in masks]
         parallel = Parallel(n_jobs=self._jobs, prefer="threads", return_as="generator")
-        results: Iterator[list[Metric]] = parallel(
-            delayed(metrics_of)(removals.suffix, self._task, piece, part)
-            for piece in wave
-            for part in parts
-        )
-        yield from results
+        calls = ((removals.suffix, self._task, piece, part) for piece in wave for part in parts)
+        yield from spread(parallel, metrics_of, calls)
 
 
 def first_exceeding(

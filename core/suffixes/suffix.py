@@ -21,6 +21,7 @@ import onnx_ir as ir
 from ..coupling.groups import Group, Groups
 from ..coupling.indices import LabelMask, LabelVector
 from ..engine.cached_session import Part
+from ..engine.placement import devices, here
 from ..engine.session import Arrays
 from ..ir.assemble import Assembly
 from ..ir.network import Network
@@ -59,6 +60,7 @@ class Suffix:
         self.context = context
         self._masked = masked
         self._windows = windows
+        self._devices = devices()
         self._part: Part | None = None
         self._lock = threading.Lock()
 
@@ -76,7 +78,9 @@ class Suffix:
         """Return the outputs that depend on the group; safe in several threads at once."""
         with self._lock:
             if self._part is None:
-                self._part = Part(self.network)
+                # Threads that compute know of no device, and workers have their own.
+                with here(self._devices if self._devices.places else devices()):
+                    self._part = Part(self.network)
         return self._part.compute(feeds)
 
     def __sizeof__(self) -> int:

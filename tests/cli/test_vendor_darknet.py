@@ -104,7 +104,7 @@ def test_the_tutorial_of_old_runs_on_yolo_fastest(shared, tmp_path, monkeypatch,
         return printed.out, printed.err
 
     _, err = done("ana", "pruning/cfg", weights, "–gpus", "0,1,2,3")
-    assert err.count("-gpus 0,1,2,3 is not needed") == 1
+    assert err.count("-gpus 0,1,2,3 is not used") == 1
     assert Path("pruning/ana.out").is_file()
     training = Path("pruning/yolo-fastest-prune.cfg")
     assert training.read_bytes() == Path("pruning/yolo-fastest.cfg").read_bytes()
@@ -467,7 +467,7 @@ def test_notes_are_told_once(project, capsys):
     assert pruner("map", "main.cfg", "model.weights", "-gpus", "0,1") == 0
     said = capsys.readouterr().err
     for text in (
-        "note: -gpus 0,1 is not needed: all processor cores are used",
+        "note: -gpus 0,1 is not used: this ONNX Runtime has no provider for GPUs",
         "warning: main.cfg:10: unused key 'colour'",
         "note: criteria=1 is not needed",
         "warning: d.data: train= and valid= are the same images",

@@ -1,0 +1,100 @@
+"""Work for other threads and processes, which takes along the devices that are in use here."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from joblib import Parallel, delayed
+
+from .choosing import found
+from .device import Device, Place
+from .placement import PROCESSOR, Devices, devices, here
+
+__all__ = ["spread"]
+
+T = TypeVar("T")
+
+_CHOSEN: dict[Device, Devices] = {}
+"""What this process chose for work from other processes: what works here, once for all calls."""
+
+_CHOOSING = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer(Generic[T]):
+    """What a call returned, and what another process had to tell of its devices."""
+
+    value: T
+    notes: tuple[str, ...] = ()
+
+
+class _Call(Generic[T]):
+    """A function on some devices, wherever it is called.
+
+    In this process these are the same devices, so that each of them gets its part of all work. In
+    another process they are chosen anew, from those of its machine.
+
+    Args:
+        function: what is called.
+        chosen: the devices.
+        number: of the call: processes begin with different devices.
+    """
+
+    def __init__(self, function: Callable[..., T], chosen: Devices, number: int):
+        self._function, self._number = function, number
+        self._devices: Devices | None = chosen
+        self._asked = _asked_for(chosen.places)
+
+    def __call__(self, *arguments: Any) -> _Answer[T]:
+        """Return what the function does."""
+        if self._devices is not None:
+            with here(self._devices):
+                return _Answer(self._function(*arguments))
+        chosen = _chosen(self._asked, self._number)
+        with here(chosen):
+            value = self._function(*arguments)
+        return _Answer(value, tuple(chosen.notes))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_devices": None}
+
+
+def _asked_for(places: Sequence[Place]) -> Device:
+    """Return how a user would ask for some devices of one provider."""
+    if not places:
+        return Device()
+    numbers = [place.number for place in places if place.number is not None]
+    return Device(places[0].name, tuple(sorted(numbers)))
+
+
+def _chosen(asked: Device, number: int) -> Devices:
+    """Return the devices for work from another process."""
+    if asked.is_processor:
+        return PROCESSOR
+    with _CHOOSING:
+        if asked not in _CHOSEN:
+            quiet = found(asked, lambda _: None, number)  # notes go back with the answers
+            _CHOSEN[asked] = quiet
+        return _CHOSEN[asked]
+
+
+def spread(
+    parallel: Parallel, function: Callable[..., T], calls: Iterable[Sequence[Any]]
+) -> Iterator[T]:
+    """Yield what a function returns, called in other threads or processes on the devices in use.
+
+    Args:
+        parallel: calls it, and hands out answers as they come.
+        function: what is called; sent to other processes.
+        calls: the arguments of each call.
+    """
+    chosen = devices()  # joblib makes the calls in threads of its own
+    work = (delayed(_Call(function, chosen, number))(*one) for number, one in enumerate(calls))
+    answers: Iterable[_Answer[T]] = parallel(work)
+    for answer in answers:
+        for note in answer.notes:
+            chosen.note(f"a worker says: {note}")
+        yield answer.value

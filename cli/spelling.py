@@ -489,7 +489,7 @@ BY_FIELD: Mapping[str, Spelling] = {
     "SparsifyOptions.criterion": _flag(_text, metavar="NAME"),
     "SparsifyOptions.exclude": _flag(_texts, metavar="LAYER", kind=list[str]),
     "DeviceOptions.device": _flag(_text, metavar=DEVICE),
-    "FinetuneOptions.device": _flag(_text, metavar="auto|cpu|cuda:1|help"),
+    "FinetuneOptions.device": _flag(_text, metavar="auto|cpu|cuda:1"),
     "PredictOptions.suppress": _flag(_number, "--nms", metavar="R"),
     "PredictOptions.top": _flag(_integer, "--top-k", metavar="K"),
     "TaskOptions.top": _flag(_integers, "--top-k", metavar="K,K…"),

@@ -270,8 +270,8 @@ class DeviceOptions:
     """
 
     device: str = "cpu"
-    """Where networks run: cpu, cuda, cuda:1, cuda:0,1 and so on, by the names of ONNX Runtime's
-    providers. auto: the first accelerator that it offers."""
+    """Where networks run, with ONNX Runtime: cpu, cuda, cuda:1, cuda:0,1 and so on, by the names of
+    its providers. auto: the first accelerator that it offers."""
 
     def __post_init__(self) -> None:
         Device.parse(self.device)

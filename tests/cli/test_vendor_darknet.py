@@ -18,6 +18,7 @@ from secateur.cli.usage import UsageError
 from secateur.cli.vendor import meant, old_words
 from support.darknet import with_random_weights
 from support.detector import detector, squares
+from support.devices import installed
 from support.program import one_line, run
 from support.training import need_torch
 
@@ -473,6 +474,29 @@ def test_notes_are_told_once(project, capsys):
         "warning: d.data: train= and valid= are the same images",
     ):
         assert said.count(text) == 1
+
+
+@pytest.mark.parametrize("gpus", [("-gpus", "0,1"), ("-gpu", "1"), ("-i", "0")])
+def test_gpus_are_taken_where_onnx_runtime_has_them(gpus, project, capsys, monkeypatch):
+    runtime = installed(monkeypatch)
+    assert pruner("map", "main.cfg", "model.weights", *gpus) == 0
+    wanted = [f"cuda:{number}" for number in gpus[1].split(",")]
+    assert runtime.devices() <= set(wanted)
+    err = capsys.readouterr().err
+    assert err.count(f"note: -gpus {gpus[1]}: networks run on {' and '.join(wanted)}\n") == 1
+
+
+def test_gpus_that_are_not_there_or_have_nothing_to_do_are_noted(project, capsys, monkeypatch):
+    assert pruner("map", "main.cfg", "model.weights", "-gpus", "all") == 0
+    assert "note: -gpus all is not used: it is no list of numbers" in capsys.readouterr().err
+    assert pruner("stat", "model.cfg", "-gpus", "0") == 0
+    assert "note: -gpus 0 is not used: no network runs here" in capsys.readouterr().err
+    runtime = installed(monkeypatch, count=1)
+    assert pruner("map", "main.cfg", "model.weights", "-gpus", "3") == 0
+    assert runtime.devices() == {None}
+    err = capsys.readouterr().err
+    assert "note: device cuda:3 does not work: CUDA failure 101" in err
+    assert "networks run on cuda" not in err
 
 
 def test_counts_are_those_of_the_manual(tmp_path, capsys):

@@ -38,6 +38,12 @@ ERRORS: tuple[type[Exception], ...] = (
 FAILURES: tuple[type[Exception], ...] = (*ERRORS, ValueError)
 """What it raises where a device is not as it was told; ValueError is for options."""
 
+BESIDE = (
+    re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : "),
+    re.compile(r"^/\S+\.(cc|cpp|h):\d+ [^()]*\([^()]*\) (?=\S)"),
+)
+"""What stands before the reason in its messages: an error code, a place in its source."""
+
 Make = Callable[[Sequence[Any]], onnxruntime.InferenceSession]
 """Makes a session for providers, as onnxruntime takes them."""
 
@@ -134,7 +140,7 @@ def made_on(place: Place, make: Make) -> onnxruntime.InferenceSession | str:
     # Where libraries of a provider are missing, onnxruntime logs that and goes on without it.
     if place.provider in session.get_providers():
         return session
-    return f"ONNX Runtime goes on without {place.provider}: its libraries are missing, or no device"
+    return f"ONNX Runtime goes on without {place.provider}"
 
 
 def session_of(
@@ -150,4 +156,6 @@ def session_of(
 def reason_of(error: Exception) -> str:
     """Return onnxruntime's message on one line, without its error codes."""
     text = " ".join(str(error).split())
-    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text) or type(error).__name__
+    for beside in BESIDE:
+        text = beside.sub("", text)
+    return text or type(error).__name__

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,13 +37,17 @@ IR_VERSION = 8
 
 
 def fault(place: Place) -> str:
-    """Return why a device does not compute a convolution; "" where it does."""
+    """Return why a device does not compute a convolution; "" where it does.
+
+    What onnxruntime logs of providers is off from here on: it would come with every session.
+    """
+    onnxruntime.set_default_logger_severity(FATAL)
     if any(name in place.provider for name in ("CUDA", "Tensorrt")):
         _preload()
     model, data = _trial()
-    session = made_on(place, _maker(model))
+    session = made_on(place, _maker(model, alone=True))
     if isinstance(session, str):
-        return "it computes no convolution" if NO_NODE in session else session
+        return _why(place, model, session)
     try:
         result = session.run(None, {"x": data})[0]
     except FAILURES as error:
@@ -49,6 +55,29 @@ def fault(place: Place) -> str:
     right = (data * WEIGHT).sum(axis=1, keepdims=True)
     apart = float(np.abs(np.asarray(result) - right).max())
     return "" if apart <= TOLERANCE else f"its results are wrong by {apart:.3g}"
+
+
+def _why(place: Place, model: bytes, reason: str) -> str:
+    """Return why a device does not take the model, where onnxruntime's reason is what follows."""
+    if NO_NODE not in reason:
+        return reason
+    if not isinstance(made_on(place, _maker(model)), str):
+        return "it computes no convolution"
+    missing = _missing_library(place)
+    return missing or "ONNX Runtime finds no such device, or not what it needs for it"
+
+
+def _missing_library(place: Place) -> str:
+    """Return what is said of a library that a provider needs and that is not there; "" for none.
+
+    onnxruntime only logs it.
+    """
+    name = f"libonnxruntime_providers_{place.name}.so"
+    try:
+        ctypes.CDLL(str(Path(onnxruntime.__file__).parent / "capi" / name))
+    except OSError as error:
+        return str(error) if "cannot open shared object file" in str(error) else ""
+    return ""
 
 
 def _trial() -> tuple[bytes, np.ndarray]:
@@ -68,18 +97,22 @@ def _trial() -> tuple[bytes, np.ndarray]:
     return model.SerializeToString(), data
 
 
-def _maker(model: bytes) -> Make:
-    """Return what makes a session that computes on the device alone.
+def _maker(model: bytes, *, alone: bool = False) -> Make:
+    """Return what makes a session of a model.
 
-    Otherwise onnxruntime computes on the processor what a provider does not take, and says nothing.
+    Args:
+        model: the model.
+        alone: whether it must be computed on the device. Otherwise onnxruntime computes on the
+            processor what a provider does not take, and says nothing.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = FATAL
-    options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    if alone:
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
 
     def make(providers: Sequence[Any]) -> onnxruntime.InferenceSession:
-        own = [one for one in providers if one[0] != CPU_PROVIDER]
-        return session_of(model, options, own)
+        asked = [one for one in providers if not alone or one[0] != CPU_PROVIDER]
+        return session_of(model, options, asked)
 
     return make
 

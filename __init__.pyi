@@ -78,6 +78,7 @@ from .core.evaluation.options import TaskOptions as TaskOptions
 from .core.evaluation.own import FunctionTask as FunctionTask
 from .core.evaluation.summary import SummaryRow as SummaryRow
 from .core.evaluation.summary import summarize as summarize
+from .core.evaluation.summary import with_sizes as with_sizes
 from .core.evaluation.task import TASKS as TASKS
 from .core.evaluation.task import Task as Task
 from .core.evaluation.task import find_task as find_task
@@ -114,6 +115,7 @@ from .core.plan.state import PruningState as PruningState
 from .core.plan.steps import Step as Step
 from .core.progress import Progress as Progress
 from .core.progress import inside as inside
+from .core.progress import label_parts as label_parts
 from .core.pruning.apply import apply_plan as apply_plan
 from .core.pruning.densify import carried_out as carried_out
 from .core.pruning.densify import check_finite as check_finite
@@ -143,7 +145,7 @@ from .core.repair.affected import repairable as repairable
 from .core.report.facts import Check as Check
 from .core.report.facts import ReportFacts as ReportFacts
 from .core.report.facts import StepFacts as StepFacts
-from .core.report.latency import LayerTimes as LayerTimes
+from .core.report.latency import LayersTimed as LayersTimed
 from .core.report.latency import layer_times as layer_times
 from .core.report.render import check_report as check_report
 from .core.report.render import render_report as render_report
@@ -206,6 +208,7 @@ from .workflows.darknet_pruner import save_named as save_named
 from .workflows.datasets import class_names as class_names
 from .workflows.datasets import fit_preprocess as fit_preprocess
 from .workflows.datasets import is_made as is_made
+from .workflows.datasets import made_cautions as made_cautions
 from .workflows.datasets import make_images as make_images
 from .workflows.datasets import open_dataset as open_dataset
 from .workflows.datasets import stands_apart as stands_apart

@@ -40,7 +40,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from quality import CASES, Held
+from quality import CASES, Held, spread_out
 from scipy.stats import pearsonr, spearmanr
 
 import secateur
@@ -185,12 +185,6 @@ def opened(name: str, scratch: Path, *, labels: bool) -> tuple[Network, Held, He
     return network, calibration, test
 
 
-def spread_out(data: Held, samples: int) -> Held:
-    """Return so many samples, from all over the data: files are in the order of their classes."""
-    places = np.linspace(0, data.samples - 1, min(samples, data.samples)).astype(int)
-    return replace(data, parts=tuple(data.parts[place] for place in places))
-
-
 def studied(
     model: str, arguments: argparse.Namespace, *, labels: bool, images: int | None = None,
     name: str = "", **settings: object,
@@ -274,11 +268,7 @@ def tuned(model: str, arguments: argparse.Namespace) -> None:
     names = arguments.criteria.split(",")
     columns = []
     for steps in arguments.steps:
-        training = None
-        if steps:
-            training = secateur.FinetuneOptions(
-                duration=secateur.parse_duration(f"{steps}steps"), batch_size=32
-            )
+        training = secateur.FinetuneOptions(steps=steps, batch_size=32) if steps else None
         found = studied(
             model, arguments, labels=False, methods=names, rates=[arguments.rate],
             finetune=training, name=f"-{steps}",

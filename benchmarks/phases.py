@@ -25,7 +25,7 @@ import numpy as np
 from large import Files, resnet50, resnet56, vgg16, yolov4
 
 import secateur
-from secateur.core.progress import INSIDE
+from secateur.core.progress import label_parts
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -59,7 +59,7 @@ class Clock:
         self._last = time.perf_counter(), time.process_time()
 
     def __call__(self, label: str, done: int, total: int) -> None:  # noqa: ARG002
-        name = label.partition(" · ")[0].rpartition(INSIDE)[2]
+        name = label_parts(label)[0][-1]
         now = time.perf_counter(), time.process_time()
         phase = self.phases.setdefault(self._name, Phase())
         phase.seconds += now[0] - self._last[0]

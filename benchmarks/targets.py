@@ -3,7 +3,7 @@
     python benchmarks/targets.py yolo-fastest resnet20 [--rate 0.5] [--images 100]
                                  [--variants plain round-8 onnxruntime latency]
                                  [--criterion l1] [--repair none] [--engines onnxruntime opencv]
-                                 [--threads 1] [--seconds 10] [--shared ../shared]
+                                 [--threads 1] [--seconds 10] [--keep pruned] [--shared ../shared]
 
 Each network loses the same part of a cost, in several ways: of the operations, with any number of
 channels or multiples of some; of the cost of a target; of measured milliseconds. Then all are
@@ -11,12 +11,14 @@ timed in turn with the original, on each engine in one process: their times can 
 each other and with nothing else. Accuracy is of few images: read differences of some points as
 none. For each network a Markdown table goes to stdout.
 
-The networks and their images are those of quality.py. Nothing is trained.
+The networks and their images are those of quality.py. Nothing is trained. Networks that
+--keep holds from an earlier run are timed, but not made again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -24,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quality import CASES, Held, quality
+from quality import CASES, Held, quality, spread_out
 
 import secateur
 
@@ -37,6 +39,7 @@ def variants() -> Mapping[str, Mapping[str, Any]]:
     return {
         "plain": {},
         "round-8": {"limits": secateur.Limits(round_to=8)},
+        "round-auto": {"limits": secateur.Limits(round_to="auto")},
         "round-16": {"limits": secateur.Limits(round_to=16)},
         "onnxruntime": {"target": secateur.find_target("onnxruntime")},
         "opencv": {"target": secateur.find_target("opencv")},
@@ -47,11 +50,16 @@ def variants() -> Mapping[str, Mapping[str, Any]]:
 SPELLED = {
     "plain": "any number of channels",
     "round-8": "`--round-to 8`",
+    "round-auto": "`--round-to auto`",
     "round-16": "`--round-to 16`",
     "onnxruntime": "`--target onnxruntime`",
     "opencv": "`--target opencv`",
     "latency": "`--budget latency`",
 }
+
+
+FIGURES = "figures.json"
+"""What was found of a network that is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,27 +81,31 @@ def rows(name: str, arguments: argparse.Namespace) -> list[Row]:
         calibration, test = case.folds(arguments.shared, Path(scratch), network)[0]
         assert isinstance(calibration, Held)
         assert isinstance(test, Held)
-        few, judged = calibration.some(slice(arguments.images)), test.some(slice(arguments.images))
+        few, judged = (spread_out(own, arguments.images) for own in (calibration, test))
         found = [Row(label="original", network=network, achieved=0.0,
                      accuracy=quality(network, judged)[0])]  # fmt: skip
         known = variants()
         for variant in arguments.variants:
-            print(f"  {name}: {variant}", file=sys.stderr, flush=True)
-            try:
-                result = secateur.prune(
-                    network, rate=arguments.rate, criterion=arguments.criterion,
-                    repair=arguments.repair, data=few, as_far_as_possible=True, **known[variant],
-                )  # fmt: skip
-            except secateur.SecateurError as error:
-                print(f"  {name}: {variant}: {error}", file=sys.stderr, flush=True)
-                continue
-            rate = result.plan.provenance["rate"]["achieved"]
-            accuracy = quality(result.network, judged)[0]
-            found.append(
-                Row(
-                    label=SPELLED[variant], network=result.network, achieved=rate, accuracy=accuracy
-                )
-            )
+            kept = (arguments.keep or Path(scratch)) / f"{name}-{variant}-{arguments.rate:g}"
+            if not (kept / FIGURES).exists():
+                print(f"  {name}: {variant}", file=sys.stderr, flush=True)
+                try:
+                    result = secateur.prune(
+                        network, rate=arguments.rate, criterion=arguments.criterion, data=few,
+                        repair=arguments.repair, as_far_as_possible=True, **known[variant],
+                    )  # fmt: skip
+                except secateur.SecateurError as error:
+                    print(f"  {name}: {variant}: {error}", file=sys.stderr, flush=True)
+                    continue
+                figures = {
+                    "achieved": result.plan.provenance["rate"]["achieved"],
+                    "accuracy": quality(result.network, judged)[0],
+                }
+                secateur.save(result, kept)
+                (kept / FIGURES).write_text(json.dumps(figures))
+            own = secateur.load(*(kept / file for file in case.files))
+            figures = json.loads((kept / FIGURES).read_text())
+            found.append(Row(label=SPELLED[variant], network=own, **figures))
     return found
 
 
@@ -141,6 +153,7 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+", default=["onnxruntime", "opencv"])
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each engine")
+    parser.add_argument("--keep", type=Path, help="folder of the pruned networks")
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.networks if name not in CASES]:

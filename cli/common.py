@@ -16,8 +16,8 @@ File = Annotated[
     Parameter(
         name="FILE",
         required=True,
-        help="The model, in any order of files: .prototxt and .caffemodel, .cfg and .weights, or "
-        ".onnx; or a folder with one model. Files may be packed (.gz).",
+        help="The files of the model, in any order: .prototxt and .caffemodel, .cfg and .weights, "
+        "or .onnx; or a folder with one model. Files may be packed (.gz).",
     ),
 ]
 Output = Annotated[
@@ -47,8 +47,8 @@ Companion = Annotated[
     list[Path] | None,
     Parameter(
         metavar="FILE",
-        help="Another prototxt or cfg for the same weights (a train_val). What it alone reads is "
-        "cut as well, what it demands is kept. May be repeated.",
+        help="Another prototxt or cfg for the same weights (a train_val), pruned with the model: "
+        "layers of its own are cut, and channels that it needs stay. May be repeated.",
     ),
 ]
 AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON instead of tables.")]

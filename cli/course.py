@@ -12,12 +12,6 @@ from collections.abc import Collection, Mapping
 
 __all__ = ["Course"]
 
-INSIDE = " › "
-"""As :mod:`secateur.core.progress` puts it between a phase and what is done in it."""
-
-DETAIL = " · "
-"""Stands in a label between the job and what is to be told of it now."""
-
 PRUNING: Mapping[str, float] = {
     "choosing blocks": 6, "choosing channels": 12, "verifying": 1, "repairing": 6, "measuring": 3,
     "writing": 1,
@@ -70,7 +64,9 @@ class Course:
             done: steps of the job that are done.
             total: its steps; 0 where nobody knows.
         """
-        path = label.partition(DETAIL)[0].split(INSIDE)
+        import secateur
+
+        path, _ = secateur.label_parts(label)
         share = min(1.0, done / total) if total else 0.0
         self._reached = max(self._reached, self._at((self._work,), path, share))
         return self._reached

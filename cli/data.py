@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .terminal import Terminal
 
-app = App(name="data", help="Look at data.", group_parameters=Panel.OPTIONS)
+app = App(name="data", help="Check data before long work.", group_parameters=Panel.OPTIONS)
 
 
 @app.command(usage="Usage: secateur data check [OPTIONS] SOURCE [MODEL...]")

@@ -12,6 +12,7 @@ import ast
 import dataclasses
 import functools
 import inspect
+import math
 import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -57,6 +58,13 @@ COMPLETING: ContextVar[bool] = ContextVar("COMPLETING", default=False)
 """Whether commands are read to write completions: then values of flags are known to the parser."""
 
 
+LABELS = 0.35
+"""How much of the width the names of flags take at most, as the parser prints them."""
+
+INDENT = 2
+"""Blanks before what goes on in another line there."""
+
+
 def _shown_entries(console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
     """Print a panel with the flags that are to be shown."""
     from cyclopts.help import DefaultFormatter
@@ -65,8 +73,21 @@ def _shown_entries(console: Console, options: ConsoleOptions, panel: HelpPanel) 
     if shown is not None:
         kept = [entry for entry in panel.entries if shown.intersection(entry.all_options)]
         panel = panel.copy(entries=kept)
-    if panel.entries:
-        DefaultFormatter()(console, options, panel)
+    entries = [
+        entry.copy(metavar=_broken(entry.metavar, math.ceil(LABELS * console.width) - INDENT))
+        for entry in panel.entries
+    ]
+    if entries:
+        DefaultFormatter()(console, options, panel.copy(entries=entries))
+
+
+def _broken(metavar: str | None, width: int) -> str | None:
+    """Return the values of a flag with a blank where they do not fit a line: behind a stroke."""
+    if metavar is None or len(metavar) <= width:
+        return metavar
+    start = metavar.rfind("|", 0, width) + 1
+    rest = _broken(metavar[start:], width)
+    return f"{metavar[:start]} {rest}" if start else metavar
 
 
 def _panel(name: str, place: int) -> Group:

@@ -53,6 +53,17 @@ ABOUT: Mapping[str, str] = {
     "validation": "Fine-tuning keeps what is best on it; limits on the loss are measured on it.",
     "test": "The figures of valid; nothing else looks at it.",
 }
+"""What data is for, where each is for one thing."""
+
+ALSO_CHOOSES = (
+    "The figures of valid. These samples also choose channels or train, so the figures flatter: "
+    "give others."
+)
+ALSO_VALIDATES = (
+    "The figures of valid. Fine-tuning and limits look at these samples, too, so the figures "
+    "flatter a little: give others."
+)
+"""What is said of the test data in place of that."""
 
 
 @with_flags
@@ -73,8 +84,8 @@ def command(
         Path | None,
         Parameter(
             group=Panel.DATA,
-            help="Data of any kind. A .data file or a train_val names parts of it, and so do "
-            "folders called train, val and test.",
+            help="Data of any kind: a .data file, a train_val, or a folder with train, val and "
+            "test in it, says which part is for what.",
         ),
     ] = None,
     val: Annotated[Path | None, Parameter(group=Panel.DATA, help="Data for validation.")] = None,
@@ -87,7 +98,7 @@ def command(
     model: Annotated[LoadOptions, Fields(without=("reset_seen",))],
     screen: ScreenOptions,
 ) -> None:
-    """Write a pipeline file for a model, with what its files and its data tell."""
+    """Write a pipeline file for a model, filled in with what its files and its data tell."""
     import secateur
 
     terminal = screen.terminal()
@@ -169,17 +180,22 @@ def _data(found: Proposal, section: Section, folder: Path) -> Iterator[str]:
     start = "" if found.data else "# "
     yield f"{start}data:"
     for role, about in ABOUT.items():
-        yield from _comment(about, "  ")
-        if role == "test" and found.same:
-            yield from _comment(
-                "These samples also choose channels or train, so the figures flatter: give others.",
-                "  ",
-            )
+        yield from _comment(_of_test(found) if role == "test" else about, "  ")
         source = found.data.get(role)
         if source is None:
             yield f"  # {role}: {'images/' if role == 'calibration' else f'{role}/'}"
         else:
             yield f"  {role}: {_source(source, section, folder)}"
+
+
+def _of_test(found: Proposal) -> str:
+    """Return what is said of the test data."""
+    if found.same:
+        return ALSO_CHOOSES
+    test, validation = (found.data.get(role) for role in ("test", "validation"))
+    if test is not None and validation is not None and test.path == validation.path:
+        return ALSO_VALIDATES
+    return ABOUT["test"]
 
 
 def _source(source: DataSource, section: Section, folder: Path) -> str:

@@ -164,7 +164,7 @@ def _blocks(description: Description) -> str:
     """Return the blocks that may be dropped, with the part of the operations that each saves."""
     whole = max(description.cost.operations, 1)
     shown = ", ".join(
-        f"{block.name} ({block.operations / whole:.1%})" for block in description.blocks
+        f"{block.name} ({100 * block.operations / whole:.1f} %)" for block in description.blocks
     )
     return f"{len(description.blocks)} can be dropped (--drop-blocks): {shown}"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +12,7 @@ from secateur import LoadOptions
 from . import words
 from .common import AsJson
 from .flags import Fields, with_flags
+from .output import print_json
 from .screen import ScreenOptions
 from .usage import UsageError
 
@@ -93,8 +93,7 @@ def command(
         ]
     if as_json:
         names = _labels(networks)
-        data = [_as_data(one, names) for one in found]
-        print(json.dumps(data, indent=1, ensure_ascii=False))  # noqa: T201
+        print_json([_as_data(one, names) for one in found])
     else:
         _print(terminal, found, networks)
     for measured in found:

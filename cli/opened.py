@@ -154,9 +154,7 @@ def fitted(
 
     dataset = secateur.open_dataset(data, network, reading, purpose=purpose)
     if secateur.is_made(data):
-        terminal.warn(
-            f"{data}: no real image was seen: figures on made images say little of real ones"
-        )
+        terminal.tell(secateur.made_cautions(data))
         with terminal.bars() as progress:
             secateur.make_images(dataset, progress)
     found = secateur.fit_data(network, dataset, task, asked=asked)

@@ -18,7 +18,6 @@ TEXT: Schema = {"type": "string"}
 WHOLE: Schema = {"type": "integer"}
 NUMBER: Schema = {"type": "number"}
 FLAG: Schema = {"type": "boolean"}
-ANY: Schema = {}
 MAYBE_TEXT: Schema = {"type": ["string", "null"]}
 MAYBE: Schema = {"type": ["number", "null"]}
 """A number; null where it is infinite, no number, or not known."""
@@ -115,6 +114,42 @@ ROUND = _object(
     value=MAYBE, loss=MAYBE, passed=FLAG, notes=_list(TEXT), pruned_value=MAYBE, seconds=MAYBE,
     training_notes=_list(TEXT),
 )  # fmt: skip
+TIMED = _object(
+    "Milliseconds of a model; `change` is between which fractions it is slower than the first one.",
+    name=TEXT, milliseconds=MAYBE, least_=NUMBER, change_=_list(NUMBER),
+)  # fmt: skip
+POINT: Mapping[str, Schema] = {
+    "method": TEXT, "repair": TEXT, "rate": NUMBER, "images": {"type": ["integer", "null"]},
+}  # fmt: skip
+MEASURED = _object(
+    "What a model came to.", samples=WHOLE, achieved=NUMBER, operations=WHOLE, parameters=WHOLE,
+    size=WHOLE, value=MAYBE, value_interval=_list(MAYBE), loss=MAYBE, loss_interval=_list(MAYBE),
+    pruned_value=MAYBE, notes=_list(TEXT),
+)  # fmt: skip
+ASKED = _object(
+    "What was asked for.", methods=_list(TEXT), rates=_list(NUMBER), repairs=_list(TEXT),
+    finetune=_or_null(_open("Options of fine-tuning.")), seeds=WHOLE, low_data=_list(WHOLE),
+    analysis=MAYBE_TEXT, budget=TEXT, target=MAYBE_TEXT, task=MAYBE_TEXT, exclude=_list(TEXT),
+    limits=_object("", round_to=WHOLE, min_keep=NUMBER, max_rate=NUMBER),
+    as_far_as_possible=FLAG,
+)  # fmt: skip
+STUDY = _object(
+    "As study.json.", version=WHOLE, model=TEXT, model_digest=TEXT, data=TEXT, samples=WHOLE,
+    validation=TEXT, validation_samples=WHOLE, metric=TEXT, unit=TEXT, higher_is_better=FLAG,
+    original=_object("", value=MAYBE, operations=WHOLE, parameters=WHOLE, size=WHOLE,
+                     latency=MAYBE),
+    options=ASKED,
+    points=_list(
+        _object("", **POINT, seed=WHOLE, measured=_or_null(MEASURED), reason=TEXT, front=FLAG,
+                model=TEXT, latency=MAYBE, latency_interval=_or_null(_list(NUMBER)))
+    ),
+    means=_list(
+        _object("", **POINT, made=WHOLE, failed=WHOLE, value=MAYBE, spread=MAYBE, loss=MAYBE,
+                operations=MAYBE, interval=_or_null(_list(MAYBE)))
+    ),
+    fronts=_object("Cost → places in `points`.", operations=_list(WHOLE), parameters=_list(WHOLE),
+                   size=_list(WHOLE), latency=_list(WHOLE)),
+)  # fmt: skip
 
 
 def output_schema() -> dict[str, Any]:
@@ -210,8 +245,7 @@ def _looking() -> Mapping[str, Schema]:
         ),
         "latency": {
             "type": "array", "description": "One entry an engine.",
-            "items": _open("", engine=TEXT, version=TEXT, models=_list(_open("", name=TEXT)),
-                           notes=_list(TEXT)),
+            "items": _object("", engine=TEXT, version=TEXT, models=_list(TIMED), notes=_list(TEXT)),
         },
         "targets": {"type": "array", "description": "All of them.", "items": TARGET},
         "targets NAME": TARGET,
@@ -231,9 +265,7 @@ def _searching() -> Mapping[str, Schema]:
             data=TEXT, samples=WHOLE, metric=TEXT, baseline=MAYBE, criterion=TEXT,
             threshold=MAYBE, groups=_list(GROUP_CURVE),
         ),
-        "study": _open(
-            "As study.json.", version=WHOLE, model=TEXT, data=TEXT, samples=WHOLE, metric=TEXT,
-        ),
+        "study": STUDY,
         "iterate": _object(
             "As rounds.json.", version=WHOLE, model=TEXT, data=TEXT, samples=WHOLE, metric=TEXT,
             baseline=MAYBE, operations=WHOLE, parameters=WHOLE, rounds=_list(ROUND),

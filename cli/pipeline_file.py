@@ -250,9 +250,9 @@ class _File:
                 options = _made(described(secateur.DataOptions), values, [*given, *further])
             except secateur.SecateurError as error:
                 raise self._placed(error, role, place) from error
-            found[role] = secateur.DataSource(
-                path=text if secateur.is_made(text) else self._base / text, options=options
-            )
+            there = self._base / text
+            made = secateur.is_made(text) and not there.exists()
+            found[role] = secateur.DataSource(path=text if made else there, options=options)
         return found
 
     def _scalars(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
         DataOptions,
         Dataset,
         Examples,
-        LayerTimes,
+        LayersTimed,
         Network,
         Progress,
         ReportFacts,
@@ -76,7 +76,7 @@ def looked_at(
 
 def timed(
     report: Path | None, before: Network, after: Network | None, progress: Progress
-) -> LayerTimes | None:
+) -> LayersTimed | None:
     """Return the times of the layers of one or two models; None where nobody asked for them."""
     import secateur
 

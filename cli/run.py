@@ -64,18 +64,16 @@ def command(
             help="Run this step and those after it again, whatever is there.",
         ),
     ] = None,
-    restart: Annotated[bool, Parameter(help="Forget all that is there.")] = False,
+    restart: Annotated[bool, Parameter(help="Run all steps again, whatever is there.")] = False,
     device: Annotated[
         str | None,
-        Parameter(
-            metavar=DEVICE, help="Where networks run, in place of the file's `device`."
-        ),
+        Parameter(metavar=DEVICE, help="Where networks run, in place of the file's `device`."),
     ] = None,
     report: reporting.Report = None,
     as_json: AsJson = False,
     screen: ScreenOptions,
 ) -> None:  # fmt: skip
-    """Run the steps of a pipeline file that are not there already."""
+    """Run the steps of a pipeline file whose results are missing or out of date."""
     import secateur
 
     from .forecast import show_forecast

@@ -130,6 +130,12 @@ def _integer_of(text: str) -> int:
         raise ValueError(f"'{text}' is no whole number") from None
 
 
+def _multiple(values: Values) -> int | str:
+    """Return a number of channels, or the word for what fits the width of each group."""
+    text = _text(values)
+    return text if text == "auto" else _integer_of(text)
+
+
 def _number(values: Values) -> float:
     return _number_of(_text(values))
 
@@ -436,7 +442,7 @@ BY_FIELD: Mapping[str, Spelling] = {
     "ChoiceOptions.budget": _flag(_text, metavar="UNIT"),
     "ChoiceOptions.drop_blocks": _flag(_blocks, metavar="N|auto|LAYER,LAYER…"),
     "ChoiceOptions.exclude": _flag(_texts, metavar="LAYER", kind=list[str]),
-    "Limits.round_to": _flag(_integer, metavar="K"),
+    "Limits.round_to": _flag(_multiple, metavar="K|auto"),
     "PruneOptions.threshold": _flag(_number, metavar="LOSS"),
     "PruneOptions.target_latency": _flag(_text, metavar="5ms|0.6x"),
     "PruneOptions.plan": _flag(_plan, "--keep", metavar="PLAN"),

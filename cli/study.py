@@ -69,7 +69,7 @@ def command(
     as_json: AsJson = False,
     screen: ScreenOptions,
 ) -> int:
-    """Compare methods of pruning: many models, measured alike, and the best of them."""
+    """Compare methods of pruning by many models, measured alike, and keep the best of them."""
     import secateur
 
     terminal = screen.terminal()

@@ -55,16 +55,7 @@ def measure_and_save(
     )  # fmt: skip
     writing = secateur.inside(progress, "writing")
     saved = secateur.save(compressed, output, data=data, progress=writing)
-    return _with_sizes(rows, before, saved.size), saved
-
-
-def _with_sizes(rows: Sequence[SummaryRow], before: int, after: int) -> Sequence[SummaryRow]:
-    """Return rows with one more behind those on weights and operations: bytes of the files."""
-    import secateur
-
-    place = 1 + max(k for k, row in enumerate(rows) if row.unit == "Op")
-    size = secateur.SummaryRow(item="File size", original=before, compressed=after, unit="B")
-    return [*rows[:place], size, *rows[place:]]
+    return secateur.with_sizes(rows, before, saved.size), saved
 
 
 def print_refused(terminal: Terminal, model: secateur.Network, target: Target, path: Path) -> None:

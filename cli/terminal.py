@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from rich.table import Column
 
 from . import words
-from .course import DETAIL, INSIDE, Course
+from .course import Course
 
 __all__ = ["Bars", "Terminal"]
 
@@ -116,10 +116,13 @@ class Bars:
     def __call__(self, label: str, done: int, total: int) -> None:
         """Show `done` of `total` steps of a job, once the whole work takes longer than a second.
 
-        What stands behind the :data:`DETAIL` of a label may change from call to call.
+        What :func:`secateur.label_parts` finds at the end of a label may change from call to call.
         """
+        import secateur
+
         now = time.monotonic()
-        job, _, detail = label.partition(DETAIL)
+        path, detail = secateur.label_parts(label)
+        job = ", ".join(path)
         if job != self._job:
             self._job, self._job_began = job, now
         if self._course.known:
@@ -131,12 +134,11 @@ class Bars:
         if self._task is None:
             self._task = self._progress.add_task("", total=1.0, left="")
             self._progress.start()
-        told = job.replace(INSIDE, ", ")
         count = f" {done:,}/{total:,}" if total else ""
         self._progress.update(
             self._task,
             completed=fraction,
-            description=f"{told}{count}{DETAIL + detail if detail else ''}",
+            description=f"{job}{count}{f' · {detail}' if detail else ''}",
             left=_left(now - since, fraction),
         )
 

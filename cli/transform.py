@@ -48,7 +48,7 @@ def command(
     model: LoadOptions,
     screen: ScreenOptions,
 ) -> None:
-    """Remove the channels of a plan, or take over weights that a pruned model was trained to."""
+    """Remove the channels of a plan, or write a pruned model with weights trained elsewhere."""
     import secateur
 
     terminal = screen.terminal()

@@ -84,6 +84,7 @@ def run(
     import secateur
 
     networks = secateur.load_all(files, loading)
+    terminal.tell(secateur.made_cautions(data))
     for network in networks:
         terminal.notes(network.notes)
         if detectors:

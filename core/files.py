@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from .errors import DataError, SecateurError, located
 
 __all__ = [
-    "LOCK", "alone_in", "folder_aside", "made_folder", "same_bytes", "swept",
+    "LOCK", "alone_in", "folder_aside", "json_bytes", "made_folder", "same_bytes", "swept",
     "write_synced", "write_whole",
 ]  # fmt: skip
 
@@ -48,6 +50,11 @@ def write_whole(
             aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def json_bytes(content: Any) -> bytes:
+    """Return plain values as the text of a JSON file."""
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def write_synced(path: Path, parts: Iterable[bytes | memoryview]) -> None:
@@ -97,15 +104,22 @@ def made_folder(folder: Path, error: type[SecateurError] = DataError) -> Iterato
         error: type of the error that is raised.
 
     Raises:
-        SecateurError: it cannot be made, with its path as the place.
+        SecateurError: it cannot be made or written to, with its path as the place.
     """
     new = not folder.exists()
-    with _written(folder, error):
-        folder.mkdir(parents=True, exist_ok=True)
+    with located(file=str(folder)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as cause:
+            raise error("is no folder") from cause
+        except OSError as cause:
+            raise error(f"cannot be made: {cause.strerror or cause}") from cause
+        if not os.access(folder, os.W_OK):
+            raise error("cannot be written to")
     try:
         yield
     finally:
-        if new and not any(folder.iterdir()):
+        if new and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from .errors import DataError, located
 
-__all__ = ["Journal", "place_of"]
+__all__ = ["Journal", "check_plain"]
 
 VERSION = 1
 
@@ -41,7 +40,7 @@ class Journal:
         """Read what is there, and get ready to add to it.
 
         Args:
-            path: the file; None to keep nothing.
+            path: the file, in a folder that exists; None to keep nothing.
             digest: of all that the work depends on.
             take: called with every entry; raises ValueError, KeyError or TypeError where it is
                 none.
@@ -52,7 +51,7 @@ class Journal:
         """
         if path is None:
             return cls()
-        _check_place(path)
+        check_plain(path)
         with located(file=str(path)):
             try:
                 text = path.read_bytes() if path.exists() and not restart else b""
@@ -92,38 +91,12 @@ class Journal:
             self._file.close()
 
 
-@contextmanager
-def place_of(path: Path) -> Iterator[None]:
-    """Make the folder of a journal; where what follows fails, it goes again if it is still empty.
+def check_plain(path: Path) -> None:
+    """Raise where something that is no file is in the place of a journal, before the work begins.
 
     Raises:
-        DataError: the journal cannot be there.
+        DataError: names it.
     """
-    new = not path.parent.exists()
-    _check_place(path)
-    try:
-        yield
-    except BaseException:
-        if new and path.parent.is_dir() and not any(path.parent.iterdir()):
-            path.parent.rmdir()
-        raise
-
-
-def _check_place(path: Path) -> None:
-    """Make the folder of a journal, so that it fails now and not after the first measurements.
-
-    Raises:
-        DataError: the journal cannot be there.
-    """
-    with located(file=str(path.parent)):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except FileExistsError as error:
-            raise DataError("is no folder") from error
-        except OSError as error:
-            raise DataError(f"cannot be made: {error.strerror or error}") from error
-        if not os.access(path.parent, os.W_OK):
-            raise DataError("cannot be written to")
     if path.exists() and not path.is_file():
         with located(file=str(path)):
             raise DataError("is no plain file")

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
 
-__all__ = ["INSIDE", "Progress", "inside", "silent", "tracked"]
+__all__ = ["Progress", "detailed", "inside", "label_parts", "silent", "tracked"]
 
 INSIDE = " › "
 """Stands in a label between a phase of the work and what is done in it."""
+
+DETAIL = " · "
+"""Stands in a label between the job and what is to be told of it now."""
 
 T = TypeVar("T")
 
@@ -17,9 +20,9 @@ class Progress(Protocol):
     """A function that is called while a job runs.
 
     The first call has `done` 0, the last has `done` equal to `total`. A `total` of 0 means that the
-    total is unknown. Behind " · " in a label stands what changes from call to call, and before
-    :data:`INSIDE` the phase that the job belongs to, as :func:`inside` puts it there. The function
-    must return quickly. An exception that it raises ends the job.
+    total is unknown. A label may begin with the phases that the job belongs to, and end with what
+    changes from call to call; :func:`label_parts` tells them apart. The function must return
+    quickly. An exception that it raises ends the job.
     """
 
     def __call__(self, label: str, done: int, total: int) -> None:
@@ -45,6 +48,25 @@ def inside(progress: Progress, phase: str) -> Progress:
         progress(f"{phase}{INSIDE}{label}", done, total)
 
     return told
+
+
+def detailed(job: str, detail: str) -> str:
+    """Return the label of a job with what is to be told of it now."""
+    return f"{job}{DETAIL}{detail}"
+
+
+def label_parts(label: str) -> tuple[list[str], str]:
+    """Return what a label consists of.
+
+    Args:
+        label: as a :class:`Progress` is called with it.
+
+    Returns:
+        the phases, the outermost first, with the job as the last; and what is to be told of the job
+        now, "" for nothing.
+    """
+    path, _, detail = label.partition(DETAIL)
+    return path.split(INSIDE), detail
 
 
 def tracked(items: Iterable[T], label: str, total: int, progress: Progress) -> Iterator[T]:

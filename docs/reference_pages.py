@@ -32,6 +32,9 @@ CHOICES = {
     "Criteria": ("prune", "--criterion", "help"),
     "Allocations": ("prune", "--allocation", "help"),
     "Repairs": ("prune", "--repair", "help"),
+    "Budgets": ("prune", "--budget", "help"),
+    "Targets": ("prune", "--target", "help"),
+    "Schedules of masks": ("finetune", "--sparsify", "help"),
     "Tasks": ("prune", "--task", "help"),
 }
 SUBJECTS: Mapping[str, str] = {
@@ -39,8 +42,19 @@ SUBJECTS: Mapping[str, str] = {
     "core.coupling": "Channel groups",
     "core.pruning": "Prune",
     "workflows.rounds": "Prune",
+    "core.repair": "Prune",
+    "core.blocks": "Residual blocks",
+    "core.recovery": "Residual blocks",
+    "core.study": "Studies",
+    "workflows.studying": "Studies",
+    "core.finetune": "Train",
+    "core.training": "Train",
+    "workflows.finetuning": "Train",
+    "workflows.emitting": "Train",
+    "workflows.board": "Train",
     "workflows.pipeline": "Pipelines",
     "cli.pipeline_file": "Pipelines",
+    "workflows.caffe_pruner": "The vendor's pruners",
     "workflows.darknet_pruner": "The vendor's pruners",
     "core.plan": "Plans and limits",
     "core.allocation": "Plans and limits",
@@ -48,6 +62,7 @@ SUBJECTS: Mapping[str, str] = {
     "core.sensitivity": "Sensitivity analysis",
     "core.data": "Data",
     "workflows.datasets": "Data",
+    "workflows.preprocessing": "Data",
     "core.evaluation": "Measure",
     "workflows.measures": "Measure",
     "core.verify": "Compare",
@@ -56,12 +71,15 @@ SUBJECTS: Mapping[str, str] = {
     "core.report": "Reports and pictures",
     "core.words": "Reports and pictures",
     "workflows.predicting": "Reports and pictures",
-    "core.cost": "Cost",
+    "core.cost": "Cost and latency",
+    "workflows.engines": "Cost and latency",
+    "workflows.layer_export": "Cost and latency",
     "core.engine": "Run",
     "core.ir": "The network",
+    "core.progress": "Progress",
     "core.errors": "Errors",
 }
-"""Beginning of a module's name → heading. Other modules get a heading made of their name."""
+"""Beginning of a module's name → heading."""
 
 ERRORS = frozenset(
     [
@@ -161,6 +179,9 @@ def public_names() -> dict[str, list[str]]:
     """Return heading → public names, in the order of `SUBJECTS`, from `__init__.pyi`.
 
     A name that is also a module's is given in full: `core.sensitivity.analyze.analyze`.
+
+    Raises:
+        LookupError: a module has no heading.
     """
     found: dict[str, list[str]] = {heading: [] for heading in SUBJECTS.values()}
     for node in ast.parse((ROOT / "__init__.pyi").read_text(encoding="utf-8")).body:
@@ -170,11 +191,13 @@ def public_names() -> dict[str, list[str]]:
         if module == "version":
             continue
         known = (title for start, title in SUBJECTS.items() if f"{module}.".startswith(f"{start}."))
-        heading = next(known, module.split(".")[1 if "." in module else 0].capitalize())
+        heading = next(known, None)
+        if heading is None:
+            raise LookupError(f"SUBJECTS has no heading for {module}")
         for name in (alias.name for alias in node.names):
             module_alike = (ROOT / module.replace(".", "/") / f"{name}.py").is_file()
             full = f"{module}.{name}.{name}" if module_alike else name
-            found.setdefault(heading, []).append(full)
+            found[heading].append(full)
     return {heading: names for heading, names in found.items() if names}
 
 
@@ -268,9 +291,9 @@ def _command_page(name: tuple[str, ...]) -> str:
 
 def _choices_page() -> str:
     parts = [
-        "# Criteria, allocations, repairs, tasks\n\nThe values of `--criterion`, `--allocation`, "
-        "`--repair` and `--task`. [Allocation](../allocation.md), [Repair](../repair.md) and "
-        "[Data](../data.md) say what they do.\n"
+        "# Choices\n\nThe values of flags that take a name. [Criteria](../criteria.md), "
+        "[Allocation](../allocation.md), [Targets](../targets.md), [Repair](../repair.md), "
+        "[Fine-tuning](../workflows/finetune.md) and [Data](../data.md) say more of them.\n"
     ]
     for title, arguments in CHOICES.items():
         shown = " ".join(("secateur", *arguments))

@@ -6,6 +6,7 @@ None of this needs mkdocs. What is made when the site is built is asked of docs/
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import posixpath
 import re
 import shlex
@@ -23,6 +24,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 READ_BY_OTHERS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+DOWN = re.DOTALL | re.MULTILINE
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 
 LAYERS = ("Caffe layers", "Darknet sections")
@@ -189,3 +191,36 @@ def test_every_public_name_is_in_the_reference():
 
     listed = [name.rpartition(".")[2] for names in made().public_names().values() for name in names]
     assert sorted(listed) == sorted(set(secateur.__all__) - {"__version__"})
+
+
+def test_every_listing_is_a_page_of_choices():
+    """Engines are left out: their listing tells what this machine lacks."""
+    from secateur.cli import values
+    from secateur.cli.listings import asked
+    from secateur.cli.main import app
+
+    lines = [list(words) for words in made().CHOICES.values()]
+    shown = [asked(words, app.parse_commands(words)[1][-1].default_command) for words in lines]
+    known = set(values.REGISTERED.values()) - {values._engines, values._criteria, values._methods}
+    assert set(shown) == known
+
+
+def test_the_page_on_json_names_the_commands_whose_verdict_is_a_result():
+    text = " ".join((DOCS / "json.md").read_text().split())
+    (verdicts,) = re.findall(r"those whose verdict is a result \((.*?)\)", text)
+    ended = [
+        path.stem
+        for path in sorted((ROOT / "cli").glob("*.py"))
+        if re.search(r"^@with_flags\ndef \w+\((?:(?!^\)).)*^\) -> int:", path.read_text(), DOWN)
+    ]
+    named = {name.split()[0] for name in re.findall(r"`(.*?)`", verdicts)}
+    assert named == set(ended)
+
+
+def test_the_page_on_json_names_functions_whose_results_say_the_same():
+    import secateur
+
+    text = (DOCS / "json.md").read_text().partition("In Python, ")[2]
+    for name in re.findall(r"`(\w+)`", text.partition("return")[0]):
+        returned = inspect.signature(getattr(secateur, name)).return_annotation
+        assert hasattr(getattr(secateur, returned), "to_data"), name

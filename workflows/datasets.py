@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ..core.data.registry import Opening, Purpose
 from ..core.data.text import read_names
 from ..core.errors import DataError
 from ..core.evaluation.task import Task
-from ..core.ir.network import Network, Preprocess
+from ..core.ir.network import Caution, Network, Preprocess
 from ..core.options import options_of
 from ..core.progress import Progress, silent
 from ..core.statistics.normalizations import likely_preprocess
@@ -32,6 +33,7 @@ __all__ = [
     "class_names",
     "fit_preprocess",
     "is_made",
+    "made_cautions",
     "make_images",
     "open_dataset",
     "stands_apart",
@@ -117,6 +119,15 @@ def stands_apart(path: str | Path, network: Network, options: DataOptions | None
         known.register_datasets()
     opening = Opening(network=network, options=options or DataOptions())
     return kind_of(Path(path), opening).apart(Path(path), opening)
+
+
+def made_cautions(path: str | PathLike[str]) -> tuple[Caution, ...]:
+    """Return what is to be said of data by its path: a caution where its images are made up."""
+    if not is_made(Path(path)):
+        return ()
+    return (
+        Caution(f"{path}: no real image was seen: figures on made images say little of real ones"),
+    )
 
 
 def make_images(dataset: Dataset, progress: Progress = silent) -> None:

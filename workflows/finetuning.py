@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -15,7 +14,7 @@ from ..core.data import Dataset
 from ..core.data.arrays import AnyData, as_dataset
 from ..core.errors import DataError, FormatError, located
 from ..core.evaluation.task import Task
-from ..core.files import alone_in, write_whole
+from ..core.files import alone_in, json_bytes, write_whole
 from ..core.finetune.checkpoint import Checkpoints
 from ..core.finetune.lessons import Lessons
 from ..core.finetune.options import FinetuneOptions
@@ -223,8 +222,7 @@ def _written(
     folder = checkpoints.folder
     saved = save(result.network, folder, data=None, progress=progress)
     content = {"files": [Path(file).name for file in files], **result.to_data()}
-    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    write_whole(folder / FINETUNE_FILE, text.encode(), error=FormatError)
+    write_whole(folder / FINETUNE_FILE, json_bytes(content), error=FormatError)
     table = history_csv(result.history)
     write_whole(folder / HISTORY_FILE, table.encode(), error=FormatError)
     if result.plan is not None:

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..core.errors import FormatError, located
-from ..core.files import write_whole
+from ..core.files import json_bytes, write_whole
 from ..core.pictures.drawing import drawn, encoded, side_by_side
 from ..core.pictures.predict import Prediction
 from ..core.report.style import style
@@ -172,8 +172,7 @@ def _file_name(name: str, taken: set[str]) -> str:
 def _write(folder: Path, found: Sequence[Predicted], models: Sequence[str]) -> None:
     """Write what stands beside the pictures."""
     content = {"models": list(models), "samples": [one.to_data() for one in found]}
-    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    write_whole(folder / PREDICTIONS_FILE, text.encode(), error=FormatError)
+    write_whole(folder / PREDICTIONS_FILE, json_bytes(content), error=FormatError)
     write_whole(folder / TABLE_FILE, _table(found, models).encode(), error=FormatError)
     write_whole(folder / INDEX_FILE, _index(found, models).encode(), error=FormatError)
 

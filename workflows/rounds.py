@@ -23,7 +23,7 @@ from ..core.data.part import MEASURED_EVERY, parted
 from ..core.errors import DataError, FormatError, PlanError, located
 from ..core.evaluation.fitted import fit_data
 from ..core.evaluation.task import Task
-from ..core.files import alone_in, made_folder, write_whole
+from ..core.files import alone_in, json_bytes, made_folder, write_whole
 from ..core.ir.network import Caution, Network
 from ..core.options import options_of
 from ..core.plan.files import load_plan
@@ -423,5 +423,4 @@ def _write(path: Path, content: Mapping[str, Any] | None) -> None:
     Raises:
         FormatError: it cannot be written.
     """
-    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    write_whole(path, text.encode(), error=FormatError)
+    write_whole(path, json_bytes(content), error=FormatError)

@@ -20,7 +20,6 @@ from ..core.engine.carried import spread
 from ..core.errors import UnsupportedError, VerificationError
 from ..core.evaluation.summary import LARGEST_TWICE
 from ..core.files import swept
-from ..core.finetune.options import FinetuneOptions
 from ..core.ir.footprint import multiply_adds
 from ..core.ir.network import Network
 from ..core.ir.windows import restored
@@ -28,7 +27,7 @@ from ..core.journal import Journal
 from ..core.progress import Progress
 from ..core.pruning.result import PruneResult
 from ..core.study.front import front_of
-from ..core.study.make import Bench, Made, StudyFigures
+from ..core.study.make import Bench, PointOutcome, StudyFigures
 from ..core.study.options import StudyOptions
 from ..core.study.points import StudyPoint, points_of
 from ..core.study.result import StudyRow
@@ -61,21 +60,19 @@ class StudyTuning:
 
     Args:
         network: the original: the teacher.
-        training: how models are trained.
         folder: of the study.
-        known: as for :meth:`~..core.study.points.StudyPoint.key`.
-        options: of the study.
+        basis: as for :meth:`~..core.study.points.StudyPoint.key`.
+        options: of the study, which say how models are trained.
     """
 
     network: Network
-    training: FinetuneOptions
     folder: Path
-    known: str
+    basis: str
     options: StudyOptions
 
     def place(self, point: StudyPoint) -> Path:
         """Return the folder of a point."""
-        return self.folder / f"{TUNING}{point.key(self.known, self.options)[:16]}"
+        return self.folder / f"{TUNING}{point.key(self.basis, self.options)[:16]}"
 
     def __call__(self, result: PruneResult, point: StudyPoint, data: Dataset) -> PruneResult:
         """Return a model fine-tuned.
@@ -88,8 +85,9 @@ class StudyTuning:
         pruned, tuned = (self.place(point) / name for name in ("pruned", "tuned"))
         shutil.rmtree(pruned, ignore_errors=True)  # it is made alike again
         saved = save(result, pruned)
-        seed = self.training.seed + point.seed
-        train = RoundTraining(self.network, data, replace(self.training, seed=seed))
+        own = self.options.finetune
+        assert own is not None, "models are fine-tuned"
+        train = RoundTraining(self.network, data, replace(own, seed=own.seed + point.seed))
         trained = train(saved.paths, result.plan, tuned)
         for path in saved.companions:
             shutil.copyfile(path, tuned / path.name)
@@ -123,7 +121,7 @@ class StudyRun:
 
     @classmethod
     @contextmanager
-    def opened(cls, bench: Bench, folder: Path, known: str, *, restart: bool) -> Iterator[StudyRun]:
+    def opened(cls, bench: Bench, folder: Path, basis: str, *, restart: bool) -> Iterator[StudyRun]:
         """Read what is known, and get ready to add to it.
 
         Raises:
@@ -140,8 +138,8 @@ class StudyRun:
             else:
                 latencies[tuple(entry["latency"])] = entry["original"], entry["models"]
 
-        points = [(point, point.key(known, options)) for point in points_of(options)]
-        name = hashlib.sha256(known.encode()).hexdigest()
+        points = [(point, point.key(basis, options)) for point in points_of(options)]
+        name = hashlib.sha256(basis.encode()).hexdigest()
         with Journal.open(folder / STATE_FILE, name, take, restart=restart) as journal:
             yield cls(bench, folder, points, measured, latencies, journal)
 
@@ -175,7 +173,7 @@ class StudyRun:
             self._keep(where[made.point], made)
             progress("models", done, len(points))
 
-    def _keep(self, place: int, made: Made) -> None:
+    def _keep(self, place: int, made: PointOutcome) -> None:
         """Keep the model of a point where no other one beats it, and then its figures."""
         if made.measured is None:
             self.reasons[place] = made.reason
@@ -215,7 +213,7 @@ class StudyRun:
         found = self._store.known(self._step(place))
         return found if found is not None and found.key == self.points[place][1] else None
 
-    def _shelve(self, place: int, made: Made) -> None:
+    def _shelve(self, place: int, made: PointOutcome) -> None:
         """Write and verify a model."""
         assert made.result is not None, "it was made"
         step, key = self._step(place), self.points[place][1]

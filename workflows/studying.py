@@ -6,7 +6,6 @@ folder with the models that no other one beats so far. Results appear in the end
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -25,7 +24,7 @@ from ..core.engine.threads import within_cores
 from ..core.errors import FormatError, PlanError, located
 from ..core.evaluation.fitted import fit_data
 from ..core.evaluation.task import Task
-from ..core.files import alone_in, folder_aside, made_folder, write_whole
+from ..core.files import alone_in, folder_aside, json_bytes, made_folder, write_whole
 from ..core.ir.digest import digest
 from ..core.ir.network import Network
 from ..core.options import options_of
@@ -174,19 +173,19 @@ def _studied(
     few = None
     if options.low_data:
         few = FewImages.of(network, found.data, max(options.low_data), progress)
-    known = _known(network, found, progress)
+    basis = _basis(network, found, progress)
     before, value = original_of(network, found.val, found.task, progress)
     if restart:
         _forget(folder)
     tune = None
     if options.finetune is not None:
-        tune = StudyTuning(network, options.finetune, folder, known, options)
+        tune = StudyTuning(network, folder, basis, options)
     groups = find_groups(network)
     bench = Bench(
         network=network, groups=groups, data=found.data, val=found.val, task=found.task,
         options=options, before=before, before_value=value, few=few, size=file_bytes, tune=tune,
     )  # fmt: skip
-    with StudyRun.opened(bench, folder, known, restart=restart) as run:
+    with StudyRun.opened(bench, folder, basis, restart=restart) as run:
         run.make(progress)
         latency, rows = run.timed(progress)
         models = run.models()
@@ -213,7 +212,7 @@ def _studied(
     return came_to, models
 
 
-def _known(network: Network, found: _Found, progress: Progress) -> str:
+def _basis(network: Network, found: _Found, progress: Progress) -> str:
     """Return a text of what all points depend on."""
     data, val = (fingerprint_of(network, one, progress) for one in (found.data, found.val))
     others = "".join(f" {digest(companion)}" for companion in network.companions)
@@ -258,7 +257,7 @@ def _write_results(folder: Path, found: Study, models: Mapping[str, Path]) -> tu
             notes = (f"{PLOT_FILE} is left out: pip install 'secateur[report]'",)
     write_whole(folder / FRONT_TABLE, found.pareto_csv().encode(), error=FormatError)
     write_whole(folder / STUDY_TABLE, found.to_csv().encode(), error=FormatError)
-    write_whole(folder / STUDY_FILE, _json(found.to_data()), error=FormatError)
+    write_whole(folder / STUDY_FILE, json_bytes(found.to_data()), error=FormatError)
     return notes
 
 
@@ -275,11 +274,7 @@ def _write_best(folder: Path, found: Study, models: Mapping[str, Path]) -> None:
         for model, place in models.items():
             shutil.copytree(place, aside / model, ignore=shutil.ignore_patterns(STEP_FILE))
         told = {row.model: row.to_data() for row in found.rows if row.model}
-        write_whole(new / BEST_FILE, _json(told), error=FormatError)
+        write_whole(new / BEST_FILE, json_bytes(told), error=FormatError)
         if best.exists():
             best.replace(aside / "old")
         new.replace(best)
-
-
-def _json(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()

@@ -83,7 +83,9 @@ class GroupLosses:
             found = next(self._by_distance(wanted))
         missed = wanted - _total(found)
         group = self.groups.groups[self.index]
-        if rate and (not _total(found) or missed >= group.step * self.limits.round_to):
+        if rate and (
+            not _total(found) or missed >= group.step * self.limits.multiple(self.channels)
+        ):
             raise PlanError(
                 f"'{name}' cannot lose {rate:g} of its {self.channels} channels: "
                 f"{self._possible(wanted)}",

@@ -26,6 +26,7 @@ from ..coupling.groups import Group, Groups
 from ..ir.network import Network
 from ..ir.rebuild import node_key
 from ..plan.steps import Order, Step
+from .ranking import ranked
 from .registry import AllocationContext, allocation
 
 __all__ = ["classes"]
@@ -40,18 +41,14 @@ def isomorphic(context: AllocationContext) -> Order:
     """Return the steps by the share of their class that is gone, the lowest scores first."""
     assert context.network is not None, "the workflow gives the network"
     kind = classes(context.network, context.groups)
-    members: dict[int, list[tuple[float, float, Step]]] = defaultdict(list)
-    for partition in context.partition_steps():
-        reached = -np.inf
-        for step in partition:
-            reached = max(reached, float(context.scores[list(step.units)].mean()))
-            members[kind[step.group]].append((reached, step.fraction, step))
+    members: dict[int, list[Step]] = defaultdict(list)
+    for step in ranked(context.partition_steps(), context.scores):
+        members[kind[step.group]].append(step)
     placed: list[tuple[float, int, int, Step]] = []
     for number, own in members.items():
-        own.sort(key=lambda entry: (*entry[:2], entry[2].group, entry[2].units))
-        whole = sum(len(step.units) for _, _, step in own)
+        whole = sum(len(step.units) for step in own)
         gone = 0
-        for place, (_, _, step) in enumerate(own):
+        for place, step in enumerate(own):
             gone += len(step.units)
             placed.append((gone / whole, number, place, step))
     return [entry[-1] for entry in sorted(placed, key=lambda entry: entry[:3])]

@@ -10,6 +10,8 @@ otherwise (:mod:`.normalize`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -19,7 +21,7 @@ from ..plan.steps import Order, Step, partition_steps
 from .normalize import MEAN, normalized
 from .registry import AllocationContext, allocation
 
-__all__ = ["ranking"]
+__all__ = ["ranked", "ranking"]
 
 
 def ranking(
@@ -30,20 +32,29 @@ def ranking(
 ) -> Order:
     """Return the steps of all groups, the lowest normalised score first.
 
-    The score of a step is the mean over its units. The steps of a partition stay in their order.
-
     Args:
         groups: the groups.
         scores: score of each unit [units].
         limits: multiples, the floor and the largest fraction.
         how: how scores are normalised, a key of :data:`~.normalize.SCALES`.
     """
-    normal = normalized(groups, scores, how)
+    return ranked(partition_steps(groups, scores, limits), normalized(groups, scores, how))
+
+
+def ranked(partitions: Iterable[Sequence[Step]], scores: npt.NDArray[np.float64]) -> list[Step]:
+    """Return the steps of some partitions in one order, the lowest score first.
+
+    The score of a step is the mean over its units. The steps of a partition stay in their order.
+
+    Args:
+        partitions: the steps of each.
+        scores: of each unit, on one scale [units].
+    """
     found: list[tuple[float, float, int, Step]] = []
-    for partition in partition_steps(groups, scores, limits):
+    for partition in partitions:
         reached = -np.inf
         for step in partition:
-            reached = max(reached, float(normal[list(step.units)].mean()))
+            reached = max(reached, float(scores[list(step.units)].mean()))
             found.append((reached, step.fraction, step.group, step))
     return [entry[-1] for entry in sorted(found, key=lambda entry: (*entry[:3], entry[3].units))]
 

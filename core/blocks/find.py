@@ -22,11 +22,9 @@ import onnx_ir as ir
 from ..ir.network import Network, blob_refs, layer_of
 from ..ir.rebuild import node_key
 from ..ir.subgraphs import captured
+from ..ir.weighted import WEIGHTED
 
 __all__ = ["Block", "find_blocks", "layer_names"]
-
-MULTIPLYING = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-"""Operators with weights: a branch without any has nothing to save."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,8 +136,8 @@ class _Search:
             return None
         if any(node_key(n) not in inner for place in positions for n in self._by_layer[place]):
             return None
-        if not any(each.op_type in MULTIPLYING for each in inner.values()):
-            return None
+        if not any(each.op_type in WEIGHTED for each in inner.values()):
+            return None  # nothing to save
         if self._shares(inner, positions):
             return None
         beside = [each for each in self._by_layer[joint] if each is not node]

@@ -21,6 +21,7 @@ from ..coupling.rules.attributes import int_attribute
 from ..data.base import fixed_batch
 from ..ir.network import IR_VERSION, OPSET, Network, layer_of, shape_of
 from ..ir.rebuild import node_key
+from ..ir.weighted import WEIGHTED
 from .owners import owner_of
 from .step_model import BLOCKS, CONVOLUTION, DEPTHWISE, FULL
 
@@ -173,7 +174,7 @@ def _layers(network: Network, groups: Groups) -> Iterator[tuple[str, ir.Node, tu
         node = nodes[term.node]
         owners.setdefault(owner_of(network, layer_of(node), term.node), []).append(node)
     for name, own in owners.items():
-        if len(own) > 1 or own[0].op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+        if len(own) > 1 or own[0].op_type not in WEIGHTED:
             continue
         read, stored = own[0].inputs[:2]
         if read is None or stored is None or stored.shape is None or read.shape is None:

@@ -12,6 +12,7 @@ from ..data import BATCH_SIZE, Dataset, streamed
 from ..data.base import batch_size
 from ..data.rebatch import Rebatched
 from ..engine.session import Session
+from ..errors import DataError
 from ..ir.network import Network
 from .registry import Scores
 
@@ -76,11 +77,19 @@ def streamed_values(
         label: name of the job for progress.
 
     Raises:
-        DataError: the data is broken or does not fit the network.
+        DataError: the data is broken or does not fit the network, or leads to a value that is no
+            finite number: no mean of it would tell anything.
     """
     session = Session(network, fetch=names)
     for batch in streamed(Rebatched(data, batch_size(network, BATCH_SIZE)), label):
-        yield session.run(batch.inputs)
+        values = session.run(batch.inputs)
+        for name in names:
+            if not np.isfinite(values[name]).all():
+                raise DataError(
+                    f"'{name}' of '{network.name}' is infinite or no number on the samples",
+                    hint="look at the outputs: secateur predict; check --mean and --scale",
+                )
+        yield values
 
 
 def mean_over_values(

@@ -17,7 +17,7 @@ import onnx_ir as ir
 from ..ir.network import shape_of
 from ..training.framework import torch
 from .gates import Place, find_places, per_place
-from .gradients import Differentiated, Step, by_gradients, mean_over_steps
+from .gradients import Differentiated, Step, by_gradients
 from .registry import ScoreContext, Scores
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def bn_taylor(context: ScoreContext) -> Scores:
     def measure(step: Step) -> Tensor:
         return _changes(own, step, asked, context.groups.unit_count).square()
 
-    return per_place(context.groups, own.places, mean_over_steps(context, measure, own, plain))
+    return per_place(context.groups, own.places, own.mean(measure, plain))
 
 
 def last_affine(place: Place) -> tuple[str, ...]:

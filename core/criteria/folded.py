@@ -11,7 +11,7 @@ parallel vectors are multiples of each other, through ReLU as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,17 +19,13 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from ..coupling.groups import Group, Groups
-from ..ir.network import Network
+from ..ir.network import Network, shape_of
+from ..ir.weighted import WEIGHTED, affine_of, channel_axis
 from .weights import producing
 
 __all__ = ["Folded", "Vectors", "folded", "gram", "vectors_of"]
 
 Matrix = npt.NDArray[np.float64]
-
-BATCH_NORM_EPSILON = 1e-5
-"""The default epsilon of ONNX's BatchNormalization."""
-
-WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -69,11 +65,14 @@ def folded(network: Network) -> dict[str, tuple[str, Folded]]:
         name = _weight(network, node)
         if name is None or len(list(network.graph.initializers[name].uses())) != 1:
             continue
-        made = node.outputs[0].shape
-        axis = 1 if node.op_type.startswith("Conv") else -1
-        channels = made[axis] if made is not None else None
+        made = node.outputs[0]
+        if made.shape is None:
+            continue
+        sizes = shape_of(made)
+        axis = channel_axis(node.op_type, len(sizes))
+        channels = sizes[axis]
         if isinstance(channels, int):
-            found[name] = str(node.outputs[0].name), _behind(network, node, channels)
+            found[name] = str(made.name), _behind(network, node, axis, channels)
     return found
 
 
@@ -85,7 +84,7 @@ def _weight(network: Network, node: ir.Node) -> str | None:
     return name if name in network.graph.initializers else None
 
 
-def _behind(network: Network, node: ir.Node, channels: int) -> Folded:
+def _behind(network: Network, node: ir.Node, axis: int, channels: int) -> Folded:
     """Return factor and shift of each channel behind a node, up to the next activation."""
     factor, shift = np.ones(channels), np.zeros(channels)
     bias = node.inputs[2] if len(node.inputs) > 2 else None
@@ -94,50 +93,12 @@ def _behind(network: Network, node: ir.Node, channels: int) -> Folded:
         shift = np.broadcast_to(given.reshape(-1), channels).copy()
     value = node.outputs[0]
     while not value.is_graph_output() and len(uses := list(value.uses())) == 1:
-        found = _affine(network, uses[0].node, value, channels)
+        found = affine_of(uses[0].node, value, axis, channels)
         if found is None:
             break
         factor, shift = factor * found[0], shift * found[0] + found[1]
         value = uses[0].node.outputs[0]
     return Folded(factor, shift)
-
-
-def _affine(
-    network: Network, node: ir.Node, value: ir.Value, channels: int
-) -> tuple[Matrix, Matrix] | None:
-    """Return factor and summand of a node that is affine in each channel; None for others."""
-    others = [each for each in node.inputs if each is not None and each is not value]
-    if any(each.name not in network.graph.initializers for each in others):
-        return None
-    arrays = [network.array(str(each.name)).astype(np.float64) for each in others]
-    ones, zeros = np.ones(channels), np.zeros(channels)
-    if node.op_type == "BatchNormalization" and len(arrays) == 4:
-        given = node.attributes.get("epsilon")
-        epsilon = given.as_float() if given is not None else BATCH_NORM_EPSILON
-        scale, offset, mean, variance = arrays
-        factor = scale / np.sqrt(variance + epsilon)
-        return factor, offset - factor * mean
-    if node.op_type not in ("Add", "Sub", "Mul", "Div") or len(arrays) != 1:
-        return None
-    rank = len(value.shape) if value.shape is not None else 0
-    vector = _vector(arrays[0], rank, channels)
-    first = node.inputs[0] is value
-    if vector is None or (not first and node.op_type in ("Sub", "Div")):
-        return None
-    if node.op_type in ("Add", "Sub"):
-        return ones, vector if node.op_type == "Add" else -vector
-    if node.op_type == "Div" and not vector.all():
-        return None
-    return (vector if node.op_type == "Mul" else 1.0 / vector), zeros
-
-
-def _vector(array: Matrix, rank: int, channels: int) -> Matrix | None:
-    """Return a parameter that varies along the channels alone as one number a channel."""
-    axis = 1 if rank > 2 else rank - 1
-    shape = (1,) * (rank - array.ndim) + array.shape
-    if len(shape) != rank or any(n != 1 for k, n in enumerate(shape) if k != axis):
-        return None
-    return np.broadcast_to(array.reshape(-1), channels).astype(np.float64)
 
 
 def vectors_of(network: Network, groups: Groups) -> Iterator[Vectors]:
@@ -168,7 +129,7 @@ def vectors_of(network: Network, groups: Groups) -> Iterator[Vectors]:
             yield Vectors(units[places], rows[places], own=False, key=key)
 
 
-def gram(group: Group, vectors: Mapping[int, list[Vectors]], index: int) -> Matrix:
+def gram(group: Group, vectors: Iterable[Vectors]) -> Matrix:
     """Return the inner products of the vectors of a group's channels, [units, units].
 
     The vectors of several layers are one vector. Channels that read different inputs have no inner
@@ -176,12 +137,11 @@ def gram(group: Group, vectors: Mapping[int, list[Vectors]], index: int) -> Matr
 
     Args:
         group: the group.
-        vectors: position of a group → what its channels are made by.
-        index: position of the group.
+        vectors: what its channels are made by.
     """
     place = {unit: number for number, unit in enumerate(group.units)}
     found = np.zeros((len(group.units), len(group.units)))
-    for own in vectors.get(index, ()):
+    for own in vectors:
         inside = [k for k, unit in enumerate(own.units.tolist()) if unit in place]
         places = np.array([place[unit] for unit in own.units[inside].tolist()], dtype=np.int64)
         rows = own.rows[inside]

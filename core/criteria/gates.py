@@ -21,6 +21,7 @@ from ..ir.assemble import Assembly
 from ..ir.network import Network, shape_of
 from ..ir.partial import nodes_between
 from ..ir.rebuild import node_key
+from ..ir.weighted import only_stored
 
 __all__ = ["GATED", "Place", "find_places", "gated", "per_place", "place_counts"]
 
@@ -148,17 +149,10 @@ def _layer(node: ir.Node, groups: Groups) -> tuple[ir.Node, ...]:
         if len(readers) != 1 or value.is_graph_output():
             return tuple(found)
         (reader,) = readers
-        if not _affine(reader, value) or not _same(groups, value, reader.outputs[0]):
+        belongs = reader.op_type in AFTER and only_stored(reader, value)
+        if not belongs or not _same(groups, value, reader.outputs[0]):
             return tuple(found)
         found.append(reader)
-
-
-def _affine(reader: ir.Node, value: ir.Value) -> bool:
-    """Whether a node does no more to a value than multiply by stored numbers, or add them."""
-    if reader.op_type not in AFTER:
-        return False
-    others = [each for each in reader.inputs if each is not None and each is not value]
-    return all(each.const_value is not None for each in others)
 
 
 def _same(groups: Groups, first: ir.Value, second: ir.Value) -> bool:

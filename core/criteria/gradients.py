@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from ..training.module import TrainingModule
 
-__all__ = ["DRAWN", "Differentiated", "Step", "by_gradients", "mean_over_steps"]
+__all__ = ["DRAWN", "Differentiated", "Step", "by_gradients"]
 
 DRAWN = 32
 """Gradients at least where targets are drawn: with few minibatches, several are drawn for each."""
@@ -164,6 +164,27 @@ class Differentiated:
                 loss = self.loss.tensor(values, shard.targets, seed=number * draws + draw)
                 yield Step(gates=gates, values=values, loss=loss)
 
+    def mean(self, measure: Callable[[Step], Tensor], also: Sequence[str] = ()) -> Scores:
+        """Return the mean over minibatches of a measure of each unit [units].
+
+        Args:
+            measure: of one minibatch [units].
+            also: values that it reads besides.
+
+        Raises:
+            DataError: the data is broken, or the loss has no finite gradient.
+        """
+        total, count = np.zeros(self.groups.unit_count), 0
+        for step in self.steps(also):
+            total += measure(step).detach().numpy().astype(np.float64)
+            count += 1
+        if not np.isfinite(total).all():
+            raise DataError(
+                f"the loss of '{self.module.source.name}' has no finite gradient",
+                hint="look at its outputs: secateur predict; check --mean and --scale",
+            )
+        return total / max(1, count)
+
     def _computed(self, shard: Shard, also: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the gates of some samples, and the values that they lead to."""
         feeds = {name: torch.from_numpy(array) for name, array in shard.inputs.items()}
@@ -177,26 +198,3 @@ class Differentiated:
             own = gates if place.by_sample else gates.mean(dim=0, keepdim=True)
             feeds[place.name] = own[:, units].reshape(place.spread(rows))
         return gates, self.module(feeds, self.loss.reads, also)
-
-
-def mean_over_steps(
-    context: ScoreContext,
-    measure: Callable[[Step], Tensor],
-    differentiated: Differentiated,
-    also: Sequence[str] = (),
-) -> Scores:
-    """Return the mean over minibatches of a measure of each unit [units].
-
-    Raises:
-        DataError: the data is broken, or the loss has no finite gradient.
-    """
-    total, count = np.zeros(context.groups.unit_count), 0
-    for step in differentiated.steps(also):
-        total += measure(step).detach().numpy().astype(np.float64)
-        count += 1
-    if not np.isfinite(total).all():
-        raise DataError(
-            f"the loss of '{context.network.name}' has no finite gradient",
-            hint="look at its outputs: secateur predict; check --mean and --scale",
-        )
-    return total / max(1, count)

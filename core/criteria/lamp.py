@@ -56,7 +56,7 @@ def adaptive(squares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     Args:
         squares: not negative, [channels].
     """
-    order = np.lexsort((np.arange(len(squares)), squares))
+    order = np.argsort(squares, kind="stable")
     left = np.cumsum(squares[order][::-1])[::-1]
     found = np.zeros(len(squares))
     found[order] = np.divide(squares[order], left, out=np.zeros(len(left)), where=left > 0)

@@ -26,6 +26,7 @@ files can be smaller by channels only. A chain may then pass a kept channel agai
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,7 @@ import onnx_ir as ir
 
 from ..coupling.groups import Groups
 from ..ir.network import Network
+from ..ir.weighted import WEIGHTED
 from .folded import folded
 from .registry import ScoreContext, Scores, criterion
 
@@ -51,7 +53,11 @@ authors' code stops after 1,000 single kernels in a row; it looks for kernels, w
 ROUNDING = 1e-12
 """Chains whose logarithms differ by less are equally long; the one that ends first is taken."""
 
-WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+BLOCK_BYTES = 1 << 26
+"""Bytes that the frequencies of the kernels of some outputs may take; others are computed after."""
+
+FLOAT_BYTES = 8
+"""Bytes of a number here."""
 
 Matrix = npt.NDArray[np.float64]
 
@@ -86,20 +92,37 @@ def operator_norms(kernels: Matrix, strides: Sequence[int] = ()) -> Matrix:
     sizes = kernels.shape[2:]
     if not sizes:
         return np.abs(kernels)
+    if all(size == 1 for size in sizes):
+        return np.abs(kernels.reshape(kernels.shape[:2]))
     strides = tuple(strides) or (1,) * len(sizes)
+    # Rounded up to the stride, so that every tap has a place.
     grids = [
-        max(GRID, -(-size // GRID) * GRID) // stride * stride or stride
+        -(-max(GRID, -(-size // GRID) * GRID) // stride) * stride
         for size, stride in zip(sizes, strides, strict=True)
     ]
+    row = 2 * FLOAT_BYTES * kernels.shape[1] * math.prod(grids)
+    rows = max(1, BLOCK_BYTES // max(1, row))
+    norms = np.zeros(kernels.shape[:2])
+    for start in range(0, len(kernels), rows):
+        block = slice(start, start + rows)
+        norms[block] = _block_norms(kernels[block], grids, strides)
+    return norms
+
+
+def _block_norms(kernels: Matrix, grids: Sequence[int], strides: Sequence[int]) -> Matrix:
+    """Return the operator norm of every kernel on a grid, which its strides divide.
+
+    Kernels are real, so one half of the frequencies has the absolute values of the other.
+    """
     axes = tuple(range(2, kernels.ndim))
+    shape = [grid // stride for grid, stride in zip(grids, strides, strict=True)]
     squares: Matrix | None = None
     for phase in np.ndindex(*strides):
         taps = tuple(slice(p, None, s) for p, s in zip(phase, strides, strict=True))
         part = kernels[(slice(None), slice(None), *taps)]
         if not part.size:
             continue
-        shape = [grid // stride for grid, stride in zip(grids, strides, strict=True)]
-        own = np.square(np.abs(np.fft.fftn(part, shape, axes)))
+        own = np.square(np.abs(np.fft.rfftn(part, shape, axes)))
         squares = own if squares is None else squares + own
     assert squares is not None, "a kernel has at least one tap"
     norms: Matrix = np.sqrt(squares.max(axis=axes))
@@ -135,12 +158,13 @@ def chains(
     """
     units = {name: np.unique(groups.units[labels.vector]) for name, labels in groups.values.items()}
     hops = _hops(network, groups, units)
+    maker = {hop.makes: number for number, hop in enumerate(hops)}
     strongest = _strongest(hops, units, groups.unit_count)
     order: list[int] = []
     left = wanted.copy()
     idle = 0
     while left.any() and idle < PATIENCE:
-        taken = _take_longest(hops, units)
+        taken = _take_longest(hops, maker, units)
         if taken is None:
             break
         own = [unit for unit in dict.fromkeys(taken) if left[unit]]
@@ -148,7 +172,7 @@ def chains(
         order += own
         idle = 0 if own else idle + 1
     rest = np.flatnonzero(left)
-    return order, rest[np.lexsort((rest, -strongest[rest]))].tolist()
+    return order, rest[np.argsort(-strongest[rest], kind="stable")].tolist()
 
 
 def _hops(
@@ -243,8 +267,16 @@ def _joined(
     return keys // count, keys % count, np.sqrt(squares)
 
 
-def _take_longest(hops: list[_Hop], units: Mapping[str, npt.NDArray[np.int64]]) -> list[int] | None:
-    """Remove the edges of the longest chain, and return its units; None where none is left."""
+def _take_longest(
+    hops: Sequence[_Hop], maker: Mapping[str, int], units: Mapping[str, npt.NDArray[np.int64]]
+) -> list[int] | None:
+    """Remove the edges of the longest chain, and return its units; None where none is left.
+
+    Args:
+        hops: the nodes of the graph.
+        maker: value → the number of the node that makes it.
+        units: value → its units.
+    """
     best: dict[str, Matrix] = {}
     came: list[npt.NDArray[np.int64]] = []
     top, where = 0.0, (-1, 0)
@@ -259,7 +291,7 @@ def _take_longest(hops: list[_Hop], units: Mapping[str, npt.NDArray[np.int64]]) 
             top, where = float(found.max()), (number, int(found.argmax()))
     if where[0] < 0:
         return None
-    return _followed(hops, units, came, *where)
+    return _followed(hops, maker, units, came, *where)
 
 
 def _reached(hop: _Hop, best: Mapping[str, Matrix]) -> tuple[Matrix, npt.NDArray[np.int64]]:
@@ -277,14 +309,14 @@ def _reached(hop: _Hop, best: Mapping[str, Matrix]) -> tuple[Matrix, npt.NDArray
 
 
 def _followed(
-    hops: list[_Hop],
+    hops: Sequence[_Hop],
+    maker: Mapping[str, int],
     units: Mapping[str, npt.NDArray[np.int64]],
     came: list[npt.NDArray[np.int64]],
     number: int,
     place: int,
 ) -> list[int]:
     """Remove the edges of a chain from its end to its beginning, and return its units."""
-    maker = {hop.makes: k for k, hop in enumerate(hops)}
     found = [int(units[hops[number].makes][place])]
     while True:
         hop, source = hops[number], int(came[number][place])

@@ -14,7 +14,10 @@ from ..data.calibration import CALIBRATION_SAMPLES
 from .registry import ScoreContext, Scores, criterion
 from .removal import absences
 
-COST = "a pass for each channel, through the layers behind it, over up to 1,024 samples"
+COST = (
+    "a pass for each channel, through the layers behind it, over up to "
+    f"{CALIBRATION_SAMPLES:,} samples"
+)
 
 
 @criterion(

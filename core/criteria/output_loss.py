@@ -23,11 +23,12 @@ import numpy as np
 from ..data.labels import check_labels
 from ..data.targets import Targets
 from ..errors import DataError
+from ..evaluation.metrics.classification import log_softmax
 from ..evaluation.tasks.classification import Classification
 from ..ir.heads import classifier_output, is_classifier
+from ..ir.logits import logits_of
 from ..ir.network import Network
 from ..ir.partial import between
-from ..ir.scores import scores_of
 from ..training.framework import functional, torch
 from .registry import ScoreContext
 
@@ -202,17 +203,10 @@ def find_loss(context: ScoreContext) -> tuple[OutputLoss, Network]:
         )
         return OutputError(outputs), network
     value = next(value for value in network.graph.outputs if value.name == name)
-    scores = scores_of(value)
+    scores = logits_of(value)
     if scores != name:
         network = between(network, set(network.inputs), [scores])
     return (CrossEntropy(scores) if labelled else Divergence(scores)), network
-
-
-def log_softmax(scores: np.ndarray) -> np.ndarray:
-    """Return ln p of every class (float64) of scores N×classes."""
-    values = scores.astype(np.float64)
-    shifted = values - values.max(axis=1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
 def labels_of(targets: Targets, classes: int) -> np.ndarray:

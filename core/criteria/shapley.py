@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..progress import detailed
 from .registry import ScoreContext, Scores, criterion
 from .removal import Absent, absences
 from .shapley_estimators import EXACT, MOST, Estimator, Shapley, exact, least_squares, permutations
@@ -30,6 +31,7 @@ SAMPLES = 256
 """Samples that the loss is measured on, the first ones."""
 
 SEED = 0
+"""Of what is drawn, beside the number of a group."""
 
 COST = (
     f"up to {MOST} passes for each channel, through the layers behind it, over up to "
@@ -72,7 +74,7 @@ def shapley(context: ScoreContext) -> Scores:
 
 @criterion(
     "shapley-permutation",
-    summary="the same, by means over random orders",
+    summary="mean loss change by the channel over random orders of removal",
     source="Ancona et al., arXiv 2006.01795",
     needs_data=True,
     uses_labels=True,
@@ -89,24 +91,19 @@ def shapley_permutation(context: ScoreContext) -> Scores:
 
 
 def shapley_values(
-    context: ScoreContext,
-    estimator: Estimator = least_squares,
-    *,
-    most: int = MOST,
-    seed: int = SEED,
+    context: ScoreContext, estimator: Estimator = least_squares
 ) -> Iterator[GroupValues]:
     """Yield the Shapley values of each group that has channels to remove.
 
     Args:
         context: what a criterion is given.
-        estimator: one of :data:`~.shapley_estimators.ESTIMATORS`.
-        most: passes for each channel at most.
-        seed: of what is drawn.
+        estimator: :func:`~.shapley_estimators.least_squares` or
+            :func:`~.shapley_estimators.permutations`; groups of few channels need none.
 
     Raises:
         DataError: the data is broken or does not fit the network.
     """
-    total = sum(most * len(group.removable()) for group in context.groups.groups)
+    total = sum(MOST * len(group.removable()) for group in context.groups.groups)
     finished = 0
     context.progress("shapley", 0, total)
     for number, absent in enumerate(absences(context, SAMPLES)):
@@ -115,9 +112,9 @@ def shapley_values(
         if players <= EXACT:
             found = exact(own, players)
         else:
-            found = estimator(own, players, np.random.default_rng((seed, number)), most)
-        finished += most * players
-        context.progress(f"shapley · {absent.group.name}", finished, total)
+            found = estimator(own, players, np.random.default_rng((SEED, number)), MOST)
+        finished += MOST * players
+        context.progress(detailed("shapley", absent.group.name), finished, total)
         yield GroupValues(group=absent.group.name, units=tuple(absent.units), found=found)
     context.progress("shapley", total, total)
 
@@ -141,7 +138,7 @@ class _Game:
 
     def _advance(self, passes: int) -> None:
         self._done += passes
-        label = f"shapley · {self._absent.group.name}"
+        label = detailed("shapley", self._absent.group.name)
         self._context.progress(label, min(self._done, self._total - 1), self._total)
 
 

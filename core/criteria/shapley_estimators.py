@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import t as student
 
-__all__ = ["ESTIMATORS", "Estimator", "Game", "Shapley", "exact"]
+__all__ = ["Estimator", "Game", "Shapley", "exact", "least_squares", "permutations"]
 
 Vector = npt.NDArray[np.float64]
 Choices = npt.NDArray[np.bool_]
@@ -229,10 +229,3 @@ def _curve(sizes: npt.NDArray[np.int64], players: int) -> npt.NDArray[np.float64
     places = np.concatenate([[0], knots, [players]])
     ones = np.eye(len(places))[1:-1]
     return np.stack([np.interp(sizes, places, one) for one in ones], axis=1)
-
-
-ESTIMATORS: dict[str, Estimator] = {
-    "least-squares": least_squares,
-    "permutations": permutations,
-}
-"""Estimators by name."""

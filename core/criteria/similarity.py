@@ -38,7 +38,7 @@ def similarity(context: ScoreContext) -> Scores:
     for index, group in enumerate(groups.groups):
         if not group.prunable:
             continue
-        products = gram(group, vectors, index)
+        products = gram(group, vectors.get(index, ()))
         for partition in group.partitions:
             for share in partition:
                 order = similar_first(products[np.ix_(share, share)])

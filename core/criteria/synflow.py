@@ -39,9 +39,9 @@ DIGITS = 9
 
 @criterion(
     "synflow",
-    summary="synaptic flow through absolute weights, in 100 steps",
+    summary=f"synaptic flow through absolute weights, in {STEPS} steps",
     source="Tanaka et al., NeurIPS 2020",
-    cost="100 passes of one sample through NumPy, forward and back",
+    cost=f"{STEPS} passes of one sample through NumPy, forward and back",
     comparable=True,
 )
 def synflow(context: ScoreContext) -> Scores:
@@ -89,8 +89,8 @@ def _ranked(units: npt.NDArray[np.int64], flows: Scores) -> npt.NDArray[np.int64
     """Return units by rising flow.
 
     Layers of one unit all have the same flow. Only rounding would tell them apart, so the last
-    digits do not count; ties are in the order of the units.
+    digits do not count; ties stay in their order.
     """
     with np.errstate(divide="ignore"):
         sizes = np.round(np.log(flows[units]), DIGITS)
-    return units[np.lexsort((units, sizes))]
+    return units[np.argsort(sizes, kind="stable")]

@@ -1,9 +1,10 @@
 """First-order Taylor expansion of activations: Molchanov et al., Pruning Convolutional Neural
 Networks for Resource Efficient Inference, ICLR 2017.
 
-score(channel) = mean over samples and positions of |a · ∂L/∂a|, over the L2 norm of the scores of
-its group. It is the only one of the family that is normalised, so scores say nothing of whole
-layers. Behind a ReLU the product is what it is before. A unit with several places gets their mean.
+score(channel) = the mean over minibatches of the mean over samples and positions of |a · ∂L/∂a|,
+with L the mean loss of a minibatch; over the L2 norm of the scores of the group. It is the only one
+of the family that is normalised, so scores say nothing of whole layers. Behind a ReLU the product
+is what it is before. A unit with several places gets their mean.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from ..training.framework import torch
 from .gates import Place, per_place
-from .gradients import Differentiated, Step, by_gradients, mean_over_steps
+from .gradients import Differentiated, Step, by_gradients
 from .registry import ScoreContext, Scores
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def taylor_output(context: ScoreContext) -> Scores:
             total += _summed(place, value, gradient, context.groups.unit_count)
         return total
 
-    found = per_place(context.groups, own.places, mean_over_steps(context, measure, own, names))
+    found = per_place(context.groups, own.places, own.mean(measure, names))
     for group in context.groups.groups:
         units = list(group.units)
         norm = float(np.linalg.norm(found[units]))

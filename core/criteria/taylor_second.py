@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..coupling.groups import Groups
+from ..data.calibration import CALIBRATION_SAMPLES
 from ..training.framework import torch
 from .gates import per_place
-from .gradients import Differentiated, Step, by_gradients, mean_over_steps
+from .gradients import Differentiated, Step, by_gradients
 from .registry import ScoreContext, Scores
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ PROBES = 16
 """Products with the Hessian a minibatch, where the diagonal is estimated."""
 
 COST = (
-    f"{PROBES + 1} passes forward and back over up to 1,024 samples, or one more than there are "
-    f"channels, up to {EXACT}"
+    f"{PROBES + 1} passes forward and back over up to {CALIBRATION_SAMPLES:,} samples, or one more "
+    f"than there are channels, up to {EXACT}"
 )
 
 
@@ -60,7 +61,7 @@ def taylor_second(context: ScoreContext) -> Scores:
         return (0.5 * curvature - gradient).square()
 
     own = curved.differentiated
-    return per_place(context.groups, own.places, mean_over_steps(context, measure, own))
+    return per_place(context.groups, own.places, own.mean(measure))
 
 
 @by_gradients(
@@ -78,7 +79,7 @@ def obd(context: ScoreContext) -> Scores:
     """
     curved = _Curved(context)
     own = curved.differentiated
-    found = mean_over_steps(context, lambda step: curved.of(step)[1], own)
+    found = own.mean(lambda step: curved.of(step)[1])
     return per_place(context.groups, own.places, found)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..training.framework import torch
-from .gradients import Differentiated, Step, by_gradients, mean_over_steps
+from .gradients import Differentiated, Step, by_gradients
 from .registry import ScoreContext, Scores
 from .weights import producing
 
@@ -56,4 +56,4 @@ def taylor_weight(context: ScoreContext) -> Scores:
             total.index_add_(0, torch.from_numpy(units.ravel()), sums.reshape(-1))
         return total
 
-    return mean_over_steps(context, measure, own) / np.maximum(counts, 1)
+    return own.mean(measure) / np.maximum(counts, 1)

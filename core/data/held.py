@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
+from ..ir.footprint import value_bytes
 from ..ir.network import Network
 from .base import Batch, Dataset
 from .view import DatasetView
@@ -40,8 +40,5 @@ def held(dataset: Dataset, network: Network) -> Dataset:
         dataset: the samples.
         network: the network that reads them.
     """
-    numbers = sum(
-        math.prod(size for size in shape[1:] if isinstance(size, int))
-        for shape in network.inputs.values()
-    )
-    return _Held(dataset) if numbers * 4 * dataset.samples <= HELD_BYTES else dataset
+    size = sum(map(value_bytes, network.graph.inputs))
+    return _Held(dataset) if size * dataset.samples <= HELD_BYTES else dataset

@@ -12,7 +12,7 @@ from ..ir.network import Network, Preprocess
 from ..options import options_of
 from .arrays import AnyData, as_dataset
 from .base import Dataset
-from .naming import SYNTHETIC
+from .naming import is_made
 from .options import DataOptions
 from .registry import KINDS, Kind, Opening, Purpose
 
@@ -95,9 +95,8 @@ def kind_of(path: Path, opening: Opening) -> Kind:
             return kind
     if not there:
         made = [kind.name for kind in kinds if kind.made]
-        asked = str(path).startswith(f"{SYNTHETIC}:")
         hint = nearest_hint(str(path), made, f"images are made by {', '.join(made)}")
-        raise DataError(f"there is no data at '{path}'", hint=hint if asked else None)
+        raise DataError(f"there is no data at '{path}'", hint=hint if is_made(path) else None)
     raise DataError(
         f"'{path}' is no kind of data that can be read",
         hint="give a .npz file, an image or a folder of images, a list, annotations or a database",

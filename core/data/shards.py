@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..engine.session import Arrays
+from ..ir.footprint import largest_bytes
 from ..ir.network import Network
 from ..progress import Progress, silent
 from .base import Batch, Dataset, fixed_batch, streamed
@@ -40,15 +41,7 @@ def shard_size(network: Network) -> int:
     fixed = fixed_batch(network)
     if fixed is not None:
         return fixed
-    largest = max(
-        (
-            4 * int(np.prod([d if isinstance(d, int) else 1 for d in value.shape or ()]))
-            for value in network.values().values()
-            if value.const_value is None
-        ),
-        default=1,
-    )
-    return max(1, min(MOST_SAMPLES, SHARD_BYTES // largest))
+    return max(1, min(MOST_SAMPLES, SHARD_BYTES // max(1, largest_bytes(network))))
 
 
 def shards(batches: Iterable[Batch], size: int) -> Iterator[Shard]:

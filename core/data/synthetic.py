@@ -43,7 +43,8 @@ class SyntheticDataset:
     mean of its channels where it has another size, and as the middle of the range where its file
     was not read. Other inputs (not N×C×H×W, with another number of channels than `mean`, or made by
     a layer that is not computed) are uniform in 0 to 1. Regions are boxes inside their images, as
-    many for each. A sample depends only on the seed and its number, not on the batch.
+    many for each. An input of a sample depends only on the seed, the sample's number and the
+    input's place, not on the batch.
 
     Args:
         network: the network.
@@ -107,13 +108,14 @@ class SyntheticDataset:
 
     def _sample(self, number: int) -> dict[str, np.ndarray]:
         """Return the rows of a sample, those that end within it where several samples share one."""
-        generator = np.random.default_rng([self._seed, number])
         sample = {}
-        for name, shape in self._shapes.items():
+        for place, (name, shape) in enumerate(self._shapes.items()):
+            # Of its own, so that no input depends on how much was drawn for those before it.
+            generator = np.random.default_rng([self._seed, number, place])
             count = int((number + 1) * self._rows[name]) - int(number * self._rows[name])
             if self._takes_images(name):
                 preprocess = for_size(self._preprocess, shape)
-                pixels = self._pixels(generator, number, (count, *shape), preprocess)
+                pixels = self._pixels(generator, (number, name), (count, *shape), preprocess)
                 sample[name] = normalized(pixels, preprocess)
                 continue
             noise = generator.random((count, *shape), dtype=np.float32)
@@ -135,15 +137,15 @@ class SyntheticDataset:
     def _pixels(
         self,
         generator: np.random.Generator,
-        number: int,  # noqa: ARG002
+        of: tuple[int, str],  # noqa: ARG002
         shape: tuple[int, ...],
         preprocess: Preprocess,  # noqa: ARG002
     ) -> np.ndarray:
         """Return pixels [rows, C, H, W], 0 to 255, float32.
 
         Args:
-            generator: of this sample.
-            number: of the sample.
+            generator: of this sample and input.
+            of: number of the sample, and name of the input.
             shape: of the pixels.
             preprocess: what is made of them, with a mean of this size.
         """

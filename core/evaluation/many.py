@@ -16,13 +16,11 @@ from ..data.targets import Targets
 from ..engine.session import Session
 from ..errors import located
 from ..ir.network import Network
+from .kept_outputs import KeptOutputs
 from .loss import LossMeter
 from .task import Task
 
 __all__ = ["ManyMeter"]
-
-KEPT_BYTES = 1 << 28
-"""Largest outputs of the original that are kept; larger ones are computed for every network."""
 
 
 class ManyMeter:
@@ -40,16 +38,14 @@ class ManyMeter:
     def __init__(self, original: Network, data: Dataset, task: Task | str | None = None):
         self._data = held(data, original)
         self._meter = LossMeter.of(original, self._data, task)
-        self._before: list[Mapping[str, np.ndarray]] | None = None
+        self._before: tuple[Mapping[str, np.ndarray], ...] | None = None
         if not self._meter.task.needs_original:
             return
-        session, kept, size = Session(original), list[Mapping[str, np.ndarray]](), 0
+        session, kept = Session(original), KeptOutputs()
         for batch in self._data:
-            kept.append(session.run(batch.inputs))
-            size += sum(array.nbytes for array in kept[-1].values())
-            if size > KEPT_BYTES:
+            if not kept.add(session.run(batch.inputs)):
                 return
-        self._before = kept
+        self._before = kept.found
 
     def loss(self, network: Network) -> float:
         """Return by how much a network is worse than the original; see :meth:`.LossMeter.loss`.

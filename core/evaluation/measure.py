@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 
 import numpy as np
 
@@ -155,29 +154,34 @@ def _samples(
         whole: whether networks take whole batches only.
     """
     outputs, before = run(batch.inputs)
-    targets, size = Targets.of(batch, before), batch.size
-    if size == 1 or all(len(array) == size for array in (*outputs.values(), *before.values())):
-        for row in range(size):
-            one = slice(row, row + 1)
-            yield {name: array[one] for name, array in outputs.items()}, _part(targets, row)
+    size = batch.size
+    apart = all(
+        array.ndim and len(array) == size for array in (*outputs.values(), *before.values())
+    )
+    if size == 1 or (whole and not apart):
+        yield outputs, Targets.of(batch, before)
         return
-    if whole:
-        yield outputs, targets
-        return
-    for row in range(size):  # outputs with a row for each box or region, say
-        mine, theirs = run(batch.part(row, row + 1))
-        yield mine, replace(_part(targets, row), outputs=theirs)
+    for row in range(size):
+        if apart:
+            mine, theirs = _row(outputs, row), _row(before, row)
+        else:  # outputs with a row for each box or region, or with one number for all samples
+            mine, theirs = run(batch.part(row, row + 1))
+        yield mine, _targets(batch, row, theirs)
 
 
-def _part(targets: Targets, row: int) -> Targets:
-    """Return the targets of one sample."""
+def _row(arrays: Arrays, row: int) -> Arrays:
+    return {name: array[row : row + 1] for name, array in arrays.items()}
+
+
+def _targets(batch: Batch, row: int, outputs: Arrays) -> Targets:
+    """Return the targets of one sample, with what the original computes of it."""
     one = slice(row, row + 1)
     return Targets(
         size=1,
-        labels=None if targets.labels is None else targets.labels[one],
-        objects=None if targets.objects is None else targets.objects[one],
-        values=None if targets.values is None else targets.values[one],
-        frames=None if targets.frames is None else targets.frames[one],
-        places=None if targets.places is None else targets.places[one],
-        outputs={name: array[one] for name, array in targets.outputs.items()},
+        labels=None if batch.labels is None else batch.labels[one],
+        objects=None if batch.objects is None else batch.objects[one],
+        values=None if batch.values is None else batch.values[one],
+        frames=None if batch.frames is None else batch.frames[one],
+        places=None if batch.places is None else batch.places[one],
+        outputs=outputs,
     )

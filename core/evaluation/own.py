@@ -54,8 +54,7 @@ class FunctionMetric(Metric):
             DataError: it gives no number.
         """
         outputs = {
-            name: np.concatenate([part[name] for part in self._outputs])
-            for name in self._outputs[0]
+            name: _concatenated([part[name] for part in self._outputs]) for name in self._outputs[0]
         }
         targets = _joined(self._targets)
         with guarded("task", self._task.name):
@@ -75,7 +74,8 @@ class FunctionTask(Task):
 
     Args:
         measure: takes outputs by name, [samples, …], and :class:`Targets` of all samples; returns
-            the figure. To be used by several processes, it must stand in a module.
+            the figure. An output that is one number for a batch is [batches]. To be used by several
+            processes, it must stand in a module.
         name: of the task, and of the figure in tables and files; that of the function if empty.
         read: names of the outputs that it reads; empty for all.
         unit: as for :class:`Task`.
@@ -152,7 +152,12 @@ def _joined(parts: Sequence[Targets]) -> Targets:
         size=sum(part.size for part in parts), labels=rows("labels"), objects=rows("objects"),
         values=rows("values"), frames=rows("frames"), places=rows("places"),
         outputs={
-            name: np.concatenate([part.outputs[name] for part in parts])
+            name: _concatenated([part.outputs[name] for part in parts])
             for name in parts[0].outputs
         },
     )  # fmt: skip
+
+
+def _concatenated(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the rows of all batches; those that give one number each give a vector of them."""
+    return np.concatenate([np.atleast_1d(part) for part in parts])

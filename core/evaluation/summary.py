@@ -25,7 +25,7 @@ from .fitted import fit_data
 from .loss import LossMeter
 from .task import Task
 
-__all__ = ["PADDED", "SummaryRow", "summarize"]
+__all__ = ["PADDED", "SummaryRow", "summarize", "with_sizes"]
 
 PADDED = "Latency, padded"
 """The item of a row with latencies of both networks with channels filled up (:mod:`.padding`)."""
@@ -97,6 +97,19 @@ class SummaryRow:
         if self.relative:
             return percent_text(self.delta)
         return f"{self.delta:+.2f}" if self.unit == "%" else f"{self.delta:+.4f}"
+
+
+def with_sizes(rows: Sequence[SummaryRow], before: int, after: int) -> list[SummaryRow]:
+    """Return rows with one more, behind those on weights and operations: bytes of the files.
+
+    Args:
+        rows: what :func:`summarize` found.
+        before: bytes of the files of the original.
+        after: those of the smaller network.
+    """
+    place = 1 + max(k for k, row in enumerate(rows) if row.unit == "Op")
+    size = SummaryRow(item="File size", original=before, compressed=after, unit="B")
+    return [*rows[:place], size, *rows[place:]]
 
 
 def summarize(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..errors import DataError
-from ..progress import Progress, silent
+from ..progress import Progress, detailed, silent
 from ..training.criterion import Criterion
 from ..training.framework import torch
 from ..training.module import TrainingModule
@@ -366,7 +366,8 @@ def _stage(
             run.averages.after(solver.done)
         if stage.sparsifies:
             run.leave(step + 1, length)
-        run.progress(f"training {stage.name} · {run.told()}", run.total, sum(course.lengths()))
+        label = detailed(f"training {stage.name}", run.told())
+        run.progress(label, run.total, sum(course.lengths()))
         if step + 1 in marks:
             leaving = stage.sparsifies and step + 1 < length
             run.measure(stage, now, solver, counts=not leaving)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from ..ir.heads import BoxHead, box_heads, is_vector
+from ..ir.logits import PASSING, logits_of
 from ..ir.network import Network, shape_of
-from ..ir.scores import PASSING, scores_of
+from ..ir.weighted import WEIGHTED, only_stored
 
 __all__ = ["Places", "features_of", "layers_of", "places_of"]
 
-WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 AFTER = frozenset({"BatchNormalization", "Mul", "Add"})
 """Operators that belong to the layer before them, if their other inputs are stored."""
 
@@ -45,7 +45,7 @@ def places_of(network: Network) -> Places:
     """Return the values of a network that matter for training."""
     outputs = network.graph.outputs
     return Places(
-        scores={str(value.name): scores_of(value) for value in outputs},
+        scores={str(value.name): logits_of(value) for value in outputs},
         features=tuple(dict.fromkeys(name for value in outputs for name in features_of(value))),
         layers=layers_of(network),
         classes=frozenset(name for name, shape in network.outputs.items() if is_vector(shape)),
@@ -89,8 +89,7 @@ def _made(value: ir.Value) -> str:
     """Return the last value of a layer before its activation."""
     while len(readers := value.consumers()) == 1 and not value.is_graph_output():
         (reader,) = readers
-        others = [each for each in reader.inputs if each is not None and each is not value]
-        if reader.op_type not in AFTER or any(each.const_value is None for each in others):
+        if reader.op_type not in AFTER or not only_stored(reader, value):
             break
         value = reader.outputs[0]
     return str(value.name)

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from .network import Network
+from .weighted import WEIGHTED
 
 __all__ = ["largest_bytes", "multiply_adds", "peak_bytes", "total_bytes", "value_bytes"]
 
@@ -61,7 +62,7 @@ def multiply_adds(network: Network) -> int:
 
 def _multiply_adds(node: ir.Node) -> int:
     weight = node.inputs[1] if len(node.inputs) > 1 else None
-    if node.op_type not in _MULTIPLYING or weight is None or weight.shape is None:
+    if node.op_type not in WEIGHTED or weight is None or weight.shape is None:
         return 0
     # Each output of a convolution reads a row of the weight; each input of the transposed one does.
     positions = node.inputs[0] if node.op_type == "ConvTranspose" else node.outputs[0]
@@ -71,9 +72,6 @@ def _multiply_adds(node: ir.Node) -> int:
         shared = sizes[-1:]
     row = math.prod(sizes) // max(1, math.prod(shared))
     return int((value_bytes(positions) if positions is not None else 0) / FLOAT_BYTES) * row
-
-
-_MULTIPLYING = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 def _flag(node: ir.Node, name: str) -> bool:

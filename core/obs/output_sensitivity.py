@@ -350,7 +350,7 @@ def _energies(network: Network, rounds: Sequence[_Round], pool: Executor) -> dic
     count = sum(samples.count for samples in rounds)
     found = {}
     for name in outputs[0]:
-        y = np.concatenate([values[name] for values in outputs])
+        y = np.concatenate([np.atleast_1d(values[name]) for values in outputs])
         energy = np.square(y - y.mean(axis=0)).sum() + VARIANCE_FLOOR * np.square(y).sum()
         found[name] = float(energy) / count
     return found
@@ -361,7 +361,7 @@ def _squares(x: Array, samples: int) -> Array:
 
     If the first axis is not that of the samples, each sample gets an equal part of the whole sum.
     """
-    if len(x) != samples:
+    if x.ndim == 0 or len(x) != samples:
         return np.full(samples, float(np.square(x).sum()) / samples)
     flat = x.reshape(samples, -1)
     found: Array = np.einsum("ni,ni->n", flat, flat).astype(np.float64)

@@ -7,7 +7,17 @@ from dataclasses import dataclass, replace
 
 from ..errors import PlanError, percent_hint
 
-__all__ = ["NO_LIMITS", "USUAL_LIMITS", "Limits"]
+__all__ = ["BY_WIDTH", "NO_LIMITS", "USUAL_LIMITS", "Limits"]
+
+BY_WIDTH = "auto"
+"""Multiples that fit the width of each group."""
+
+BLOCK = 8
+"""Channels that most engines compute together: see the table of targets."""
+
+BLOCKS = 8
+"""Blocks that a group has at least; narrower groups keep multiples of smaller blocks. With fewer, a
+step would take more than an eighth of the group, and the order of its channels count for little."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,8 +28,8 @@ class Limits:
         PlanError: a value is out of range.
     """
 
-    round_to: int = 1
-    """Keep a multiple of this many channels in every group that loses some."""
+    round_to: int | str = 1
+    """Keep a multiple of this many channels in each group that loses some. auto: 8 in wide ones."""
 
     max_rate: float = 1.0
     """Largest fraction of its channels that a group may lose."""
@@ -29,9 +39,11 @@ class Limits:
     channel. What is asked of a single layer by its own rate may go below."""
 
     def __post_init__(self) -> None:
-        if self.round_to < 1:
+        if self.round_to != BY_WIDTH and (isinstance(self.round_to, str) or self.round_to < 1):
             raise PlanError(
-                f"channels must be a multiple of 1 or more, not {self.round_to}", option="round_to"
+                f"channels must be a multiple of 1 or more, not {self.round_to}",
+                hint=f"a number, or {BY_WIDTH}",
+                option="round_to",
             )
         if not 0.0 < self.max_rate <= 1.0:
             raise PlanError(
@@ -51,6 +63,22 @@ class Limits:
         """The same limits, but all channels of a share may leave except one."""
         return replace(self, min_keep=0.0)
 
+    def multiple(self, channels: int, scale: float = 1.0) -> int:
+        """Return what the number of channels that stay in a share is a multiple of.
+
+        Of its width, that is 8 for 64 channels or more, 4 from 32 on, 2 from 16 on, and else 1.
+
+        Args:
+            channels: number of channels of the share.
+            scale: how much wider it was before earlier rounds.
+        """
+        if isinstance(self.round_to, int):
+            return self.round_to
+        block = BLOCK
+        while block > 1 and channels * scale < BLOCKS * block:
+            block //= 2
+        return block
+
     def floor(self, channels: int, scale: float = 1.0) -> int:
         """Return the number of channels that stay at least: one, or a multiple's worth.
 
@@ -59,7 +87,7 @@ class Limits:
             scale: how much wider it was before earlier rounds; the fraction is of that width.
         """
         kept = math.ceil(min(1.0, self.min_keep * scale) * channels - 1e-9)
-        return max(1, kept, min(self.round_to, channels))
+        return max(1, kept, min(self.multiple(channels, scale), channels))
 
     def counts(self, channels: int, scale: float = 1.0, *, all_may_go: bool = False) -> list[int]:
         """Return the legal numbers of channels to remove from a share, rising, without 0.
@@ -74,9 +102,8 @@ class Limits:
         if all_may_go and (channels == 1 or self.min_keep == 0.0):
             floor = 0
         most = min(int(channels * self.max_rate + 1e-9), channels - floor)
-        return [
-            removed for removed in range(1, most + 1) if (channels - removed) % self.round_to == 0
-        ]
+        multiple = self.multiple(channels, scale)
+        return [removed for removed in range(1, most + 1) if (channels - removed) % multiple == 0]
 
 
 NO_LIMITS = Limits(min_keep=0.0)

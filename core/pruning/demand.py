@@ -27,7 +27,7 @@ from ..errors import PlanError
 from ..ir.network import Network
 from ..plan.exclude import closed
 from ..plan.floors import Floors, find_floors
-from ..plan.limits import Limits
+from ..plan.limits import BY_WIDTH, Limits
 from ..plan.quotas import Quotas, asked_steps, partitions, unasked
 from ..plan.reach import Reach, find_reach, steps_left
 from ..plan.steps import SLACK, Step, legal_steps
@@ -223,8 +223,9 @@ class Demand:
             f"{limits.min_keep * 100:g} % of their channels" if limits.min_keep else "one channel"
         )
         others = f"{'others' if fixed else 'layers'} keep at least {part}"
-        if limits.round_to > 1:
-            others += f", and a multiple of {limits.round_to}"
+        if limits.round_to != 1:
+            multiple = "2 to 8" if limits.round_to == BY_WIDTH else limits.round_to
+            others += f", and a multiple of {multiple}"
         if limits.max_rate < 1.0:
             others += f", and lose at most {limits.max_rate * 100:g} % of them"
         why = f"fixed are {_listed(fixed)}; {others}" if fixed else others

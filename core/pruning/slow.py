@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..cost.latency import LOCAL
 from ..engine.padding import channel_block
 from ..ir.network import Network, shape_of
+from ..plan.limits import BY_WIDTH
 from .result import PruneResult
 
 __all__ = ["slow_reason"]
@@ -22,7 +23,7 @@ def slow_reason(result: PruneResult) -> str:
     target = known.get("target", {}).get("name")
     in_blocks = target == LOCAL or known.get("budget") == "latency"
     multiple = known.get("limits", {}).get("round_to", 1)
-    if odd and block > 1 and multiple % block:
+    if odd and block > 1 and (multiple == BY_WIDTH or multiple % block):
         flag = (
             f"--round-to {block} leaves whole blocks alone" if in_blocks
             else f"--target {LOCAL} removes whole blocks"

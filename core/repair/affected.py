@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from ..ir.network import Network, blob_refs
 from ..ir.rebuild import node_key
+from ..ir.weighted import WEIGHTED
 from ..plan.state import PruningState
 from ..statistics.operators import Array, Operator, find_operators
 
@@ -72,7 +73,7 @@ def _mixes(node: ir.Node, mixing: set[str]) -> bool:
     """Whether an output channel of a node depends on several input channels."""
     per_channel = node.op_type == "Conv" and node_key(node) not in mixing
     if not per_channel:
-        return node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul")
+        return node.op_type in WEIGHTED
     weight = node.inputs[1]
     shape = weight.shape if weight is not None else None
     return shape is None or shape[1] != 1

@@ -19,7 +19,7 @@ convolutions are additions. No data is needed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -63,7 +63,7 @@ def merge(state: PruningState, dense: Network, progress: Progress = silent) -> N
     targets: dict[int, int] = {}
     scales: Scales = {}
     for index, group in enumerate(state.groups.groups):
-        for removed, kept, scale in _pairs(state, group, _mixing(vectors), index):
+        for removed, kept, scale in _pairs(state, group, _mixing(vectors.get(index, []))):
             targets[removed], scales[removed] = kept, scale
     if not targets:
         return dense
@@ -81,20 +81,18 @@ def merge(state: PruningState, dense: Network, progress: Progress = silent) -> N
     return rebuild(dense, tensors=found) if found else dense
 
 
-def _mixing(vectors: Mapping[int, list[Vectors]]) -> dict[int, list[Vectors]]:
+def _mixing(vectors: list[Vectors]) -> list[Vectors]:
     """Return the vectors without those of depthwise convolutions, where there are others."""
-    return {
-        index: [each for each in own if not each.own] or list(own) for index, own in vectors.items()
-    }
+    return [each for each in vectors if not each.own] or vectors
 
 
 def _pairs(
-    state: PruningState, group: Group, vectors: Mapping[int, list[Vectors]], index: int
+    state: PruningState, group: Group, vectors: Iterable[Vectors]
 ) -> list[tuple[int, int, float]]:
     """Return removed units with the kept unit that stands for each, and the multiple."""
     if not state.removed[list(group.units)].any():
         return []
-    products = gram(group, vectors, index)
+    products = gram(group, vectors)
     cosines = similarities(products)
     found = []
     for partition in group.partitions:

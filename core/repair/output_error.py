@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from ..data import Dataset
-from ..engine.session import Arrays
+from ..evaluation.kept_outputs import KeptOutputs
 from ..evaluation.metrics.confidence import boxes_of, confidence, has_confidence
 from ..evaluation.runner import mapped, sessions, side_by_side
 from ..ir.heads import GridHead
@@ -19,8 +19,8 @@ from .boxes import counted
 
 __all__ = ["ErrorMeter", "output_error"]
 
-KEPT_BYTES = 1 << 28
-"""Largest outputs of the original that are kept; larger ones are computed for every network."""
+Outputs = Mapping[str, np.ndarray]
+"""Output → its values for a batch."""
 
 
 def output_error(
@@ -54,7 +54,7 @@ class ErrorMeter:
     def __init__(self, original: Network, dataset: Dataset):
         self._original, self._dataset = original, dataset
         self._heads = {head.output: head for head in original.heads if has_confidence(head)}
-        self._kept: list[Arrays] | None = None
+        self._kept: tuple[Outputs, ...] | None = None
 
     def error(self, network: Network, *, progress: Progress = silent) -> float:
         """Return what :func:`output_error` does, and raise the same."""
@@ -67,7 +67,7 @@ class ErrorMeter:
 
     def _outputs(
         self, network: Network, pairing: Pairing, progress: Progress
-    ) -> Iterator[tuple[Arrays, Arrays]]:
+    ) -> Iterator[tuple[Outputs, Outputs]]:
         """Yield the outputs of the original and of a network for every batch."""
         if self._kept is not None:
             (session,), workers = sessions([network], None)
@@ -81,18 +81,14 @@ class ErrorMeter:
             for before, (_, after) in zip(self._kept, found, strict=True):
                 yield before, after
             return
-        kept, size = [], 0
+        kept = KeptOutputs()
         for before, after in side_by_side(
             self._original, network, pairing, self._dataset, lambda _, *outputs: outputs,
             progress=progress,
         ):  # fmt: skip
             yield before, after
-            size += sum(array.nbytes for array in before.values())
-            if size <= KEPT_BYTES:
-                kept.append(before)
-            else:
-                kept.clear()
-        self._kept = kept if size <= KEPT_BYTES else None
+            kept.add(before)
+        self._kept = kept.found
 
 
 class _Error:

@@ -29,13 +29,13 @@ import onnx_ir as ir
 
 from ..ir.network import Network
 from ..ir.rebuild import rebuild
+from ..ir.weighted import epsilon_of
 from ..plan.state import PruningState
 from ..progress import Progress, silent, tracked
 from ..statistics.operators import Array
 from .activation_cache import ActivationCache, first_batches
 from .affected import affected, stored_alone
 from .registry import repair
-from .targets import BATCH_NORM_EPSILON
 
 __all__ = ["SILENT_VARIANCE", "recalibrate"]
 
@@ -68,7 +68,7 @@ def recalibrate(state: PruningState, network: Network, progress: Progress = sile
         wanted = _statistics(before.advance(state.original, _x(node)))
         found = _statistics(now.advance(network, _x(node), tensors))
         mean, variance = _matched(
-            (stored[0], stored[1]), (wanted[0][kept], wanted[1][kept]), found, _epsilon(node)
+            (stored[0], stored[1]), (wanted[0][kept], wanted[1][kept]), found, epsilon_of(node)
         )
         tensors[names[0]] = mean.astype(np.float32)
         tensors[names[1]] = variance.astype(np.float32)
@@ -89,11 +89,6 @@ def _matched(
     variance = np.maximum((stored[1] + epsilon) * ratio - epsilon, 0.0)
     stretch = np.sqrt((variance + epsilon) / (stored[1] + epsilon))
     return found[0] - (wanted[0] - stored[0]) * stretch, variance
-
-
-def _epsilon(node: ir.Node) -> float:
-    given = node.attributes.get("epsilon")
-    return given.as_float() if given is not None else BATCH_NORM_EPSILON
 
 
 def _x(node: ir.Node) -> str:

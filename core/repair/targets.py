@@ -25,9 +25,10 @@ import onnx_ir as ir
 
 from ..ir.assemble import NONE, Tensors
 from ..ir.network import Network
+from ..ir.weighted import affine_of, channel_axis
 from ..statistics.operators import Array, Operator
 
-__all__ = ["BATCH_NORM_EPSILON", "Path", "Target", "array_of", "follow"]
+__all__ = ["Path", "Target", "array_of", "follow"]
 
 SMALLEST_FACTOR = 1e-6
 """A channel whose factor is at most this part of the largest is fitted to its own output, since the
@@ -70,6 +71,7 @@ def follow(
     """
     scale, offset, other = np.ones(channels), np.zeros(channels), None
     value = network.values()[operator.y]
+    axis = channel_axis(operator.op_type, len(value.shape) if value.shape is not None else 0)
     while True:
         uses = list(value.uses())
         end = str(value.name)
@@ -79,7 +81,7 @@ def follow(
         slope = _slope(node)
         if slope is not None:
             return Path(scale, offset, other, slope, end=str(node.outputs[0].name))
-        affine = _affine(network, node, value, channels, tensors) if other is None else None
+        affine = affine_of(node, value, axis, channels, tensors) if other is None else None
         summand = _summand(node, value) if other is None else None
         if affine is not None:
             scale, offset = affine[0] * scale, affine[0] * offset + affine[1]
@@ -92,9 +94,6 @@ def follow(
 
 LEAKY_SLOPE = 0.01
 """The default slope of ONNX's LeakyRelu."""
-
-BATCH_NORM_EPSILON = 1e-5
-"""The default epsilon of ONNX's BatchNormalization."""
 
 
 def _slope(node: ir.Node) -> float | None:
@@ -111,39 +110,6 @@ def _slope(node: ir.Node) -> float | None:
         least = node.inputs[1].const_value
         return 0.0 if least is not None and float(least.numpy()) == 0.0 else None
     return None
-
-
-def _affine(
-    network: Network, node: ir.Node, value: ir.Value, channels: int, tensors: Tensors
-) -> tuple[Array, Array] | None:
-    """Return factor and summand of a node that is affine in each channel; None for others."""
-    if node.op_type == "BatchNormalization":
-        if any(v is None or v.const_value is None for v in node.inputs[1:5]):
-            return None
-        scale, shift, mean, variance = (
-            array_of(network, str(v.name), tensors).astype(np.float64)
-            for v in node.inputs[1:5]
-            if v is not None
-        )
-        given = node.attributes.get("epsilon")
-        factor = scale / np.sqrt(
-            variance + (given.as_float() if given is not None else BATCH_NORM_EPSILON)
-        )
-        return factor, shift - mean * factor
-    if node.op_type not in ("Mul", "Add") or len(node.inputs) != 2:
-        return None
-    operand = node.inputs[1] if node.inputs[0] is value else node.inputs[0]
-    if operand is None or operand.const_value is None or value.shape is None:
-        return None
-    constant = tensors.get(str(operand.name), operand.const_value.numpy()).astype(np.float64)
-    axis = 1 if len(value.shape) > 2 else len(value.shape) - 1
-    own = axis - (len(value.shape) - constant.ndim)
-    if constant.size != 1 and not (own >= 0 and constant.shape[own] == constant.size == channels):
-        return None
-    vector = np.broadcast_to(constant.ravel(), (channels,))
-    if node.op_type == "Mul":
-        return vector, np.zeros(channels)
-    return np.ones(channels), vector
 
 
 def array_of(network: Network, name: str, tensors: Tensors) -> np.ndarray:

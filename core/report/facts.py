@@ -21,7 +21,7 @@ from ..pruning.result import PruneResult
 from ..pruning.rounds import Iteration
 from ..sensitivity.result import Analysis
 from ..study.result import Study
-from .latency import LayerTimes
+from .latency import LayersTimed
 
 __all__ = ["Check", "ReportFacts", "StepFacts"]
 
@@ -103,7 +103,7 @@ class ReportFacts:
     samples: int | None = None
     data: str = ""
     examples: Examples | None = None
-    times: LayerTimes | None = None
+    times: LayersTimed | None = None
     steps: Sequence[StepFacts] = ()
     models: Table | None = None
     densified: PruneResult | None = None

@@ -12,14 +12,14 @@ from ..ir.windows import restored
 from ..progress import Progress, silent
 from ..verify.small_input import within_memory
 
-__all__ = ["LayerTimes", "layer_times"]
+__all__ = ["LayersTimed", "layer_times"]
 
 SECONDS = 2.0
 """So long the runs of a network take, about; its profile needs no more to be steady."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LayerTimes:
+class LayersTimed:
     """Milliseconds of layers on this machine, one sample.
 
     Args:
@@ -38,7 +38,7 @@ class LayerTimes:
 
 def layer_times(
     before: Network, after: Network | None = None, *, progress: Progress = silent
-) -> LayerTimes:
+) -> LayersTimed:
     """Measure the layers of one model, or of two.
 
     Args:
@@ -56,8 +56,8 @@ def layer_times(
             layer_latencies(network, seconds=SECONDS, progress=progress) for network in measured
         ]
     except UnsupportedError as error:
-        return LayerTimes(missing=error.message)
-    return LayerTimes(
+        return LayersTimed(missing=error.message)
+    return LayersTimed(
         before=found[0],
         after=found[1] if len(found) > 1 else {},
         smaller=measured[0] is not own[0],

@@ -20,10 +20,10 @@ from ..errors import PlanError
 from ..evaluation.fitted import fit_data
 from ..evaluation.metrics.metric import Metric
 from ..evaluation.task import Task
-from ..files import alone_in
+from ..files import alone_in, made_folder
 from ..ir.digest import digest
 from ..ir.network import Network
-from ..journal import place_of
+from ..journal import check_plain
 from ..options import options_of
 from ..plan.exclude import check_excluded, excluded_groups
 from ..progress import Progress, silent
@@ -95,8 +95,9 @@ def analyze(
     with ExitStack() as held:
         place = None if state is None else Path(state)
         if place is not None:
-            held.enter_context(place_of(place))
+            held.enter_context(made_folder(place.parent))
             held.enter_context(alone_in(place.parent))
+            check_plain(place)
         curves = _curves(network, groups, data if read is None else read, task, options, progress)
         original = measure_original(
             network, data, task, memory=options.memory, jobs=_workers(options), progress=progress

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..brief import brief
 from ..errors import DataError, located
-from ..files import write_whole
+from ..files import json_bytes, write_whole
 from ..markup import Table, notebook
 from ..words import four_digits
 
@@ -232,8 +232,7 @@ def save_analysis(analysis: Analysis, path: str | Path) -> None:
     Raises:
         DataError: it cannot be written.
     """
-    text = json.dumps(analysis.to_data(), indent=1, ensure_ascii=False) + "\n"
-    write_whole(Path(path), text.encode())
+    write_whole(Path(path), json_bytes(analysis.to_data()))
 
 
 def load_analysis(path: str | Path) -> Analysis:

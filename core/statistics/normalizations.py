@@ -13,7 +13,7 @@ from ..data.usual import USUAL
 from ..engine.session import Session
 from ..ir.network import Network, Preprocess
 
-__all__ = ["LEAST_VARIANCE", "Stored", "likely_preprocess", "mismatch", "stored_statistics"]
+__all__ = ["LEAST_VARIANCE", "Stored", "likely_preprocess", "median_mismatch", "stored_statistics"]
 
 LEAST_VARIANCE = 1e-5
 """Added to variances. A channel that never varied would count without limit."""
@@ -66,7 +66,7 @@ def stored_statistics(network: Network) -> tuple[Stored, ...]:
     return tuple(found)
 
 
-def mismatch(values: Sequence[np.ndarray], stored: Sequence[Stored]) -> float:
+def median_mismatch(values: Sequence[np.ndarray], stored: Sequence[Stored]) -> float:
     """Return how far the statistics of a batch are from the stored ones: the median over layers.
 
     Of each channel, the squared difference of means and that of standard deviations, in stored
@@ -118,6 +118,6 @@ def likely_preprocess(network: Network) -> Preprocess | None:
         )  # fmt: skip
         dataset = StructuredDataset(network, samples=LOOKED_AT, batch=LOOKED_AT, preprocess=made)
         found = session.run(first_batch(dataset).inputs)
-        tried.append((mismatch([found[one.value] for one in stored], stored), made))
+        tried.append((median_mismatch([found[one.value] for one in stored], stored), made))
     best, chosen = min(tried, key=lambda pair: pair[0])
     return chosen if best <= FITS else None

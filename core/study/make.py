@@ -26,7 +26,7 @@ from .images import FewImages
 from .options import StudyOptions
 from .points import StudyPoint
 
-__all__ = ["Bench", "Made", "StudyFigures", "Tune", "original_of"]
+__all__ = ["Bench", "PointOutcome", "StudyFigures", "Tune", "original_of"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +78,7 @@ class StudyFigures:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Made:
+class PointOutcome:
     """A point that was tried.
 
     Args:
@@ -128,46 +128,38 @@ class Bench:
     size: Callable[[Network], int]
     tune: Tune | None = None
 
-    def make(self, point: StudyPoint, progress: Progress = silent) -> Made:
+    def make(self, point: StudyPoint) -> PointOutcome:
         """Make and measure the model of a point; what keeps it from that is told, not raised."""
         try:
-            return self._made(point, progress)
+            return self._made(point)
         except SecateurError as error:
-            return Made(point=point, reason=str(error))
+            return PointOutcome(point=point, reason=str(error))
 
-    def _made(self, point: StudyPoint, progress: Progress) -> Made:
+    def _made(self, point: StudyPoint) -> PointOutcome:
         data = self.data
         if point.images is not None:
             assert self.few is not None, "somebody asks for few images"
             data = self.few.drawn(data, point.images, point.seed)
-        result = prune(
-            self.network, point.pruning(self.options), groups=self.groups, data=data,
-            progress=progress,
-        )  # fmt: skip
+        result = prune(self.network, point.pruning(self.options), groups=self.groups, data=data)
         pruned = None
         if self.tune is not None:
-            pruned = self.value(self.each(result.network, progress))
+            pruned = self.value(self.each(result.network))
             result = self.tune(result, point, data)
-        return Made(
-            point=point,
-            measured=self._measured(result, data, pruned, progress),
-            result=result,
-        )
+        measured = self._measured(result, data, pruned)
+        return PointOutcome(point=point, measured=measured, result=result)
 
-    def each(self, network: Network, progress: Progress = silent) -> list[Metric]:
+    def each(self, network: Network) -> list[Metric]:
         """Return the metric of a network on each sample."""
-        return measured_each(network, self.val, self.task, original=self.network, progress=progress)
+        return measured_each(network, self.val, self.task, original=self.network)
 
     def value(self, parts: Sequence[Metric]) -> float:
         """Return the figure of all samples."""
         return float(merged(self.task, parts).compute().value)
 
-    def _measured(
-        self, result: PruneResult, data: Dataset, pruned: float | None, progress: Progress
-    ) -> StudyFigures:
+    def _measured(self, result: PruneResult, data: Dataset, pruned: float | None) -> StudyFigures:
         network = restored(result.network)
         cost = measure_cost(network, find_groups(network))
-        parts = self.each(network, progress)
+        parts = self.each(network)
         value = self.value(parts)
         draws = Resampling(len(parts))
         values = draws.values(self.task, parts)

@@ -39,14 +39,14 @@ class StudyOptions:
     """
 
     methods: Sequence[str] = METHODS
-    """Which channels are removed: criteria, each alone or with an allocation (l1+uniform)."""
+    """How channels are chosen: criteria, each alone or with an allocation (l1+uniform)."""
 
     rates: Sequence[float] = RATES
-    """Fractions of the budget to remove."""
+    """Fractions to remove, of the operations or of another budget."""
 
     repairs: Sequence[str] = (AUTOMATIC,)
-    """How the remaining weights make up for removed channels: each of these is tried with each
-    method. Repairs that follow each other are one (bias+refit)."""
+    """How the remaining weights make up for removed channels. Each of these is tried with each
+    method; bias+refit is one after the other."""
 
     finetune: FinetuneOptions | None = None
     """Fine-tune every model for so long before it is measured. 2epochs, 500steps or 10m; a number
@@ -56,7 +56,7 @@ class StudyOptions:
     """Repetitions of what is drawn at random: images of --low-data, fine-tuning."""
 
     low_data: Sequence[int] = ()
-    """Calibrate also with so few images of each class alone, which --seeds choose."""
+    """Also make models calibrated on just N images of each class, drawn anew for each seed."""
 
     analysis: Analysis | None = None
     """Loss curves measured by `secateur ana`, for methods with an allocation that needs them."""
@@ -103,7 +103,7 @@ class StudyOptions:
                 hint="another budget; the latency of the best models is measured in the end",
                 option="budget",
             )
-        self._choice()  # which checks what it shares with pruning
+        ChoiceOptions(**self._shared())  # which checks them
 
     def _check_rates(self) -> None:
         if not self.rates:
@@ -135,12 +135,13 @@ class StudyOptions:
                 option="seeds",
             )
 
-    def _choice(self) -> ChoiceOptions:
-        """Return what all points have in common."""
-        return ChoiceOptions(
-            budget=self.budget, target=self.target, task=self.task, exclude=self.exclude,
-            limits=self.limits, as_far_as_possible=self.as_far_as_possible,
-        )  # fmt: skip
+    def _shared(self) -> dict[str, Any]:
+        """Return the options of pruning that all points have in common."""
+        return {
+            "budget": self.budget, "target": self.target, "task": self.task,
+            "exclude": self.exclude, "limits": self.limits,
+            "as_far_as_possible": self.as_far_as_possible,
+        }  # fmt: skip
 
     def of_point(self, method: str, repair: str, rate: float) -> PruneOptions:
         """Return how a model is pruned.
@@ -160,8 +161,7 @@ class StudyOptions:
         return PruneOptions(
             rate=rate, criterion=criterion, allocation=allocation,
             repair=repair.replace(JOINT, ","), analysis=self.analysis if curves else None,
-            budget=self.budget, target=self.target, task=self.task, exclude=self.exclude,
-            limits=self.limits, as_far_as_possible=self.as_far_as_possible,
+            **self._shared(),
         )  # fmt: skip
 
     def training(self) -> dict[str, Any] | None:
@@ -173,6 +173,7 @@ class StudyOptions:
 
     def plain(self) -> dict[str, Any]:
         """Return what the result tells of these options, as plain values."""
+        choice = ChoiceOptions(**self._shared())
         return {
             "methods": list(self.methods),
             "rates": list(self.rates),
@@ -180,10 +181,13 @@ class StudyOptions:
             "finetune": self.training(),
             "seeds": self.seeds,
             "low_data": list(self.low_data),
-            "budget": self._choice().counted,
+            "analysis": self.analysis.digest if self.analysis is not None else None,
+            "budget": choice.counted,
             "target": self.target.name if self.target is not None else None,
+            "task": getattr(choice.task, "metric", choice.task),
             "exclude": list(self.exclude),
             "limits": asdict(self.limits),
+            "as_far_as_possible": self.as_far_as_possible,
         }
 
 

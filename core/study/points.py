@@ -56,17 +56,17 @@ class StudyPoint:
             text += f", {self.images} a class"
         return text + (f" (seed {self.seed})" if self.images is not None or self.seed else "")
 
-    def key(self, known: str, options: StudyOptions) -> str:
+    def key(self, basis: str, options: StudyOptions) -> str:
         """Return a digest of all that the model depends on.
 
         Args:
-            known: a text of network, data and metric.
+            basis: a text of network, data and metric.
             options: of the study.
         """
-        plain: dict[str, Any] = options.of_point(self.method, self.repair, self.rate).plain()
+        plain: dict[str, Any] = self.pruning(options).plain()
         return hashlib.sha256(
             json.dumps(
-                [known, self.rate, plain, self.images, self.seed, options.training()],
+                [basis, self.rate, plain, self.images, self.seed, options.training()],
                 sort_keys=True,
             ).encode()
         ).hexdigest()

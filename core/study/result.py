@@ -30,7 +30,6 @@ __all__ = [
     "StudyMean",
     "StudyRow",
     "front_table",
-    "means_table",
 ]
 
 STUDY_FILE = "study.json"
@@ -225,7 +224,7 @@ class Study:
             f"{self.metric}{figure} of '{self.model}' on {self.validation_samples:,} samples of "
             f"{self.validation}; {len(self.rows)} points, {len(self.failed)} could not be made"
         )
-        return notebook(means_table(self), front_table(self), about=about)
+        return notebook(self.means_table(), front_table(self), about=about)
 
     @property
     def made(self) -> tuple[StudyRow, ...]:
@@ -275,7 +274,28 @@ class Study:
 
     def means_table(self) -> Table:
         """Return the metric of each family by the rate: the mean, with its spread over seeds."""
-        return means_table(self)
+        found: dict[tuple[str, str, str], dict[float, StudyMean]] = {}
+        for mean in self.means():
+            family = (mean.point.method, mean.point.repair, _images(mean.point))
+            found.setdefault(family, {})[mean.point.rate] = mean
+        rates = _spread_out(sorted({row.point.rate for row in self.rows}))
+
+        def cell(mean: StudyMean | None) -> str:
+            if mean is None or not mean.made:
+                return "-"
+            text = self.figure(mean.value)
+            if mean.spread is None:
+                return text
+            return f"{text.removesuffix(' %')} ± {self.figure(mean.spread)}"
+
+        return Table(
+            caption=f"{self.metric} by the rate",
+            columns=("Method", "Repair", "Images", *(f"{rate:g}" for rate in rates)),
+            rows=[
+                (*family, *(cell(own.get(rate)) for rate in rates)) for family, own in found.items()
+            ],
+            numeric=tuple(range(3, len(rates) + 3)),
+        )
 
     def between(self, interval: tuple[float, float]) -> str:
         """Return an interval of the metric as people read it."""
@@ -364,35 +384,11 @@ def _images(point: StudyPoint) -> str:
     return "all" if point.images is None else f"{point.images} a class"
 
 
-def spread_out(rates: Sequence[float], most: int = SHOWN_RATES) -> Sequence[float]:
-    """Return so many of some rates at most, evenly spread, with the first and the last."""
-    if len(rates) <= most:
+def _spread_out(rates: Sequence[float]) -> Sequence[float]:
+    """Return :data:`SHOWN_RATES` of some rates at most, evenly spread, with both ends."""
+    if len(rates) <= SHOWN_RATES:
         return rates
-    return [rates[place * (len(rates) - 1) // (most - 1)] for place in range(most)]
-
-
-def means_table(study: Study) -> Table:
-    """Return the metric of each family by the rate: the mean, with its spread over seeds."""
-    found: dict[tuple[str, str, str], dict[float, StudyMean]] = {}
-    for mean in study.means():
-        family = (mean.point.method, mean.point.repair, _images(mean.point))
-        found.setdefault(family, {})[mean.point.rate] = mean
-    rates = spread_out(sorted({row.point.rate for row in study.rows}))
-
-    def cell(mean: StudyMean | None) -> str:
-        if mean is None or not mean.made:
-            return "-"
-        text = study.figure(mean.value)
-        if mean.spread is None:
-            return text
-        return f"{text.removesuffix(' %')} ± {study.figure(mean.spread)}"
-
-    return Table(
-        caption=f"{study.metric} by the rate",
-        columns=("Method", "Repair", "Images", *(f"{rate:g}" for rate in rates)),
-        rows=[(*family, *(cell(own.get(rate)) for rate in rates)) for family, own in found.items()],
-        numeric=tuple(range(3, len(rates) + 3)),
-    )
+    return [rates[k * (len(rates) - 1) // (SHOWN_RATES - 1)] for k in range(SHOWN_RATES)]
 
 
 def front_table(study: Study) -> Table:

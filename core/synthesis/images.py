@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,15 +16,16 @@ import numpy as np
 from ..brief import brief
 from ..data import Batch
 from ..data.base import BATCH_SIZE, batch_size
+from ..data.structured.colour import CONTRAST
 from ..data.structured.dataset import StructuredDataset, affordable_images
 from ..errors import UnsupportedError
-from ..ir.footprint import multiply_adds
+from ..ir.footprint import multiply_adds, value_bytes
 from ..ir.network import Network, Preprocess
 from ..progress import Progress, silent
 from ..statistics.normalizations import Stored, stored_statistics
 from ..training.framework import check_installed, torch
 from ..training.module import TrainingModule
-from .targets import mismatch
+from .targets import mean_mismatch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,9 +56,6 @@ SIZE = 1e-5
 FITTED = 32
 """Images whose statistics are fitted together; ZeroQ's batch. A network that fixes its batch, or
 whose values fill the memory, takes fewer."""
-
-PIXEL = 58.0
-"""Standard deviation of a pixel of a photograph (see :mod:`..data.structured.colour`)."""
 
 MOST_BYTES = 1 << 28
 """Bytes of images that are kept."""
@@ -135,7 +132,7 @@ class StatisticsDataset:
         self._start = StructuredDataset(
             network, samples=count, batch=together, seed=seed, preprocess=preprocess
         )
-        size = 4 * sum(prod(map(int, shape[1:])) for shape in network.inputs.values())
+        size = int(sum(map(value_bytes, network.graph.inputs)))
         most = max(together, MOST_BYTES // size // together * together)
         if self._start.samples > most:
             self._start = StructuredDataset(
@@ -176,7 +173,7 @@ class StatisticsDataset:
             yield from self._made
             return
         module, targets = _frozen(self._network), self._stored
-        pixels = Pixels(bounds=self._start.bounds, unit=PIXEL * abs(self.preprocess.scale))
+        pixels = Pixels(bounds=self._start.bounds, unit=CONTRAST * abs(self.preprocess.scale))
         steps = affordable_steps(self._network, self.samples)
         for number, start in enumerate(self._start):
 
@@ -227,7 +224,7 @@ def fitted_images(
     def off() -> Tensor:
         feeds = {**fixed, **{name: image * unit for name, image in free.items()}}
         values = module(feeds, wanted)
-        return mismatch([values[name] for name in wanted], targets)
+        return mean_mismatch([values[name] for name in wanted], targets)
 
     before = 0.0
     for step in range(steps):

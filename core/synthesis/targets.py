@@ -11,10 +11,10 @@ from ..training.framework import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["mismatch"]
+__all__ = ["mean_mismatch"]
 
 
-def mismatch(values: Sequence[Tensor], targets: Sequence[Stored]) -> Tensor:
+def mean_mismatch(values: Sequence[Tensor], targets: Sequence[Stored]) -> Tensor:
     """Return how far the statistics of a batch are from the stored ones, a mean over all layers.
 
     For each channel, the squared difference of means and of standard deviations, both in stored

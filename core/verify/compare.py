@@ -243,8 +243,7 @@ class Meter:
             return
         a, b = np.atleast_1d(a), np.atleast_1d(b)
         distance = _distance(a, b)
-        finite = np.abs(a[np.isfinite(a)])
-        self.peak = max(self.peak, float(finite.max(initial=0.0)))
+        self.peak = max(self.peak, _peak(a))
         place = np.unravel_index(int(distance.argmax()), distance.shape)
         largest = float(distance[place])
         if largest > self.absolute:
@@ -269,13 +268,24 @@ class Meter:
         )
 
 
+def _peak(a: np.ndarray) -> float:
+    """Return max|a| of the finite values; 0 without any."""
+    largest = max(abs(float(a.max())), abs(float(a.min())))
+    if np.isfinite(largest):
+        return largest
+    return float(np.abs(a[np.isfinite(a)]).max(initial=0.0))
+
+
 def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return |a − b| in double precision: 0 for NaN and NaN, and for an infinity and itself.
 
     Any other difference of NaN or infinity is infinite.
     """
     with np.errstate(invalid="ignore", over="ignore"):
-        distance: np.ndarray = np.abs(np.subtract(a, b, dtype=np.float64))
+        distance: np.ndarray = np.subtract(a, b, dtype=np.float64)
+        np.abs(distance, out=distance)
+    if np.isfinite(distance.max()):
+        return distance  # all numbers are finite
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     distance[~np.isfinite(distance)] = np.inf
     distance[same] = 0.0

@@ -147,7 +147,8 @@ def cuttable(network: Network) -> list[str]:
 def conditions(network: Network, inputs: Arrays) -> dict[str, float]:
     """Measure κ of every node at the values that a run on some inputs computes.
 
-    Every node is given its inputs with a small change (see :data:`STEP`), all in one run.
+    Every node is given its inputs with a small change (see :data:`STEP`), all in one run. Whole
+    numbers in a floating type (positions of a pooling, say) are exact and stay as they are.
 
     Args:
         network: the network.
@@ -162,11 +163,23 @@ def conditions(network: Network, inputs: Arrays) -> dict[str, float]:
     values = Session(network, fetch=[*cuts, *wanted], arena=False).run(inputs)
     apart = severed(network, cuts, wanted)
     feeds = {name: _nudged(name, inputs[name]) for name in apart.inputs if name in inputs}
+    exact = _whole_numbers(network)
     for name in cuts:
         if given(name) in apart.inputs:
-            feeds[given(name)] = _nudged(name, values[name])
+            feeds[given(name)] = values[name] if name in exact else _nudged(name, values[name])
     answers = Session(apart, fetch=wanted, arena=False).run(feeds)
     return {name: _condition(values[name], answers[name]) for name in wanted}
+
+
+def _whole_numbers(network: Network) -> set[str]:
+    """Return the floating values that are made of integers, as they are or moved."""
+    found: set[str] = set()
+    for node in network.graph:
+        read = _computed(node)
+        converted = node.op_type == "Cast" and not any(_float(value) for value in read)
+        if converted or (_moves(node) and all(value.name in found for value in read)):
+            found.update(str(value.name) for value in node.outputs if _float(value))
+    return found
 
 
 def _nudged(name: str, array: np.ndarray) -> np.ndarray:

@@ -11,17 +11,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...core.errors import FormatError, Where, located, nearest_hint
+from ...core.evaluation.tasks.detection import Detection, ElevenPoints, PlainArea
 from ..adapter import key, keys_of
 from .document import Message, Scalar, read_document
 from .fields import read_fields
 
-__all__ = ["PrunerConfig", "read_pruner_config"]
+__all__ = ["AP_VERSIONS", "USUAL_AP_VERSION", "PrunerConfig", "read_pruner_config"]
 
 METHODS = ("REGULAR",)
 """The only method that the vendor's pruner ever had."""
 
-AP_VERSIONS = ("11point", "MaxIntegral", "Integral")
+AP_VERSIONS: Mapping[str, type[Detection]] = {
+    "11point": ElevenPoints, "MaxIntegral": Detection, "Integral": PlainArea,
+}  # fmt: skip
 """Ways to count the average precision of a detector (caffe.proto of the SSD fork)."""
+
+USUAL_AP_VERSION = "MaxIntegral"
+"""Where a config names none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

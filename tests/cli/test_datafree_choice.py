@@ -70,7 +70,7 @@ def test_steps_and_candidates_are_in_the_plan(tmp_path):
         (["--steps", 2, "--criterion", "obs"], "obs measures anew by itself", 2),
         (["--steps", 0], "at least one step", 2),
         (["--candidates", 5], "only the allocation one-step has candidates", 2),
-        (["--allocation", "one-step"], "allocation 'one-step' measures on data", 1),
+        (["--criterion", "l1", "--allocation", "one-step"], "'one-step' measures on data", 1),
     ],
 )
 def test_what_contradicts_is_refused_in_one_line(settings, message, code, tmp_path):

@@ -25,7 +25,7 @@ def test_all_lists_what_is_the_same():
 
 
 def test_a_pruned_model(tmp_path):
-    run("prune", *DARKNET, "--rate", 0.3, "-o", tmp_path, "--quiet")
+    run("prune", *DARKNET, "--rate", 0.3, "--criterion", "l1", "-o", tmp_path, "--quiet")
     small = [tmp_path / Path(file).name for file in DARKNET]
     result = run("diff", *DARKNET, *small)
     assert "- filters=24" in result.stdout

@@ -65,6 +65,14 @@ def test_all_options_are_one_flag_away(command):
     assert EVERYTHING not in whole
 
 
+@pytest.mark.parametrize("command", ["finetune", "iterate"])
+def test_values_are_whole_where_they_fill_several_lines(command):
+    lines = [line.strip("│ ") for line in shown(command, EVERYTHING).splitlines()]
+    labels = [line.partition("   ")[0].strip() for line in lines]
+    start = next(k for k, label in enumerate(labels) if label.endswith("-match"))
+    assert labels[start + 1 : start + 3] == ["auto|layers|features|", "outputs|both"]
+
+
 def test_other_names_have_the_same_page():
     for other, command in NAMED.items():
         assert shown(other, "--help").splitlines()[1:] == shown(command, "--help").splitlines()[1:]

@@ -187,3 +187,18 @@ def test_data_that_does_not_fit_writes_nothing(shared, tmp_path):
         )  # fmt: skip
         assert told.startswith("error: ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_test_data_is_also_used_for_stands_beside_it(tmp_path):
+    fixtures = Path(__file__).resolve().parents[2] / "fixtures"
+    model = [fixtures / "shapes_caffe" / f"shapes.{end}" for end in ("prototxt", "caffemodel")]
+    first, second = fixtures / "calibration.npz", fixtures / "shapes.npz"
+    for given, told in (
+        (["--data", first], "These samples also choose channels or train"),
+        (["--data", first, "--val", second], "Fine-tuning and limits look at these samples, too"),
+        (["--data", first, "--test", second], "The figures of valid; nothing else looks at it"),
+    ):
+        run("init", *model, *given, "-o", tmp_path / "a.yaml", "--force")
+        text = " ".join((tmp_path / "a.yaml").read_text().replace("#", "").split())
+        assert told in text
+        assert ("nothing else looks at it" in text) == ("--test" in given)

@@ -19,6 +19,7 @@ from support.training import need_torch
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "fixtures"
 CAFFE = [str(FIXTURES / "shapes_caffe" / f"shapes.{end}") for end in ("prototxt", "caffemodel")]
+DARKNET = [str(FIXTURES / "shapes_darknet" / f"shapes.{end}") for end in ("cfg", "weights")]
 DATA = ["--data", str(FIXTURES / "shapes.npz"), "--limit", "12"]
 PRUNE = ["--rate", "0.3", "--criterion", "l1", "--repair", "none"]
 PUBLISHED = json.loads((ROOT / "docs/output.schema.json").read_text(encoding="utf-8"))
@@ -27,7 +28,7 @@ ALONE: dict[str, Sequence[str]] = {
     "inspect": [*CAFFE],
     "inspect (for an engine)": [*CAFFE, "--target", "dpu-b4096"],
     "stat": [*CAFFE],
-    "latency": [*CAFFE, "--engines", "onnxruntime", "--seconds", "0.1"],
+    "latency": [*CAFFE, *DARKNET, "--engines", "onnxruntime", "--seconds", "0.1"],
     "convert": [*CAFFE, "-o", "{out}/net.onnx"],
     "ana": [*CAFFE, *DATA, "--rates", "0.5", "-o", "{out}"],
     "prune": [*CAFFE, *DATA, *PRUNE, "-o", "{out}"],
@@ -36,7 +37,8 @@ ALONE: dict[str, Sequence[str]] = {
         *CAFFE, *PRUNE, "-o", "{out}", "--emit-training", "{out}-train",
     ],
     "study": [
-        *CAFFE, *DATA, "--rates", "0.3", "--methods", "l1", "--repair", "none", "-o", "{out}",
+        *CAFFE, *DATA[:2], "--limit", "60", "--rates", "0.3,0.99", "--methods", "l1", "--repair",
+        "none", "--low-data", "1", "--seeds", "2", "-o", "{out}",
     ],
     "iterate": [*CAFFE, *DATA, "--rates", "0.2", "--criterion", "l1", "-o", "{out}"],
     "compare": [*CAFFE, *CAFFE],
@@ -99,6 +101,19 @@ def test_figures_are_those_of_the_files(tmp_path):
     assert -change == pytest.approx(found["rate"], abs=1e-4)
     assert Path(found["plan"]).is_file()
     assert found["verification"]["masked_equals_dense"] < 1e-4
+
+
+def test_a_study_tells_of_each_point_and_of_what_failed(tmp_path):
+    found = document("study", [text.format(out=tmp_path) for text in ALONE["study"]])
+    assert {point["images"] for point in found["points"]} == {None, 1}
+    failed = [point for point in found["points"] if point["measured"] is None]
+    assert {point["rate"] for point in failed} == {0.99}
+    assert found["options"]["limits"]["round_to"] == 1
+
+
+def test_latency_tells_the_change_of_all_models_but_the_first():
+    ((found,)) = document("latency", ALONE["latency"])
+    assert ["change" in model for model in found["models"]] == [False, True]
 
 
 def test_models_that_differ_are_printed_before_the_exit_code(tmp_path):

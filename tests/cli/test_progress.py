@@ -14,7 +14,7 @@ import secateur
 from secateur.cli import course, terminal
 from secateur.cli.course import SHARES, Course
 from secateur.cli.terminal import Bars
-from secateur.core.progress import INSIDE, inside, silent
+from secateur.core.progress import inside, label_parts, silent
 from support.program import inside as program
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -26,10 +26,10 @@ DATA = secateur.open_dataset(FIXTURES / "shapes.npz", NETWORK, limit=40)
 def test_the_phases_of_a_prune_rise_to_the_end():
     calls: list[tuple[str, int, int]] = []
     secateur.prune(NETWORK, rate=0.3, data=DATA, progress=lambda *call: calls.append(call))
-    phases = list(dict.fromkeys(label.split(INSIDE)[0] for label, _, _ in calls))
+    phases = list(dict.fromkeys(label_parts(label)[0][0] for label, _, _ in calls))
     assert phases == ["choosing channels", "verifying", "repairing"]
     assert set(phases) <= set(SHARES["prune"])
-    passes = {label.split(INSIDE)[1] for label, _, _ in calls if "pass" in label}
+    passes = {label_parts(label)[0][1] for label, _, _ in calls if "pass" in label}
     assert passes == {"pass 1 of 2", "pass 2 of 2"}
     course = Course("prune", ["choosing blocks", "report"])
     reached = [course.fraction(*call) for call in calls]

@@ -58,6 +58,8 @@ def test_what_users_see(shared, tmp_path):
     file = lenet_pipeline(shared, tmp_path)
     first = run("run", file)
     assert "│ Operations" in first.stdout
+    places = [first.stdout.index(f"│ {item}") for item in ("Operations", "File size", "Latency")]
+    assert places == sorted(places), "as the commands have them"
     assert "│ Accuracy" in first.stdout
     assert f"the model: {tmp_path / 'out/prune/lenet.caffemodel'}" in first.stderr
     assert max(map(len, first.stdout.splitlines())) <= 80

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import time
@@ -194,8 +197,38 @@ def test_a_report_tells_of_it(tmp_path):
     assert "Models that no other one beats in operations and quality at once" in page.tables
     assert "Models that could not be made" in page.tables
     assert "takes a threshold, not a rate" in page.text or "needs an analysis" in page.text
-    shown = [line for line in page.text.split("secateur ") if line.startswith("prune ")]
-    assert len(shown) == len(rows(out, "pareto.csv"))
+
+
+def test_the_commands_of_a_report_make_the_best_models_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study(*CAFFE, "--data", LABELLED, "--val", LABELLED, "--limit", 60, "--methods",
+          "random,activation_mean", "--rates", "0.2,0.5", "--repair=none,bias", "--budget",
+          "parameters", "--exclude", "conv1", "--min-keep", 0.2, "--low-data", "1,2", "--seeds", 2,
+          "--no-latency", "--restart", "-o", "out", "--report", "page.html")  # fmt: skip
+    (own,) = [panel for panel in panels_of(tmp_path / "page.html") if "again/" in panel]
+    commands = [shlex.split(line) for line in own.replace("\\\n", " ").splitlines()]
+    best = rows(tmp_path / "out", "pareto.csv")
+    folders = {re.sub(r"seed\d+", "seed0", Path(r["model"]).name) for r in best}
+    assert {Path(words[-1]).name for words in commands} == folders
+    assert {r["images"] for r in best} == {"all", "2"}, "both kinds are tried here"
+    for words in commands:
+        assert words[0] == "secateur"
+        study(*words[2:])
+        again = Path(words[-1])
+        for model in rows(again, "pareto.csv"):
+            old = tmp_path / "out" / model["model"]
+            if not old.exists():  # beaten by a model of another method
+                continue
+            folders.discard(again.name)
+            for path in (again / model["model"]).iterdir():
+                assert (old / path.name).read_bytes() == path.read_bytes()
+    assert not folders
+
+
+def panels_of(page: Path) -> list[str]:
+    """Return the texts of the commands of a page."""
+    found = re.findall(r"<pre[^>]*>(?:<code>)?(.*?)(?:</code>)?</pre>", page.read_text(), re.DOTALL)
+    return [html.unescape(text) for text in found]
 
 
 def test_a_report_tells_of_few_images(tmp_path):
@@ -206,6 +239,9 @@ def test_a_report_tells_of_few_images(tmp_path):
     assert "Accuracy by images of each class, at rate 0.4" in page.text
     assert "1 a class" in page.text
     assert "±" in page.text
+    assert "Bars are intervals over samples (95 %) where a family has one seed, and else" in (
+        page.text
+    )
 
 
 def test_without_the_extra_the_plot_is_left_out(tmp_path, monkeypatch):

@@ -12,7 +12,9 @@ import pytest
 import secateur
 from secateur.core.ir.builder import Builder
 from secateur.core.ir.network import Network, Preprocess
+from support.page import Page
 from support.program import inside as run
+from support.training import need_torch
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 CAFFE = [str(FIXTURES / "shapes_caffe" / f"shapes.{end}") for end in ("prototxt", "caffemodel")]
@@ -90,6 +92,92 @@ def test_made_images_measure_nothing(tmp_path: Path) -> None:
         "-o", tmp_path / "out", code=1,
     )  # fmt: skip
     assert "a limit on the accuracy drop needs labelled data" in said.stderr
+
+
+PIPELINE = """\
+model: [{files}]
+data: {{limit: 8, calibration: synthetic}}
+prune: {{rate: 0.3, criterion: l1, repair: none}}
+"""
+
+
+def pipeline(folder: Path) -> Path:
+    """Write a pipeline file that calibrates on made images, and return it."""
+    file = folder / "secateur.yaml"
+    file.write_text(PIPELINE.format(files=", ".join(CAFFE)))
+    return file
+
+
+def test_a_pipeline_tells_of_made_images_what_commands_tell(tmp_path: Path) -> None:
+    file = pipeline(tmp_path)
+    for look in ("--dry-run", "-q"):
+        said = run("run", file, look)
+        assert "synthetic: no real image was seen: figures on made images" in said.stderr
+    assert "accuracy is unknown, no real image was seen: 8 made images (structured)" in said.stderr
+    assert "greement" not in said.stdout, "no figure is told of made images"
+    alone = ("--data", "synthetic", "--limit", 8, "--criterion", "l1", "--repair", "none", "-q")
+    run("prune", *CAFFE, "--rate", 0.3, *alone, "-o", tmp_path / "alone")
+    own = tmp_path / "secateur-out/prune/shapes.caffemodel"
+    assert own.read_bytes() == (tmp_path / "alone/shapes.caffemodel").read_bytes()
+
+
+def test_made_images_of_a_pipeline_are_those_of_commands(tmp_path: Path) -> None:
+    said = run("run", pipeline(tmp_path), "--set", "prune.repair=bias", "--verbose")
+    assert "statistics of batch normalisations expect them (unit)" in said.stderr
+    alone = ("--data", "synthetic", "--limit", 8, "--criterion", "l1", "--repair", "bias", "-q")
+    run("prune", *CAFFE, "--rate", 0.3, *alone, "-o", tmp_path / "alone")
+    own = tmp_path / "secateur-out/prune/shapes.caffemodel"
+    assert own.read_bytes() == (tmp_path / "alone/shapes.caffemodel").read_bytes()
+
+
+def test_a_pipeline_tells_how_far_long_making_is(tmp_path: Path) -> None:
+    need_torch()
+    settings = ["data.calibration=synthetic:statistics", "data.limit=2", "prune.repair=bias"]
+    loaded = secateur.load_pipeline(pipeline(tmp_path), settings=settings)
+    calls: list[str] = []
+    secateur.run_pipeline(loaded, progress=lambda label, *_: calls.append(label))
+    assert any("making images" in label for label in calls)
+
+
+def test_made_images_limit_nothing_in_a_pipeline(tmp_path: Path) -> None:
+    file = pipeline(tmp_path)
+    said = run("run", file, "--set", "prune.max-drop=1", code=1)
+    told = "a limit on the accuracy drop needs labelled data (hint: data: validation)"
+    assert told in said.stderr
+    given = ("--set", "prune.max-drop=1", "--set", "data.validation=synthetic:leaves")
+    said = run("run", file, *given, code=1)
+    assert "a limit on the accuracy drop needs labelled data" in said.stderr
+    assert not (tmp_path / "secateur-out/prune").exists()
+
+
+def test_a_page_over_made_images_says_so(tmp_path: Path) -> None:
+    file = pipeline(tmp_path)
+    run("run", file, "--report", tmp_path / "page.html")
+    page = Page((tmp_path / "page.html").read_text())
+    assert "synthetic: no real image was seen" in page.text
+    assert "accuracy is unknown, no real image was seen: 8 made images" in page.text
+
+
+def test_a_folder_beside_the_pipeline_file_comes_before_made_images(tmp_path: Path) -> None:
+    file = pipeline(tmp_path)
+    made = secateur.load_pipeline(file).data["calibration"].path
+    (tmp_path / "synthetic").mkdir()
+    read = secateur.load_pipeline(file).data["calibration"].path
+    assert (made, read) == ("synthetic", tmp_path / "synthetic")
+
+
+def test_a_pipeline_is_not_proposed_on_made_images(tmp_path: Path) -> None:
+    out = tmp_path / "p.yaml"
+    said = run("init", *CAFFE, "--data", "synthetic", "-o", out, code=1)
+    assert "write `calibration: synthetic` into the file" in said.stderr
+    run("init", *CAFFE, "-o", out)
+    out.write_text(out.read_text().replace("prune:", "data:\n  calibration: synthetic\nprune:", 1))
+    assert secateur.load_pipeline(out).data["calibration"].path == "synthetic"
+
+
+def test_models_that_are_compared_on_made_images(tmp_path: Path) -> None:
+    said = run("valid", *CAFFE, *DARKNET, "--data", "synthetic", "--limit", 4, "-q")
+    assert "synthetic: no real image was seen: figures on made images" in said.stderr
 
 
 def test_statistics_need_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from secateur.core.errors import DataError, FormatError
-from secateur.core.files import LOCK, alone_in, write_whole
+from secateur.core.files import LOCK, alone_in, made_folder, write_whole
 
 HOLD = """
 import sys, time
@@ -149,3 +149,20 @@ def test_a_folder_in_the_place_of_a_file(tmp_path):
     with pytest.raises(DataError, match="file: cannot be written"):
         write_whole(tmp_path / "file", b"")
     assert [found.name for found in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_is_made_goes_again_where_nothing_came_to_stand_in_it(tmp_path):
+    folder, file = tmp_path / "a/b", tmp_path / "a/b/file"
+    with made_folder(folder):
+        assert folder.is_dir()
+    assert not folder.exists()
+    with made_folder(folder):
+        file.write_text("")
+    with made_folder(folder):
+        file.unlink()
+    assert folder.exists(), "it was there before"
+    file.write_text("")
+    with pytest.raises(FormatError, match="is no folder"), made_folder(file, FormatError):
+        pass
+    with pytest.raises(DataError, match="cannot be made: Not a directory"), made_folder(file / "c"):
+        pass

@@ -237,6 +237,21 @@ def test_a_condition_is_what_calculus_says():
     assert conditions(g.network(y=y), {"data": x})["y"] == pytest.approx(1e3, rel=0.5)
 
 
+def test_positions_in_a_floating_type_stay_what_they_are():
+    """The mask of a pooling is a float in Caffe; 2⁻¹⁶ of a large one is another position."""
+    g, side = Graph(channels=1, size=512), 512
+    x, places = pooled(g, g.conv("a", g.data, 1, kernel=1))
+    mask = g.op("mask", "Cast", places, to=1)
+    moved = g.op("moved", "Reshape", mask, g.builder.constant([0, 1, -1]))
+    where = g.op("where", "Cast", moved, to=7)
+    network = g.network(y=g.conv("b", scattered(g, x, where, side), 1, kernel=1))
+    image = np.zeros((1, 1, side, side), np.float32)
+    image[..., 1::2, 1::2] = np.sign(network.array("a/weight").item())  # the last of each window
+    measured = conditions(network, {"data": image})
+    assert measured["mask/Cast"] == measured["moved/Reshape"] == 0
+    assert 0.1 < measured["up/Reshape"] < 10
+
+
 def test_values_that_outputs_show_need_no_comparison():
     g = Graph()
     x = g.conv("a", g.data, 4)

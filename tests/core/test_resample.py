@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import secateur
+from secateur.core.data import NpzDataset
 from secateur.core.data.targets import Targets
+from secateur.core.engine.session import Session
 from secateur.core.evaluation.measure import measured, measured_each
 from secateur.core.evaluation.metrics import (
     AccuracyMetric,
@@ -22,9 +24,13 @@ from secateur.core.evaluation.metrics import (
 from secateur.core.evaluation.metrics.decode import Detections
 from secateur.core.evaluation.metrics.detection import Finder
 from secateur.core.evaluation.metrics.metric import Metric
+from secateur.core.evaluation.own import FunctionTask
 from secateur.core.evaluation.resample import DRAWS, Resampling, interval_of
 from secateur.core.evaluation.task import Task
+from secateur.core.evaluation.tasks.output_error import OutputError
+from secateur.core.ir.network import Network
 from support.analysis import NETWORKS, opened
+from support.graphs import Graph
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 SCORES = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.3, 0.3, 0.4], [0.8, 0.1, 0.1]], np.float32)
@@ -189,3 +195,62 @@ def test_the_metrics_of_all_samples_are_that_of_the_whole(kind, data):
         total.merge(part)
     whole = measured(small, dataset, task, original=network).compute().value
     assert total.compute().value == pytest.approx(whole, rel=1e-5)
+
+
+# -- outputs without a row for each sample ------------------------------------------------------
+
+
+def with_output(kind: str) -> Network:
+    """A network with a map, and one number for the whole batch or four rows a sample."""
+    g = Graph(channels=2, size=4, seed=3)
+    y = g.conv("b", g.op("relu", "Relu", g.conv("a", g.data, 8)), 3)
+    if kind == "number":
+        return g.network(y=y, other=g.op("total", "ReduceSum", y, keepdims=0))
+    rows = g.op("rows", "Reshape", y, g.builder.constant([-1, 12]))
+    return g.network(y=y, other=rows)
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> Path:
+    x = np.random.default_rng(0).normal(size=(6, 2, 4, 4)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=x)
+    return tmp_path / "x.npz"
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("kind", ["number", "rows"])
+def test_the_metric_of_a_sample_is_that_of_all_it_gives(kind, batch, samples):
+    network = with_output(kind)
+    small = secateur.prune(network, rate=0.3, criterion="l1", repair="none").network
+    dataset = NpzDataset(samples, network, batch=batch)
+    parts = measured_each(small, dataset, OutputError(("other",)), original=network)
+    expected = []
+    for image in np.load(samples)["x"]:
+        one, other = (
+            Session(each).run({"data": image[None]})["other"] for each in (network, small)
+        )
+        expected.append(np.linalg.norm(other - one) / np.linalg.norm(one))
+    found = [part.compute().value for part in parts]
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_a_function_gets_one_number_a_batch(samples):
+    network = with_output("number")
+    seen = []
+
+    def measure(outputs, targets):
+        seen.append((outputs["other"].shape, targets.size))
+        return float(outputs["other"].sum())
+
+    dataset = NpzDataset(samples, network, batch=3)
+    figure = measured(network, dataset, FunctionTask(measure).on(network)).compute()
+    whole = Session(network).run({"data": np.load(samples)["x"]})["y"].sum()
+    assert figure.value == pytest.approx(whole, rel=1e-4)
+    assert seen == [((2,), 6)]
+
+
+def test_a_number_for_the_whole_batch_is_no_hindrance_to_pruning_with_data(samples):
+    network = with_output("number")
+    result = secateur.prune(network, rate=0.3, data=NpzDataset(samples, network, batch=3))
+    assert result.plan.provenance["criterion"] == "obs"
+    assert result.network.outputs["other"] == ()

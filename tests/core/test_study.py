@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 import pickle
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import secateur
@@ -40,6 +40,7 @@ Figures = st.lists(
 )
 
 
+@settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(Figures)
 def test_the_front_is_that_of_all_pairs(figures):
     def beats(one: int, other: int) -> bool:
@@ -88,6 +89,21 @@ def test_a_point_depends_on_what_it_is_made_by_alone():
         replace(point, images=2).key("net", options),
     ]
     assert len({key, *others}) == 9
+
+
+def test_the_result_tells_of_all_options_that_change_it():
+    network, data = opened("caffe", "shapes.npz", limit=20)
+    analysis = secateur.analyze(network, data, rates=[0.5])
+    options = secateur.StudyOptions(
+        methods=["l1+sensitivity"], rates=[0.3], analysis=analysis, task="classification",
+        as_far_as_possible=True,
+    )  # fmt: skip
+    told = json.loads(json.dumps(options.plain()))
+    assert set(told) == {field.name for field in fields(options)} - {"latency", "jobs"}
+    assert told["analysis"] == analysis.digest
+    assert (told["task"], told["as_far_as_possible"]) == ("classification", True)
+    own = secateur.StudyOptions(task=secateur.Classification("prob"))
+    assert own.plain()["task"] == "Accuracy"
 
 
 def test_a_few_images_of_each_class():

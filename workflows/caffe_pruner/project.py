@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -17,13 +17,18 @@ from ...core.evaluation.measure import measured
 from ...core.evaluation.metrics.detection import Finder
 from ...core.evaluation.task import USUAL, Task
 from ...core.evaluation.tasks.classification import Classification
-from ...core.evaluation.tasks.detection import Detection, ElevenPoints, PlainArea
+from ...core.evaluation.tasks.detection import Detection
 from ...core.ir.heads import box_heads, no_head
 from ...core.ir.network import Network
 from ...core.progress import Progress, silent
 from ...formats.caffe.data.accuracy import measures_boxes, named_accuracy
 from ...formats.caffe.data.named import NamedData, named_data
-from ...formats.caffe.pruner_config import PrunerConfig, read_pruner_config
+from ...formats.caffe.pruner_config import (
+    AP_VERSIONS,
+    USUAL_AP_VERSION,
+    PrunerConfig,
+    read_pruner_config,
+)
 from ...formats.caffe.source import CaffeSource
 from ...formats.loading import load
 from ...formats.options import LoadOptions
@@ -52,12 +57,6 @@ CALIBRATED = 1000
 
 SNAPSHOTS = "snapshots"
 """Folder of snapshots in the folder of a rate. Versions 1.1 and 1.2 had none."""
-
-
-COUNTED: Mapping[str, type[Detection]] = {
-    "": Detection, "MaxIntegral": Detection, "11point": ElevenPoints, "Integral": PlainArea,
-}  # fmt: skip
-"""`ssd_ap_version` → what is measured."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,8 @@ class CaffeProject:
         if not heads:
             raise no_head(network)
         finder = Finder(heads=heads, score=USUAL.score, suppress=USUAL.suppress)
-        return COUNTED[self.config.ssd_ap_version](finder, USUAL.overlap)
+        counted = AP_VERSIONS[self.config.ssd_ap_version or USUAL_AP_VERSION]
+        return counted(finder, USUAL.overlap)
 
     @cached_property
     def test_data(self) -> Dataset:

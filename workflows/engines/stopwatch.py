@@ -19,7 +19,7 @@ from ...core.errors import PlanError, SecateurError, UnsupportedError
 from ...core.ir.footprint import peak_bytes
 from ...core.ir.network import Network
 from ...core.ir.windows import restored
-from ...core.progress import Progress, silent
+from ...core.progress import Progress, detailed, silent
 from ...core.verify.small_input import MEMORY
 from ...core.words import size_text
 from ...formats.saving import written_for
@@ -196,7 +196,7 @@ class _Timing:
             UnsupportedError: the engine ended.
         """
         network = restored(self._networks[place])
-        self._progress(f"loading · {network.name}", place, len(self._networks))
+        self._progress(detailed("loading", network.name), place, len(self._networks))
         own = self._folder / f"{session}-{place}"
         own.mkdir()
         try:

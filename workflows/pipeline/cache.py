@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import DataError, FormatError, located
-from ...core.files import write_whole
+from ...core.files import json_bytes, write_whole
 
 __all__ = ["STEP_FILE", "Kept", "Store"]
 
@@ -166,8 +166,7 @@ class Store:
                     "companions": list(companions), "plan": plan, "seconds": round(seconds, 1),
                     "figures": figures, "details": dict(details), "outputs": outputs,
                 }  # fmt: skip
-                text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-                write_whole(work / STEP_FILE, text.encode(), error=FormatError)
+                write_whole(work / STEP_FILE, json_bytes(content), error=FormatError)
                 self._publish(step)
             except OSError as error:
                 raise FormatError(f"cannot be written: {error.strerror or error}") from error

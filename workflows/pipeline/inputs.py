@@ -19,7 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 from ...core.data import Dataset
 from ...core.data.naming import is_made
 from ...core.errors import DataError, located
-from ...core.files import write_whole
+from ...core.files import json_bytes, write_whole
 
 __all__ = ["DIGESTS", "FiledSource", "Inputs", "digest_of", "files_of", "plain_options"]
 
@@ -143,7 +143,7 @@ class Inputs:
         if self._memory is None:
             return
         kept = {key: value for key, value in self._known.items() if key in self._found}
-        write_whole(self._memory, json.dumps(kept, indent=1).encode())
+        write_whole(self._memory, json_bytes(kept))
 
 
 def _remembered(path: Path) -> dict[str, str]:

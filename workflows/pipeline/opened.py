@@ -14,9 +14,10 @@ from ...core.data.registry import Purpose
 from ...core.data.stated import described
 from ...core.evaluation.fitted import fit_data
 from ...core.evaluation.task import TASKS, Task, find_task
-from ...core.ir.network import Caution, Network
+from ...core.ir.network import Caution, Network, Preprocess
+from ...core.statistics.normalizations import likely_preprocess
 from ...formats.loading import load
-from ..datasets import fit_preprocess, open_dataset, stands_apart
+from ..datasets import fit_preprocess, is_made, made_cautions, open_dataset, stands_apart
 from ..preprocessing import with_preprocess
 from .inputs import Inputs, files_of, plain_options
 from .options import DataSource, Pipeline
@@ -199,10 +200,22 @@ class Opened:
         purpose: Purpose = "calibrate" if role in ("calibration", "training") else "measure"
         if role == "measured" and "validation" not in self.pipeline.data:
             purpose = "measure" if self._apart(source) else "calibrate"
-        options = self._as_prepared(source.options)
+        options, preprocess = self._as_prepared(source.options), network.preprocess
+        if is_made(Path(source.path)):
+            self.notes += made_cautions(source.path)
+            preprocess = self._likely_preprocess or preprocess
         return open_dataset(
-            Path(source.path), network, options, preprocess=network.preprocess, purpose=purpose
+            Path(source.path), network, options, preprocess=preprocess, purpose=purpose
         )
+
+    @cached_property
+    def _likely_preprocess(self) -> Preprocess | None:
+        """How made images become inputs; None where nobody tells.
+
+        Raises:
+            DataError: the network takes no images.
+        """
+        return likely_preprocess(self.network)
 
     def _apart(self, source: DataSource) -> bool:
         """Whether data holds images to measure on beside those to calibrate on."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 
+from ...core.data.naming import is_made
 from ...core.data.options import DataOptions
 from ...core.engine.device import Device
 from ...core.errors import DataError, FormatError, PlanError
@@ -225,5 +226,13 @@ class Pipeline:
 
     @property
     def measured_on(self) -> DataSource | None:
-        """The data that limits and training look at: that for validation, else for calibration."""
-        return self.source("validation") or self.source("calibration")
+        """The data that limits and figures look at: that for validation, else for calibration.
+
+        Images that are made up measure nothing, unless the user gives them for validation.
+        """
+        found = self.source("validation")
+        if found is None:
+            found = self.source("calibration")
+            if found is not None and is_made(Path(found.path)):
+                return None
+        return found

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import DataError, FormatError, located
-from ...core.evaluation.summary import SummaryRow, summarize
+from ...core.evaluation.summary import SummaryRow, summarize, with_sizes
 from ...core.evaluation.task import Task
 from ...core.finetune.result import FinetuneResult
 from ...core.ir.network import Network
@@ -26,13 +26,13 @@ from ...core.report.latency import layer_times
 from ...core.report.render import REPORT_FILE, check_report, report_path, save_report
 from ...core.sensitivity import load_analysis
 from ...core.words import count_text
-from ..datasets import class_names
+from ..datasets import class_names, made_cautions
 from ..finetuning import FINETUNE_FILE
 from .cache import STEP_FILE, Kept, Store
 from .inputs import digest_of
 from .opened import Opened
 from .options import STEPS, Pipeline
-from .steps import MODELS, Made, newest
+from .steps import MODELS, Made, bytes_of, newest, unmeasured
 
 __all__ = ["check_place", "is_current", "write_report"]
 
@@ -120,6 +120,7 @@ def write_report(opened: Opened, made: Made, texts: Mapping[str, str], progress:
         steps=[_told(opened, name, kept) for name, kept in made.items()],
         models=_models(made),
         checks=tuple(_written(made)),
+        notes=tuple(_notes(opened, model, measured=data is not None)),
         texts=texts,
         mark=_mark(made),
         files=tuple(_files(made)),
@@ -167,6 +168,15 @@ class _Model:
 def _task(opened: Opened) -> Task | None:
     data = next(filter(None, map(opened.dataset, ("test", "measured", "calibration"))), None)
     return opened.found_task(data) if data is not None else None
+
+
+def _notes(opened: Opened, model: _Model | None, *, measured: bool) -> Iterator[str]:
+    """Yield what is to be known of figures on made images, and of none."""
+    for source in opened.pipeline.data.values():
+        yield from made_cautions(source.path)
+    removes = model is not None and model.plan is not None and bool(model.plan.removes)
+    if removes and not measured:
+        yield unmeasured(opened.dataset("calibration"))
 
 
 def _measured_on(made: Made) -> str:
@@ -231,19 +241,12 @@ def _rows(
     if not stored or model.dense is not model.network:
         data = None if judged else opened.dataset("measured")
         named = opened.task_for(data)
-        stored = [
-            *summarize(opened.network, model.dense, data=data, task=named, progress=progress),
-            _sizes(opened.paths, model.kept.paths),
-        ]
+        rows = summarize(opened.network, model.dense, data=data, task=named, progress=progress)
+        stored = with_sizes(rows, bytes_of(opened.paths), bytes_of(model.kept.paths))
     if not judged:
         return stored
     place = next(k for k, row in enumerate(stored) if row.item == "Parameters")
     return [*judged, *stored[place:]]
-
-
-def _sizes(before: Sequence[Path], after: Sequence[Path]) -> SummaryRow:
-    sizes = [float(sum(path.stat().st_size for path in paths)) for paths in (before, after)]
-    return SummaryRow(item="File size", original=sizes[0], compressed=sizes[1], unit="B")
 
 
 def _judged(made: Made, task: Task | None) -> Sequence[SummaryRow]:

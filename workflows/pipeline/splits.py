@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...core.data.naming import is_made
 from ...core.errors import DataError, FormatError, SecateurError, UnsupportedError
 from ...core.foreign import is_text
 from ...core.ir.network import Preprocess
@@ -62,7 +63,8 @@ def splits_of(path: Path, *, detector: bool) -> dict[str, Split]:
         UnsupportedError: its data is of a kind that is not read.
     """
     if not path.exists():
-        raise DataError(f"there is no data at '{path}'")
+        hint = f"leave it out, and write `calibration: {path}` into the file"
+        raise DataError(f"there is no data at '{path}'", hint=hint if is_made(path) else None)
     if path.suffix.lower() == ".data" and path.is_file():
         return _of_data_file(path, detector=detector)
     if path.is_file() and path.suffix.lower() == ".prototxt" and identify(path) == ".prototxt":

@@ -20,7 +20,7 @@ from ...core.evaluation.fidelity import Fidelity, fidelity
 from ...core.evaluation.fitted import fit_data
 from ...core.evaluation.gate import Gate, check_drop
 from ...core.evaluation.metrics.metric import Result
-from ...core.evaluation.summary import SummaryRow, summarize
+from ...core.evaluation.summary import summarize, with_sizes
 from ...core.files import swept
 from ...core.finetune.lessons import Lessons
 from ...core.ir.network import Caution, Network
@@ -34,6 +34,7 @@ from ...core.sensitivity.result import ANALYSIS_FILE
 from ...core.sensitivity.state import STATE_FILE
 from ...formats.saving import PLAN_NAME, Saved, save
 from ...formats.training import begin
+from ..datasets import make_images
 from ..finetuning import FINETUNE_FILE, finetune_files
 from ..round_training import finished
 from .cache import Kept
@@ -41,7 +42,8 @@ from .inputs import plain_options
 from .opened import Opened
 
 __all__ = [
-    "MODELS", "STEPS_BY_NAME", "Came", "Made", "Step", "measured_models", "newest",
+    "MODELS", "STEPS_BY_NAME", "Came", "Made", "Step", "bytes_of", "measured_models", "newest",
+    "unmeasured",
 ]  # fmt: skip
 
 Made = Mapping[str, Kept]
@@ -112,13 +114,21 @@ def _options(opened: Opened, step: str, *roles: str) -> dict[str, Any]:
     }
 
 
+def _calibration(opened: Opened, progress: Progress) -> Dataset | None:
+    """Return the data for calibration; images that take long to make are made now, and told of."""
+    data = opened.dataset("calibration")
+    if data is not None:
+        make_images(data, progress)
+    return data
+
+
 def _ana_inputs(opened: Opened, _: Made) -> Mapping[str, Any]:
     return _options(opened, "ana", "calibration")
 
 
 def _ana(opened: Opened, _: Made, folder: Path, progress: Progress) -> Came:
     """Measure what groups are worth."""
-    data, options = opened.dataset("calibration"), opened.pipeline.ana
+    data, options = _calibration(opened, progress), opened.pipeline.ana
     assert data is not None, "checked before"
     assert options is not None, "this step is there"
     task = opened.found_task(data)
@@ -145,7 +155,7 @@ def _prune(opened: Opened, made: Made, folder: Path, progress: Progress) -> Came
     """Remove channels."""
     options, network = opened.pipeline.prune, opened.network
     assert options is not None, "this step is there"
-    data = opened.dataset("calibration")
+    data = _calibration(opened, progress)
     measured = opened.dataset("measured", asked=options.max_drop is not None)
     options = replace(options, task=opened.task_for(data))
     if "ana" in made:
@@ -177,24 +187,37 @@ def _written(
     rate = result.plan.provenance.get("rate")
     figures = {
         "rate": rate.get("achieved") if isinstance(rate, Mapping) else None,
-        "rows": [asdict(row) for row in (*rows, _sizes(opened.paths, saved))],
+        "rows": [asdict(row) for row in with_sizes(rows, bytes_of(opened.paths), saved.size)],
         "masked_dense": result.verification.difference,
         "written_dense": saved.difference,
     }
     notes = list(result.notes)
     if measured is None and result.plan.removes:
-        notes.append(
-            Caution(
-                "accuracy is unknown, and probably low: there were no images (a hundred as "
-                "calibration data, labelled or not, change that)"
-            )
-        )
+        notes.append(unmeasured(data))
     return Came(figures=figures, details=result.to_data(), notes=tuple(notes), **_names(saved))
 
 
-def _sizes(before: Sequence[Path], saved: Saved) -> SummaryRow:
-    size = sum(path.stat().st_size for path in before)
-    return SummaryRow(item="File size", original=size, compressed=saved.size, unit="B")
+def unmeasured(data: Dataset | None) -> Caution:
+    """Return what is to be said of a pruned network that was measured on nothing.
+
+    Args:
+        data: what calibrated, which is images that were made up; None for nothing.
+    """
+    more = "a hundred as calibration data, labelled or not, change that"
+    if data is None:
+        return Caution(
+            "accuracy is unknown, and probably low: there were no images "
+            f"({more}; calibration: synthetic makes some up)"
+        )
+    return Caution(
+        f"accuracy is unknown, no real image was seen: {data.samples} {data.name} calibrated "
+        f"({more})"
+    )
+
+
+def bytes_of(paths: Sequence[Path]) -> int:
+    """Return the bytes of some files."""
+    return sum(path.stat().st_size for path in paths)
 
 
 def _names(saved: Saved) -> dict[str, Any]:
@@ -297,7 +320,7 @@ def _transform(opened: Opened, made: Made, folder: Path, progress: Progress) -> 
     network, plan = opened.read(files, companions), load_plan(path)
     if carried_out(network, plan):
         raise PlanError("there is nothing to remove: the model has no zeros")
-    data = opened.dataset("calibration")
+    data = _calibration(opened, progress)
     dense = densify(network, plan, options, data=data, progress=progress)
     return _written(opened, dense, folder, data, opened.dataset("measured"), progress)
 

@@ -17,10 +17,11 @@ from ...errors import PlanError
 from ...ir.footprint import total_bytes
 from ...ir.network import Network
 from ...ir.partial import between
+from ...ir.weighted import WEIGHTED
 from ...verify.small_input import MEMORY, smallest
 from ..registry import Scores
 from .maps import Array, Node, Run
-from .nodes import WEIGHTED, Place, node_of
+from .nodes import Place, node_of
 
 __all__ = ["Flow"]
 

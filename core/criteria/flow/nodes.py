@@ -14,6 +14,7 @@ from ...engine.session import Session
 from ...errors import SecateurError
 from ...ir.network import Network
 from ...ir.partial import between
+from ...ir.weighted import epsilon_of
 from .maps import (
     Array,
     Convolution,
@@ -29,13 +30,7 @@ from .maps import (
     Transposed,
 )  # fmt: skip
 
-__all__ = ["WEIGHTED", "Place", "node_of"]
-
-WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-"""Operators whose stored weights produce channels."""
-
-BATCH_NORM_EPSILON = 1e-5
-"""The default epsilon of ONNX's BatchNormalization."""
+__all__ = ["Place", "node_of"]
 
 MOVING = frozenset({
     "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "Pad", "Reshape", "Slice",
@@ -185,7 +180,7 @@ def _normalization(place: Place) -> Node | None:
     scale, variance = place.constant(1), place.constant(4)
     if scale is None or variance is None:
         return None
-    deviation = np.sqrt(variance + place.number("epsilon", BATCH_NORM_EPSILON))
+    deviation = np.sqrt(variance + epsilon_of(place.node))
     return Factor((scale / deviation).reshape(-1, *(1,) * (len(place.x) - 2)))
 
 

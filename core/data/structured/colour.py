@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["COMMON", "CONTRAST", "MIDDLE", "coloured", "developed"]
+from ..synthetic import FULL_SCALE
 
-FULL_SCALE = 255.0
+__all__ = ["COMMON", "CONTRAST", "MIDDLE", "coloured", "developed"]
 
 MIDDLE = 115.0
 """Mean of a pixel where no mean is known: about 0.45 of full scale, as of ImageNet's images."""

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ...brief import brief
 from ...errors import DataError
 from ...ir.footprint import multiply_adds, peak_bytes
 from ...ir.network import Network, Preprocess
@@ -103,17 +102,13 @@ class StructuredDataset(SyntheticDataset):
         super().__init__(network, samples=count, batch=batch, seed=seed, preprocess=preprocess)
         self.name = f"made images ({style})"
         self._styles: Sequence[Style] = STYLES[style]
-        self._kept: dict[tuple[int, tuple[int, ...]], np.ndarray] = {}
+        self._kept: dict[tuple[int, str], np.ndarray] = {}
         self._kept_bytes = 0
         if not any(map(self._takes_images, self._shapes)):
             raise DataError(
                 f"network '{network.name}' takes no images, and nothing else can be made up for it",
                 hint="give samples as --data: an .npz file",
             )
-
-    def __repr__(self) -> str:
-        """Return a short text."""
-        return brief(self, repr(self.name), f"{self.samples} samples")
 
     @property
     def preprocess(self) -> Preprocess:
@@ -137,18 +132,18 @@ class StructuredDataset(SyntheticDataset):
     def _pixels(
         self,
         generator: np.random.Generator,
-        number: int,
+        of: tuple[int, str],
         shape: tuple[int, ...],
         preprocess: Preprocess,
     ) -> np.ndarray:
-        found = self._kept.get((number, shape))
+        found = self._kept.get(of)
         if found is None:
-            style = self._styles[number % len(self._styles)]
+            style = self._styles[of[0] % len(self._styles)]
             mean = _mean(preprocess)
             made = [developed(style(generator, *shape[1:]), mean) for _ in range(shape[0])]
             found = np.stack(made).astype(np.uint8)
             if self._kept_bytes + found.nbytes <= KEPT_BYTES:
-                self._kept[number, shape] = found
+                self._kept[of] = found
                 self._kept_bytes += found.nbytes
         return found.astype(np.float32)
 

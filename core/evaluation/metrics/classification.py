@@ -14,7 +14,14 @@ from ...errors import DataError
 from ...markup import figures, notebook
 from .metric import Figure, Metric
 
-__all__ = ["Accuracy", "AccuracyMetric", "FullAccuracyMetric", "log_probabilities", "scored"]
+__all__ = [
+    "Accuracy",
+    "AccuracyMetric",
+    "FullAccuracyMetric",
+    "log_probabilities",
+    "log_softmax",
+    "scored",
+]
 
 SMALLEST = float(np.finfo(np.float32).tiny)
 """Probabilities below count as this. Source: FLT_MIN in softmax_loss_layer.cpp."""
@@ -214,5 +221,11 @@ def log_probabilities(scores: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         if (values >= 0).all() and np.allclose(values.sum(axis=1), 1, atol=1e-3):
             return np.asarray(np.log(np.maximum(values, SMALLEST)))
-        shifted = values - values.max(axis=1, keepdims=True)
-        return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+        return log_softmax(values)
+
+
+def log_softmax(scores: np.ndarray) -> np.ndarray:
+    """Return ln p of every class (float64), p being the softmax of scores N×classes."""
+    from scipy.special import log_softmax as of_axis  # slow to load, and not always needed
+
+    return np.asarray(of_axis(scores.astype(np.float64), axis=1))

@@ -13,7 +13,7 @@ from ...words import count_text, percent_text
 from ..blocks import Block, Folded, Panel, Paragraph
 from ..charts import ACCENT, MUTED, WIDE, Spec, chart, distinct, ticks
 from ..facts import ReportFacts
-from ..latency import LayerTimes
+from ..latency import LayersTimed
 
 __all__ = ["LayerChange", "changes", "panel"]
 
@@ -47,7 +47,7 @@ def changes(facts: ReportFacts) -> Sequence[LayerChange]:
     """Return every layer before and after; where there is no model after, it is as before."""
     before, after = facts.described, facts.described_after
     partner = _partners(facts)
-    times = facts.times or LayerTimes()
+    times = facts.times or LayersTimed()
     found = []
     for place, row in enumerate(before.layers):
         mine, channels = before.cost.layers[place], _channels(row.shape)

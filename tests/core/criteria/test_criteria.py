@@ -11,7 +11,7 @@ from secateur.core.criteria.activations import activations_of, values_read
 from secateur.core.criteria.interpolative import pivots
 from secateur.core.data import NpzDataset, SyntheticDataset
 from secateur.core.data.rebatch import Rebatched
-from secateur.core.errors import PlanError
+from secateur.core.errors import DataError, PlanError
 from secateur.core.ir.rebuild import rebuild
 from secateur.core.pruning.prune import prune
 from support.graphs import Graph
@@ -193,6 +193,15 @@ def test_mean_activation_behind_a_depthwise_convolution(tmp_path):
     )
     data = samples(tmp_path, network, [[1, 2], [3, 4]])
     assert np.allclose(scores_of("activation_mean", network, "a", data), [20, 3])
+
+
+@pytest.mark.parametrize("name", ["activation_mean", "apoz", "entropy", "interpolative"])
+def test_activations_that_are_no_numbers_are_an_error_in_one_line(tmp_path, name):
+    network = two_layers([[1, 0], [0, 1], [2, 2]])
+    data = samples(tmp_path, network, [[1, 2], [3e38, 3e38], [1, 0]])
+    with pytest.raises(DataError, match="'act/Relu' of 'net' is infinite or no number") as info:
+        scores_of(name, network, "a", data)
+    assert "--mean" in str(info.value.hint)
 
 
 def test_apoz_counts_what_is_above_zero(tmp_path):

@@ -108,14 +108,26 @@ def test_gates_pass_on_half_from_each_side_and_swish_all_of_it():
     assert own["a"] == pytest.approx(1.5 * own["c"])
 
 
-def test_an_operator_that_is_not_known_ends_the_flow_but_not_the_program():
+def test_an_operator_that_is_not_known_ends_the_flow_and_another_begins_behind_it():
+    """What ArgMax reads counts as an output; what it makes is one everywhere."""
     g = Graph(channels=2, size=4)
     values, _ = pooled(g, g.conv("a", g.data, 4, kernel=1))
     order = g.op("order", "ArgMax", values, axis=1, keepdims=1)
     cast = g.op("cast", "Cast", order, to=1)
     network = g.network(y=g.conv("c", cast, 2, kernel=1), z=g.conv("d", values, 2, kernel=1))
     groups = find_groups(network)
-    assert np.isfinite(Flow(network, groups).scores()).all()
+    flow = Flow(network, groups).scores()
+    a, c, d = (np.abs(network.array(f"{name}/weight")[..., 0, 0].astype(float)) for name in "acd")
+    positions = 2 * 2
+    expected = {
+        "a": positions * a.sum(axis=1) * (1 + d.sum(axis=0)),
+        "c": positions * c[:, 0],
+        "d": positions * d @ a.sum(axis=1),
+    }
+    found = {producer.name: flow[groups.units[producer.labels]] for producer in groups.producers}
+    assert found.keys() == expected.keys()
+    for name, own in expected.items():
+        np.testing.assert_allclose(found[name], own, rtol=1e-12, err_msg=name)
 
 
 def deep(layers, size):

@@ -381,7 +381,7 @@ def test_an_estimated_diagonal_comes_near_the_exact_one(batches, tmp_path, monke
 def test_outputs_that_are_no_numbers_are_refused(batches, tmp_path):
     network = coupled()
     broken = np.full_like(network.array("fc/weight"), np.inf)
-    with pytest.raises(DataError, match="has no finite gradient"):
+    with pytest.raises(DataError, match=f"the loss of '{network.name}' has no finite gradient"):
         score("taylor", rebuild(network, tensors={"fc/weight": broken}), tmp_path / "samples.npz")
 
 

@@ -45,6 +45,36 @@ def test_a_stride_that_skips_taps_and_a_kernel_larger_than_the_grid():
     assert operator_norms(one, (3, 3)) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(("size", "stride", "grid"), [(16, 3, 18), (15, 5, 20), (17, 3, 33)])
+def test_no_tap_is_lost_where_the_stride_does_not_divide_the_grid(size, stride, grid):
+    kernel = np.zeros((1, 1, size, size))
+    kernel[..., -1, -1] = 2.0  # the last tap, which a grid that is too small has no place for
+    kernel[..., 0, 0] = 1.0
+    expected = np.linalg.svd(periodic(kernel[0, 0], stride, grid), compute_uv=False)[0]
+    assert operator_norms(kernel, (stride, stride)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_kernels_are_measured_in_blocks_of_bounded_memory(monkeypatch):
+    kernels = np.random.default_rng(0).normal(size=(7, 5, 3, 3))
+    whole, sizes = operator_norms(kernels, (2, 2)), []
+    transform = np.fft.rfftn
+
+    def counted(part, *arguments):
+        found = transform(part, *arguments)
+        sizes.append(found.nbytes)
+        return found
+
+    monkeypatch.setattr("secateur.core.criteria.lean.BLOCK_BYTES", 50_000)
+    monkeypatch.setattr("secateur.core.criteria.lean.np.fft.rfftn", counted)
+    np.testing.assert_allclose(operator_norms(kernels, (2, 2)), whole, rtol=1e-12)
+    assert len(sizes) > 4
+    assert max(sizes) <= 50_000
+    sizes.clear()
+    pointwise = kernels[..., :1, :1]
+    np.testing.assert_array_equal(operator_norms(pointwise), np.abs(pointwise[..., 0, 0]))
+    assert not sizes, "a kernel of one tap has its absolute value at every frequency"
+
+
 def edges_of(network, groups):
     """Return the edges between (value, unit) pairs: {(from, to): [length, node]}, identity 1."""
     uses = {use.parameter: use for use in groups.uses if use.role == "weight"}

@@ -81,6 +81,16 @@ def test_what_is_not_kept_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(some._kept) == 2
 
 
+def test_every_pass_gives_the_same_whatever_inputs_a_network_has() -> None:
+    network = taking(x=("N", 3, 16, 16), twin=("N", 3, 16, 16), y=("N", 7))
+    dataset = StructuredDataset(network, samples=5, batch=2)
+    for one, other in zip(list(dataset), list(dataset), strict=True):
+        assert one.inputs.keys() == other.inputs.keys() == {"x", "twin", "y"}
+        for name, rows in one.inputs.items():
+            assert (rows == other.inputs[name]).all(), name
+        assert (one.inputs["x"] != one.inputs["twin"]).any(axis=(1, 2, 3)).all()
+
+
 def test_inputs_that_are_no_images() -> None:
     beside = StructuredDataset(taking(x=("N", 3, 16, 16), y=("N", 7)), samples=2)
     (batch,) = beside

@@ -165,7 +165,7 @@ def test_the_judge_computes_the_original_once_where_there_is_room(
         ran.extend("original" if one is network else "other" for one in networks)
         return real(networks, threads)
 
-    monkeypatch.setattr(output_error_module, "KEPT_BYTES", room)
+    monkeypatch.setattr("secateur.core.evaluation.kept_outputs.KEPT_BYTES", room)
     monkeypatch.setattr(output_error_module, "sessions", counted)
     meter = ErrorMeter(network, data)
     found = [meter.error(one) for one in others]

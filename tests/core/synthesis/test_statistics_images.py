@@ -14,7 +14,7 @@ from secateur.core.errors import UnsupportedError
 from secateur.core.ir.network import Network, Preprocess
 from secateur.core.statistics.normalizations import (
     likely_preprocess,
-    mismatch,
+    median_mismatch,
     stored_statistics,
 )
 from secateur.core.synthesis import images as synthesis
@@ -35,7 +35,7 @@ def off(network: Network, inputs: dict[str, np.ndarray]) -> float:
     """Return the mismatch as onnxruntime computes it."""
     stored = stored_statistics(network)
     found = Session(network, fetch=[one.value for one in stored]).run(inputs)
-    return mismatch([found[one.value] for one in stored], stored)
+    return median_mismatch([found[one.value] for one in stored], stored)
 
 
 def test_the_mismatch_falls(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:

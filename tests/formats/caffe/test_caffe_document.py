@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from secateur.core.errors import FormatError
 from secateur.formats.caffe.document import Insert, Message, Replace, Scalar, parse
 from support.caffe import GOLDEN, models
+
+WHATEVER_THE_CLOCK = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 FILES = [path for path, _ in models()] + sorted(GOLDEN.glob("cases/*/model.prototxt"))
 
@@ -59,6 +61,7 @@ def fields(draw: st.DrawFn, depth: int = 0) -> str:
     return f"{name}{draw(gaps)}{value}{draw(st.sampled_from(['', ',', ';', ' ']))}{draw(gaps)} "
 
 
+@WHATEVER_THE_CLOCK
 @given(st.lists(fields(), max_size=5))
 def test_every_legal_text_is_kept(parts):
     data = "".join(parts).encode()
@@ -77,6 +80,7 @@ def scalars(message: Message) -> list[Scalar]:
     return found
 
 
+@WHATEVER_THE_CLOCK
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused(data):
     with contextlib.suppress(FormatError):

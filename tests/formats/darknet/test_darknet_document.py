@@ -6,11 +6,13 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from secateur.core.errors import FormatError
 from secateur.formats.darknet.document import parse
+
+WHATEVER_THE_CLOCK = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 LINES = st.lists(
     st.one_of(
@@ -29,12 +31,14 @@ def document_of(lines: list[bytes], end: bytes) -> bytes:
     return b"[net]" + end + end.join(lines)
 
 
+@WHATEVER_THE_CLOCK
 @given(LINES, st.sampled_from([b"\n", b"\r\n", b"\n\n"]))
 def test_identity(lines: list[bytes], end: bytes) -> None:
     data = document_of(lines, end)
     assert bytes(parse(data)) == data
 
 
+@WHATEVER_THE_CLOCK
 @given(LINES, st.sampled_from([b"\n", b"\r\n"]), st.data())
 def test_replace_changes_one_value(lines: list[bytes], end: bytes, data: st.DataObject) -> None:
     document = parse(document_of(lines, end))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-__all__ = ["PASSING", "scores_of"]
+__all__ = ["PASSING", "logits_of"]
 
 PASSING = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"})
 """Operators that hand values on as they are."""
 
 
-def scores_of(output: ir.Value) -> str:
+def logits_of(output: ir.Value) -> str:
     """Return the name of the value before an output's softmax or argmax, or of the output."""
     value = output
     while (node := value.producer()) is not None and node.op_type in PASSING:

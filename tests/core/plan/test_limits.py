@@ -1,0 +1,56 @@
+"""Legal numbers of channels."""
+
+from __future__ import annotations
+
+import pytest
+
+import secateur
+from secateur.core.data import SyntheticDataset
+from secateur.core.errors import PlanError
+from secateur.core.plan.limits import Limits
+from support.graphs import Graph
+
+
+@pytest.mark.parametrize(
+    ("channels", "multiple"),
+    [(3, 1), (15, 1), (16, 2), (31, 2), (32, 4), (63, 4), (64, 8), (512, 8)],
+)
+def test_multiples_fit_the_width(channels: int, multiple: int) -> None:
+    limits = Limits(round_to="auto")
+    assert limits.multiple(channels) == multiple
+    assert all((channels - lost) % multiple == 0 for lost in limits.counts(channels))
+    assert limits.floor(channels) >= multiple
+
+
+def test_earlier_rounds_do_not_make_a_group_narrow() -> None:
+    limits = Limits(round_to="auto")
+    assert limits.multiple(32) == 4
+    assert limits.multiple(32, scale=2.0) == 8
+
+
+@pytest.mark.parametrize("asked", [0, -8, "automatic"])
+def test_what_is_no_multiple(asked: int | str) -> None:
+    with pytest.raises(PlanError, match="channels must be a multiple of 1 or more, not") as found:
+        Limits(round_to=asked)
+    assert found.value.hint == "a number, or auto"
+
+
+@pytest.mark.parametrize("criterion", ["l1", "obs"])
+def test_a_network_of_wide_and_narrow_layers(criterion: str) -> None:
+    g = Graph(seed=3)
+    x = g.data
+    for number, width in enumerate((16, 40, 72)):
+        x = g.op(f"r{number}", "Relu", g.conv(f"c{number}", x, width))
+    network = g.network(y=g.conv("last", x, 4))
+    data = SyntheticDataset(network, samples=8) if criterion == "obs" else None
+    found = secateur.prune(
+        network, rate=0.4, criterion=criterion, data=data, limits=Limits(round_to="auto"),
+        repair="none",
+    )  # fmt: skip
+    assert sum(entry.kept for entry in found.plan.groups) < 16 + 40 + 72
+    for width, multiple in ((16, 2), (40, 4), (72, 8)):
+        (own,) = (e for e in found.plan.groups if e.channels == width)
+        assert own.kept == width or own.kept % multiple == 0
+    assert found.plan.provenance["limits"]["round_to"] == "auto"
+    again = secateur.prune(network, plan=found.plan, repair="none")
+    assert [own.kept for own in again.plan.groups] == [own.kept for own in found.plan.groups]

@@ -111,10 +111,10 @@ def _first_that_works(there: Sequence[str], told: Devices) -> tuple[Place, ...]:
         failed.extend(faults)
         if places:
             for text in failed:
-                told.note(f"{text}: {places[0].label} is taken")
+                told.note(f"{text}; {places[0].label} is taken")
             return places
     reason = "; ".join(failed) or "this ONNX Runtime offers no accelerator"
-    told.note(f"device auto: {reason}: {ELSEWHERE}")
+    told.note(f"device auto: {reason}; {ELSEWHERE}")
     return ()
 
 
@@ -123,14 +123,14 @@ def _asked_for(asked: Device, there: Sequence[str], told: Devices) -> tuple[Plac
     row = provider_of(asked.name)
     if row.official not in there:
         told.note(
-            f"device {asked.text}: this ONNX Runtime has no {row.official}: {ELSEWHERE} "
+            f"device {asked.text}: this ONNX Runtime has no {row.official}; {ELSEWHERE} "
             f"({_advice(row)})"
         )
         return ()
     working, faults = _working(asked.places(row))
     then = "it is left out" if working else ELSEWHERE
     for text in faults if working else ["; ".join(faults)]:
-        told.note(f"{text}: {then}")
+        told.note(f"{text}; {then}")
     return working
 
 

@@ -24,7 +24,7 @@ RUNNING = (
     "ana", "prune", "iterate", "study", "valid", "map", "predict", "compare", "transform", "run",
 )  # fmt: skip
 NOTE = (
-    "note: device cuda:1: this ONNX Runtime has no CUDAExecutionProvider: networks run on the "
+    "note: device cuda:1: this ONNX Runtime has no CUDAExecutionProvider; networks run on the "
     "processor (pip install 'secateur[gpu]', for NVIDIA)"
 )
 

@@ -166,7 +166,7 @@ def test_a_provider_that_is_not_installed_is_told_of_once(device: str) -> None:
     (note,) = notes
     official = PROVIDERS[device.partition(":")[0]].official
     assert note.startswith(
-        f"device {device}: this ONNX Runtime has no {official}: {ELSEWHERE} (pip"
+        f"device {device}: this ONNX Runtime has no {official}; {ELSEWHERE} (pip"
     )
     assert ("secateur[gpu]" in note) == device.startswith("cuda")
 
@@ -176,7 +176,7 @@ def test_a_real_provider_that_takes_no_node_is_told_of() -> None:
     notes: list[str] = []
     with secateur.using_device("azure", tell=notes.append) as used:
         pass
-    assert notes == [f"device azure does not work: it computes no convolution: {ELSEWHERE}"]
+    assert notes == [f"device azure does not work: it computes no convolution; {ELSEWHERE}"]
     assert used.places == ()
 
 
@@ -184,7 +184,7 @@ def test_auto_with_the_real_runtime_is_the_processor_with_a_note() -> None:
     notes: list[str] = []
     with secateur.using_device("auto", tell=notes.append) as used:
         pass
-    assert notes == [f"device auto: this ONNX Runtime offers no accelerator: {ELSEWHERE}"]
+    assert notes == [f"device auto: this ONNX Runtime offers no accelerator; {ELSEWHERE}"]
     assert used.text == "cpu"
 
 
@@ -241,7 +241,7 @@ def test_of_several_devices_those_that_work_are_taken(monkeypatch) -> None:
     assert used.text == "cuda:1"
     (note,) = notes
     assert note.startswith("device cuda:5 does not work: CUDA failure 101")
-    assert note.endswith(": it is left out")
+    assert note.endswith("; it is left out")
     assert runtime.devices() == {"cuda:1"}
 
 
@@ -261,7 +261,7 @@ def test_auto_goes_on_to_what_works(monkeypatch) -> None:
         pass
     assert used.text == "tensorrt"
     assert "device cuda does not work" in notes[0]
-    assert notes[0].endswith(": tensorrt is taken")
+    assert notes[0].endswith("; tensorrt is taken")
     installed(monkeypatch, offered=(TENSORRT, CUDA, *ORDINARY), count=0)
     notes.clear()
     with secateur.using_device("auto", tell=notes.append):

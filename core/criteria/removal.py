@@ -138,6 +138,8 @@ def absences(context: ScoreContext, samples: int) -> Iterator[Absent]:
             base=original.base,
             samples=original.samples,
         )
+        if suffix is not None:
+            suffix.release()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from joblib import Parallel, delayed
 
+from ..errors import PlanError
 from .choosing import found
 from .device import Device, Place
 from .placement import PROCESSOR, Devices, devices, here
@@ -76,9 +77,22 @@ def _chosen(asked: Device, number: int) -> Devices:
         return PROCESSOR
     with _CHOOSING:
         if asked not in _CHOSEN:
-            quiet = found(asked, lambda _: None, number)  # notes go back with the answers
-            _CHOSEN[asked] = quiet
+            _CHOSEN[asked] = _found(asked, number)
         return _CHOSEN[asked]
+
+
+def _found(asked: Device, number: int) -> Devices:
+    """Return the devices of this machine; their notes go back with the answers."""
+    try:
+        return found(asked, _unheard, number)
+    except PlanError as error:  # only the machine that asks has such a provider
+        there = Devices(tell=_unheard)
+        there.note(f"{error}; networks run on the processor")
+        return there
+
+
+def _unheard(note: str) -> None:
+    """Tell nobody."""
 
 
 def spread(

@@ -73,8 +73,11 @@ def _missing_library(place: Place) -> str:
     onnxruntime only logs it.
     """
     name = f"libonnxruntime_providers_{place.name}.so"
+    path = Path(onnxruntime.__file__).parent / "capi" / name
+    if not path.exists():
+        return ""
     try:
-        ctypes.CDLL(str(Path(onnxruntime.__file__).parent / "capi" / name))
+        ctypes.CDLL(str(path))
     except OSError as error:
         return str(error) if "cannot open shared object file" in str(error) else ""
     return ""

@@ -81,7 +81,16 @@ class Suffix:
                 # Threads that compute know of no device, and workers have their own.
                 with here(self._devices if self._devices.places else devices()):
                     self._part = Part(self.network)
-        return self._part.compute(feeds)
+            part = self._part
+        return part.compute(feeds)
+
+    def release(self) -> None:
+        """Give up the memory of what computes; it is made again where it is needed again.
+
+        A session on an accelerator keeps what its largest run took there.
+        """
+        with self._lock:
+            self._part = None
 
     def __sizeof__(self) -> int:
         # Dask sends large arguments to each worker once, and looks at this.

@@ -20,6 +20,7 @@ from secateur.core.engine.device import PROVIDERS, Device
 from secateur.core.engine.placement import devices, on_processor
 from secateur.core.engine.session import Session
 from secateur.core.errors import PlanError, UnsupportedError
+from secateur.core.suffixes.suffix import Suffix
 from secateur.core.verify.compare import compare
 from secateur.core.verify.equivalence import verify_equal
 from support.analysis import opened
@@ -213,7 +214,7 @@ def test_a_hidden_package_is_named(monkeypatch) -> None:
     ("settings", "reason"),
     [
         ({"count": 0}, "CUDA failure 101: invalid device ordinal ; GPU=0 ;"),
-        ({"silent": (CUDA,)}, f"ONNX Runtime goes on without {CUDA}"),
+        ({"silent": (CUDA,)}, "ONNX Runtime finds no such device, or not what it needs for it"),
         ({"factor": 1.01}, "its results are wrong by"),
         ({"factor": float("nan")}, "its results are wrong by nan"),
     ],
@@ -432,6 +433,40 @@ def test_work_in_other_processes_takes_the_device_along_and_tells_of_it(monkeypa
     assert {text for _, text in found} == {"cpu"}
     (note,) = notes
     assert note.startswith(f"a worker says: device cuda:0,1: this ONNX Runtime has no {CUDA}")
+
+
+def test_a_provider_that_only_the_other_machine_has_is_told_of(monkeypatch) -> None:
+    from secateur.core.engine.carried import _found
+
+    there = _found(Device("mine"), 0)  # the real ONNX Runtime knows none of that name
+    assert there.places == ()
+    (note,) = there.notes
+    assert note.startswith("there is no device 'mine'")
+    assert note.endswith(ELSEWHERE)
+
+
+def test_an_analysis_gives_back_the_memory_of_groups_that_are_done(monkeypatch) -> None:
+    network, dataset = opened("caffe", "shapes.npz", limit=4)
+    alive: list[int] = []
+    real = Suffix.compute
+
+    def counted(self: Suffix, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        result = real(self, given)
+        alive.append(sum(one._part is not None for one in seen))
+        return result
+
+    seen: set[Suffix] = set()
+    made = Suffix.__init__
+
+    def noted(self: Suffix, *arguments: object, **more: object) -> None:
+        made(self, *arguments, **more)
+        seen.add(self)
+
+    monkeypatch.setattr(Suffix, "__init__", noted)
+    monkeypatch.setattr(Suffix, "compute", counted)
+    secateur.analyze(network, dataset, rates=[0.5])
+    assert len(seen) > 3
+    assert max(alive) == 1
 
 
 def test_processes_begin_with_different_devices(monkeypatch) -> None:

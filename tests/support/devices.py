@@ -16,6 +16,12 @@ CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 ORDINARY = ("AzureExecutionProvider", CPU)
 """What the package for processors offers."""
 
+NO_NODE = (
+    "[ONNXRuntimeError] : 1 : FAIL : This session contains graph nodes that are assigned to the "
+    "default CPU EP, but fallback to CPU EP has been explicitly disabled by the user."
+)
+"""What ONNX Runtime says where a provider does not come up, in a session without the processor."""
+
 Asked = list[tuple[str, dict[str, str]]]
 
 
@@ -75,6 +81,8 @@ def installed(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Runtime:
                 assert more == {"enable_fallback": 0}, "else it prints on standard output"
                 number = int(told.get("device_id", 0))
                 self._place = f"{self._name.removesuffix('ExecutionProvider').lower()}:{number}"
+                if trial and self._name in runtime.silent:
+                    raise RuntimeError(NO_NODE)
                 if number >= runtime.count:
                     raise RuntimeError(f"CUDA failure 101: invalid device ordinal ; GPU={number} ;")
                 if runtime.refuses(self._model) and not trial:

@@ -16,6 +16,7 @@ from ..data.augment.recipe import NO_AUGMENTATION, Augmentation
 from ..data.augment.training import TrainingSamples, training_samples
 from ..data.base import TargetKind, target_kind
 from ..data.part import first_part
+from ..engine.placement import devices
 from ..engine.threads import within_cores
 from ..errors import DataError, UnsupportedError
 from ..evaluation.loss import LossMeter
@@ -65,6 +66,9 @@ __all__ = ["check", "finetune"]
 
 LOOKED_AT = 64
 """Samples that channels of the teacher are told apart by."""
+
+GPUS = frozenset({"cuda", "tensorrt", "nvtensorrtrtx", "rocm", "migraphx"})
+"""Providers of ONNX Runtime whose devices have the numbers that PyTorch gives to its own."""
 
 
 @within_cores()
@@ -270,6 +274,15 @@ def _normed(samples: TrainingSamples, options: FinetuneOptions, team: Team) -> i
     return samples.batch if options.sync_norm else samples.batch // team.size
 
 
+def _automatic(team: Team) -> str:
+    """Return where to train where nobody says: on the GPU that networks run on, or another."""
+    if not torch.cuda.is_available():
+        return "cpu"
+    used = [place.number for place in devices().places if place.name in GPUS]
+    number = used[0] if used and team.size == 1 else None
+    return f"cuda:{number}" if number and number < torch.cuda.device_count() else "cuda"
+
+
 def _device(name: str, team: Team = ALONE) -> str:
     """Return where to train; with several processes, each has a device of its own.
 
@@ -277,7 +290,7 @@ def _device(name: str, team: Team = ALONE) -> str:
         UnsupportedError: PyTorch does not see such a device.
     """
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = _automatic(team)
     if name == "cuda" and team.size > 1:
         name = f"cuda:{os.environ.get('LOCAL_RANK', team.rank)}"
     if name == "cpu":

@@ -126,7 +126,8 @@ class FinetuneOptions:
     """Decides everything that is drawn at random."""
 
     device: str = "auto"
-    """Where to train: cpu, cuda, cuda:1 and so on. auto: cuda where there is one."""
+    """Where to train, with PyTorch: cpu, cuda, cuda:1 and so on. auto: cuda where there is one, and
+    the one that networks run on."""
 
     precision: str = "float32"
     """Type that the network is computed in: float32, bfloat16 or float16. Weights stay float32.

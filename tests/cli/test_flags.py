@@ -61,6 +61,7 @@ LIBRARY = {
     secateur.DataOptions: "prune",
     secateur.LoadOptions: "prune",
     secateur.Limits: "prune",
+    secateur.DeviceOptions: "valid",
     ScreenOptions: "prune",
 }
 """Every option dataclass, and a command that takes all of its fields."""
@@ -296,6 +297,9 @@ def cases(folder: Path) -> Iterator[Case]:
         secateur.PredictOptions(score=0.5, suppress=0.4, top=3),
         ["--score", 0.5, "--nms", 0.4, "--top-k", 3],
         "score: 0.5\nnms: 0.4\ntop-k: 3\n",
+    )
+    yield Case(
+        secateur.DeviceOptions(device="cuda:0,1"), ["--device", "cuda:0,1"], "device: cuda:0,1\n"
     )
     yield Case(
         ScreenOptions(quiet=True, verbose=True, debug=True), ["-q", "--verbose", "--debug"], ""

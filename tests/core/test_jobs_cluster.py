@@ -29,8 +29,9 @@ distributed = pytest.importorskip("distributed")
 
 @pytest.fixture(scope="module")
 def cluster():
+    """Two workers of two threads: joblib computes in this process where there is one in all."""
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None,
+        n_workers=2, threads_per_worker=2, processes=True, dashboard_address=":0",
         scheduler_kwargs={"allowed_failures": 1},
     ) as cluster:  # fmt: skip
         yield cluster
@@ -39,7 +40,7 @@ def cluster():
 @pytest.fixture
 def client(cluster):
     with distributed.Client(cluster) as client:
-        client.wait_for_workers(2)
+        client.wait_for_workers(2, timeout=120)
         yield client
 
 
@@ -147,7 +148,7 @@ def test_work_that_ends_every_worker_is_an_error(argument, dask, monkeypatch):
     monkeypatch.setattr(own, "LOSSES", 2)
     with pytest.raises(DataError, match="the workers of the cluster end at this work"):
         list(spread(ends, [(argument,)], jobs=None))
-    dask.wait_for_workers(2)
+    dask.wait_for_workers(2, timeout=120)
 
 
 def test_calls_within_calls_stay_on_their_worker(dask):
@@ -164,7 +165,7 @@ def test_a_failing_call_says_why(dask):
 
 def test_a_cluster_without_workers_is_an_error():
     with (
-        distributed.LocalCluster(n_workers=0, dashboard_address=None, processes=False) as empty,
+        distributed.LocalCluster(n_workers=0, dashboard_address=":0", processes=False) as empty,
         distributed.Client(empty),
         joblib.parallel_config(backend="dask", wait_for_workers_timeout=0.2),
         pytest.raises(DataError, match="the cluster has no worker"),
@@ -194,7 +195,7 @@ def test_commands_compute_on_the_cluster(command, idle, cluster, tmp_path, monke
     more = ["--data", FIXTURES / "shapes.npz", "--limit", 20, "--repair", "none"]
     for folder, where in (("a", ["--jobs", 2]), ("b", ["--cluster", cluster.scheduler_address])):
         with distributed.Client(cluster) as client:
-            client.wait_for_workers(2)
+            client.wait_for_workers(2, timeout=120)
             before = sum(tasks_done(client).values())
         run(monkeypatch, command[0], *files, *command[1:], *more, *where, "-o", tmp_path / folder)
         with distributed.Client(cluster) as client:

@@ -43,6 +43,10 @@ from .core.difference.diff import NetworkDifference as NetworkDifference
 from .core.difference.diff import diff as diff
 from .core.difference.weights import WeightChange as WeightChange
 from .core.difference.weights import WeightStatistics as WeightStatistics
+from .core.engine.choosing import device_names as device_names
+from .core.engine.choosing import gpu_device as gpu_device
+from .core.engine.choosing import using_device as using_device
+from .core.engine.device import DeviceOptions as DeviceOptions
 from .core.engine.padding import channel_block as channel_block
 from .core.engine.padding import pad_channels as pad_channels
 from .core.engine.session import Session as Session
@@ -116,6 +120,7 @@ from .core.pruning.apply import apply_plan as apply_plan
 from .core.pruning.densify import carried_out as carried_out
 from .core.pruning.densify import check_finite as check_finite
 from .core.pruning.densify import densify as densify
+from .core.pruning.kernels import prune_kernels as prune_kernels
 from .core.pruning.options import ChoiceOptions as ChoiceOptions
 from .core.pruning.options import DensifyOptions as DensifyOptions
 from .core.pruning.options import IterateOptions as IterateOptions

@@ -9,6 +9,8 @@
     python benchmarks/methods.py tuned resnet20 [--criteria random,obs] [--rate 0.5]
         [--steps 0 300 1500] [--output studies/]
     python benchmarks/methods.py collapse lenet quick resnet20
+    python benchmarks/methods.py kernels [residual] [--seeds 1] [--steps 400]
+        [--tuning 60]
 
 `correlation`: how well criteria agree with the oracle, what the loss really changes by without each
 channel. For each network the table has Pearson's correlation of the scores with the size of the
@@ -24,7 +26,11 @@ with --output, a run that was stopped goes on.
 `collapse`: how many layers synaptic flow empties on the way to a hundredth of the parameters, in
 one step and in a hundred.
 
-Tables are Markdown and go to stdout. Needs the reference models (SECATEUR_SHARED).
+`kernels`: LEAN as its paper has it, kernel by kernel, beside the kernels of the largest operator
+norms, each alone: F1 of small networks that find circles in noise, trained here (kernels.py). In
+brackets: how many of the kept kernels are on a way from the input to an output.
+
+Tables are Markdown and go to stdout. All but `kernels` need the reference models (SECATEUR_SHARED).
 """
 
 from __future__ import annotations
@@ -34,11 +40,12 @@ import os
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import kernels
 import numpy as np
 from quality import CASES, Held, spread_out
 from scipy.stats import pearsonr, spearmanr
@@ -317,11 +324,19 @@ def main() -> None:
     add_studies(commands)
     own = commands.add_parser("collapse", help="of layers, by synaptic flow")
     own.add_argument("models", nargs="*", default=list(MODELS), help=", ".join(MODELS))
+    own = commands.add_parser("kernels", help="single ones, by LEAN and by their norms")
+    own.add_argument("models", nargs="*", default=["residual"], help=", ".join(kernels.NETWORKS))
+    own.add_argument("--seeds", type=int, default=1, help="networks of each kind (1)")
+    own.add_argument("--steps", type=int, default=400, help="updates of a network (400)")
+    own.add_argument("--tuning", type=int, default=60, help="updates after pruning (60)")
     arguments = parser.parse_args()
+    if arguments.command == "kernels":
+        check_names(parser, arguments.models, kernels.NETWORKS)
+        for model in arguments.models:
+            kernels.report(model, arguments.seeds, arguments.steps, arguments.tuning)
+        return
     known = MODELS if arguments.command in ("correlation", "collapse") else CASES
-    unknown = sorted({*arguments.models} - {*known})
-    if unknown:
-        parser.error(f"no network {unknown[0]}; there are {', '.join(known)}")
+    check_names(parser, arguments.models, known)
     for model in arguments.models:
         if arguments.command == "correlation":
             names = arguments.criteria.split(",")
@@ -332,6 +347,15 @@ def main() -> None:
             {"gallery": gallery, "low-data": low_data, "tuned": tuned}[arguments.command](
                 model, arguments
             )
+
+
+def check_names(
+    parser: argparse.ArgumentParser, names: Collection[str], known: Collection[str]
+) -> None:
+    """End with an error if a network is not known."""
+    unknown = sorted({*names} - {*known})
+    if unknown:
+        parser.error(f"no network {unknown[0]}; there are {', '.join(known)}")
 
 
 def add_studies(commands: Any) -> None:

@@ -15,6 +15,7 @@ from secateur import AnalyzeOptions, DataOptions, LoadOptions
 from . import reporting
 from .cluster import Cluster, computing_on
 from .common import AsJson, Companion, File
+from .device import runs_networks
 from .flags import Fields, Panel, with_flags
 from .opened import fitted, parts, prepared
 from .output import print_json
@@ -31,6 +32,7 @@ WIDEST = 20
 
 
 @with_flags
+@runs_networks
 def command(
     *files: File,
     data: Annotated[

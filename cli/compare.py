@@ -11,6 +11,7 @@ from secateur import DataOptions, LoadOptions
 
 from . import words
 from .common import AsJson
+from .device import runs_networks
 from .flags import Fields, Panel, with_flags
 from .opened import prepared
 from .output import print_json
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 
 @with_flags
+@runs_networks
 def command(
     *files: Annotated[
         Path, Parameter(name="FILE", required=True, help="The files of two models of any format.")

@@ -13,6 +13,7 @@ from secateur import DataOptions, IterateOptions, LoadOptions
 from . import reporting, words
 from .cluster import Cluster, computing_on, tell_idle
 from .common import AsJson, Companion, File
+from .device import runs_networks
 from .flags import Panel, with_flags
 from .opened import parts, prepared
 from .output import print_json
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 
 @with_flags
+@runs_networks
 def command(
     *files: File,
     output: Annotated[

@@ -7,12 +7,14 @@ from typing import Annotated
 from secateur import DataOptions, EvaluateOptions, LoadOptions
 
 from .common import AsJson
+from .device import runs_networks
 from .flags import Fields, with_flags
 from .screen import ScreenOptions
 from .valid import Data, Models, run
 
 
 @with_flags
+@runs_networks
 def command(
     *files: Models,
     data: Data,

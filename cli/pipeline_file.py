@@ -33,7 +33,7 @@ PATHS = frozenset(
 )
 """Types of fields that are written as paths."""
 
-TOP_KEYS = ("model", "data", "preprocess", "task", "output", "report")
+TOP_KEYS = ("model", "data", "preprocess", "task", "device", "output", "report")
 """Keys beside the steps."""
 
 MODEL_KEYS = ("files", "companions")
@@ -256,16 +256,16 @@ class _File:
         return found
 
     def _scalars(self) -> dict[str, Any]:
-        """Return task, output and report."""
+        """Return task, device, output and report."""
         import secateur
 
         found: dict[str, Any] = {"output": self._base / secateur.Pipeline.output}
-        for key in ("task", "output", "report"):
+        for key in ("task", "device", "output", "report"):
             entry = self._entries.get(key)
             if entry is None or entry.plain() is None or (key, entry.plain()) == ("report", False):
                 continue
             (text,) = texts_of(entry, entry.plain(), repeated=False, commas=False)
-            found[key] = text if key == "task" else self._base / text
+            found[key] = text if key in ("task", "device") else self._base / text
         return found
 
     def _wanted(self, step: str) -> bool:

@@ -51,6 +51,7 @@ def pipeline_schema() -> dict[str, Any]:
             "data": _data(known["data"]),
             "preprocess": _mapping(known["preprocess"]),
             "task": {"type": "string", "description": texts["task"]},
+            "device": {"type": ["string", "null"], "description": texts["device"]},
             "output": {"type": "string", "description": texts["output"]},
             "report": {"type": ["string", "null", "boolean"], "description": texts["report"]},
             **steps,

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from secateur import DataOptions, LoadOptions, PredictOptions
 
 from .common import AsJson
+from .device import runs_networks
 from .flags import Fields, Panel, with_flags
 from .output import print_json
 from .screen import ScreenOptions
@@ -26,6 +27,7 @@ MOST = 50
 
 
 @with_flags
+@runs_networks
 def command(
     *files: Annotated[
         Path, Parameter(name="FILE", required=True, help="The files of one model or of two.")

@@ -12,6 +12,7 @@ from secateur import DataOptions, LoadOptions, PruneOptions
 from . import reporting
 from .cluster import Cluster, computing_on, tell_idle
 from .common import AsJson, Companion, Data, File, Output, Val
+from .device import runs_networks
 from .flags import with_flags
 from .opened import fitted, parts, prepared, same_samples
 from .output import files_as_data, print_json
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 
 @with_flags
+@runs_networks
 def command(
     *files: File,
     output: Output,

@@ -11,9 +11,12 @@ from cyclopts import Parameter
 
 from . import reporting, words
 from .common import AsJson
+from .device import teller
 from .flags import with_flags
 from .output import print_json
 from .screen import ScreenOptions
+from .spelling import DEVICE
+from .usage import UsageError
 
 if TYPE_CHECKING:
     import secateur
@@ -62,6 +65,10 @@ def command(
         ),
     ] = None,
     restart: Annotated[bool, Parameter(help="Run all steps again, whatever is there.")] = False,
+    device: Annotated[
+        str | None,
+        Parameter(metavar=DEVICE, help="Where networks run, in place of the file's `device`."),
+    ] = None,
     report: reporting.Report = None,
     as_json: AsJson = False,
     screen: ScreenOptions,
@@ -75,15 +82,45 @@ def command(
     pipeline = secateur.load_pipeline(file, settings=settings or ())
     if report is not None:
         pipeline = dataclasses.replace(pipeline, report=report)
-    if dry_run:
-        found = secateur.forecast_pipeline(
-            pipeline, until=until, again_from=again_from, restart=restart
-        )
-        if as_json:
-            print_json(found.to_data())
-        else:
-            show_forecast(terminal, found)
+    if device is not None:
+        try:
+            pipeline = dataclasses.replace(pipeline, device=device)
+        except secateur.PlanError as error:
+            raise UsageError(error.message, flag="--device", hint=error.hint) from error
+    with secateur.using_device(pipeline.device, tell=teller(terminal)):
+        pipeline = dataclasses.replace(pipeline, device=None)
+        if dry_run:
+            found = secateur.forecast_pipeline(
+                pipeline, until=until, again_from=again_from, restart=restart
+            )
+            if as_json:
+                print_json(found.to_data())
+            else:
+                show_forecast(terminal, found)
+            return
+        run = _run(
+            terminal, pipeline, _texts(file), as_json=as_json, until=until, again_from=again_from,
+            restart=restart,
+        )  # fmt: skip
+    if as_json:
+        print_json(run.to_data())
         return
+    for path in run.model:
+        terminal.note(f"the model: {path}")
+    if run.report is not None:
+        terminal.note(f"the report: {run.report}")
+
+
+def _run(
+    terminal: Terminal,
+    pipeline: secateur.Pipeline,
+    texts: Mapping[str, str],
+    *,
+    as_json: bool,
+    **wanted: Any,
+) -> secateur.PipelineRun:
+    """Run the steps that are wanted, and print what each came to."""
+    import secateur
 
     def hear(told: secateur.StepRun | str) -> None:
         if isinstance(told, str):
@@ -94,17 +131,7 @@ def command(
     absent = [name for name in secateur.STEPS if name not in pipeline.steps]
     absent += [] if pipeline.report is not None else ["report"]
     with terminal.bars("run", ["choosing blocks", *absent]) as progress:
-        run = secateur.run_pipeline(
-            pipeline, until=until, again_from=again_from, restart=restart, hear=hear,
-            texts=_texts(file), progress=progress,
-        )  # fmt: skip
-    if as_json:
-        print_json(run.to_data())
-        return
-    for path in run.model:
-        terminal.note(f"the model: {path}")
-    if run.report is not None:
-        terminal.note(f"the report: {run.report}")
+        return secateur.run_pipeline(pipeline, hear=hear, texts=texts, progress=progress, **wanted)
 
 
 def _texts(file: Path) -> Mapping[str, str]:

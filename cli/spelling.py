@@ -29,6 +29,9 @@ __all__ = [
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 """Units of memory."""
 
+DEVICE = "auto|cpu|cuda:0,1|help"
+"""How a device is written."""
+
 SECONDS = {"s": 1, "m": 60, "h": 3600}
 """Units of time."""
 
@@ -491,6 +494,8 @@ BY_FIELD: Mapping[str, Spelling] = {
     "SparsifyOptions.method": _flag(_text, "--sparsify", metavar="NAME|help"),
     "SparsifyOptions.criterion": _flag(_text, metavar="NAME"),
     "SparsifyOptions.exclude": _flag(_texts, metavar="LAYER", kind=list[str]),
+    "DeviceOptions.device": _flag(_text, metavar=DEVICE),
+    "FinetuneOptions.device": _flag(_text, metavar="auto|cpu|cuda:1"),
     "PredictOptions.suppress": _flag(_number, "--nms", metavar="R"),
     "PredictOptions.top": _flag(_integer, "--top-k", metavar="K"),
     "TaskOptions.top": _flag(_integers, "--top-k", metavar="K,K…"),

@@ -12,6 +12,7 @@ from secateur import DataOptions, LoadOptions, StudyOptions
 from . import reporting, words
 from .cluster import Cluster, computing_on
 from .common import AsJson, Companion, File
+from .device import runs_networks
 from .flags import Fields, Panel, with_flags
 from .opened import parts, prepared
 from .output import print_json
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 
 @with_flags
+@runs_networks
 def command(
     *files: File,
     data: Annotated[

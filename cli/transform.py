@@ -13,6 +13,7 @@ from secateur import DataOptions, DensifyOptions, LoadOptions
 
 from . import quality
 from .common import AsJson, Companion, Data, File, Output, Val
+from .device import runs_networks
 from .flags import with_flags
 from .opened import fitted, parts, prepared
 from .output import files_as_data, print_json
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 
 @with_flags
+@runs_networks
 def command(
     *files: File,
     plan: Annotated[

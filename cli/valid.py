@@ -13,6 +13,7 @@ from secateur import DataOptions, EvaluateOptions, LoadOptions
 
 from . import quality
 from .common import AsJson
+from .device import runs_networks
 from .flags import Fields, Panel, with_flags
 from .opened import prepared
 from .output import print_json
@@ -33,6 +34,7 @@ Data = Annotated[
 
 
 @with_flags
+@runs_networks
 def command(
     *files: Models,
     data: Data,

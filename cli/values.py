@@ -97,6 +97,14 @@ def _engines() -> Iterator[Line]:
         yield name, f"{entry.summary}{needs}"
 
 
+def _devices() -> Iterator[Line]:
+    import secateur
+
+    yield "auto", "the first accelerator that the ONNX Runtime here offers, else the processor"
+    yield "cpu", "the processor"
+    yield from secateur.device_names()
+
+
 def _steps() -> Iterator[Line]:
     import secateur
 
@@ -121,6 +129,7 @@ REGISTERED: Mapping[str, Values] = {
     "StudyOptions.budget": _budgets,
     "StudyOptions.target": _targets,
     "StudyOptions.task": _tasks,
+    "DeviceOptions.device": _devices,
     "SparsifyOptions.criterion": _criteria,
     "SparsifyOptions.method": _schedules,
 }
@@ -181,6 +190,12 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
         "usual": "random crops, flips and colours, as fits the task",
         "none": "images as they are",
     },
+    "FinetuneOptions.device": {
+        "auto": "cuda where there is one",
+        "cpu": "the processor",
+        "cuda": "the first GPU",
+        "cuda:1": "the second one, and so on",
+    },
     "FinetuneOptions.precision": {
         "float32": "single precision",
         "bfloat16": "half the memory, the range of float32",
@@ -216,7 +231,7 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
 OF_COMMANDS: Mapping[str, Mapping[str, Values]] = {
     "inspect": {"--target": _targets},
     "latency": {"--engines": _engines},
-    "run": {"--until": _steps, "--from": _steps},
+    "run": {"--device": _devices, "--until": _steps, "--from": _steps},
 }
 """Command → flag that is no field of options → its values."""
 

@@ -7,11 +7,13 @@ operations and weights, and the next command; and below, the same command in sec
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..usage import UsageError
 from . import equivalents
+from .gpus import idle_gpus, use_gpus
 from .spelling import single_dash
 from .table import ruled
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from ..terminal import Terminal
 
 __all__ = ["is_old", "run"]
+
+Given = Mapping[str, str | None]
+"""The options of a command line."""
 
 CONFIGURED = ("ana", "prune", "finetune")
 """Commands that take -config."""
@@ -40,12 +45,6 @@ OPTIONS: Mapping[str, Mapping[str, bool]] = {
 
 TRANSFORMED = "transformed.caffemodel"
 """What `transform` writes where nobody says otherwise."""
-
-
-GPU = (
-    "note: gpu has no meaning here: ana and prune run on the processor, finetune takes a GPU where "
-    "PyTorch sees one"
-)
 
 
 def is_old(arguments: Sequence[str]) -> bool:
@@ -86,15 +85,16 @@ def run(arguments: Sequence[str]) -> int:
     if rest:
         raise UsageError(f"nothing takes '{rest[0]}'")
     terminal = Terminal(quiet="quiet" in given, verbose="verbose" in given)
-    commands: Mapping[str, Callable[[Terminal, Mapping[str, str | None]], None]] = {
+    commands: Mapping[str, Callable[[Terminal, Given, ExitStack], None]] = {
         "ana": _ana, "prune": _prune, "finetune": _finetune,
         "transform": _transform, "stat": _stat,
     }  # fmt: skip
-    commands[command](terminal, given)
+    with ExitStack() as held:
+        commands[command](terminal, given, held)
     return 0
 
 
-def _required(given: Mapping[str, str | None], name: str) -> Path:
+def _required(given: Given, name: str) -> Path:
     """Return the value of an option that a command cannot do without.
 
     Raises:
@@ -106,14 +106,14 @@ def _required(given: Mapping[str, str | None], name: str) -> Path:
     return Path(value)
 
 
-def _opened(terminal: Terminal, given: Mapping[str, str | None], *needs: str) -> CaffeProject:
-    """Open the config of a command, and say what of it has no meaning here."""
+def _opened(terminal: Terminal, given: Given, held: ExitStack, *needs: str) -> CaffeProject:
+    """Open the config of a command, take its GPUs, and say what of it has no meaning here."""
     import secateur
 
     project = secateur.open_caffe_project(_required(given, "config"), needs)
     terminal.notes(project.network.notes)
-    if "gpu" in given or "gpu" in project.config.lines:
-        terminal.note(GPU)
+    own = project.config.gpu if "gpu" in project.config.lines else None
+    _take_gpus(terminal, given, held, own)
     if project.test_data.samples < project.tested:
         terminal.note(
             f"note: test_iter asks for {project.tested:,} samples, the data has "
@@ -122,13 +122,13 @@ def _opened(terminal: Terminal, given: Mapping[str, str | None], *needs: str) ->
     return project
 
 
-def _ana(terminal: Terminal, given: Mapping[str, str | None]) -> None:
+def _ana(terminal: Terminal, given: Given, held: ExitStack) -> None:
     """Measure what each group of channels is worth."""
     import secateur
 
     from ..ana import table_of
 
-    project = _opened(terminal, given)
+    project = _opened(terminal, given, held)
     _, task = project.measure
     terminal.note("Analysis may take a long time...")
     with terminal.bars() as progress:
@@ -147,13 +147,13 @@ def _ana(terminal: Terminal, given: Mapping[str, str | None]) -> None:
     _next(terminal, f"secateur prune -config {project.config.path}", equivalents.ana(project))
 
 
-def _prune(terminal: Terminal, given: Mapping[str, str | None]) -> None:
+def _prune(terminal: Terminal, given: Given, held: ExitStack) -> None:
     """Prune at the rate of the config."""
     import secateur
 
     from .. import words
 
-    project = _opened(terminal, given, "rate")
+    project = _opened(terminal, given, held, "rate")
     found = project.analysis_file.exists()
     terminal.note(
         "Analysis info found." if found
@@ -204,13 +204,13 @@ def _summary(rows: Sequence[SummaryRow]) -> str:
     return ruled(lines)
 
 
-def _finetune(terminal: Terminal, given: Mapping[str, str | None]) -> None:
+def _finetune(terminal: Terminal, given: Given, held: ExitStack) -> None:
     """Train the pruned weights by the solver of the config."""
     import secateur
 
     from ..finetune import table_of, tell_outcome
 
-    project = _opened(terminal, given, "rate", "solver")
+    project = _opened(terminal, given, held, "rate", "solver")
     with terminal.bars() as progress:
         tuned = secateur.finetune_project(project, progress)
     _, task = project.measure
@@ -229,13 +229,13 @@ def _finetune(terminal: Terminal, given: Mapping[str, str | None]) -> None:
     )
 
 
-def _transform(terminal: Terminal, given: Mapping[str, str | None]) -> None:
+def _transform(terminal: Terminal, given: Given, held: ExitStack) -> None:
     """Take the zero channels out of trained weights."""
     import secateur
 
     model, weights = _required(given, "model"), _required(given, "weights")
     output = Path(given.get("output") or TRANSFORMED)
-    _note_gpu(terminal, given)
+    _take_gpus(terminal, given, held)
     with terminal.bars() as progress:
         made = secateur.transform_model(model, weights, output, progress)
     if made.text != model:
@@ -256,17 +256,22 @@ def _transform(terminal: Terminal, given: Mapping[str, str | None]) -> None:
     _next(terminal, None, equivalents.transform(made, weights))
 
 
-def _note_gpu(terminal: Terminal, given: Mapping[str, str | None]) -> None:
-    if "gpu" in given:
-        terminal.note(GPU)
+def _take_gpus(
+    terminal: Terminal, given: Given, held: ExitStack, stated: str | None = None
+) -> None:
+    """Run networks on the GPUs that the command line names, or else the config."""
+    numbers = given["gpu"] or "" if "gpu" in given else stated
+    if numbers is not None:
+        use_gpus(terminal, f"gpu {numbers}".strip(), numbers, held)
 
 
-def _stat(terminal: Terminal, given: Mapping[str, str | None]) -> None:
+def _stat(terminal: Terminal, given: Given, _: ExitStack) -> None:
     """Count operations and weights as the vendor does; the text alone is enough."""
     import secateur
 
     model = _required(given, "model")
-    _note_gpu(terminal, given)
+    if "gpu" in given:
+        idle_gpus(terminal, f"gpu {given['gpu'] or ''}".strip())
     shapes = dict(secateur.stored_shapes(model))
     if given.get("input-shape"):
         shapes |= _input_shape(str(given["input-shape"]))

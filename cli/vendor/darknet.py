@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from ..usage import UsageError
+from .gpus import idle_gpus, use_gpus
 from .spelling import single_dash
 
 __all__ = ["COMMANDS", "PRUNER", "Words", "is_old", "run"]
@@ -112,7 +114,22 @@ def run(arguments: Sequence[str]) -> int:
     _check_options(name, options)
     module = importlib.import_module(f".{step.module}", __package__)
     function: Callable[[Words], int] = getattr(module, f"run_{name}")
-    return function(Words(command=name, files=tuple(files), options=options))
+    taken = Words(command=name, files=tuple(files), options=options)
+    with ExitStack() as held:
+        if taken.gpus is not None:
+            _take_gpus(taken, taken.gpus, held)
+        return function(taken)
+
+
+def _take_gpus(words: Words, numbers: str, held: ExitStack) -> None:
+    """Run the networks of a command on GPUs, as far as it runs any."""
+    from .darknet_session import screen_of
+
+    written = f"-gpus {numbers}"
+    if words.command == "stat":
+        idle_gpus(screen_of(words), written)
+    else:
+        use_gpus(screen_of(words), written, numbers, held)
 
 
 def _check_options(command: str, options: Mapping[str, str | None]) -> None:
@@ -138,6 +155,6 @@ def _help() -> str:
     return "\n".join([
         f"Usage: secateur {PRUNER} COMMAND …", "",
         "The commands of vai_p_darknet, with its own files (docs/migrating.md).", "", *rows, "",
-        "  -gpus LIST  taken, and not needed     -restart  forget what is unfinished",
+        "  -gpus LIST  the GPUs to run on        -restart  forget what is unfinished",
         "  -clear      finetune: images anew     --quiet, --verbose, --debug",
     ])  # fmt: skip

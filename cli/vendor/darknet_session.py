@@ -137,19 +137,11 @@ def say_same(terminal: Terminal, own: Sequence[object]) -> None:
 
 
 def screen_of(words: Words) -> Terminal:
-    """Return what a command prints with; what it takes without need is noted there."""
+    """Return what a command prints with."""
     screen = ScreenOptions(
         quiet=words.given("quiet"), verbose=words.given("verbose"), debug=words.given("debug")
     )
-    terminal = screen.terminal()
-    if words.gpus is not None:
-        how = (
-            "training takes the GPU that PyTorch finds, else all processor cores"
-            if words.command == "finetune"
-            else "all processor cores are used"
-        )
-        terminal.note(f"note: -gpus {words.gpus} is not needed: {how}")
-    return terminal
+    return screen.terminal()
 
 
 def begin(words: Words) -> Session:

@@ -15,6 +15,7 @@ import onnxruntime
 
 from ..data import SyntheticDataset
 from ..data.base import fixed_batch
+from ..engine.placement import on_processor
 from ..engine.session import Session
 from ..ir.network import Network
 from ..progress import Progress, silent
@@ -311,4 +312,5 @@ def interleaved(
 def _prepared(network: Network, threads: int | None) -> Callable[[], object]:
     samples = fixed_batch(network) or 1
     (batch,) = SyntheticDataset(network, samples=samples, batch=samples)
-    return Session(network, threads).prepare(batch.inputs)
+    with on_processor():  # what latencies are measured for
+        return Session(network, threads).prepare(batch.inputs)

@@ -61,7 +61,8 @@ def best_batch(network: Network, samples: int, *, threads: int | None = None) ->
 def _seconds(session: Session, network: Network, batch: int, threads: int) -> float:
     """Return the shortest time of several runs, without the first one."""
     # A single thread computes in the calling thread: its own clock leaves out other processes.
-    clock = time.thread_time if threads == 1 else time.perf_counter
+    own = threads == 1 and session.on_processor
+    clock = time.thread_time if own else time.perf_counter
     feeds = {
         name: np.zeros([d if isinstance(d, int) else batch for d in shape], np.float32)
         for name, shape in network.inputs.items()

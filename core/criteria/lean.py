@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -38,9 +37,10 @@ from ..coupling.groups import Groups
 from ..ir.network import Network
 from ..ir.weighted import WEIGHTED
 from .folded import folded
+from .longest_chains import Hop, LongestChains
 from .registry import ScoreContext, Scores, criterion
 
-__all__ = ["GRID", "chains", "operator_norms"]
+__all__ = ["GRID", "chains", "kernel_norms", "operator_norms"]
 
 GRID = 16
 """Points of the periodic grid along each axis, as in the paper. A larger kernel takes a larger
@@ -49,9 +49,6 @@ one."""
 PATIENCE = 200
 """Chains in a row without another channel after which the rest is ordered by single edges. The
 authors' code stops after 1,000 single kernels in a row; it looks for kernels, which are more."""
-
-ROUNDING = 1e-12
-"""Chains whose logarithms differ by less are equally long; the one that ends first is taken."""
 
 BLOCK_BYTES = 1 << 26
 """Bytes that the frequencies of the kernels of some outputs may take; others are computed after."""
@@ -109,6 +106,36 @@ def operator_norms(kernels: Matrix, strides: Sequence[int] = ()) -> Matrix:
     return norms
 
 
+def kernel_norms(node: ir.Node, kernels: Matrix) -> Matrix:
+    """Return the operator norm of every kernel of a layer.
+
+    A transposed convolution has the norm of the convolution that it is the transpose of. Dilation
+    stretches the spectrum of a kernel, which leaves its maximum; with a stride the taps are spread,
+    as its phases take them.
+
+    Args:
+        node: a convolution or a product.
+        kernels: its weights, with the kernel axes last.
+    """
+    axes = kernels.ndim - 2
+    if not axes:
+        return operator_norms(kernels)
+    strides = _integers(node, "strides", axes)
+    dilations = _integers(node, "dilations", axes)
+    if max(dilations) > 1 and max(strides) > 1:
+        sizes = [(size - 1) * d + 1 for size, d in zip(kernels.shape[2:], dilations, strict=True)]
+        spread = np.zeros((*kernels.shape[:2], *sizes))
+        taps = tuple(slice(None, None, step) for step in dilations)
+        spread[(slice(None), slice(None), *taps)] = kernels
+        kernels = spread
+    return operator_norms(kernels, strides)
+
+
+def _integers(node: ir.Node, name: str, count: int) -> tuple[int, ...]:
+    given = node.attributes.get(name)
+    return tuple(given.as_ints()) if given is not None else (1,) * count
+
+
 def _block_norms(kernels: Matrix, grids: Sequence[int], strides: Sequence[int]) -> Matrix:
     """Return the operator norm of every kernel on a grid, which its strides divide.
 
@@ -129,23 +156,6 @@ def _block_norms(kernels: Matrix, grids: Sequence[int], strides: Sequence[int]) 
     return norms
 
 
-@dataclass(eq=False, slots=True)
-class _Hop:
-    """One node of the graph, between the units of what it reads and what it makes.
-
-    Args:
-        reads, makes: names of values.
-        lengths: logarithm of the length of the edge to each unit made from each unit read, [made,
-            read], or [made] where each channel is passed on; None where that is for free.
-        places: for each value read, the place in it of every unit made; −1 where it is not there.
-    """
-
-    reads: tuple[str, ...]
-    makes: str
-    lengths: Matrix | None
-    places: tuple[npt.NDArray[np.int64], ...] = ()
-
-
 def chains(
     network: Network, groups: Groups, wanted: npt.NDArray[np.bool_]
 ) -> tuple[list[int], list[int]]:
@@ -158,16 +168,17 @@ def chains(
     """
     units = {name: np.unique(groups.units[labels.vector]) for name, labels in groups.values.items()}
     hops = _hops(network, groups, units)
-    maker = {hop.makes: number for number, hop in enumerate(hops)}
     strongest = _strongest(hops, units, groups.unit_count)
+    longest = LongestChains(hops, {name: len(own) for name, own in units.items()})
     order: list[int] = []
     left = wanted.copy()
     idle = 0
     while left.any() and idle < PATIENCE:
-        taken = _take_longest(hops, maker, units)
-        if taken is None:
+        chain = longest.take()
+        if chain is None:
             break
-        own = [unit for unit in dict.fromkeys(taken) if left[unit]]
+        taken = dict.fromkeys(int(units[name][place]) for name, place in chain.nodes)
+        own = [unit for unit in taken if left[unit]]
         left[own] = False
         order += own
         idle = 0 if own else idle + 1
@@ -177,7 +188,7 @@ def chains(
 
 def _hops(
     network: Network, groups: Groups, units: Mapping[str, npt.NDArray[np.int64]]
-) -> list[_Hop]:
+) -> list[Hop]:
     """Return the nodes of the graph in its order."""
     weights = {use.parameter: use.labels for use in groups.uses if use.role == "weight"}
     behind = {name: after.factor for name, (_, after) in folded(network).items()}
@@ -203,7 +214,7 @@ def _hops(
                      np.searchsorted(units[reads[0]], into[keep])),
                     size[keep],
                 )  # fmt: skip
-                found.append(_Hop(reads[:1], made, matrix))
+                found.append(Hop(reads[:1], made, matrix))
             else:
                 vector = np.full(len(units[made]), -np.inf)
                 np.maximum.at(vector, np.searchsorted(units[made], lengths[0]), lengths[2])
@@ -216,7 +227,7 @@ def _passing(
     made: str,
     units: Mapping[str, npt.NDArray[np.int64]],
     lengths: Matrix | None,
-) -> _Hop:
+) -> Hop:
     """Return a node that passes channels on."""
     places = []
     for name in reads:
@@ -224,7 +235,7 @@ def _passing(
         place = np.minimum(place, max(len(units[name]) - 1, 0))
         there = units[name][place] == units[made] if len(units[name]) else np.zeros(0, np.bool_)
         places.append(np.where(there, place, -1))
-    return _Hop(reads, made, lengths, tuple(places))
+    return Hop(reads, made, lengths, tuple(places))
 
 
 def _lengths(
@@ -237,11 +248,9 @@ def _lengths(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Matrix]:
     """Return the unit made, the unit read and the logarithm of the length of every edge."""
     kernels = network.array(weight).astype(np.float64)
-    given = node.attributes.get("strides")
-    strides = tuple(given.as_ints()) if given is not None and kernels.ndim > 2 else ()
     shape = kernels.shape[:2]
     flat = [np.broadcast_to(each.reshape(each.shape[:2]), shape) for each in labels]
-    norms = operator_norms(kernels, strides if node.op_type == "Conv" else ())
+    norms = kernel_norms(node, kernels)
     made = groups.units[flat[0]]
     if factor is not None and node.op_type == "Conv":
         norms = norms * np.abs(factor)[:, None]
@@ -267,76 +276,8 @@ def _joined(
     return keys // count, keys % count, np.sqrt(squares)
 
 
-def _take_longest(
-    hops: Sequence[_Hop], maker: Mapping[str, int], units: Mapping[str, npt.NDArray[np.int64]]
-) -> list[int] | None:
-    """Remove the edges of the longest chain, and return its units; None where none is left.
-
-    Args:
-        hops: the nodes of the graph.
-        maker: value → the number of the node that makes it.
-        units: value → its units.
-    """
-    best: dict[str, Matrix] = {}
-    came: list[npt.NDArray[np.int64]] = []
-    top, where = 0.0, (-1, 0)
-    for number, hop in enumerate(hops):
-        for name in hop.reads:
-            best.setdefault(name, np.zeros(len(units[name])))
-        found, source = _reached(hop, best)
-        source = np.where(found > 0.0, source, -1)
-        best[hop.makes] = found = np.maximum(found, 0.0)
-        came.append(source)
-        if len(found) and found.max() > top + ROUNDING:
-            top, where = float(found.max()), (number, int(found.argmax()))
-    if where[0] < 0:
-        return None
-    return _followed(hops, maker, units, came, *where)
-
-
-def _reached(hop: _Hop, best: Mapping[str, Matrix]) -> tuple[Matrix, npt.NDArray[np.int64]]:
-    """Return the longest chain to each unit made, and where it comes from: a place, or a value."""
-    if hop.lengths is not None and hop.lengths.ndim == 2:
-        sums = best[hop.reads[0]] + hop.lengths
-        source = sums.argmax(axis=1) if sums.shape[1] else np.zeros(len(sums), np.int64)
-        return sums.max(axis=1, initial=-np.inf), source
-    given = np.stack([
-        np.where(place >= 0, best[name][place], -np.inf)
-        for name, place in zip(hop.reads, hop.places, strict=True)
-    ])  # fmt: skip
-    found = given.max(axis=0)
-    return found if hop.lengths is None else found + hop.lengths, given.argmax(axis=0)
-
-
-def _followed(
-    hops: Sequence[_Hop],
-    maker: Mapping[str, int],
-    units: Mapping[str, npt.NDArray[np.int64]],
-    came: list[npt.NDArray[np.int64]],
-    number: int,
-    place: int,
-) -> list[int]:
-    """Remove the edges of a chain from its end to its beginning, and return its units."""
-    found = [int(units[hops[number].makes][place])]
-    while True:
-        hop, source = hops[number], int(came[number][place])
-        if source < 0:
-            return found
-        if hop.lengths is not None and hop.lengths.ndim == 2:
-            hop.lengths[place, source] = -np.inf
-            name, place = hop.reads[0], source
-        else:
-            if hop.lengths is not None:
-                hop.lengths[place] = -np.inf
-            name, place = hop.reads[source], int(hop.places[source][place])
-        found.append(int(units[name][place]))
-        if name not in maker:
-            return found
-        number = maker[name]
-
-
 def _strongest(
-    hops: Sequence[_Hop], units: Mapping[str, npt.NDArray[np.int64]], count: int
+    hops: Sequence[Hop], units: Mapping[str, npt.NDArray[np.int64]], count: int
 ) -> Matrix:
     """Return the logarithm of the longest edge that reaches each unit, [units]."""
     found = np.full(count, -np.inf)

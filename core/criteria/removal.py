@@ -165,6 +165,8 @@ def absences(context: ScoreContext, samples: int) -> Iterator[Absent]:
             samples=original.samples,
             jobs=context.jobs,
         )
+        if suffix is not None:
+            suffix.release()
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,8 @@ class Part(Session):
         super().__init__(network, threads=1, fetch=fetch, arena=False)
         self.inputs = tuple(network.inputs)
         self._batched = {name for name, shape in network.inputs.items() if shape[:1] == (BATCH,)}
-        self._step = _samples_at_once(network, self._fetched)
+        # Other devices have no such cache, and are slow at small pieces.
+        self._step = _samples_at_once(network, self._fetched) if self.on_processor else 0
 
     def compute(self, feeds: Mapping[str, np.ndarray], pool: Executor | None = None) -> Arrays:
         """Return the same as :meth:`run`; `feeds` may hold further arrays.

@@ -1,4 +1,4 @@
-"""Running a network with onnxruntime on the processor.
+"""Running a network with onnxruntime, on the devices in use (:mod:`.placement`).
 
 NOTE for developers: large weights never go through protobuf. An initializer above
 :data:`INLINE_BYTES` is declared as external data in a file that does not exist, and its array is
@@ -8,22 +8,24 @@ memory (often a mapped file) must outlive the session, so the session keeps it.
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state
 
 from ..brief import brief
 from ..errors import DataError, UnsupportedError
 from ..ir.dims import sample_fits, shape_text
 from ..ir.network import Network
 from ..ir.subgraphs import captured
+from .device import CPU_PROVIDER
+from .placed import ERRORS, FATAL, OnDevices, reason_of, session_of
+from .placement import PROCESSOR, devices
 from .threads import cores
 
 __all__ = [
@@ -37,30 +39,20 @@ __all__ = [
 INLINE_BYTES = 4096
 """Initializers up to this many bytes are written into the model handed to onnxruntime."""
 
-_FATAL = 4
-"""The lowest severity that onnxruntime logs. Its errors are raised, so they need not be printed."""
-
-_ERRORS: tuple[type[Exception], ...] = (
-    *(
-        kind
-        for kind in vars(onnxruntime_pybind11_state).values()
-        if isinstance(kind, type) and issubclass(kind, Exception)
-    ),
-    RuntimeError,  # for exceptions of its C++ code that have no class of their own
-)
-
 Arrays = dict[str, np.ndarray]
 
 
 class Session:
     """A network made ready to run.
 
-    A session holds threads and memory, so keep it no longer than it is used.
+    It runs on the devices that are in use where it is made, the processor if nobody says otherwise
+    (:func:`.placement.using_device`). It holds threads and memory, so keep it no longer than it is
+    used.
 
     Args:
         network: the network to run. Its arrays are not copied and must not change meanwhile.
         threads: threads of one run; None for all cores this process may use.
-        profile: beginning of the path of a file for the times of all operators.
+        profile: beginning of the path of a file for the times of all operators, on the processor.
         fetch: names of the values that a run returns, in this order: outputs, inner values and
             inputs alike; None for all outputs.
         arena: whether the memory of a run is kept for the next one.
@@ -92,15 +84,20 @@ class Session:
             options.profile_file_prefix = str(profile)
         model, arrays = _split(network.model, inner)
         self._weights = [onnxruntime.OrtValue.ortvalue_from_numpy(a) for a in arrays.values()]
+        make = partial(session_of, model.SerializeToString(), options)
+        chosen = PROCESSOR if profile is not None else devices()
+        self.on_processor = not chosen.places
+        self._session: onnxruntime.InferenceSession | OnDevices
         try:
             if arrays:
                 options.add_external_initializers(list(arrays), self._weights)
-            self._session = onnxruntime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
-        except _ERRORS as error:
+            self._session = (
+                make([CPU_PROVIDER]) if self.on_processor
+                else OnDevices(chosen, make, network.name)
+            )  # fmt: skip
+        except ERRORS as error:
             raise UnsupportedError(
-                f"onnxruntime does not accept network '{network.name}': {_reason(error)}"
+                f"onnxruntime does not accept network '{network.name}': {reason_of(error)}"
             ) from error
 
     def __repr__(self) -> str:
@@ -148,14 +145,15 @@ class Session:
 
     def end_profile(self) -> Path:
         """Write the profile (JSON, Chrome's trace format) and return the path of its file."""
+        assert not isinstance(self._session, OnDevices), "profiles are of the processor"
         return Path(self._session.end_profiling())
 
     def _execute(self, arrays: Arrays) -> Arrays:
         try:  # an empty list would ask onnxruntime for everything
             results = self._session.run(self._computed, arrays) if self._computed else []
-        except _ERRORS as error:
+        except ERRORS as error:
             raise UnsupportedError(
-                f"onnxruntime failed at network '{self.network.name}': {_reason(error)}"
+                f"onnxruntime failed at network '{self.network.name}': {reason_of(error)}"
             ) from error
         found = dict(zip(self._computed, results, strict=True))
         return {name: found[name] if name in found else arrays[name] for name in self._fetched}
@@ -217,9 +215,7 @@ def optimized(model: onnx.ModelProto) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory(prefix="secateur-") as folder:
         path = Path(folder) / "optimized.onnx"
         options.optimized_model_filepath = str(path)
-        onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[CPU_PROVIDER])
         return onnx.load(path)
 
 
@@ -231,7 +227,7 @@ def raw_runner(model: onnx.ModelProto, threads: int | None = None) -> Callable[[
         threads: threads of a run; None for all cores of this process.
     """
     session = onnxruntime.InferenceSession(
-        model.SerializeToString(), _options(threads or cores()), providers=["CPUExecutionProvider"]
+        model.SerializeToString(), _options(threads or cores()), providers=[CPU_PROVIDER]
     )
     random = np.random.default_rng(0)
     feeds = {value.name: random.random(value.shape, np.float32) for value in session.get_inputs()}
@@ -240,7 +236,7 @@ def raw_runner(model: onnx.ModelProto, threads: int | None = None) -> Callable[[
 
 def _options(threads: int) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = _FATAL
+    options.log_severity_level = FATAL
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.use_deterministic_compute = True
@@ -324,9 +320,3 @@ def _joined(parts: list[Arrays]) -> Arrays:
     return {
         name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in parts[0]
     }
-
-
-def _reason(error: Exception) -> str:
-    """Return onnxruntime's message on one line, without its error codes."""
-    text = " ".join(str(error).split())
-    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text) or type(error).__name__

@@ -16,6 +16,8 @@ from joblib import Parallel, delayed, effective_n_jobs, parallel_config
 from joblib.parallel import get_active_backend
 
 from ..errors import DataError
+from .carried import Answer, CarriedCall, value_of
+from .placement import devices
 from .threads import limited
 
 __all__ = ["BALANCE", "on_cluster", "shared_out", "spread", "spread_in_any_order", "workers"]
@@ -125,6 +127,7 @@ def spread_in_any_order(
         DataError: as for :func:`spread`.
     """
     waiting, lost = dict(enumerate(calls)), 0
+    chosen = devices()  # joblib makes the calls in threads of its own
     while waiting:
         workers(jobs)
         if on_cluster():
@@ -135,15 +138,15 @@ def spread_in_any_order(
             require="sharedmem" if here else None,
             return_as="generator" if ordered else "generator_unordered",
         )
-        found: Iterator[tuple[int, T]] = parallel(
-            delayed(_called)(number, threads, function, *call)
+        found: Iterator[tuple[int, Answer[T]]] = parallel(
+            delayed(_called)(number, threads, CarriedCall(function, chosen, number), *call)
             for number, call in list(waiting.items())
         )
         try:
-            for number, result in found:
+            for number, answer in found:
                 del waiting[number]
                 lost = 0
-                yield number, result
+                yield number, value_of(answer, chosen)
         except Exception as error:
             if not _is_loss(error):
                 raise

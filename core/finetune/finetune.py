@@ -16,6 +16,7 @@ from ..data.augment.recipe import NO_AUGMENTATION, Augmentation
 from ..data.augment.training import TrainingSamples, training_samples
 from ..data.base import TargetKind, target_kind
 from ..data.part import first_part
+from ..engine.placement import devices
 from ..engine.threads import within_cores
 from ..errors import DataError, UnsupportedError
 from ..evaluation.loss import LossMeter
@@ -50,6 +51,7 @@ from .preparation import (
     rules_of,
     sparsity_of,
     target_of,
+    with_zeros,
 )
 from .result import FinetuneResult, Tell, unheard
 from .sizes import Resizing, refusal
@@ -64,6 +66,9 @@ __all__ = ["check", "finetune"]
 
 LOOKED_AT = 64
 """Samples that channels of the teacher are told apart by."""
+
+GPUS = frozenset({"cuda", "tensorrt", "nvtensorrtrtx", "rocm", "migraphx"})
+"""Providers of ONNX Runtime whose devices have the numbers that PyTorch gives to its own."""
 
 
 @within_cores()
@@ -122,7 +127,7 @@ def _finetune(
     progress: Progress,
 ) -> FinetuneResult:
     """Train a network further in one of the processes of a team."""
-    network = begun(network, options, lessons)
+    network = with_zeros(begun(network, options, lessons), network, options, lessons.sparsify)
     lessons = lessons.with_names(network)
     target = target_of(network, lessons)
     torch.manual_seed(options.seed + (team.rank << 32))
@@ -238,6 +243,7 @@ def check(network: Network, data: Dataset, options: FinetuneOptions, lessons: Le
         DataError, PlanError, UnsupportedError: as for :func:`finetune`.
     """
     _device(options.device)
+    with_zeros(network, network, options, lessons.sparsify)
     kind = target_kind(data)
     samples, _ = _samples(network, first_part(data, LOOKED_AT), kind, options, lessons)
     stages = stages_of(options, *_objectives(network, kind, samples, options, lessons))
@@ -268,6 +274,15 @@ def _normed(samples: TrainingSamples, options: FinetuneOptions, team: Team) -> i
     return samples.batch if options.sync_norm else samples.batch // team.size
 
 
+def _automatic(team: Team) -> str:
+    """Return where to train where nobody says: on the GPU that networks run on, or another."""
+    if not torch.cuda.is_available():
+        return "cpu"
+    used = [place.number for place in devices().places if place.name in GPUS]
+    number = used[0] if used and team.size == 1 else None
+    return f"cuda:{number}" if number and number < torch.cuda.device_count() else "cuda"
+
+
 def _device(name: str, team: Team = ALONE) -> str:
     """Return where to train; with several processes, each has a device of its own.
 
@@ -275,7 +290,7 @@ def _device(name: str, team: Team = ALONE) -> str:
         UnsupportedError: PyTorch does not see such a device.
     """
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = _automatic(team)
     if name == "cuda" and team.size > 1:
         name = f"cuda:{os.environ.get('LOCAL_RANK', team.rank)}"
     if name == "cpu":
@@ -436,7 +451,7 @@ def _course(
         patience=options.patience,
         checkpoint=options.checkpoint,
         precision=options.precision,
-        masks=masks_of(network, module, lessons),
+        masks=masks_of(network, module, options, lessons),
         key=key_of(network, feeding, options, lessons),
     )
 

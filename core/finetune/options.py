@@ -90,6 +90,10 @@ class FinetuneOptions:
     freeze: Sequence[str] = ()
     """Layers whose weights stay as they are."""
 
+    hold_zeros: bool = False
+    """Keep weights at 0 that are 0, those of single kernels and taps too. Biases and factors of
+    normalisations are trained all the same."""
+
     normalize: str = "auto"
     """Statistics that batch normalisations use in training: those of the batch, or the stored ones.
     auto: those of the batch from 16 samples on."""
@@ -122,7 +126,8 @@ class FinetuneOptions:
     """Decides everything that is drawn at random."""
 
     device: str = "auto"
-    """Where to train: cpu, cuda, cuda:1 and so on. auto: cuda where there is one."""
+    """Where to train, with PyTorch: cpu, cuda, cuda:1 and so on. auto: cuda where there is one, and
+    the one that networks run on."""
 
     precision: str = "float32"
     """Type that the network is computed in: float32, bfloat16 or float16. Weights stay float32.

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from ..coupling import find_groups
 from ..coupling.edit import mask
@@ -17,6 +18,7 @@ from ..errors import DataError, PlanError
 from ..ir.digest import digest
 from ..ir.network import Network, blob_refs, shape_of
 from ..ir.rebuild import node_key, rebuild
+from ..ir.weighted import WEIGHTED
 from ..plan.plan import Plan, removed_units
 from ..training.framework import torch
 from ..training.losses.multibox import MultiBoxLoss
@@ -29,6 +31,7 @@ from .lessons import Lessons
 from .options import FinetuneOptions
 from .rewind import reinitialized, rewound
 from .schedules import SCHEDULES
+from .sparsify import SparsifyOptions
 from .sparsity import Places, Sparsity
 from .stages import Stage
 from .target import Target
@@ -49,6 +52,8 @@ __all__ = [
     "rules_of",
     "sparsity_of",
     "target_of",
+    "with_zeros",
+    "zeros_of",
 ]
 
 NORMALIZED_FROM = 16
@@ -148,14 +153,79 @@ def rules_of(
     return tuple(rule for rule in rules if owner.get(rule.name) not in options.freeze)
 
 
-def masks_of(network: Network, module: TrainingModule, lessons: Lessons) -> dict[str, Tensor]:
+def zeros_of(network: Network) -> dict[str, npt.NDArray[np.bool_]]:
+    """Return weight → where it is 0, for stored weights of products that are so anywhere.
+
+    Biases and what normalises are not among them: they often begin at 0.
+    """
+    found = {}
+    for node in network.graph:
+        for value in node.inputs[:2] if node.op_type in WEIGHTED else ():
+            if value is not None and value.const_value is not None and blob_refs(value):
+                zeros = network.array(str(value.name)) == 0
+                if zeros.any():
+                    found[str(value.name)] = zeros
+    return found
+
+
+def with_zeros(
+    network: Network, given: Network, options: FinetuneOptions, sparsify: SparsifyOptions | None
+) -> Network:
+    """Return a network with zeros where those that are to be held are.
+
+    Args:
+        network: with the weights that training begins with.
+        given: with the zeros; of the same sizes.
+        options: whether zeros are held.
+        sparsify: how channels leave during training; None where none do.
+
+    Raises:
+        DataError: zeros are to be held, and there are none, or a schedule of masks makes others.
+    """
+    if not options.hold_zeros:
+        return network
+    if sparsify is not None and sparsify.method:
+        raise DataError(
+            "zeros are held, or channels leave during training, not both", option="hold_zeros"
+        )
+    zeros = zeros_of(given)
+    if not zeros:
+        raise DataError(
+            "no weight of the network is 0, so there is nothing to hold",
+            hint="give the sparse network, not the one before pruning",
+            option="hold_zeros",
+        )
+    if network is given:
+        return network
+    return rebuild(
+        network,
+        tensors={
+            name: np.where(zero, np.zeros((), network.array(name).dtype), network.array(name))
+            for name, zero in zeros.items()
+        },
+    )
+
+
+def masks_of(
+    network: Network, module: TrainingModule, options: FinetuneOptions, lessons: Lessons
+) -> dict[str, Tensor]:
     """Return for a sparse network: parameter → 1 where it may differ from 0.
 
-    A network is sparse where a plan belongs to it itself, and not to its teacher.
+    A network is sparse where its zeros are to be held, or where a plan belongs to it itself and not
+    to its teacher.
 
     Raises:
         PlanError: the plan fits neither the network nor the teacher.
     """
+    found = _planned_masks(network, module, lessons)
+    for name, zeros in zeros_of(network).items() if options.hold_zeros else ():
+        held = torch.from_numpy(~zeros).to(module.tensor(name))
+        found[name] = found[name] * held if name in found else held
+    return found
+
+
+def _planned_masks(network: Network, module: TrainingModule, lessons: Lessons) -> dict[str, Tensor]:
+    """Return what a plan holds at zero: parameter → 1 where it may differ from 0."""
     plan = lessons.plan
     if plan is None or not _fits(network, plan):
         return {}

@@ -21,7 +21,14 @@ from ..verify.identity import same
 from ..verify.small_input import with_noise
 from ..verify.stable_cuts import narrowed
 
-__all__ = ["cut_companions", "forgotten", "masked_companions", "uncompensated", "verify_companions"]
+__all__ = [
+    "cut_companions",
+    "forgotten",
+    "masked_companions",
+    "revalued_companions",
+    "uncompensated",
+    "verify_companions",
+]
 
 SAMPLES = 2
 """Samples of noise that a companion is verified on: the network itself is verified on more."""
@@ -78,6 +85,18 @@ def masked_companions(state: PruningState, full: Network) -> tuple[Network, ...]
             full,
         )
         for companion, groups in _affected(state)
+    )
+
+
+def revalued_companions(original: Network, now: Network) -> tuple[Network, ...]:
+    """Return the companions of a network with the values that it has now.
+
+    Args:
+        original: the network before.
+        now: the same with other values of its parameters, and of the same size.
+    """
+    return tuple(
+        _with_values(companion, companion, original, now) for companion in original.companions
     )
 
 

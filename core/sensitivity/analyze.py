@@ -238,6 +238,7 @@ class _Run:
                 surviving = partial(curve.surviving, self.groups)
                 removals = Removals(suffix=suffix, surviving=surviving)
                 self._measure_curve(curve, removals, clock)
+                suffix.release()
             clock.finish(share)
 
     def points(self, curve: Curve, rates: Sequence[float]) -> tuple[Point, ...]:

@@ -21,6 +21,7 @@ import onnx_ir as ir
 from ..coupling.groups import Group, Groups
 from ..coupling.indices import LabelMask, LabelVector
 from ..engine.cached_session import Part
+from ..engine.placement import devices, here
 from ..engine.session import Arrays
 from ..ir.assemble import Assembly
 from ..ir.footprint import stored_bytes
@@ -60,6 +61,7 @@ class Suffix:
         self.context = context
         self._masked = masked
         self._windows = windows
+        self._devices = devices()
         self._part: Part | None = None
         self._lock = threading.Lock()
 
@@ -77,8 +79,19 @@ class Suffix:
         """Return the outputs that depend on the group; safe in several threads at once."""
         with self._lock:
             if self._part is None:
-                self._part = Part(self.network)
-        return self._part.compute(feeds)
+                # Threads that compute know of no device, and workers have their own.
+                with here(self._devices if self._devices.places else devices()):
+                    self._part = Part(self.network)
+            part = self._part
+        return part.compute(feeds)
+
+    def release(self) -> None:
+        """Give up the memory of what computes; it is made again where it is needed again.
+
+        A session on an accelerator keeps what its largest run took there.
+        """
+        with self._lock:
+            self._part = None
 
     def __sizeof__(self) -> int:
         # Dask sends large arguments to each worker once, and looks at this.

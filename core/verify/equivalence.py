@@ -7,6 +7,7 @@ from functools import partial
 import onnx_ir as ir
 
 from ..data import Dataset
+from ..engine.placement import on_processor
 from ..errors import VerificationError
 from ..ir.network import Network
 from ..ir.partial import severed
@@ -37,6 +38,7 @@ HALF_TOLERANCE = 1e-2
 """The same for weights in 16 bits: about ten times the spacing of float16 at 1 (2⁻¹⁰)."""
 
 
+@on_processor()
 def verify_equal(
     claim: str,
     first: Network,
@@ -51,7 +53,8 @@ def verify_equal(
 
     Values whose differences the outputs hide are compared with the outputs (see
     :mod:`.conditioning`). If any of these differ, the networks are cut where rounding grows, and
-    the pieces are compared one by one (see :mod:`.stable_cuts`).
+    the pieces are compared one by one (see :mod:`.stable_cuts`). The networks run on the processor,
+    whatever device is in use.
 
     Args:
         claim: what is verified, for messages ("masked = dense").

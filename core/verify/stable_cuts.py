@@ -19,6 +19,7 @@ from ..coupling import Groups
 from ..coupling.indices import UnitMask
 from ..data import Batch, Dataset, streamed
 from ..data.base import fixed_batch
+from ..engine.placement import on_processor
 from ..engine.session import Arrays, Session
 from ..errors import DataError
 from ..ir.network import Network, shape_of
@@ -172,6 +173,7 @@ class Stirred:
         yield Batch(inputs=self._inputs)
 
 
+@on_processor()
 def compare_pieces(
     first: Network,
     second: Network,

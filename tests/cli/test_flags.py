@@ -61,6 +61,7 @@ LIBRARY = {
     secateur.DataOptions: "prune",
     secateur.LoadOptions: "prune",
     secateur.Limits: "prune",
+    secateur.DeviceOptions: "valid",
     ScreenOptions: "prune",
 }
 """Every option dataclass, and a command that takes all of its fields."""
@@ -162,14 +163,16 @@ def cases(folder: Path) -> Iterator[Case]:
         secateur.IterateOptions(
             rates=(0.5, 0.75), previous=False, finetune=secateur.FinetuneOptions(
                 time=600.0, distill=0.25, freeze=("a", "b"), own_solver=True, checkpoint=60.0,
+                hold_zeros=True,
             ),
         ),
         ["--to", 0.75, "--rounds", 2, "--schedule", "geometric", "--from", "original",
          "--finetune", "10m", "--finetune-distill", 0.25, "--finetune-freeze", "a",
-         "--finetune-freeze", "b", "--finetune-own-solver", "--finetune-checkpoint", "1m"],
+         "--finetune-freeze", "b", "--finetune-own-solver", "--finetune-checkpoint", "1m",
+         "--finetune-hold-zeros"],
         "to: 0.75\nrounds: 2\nschedule: geometric\nfrom: original\nfinetune: 10m\n"
         "finetune-distill: 0.25\nfinetune_freeze: [a, b]\nfinetune-own-solver: true\n"
-        "finetune-checkpoint: 60\n",
+        "finetune-checkpoint: 60\nfinetune-hold-zeros: true\n",
     )  # fmt: skip
     for text, length in (
         ("2epochs", {"epochs": 2.0}), ("0.5", {"epochs": 0.5}), ("1epoch", {"epochs": 1.0}),
@@ -294,6 +297,9 @@ def cases(folder: Path) -> Iterator[Case]:
         secateur.PredictOptions(score=0.5, suppress=0.4, top=3),
         ["--score", 0.5, "--nms", 0.4, "--top-k", 3],
         "score: 0.5\nnms: 0.4\ntop-k: 3\n",
+    )
+    yield Case(
+        secateur.DeviceOptions(device="cuda:0,1"), ["--device", "cuda:0,1"], "device: cuda:0,1\n"
     )
     yield Case(
         ScreenOptions(quiet=True, verbose=True, debug=True), ["-q", "--verbose", "--debug"], ""

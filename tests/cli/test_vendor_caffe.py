@@ -13,8 +13,9 @@ import pytest
 
 import secateur
 from support.cifar import resnet_project
+from support.devices import installed
 from support.mnist import digits, lenet_project
-from support.program import ENVIRONMENT, command, one_line
+from support.program import ENVIRONMENT, command, inside, one_line
 from support.training import need_torch
 
 OWN = "the same in secateur's own words: "
@@ -67,8 +68,8 @@ def test_an_old_script_on_lenet(done: tuple[Path, dict[str, object]], shared: Pa
     assert results["ana"].stdout.startswith("Accuracy 100.00 % on 200 samples of data/test_lmdb")
     assert "Analysis completed 100%" in results["ana"].stderr
     for result in results.values():
-        assert result.stderr.count("gpu has no meaning here") <= 1
-    assert "gpu has no meaning here" in results["finetune"].stderr
+        assert result.stderr.count("has no provider for GPUs") <= 1
+    assert "has no provider for GPUs" in results["finetune"].stderr
     assert (folder / "regular/.ana.regular").is_file()
 
     pruned = results["prune"]
@@ -132,6 +133,25 @@ def test_the_same_in_our_own_words(done: tuple[Path, dict[str, object]]) -> None
         old(folder, line)
     mine, theirs = (secateur.load_plan(path) for path in (folder / "p/plan.yaml", plan))
     assert [(g.name, g.kept) for g in mine.groups] == [(g.name, g.kept) for g in theirs.groups]
+
+
+@pytest.mark.parametrize(("words", "place"), [((), "cuda:0"), (("-gpu", "1"), "cuda:1")])
+def test_gpus_are_taken_where_onnx_runtime_has_them(
+    words: tuple[str, ...],
+    place: str,
+    done: tuple[Path, dict[str, object]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The config names the first one, and the command line wins."""
+    monkeypatch.chdir(done[0])
+    with monkeypatch.context() as patch:
+        runtime = installed(patch)
+        result = inside("prune", "-config", "config.prototxt", *words)
+        places = runtime.devices()
+    assert place in places
+    assert places <= {place, None}  # verifications stay on the processor
+    number = place[-1]
+    assert result.stderr.count(f"note: gpu {number}: networks run on {place}\n") == 1
 
 
 def test_a_later_round_begins_with_a_snapshot(done: tuple[Path, dict[str, object]]) -> None:

@@ -18,6 +18,7 @@ from secateur.cli.usage import UsageError
 from secateur.cli.vendor import meant, old_words
 from support.darknet import with_random_weights
 from support.detector import detector, squares
+from support.devices import installed
 from support.program import one_line, run
 from support.training import need_torch
 
@@ -104,7 +105,7 @@ def test_the_tutorial_of_old_runs_on_yolo_fastest(shared, tmp_path, monkeypatch,
         return printed.out, printed.err
 
     _, err = done("ana", "pruning/cfg", weights, "–gpus", "0,1,2,3")
-    assert err.count("-gpus 0,1,2,3 is not needed") == 1
+    assert err.count("-gpus 0,1,2,3 is not used") == 1
     assert Path("pruning/ana.out").is_file()
     training = Path("pruning/yolo-fastest-prune.cfg")
     assert training.read_bytes() == Path("pruning/yolo-fastest.cfg").read_bytes()
@@ -467,12 +468,35 @@ def test_notes_are_told_once(project, capsys):
     assert pruner("map", "main.cfg", "model.weights", "-gpus", "0,1") == 0
     said = capsys.readouterr().err
     for text in (
-        "note: -gpus 0,1 is not needed: all processor cores are used",
+        "note: -gpus 0,1 is not used: this ONNX Runtime has no provider for GPUs",
         "warning: main.cfg:10: unused key 'colour'",
         "note: criteria=1 is not needed",
         "warning: d.data: train= and valid= are the same images",
     ):
         assert said.count(text) == 1
+
+
+@pytest.mark.parametrize("gpus", [("-gpus", "0,1"), ("-gpu", "1"), ("-i", "0")])
+def test_gpus_are_taken_where_onnx_runtime_has_them(gpus, project, capsys, monkeypatch):
+    runtime = installed(monkeypatch)
+    assert pruner("map", "main.cfg", "model.weights", *gpus) == 0
+    wanted = [f"cuda:{number}" for number in gpus[1].split(",")]
+    assert runtime.devices() <= set(wanted)
+    err = capsys.readouterr().err
+    assert err.count(f"note: -gpus {gpus[1]}: networks run on {' and '.join(wanted)}\n") == 1
+
+
+def test_gpus_that_are_not_there_or_have_nothing_to_do_are_noted(project, capsys, monkeypatch):
+    assert pruner("map", "main.cfg", "model.weights", "-gpus", "all") == 0
+    assert "note: -gpus all is not used: it is no list of numbers" in capsys.readouterr().err
+    assert pruner("stat", "model.cfg", "-gpus", "0") == 0
+    assert "note: -gpus 0 is not used: no network runs here" in capsys.readouterr().err
+    runtime = installed(monkeypatch, count=1)
+    assert pruner("map", "main.cfg", "model.weights", "-gpus", "3") == 0
+    assert runtime.devices() == {None}
+    err = capsys.readouterr().err
+    assert "note: device cuda:3 does not work: CUDA failure 101" in err
+    assert "networks run on cuda" not in err
 
 
 def test_counts_are_those_of_the_manual(tmp_path, capsys):

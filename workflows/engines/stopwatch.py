@@ -13,6 +13,7 @@ import numpy as np
 from ...core.cost.latency import LOCAL, Measured, Timing, by_network, interleaved, sessions_for
 from ...core.data import SyntheticDataset
 from ...core.data.base import fixed_batch
+from ...core.engine.placement import on_processor
 from ...core.engine.session import Session
 from ...core.errors import PlanError, SecateurError, UnsupportedError
 from ...core.ir.footprint import peak_bytes
@@ -298,7 +299,8 @@ class _Loaded:
 
     def _apart(self, path: Path) -> float:
         """Return the largest relative difference of outputs that both sides name alike."""
-        wanted = Session(self._network).run(self._inputs)
+        with on_processor():
+            wanted = Session(self._network).run(self._inputs)
         worst = 0.0
         for name, value in load_arrays(path).items():
             if name in wanted and wanted[name].size == value.size and value.size:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from ...core.cost.network_cost import NetworkCost, measure_cost
 from ...core.cost.throughput import seconds_per_sample
 from ...core.coupling import Groups, find_groups
 from ...core.data.part import MEASURED_EVERY, MEASURED_FROM
+from ...core.engine.choosing import using_device
 from ...core.engine.threads import within_cores
 from ...core.finetune.options import BATCH, EPOCHS
 from ...core.obs.schedule import STRIDE
@@ -169,6 +170,16 @@ def forecast_pipeline(
             all that :func:`~.run.run_pipeline` would find before its first step.
     """
     pipeline = options_of(Pipeline, pipeline, settings)
+    notes: list[str] = []
+    with using_device(pipeline.device, tell=notes.append):
+        found = _forecast(pipeline, until, again_from, restart=restart)
+    return replace(found, notes=(*notes, *found.notes))
+
+
+def _forecast(
+    pipeline: Pipeline, until: str | None, again_from: str | None, *, restart: bool
+) -> Forecast:
+    """Return what would be done, with seconds of the device in use."""
     wanted = steps_until(pipeline, until)
     forced = begun_again(pipeline, again_from, restart=restart)
     store = Store(Path(pipeline.output))

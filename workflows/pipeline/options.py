@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ...core.data.naming import is_made
 from ...core.data.options import DataOptions
+from ...core.engine.device import Device
 from ...core.errors import DataError, FormatError, PlanError
 from ...core.evaluation.options import EvaluateOptions
 from ...core.finetune.options import FinetuneOptions
@@ -127,6 +128,10 @@ class Pipeline:
     task: str | None = None
     """What the network is measured by, instead of what the data calls for: the name of a task."""
 
+    device: str | None = None
+    """Where networks run: cpu, auto, cuda, cuda:1, cuda:0,1 and so on; cpu if not given. `finetune`
+    has a device of its own."""
+
     output: str | PathLike[str] = OUTPUT
     """Folder of all that is made: a folder a step."""
 
@@ -150,6 +155,8 @@ class Pipeline:
     """Measure the models."""
 
     def __post_init__(self) -> None:
+        if self.device is not None:
+            Device.parse(self.device)
         if not self.model:
             raise FormatError("a pipeline needs a model", option="model")
         for role in self.data:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.coupling import find_groups
+from ...core.engine.choosing import using_device
 from ...core.errors import FormatError, PlanError, located, nearest_hint
 from ...core.files import alone_in, made_folder
 from ...core.ir.network import Network
@@ -145,6 +146,23 @@ def run_pipeline(
         PlanError: there is no such step.
     """
     pipeline = options_of(Pipeline, pipeline, settings)
+    with using_device(pipeline.device, tell=hear):
+        return _run(
+            pipeline, until, again_from, restart=restart, texts=texts, hear=hear, progress=progress
+        )
+
+
+def _run(
+    pipeline: Pipeline,
+    until: str | None,
+    again_from: str | None,
+    *,
+    restart: bool,
+    texts: Mapping[str, str],
+    hear: Hear,
+    progress: Progress,
+) -> PipelineRun:
+    """Run the steps of a pipeline on the device in use."""
     wanted = steps_until(pipeline, until)
     forced = begun_again(pipeline, again_from, restart=restart)
     store = Store(Path(pipeline.output))

@@ -22,6 +22,7 @@ FIXTURES = Path(__file__).resolve().parents[3] / "fixtures"
 CAFFE = [FIXTURES / "shapes_caffe" / f"shapes.{end}" for end in ("prototxt", "caffemodel")]
 LABELLED, UNLABELLED = FIXTURES / "shapes.npz", FIXTURES / "calibration.npz"
 QUICK = {"steps": 30, "batch_size": 16, "measurements": 3, "learning_rate": 1e-3}
+BRIEF = {**QUICK, "steps": 4, "measurements": 1}
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +115,65 @@ def test_zeros_of_a_sparse_network_stay(network: secateur.Network) -> None:
     assert changed
     dense = secateur.densify(result.network, sparse.plan, repair="none")
     assert dense.verification.difference <= 1e-5
+
+
+def zeros(network: secateur.Network) -> dict[str, np.ndarray]:
+    """Return where the weights of convolutions are 0."""
+    names = {str(node.inputs[1].name) for node in network.graph if node.op_type == "Conv"}
+    return {name: network.array(name) == 0 for name in sorted(names)}
+
+
+def test_kernels_that_are_zero_stay_so(network: secateur.Network, tmp_path: Path) -> None:
+    sparse = secateur.prune_kernels(network, 0.3)
+    held = secateur.finetune(sparse, labelled(network), hold_zeros=True, **BRIEF).network
+    free = secateur.finetune(sparse, labelled(network), **BRIEF).network
+    before = zeros(sparse)
+    assert sum(int(mask.sum()) for mask in before.values()) > 1000
+    for name, mask in before.items():
+        assert not held.array(name)[mask].any()
+        assert (held.array(name)[~mask] != sparse.array(name)[~mask]).any()
+    assert any(free.array(name)[mask].any() for name, mask in before.items())
+    secateur.save(held, tmp_path)
+    again = zeros(secateur.load(*sorted(tmp_path.glob("*.prototxt")), *tmp_path.glob("*model")))
+    assert sum(int(mask.sum()) for mask in again.values()) >= sum(
+        int(mask.sum()) for mask in before.values()
+    )
+
+
+def test_zeros_are_held_with_fresh_and_with_early_weights(network: secateur.Network) -> None:
+    sparse = secateur.prune_kernels(network, 0.3)
+    before = zeros(sparse)
+    fresh = train(
+        sparse, labelled(network), hold_zeros=True, reinitialize=True, **BRIEF
+    ).network  # fmt: skip
+    early = train(
+        sparse, labelled(network), hold_zeros=True, lessons=Lessons(early=network), **BRIEF
+    ).network
+    for name, mask in before.items():
+        for trained in (fresh, early):
+            assert not trained.array(name)[mask].any()
+            assert trained.array(name)[~mask].all()
+
+
+def test_zeros_are_held_beside_those_of_a_plan(network: secateur.Network) -> None:
+    sparse = secateur.prune(network, rate=0.4, criterion="l1", repair="none", sparse=True)
+    both = secateur.prune_kernels(sparse.network, 0.3)
+    result = secateur.finetune(
+        both, labelled(network), plan=sparse.plan, hold_zeros=True, **BRIEF
+    ).network  # fmt: skip
+    for name, mask in zeros(both).items():
+        assert not result.array(name)[mask].any()
+    secateur.densify(result, sparse.plan, repair="none")
+
+
+def test_there_must_be_zeros_to_hold(network: secateur.Network) -> None:
+    with pytest.raises(DataError, match="no weight of the network is 0") as caught:
+        secateur.finetune(network, labelled(network), hold_zeros=True, **BRIEF)
+    assert caught.value.option == "hold_zeros"
+    sparsify = secateur.SparsifyOptions(method="cubic", rate=0.5)
+    sparse = secateur.prune_kernels(network, 0.3)
+    with pytest.raises(DataError, match="or channels leave during training, not both"):
+        secateur.finetune(sparse, labelled(network), hold_zeros=True, sparsify=sparsify, **BRIEF)
 
 
 class Stopped(Exception):

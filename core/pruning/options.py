@@ -132,7 +132,7 @@ class ChoiceOptions:
     what they save; with a rate "auto", as long as channels would lose more; or those that end at
     named layers. A single layer whose name is a number gets a comma behind it (16,)."""
 
-    jobs: int | None = None
+    jobs: int | None = field(default=None, repr=False)
     """Threads for criteria and allocations that make many passes. If not given: all cores, or the
     whole cluster."""
 

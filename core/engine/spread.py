@@ -9,7 +9,7 @@ Results have the order of the calls, and what a call computes does not depend on
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
 from joblib import Parallel, delayed, effective_n_jobs, parallel_config
@@ -130,6 +130,8 @@ def spread_in_any_order(
     chosen = devices()  # joblib makes the calls in threads of its own
     while waiting:
         workers(jobs)
+        if on_cluster():
+            _hear_of_errors(get_active_backend()[0])
         parallel = Parallel(
             n_jobs=-1 if jobs is None else jobs,
             prefer="threads",
@@ -162,6 +164,32 @@ def _called(
             return number, function(*arguments)
     with parallel_config(backend="threading"), limited(threads):
         return number, function(*arguments)
+
+
+def _hear_of_errors(backend: Any) -> None:
+    """Let joblib hear of calls that Dask gives up.
+
+    joblib 1.6 calls back for results alone, so it would wait for such a call for ever.
+
+    Args:
+        backend: that of Dask.
+    """
+    name = "submit" if hasattr(backend, "submit") else "apply_async"  # its name before joblib 1.5
+    if name in vars(backend):
+        return
+    plain = getattr(backend, name)
+
+    def submit(function: Any, callback: Callable[[Any], Any]) -> Future[Any]:
+        def hear(done: Future[Any]) -> None:
+            error = done.exception()
+            if error is not None:
+                callback(error)
+
+        found: Future[Any] = plain(function, callback)
+        found.add_done_callback(hear)
+        return found
+
+    setattr(backend, name, submit)
 
 
 def _is_loss(error: Exception) -> bool:

@@ -27,7 +27,7 @@ from .summary import (
 )
 
 if TYPE_CHECKING:
-    from secateur import Dataset, Gate, Network, Together
+    from secateur import Dataset, Gate, Network, StandIn, Together
 
     from .terminal import Terminal
 
@@ -94,8 +94,10 @@ def command(
     gate = secateur.Gate(drop=max_drop)
     dataset = measured = None
     made = data is None or secateur.is_made(data)
+    standing = secateur.StandIn()
     if made:
-        dataset = _made(terminal, network, options, data, reading)
+        standing = _made(terminal, network, options, data, reading)
+        dataset = standing.dataset
         measured = _measured(terminal, network, val, reading, options, gate)
     elif data is not None:
         asked = max_drop is not None
@@ -115,6 +117,8 @@ def command(
         measuring, looking = (secateur.inside(progress, name) for name in ("measuring", "report"))
         with computing_on(cluster):
             pruned = secateur.prune(network, options, data=dataset, progress=progress)
+        for note in standing.notes:
+            terminal.note(note)
         if max_drop is not None:
             secateur.check_drop(
                 network, pruned.network, measured, max_drop, task=options.task, progress=measuring
@@ -168,18 +172,14 @@ def _made(
     options: PruneOptions,
     data: Path | None,
     reading: DataOptions,
-) -> Dataset | None:
+) -> StandIn:
     """Return made images to calibrate on: those that `data` names, or what stands in for data."""
     import secateur
 
-    if data is not None:
-        return fitted(terminal, network, data, reading, purpose="calibrate").dataset
-    found = secateur.stand_in(network, options, samples=reading.limit)
-    if found.told:
-        terminal.note(found.told)
-    if found.why:
-        terminal.note(f"channels are chosen by l1: {found.why}")
-    return found.dataset
+    if data is None:
+        return secateur.stand_in(network, options, samples=reading.limit)
+    found = fitted(terminal, network, data, reading, purpose="calibrate")
+    return secateur.StandIn(dataset=found.dataset)
 
 
 def _measured(

@@ -25,6 +25,7 @@ PAGES = sorted(DOCS.rglob("*.md"))
 READ_BY_OTHERS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 DOWN = re.DOTALL | re.MULTILINE
+COMMAND_WITH_VERDICT = r"^@with_flags\n(?:@[^\n]*\n)*def \w+\((?:(?!^\)).)*^\) -> int:"
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 
 LAYERS = ("Caffe layers", "Darknet sections")
@@ -212,7 +213,7 @@ def test_the_page_on_json_names_the_commands_whose_verdict_is_a_result():
     ended = [
         path.stem
         for path in sorted((ROOT / "cli").glob("*.py"))
-        if re.search(r"^@with_flags\ndef \w+\((?:(?!^\)).)*^\) -> int:", path.read_text(), DOWN)
+        if re.search(COMMAND_WITH_VERDICT, path.read_text(), DOWN)
     ]
     named = {name.split()[0] for name in re.findall(r"`(.*?)`", verdicts)}
     assert named == set(ended)

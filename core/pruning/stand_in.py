@@ -49,6 +49,14 @@ class StandIn:
     told: str = ""
     why: str = ""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What users should know of it, in words."""
+        return tuple(
+            note for note in (self.told, self.why and f"channels are chosen by l1: {self.why}")
+            if note
+        )  # fmt: skip
+
 
 def stand_in(network: Network, options: PruneOptions, *, samples: int | None = None) -> StandIn:
     """Return images to calibrate on where a user gives none.

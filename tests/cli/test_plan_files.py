@@ -27,7 +27,7 @@ BOTH = pytest.mark.parametrize(
 def plan(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The text of a plan."""
     folder = tmp_path_factory.mktemp("plan")
-    run("prune", *CAFFE, "--rate", 0.3, "-o", folder)
+    run("prune", *CAFFE, "--rate", 0.3, "--criterion", "l1", "-o", folder)
     return (folder / "plan.yaml").read_text()
 
 

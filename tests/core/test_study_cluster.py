@@ -20,7 +20,7 @@ def test_a_dask_cluster_makes_the_same_models(tmp_path):
     expected = secateur.study(network, data, data, output=tmp_path / "a", **settings)
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster) as client,
         joblib.parallel_config(backend="dask"),

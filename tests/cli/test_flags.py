@@ -189,19 +189,19 @@ def cases(folder: Path) -> Iterator[Case]:
             momentum=0.5, weight_decay=0.25, distill=0.75, match="features", temperature=4.0,
             train="vectors", freeze=("a", "b"), normalize="stored", augment="none", patience=3,
             measurements=5, checkpoint=60.0, seed=1, device="cpu", precision="bfloat16",
-            sync_norm=True,
+            sync_norm=True, hold_zeros=True,
         ),
         ["--time", "10m", "--batch-size", 8, "--learning-rate", 0.01, "--method", "sgd",
          "--own-solver", "--momentum", 0.5, "--weight-decay", 0.25, "--distill", 0.75,
          "--match", "features", "--temperature", 4, "--train", "vectors", "--freeze", "a",
          "--freeze", "b", "--normalize", "stored", "--augment", "none", "--patience", 3,
          "--measurements", 5, "--checkpoint", "1m", "--seed", 1, "--device", "cpu",
-         "--precision", "bfloat16", "--sync-norm"],
+         "--precision", "bfloat16", "--sync-norm", "--hold-zeros"],
         "time: 10m\nbatch-size: 8\nlearning-rate: 0.01\nmethod: sgd\nown-solver: true\n"
         "momentum: 0.5\nweight-decay: 0.25\ndistill: 0.75\nmatch: features\ntemperature: 4\n"
         "train: vectors\nfreeze: [a, b]\nnormalize: stored\naugment: none\npatience: 3\n"
         "measurements: 5\ncheckpoint: 60\nseed: 1\ndevice: cpu\nprecision: bfloat16\n"
-        "sync-norm: true\n",
+        "sync-norm: true\nhold-zeros: true\n",
     )  # fmt: skip
     yield Case(secateur.FinetuneOptions(epochs=2.5), ["--epochs", 2.5], "epochs: 2.5\n")
     yield Case(secateur.FinetuneOptions(steps=7), ["--steps", 7], "steps: 7\n")

@@ -24,10 +24,12 @@ def slow_reason(result: PruneResult) -> str:
     in_blocks = target == LOCAL or known.get("budget") == "latency"
     multiple = known.get("limits", {}).get("round_to", 1)
     if odd and block > 1 and (multiple == BY_WIDTH or multiple % block):
-        flag = (
-            f"--round-to {block} leaves whole blocks alone" if in_blocks
-            else f"--target {LOCAL} removes whole blocks"
-        )  # fmt: skip
+        if in_blocks:
+            flag = f"--round-to {block} leaves whole blocks alone"
+        elif multiple == BY_WIDTH:
+            flag = f"--target {LOCAL} removes whole blocks"
+        else:
+            flag = f"--round-to {BY_WIDTH} keeps more of them whole"
         return (
             f"channels of {odd} of {every} convolutions are no multiple of {block}, which {LOCAL} "
             f"computes together: {flag}, and convert --pad-channels {block} fills them up"

@@ -194,7 +194,7 @@ def test_without_a_listener_notes_are_warnings() -> None:
         pytest.warns(UserWarning, match="has no CUDAExecutionProvider"),
         secateur.using_device("cuda"),
     ):
-        pass
+        assert devices().text == "cpu"
 
 
 def test_a_hidden_package_is_named(monkeypatch) -> None:

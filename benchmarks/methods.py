@@ -8,7 +8,7 @@
         [--per-class 1 5 20] [--seeds 3] [--output studies/]
     python benchmarks/methods.py tuned resnet20 [--criteria random,obs] [--rate 0.5]
         [--steps 0 300 1500] [--output studies/]
-    python benchmarks/methods.py collapse lenet quick resnet20
+    python benchmarks/methods.py collapse lenet cifar10-quick resnet20
     python benchmarks/methods.py kernels [residual] [--seeds 1] [--steps 400]
         [--tuning 60]
 
@@ -40,7 +40,7 @@ import os
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,11 +133,11 @@ class Plain:
         return (secateur.Batch(inputs=batch.inputs) for batch in self._dataset)
 
 
-def correlation(model: str, names: list[str], images: int, *, plain: bool) -> None:
+def correlation(model: str, arguments: argparse.Namespace) -> None:
     """Print the table of one network."""
     with tempfile.TemporaryDirectory() as folder:
-        network, data = MODELS[model](Path(folder), images)
-        data = Plain(data) if plain else data
+        network, data = MODELS[model](Path(folder), arguments.images)
+        data = Plain(data) if arguments.plain else data
         groups = find_groups(network)
         own = ScoreContext(network=network, groups=groups, data=data)
         begun = time.perf_counter()
@@ -150,7 +150,7 @@ def correlation(model: str, names: list[str], images: int, *, plain: bool) -> No
             f"the oracle took {time.perf_counter() - begun:.0f} s\n"
         )
         print(f"{'criterion':20}{'Pearson':>9}{'Spearman':>10}{'in groups':>11}{'seconds':>9}")
-        for name in names:
+        for name in arguments.criteria.split(","):
             begun = time.perf_counter()
             scores = CRITERIA[name].score(own)
             took = time.perf_counter() - begun
@@ -174,16 +174,24 @@ GALLERY = (
 FEW = ("shapley", "taylor", "taylor-output", "l1", "obs")
 """Methods of `low-data`: those of the paper, and what it did not know."""
 
+COLLAPSING = ("lenet", "cifar10-quick", "resnet20")
+"""Networks of `collapse` where the command line names none."""
+
 TUNED = ("random", "l1", "taylor", "obs")
 LEVELS = (0.3, 0.1, 0.03, 0.01)
 """Parts of the parameters that `collapse` looks at."""
 
 
+def loaded(name: str) -> Network:
+    """Return a network of quality.py."""
+    case = CASES[name]
+    return secateur.load(*(SHARED / "models" / case.folder / file for file in case.files))
+
+
 def opened(name: str, scratch: Path, *, labels: bool) -> tuple[Network, Held, Held]:
     """Return a network of quality.py with images to calibrate on and others to measure on."""
-    case = CASES[name]
-    network = secateur.load(*(SHARED / "models" / case.folder / file for file in case.files))
-    calibration, test = case.folds(SHARED, scratch, network)[0]
+    network = loaded(name)
+    calibration, test = CASES[name].folds(SHARED, scratch, network)[0]
     assert isinstance(calibration, Held)
     assert isinstance(test, Held)
     if not labels:
@@ -288,10 +296,14 @@ def tuned(model: str, arguments: argparse.Namespace) -> None:
     print_table(["criterion", *(f"{steps} steps" for steps in arguments.steps)], lines)
 
 
-def collapse(model: str) -> None:
+def lone_kernels(model: str, arguments: argparse.Namespace) -> None:
+    """Print the table of :mod:`kernels` for one kind of network."""
+    kernels.report(model, arguments.seeds, arguments.steps, arguments.tuning)
+
+
+def collapse(model: str, _: argparse.Namespace) -> None:
     """Print how many layers lose all of their channels before so few parameters are left."""
-    with tempfile.TemporaryDirectory() as folder:
-        network, _ = MODELS[model](Path(folder), 1)
+    network = loaded(model)
     groups = find_groups(network)
     costs, flow = make_costs(network, groups, "parameters"), Flow(network, groups)
     layers = [groups.distinct_units(producer.labels) for producer in groups.producers]
@@ -321,41 +333,23 @@ def main() -> None:
     own.add_argument("--criteria", default=",".join(NAMES), help="names, with commas between")
     own.add_argument("--images", type=int, default=200, help="how many images (200)")
     own.add_argument("--plain", action="store_true", help="leave labels out")
+    own.set_defaults(run=correlation, known=MODELS)
     add_studies(commands)
     own = commands.add_parser("collapse", help="of layers, by synaptic flow")
-    own.add_argument("models", nargs="*", default=list(MODELS), help=", ".join(MODELS))
+    own.add_argument("models", nargs="*", default=list(COLLAPSING), help=", ".join(CASES))
+    own.set_defaults(run=collapse, known=CASES)
     own = commands.add_parser("kernels", help="single ones, by LEAN and by their norms")
     own.add_argument("models", nargs="*", default=["residual"], help=", ".join(kernels.NETWORKS))
     own.add_argument("--seeds", type=int, default=1, help="networks of each kind (1)")
     own.add_argument("--steps", type=int, default=400, help="updates of a network (400)")
     own.add_argument("--tuning", type=int, default=60, help="updates after pruning (60)")
+    own.set_defaults(run=lone_kernels, known=kernels.NETWORKS)
     arguments = parser.parse_args()
-    if arguments.command == "kernels":
-        check_names(parser, arguments.models, kernels.NETWORKS)
-        for model in arguments.models:
-            kernels.report(model, arguments.seeds, arguments.steps, arguments.tuning)
-        return
-    known = MODELS if arguments.command in ("correlation", "collapse") else CASES
-    check_names(parser, arguments.models, known)
-    for model in arguments.models:
-        if arguments.command == "correlation":
-            names = arguments.criteria.split(",")
-            correlation(model, names, arguments.images, plain=arguments.plain)
-        elif arguments.command == "collapse":
-            collapse(model)
-        else:
-            {"gallery": gallery, "low-data": low_data, "tuned": tuned}[arguments.command](
-                model, arguments
-            )
-
-
-def check_names(
-    parser: argparse.ArgumentParser, names: Collection[str], known: Collection[str]
-) -> None:
-    """End with an error if a network is not known."""
-    unknown = sorted({*names} - {*known})
+    unknown = sorted({*arguments.models} - {*arguments.known})
     if unknown:
-        parser.error(f"no network {unknown[0]}; there are {', '.join(known)}")
+        parser.error(f"no network {unknown[0]}; there are {', '.join(arguments.known)}")
+    for model in arguments.models:
+        arguments.run(model, arguments)
 
 
 def add_studies(commands: Any) -> None:
@@ -365,19 +359,20 @@ def add_studies(commands: Any) -> None:
     own.add_argument("--repairs", default="none,auto")
     own.add_argument("--images", type=int, default=200, help="that calibrate (200)")
     own.add_argument("--labels", action="store_true", help="for the criteria that read them")
-    own.set_defaults(criteria=",".join(GALLERY))
+    own.set_defaults(criteria=",".join(GALLERY), run=gallery)
     few = commands.add_parser("low-data", help="accuracy with few images of each class")
     few.add_argument("--per-class", nargs="+", type=int, default=[1, 2, 5, 10])
     few.add_argument("--seeds", type=int, default=3)
-    few.set_defaults(criteria=",".join(FEW))
+    few.set_defaults(criteria=",".join(FEW), run=low_data)
     long = commands.add_parser("tuned", help="accuracy after fine-tuning")
     long.add_argument("--steps", nargs="+", type=int, default=[0, 300, 1500])
-    long.set_defaults(criteria=",".join(TUNED))
+    long.set_defaults(criteria=",".join(TUNED), run=tuned)
     for one in (few, long):
         one.add_argument("--rate", type=float, default=0.5)
     for one in (own, few, long):
         one.add_argument("models", nargs="+", help=", ".join(CASES))
         one.add_argument("--criteria", default=one.get_default("criteria"))
+        one.set_defaults(known=CASES)
         one.add_argument("--jobs", type=int, help="models made at once")
         one.add_argument("--output", type=Path, help="folder of the studies, to go on with")
 

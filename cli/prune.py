@@ -94,10 +94,10 @@ def command(
     gate = secateur.Gate(drop=max_drop)
     dataset = measured = None
     made = data is None or secateur.is_made(data)
-    standing = secateur.StandIn()
+    stand_in = secateur.StandIn()
     if made:
-        standing = _made(terminal, network, options, data, reading)
-        dataset = standing.dataset
+        stand_in = _made(terminal, network, options, data, reading)
+        dataset = stand_in.dataset
         measured = _measured(terminal, network, val, reading, options, gate)
     elif data is not None:
         asked = max_drop is not None
@@ -117,7 +117,7 @@ def command(
         measuring, looking = (secateur.inside(progress, name) for name in ("measuring", "report"))
         with computing_on(cluster):
             pruned = secateur.prune(network, options, data=dataset, progress=progress)
-        for note in standing.notes:
+        for note in stand_in.notes:
             terminal.note(note)
         if max_drop is not None:
             secateur.check_drop(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ..errors import PlanError
-from .choosing import found
+from .choosing import ELSEWHERE, found
 from .device import Device, Place
 from .placement import PROCESSOR, Devices, here
 
@@ -85,7 +85,7 @@ def _found(asked: Device, number: int) -> Devices:
         return found(asked, _unheard, number)
     except PlanError as error:  # only the machine that asks has such a provider
         there = Devices(tell=_unheard)
-        there.note(f"{error}; networks run on the processor")
+        there.note(f"{error}; {ELSEWHERE}")
         return there
 
 

@@ -9,12 +9,13 @@ from importlib import metadata
 from .device import AUTO, PROVIDERS, Device, Place, Provider, offered, provider_of
 from .placement import PROCESSOR, Devices, Tell, devices, here
 
-__all__ = ["device_names", "found", "gpu_device", "using_device"]
+__all__ = ["ELSEWHERE", "device_names", "found", "gpu_device", "using_device"]
 
 GPUS = ("cuda", "rocm", "migraphx", "dml")
 """Names of the providers whose devices are GPUs by their numbers, in the order of preference."""
 
 ELSEWHERE = "networks run on the processor"
+"""What notes say of a device that is not there."""
 
 
 @contextmanager
@@ -51,6 +52,8 @@ def found(asked: Device, tell: Tell | None = None, first: int = 0) -> Devices:
         tell: told of what is not there.
         first: as for :class:`Devices`.
 
+    Raises:
+        PlanError: there is no such device anywhere.
     """
     told = Devices((), tell)
     there = offered()

@@ -46,7 +46,7 @@ class Session:
     """A network made ready to run.
 
     It runs on the devices that are in use where it is made, the processor if nobody says otherwise
-    (:func:`.placement.using_device`). It holds threads and memory, so keep it no longer than it is
+    (:func:`.choosing.using_device`). It holds threads and memory, so keep it no longer than it is
     used.
 
     Args:

@@ -12,11 +12,11 @@ __all__ = ["BY_WIDTH", "NO_LIMITS", "USUAL_LIMITS", "Limits"]
 BY_WIDTH = "auto"
 """Multiples that fit the width of each group."""
 
-BLOCK = 8
+WIDEST_MULTIPLE = 8
 """Channels that most engines compute together: see the table of targets."""
 
-BLOCKS = 8
-"""Blocks that a group has at least; narrower groups keep multiples of smaller blocks. With fewer, a
+LEAST_MULTIPLES = 8
+"""Multiples that a group holds at least; narrower groups keep multiples of fewer channels. Else a
 step would take more than an eighth of the group, and the order of its channels count for little."""
 
 
@@ -66,7 +66,7 @@ class Limits:
     def multiple(self, channels: int, scale: float = 1.0) -> int:
         """Return what the number of channels that stay in a share is a multiple of.
 
-        Of its width, that is 8 for 64 channels or more, 4 from 32 on, 2 from 16 on, and else 1.
+        Where it goes by width: 8 from 64 channels on, 4 from 32 on, 2 from 16 on, else 1.
 
         Args:
             channels: number of channels of the share.
@@ -74,10 +74,10 @@ class Limits:
         """
         if isinstance(self.round_to, int):
             return self.round_to
-        block = BLOCK
-        while block > 1 and channels * scale < BLOCKS * block:
-            block //= 2
-        return block
+        multiple = WIDEST_MULTIPLE
+        while multiple > 1 and channels * scale < LEAST_MULTIPLES * multiple:
+            multiple //= 2
+        return multiple
 
     def floor(self, channels: int, scale: float = 1.0) -> int:
         """Return the number of channels that stay at least: one, or a multiple's worth.

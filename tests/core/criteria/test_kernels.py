@@ -12,6 +12,7 @@ from secateur.core.errors import FormatError, PlanError
 from secateur.core.ir.network import BlobRef
 from secateur.core.ir.rebuild import rebuild
 from support.graphs import Graph
+from support.periodic import periodic
 from support.rich import rich
 
 EPSILON = 1e-3
@@ -59,14 +60,7 @@ def network_by_hand():
 
 def norm_of(kernel, stride=1, size=16):
     """Return the largest singular value of a convolution on a periodic grid."""
-    rows = []
-    for y in range(0, size, stride):
-        for x in range(0, size, stride):
-            row = np.zeros((size, size))
-            for (i, j), tap in np.ndenumerate(kernel):
-                row[(y + i) % size, (x + j) % size] += tap
-            rows.append(row.ravel())
-    return np.linalg.svd(np.array(rows), compute_uv=False)[0]
+    return np.linalg.svd(periodic(kernel, stride, size), compute_uv=False)[0]
 
 
 def edges_by_hand(network):

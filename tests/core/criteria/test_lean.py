@@ -13,19 +13,8 @@ from secateur.core.criteria.lean import chains, operator_norms
 from secateur.core.ir.rebuild import rebuild
 from support.graphs import Graph
 from support.normed import Normed
+from support.periodic import periodic
 from support.rich import rich
-
-
-def periodic(kernel, stride, size=16):
-    """Return a convolution on a periodic grid as a matrix."""
-    rows = []
-    for y in range(0, size, stride):
-        for x in range(0, size, stride):
-            row = np.zeros((size, size))
-            for (i, j), tap in np.ndenumerate(kernel):
-                row[(y + i) % size, (x + j) % size] += tap
-            rows.append(row.ravel())
-    return np.array(rows)
 
 
 @pytest.mark.parametrize("stride", [1, 2, 4])

@@ -64,7 +64,8 @@ def remove_to_rate(state: PruningState, goal: Goal, progress: Progress = silent)
         measured = _Measured.of(state, operators, own)
         quotas = _part(state.groups, goal.quotas, number, count) if goal.rate == 0 else goal.quotas
         first = tuple(unit for unit in goal.first if not state.removed[unit])
-        part = replace(goal, rate=goal.rate * number / count, quotas=quotas, first=first)
+        rate, exact = goal.rate * number / count, number == count
+        part = replace(goal, rate=rate, quotas=quotas, first=first, exact=exact)
         state = measured.removed_from(state, part, own)
         if number < count:
             state = state.with_weights(refit(state, state.dense(), own))
@@ -100,25 +101,27 @@ def remove_to_loss(
     operators = find_operators(state.original)
 
     def tried(start: PruningState, measured: _Measured, rate: float) -> _Trial:
-        found = measured.removed_from(start, replace(goal, rate=rate), progress)
+        part = replace(goal, rate=rate, exact=False)
+        found = measured.removed_from(start, part, progress)
         dense = refit(found, found.dense(), progress)
         loss = meter.loss(meter.value(dense, progress=progress))
         return _Trial(state=found, dense=dense, allowed=loss <= threshold)
 
     best, low = state, 0.0
+    measured = _Measured.of(state, operators, progress)
     while True:
-        measured = _Measured.of(state, operators, progress)
         trial = tried(state, measured, low + STRIDE)
         if not trial.allowed:
             break
         if np.array_equal(trial.state.removed, best.removed):
-            # Blocks of a target may be larger than a pass: the next one may reach a whole one.
-            if not goal.costs.in_blocks or low + STRIDE >= 1.0:
+            # A step may be larger than a pass: the next one may reach a whole one.
+            if low + STRIDE >= 1.0:
                 break
             low += STRIDE
             continue
         best, low = trial.state, low + STRIDE
         state = trial.refitted
+        measured = _Measured.of(state, operators, progress)
     if trial.allowed:
         return best
     high = low + STRIDE

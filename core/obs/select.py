@@ -13,6 +13,7 @@ H⁻¹ −= H⁻¹_:,c (H⁻¹_cc)⁻¹ H⁻¹_c,: (Hassibi and Stork 1993, by b
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,6 +54,8 @@ class Goal:
         first: units that are removed before all others.
         floors: what stays; None for the floors of the limits, and for one channel of each layer in
             groups with a quota.
+        exact: whether other steps fill the rest of the rate where the best step is too large for
+            it. Passes before the last leave the rest to the next one.
     """
 
     rate: float
@@ -61,6 +64,7 @@ class Goal:
     quotas: Quotas = field(default_factory=dict)
     first: tuple[Unit, ...] = ()
     floors: Floors | None = None
+    exact: bool = True
 
     def floors_of(self, groups: Groups) -> Floors:
         """Return what stays."""
@@ -104,6 +108,7 @@ def select_units(
         removable.remove(unit)
         savings.remove(unit)
     steps: list[RemovedStep] = []
+    ending = _Ending(goal)
     saved = whole - savings.left()
     waiting = [goal.first] if goal.first else []
     while waiting or table.due() or goal.rate * whole - saved > SLACK * whole:
@@ -111,11 +116,14 @@ def select_units(
         if waiting:
             step: tuple[Unit, ...] | None = waiting.pop()
         elif blocks is None or table.due():
-            step = table.cheapest(savings.saved, removable, budget)
+            step = ending.cheapest(table.offers(savings.saved, removable), budget)
         else:
             step = table.cheapest_block(blocks, removable, budget)
         if step is None:
-            break
+            if blocks is not None or (limits := ending.finer()) is None:
+                break
+            table.follow(limits)
+            continue
         steps.append(RemovedStep(step, sum(float(table.loss[unit]) for unit in step)))
         for unit in step:
             removed[unit] = True
@@ -128,6 +136,67 @@ def select_units(
         progress("removal", round(1000 * saved / whole), round(1000 * goal.rate))
     tensors = _tensors(state.full, operators, consumers, moments)
     return state.after(removed, tensors=tensors, steps=steps)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Offer:
+    """The next step of a partition: its units, their loss, and the cost that they save."""
+
+    units: tuple[Unit, ...]
+    loss: float
+    saved: float
+
+    @property
+    def ratio(self) -> float:
+        return self.loss / self.saved
+
+
+WORSE = 3.0
+"""A rest is filled with steps of so many times the largest loss per operation up to then, where
+channels leave several at a time. Otherwise the last hundredths of a rate take whole layers that
+cost little and hold much."""
+
+
+class _Ending:
+    """Chooses steps up to the end of a removal, where the best one may be larger than the rest."""
+
+    def __init__(self, goal: Goal):
+        self._exact = goal.exact
+        self._limits = goal.limits
+        self._finer = deque(goal.limits.finer if goal.exact else ())
+        self._steepest = 0.0
+
+    def cheapest(self, offers: Sequence[_Offer], budget: float) -> tuple[Unit, ...] | None:
+        """Return the step with the least loss per operation saved that fits the budget.
+
+        Args:
+            offers: the next steps of all partitions.
+            budget: cost that may still be removed.
+        """
+        found = min(offers, key=lambda offer: offer.ratio, default=None)
+        if found is not None and found.saved > budget:
+            fitting = [o for o in offers if o.saved <= budget and o.ratio <= self._bound]
+            found = min(fitting, key=lambda offer: offer.ratio, default=None)
+        if found is None:
+            return None
+        self._steepest = max(self._steepest, found.ratio)
+        return found.units
+
+    def finer(self) -> Limits | None:
+        """Return limits with smaller steps to go on with; None for no more."""
+        if not self._finer:
+            return None
+        self._limits = self._finer.popleft()
+        return self._limits
+
+    @property
+    def _bound(self) -> float:
+        """Largest loss per operation of a step that fills the rest."""
+        if not self._exact:
+            return -math.inf
+        if self._limits.round_to == 1 or not (self._steepest or self._finer):
+            return math.inf
+        return WORSE * self._steepest
 
 
 OFFERED = 256
@@ -170,10 +239,10 @@ class _LossTable:
         self._lost = [
             [int(removed[share].sum()) for share in partition] for partition in self._partitions
         ]
-        self._paths = [
-            self._path(number, partition, goal.limits, scale_of(groups, index))
-            for number, (index, partition) in enumerate(partitions(groups))
+        self._scaled = [
+            (partition, scale_of(groups, index)) for index, partition in partitions(groups)
         ]
+        self.follow(goal.limits)
         self._place_of = {
             int(unit): (number, place)
             for number, partition in enumerate(self._partitions)
@@ -203,17 +272,21 @@ class _LossTable:
             path.popleft()
         return [after - before for after, before in zip(path[0], lost, strict=True)] if path else []
 
-    def cheapest(
-        self, saved: Array, removable: _RemovableUnits, budget: float
-    ) -> tuple[Unit, ...] | None:
-        """Return the step with the least loss per operation saved that fits the budget.
+    def follow(self, limits: Limits) -> None:
+        """Go on with other limits."""
+        self._paths = [
+            self._path(number, partition, limits, scale)
+            for number, (partition, scale) in enumerate(self._scaled)
+        ]
+
+    def offers(self, saved: Array, removable: _RemovableUnits) -> list[_Offer]:
+        """Return the next step of every partition that has one which saves something.
 
         Args:
             saved: cost that the removal of each unit would save [units].
             removable: the units that may be removed.
-            budget: cost that may still be removed.
         """
-        best, least = None, np.inf
+        found = []
         for number in self.due() or range(len(self._partitions)):
             more = self._more(number)
             units = tuple(
@@ -224,11 +297,11 @@ class _LossTable:
             if not units or len(units) < sum(more) or not removable.allows(units):
                 continue
             gain = float(saved[list(units)].sum())
-            if 0 < gain <= budget:
-                ratio = float(self.loss[list(units)].sum()) / gain
-                if ratio < least:
-                    best, least = units, ratio
-        return best
+            if gain > 0:
+                found.append(
+                    _Offer(units=units, loss=float(self.loss[list(units)].sum()), saved=gain)
+                )
+        return found
 
     def cheapest_block(
         self, blocks: BlockSavings, removable: _RemovableUnits, budget: float

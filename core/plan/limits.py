@@ -15,6 +15,9 @@ BY_WIDTH = "auto"
 WIDEST_MULTIPLE = 8
 """Channels that most engines compute together: see the table of targets."""
 
+FINER = (4, 2, 1)
+"""Multiples that fill the last part of a rate where multiples by width are too large for it."""
+
 LEAST_MULTIPLES = 8
 """Multiples that a group holds at least; narrower groups keep multiples of fewer channels. Else a
 step would take more than an eighth of the group, and the order of its channels count for little."""
@@ -62,6 +65,13 @@ class Limits:
     def without_floor(self) -> Limits:
         """The same limits, but all channels of a share may leave except one."""
         return replace(self, min_keep=0.0)
+
+    @property
+    def finer(self) -> tuple[Limits, ...]:
+        """Limits with ever smaller multiples, to fill what is left of a rate; none for a number."""
+        if self.round_to != BY_WIDTH:
+            return ()
+        return tuple(replace(self, round_to=multiple) for multiple in FINER)
 
     def multiple(self, channels: int, scale: float = 1.0) -> int:
         """Return what the number of channels that stay in a share is a multiple of.

@@ -92,12 +92,14 @@ def cut(
     rate: float,
     first: Order = (),
     floors: Floors | None = None,
+    *,
+    near: float = 1.0,
 ) -> tuple[UnitMask, float]:
     """Follow an order until a fraction of the cost is removed.
 
     Steps that would go below a floor are left out. Bisection finds the longest start
     of the order that does not exceed `rate`: more steps never save less. Then single steps that
-    still fit are added in order, until less than the cheapest remaining step is missing.
+    still fit are added in order, of those that a rate higher by `near` would take.
 
     Args:
         order: the steps.
@@ -106,6 +108,7 @@ def cut(
         rate: fraction of the cost to remove, 0 to 1.
         first: steps that are removed in any case; they count toward the rate.
         floors: what stays; None for one channel of each value.
+        near: how far steps may be from the rate that fill what is left of it.
 
     Returns:
         a mask over units, and the fraction of the cost it removes.
@@ -119,17 +122,21 @@ def cut(
     def achieved(removed: UnitMask) -> float:
         return 1.0 - costs.total(removed) / whole if whole else 0.0
 
-    low, high = len(legal_steps(first, groups, floors)), len(steps)
-    check_first(achieved(_mask(steps[:low], groups)) if low else 0.0, rate)
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (
-            (middle, high) if achieved(_mask(steps[:middle], groups)) <= rate else (low, middle - 1)
-        )
+    def longest(low: int, rate: float) -> int:
+        high = len(steps)
+        while low < high:
+            middle = (low + high + 1) // 2
+            fits = achieved(_mask(steps[:middle], groups)) <= rate
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return low
+
+    asked = len(legal_steps(first, groups, floors))
+    check_first(achieved(_mask(steps[:asked], groups)) if asked else 0.0, rate)
+    low = longest(asked, rate)
     removed = _mask(steps[:low], groups)
     reached = achieved(removed)
     closed: set[int] = set()
-    for step in steps[low:]:
+    for step in steps[low : longest(low, rate + near)]:
         if rate - reached <= SLACK:
             break
         if step.group in closed:

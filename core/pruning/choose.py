@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,6 +34,10 @@ from .demand import Demand
 from .options import PruneOptions, rising_rates
 
 __all__ = ["Choice", "choose", "followed", "in_steps", "obs_path", "recorded", "without_waste"]
+
+NEAR = 0.05
+"""Where finer steps follow, the usual ones fill a rest only if a rate so much higher would take
+them. Otherwise the last hundredths take whole layers that cost little and hold much."""
 
 NOTED_MISS = 0.01
 """A rate missed by more than this is explained."""
@@ -223,10 +227,30 @@ def in_steps(
         before = removed
         removed, steps = followed(replace(demand, options=part), context, removed)
         history += [step for step in steps if not before[list(step.units)].all()]
-    before = removed
     context = demand.context(data, progress, removed=removed)
-    removed, steps = followed(demand, context, removed)
-    return removed, [*history, *(s for s in steps if not before[list(s.units)].all())]
+    for part, own in _ever_finer(demand, context):
+        before = removed
+        removed, steps = followed(part, own, before)
+        history += [step for step in steps if not before[list(step.units)].all()]
+        if options.rate is None or options.rate - demand.achieved(removed) <= SLACK:
+            break
+    return removed, history
+
+
+def _ever_finer(
+    demand: Demand, context: AllocationContext
+) -> Iterator[tuple[Demand, AllocationContext]]:
+    """Yield what is asked, then the same with finer steps, which may fill what is left of a rate.
+
+    Costs in blocks have none: channels that fill no block come back. Nor have allocations that
+    measure: each would be measured again.
+    """
+    yield demand, context
+    if demand.costs.in_blocks or demand.method.allocation.needs_data:
+        return
+    for limits in demand.options.limits.finer:
+        options = replace(demand.options, limits=limits)
+        yield replace(demand, options=options), replace(context, limits=limits)
 
 
 def followed(
@@ -257,7 +281,8 @@ def followed(
         removed = choose_blocks(rest, groups, demand.costs, rate, first, demand.floors)
         removed = _filled(demand, removed, [step.units for step in (*first, *rest)])
         return removed, [step for step in (*first, *rest) if removed[list(step.units)].all()]
-    removed, _ = cut(rest, groups, demand.costs, rate, first, demand.floors)
+    near = NEAR if demand.options.limits.finer else 1.0
+    removed, _ = cut(rest, groups, demand.costs, rate, first, demand.floors, near=near)
     return removed, [step for step in (*first, *rest) if removed[list(step.units)].all()]
 
 

@@ -97,7 +97,7 @@ def override_quotas(
                 f"'{name}' is to lose {override.rate:g} of its channels, but no group may lose "
                 f"more than {limits.max_rate:g}"
             )
-        found |= GroupLosses.of(groups, index, limits.without_floor).at_rate(override.rate, name)
+        found |= GroupLosses.of(groups, index, limits.as_named).at_rate(override.rate, name)
     return dict(sorted(found.items()))
 
 

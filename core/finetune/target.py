@@ -158,18 +158,16 @@ class Target:
             filled: whether small steps out of their turn come as near to the rate as possible. On
                 the way to a higher rate they would make small groups lose most.
         """
-        ranked = _first(removed, scores)
-        steps = [
-            step
-            for own in partition_steps(self.groups, ranked, self.limits)
-            for step in own
-            if not removed[list(step.units)].any()
-        ]
-        steps.sort(key=lambda step: (step.fraction, step.group, step.units))
-        gone = [Step(0, 0.0, tuple(_units(removed)))]
         rate = max(rate, self.reached(removed))
         if filled:
-            return cut(steps, self.groups, self.costs, rate, gone, self.floors)[0]
+            for limits in (self.limits, *self.limits.finer):
+                if rate - self.reached(removed) > SLACK:
+                    gone, steps = self._steps(scores, removed, limits)
+                    removed, _ = cut(
+                        steps, self.groups, self.costs, rate, gone, self.floors, near=limits.near
+                    )
+            return removed
+        gone, steps = self._steps(scores, removed, self.limits)
         legal = legal_steps([*gone, *steps], self.groups, self.floors)
         low, high = 1, len(legal)
         while low < high:  # more steps never save less
@@ -177,6 +175,19 @@ class Target:
             within = self.reached(self._mask(legal[:middle])) <= rate
             low, high = (middle, high) if within else (low, middle - 1)
         return self._mask(legal[:low])
+
+    def _steps(
+        self, scores: Scores, removed: UnitMask, limits: Limits
+    ) -> tuple[list[Step], list[Step]]:
+        """Return the step that was taken, and those that may follow, evenly over all groups."""
+        steps = [
+            step
+            for own in partition_steps(self.groups, _first(removed, scores), limits)
+            for step in own
+            if not removed[list(step.units)].all()
+        ]
+        steps.sort(key=lambda step: (step.fraction, step.group, step.units))
+        return [Step(0, 0.0, tuple(_units(removed)))], steps
 
     def shares(self, scores: Scores) -> tuple[Share, ...]:
         """Return the shares of all partitions, and how many units of each leave at the rate."""

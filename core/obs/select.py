@@ -194,7 +194,7 @@ class _Ending:
         """Largest loss per operation of a step that fills the rest."""
         if not self._exact:
             return -math.inf
-        if self._limits.round_to == 1 or not (self._steepest or self._finer):
+        if self._limits.single or not (self._steepest or self._finer):
             return math.inf
         return WORSE * self._steepest
 
@@ -252,7 +252,7 @@ class _LossTable:
 
     def _path(self, number: int, partition: Partition, limits: Limits, scale: float) -> deque[Loss]:
         """Return what the shares of a partition lose by and by."""
-        limits = limits.without_floor if number in self._quotas else limits
+        limits = limits.as_named if number in self._quotas else limits
         start, end = tuple(self._lost[number]), self._quotas.get(number)
         return deque(legal_path(partition, limits, scale, start=start, end=end))
 

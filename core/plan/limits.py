@@ -15,6 +15,9 @@ BY_WIDTH = "auto"
 WIDEST_MULTIPLE = 8
 """Channels that most engines compute together: see the table of targets."""
 
+NEAR = 0.05
+"""A rest is filled with steps that a rate so much higher would take."""
+
 FINER = (4, 2, 1)
 """Multiples that fill the last part of a rate where multiples by width are too large for it."""
 
@@ -31,8 +34,9 @@ class Limits:
         PlanError: a value is out of range.
     """
 
-    round_to: int | str = 1
-    """Keep a multiple of this many channels in each group that loses some. auto: 8 in wide ones."""
+    round_to: int | str = BY_WIDTH
+    """Keep a multiple of this many channels in each group that loses some. auto: 8 from 64 channels
+    on, 4 from 32 on, 2 from 16 on; 1 where blocks of an engine are the cost."""
 
     max_rate: float = 1.0
     """Largest fraction of its channels that a group may lose."""
@@ -62,16 +66,39 @@ class Limits:
             )
 
     @property
-    def without_floor(self) -> Limits:
-        """The same limits, but all channels of a share may leave except one."""
-        return replace(self, min_keep=0.0)
+    def as_named(self) -> Limits:
+        """Limits for numbers that users name: without a floor, and without multiples by width."""
+        multiple = 1 if self.round_to == BY_WIDTH else self.round_to
+        return replace(self, min_keep=0.0, round_to=multiple)
+
+    @property
+    def in_blocks(self) -> Limits:
+        """Limits where the cost counts whole blocks: without multiples by width."""
+        return replace(self, round_to=1) if self.round_to == BY_WIDTH else self
+
+    @property
+    def single(self) -> bool:
+        """Whether channels may leave one at a time, everywhere."""
+        return self.round_to == 1
+
+    @property
+    def near(self) -> float:
+        """How far from a rate steps may be that fill the rest of it, in parts of the cost.
+
+        Not far where multiples go by width: otherwise the last hundredths of a rate take whole
+        layers that cost little and hold much.
+        """
+        return NEAR if self.round_to == BY_WIDTH and not self.single else 1.0
 
     @property
     def finer(self) -> tuple[Limits, ...]:
         """Limits with ever smaller multiples, to fill what is left of a rate; none for a number."""
         if self.round_to != BY_WIDTH:
             return ()
-        return tuple(replace(self, round_to=multiple) for multiple in FINER)
+        return tuple(
+            _FinerLimits(max_rate=self.max_rate, min_keep=self.min_keep, widest=widest)
+            for widest in FINER
+        )
 
     def multiple(self, channels: int, scale: float = 1.0) -> int:
         """Return what the number of channels that stay in a share is a multiple of.
@@ -116,7 +143,25 @@ class Limits:
         return [removed for removed in range(1, most + 1) if (channels - removed) % multiple == 0]
 
 
-NO_LIMITS = Limits(min_keep=0.0)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _FinerLimits(Limits):
+    """Limits of which multiples by width end at a smaller one."""
+
+    widest: int
+
+    @property
+    def single(self) -> bool:
+        return self.widest == 1
+
+    @property
+    def finer(self) -> tuple[Limits, ...]:
+        return ()
+
+    def multiple(self, channels: int, scale: float = 1.0) -> int:
+        return min(Limits.multiple(self, channels, scale), self.widest)
+
+
+NO_LIMITS = Limits(min_keep=0.0, round_to=1)
 """All channels but one may be removed: for numbers that users name themselves."""
 
 USUAL_LIMITS = Limits()

@@ -49,7 +49,7 @@ def asked_steps(
     steps = [
         step
         for number, own in enumerate(
-            partition_steps(groups, scores, limits.without_floor, quotas)
+            partition_steps(groups, scores, limits.as_named, quotas)
         )
         if number in quotas
         for step in own

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,10 +34,6 @@ from .demand import Demand
 from .options import PruneOptions, rising_rates
 
 __all__ = ["Choice", "choose", "followed", "in_steps", "obs_path", "recorded", "without_waste"]
-
-NEAR = 0.05
-"""Where finer steps follow, the usual ones fill a rest only if a rate so much higher would take
-them. Otherwise the last hundredths take whole layers that cost little and hold much."""
 
 NOTED_MISS = 0.01
 """A rate missed by more than this is explained."""
@@ -225,47 +221,60 @@ def in_steps(
         least = demand.achieved(groups.mask(unit for step in asked for unit in step.units))
         part = replace(options, rate=max(rate, min(least, options.rate or 0.0)))
         before = removed
-        removed, steps = followed(replace(demand, options=part), context, removed)
-        history += [step for step in steps if not before[list(step.units)].all()]
+        removed, steps = followed(replace(demand, options=part), context, removed, exact=False)
+        history += _new(steps, before)
     context = demand.context(data, progress, removed=removed)
-    for part, own in _ever_finer(demand, context):
-        before = removed
-        removed, steps = followed(part, own, before)
-        history += [step for step in steps if not before[list(step.units)].all()]
-        if options.rate is None or options.rate - demand.achieved(removed) <= SLACK:
-            break
-    return removed, history
+    before = removed
+    removed, steps = followed(demand, context, removed)
+    return removed, [*history, *_new(steps, before)]
 
 
-def _ever_finer(
-    demand: Demand, context: AllocationContext
-) -> Iterator[tuple[Demand, AllocationContext]]:
-    """Yield what is asked, then the same with finer steps, which may fill what is left of a rate.
-
-    Costs in blocks have none: channels that fill no block come back. Nor have allocations that
-    measure: each would be measured again.
-    """
-    yield demand, context
-    if demand.costs.in_blocks or demand.method.allocation.needs_data:
-        return
-    for limits in demand.options.limits.finer:
-        options = replace(demand.options, limits=limits)
-        yield replace(demand, options=options), replace(context, limits=limits)
+def _new(steps: Sequence[Step], before: UnitMask) -> list[Step]:
+    """Return steps without what had left before them."""
+    new = [replace(s, units=tuple(u for u in s.units if not before[u])) for s in steps]
+    return [step for step in new if step.units]
 
 
 def followed(
-    demand: Demand, context: AllocationContext, before: UnitMask | None = None
+    demand: Demand,
+    context: AllocationContext,
+    before: UnitMask | None = None,
+    *,
+    exact: bool = True,
 ) -> tuple[UnitMask, list[Step]]:
     """Return a mask over the units that an order removes, and the steps.
+
+    Where the limits have finer steps, these fill what the usual ones leave of the rate. Not where
+    costs are in blocks: channels that fill no block come back. Nor with allocations that measure:
+    each step would be measured again.
 
     Args:
         demand: what is asked.
         context: what the allocation looks at.
         before: mask over units that have left already; they leave first.
+        exact: whether finer steps may fill the rest.
 
     Raises:
         PlanError: the quotas remove more than the rate.
     """
+    rate = demand.options.rate
+    removed, steps = _followed(demand, context, before)
+    if rate is None or demand.costs.in_blocks or demand.method.allocation.needs_data or not exact:
+        return removed, steps
+    for limits in demand.options.limits.finer:
+        if rate - demand.achieved(removed) <= SLACK:
+            break
+        part = replace(demand, options=replace(demand.options, limits=limits))
+        left = removed
+        removed, finer = _followed(part, replace(context, limits=limits), left)
+        steps = [*steps, *_new(finer, left)]
+    return removed, steps
+
+
+def _followed(
+    demand: Demand, context: AllocationContext, before: UnitMask | None
+) -> tuple[UnitMask, list[Step]]:
+    """Return what an order removes by the limits as they are, and the steps."""
     groups, rate, blocks = demand.open, demand.options.rate, demand.costs.in_blocks
     first, rest = demand.steps(context)
     if before is not None and before.any():
@@ -281,7 +290,7 @@ def followed(
         removed = choose_blocks(rest, groups, demand.costs, rate, first, demand.floors)
         removed = _filled(demand, removed, [step.units for step in (*first, *rest)])
         return removed, [step for step in (*first, *rest) if removed[list(step.units)].all()]
-    near = NEAR if demand.options.limits.finer else 1.0
+    near = demand.options.limits.near
     removed, _ = cut(rest, groups, demand.costs, rate, first, demand.floors, near=near)
     return removed, [step for step in (*first, *rest) if removed[list(step.units)].all()]
 

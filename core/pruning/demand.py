@@ -106,7 +106,9 @@ class Demand:
         method = resolve(options, rate=options.rate, data=data)
         if options.budget == LATENCY and options.latencies is None:
             options = replace(options, latencies=measured_times(network, progress=progress))
-        limits = options.limits
+        costs = make_costs(network, open_groups, options.counted, options.latencies, options.target)
+        limits = options.limits.in_blocks if costs.in_blocks else options.limits
+        options = replace(options, limits=limits)
         quotas = override_quotas(open_groups, options.overrides, limits, options.analysis)
         asked = {k for number, (k, _) in enumerate(partitions(open_groups)) if number in quotas}
         return cls(
@@ -115,9 +117,7 @@ class Demand:
             open=open_groups,
             options=options,
             method=method,
-            costs=make_costs(
-                network, open_groups, options.counted, options.latencies, options.target
-            ),
+            costs=costs,
             quotas=quotas,
             floors=find_floors(open_groups, limits, asked),
         )

@@ -22,14 +22,16 @@ def slow_reason(result: PruneResult) -> str:
     odd, every = _uneven(result.network, block)
     target = known.get("target", {}).get("name")
     in_blocks = target == LOCAL or known.get("budget") == "latency"
-    multiple = known.get("limits", {}).get("round_to", 1)
+    multiple = known.get("limits", {}).get("round_to", BY_WIDTH)
     if odd and block > 1 and (multiple == BY_WIDTH or multiple % block):
         if in_blocks:
             flag = f"--round-to {block} leaves whole blocks alone"
-        elif multiple == BY_WIDTH:
+        elif multiple != BY_WIDTH:
+            flag = f"--round-to {BY_WIDTH} keeps more of them whole"
+        elif "target_latency" in known:
             flag = f"--target {LOCAL} removes whole blocks"
         else:
-            flag = f"--round-to {BY_WIDTH} keeps more of them whole"
+            flag = "--target-latency prunes until the network is fast enough"
         return (
             f"channels of {odd} of {every} convolutions are no multiple of {block}, which {LOCAL} "
             f"computes together: {flag}, and convert --pad-channels {block} fills them up"

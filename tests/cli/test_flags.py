@@ -240,17 +240,17 @@ def cases(folder: Path) -> Iterator[Case]:
             methods=("l1", "obs+uniform"), rates=(0.2, 0.4), repairs=("auto", "bias+refit"),
             finetune=secateur.FinetuneOptions(epochs=2.0, seed=5), seeds=3, low_data=(1, 5),
             analysis=CURVES, budget="parameters", task="divergence", exclude=("a", "b"),
-            limits=secateur.Limits(round_to="auto"), as_far_as_possible=True, latency=False, jobs=2,
+            limits=secateur.Limits(round_to=1), as_far_as_possible=True, latency=False, jobs=2,
         ),
         ["--methods", "l1,obs+uniform", "--rates", "0.2:0.4:0.2", "--repair", "auto,bias+refit",
          "--finetune", "2epochs", "--finetune-seed", 5, "--seeds", 3, "--low-data", "1,5",
          "--analysis", curves, "--budget", "parameters", "--task", "divergence", "--exclude", "a",
-         "--exclude", "b", "--round-to", "auto", "--as-far-as-possible", "--no-latency",
+         "--exclude", "b", "--round-to", 1, "--as-far-as-possible", "--no-latency",
          "--jobs", 2],
         "methods: [l1, obs+uniform]\nrates: [0.2, 0.4]\nrepair: [auto, bias+refit]\n"
         "finetune: 2epochs\nfinetune-seed: 5\nseeds: 3\nlow-data: [1, 5]\n"
         f"analysis: {curves}\nbudget: parameters\ntask: divergence\nexclude: [a, b]\n"
-        "round-to: auto\nas-far-as-possible: true\nno-latency: true\njobs: 2\n",
+        "round-to: 1\nas-far-as-possible: true\nno-latency: true\njobs: 2\n",
     )  # fmt: skip
     yield Case(
         secateur.StudyOptions(target=secateur.find_target(chip)), ["--target", chip],

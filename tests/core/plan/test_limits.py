@@ -43,14 +43,14 @@ def test_a_network_of_wide_and_narrow_layers(criterion: str) -> None:
         x = g.op(f"r{number}", "Relu", g.conv(f"c{number}", x, width))
     network = g.network(y=g.conv("last", x, 4))
     data = SyntheticDataset(network, samples=8) if criterion == "obs" else None
-    found = secateur.prune(
-        network, rate=0.4, criterion=criterion, data=data, limits=Limits(round_to="auto"),
-        repair="none",
-    )  # fmt: skip
-    assert sum(entry.kept for entry in found.plan.groups) < 16 + 40 + 72
-    for width, multiple in ((16, 2), (40, 4), (72, 8)):
-        (own,) = (e for e in found.plan.groups if e.channels == width)
-        assert own.kept == width or own.kept % multiple == 0
-    assert found.plan.provenance["limits"]["round_to"] == "auto"
+    found = secateur.prune(network, rate=0.4, criterion=criterion, data=data, repair="none")
+    uneven = [
+        own
+        for own in found.plan.groups
+        if own.kept < own.channels and own.kept % Limits().multiple(own.channels)
+    ]
+    assert len(uneven) <= 1, "one group is enough to meet the rate"
+    assert 0.39 < found.plan.provenance["rate"]["achieved"] <= 0.4
+    assert "limits" not in found.plan.provenance, "multiples by width are the default"
     again = secateur.prune(network, plan=found.plan, repair="none")
     assert [own.kept for own in again.plan.groups] == [own.kept for own in found.plan.groups]

@@ -316,9 +316,21 @@ def quality(network: Network, test: Dataset) -> list[float]:
 
 
 def measured(
-    network: Network, folds: Sequence[Fold], criterion: str, rates: Sequence[float], shares: str
+    network: Network,
+    folds: Sequence[Fold],
+    criterion: str,
+    rates: Sequence[float],
+    **settings: Any,
 ) -> tuple[list[Row], list[float]]:
-    """Return the rows without and with repair, and the deviations from the rates."""
+    """Return the rows without and with repair, and the deviations from the rates.
+
+    Args:
+        network: the network.
+        folds: samples to calibrate with, and to measure on.
+        criterion: the criterion.
+        rates: fractions of the operations to remove.
+        **settings: further options of pruning.
+    """
     groups = find_groups(network)
     rows = [
         Row(label=f"{criterion}{suffix}", values=[[] for _ in metrics(network)])
@@ -329,7 +341,7 @@ def measured(
         found: list[list[list[float]]] = [[], []]
         for calibration, test in folds:
             start = time.perf_counter()
-            options = PruneOptions(rate=rate, criterion=criterion, allocation=shares)
+            options = PruneOptions(rate=rate, criterion=criterion, **settings)
             choice = choose(network, groups, options, data=calibration)
             chosen = time.perf_counter() - start
             for figures, row, repair in zip(found, rows, (False, True), strict=True):
@@ -362,8 +374,12 @@ def tables(name: str, shared: Path, scratch: Path, arguments: argparse.Namespace
     print(f"### {case.folder}\n\nIn percent; {case.about}.\n", flush=True)
     rows: list[Row] = []
     missed = [0.0]
+    settings = {
+        "allocation": arguments.allocation,
+        "limits": secateur.Limits(round_to=arguments.round_to),
+    }
     for criterion in arguments.criteria or [*sorted(secateur.CRITERIA), OBS]:
-        more, misses = measured(network, folds, criterion, rates, arguments.allocation)
+        more, misses = measured(network, folds, criterion, rates, **settings)
         rows += more
         missed += misses
         for row in more:
@@ -470,6 +486,10 @@ def main() -> None:
     parser.add_argument("--rates", nargs="+", type=float, help="fractions of the operations")
     parser.add_argument("--criteria", nargs="+", metavar="NAME", help="all of them by default")
     parser.add_argument("--allocation", default="auto", help="auto, uniform or global")
+    parser.add_argument(
+        "--round-to", default="auto", type=lambda text: text if text == "auto" else int(text),
+        help="multiples of channels: auto, or a number",
+    )  # fmt: skip
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
     parser.add_argument("--torch-pruning", action="store_true", help="for lenet")
     arguments = parser.parse_args()

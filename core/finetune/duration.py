@@ -19,7 +19,7 @@ from ..training.solvers.solver import Progress, Solver
 from .course import Course, Feeding, Outcome
 from .judge import Judge
 from .options import EPOCHS, FinetuneOptions
-from .rate import STEPS as TESTED
+from .rate import JUDGED, UPDATES
 from .result import FinetuneEntry
 
 __all__ = ["averages_told", "check_end", "left", "more_time", "planned", "timed"]
@@ -117,11 +117,13 @@ def timed(
     update = _update(module, feeding, course)
     begun = time.monotonic()
     judge(module)
-    measuring = (time.monotonic() - begun) * (course.measurements + 1)
+    judging = time.monotonic() - begun
+    measuring = judging * (course.measurements + 1)
     leaving = [stage for stage in course.stages if stage.sparsifies]
     for first in range(len(leaving) or len(course.stages)):
         stages = course.stages[first:]
-        tests = 0.0 if course.tested else len(stages) * TESTED * update / course.passes
+        once = UPDATES * update / course.passes + JUDGED * judging
+        tests = 0.0 if course.tested else len(stages) * once
         steps = int((seconds - measuring - tests) / update)
         if steps >= WORTH * len(stages):
             break

@@ -79,19 +79,23 @@ class Judge:
         return self._meter.metric if self._meter is not None else ""
 
     def __call__(self, module: TrainingModule) -> Judgement:
-        """Return what a network is worth; it is in eval mode meanwhile."""
+        """Return what a network is worth."""
+        loss = self.loss(module, self._criterion)
+        value = self._meter.value(module.network()) if self._meter is not None else None
+        return Judgement(held_out=loss, value=value, badness=self.badness(loss, value))
+
+    def loss(self, module: TrainingModule, criterion: Criterion) -> float:
+        """Return a loss on the samples held out; the network is in eval mode meanwhile."""
         training = module.training
         module.eval()
         total, count = 0.0, 0
         with torch.no_grad():
             for batch in self._batches:
                 size = len(next(iter(batch.values())))
-                total += size * float(self._criterion(module, batch).total)
+                total += size * float(criterion(module, batch).total)
                 count += size
         module.train(training)
-        loss = total / count
-        value = self._meter.value(module.network()) if self._meter is not None else None
-        return Judgement(held_out=loss, value=value, badness=self.badness(loss, value))
+        return total / count
 
     def badness(self, held_out: float, value: float | None) -> float:
         """Return what decides which network is the best: lower is better."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,7 @@ from .course import Course, Feeding, Outcome
 from .duration import averages_told
 from .interrupt import SIGNALS, Interruption, heard
 from .judge import Judge, Judgement
-from .rate import BATCHES, found_rate, schedule_of
+from .rate import BATCHES, TRIED, borne_rate, found_rate, schedule_of, trial_schedule
 from .result import FinetuneEntry, Tell, unheard
 from .schedules.registry import Memory
 from .sizes import AtSizes, criterion_at
@@ -319,7 +320,7 @@ def _stage(
     for name, parameter in module.named_parameters():
         parameter.requires_grad_(name in names)
     criterion = Criterion(stage.objectives)
-    rate = state.rate if state is not None else _rate(run, criterion, rules)
+    rate = state.rate if state is not None else _rate(run, criterion, rules, length)
     solver = _solver(run, stage, rules, rate, length, state)
     passes = solver.settings.passes
     first = state.step if state is not None else 0
@@ -394,25 +395,42 @@ def _moving(module: TrainingModule, team: Team) -> list[Tensor]:
     return [t for name, t in module.state_dict().items() if name not in kept]
 
 
-def _rate(run: _Run, criterion: Criterion, rules: Sequence[Rule]) -> float:
-    """Return the highest learning rate of a stage."""
+def _rate(run: _Run, criterion: Criterion, rules: Sequence[Rule], length: int) -> float:
+    """Return the highest learning rate of a stage of so many updates."""
     course = run.course
     if course.settings is not None:
         return course.settings.schedule.base
     if course.learning_rate is not None:
         return course.learning_rate
-    batches = list(run.feeding.batches(run.total * course.passes, BATCHES))
-
+    first = run.total * course.passes
+    batches = list(run.feeding.batches(first, BATCHES))
     scaling = Scaling(*run.scaling.state)
 
-    def step(trial: TrainingModule, number: int) -> float:
-        loss = gradients(trial, criterion, batches[number], precision=course.precision,
+    def add(trial: TrainingModule, batch: Mapping[str, Tensor]) -> float:
+        loss = gradients(trial, criterion, batch, precision=course.precision,
                          factor=scaling.factor)  # fmt: skip
         if run.scaled and not scaling.finite(trial):
             trial.zero_grad()
         return loss
 
-    return run.team.first(lambda: found_rate(run.module, rules, course.method, step))
+    def step(trial: TrainingModule, number: int) -> float:
+        return add(trial, batches[number])
+
+    def after(rate: float) -> float:
+        trial = copy.deepcopy(run.module).train()
+        settings = Settings(method=course.method, schedule=trial_schedule(rate))
+        solver = Solver(trial, rules, settings)
+        for batch in run.feeding.batches(first, min(TRIED, length)):
+            add(trial, batch)
+            solver.step()
+            hold(trial, run.masks)
+        return run.judge.loss(trial, criterion)
+
+    def found() -> float:
+        rate = found_rate(run.module, rules, course.method, step)
+        return borne_rate(rate, run.judge.loss(run.module, criterion), after)
+
+    return run.team.first(found)
 
 
 def _solver(

@@ -1,4 +1,9 @@
-"""A learning rate by a short test, in which it rises until the loss does; its course in a stage.
+"""A learning rate by two short tests; its course in a stage.
+
+In the first, it rises until the loss of a few batches does. That says what the network bears, not
+what it learns from: without batch normalization, rates by which these batches are learned by heart
+make others worse. So the second trains a copy for some updates, and takes a lower rate where those
+that are held out are worse after them.
 
 Source: Smith 2017, arXiv 1506.01186 (range test), with two changes for networks that are nearly
 good already. The same few batches come again and again, each compared with its own first loss:
@@ -18,7 +23,8 @@ from ..training.solvers.schedule import BurnIn, Constant, Cosine, Exponential, S
 from ..training.solvers.settings import Method, Settings
 from ..training.solvers.solver import Solver
 
-__all__ = ["BATCHES", "found_rate", "schedule_of"]
+__all__ = ["BATCHES", "JUDGED", "TRIED", "UPDATES", "borne_rate", "found_rate", "schedule_of",
+           "trial_schedule"]  # fmt: skip
 
 BATCHES = 4
 """Batches that the test goes through again and again."""
@@ -40,6 +46,23 @@ steps."""
 BEST, BETTER = 0.3, 0.97
 """Where losses fell below `BETTER` of their first, the rate is at most `BEST` of the one where they
 were least: a network that is far from good hardly explodes."""
+
+TRIED = 20
+"""Updates after which samples that are held out must not be worse. Measured on SqueezeNet, half of
+it pruned: a rate of 2.9e-4 makes them worse by 11 to 18 % within 10 to 40 updates, 1e-4 better by 4
+to 8 %. With ResNet-20, of which 70 % is pruned, 1e-3 is as good as lower rates."""
+
+TRIALS = 2
+"""Rates that are tried; a third one is taken without."""
+
+LOWER = 1 / 3
+"""The next rate to try, as a part of the one before."""
+
+UPDATES = STEPS + TRIED
+"""Updates that both tests take, where the first rate is good."""
+
+JUDGED = 2
+"""How often they measure samples that are held out then."""
 
 LARGEST = 1e-3
 """The rate is never more. Source: the default of Adam (Kingma 2015, arXiv 1412.6980)."""
@@ -87,6 +110,26 @@ def found_rate(
             least, best = mean, rate
         solver.step()
     return min(SAFETY * rate, BEST * best, LARGEST)
+
+
+def borne_rate(rate: float, before: float, after: Callable[[float], float]) -> float:
+    """Return the highest of a few rates that does not make a network worse.
+
+    Args:
+        rate: the first to try.
+        before: loss of the samples held out.
+        after: the same after some updates at a rate.
+    """
+    for _ in range(TRIALS):
+        if after(rate) <= before:
+            break
+        rate *= LOWER
+    return rate
+
+
+def trial_schedule(rate: float) -> Schedule:
+    """Return a rate that rises for a few updates and stays."""
+    return BurnIn(base=rate, length=TRIED // 3, power=1.0, then=Constant(base=rate))
 
 
 def schedule_of(rate: float, length: int, *, level: bool) -> Schedule:

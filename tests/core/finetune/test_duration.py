@@ -11,6 +11,7 @@ import pytest
 from secateur.core.errors import DataError
 from secateur.core.finetune import duration
 from secateur.core.finetune.course import Course, Outcome
+from secateur.core.finetune.rate import borne_rate
 from secateur.core.finetune.result import FinetuneEntry
 from secateur.core.finetune.stages import Stage
 from secateur.core.training.solvers.adaptive import Adam
@@ -55,17 +56,17 @@ def fitted(seconds: float, **settings: Any) -> tuple[int, int, str]:
 
 def test_measurements_and_tests_of_rates_are_taken_off() -> None:
     steps, count, told = fitted(600.0)
-    # 11 measurements of 4 s, 3 tests of 40 steps: 600 − 44 − 60 leaves 496 s.
-    assert (steps, count) == (992, 3)
-    assert told == "992 steps of 0.5 s fit into 600 s: 20 epochs"
+    # 11 measurements of 4 s; 3 rates, each by 60 steps and 2 measurements: 600 − 44 − 114 = 442 s.
+    assert (steps, count) == (884, 3)
+    assert told == "884 steps of 0.5 s fit into 600 s: 18 epochs"
     assert fitted(600.0, learning_rate=1e-3)[:2] == (1112, 3)
 
 
 def test_stages_that_do_not_fit_are_left_out_from_the_first_on() -> None:
-    _, count, told = fitted(44 + 40 + 41)  # 82 updates are left with two tests, 42 with three
+    _, count, told = fitted(44 + 76 + 41)  # 82 updates are left with two tests, 6 with three
     assert count == 2
     assert told.endswith("too few for the stage 'vectors'")
-    steps, count, told = fitted(44 + 20 + 15)
+    steps, count, told = fitted(44 + 38 + 15)
     assert (steps, count) == (30, 1)
     assert told.endswith("too few for the stages 'vectors', 'features'")
     assert fitted(1.0)[0] == 1
@@ -73,7 +74,7 @@ def test_stages_that_do_not_fit_are_left_out_from_the_first_on() -> None:
 
 def test_a_time_that_is_too_short_is_told() -> None:
     short = "20 s are too short: 44 s to measure"
-    rates = ", 20 s to find a learning rate (one that is given spares that)"
+    rates = ", 38 s to find a learning rate (one that is given spares that)"
     assert fitted(20.0)[2].startswith(f"{short}{rates}, 0.5 s for a step; too few")
     assert fitted(20.0, learning_rate=1e-3)[2].startswith(f"{short}, 0.5 s for a step; too few")
 
@@ -141,3 +142,20 @@ def test_the_usual_length_is_that_of_the_files() -> None:
     for seen in (15_990 * 8, 20_000 * 8):
         text = told([1.0, 0.9, 0.8], files, seen=seen)
         assert text.endswith("; the schedule of the files would not have been longer")
+
+
+def test_a_rate_that_makes_the_network_worse_is_lowered() -> None:
+    def tried(worst: float) -> tuple[float, list[float]]:
+        seen: list[float] = []
+
+        def after(rate: float) -> float:
+            seen.append(rate)
+            return 1.1 if rate > worst else 0.9
+
+        return borne_rate(9e-4, 1.0, after), seen
+
+    assert tried(1e-3) == (9e-4, [9e-4])
+    assert tried(4e-4) == (pytest.approx(3e-4), [9e-4, pytest.approx(3e-4)])
+    rate, seen = tried(1e-9)
+    assert rate == pytest.approx(1e-4), "the last is taken without a trial"
+    assert len(seen) == 2

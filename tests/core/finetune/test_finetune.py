@@ -114,7 +114,7 @@ def test_zeros_of_a_sparse_network_stay(network: secateur.Network) -> None:
             changed += int((before != after).sum())
     assert changed
     dense = secateur.densify(result.network, sparse.plan, repair="none")
-    assert dense.verification.difference <= 1e-5
+    assert dense.verification.difference <= 1e-4
 
 
 def zeros(network: secateur.Network) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 """What whole blocks of channels gain: accuracy against latency, measured on several engines.
 
     python benchmarks/targets.py yolo-fastest resnet20 [--rate 0.5] [--images 100]
-                                 [--variants plain round-8 onnxruntime latency]
+                                 [--variants plain default round-8 latency]
                                  [--criterion l1] [--repair none] [--engines onnxruntime opencv]
                                  [--threads 1] [--seconds 10] [--keep pruned] [--shared ../shared]
 
@@ -37,9 +37,9 @@ NETWORKS = ("yolo-fastest", "mobilenetv2-yolo", "squeezenet", "tiny", "resnet20"
 def variants() -> Mapping[str, Mapping[str, Any]]:
     """Return name → the options that it prunes with."""
     return {
-        "plain": {},
+        "plain": {"limits": secateur.Limits(round_to=1)},
+        "default": {},
         "round-8": {"limits": secateur.Limits(round_to=8)},
-        "round-auto": {"limits": secateur.Limits(round_to="auto")},
         "round-16": {"limits": secateur.Limits(round_to=16)},
         "onnxruntime": {"target": secateur.find_target("onnxruntime")},
         "opencv": {"target": secateur.find_target("opencv")},
@@ -49,8 +49,8 @@ def variants() -> Mapping[str, Mapping[str, Any]]:
 
 SPELLED = {
     "plain": "any number of channels",
+    "default": "multiples that fit the width",
     "round-8": "`--round-to 8`",
-    "round-auto": "`--round-to auto`",
     "round-16": "`--round-to 16`",
     "onnxruntime": "`--target onnxruntime`",
     "opencv": "`--target opencv`",

@@ -36,7 +36,7 @@ class Limits:
 
     round_to: int | str = BY_WIDTH
     """Keep a multiple of this many channels in each group that loses some. auto: 8 from 64 channels
-    on, 4 from 32 on, 2 from 16 on; 1 where blocks of an engine are the cost."""
+    on, 4 from 32 on, 2 from 16 on, else 1. With --target or a budget of latency: any number."""
 
     max_rate: float = 1.0
     """Largest fraction of its channels that a group may lose."""

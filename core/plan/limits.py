@@ -12,18 +12,16 @@ __all__ = ["BY_WIDTH", "NO_LIMITS", "USUAL_LIMITS", "Limits"]
 BY_WIDTH = "auto"
 """Multiples that fit the width of each group."""
 
-WIDEST_MULTIPLE = 8
-"""Channels that most engines compute together: see the table of targets."""
+MULTIPLES = ((64, 8), (16, 4), (8, 2))
+"""Channels that stay at least → what their number is a multiple of. Engines compute 4, 8 or 16
+channels together (see the table of targets); ONNX Runtime is slow with what is no multiple of 4.
+Larger steps cost more: a step is at most a quarter of what stays."""
 
 NEAR = 0.05
 """A rest is filled with steps that a rate so much higher would take."""
 
 FINER = (4, 2, 1)
 """Multiples that fill the last part of a rate where multiples by width are too large for it."""
-
-LEAST_MULTIPLES = 8
-"""Multiples that a group holds at least; narrower groups keep multiples of fewer channels. Else a
-step would take more than an eighth of the group, and the order of its channels count for little."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,8 +33,8 @@ class Limits:
     """
 
     round_to: int | str = BY_WIDTH
-    """Keep a multiple of this many channels in each group that loses some. auto: 8 from 64 channels
-    on, 4 from 32 on, 2 from 16 on, else 1. With --target or a budget of latency: any number."""
+    """Keep a multiple of this many channels in each group that loses some. auto: 8 where at least
+    64 stay, 4 from 16 on, 2 from 8 on. With --target or a budget of latency: any number."""
 
     max_rate: float = 1.0
     """Largest fraction of its channels that a group may lose."""
@@ -100,21 +98,14 @@ class Limits:
             for widest in FINER
         )
 
-    def multiple(self, channels: int, scale: float = 1.0) -> int:
-        """Return what the number of channels that stay in a share is a multiple of.
+    def multiple(self, kept: int) -> int:
+        """Return what a number of channels that stay must be a multiple of.
 
-        Where it goes by width: 8 from 64 channels on, 4 from 32 on, 2 from 16 on, else 1.
-
-        Args:
-            channels: number of channels of the share.
-            scale: how much wider it was before earlier rounds.
+        Where it goes by width, :data:`MULTIPLES` says so.
         """
         if isinstance(self.round_to, int):
             return self.round_to
-        multiple = WIDEST_MULTIPLE
-        while multiple > 1 and channels * scale < LEAST_MULTIPLES * multiple:
-            multiple //= 2
-        return multiple
+        return next((multiple for least, multiple in MULTIPLES if kept >= least), 1)
 
     def floor(self, channels: int, scale: float = 1.0) -> int:
         """Return the number of channels that stay at least: one, or a multiple's worth.
@@ -124,7 +115,7 @@ class Limits:
             scale: how much wider it was before earlier rounds; the fraction is of that width.
         """
         kept = math.ceil(min(1.0, self.min_keep * scale) * channels - 1e-9)
-        return max(1, kept, min(self.multiple(channels, scale), channels))
+        return max(1, kept, min(self.multiple(kept), channels))
 
     def counts(self, channels: int, scale: float = 1.0, *, all_may_go: bool = False) -> list[int]:
         """Return the legal numbers of channels to remove from a share, rising, without 0.
@@ -139,8 +130,11 @@ class Limits:
         if all_may_go and (channels == 1 or self.min_keep == 0.0):
             floor = 0
         most = min(int(channels * self.max_rate + 1e-9), channels - floor)
-        multiple = self.multiple(channels, scale)
-        return [removed for removed in range(1, most + 1) if (channels - removed) % multiple == 0]
+        return [
+            removed
+            for removed in range(1, most + 1)
+            if (channels - removed) % self.multiple(channels - removed) == 0
+        ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,8 +151,8 @@ class _FinerLimits(Limits):
     def finer(self) -> tuple[Limits, ...]:
         return ()
 
-    def multiple(self, channels: int, scale: float = 1.0) -> int:
-        return min(Limits.multiple(self, channels, scale), self.widest)
+    def multiple(self, kept: int) -> int:
+        return min(Limits.multiple(self, kept), self.widest)
 
 
 NO_LIMITS = Limits(min_keep=0.0, round_to=1)

@@ -12,20 +12,18 @@ from support.graphs import Graph
 
 
 @pytest.mark.parametrize(
-    ("channels", "multiple"),
-    [(3, 1), (15, 1), (16, 2), (31, 2), (32, 4), (63, 4), (64, 8), (512, 8)],
+    ("kept", "multiple"), [(1, 1), (7, 1), (8, 2), (15, 2), (16, 4), (63, 4), (64, 8), (512, 8)]
 )
-def test_multiples_fit_the_width(channels: int, multiple: int) -> None:
-    limits = Limits(round_to="auto")
-    assert limits.multiple(channels) == multiple
-    assert all((channels - lost) % multiple == 0 for lost in limits.counts(channels))
-    assert limits.floor(channels) >= multiple
+def test_multiples_fit_what_stays(kept: int, multiple: int) -> None:
+    assert Limits().multiple(kept) == multiple
 
 
-def test_earlier_rounds_do_not_make_a_group_narrow() -> None:
-    limits = Limits(round_to="auto")
-    assert limits.multiple(32) == 4
-    assert limits.multiple(32, scale=2.0) == 8
+def test_legal_numbers_of_a_wide_group() -> None:
+    assert [80 - lost for lost in Limits().counts(80)] == [
+        72, 64, 60, 56, 52, 48, 44, 40, 36, 32, 28, 24, 20, 16, 14, 12, 10, 8,
+    ]  # fmt: skip
+    finest = Limits().finer[-1]
+    assert [80 - lost for lost in finest.counts(80)] == list(range(79, 7, -1))
 
 
 @pytest.mark.parametrize("asked", [0, -8, "automatic"])
@@ -47,7 +45,7 @@ def test_a_network_of_wide_and_narrow_layers(criterion: str) -> None:
     uneven = [
         own
         for own in found.plan.groups
-        if own.kept < own.channels and own.kept % Limits().multiple(own.channels)
+        if own.kept < own.channels and own.kept % Limits().multiple(own.kept)
     ]
     assert len(uneven) <= 1, "one group is enough to meet the rate"
     assert 0.39 < found.plan.provenance["rate"]["achieved"] <= 0.4

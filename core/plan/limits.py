@@ -33,8 +33,8 @@ class Limits:
     """
 
     round_to: int | str = BY_WIDTH
-    """Keep a multiple of this many channels in each group that loses some. auto: 8 where at least
-    64 stay, 4 from 16 on, 2 from 8 on. With --target or a budget of latency: any number."""
+    """Keep a multiple of this many channels where some leave. auto: 8 where 64 or more stay, 4 from
+    16 on, 2 from 8 on."""
 
     max_rate: float = 1.0
     """Largest fraction of its channels that a group may lose."""

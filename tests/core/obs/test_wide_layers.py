@@ -13,6 +13,7 @@ from secateur.core.coupling import find_groups
 from secateur.core.data import SyntheticDataset
 from secateur.core.engine.session import Session
 from secateur.core.obs.select import Goal, select_units
+from secateur.core.plan.limits import Limits
 from secateur.core.plan.state import PruningState
 from secateur.core.repair.refit import refit
 from secateur.core.statistics import moments as moments_module
@@ -55,7 +56,7 @@ def test_the_loss_of_a_wide_layer_is_what_its_output_loses(monkeypatch):
     monkeypatch.setattr(moments_module, "WIDEST_PRODUCT", 30)
     moments = gather_moments(net, [fc], data)
     assert isinstance(moments[fc.key], moments_module.InputSample)
-    goal = Goal(rate=0.1, costs=Costs(net, groups))
+    goal = Goal(rate=0.1, costs=Costs(net, groups), limits=Limits(round_to=1))
     state = PruningState.start(net, groups)
     first, *_ = select_units(state, [fc], moments, {fc.key: 1.0}, goal).history
     (unit,) = first.units

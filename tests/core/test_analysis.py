@@ -181,7 +181,7 @@ def removed_of(groups: Groups, removed: np.ndarray) -> list[int]:
 )
 def test_threshold_is_the_largest_rate_before_the_loss(losses, loss, count):
     groups = ten()
-    removed = threshold(groups, curve(*losses), loss, Limits(round_to=1))
+    removed = threshold(groups, curve(*losses), loss, limits=Limits(round_to=1))
     assert removed_of(groups, removed) == list(range(count))
 
 

@@ -12,10 +12,10 @@ __all__ = ["BY_WIDTH", "NO_LIMITS", "USUAL_LIMITS", "Limits"]
 BY_WIDTH = "auto"
 """Multiples that fit the width of each group."""
 
-MULTIPLES = ((64, 8), (16, 4), (8, 2))
+MULTIPLES = ((64, 8), (8, 4))
 """Channels that stay at least → what their number is a multiple of. Engines compute 4, 8 or 16
-channels together (see the table of targets); ONNX Runtime is slow with what is no multiple of 4.
-Larger steps cost more: a step is at most a quarter of what stays."""
+channels together (see the table of targets); ONNX Runtime is slow with what is no multiple of 4,
+even where it is one narrow layer of large maps. Larger steps lose more for the same operations."""
 
 NEAR = 0.05
 """A rest is filled with steps that a rate so much higher would take."""
@@ -34,7 +34,7 @@ class Limits:
 
     round_to: int | str = BY_WIDTH
     """Keep a multiple of this many channels where some leave. auto: 8 where 64 or more stay, 4 from
-    16 on, 2 from 8 on."""
+    8 on, else any number."""
 
     max_rate: float = 1.0
     """Largest fraction of its channels that a group may lose."""

@@ -50,7 +50,7 @@ def test_each_layer_has_a_floor_of_its_own(groups):
     assert least_of(groups, ANY) == {10: 1, 30: 3, 40: 4, 4: 1}
     assert least_of(groups, Limits(min_keep=0.25, round_to=1)) == {10: 3, 30: 8, 40: 10, 4: 1}
     assert least_of(groups, Limits(min_keep=0.0, round_to=1)) == {10: 1, 30: 1, 40: 1, 4: 1}
-    assert least_of(groups, Limits(min_keep=0.25)) == {10: 3, 30: 8, 40: 10, 4: 1}
+    assert least_of(groups, Limits(min_keep=0.25)) == {10: 3, 30: 8, 40: 12, 4: 1}
     assert least_of(groups, Limits(round_to=8)) == {10: 8, 30: 8, 40: 8, 4: 4}
     assert least_of(groups, ANY, asked=(0,)) == {10: 1, 30: 1, 40: 1, 4: 1}
 

@@ -15,6 +15,7 @@ from secateur.core.data import Batch, SyntheticDataset
 from secateur.core.evaluation.loss import LossMeter
 from secateur.core.obs import Goal, output_sensitivity, remove_to_loss, remove_to_rate, schedule
 from secateur.core.obs.output_sensitivity import _rounds, measure_output_sensitivities
+from secateur.core.plan.limits import Limits
 from secateur.core.plan.state import PruningState
 from secateur.core.statistics.operators import find_operators
 from support.graphs import Graph
@@ -64,7 +65,8 @@ def test_channels_are_removed_while_the_loss_is_allowed():
     data = SyntheticDataset(network, samples=64)
     groups = find_groups(network)
     costs, meter = Costs(network, groups), LossMeter.of(network, data)
-    start, goal = PruningState.start(network, groups, data), Goal(rate=0.0, costs=costs)
+    start, any_number = PruningState.start(network, groups, data), Limits(round_to=1)
+    goal = Goal(rate=0.0, costs=costs, limits=any_number)
     most, rates = 0, []
     for threshold in (0.0, 0.1, 0.3):
         state = remove_to_loss(start, goal, threshold, meter)
@@ -75,11 +77,11 @@ def test_channels_are_removed_while_the_loss_is_allowed():
     assert 0 == rates[0] < rates[1] < rates[2] < 1
     unchanged = secateur.prune(network, threshold=0.0, data=data)
     assert "no channel can go within a loss of 0" in unchanged.notes[-1]
-    pruned = secateur.prune(network, threshold=0.1, data=data)
+    pruned = secateur.prune(network, threshold=0.1, data=data, limits=any_number)
     assert pruned.plan.provenance["threshold"] == 0.1
     assert pruned.plan.provenance["rate"]["achieved"] == pytest.approx(rates[1], abs=1e-6)
     assert meter.loss(meter.value(pruned.network)) <= 0.1
-    further = secateur.prune(network, rate=rates[1] + 0.1, data=data)
+    further = secateur.prune(network, rate=rates[1] + 0.1, data=data, limits=any_number)
     assert meter.loss(meter.value(further.network)) > 0.1
 
 

@@ -18,6 +18,7 @@ from secateur.core.evaluation.metrics.decode import decode
 from secateur.core.ir.heads import AnchorHead, GridHead, RegionHead
 from secateur.core.ir.network import Network
 from secateur.core.ir.rebuild import rebuild
+from secateur.core.plan.limits import Limits
 from secateur.core.pruning.choose import choose
 from secateur.core.pruning.options import PruneOptions
 from secateur.core.repair import output_error as output_error_module
@@ -196,7 +197,7 @@ def test_a_detector_finds_more_of_what_it_found(shared: Path) -> None:
     seen = secateur.open_dataset(images / "train2017/images", network, limit=40)
     unseen = secateur.open_dataset(images / "val2017/images", network)
     groups = find_groups(network)
-    options = PruneOptions(rate=0.1, criterion="l1")
+    options = PruneOptions(rate=0.1, criterion="l1", limits=Limits(round_to=1))
     state = choose(network, groups, options, data=seen).state
     dense = state.dense()
     plain = refit(replace(state, original=replace(network, heads=())), dense)

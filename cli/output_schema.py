@@ -16,6 +16,7 @@ Schema = Mapping[str, Any]
 
 TEXT: Schema = {"type": "string"}
 WHOLE: Schema = {"type": "integer"}
+MULTIPLE: Schema = {"type": ["integer", "string"], "description": "A number, or auto."}
 NUMBER: Schema = {"type": "number"}
 FLAG: Schema = {"type": "boolean"}
 MAYBE_TEXT: Schema = {"type": ["string", "null"]}
@@ -130,7 +131,7 @@ ASKED = _object(
     "What was asked for.", methods=_list(TEXT), rates=_list(NUMBER), repairs=_list(TEXT),
     finetune=_or_null(_open("Options of fine-tuning.")), seeds=WHOLE, low_data=_list(WHOLE),
     analysis=MAYBE_TEXT, budget=TEXT, target=MAYBE_TEXT, task=MAYBE_TEXT, exclude=_list(TEXT),
-    limits=_object("", round_to=WHOLE, min_keep=NUMBER, max_rate=NUMBER),
+    limits=_object("", round_to=MULTIPLE, min_keep=NUMBER, max_rate=NUMBER),
     as_far_as_possible=FLAG,
 )  # fmt: skip
 STUDY = _object(

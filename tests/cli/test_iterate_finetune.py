@@ -39,6 +39,9 @@ def _torch() -> None:
     need_torch()
 
 
+ANY = secateur.Limits(round_to=1)
+
+
 def tuning(**settings: Any) -> secateur.FinetuneOptions:
     """Return options of a training that takes a moment."""
     short = {"steps": 12, "batch_size": 16, "measurements": 3, "learning_rate": 1e-3}
@@ -82,7 +85,7 @@ def test_rounds_prune_and_train_what_the_round_before_left(
     validation = secateur.open_dataset(LABELLED, network, limit=60)
     found = secateur.iterate(
         network, data, tmp_path, rates=[0.4, 0.7], criterion="l1", repair="none",
-        finetune=tuning(), validation=validation,
+        finetune=tuning(), validation=validation, limits=ANY,
     )  # fmt: skip
     assert json.loads(json.dumps(found.to_data())) == json.loads(
         (tmp_path / "rounds.json").read_text()
@@ -130,7 +133,7 @@ def test_the_second_round_starts_from_trained_weights_unless_told_otherwise(
     network, data = opened(CAFFE, LABELLED, 80)
     secateur.iterate(
         network, data, tmp_path, rates=[0.3, 0.5], criterion="l1", repair="none",
-        finetune=tuning(), previous=previous,
+        finetune=tuning(), previous=previous, limits=ANY,
     )  # fmt: skip
     first = secateur.load(*(tmp_path / "round-01" / Path(file).name for file in CAFFE))
     assert json.loads((tmp_path / "round-01/finetune.json").read_text())["best"]["step"]

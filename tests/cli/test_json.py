@@ -108,7 +108,7 @@ def test_a_study_tells_of_each_point_and_of_what_failed(tmp_path):
     assert {point["images"] for point in found["points"]} == {None, 1}
     failed = [point for point in found["points"] if point["measured"] is None]
     assert {point["rate"] for point in failed} == {0.99}
-    assert found["options"]["limits"]["round_to"] == 1
+    assert found["options"]["limits"]["round_to"] == "auto"
 
 
 def test_latency_tells_the_change_of_all_models_but_the_first():

@@ -174,10 +174,14 @@ def test_why_a_network_is_not_faster_names_the_flag():
     odd = secateur.prune(network, rate=0.3, repair=False)
     timed = secateur.prune(network, rate=0.3, budget="latency", latencies=times, repair=False)
     if block > 1:  # else this processor has no blocks
-        assert "--round-to auto keeps more of them whole" in secateur.slow_reason(odd)
-        known = {**odd.plan.provenance, "limits": {"round_to": "auto"}}
-        told = secateur.slow_reason(replace(odd, plan=replace(odd.plan, provenance=known)))
-        assert "--target onnxruntime removes whole blocks" in told
+        assert "--target-latency prunes until the network is fast" in secateur.slow_reason(odd)
+        for more, flag in (
+            ({"limits": {"round_to": 1}}, "--round-to auto keeps more of them whole"),
+            ({"target_latency": {}}, "--target onnxruntime removes whole blocks"),
+        ):
+            known = {**odd.plan.provenance, **more}
+            told = secateur.slow_reason(replace(odd, plan=replace(odd.plan, provenance=known)))
+            assert flag in told
         assert f"--round-to {block} leaves whole blocks" in secateur.slow_reason(timed)
     whole = secateur.Limits(round_to=max(block, 2))
     even = secateur.prune(network, rate=0.3, limits=whole, repair=False)

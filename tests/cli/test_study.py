@@ -204,7 +204,8 @@ def test_the_commands_of_a_report_make_the_best_models_again(tmp_path, monkeypat
     study(*CAFFE, "--data", LABELLED, "--val", LABELLED, "--limit", 60, "--methods",
           "random,activation_mean", "--rates", "0.2,0.5", "--repair=none,bias", "--budget",
           "parameters", "--exclude", "conv1", "--min-keep", 0.2, "--round-to", 1,
-          "--low-data", "1,2", "--seeds", 2, "--no-latency", "--restart", "-o", "out", "--report", "page.html")  # fmt: skip
+          "--low-data", "1,2", "--seeds", 2, "--no-latency", "--restart",
+          "-o", "out", "--report", "page.html")  # fmt: skip
     (own,) = [panel for panel in panels_of(tmp_path / "page.html") if "again/" in panel]
     commands = [shlex.split(line) for line in own.replace("\\\n", " ").splitlines()]
     best = rows(tmp_path / "out", "pareto.csv")

@@ -107,7 +107,7 @@ class Target:
             groups=open_groups,
             costs=make_costs(network, groups),
             limits=options.limits,
-            floors=_lowered(find_floors(open_groups, options.limits), before),
+            floors=_lowered(find_floors(open_groups, options.limits.finest), before),
             criterion=criterion,
             rate=options.rate,
             before=before,
@@ -129,7 +129,7 @@ class Target:
                 hint="a higher --rate",
                 option="rate",
             )
-        most = find_reach(self.groups, self.costs, self.limits, {}, self.floors).most
+        most = find_reach(self.groups, self.costs, self.limits.finest, {}, self.floors).most
         if self.rate > max(most, gone) + SLACK:
             raise PlanError(
                 f"rate {self.rate:g} is out of reach, {max(most, 0.0):.3f} is the most",

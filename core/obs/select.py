@@ -72,7 +72,7 @@ class Goal:
             return self.floors
         asked = {index for number, (index, _) in enumerate(partitions(groups))
                  if number in self.quotas}  # fmt: skip
-        return find_floors(groups, self.limits, asked)
+        return find_floors(groups, self.limits.finest, asked)
 
 
 def select_units(

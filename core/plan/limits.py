@@ -10,7 +10,7 @@ from ..errors import PlanError, percent_hint
 __all__ = ["BY_WIDTH", "NO_LIMITS", "USUAL_LIMITS", "Limits"]
 
 BY_WIDTH = "auto"
-"""Multiples that fit the width of each group."""
+"""Multiples that fit the number of channels that stay: :data:`MULTIPLES`."""
 
 MULTIPLES = ((64, 8), (8, 4))
 """Channels that stay at least → what their number is a multiple of. Engines compute 4, 8 or 16
@@ -66,13 +66,17 @@ class Limits:
     @property
     def as_named(self) -> Limits:
         """Limits for numbers that users name: without a floor, and without multiples by width."""
-        multiple = 1 if self.round_to == BY_WIDTH else self.round_to
-        return replace(self, min_keep=0.0, round_to=multiple)
+        return replace(self.without_width, min_keep=0.0)
 
     @property
-    def in_blocks(self) -> Limits:
-        """Limits where the cost counts whole blocks: without multiples by width."""
+    def without_width(self) -> Limits:
+        """The same limits, but any number of channels where multiples go by width."""
         return replace(self, round_to=1) if self.round_to == BY_WIDTH else self
+
+    @property
+    def finest(self) -> Limits:
+        """The limits that the last part of a rate may go down to: they say what is in reach."""
+        return self.finer[-1] if self.finer else self
 
     @property
     def single(self) -> bool:

@@ -27,7 +27,7 @@ from ..errors import PlanError
 from ..ir.network import Network
 from ..plan.exclude import closed
 from ..plan.floors import Floors, find_floors
-from ..plan.limits import BY_WIDTH, Limits
+from ..plan.limits import Limits
 from ..plan.quotas import Quotas, asked_steps, partitions, unasked
 from ..plan.reach import Reach, find_reach, steps_left
 from ..plan.steps import SLACK, Step, legal_steps
@@ -107,7 +107,7 @@ class Demand:
         if options.budget == LATENCY and options.latencies is None:
             options = replace(options, latencies=measured_times(network, progress=progress))
         costs = make_costs(network, open_groups, options.counted, options.latencies, options.target)
-        limits = options.limits.in_blocks if costs.in_blocks else options.limits
+        limits = options.limits.without_width if costs.in_blocks else options.limits
         options = replace(options, limits=limits)
         quotas = override_quotas(open_groups, options.overrides, limits, options.analysis)
         asked = {k for number, (k, _) in enumerate(partitions(open_groups)) if number in quotas}
@@ -119,7 +119,7 @@ class Demand:
             method=method,
             costs=costs,
             quotas=quotas,
-            floors=find_floors(open_groups, limits, asked),
+            floors=find_floors(open_groups, limits.finest, asked),
         )
 
     def achieved(self, removed: UnitMask) -> float:
@@ -203,16 +203,18 @@ class Demand:
 
     def reach(self) -> Reach:
         """Return how far the network can be pruned."""
+        limits = self.options.limits.finest
         if not self.method.allocation.needs_analysis:
-            return find_reach(self.open, self.costs, self.options.limits, self.quotas, self.floors)
-        first, rest = self.steps(self.context(None))  # an analysis has the order of all channels
+            return find_reach(self.open, self.costs, limits, self.quotas, self.floors)
+        # An analysis has the order of all channels.
+        first, rest = self.steps(replace(self.context(None), limits=limits))
         legal = legal_steps([*first, *rest], self.open, self.floors)
         rate = self.achieved(self.open.mask(unit for step in legal for unit in step.units))
         return Reach(rate, rate)
 
     def exhausted(self, removed: UnitMask) -> bool:
         """Return whether no channel may leave after a removal (a mask over units)."""
-        limits = self.options.limits
+        limits = self.options.limits.finest
         return not steps_left(self.open, removed, limits, self.quotas, self.floors)
 
     def refusal(self, reach: Reach) -> PlanError:
@@ -224,9 +226,8 @@ class Demand:
             f"{limits.min_keep * 100:g} % of their channels" if limits.min_keep else "one channel"
         )
         others = f"{'others' if fixed else 'layers'} keep at least {part}"
-        if limits.round_to != 1:
-            multiple = "2 to 8" if limits.round_to == BY_WIDTH else limits.round_to
-            others += f", and a multiple of {multiple}"
+        if not limits.finest.single:
+            others += f", and a multiple of {limits.round_to}"
         if limits.max_rate < 1.0:
             others += f", and lose at most {limits.max_rate * 100:g} % of them"
         why = f"fixed are {_listed(fixed)}; {others}" if fixed else others
@@ -249,7 +250,7 @@ class Demand:
             floors = find_floors(self.open, limits, self._asked)
             return find_reach(self.open, self.costs, limits, self.quotas, floors).most
 
-        limits = self.options.limits
+        limits = self.options.limits.finest
         if self.method.allocation.needs_analysis:  # its curves may end anywhere
             return ["a smaller --min-keep"] if limits.min_keep else []
         now = most(limits)

@@ -134,7 +134,8 @@ def test_a_repaired_model_is_what_opencv_reads(shared, model, name, tmp_path):
     network = secateur.load(*files)
     data = SyntheticDataset(network, samples=8, batch=4)
     groups = find_groups(network)
-    plan = secateur.prune(network, rate=0.2, repair="none").plan
+    any_number = secateur.Limits(round_to=1)
+    plan = secateur.prune(network, rate=0.2, repair="none", limits=any_number).plan
     state = PruningState.start(network, groups, data).after(removed_units(plan, groups))
     dense = state.dense()
     repaired = REPAIRS[name].apply(state, dense, silent)
@@ -142,7 +143,7 @@ def test_a_repaired_model_is_what_opencv_reads(shared, model, name, tmp_path):
         not np.array_equal(repaired.array(key), dense.array(key))
         for key in dense.graph.initializers
     )
-    assert changed >= 20
+    assert changed > 20
     assert secateur.save(repaired, tmp_path).difference <= 1e-4
     assert_opencv_agrees(repaired, [tmp_path / file for file in names], 1e-3)
 
@@ -161,8 +162,12 @@ def test_a_pruned_detector_is_what_darknet_reads(shared, rate, tmp_path):
     assert_agree(found, ours, 1e-4)
 
 
-def test_mnist_accuracy_survives_obs(shared, tmp_path):
-    """Without labels and without training, at most the loss that is promised for each rate."""
+@pytest.mark.parametrize(("round_to", "at_81"), [(1, 0.25), ("auto", 0.3)])
+def test_mnist_accuracy_survives_obs(shared, tmp_path, round_to, at_81):
+    """Without labels and without training, at most the loss that is promised for each rate.
+
+    Multiples by width came to 0.26 points at 81 %, other orders of the same channels to 0.2.
+    """
     import gzip
 
     def unpacked(name: str, offset: int) -> np.ndarray:
@@ -181,7 +186,8 @@ def test_mnist_accuracy_survives_obs(shared, tmp_path):
     assert baseline == pytest.approx(99.07, abs=0.05)
     lost = {}
     for rate in (0.48, 0.61, 0.72, 0.81, 0.88):
-        pruned = secateur.prune(network, rate=rate, data=calibration)
+        limits = secateur.Limits(round_to=round_to)
+        pruned = secateur.prune(network, rate=rate, data=calibration, limits=limits)
         lost[rate] = baseline - 100 * secateur.evaluate(pruned.network, test).value
-    allowed = {0.48: 0.1, 0.61: 0.1, 0.72: 0.15, 0.81: 0.3, 0.88: 0.4}
+    allowed = {0.48: 0.1, 0.61: 0.1, 0.72: 0.15, 0.81: at_81, 0.88: 0.4}
     assert all(lost[rate] <= allowed[rate] for rate in allowed), lost

@@ -100,11 +100,14 @@ def test_frozen_layers_and_their_bytes_stay(
             continue
         same = result.network.graph.initializers[name].const_value is value.const_value
         assert same == (network.layers[refs[0].layer].name == first)
-    assert secateur.save(result.network, tmp_path).difference <= 1e-4
+    assert secateur.save(result.network, tmp_path).difference <= 1e-5
 
 
 def test_zeros_of_a_sparse_network_stay(network: secateur.Network) -> None:
-    sparse = secateur.prune(network, rate=0.4, criterion="l1", repair="none", sparse=True)
+    sparse = secateur.prune(
+        network, rate=0.4, criterion="l1", repair="none", sparse=True,
+        limits=secateur.Limits(round_to=1),
+    )  # fmt: skip
     result = secateur.finetune(sparse.network, labelled(network), plan=sparse.plan, **QUICK)
     changed = 0
     for name, value in sparse.network.graph.initializers.items():
@@ -114,7 +117,7 @@ def test_zeros_of_a_sparse_network_stay(network: secateur.Network) -> None:
             changed += int((before != after).sum())
     assert changed
     dense = secateur.densify(result.network, sparse.plan, repair="none")
-    assert dense.verification.difference <= 1e-4
+    assert dense.verification.difference <= 1e-5
 
 
 def zeros(network: secateur.Network) -> dict[str, np.ndarray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 import secateur
@@ -22,6 +24,25 @@ def test_legal_numbers_of_a_wide_group() -> None:
     ]  # fmt: skip
     finest = Limits().finer[-1]
     assert [80 - lost for lost in finest.counts(80)] == list(range(79, 7, -1))
+
+
+@pytest.mark.parametrize("criterion", ["l1", "obs"])
+def test_multiples_by_width_keep_nothing_out_of_reach(criterion: str) -> None:
+    """A tenth of 100 channels is 10, of which no multiple of 4 is left: finer steps go there."""
+    g = Graph(seed=3)
+    x = g.op("r0", "Relu", g.conv("c0", g.data, 100))
+    network = g.network(y=g.conv("last", g.op("r1", "Relu", g.conv("c1", x, 100)), 4))
+    data = SyntheticDataset(network, samples=8) if criterion == "obs" else None
+    settings = {"criterion": criterion, "data": data, "repair": "none"}
+    with pytest.raises(PlanError, match="is the most: .* keep at least 10 % of") as refused:
+        secateur.prune(network, rate=0.999, **settings)
+    assert "multiple" not in str(refused.value)
+    most = float(re.findall(r"out of reach, (0\.\d+)", refused.value.message)[0]) - 0.001
+    found = secateur.prune(network, rate=most, **settings)
+    assert found.plan.provenance["rate"]["achieved"] == pytest.approx(most, abs=0.005)
+    assert min(own.kept for own in found.plan.groups) == 10
+    with pytest.raises(PlanError, match="and a multiple of 8"):
+        secateur.prune(network, rate=0.999, limits=Limits(round_to=8), **settings)
 
 
 @pytest.mark.parametrize("asked", [0, -8, "automatic"])

@@ -28,19 +28,20 @@ def test_legal_numbers_of_a_wide_group() -> None:
 
 @pytest.mark.parametrize("criterion", ["l1", "obs"])
 def test_multiples_by_width_keep_nothing_out_of_reach(criterion: str) -> None:
-    """A tenth of 100 channels is 10, of which no multiple of 4 is left: finer steps go there."""
+    """45 % of 20 channels are 9, which is no multiple of 4: finer steps go there."""
     g = Graph(seed=3)
-    x = g.op("r0", "Relu", g.conv("c0", g.data, 100))
-    network = g.network(y=g.conv("last", g.op("r1", "Relu", g.conv("c1", x, 100)), 4))
+    x = g.op("r0", "Relu", g.conv("c0", g.data, 20))
+    network = g.network(y=g.conv("last", g.op("r1", "Relu", g.conv("c1", x, 20)), 4))
     data = SyntheticDataset(network, samples=8) if criterion == "obs" else None
     settings = {"criterion": criterion, "data": data, "repair": "none"}
-    with pytest.raises(PlanError, match="is the most: .* keep at least 10 % of") as refused:
-        secateur.prune(network, rate=0.999, **settings)
+    limits = Limits(min_keep=0.45)
+    with pytest.raises(PlanError, match="is the most: .* keep at least 45 % of") as refused:
+        secateur.prune(network, rate=0.999, limits=limits, **settings)
     assert "multiple" not in str(refused.value)
     most = float(re.findall(r"out of reach, (0\.\d+)", refused.value.message)[0]) - 0.001
-    found = secateur.prune(network, rate=most, **settings)
+    found = secateur.prune(network, rate=most, limits=limits, **settings)
     assert found.plan.provenance["rate"]["achieved"] == pytest.approx(most, abs=0.005)
-    assert min(own.kept for own in found.plan.groups) == 10
+    assert min(own.kept for own in found.plan.groups) == 9
     with pytest.raises(PlanError, match="and a multiple of 8"):
         secateur.prune(network, rate=0.999, limits=Limits(round_to=8), **settings)
 
